@@ -1,0 +1,133 @@
+"""The contract between data and model: what a batch of masked sequences is.
+
+    from bertjax import batch
+    example = batch.synthetic(batch_size=2, length=16, predictions=3,
+                              vocabulary_size=100, seed=0)
+    batch.check(example)
+
+A batch is a dict of numpy or JAX arrays (source: ours):
+
+  tokens           int32[B, L], ids as the model reads them, masks applied
+  types            int32[B, L], BERT's sentence A (0) or B (1)
+  positions        int32[B, L], index of a token within its sequence
+  segments         int32[B, L], number of the packed sequence, 0 for padding
+  target_positions int32[B, P], where in the row a token is predicted
+  targets          int32[B, P], its original id
+  weights          float32[B, P], 1 where a target counts, 0 where it pads
+  first_positions  int32[B, S], where in the row each sequence has its [CLS]
+  pair_labels      int32[B, S], 0 if sentence B follows A, 1 if it is random
+  pair_weights     float32[B, S], 1 where a pair label counts, else 0
+"""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from bertjax.errors import UserError
+
+Batch = Mapping[str, jax.Array | np.ndarray]
+
+# key -> (dimensions, dtype)
+PRETRAINING = {
+    'tokens': ('BL', np.int32),
+    'types': ('BL', np.int32),
+    'positions': ('BL', np.int32),
+    'segments': ('BL', np.int32),
+    'target_positions': ('BP', np.int32),
+    'targets': ('BP', np.int32),
+    'weights': ('BP', np.float32),
+    'first_positions': ('BS', np.int32),
+    'pair_labels': ('BS', np.int32),
+    'pair_weights': ('BS', np.float32),
+}
+
+
+def shapes(
+    batch_size: int, length: int, predictions: int, sequences: int = 1
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shape and dtype of every key of a pretraining batch."""
+  sizes = {'B': batch_size, 'L': length, 'P': predictions, 'S': sequences}
+  return {
+      key: jax.ShapeDtypeStruct(tuple(sizes[d] for d in dimensions), dtype)
+      for key, (dimensions, dtype) in PRETRAINING.items()
+  }
+
+
+def predictions_of(length: int, mask_rate: float) -> int:
+  """Returns P for a row: 15% of 128 gives 20, of 512 gives 77, as in BERT."""
+  if not 0 < mask_rate < 1:
+    raise UserError(
+        f'a masking rate between 0 and 1 is expected, got {mask_rate}; set '
+        'MASK_RATE'
+    )
+  return max(1, int(np.ceil(round(length * mask_rate, 6))))
+
+
+def check(batch: Batch) -> None:
+  """Raises ValueError where a batch does not keep the contract.
+
+  Shapes and dtypes only, so that it costs nothing and works on tracers.
+  """
+  missing = sorted(set(PRETRAINING) - set(batch))
+  if missing:
+    raise ValueError(f'the batch lacks {", ".join(missing)}')
+  sizes = {}
+  for key, (dimensions, dtype) in PRETRAINING.items():
+    array = batch[key]
+    if array.dtype != dtype:
+      raise ValueError(f'{key} is {array.dtype}, expected {np.dtype(dtype)}')
+    if array.ndim != len(dimensions):
+      raise ValueError(f'{key} has shape {array.shape}, expected {dimensions}')
+    for letter, size in zip(dimensions, array.shape, strict=True):
+      if sizes.setdefault(letter, size) != size:
+        raise ValueError(
+            f'{key} has {letter}={size}, other keys have {sizes[letter]}'
+        )
+
+
+def synthetic(
+    batch_size: int,
+    length: int,
+    predictions: int,
+    vocabulary_size: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+  """Returns a random batch that keeps the contract, for tests and benchmarks.
+
+  Every row is one sequence of between half and the full length; the first
+  quarter of the vocabulary's ids never occurs as a target.
+  """
+  rng = np.random.default_rng(seed)
+  shape = (batch_size, length)
+  first_id = vocabulary_size // 4
+  lengths = rng.integers(length // 2, length + 1, (batch_size, 1))
+  real = np.arange(length) < lengths
+  counts = np.minimum(predictions, np.maximum(1, lengths * 15 // 100))
+  order = np.argsort(
+      np.where(real, rng.random(shape), 2.0), axis=1, kind='stable'
+  )
+  counted = np.arange(predictions) < counts
+  half = lengths // 2
+  return {
+      'tokens': np.where(
+          real, rng.integers(first_id, vocabulary_size, shape), 0
+      ).astype(np.int32),
+      'types': (real & (np.arange(length) >= half)).astype(np.int32),
+      'positions': np.broadcast_to(
+          np.arange(length, dtype=np.int32), shape
+      ).copy(),
+      'segments': real.astype(np.int32),
+      'target_positions': np.where(
+          counted, order[:, :predictions], 0
+      ).astype(np.int32),
+      'targets': np.where(
+          counted,
+          rng.integers(first_id, vocabulary_size, (batch_size, predictions)),
+          0,
+      ).astype(np.int32),
+      'weights': counted.astype(np.float32),
+      'first_positions': np.zeros((batch_size, 1), np.int32),
+      'pair_labels': rng.integers(0, 2, (batch_size, 1)).astype(np.int32),
+      'pair_weights': np.ones((batch_size, 1), np.float32),
+  }

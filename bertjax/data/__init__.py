@@ -1,0 +1,1 @@
+"""From text to batches: the only package that imports TensorFlow and seqio."""

@@ -1,0 +1,120 @@
+"""What BERT's tokenizer makes of every character, as a table for TensorFlow.
+
+    table = character_table(cased=False)
+    table.look_up(tf.constant([ord('É'), ord('!')]))  # 'e' and ' ! '
+
+TensorFlow lower-cases, strips accents and finds punctuation by the Unicode
+tables of its ICU; BERT's tokenizer by those of the Rust library `tokenizers`,
+which are older, letter by letter, and so agree with no other library's. But
+apart from one case BERT treats each character by itself (Devlin et al. 2018,
+`tokenization.py`: clean, pad CJK, strip accents, lower, split punctuation), so
+the library is simply asked about each of the 1,114,112 code points, and cannot
+disagree with a table that is its own answer. This takes a second, once
+in a process. The one case: marks are put into canonical order, which matters
+where two of them survive (the library strips only those that it knows to be
+non-spacing); `movable` tells which characters these are.
+Source: ours.
+"""
+
+import functools
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tokenizers import normalizers, pre_tokenizers
+
+CODE_POINTS = 0x110000
+SURROGATES = range(0xD800, 0xE000)  # no text holds them
+BLOCK = 512  # code points asked about at once, where the answer is plain
+
+# Marks of combining class 216 and 9 that are spacing, so are never stripped:
+# a mark of any other class changes its place beside one of them.
+HIGH_MARK, LOW_MARK = '\U0001d165', '\u1b44'
+
+
+class CharacterTable(NamedTuple):
+  """Code points to what is left of them, and where that is not enough.
+
+  Attributes:
+    starts: int32[CODE_POINTS + 1], code point c becomes
+      `codes[starts[c]:starts[c + 1]]`.
+    codes: int32[...], code points: nothing for what is removed, a space for
+      white space, the character between spaces for punctuation and CJK.
+    movable: bool[CODE_POINTS], those that survive and may trade places with a
+      neighbour: a text with two of them is beyond the table.
+  """
+  starts: np.ndarray
+  codes: np.ndarray
+  movable: np.ndarray
+
+  def look_up(self, characters: tf.Tensor) -> tf.RaggedTensor:
+    """What each becomes: int32[n] code points -> ragged int32[n, None]."""
+    # `tf.gather` of a ragged table would read through all of it every time.
+    starts = tf.constant(self.starts)
+    places = tf.ragged.range(
+        tf.gather(starts, characters), tf.gather(starts, characters + 1),
+        row_splits_dtype=tf.int64)
+    return places.with_values(
+        tf.gather(tf.constant(self.codes), places.values))
+
+
+@functools.cache
+def character_table(cased: bool) -> CharacterTable:
+  """The table of BERT's cased, or of its uncased, tokenizer."""
+  normalize = normalizers.BertNormalizer(lowercase=not cased).normalize_str
+  separated = _separated_characters()
+  images = {c: '' for c in SURROGATES}
+  for text in _blocks():
+    whole = normalize(text)
+    if whole != text:
+      images.update((ord(c), normalize(c) if whole else '') for c in text)
+  images.update((c, chr(c)) for c in separated if c not in images)
+  lengths = np.ones(CODE_POINTS, np.int32)
+  identity = np.ones(CODE_POINTS, bool)
+  replaced = {}
+  for code, image in images.items():
+    replaced[code] = [
+        ord(out) for c in image for out in separated.get(ord(c), c)]
+    lengths[code] = len(replaced[code])
+    identity[code] = False
+  starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+  codes = np.empty(starts[-1], np.int32)
+  codes[starts[:-1][identity]] = np.flatnonzero(identity)
+  for code, image in replaced.items():
+    codes[starts[code]:starts[code + 1]] = image
+  return CharacterTable(starts, codes, _movable_characters(normalize))
+
+
+def _blocks() -> Iterator[str]:
+  for first in range(0, CODE_POINTS, BLOCK):
+    if first not in SURROGATES:
+      yield ''.join(map(chr, range(first, first + BLOCK)))
+
+
+def _separated_characters() -> dict[int, str]:
+  """Those that end a word: to ' ' if white space, else to 'x' -> ' x '."""
+  split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+  separated = {}
+  for text in _blocks():
+    if len(split(text)) == 1:
+      continue
+    for c in text:
+      pieces = len(split(f'q{c}q'))
+      if pieces > 1:
+        separated[ord(c)] = ' ' if pieces == 2 else f' {c} '
+  return separated
+
+
+def _movable_characters(normalize: Callable[[str], str]) -> np.ndarray:
+  """bool[CODE_POINTS], those that change places with one of the two marks."""
+  def moves(character: str) -> bool:
+    return any(
+        normalize(first + second) != normalize(first) + normalize(second)
+        for first, second in (
+            (HIGH_MARK, character), (character, LOW_MARK)))
+  # Python's Unicode is newer than the library's, so it knows all the marks.
+  return np.array([
+      bool(unicodedata.combining(c) or unicodedata.decomposition(c))
+      and moves(c) for c in map(chr, range(CODE_POINTS))])

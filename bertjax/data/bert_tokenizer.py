@@ -1,0 +1,160 @@
+"""BERT's tokenizer in Python and in TensorFlow graphs, with the same ids.
+
+    tokenizer = BertTokenizer(tokens, cased=False)
+    tokenizer.encode('Hello, world!')                  # list of int
+    tokenizer.encode_lines(tf.constant(['a', 'b c']))  # int32 [2, None], ragged
+
+Python asks the reference, the Rust library `tokenizers`, put together so that
+'[MASK]' in a text is text. TensorFlow takes three ways, the fastest that is
+exact for a line: lines of plain characters go straight into a model that
+splits words and finds pieces; others have their characters replaced by table
+and their words split first; and where even that is not enough (marks whose
+order matters: Balinese, Adlam, musical notation) the reference is called.
+Source: Devlin et al. 2018, google-research/bert `tokenization.py`; Song et al.
+2021 (arXiv:2012.15524) for the models.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+import tokenizers
+from tensorflow_text.core.pybinds import (
+  pywrap_fast_wordpiece_tokenizer_model_builder as model_builder,
+)
+from tokenizers import models, normalizers, pre_tokenizers
+
+from bertjax.data.bert_characters import character_table
+
+MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
+MAX_BYTES = 4 * MAX_CHARACTERS  # of a word that is not too long, in UTF-8
+
+# Only ASCII letters form words here, so their bytes are characters; the rest
+# is white space, and punctuation and CJK of Unicode 1.1, on which everybody
+# agrees that each is a word of its own.
+PLAIN_LINE = (
+    r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*')
+
+
+def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
+  """`tokenizers.BertWordPieceTokenizer` without vocabulary or special tokens.
+
+  The latter it would find in the text, where they are but text.
+  """
+  tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token='[UNK]'))
+  tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
+  tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+  return tokenizer
+
+
+class BertTokenizer:
+  """Texts to ids of WordPiece's pieces, without special tokens.
+
+  A graph takes the models as constants, so one tokenizer serves any number of
+  graphs.
+  """
+
+  def __init__(self, tokens: Sequence[str], cased: bool):
+    """Takes distinct tokens, '[UNK]' among them, id i at place i."""
+    self._tokens = tokens
+    self._cased = cased
+
+  def encode(self, text: str) -> list[int]:
+    """Ids of one text."""
+    return self._reference.encode(text, add_special_tokens=False).ids
+
+  def encode_lines(self, lines: tf.Tensor) -> tf.RaggedTensor:
+    """Ids of many texts; one at a time costs some 20 times as much.
+
+    Args:
+      lines: string[lines]; bytes that are not UTF-8 are passed over.
+
+    Returns:
+      ragged int32[lines, None]
+    """
+    plain = tf.strings.regex_full_match(lines, PLAIN_LINE)
+    return tf.cond(
+        tf.reduce_all(plain),
+        lambda: self._encode_plain(lines),
+        # Each line is empty in one of the two.
+        lambda: tf.concat([
+            self._encode_plain(tf.where(plain, lines, '')),
+            self._encode_any(tf.where(plain, '', lines))], axis=1))
+
+  def _encode_plain(self, lines: tf.Tensor) -> tf.RaggedTensor:
+    """Lines that match PLAIN_LINE."""
+    if not self._cased:
+      lines = tf.strings.lower(lines)  # of ASCII letters
+    return self._pieces(self._text_model, lines)
+
+  def _encode_any(self, lines: tf.Tensor) -> tf.RaggedTensor:
+    characters = tf.strings.unicode_decode(lines, 'UTF-8')
+    movable = tf.constant(character_table(self._cased).movable)
+    return tf.cond(
+        tf.reduce_any(tf.gather(movable, characters.values)),
+        lambda: self._encode_by_reference(lines),
+        lambda: self._encode_by_table(characters))
+
+  def _encode_by_table(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Code points int32[lines, None] without two movable ones in a line."""
+    replaced = character_table(self._cased).look_up(characters.values)
+    words = tf.strings.split(
+        tf.strings.unicode_encode(_regroup(replaced, characters), 'UTF-8'))
+    # The model counts bytes, BERT characters: make the bytes too many.
+    too_long = tf.strings.length(words.values, 'UTF8_CHAR') > MAX_CHARACTERS
+    return _regroup(self._pieces(self._word_model, tf.where(
+        too_long, 'x' * (MAX_BYTES + 1), words.values)), words)
+
+  def _encode_by_reference(self, lines: tf.Tensor) -> tf.RaggedTensor:
+    ids, lengths = tf.numpy_function(
+        self._encode_bytes, [lines], [tf.int32, tf.int64], stateful=False)
+    return tf.RaggedTensor.from_row_lengths(
+        tf.ensure_shape(ids, [None]), tf.ensure_shape(lengths, lines.shape),
+        validate=False)
+
+  def _encode_bytes(self, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    encodings = self._reference.encode_batch(
+        [line.decode('utf-8', 'replace') for line in lines],
+        add_special_tokens=False)
+    return (np.array([i for e in encodings for i in e.ids], np.int32),
+            np.array([len(e.ids) for e in encodings], np.int64))
+
+  def _pieces(self, model: np.ndarray, texts: tf.Tensor) -> tf.RaggedTensor:
+    return tf_text.FastWordpieceTokenizer(
+        model_buffer=tf.constant(model),
+        token_out_type=tf.int32).tokenize(texts)
+
+  @functools.cached_property
+  def _reference(self) -> tokenizers.Tokenizer:
+    tokenizer = reference_pipeline(self._cased)
+    tokenizer.model = models.WordPiece(
+        {token: i for i, token in enumerate(self._tokens)},
+        unk_token='[UNK]', max_input_chars_per_word=MAX_CHARACTERS)
+    return tokenizer
+
+  @functools.cached_property
+  def _text_model(self) -> np.ndarray:
+    return self._build_model(MAX_CHARACTERS, takes_words=False)
+
+  @functools.cached_property
+  def _word_model(self) -> np.ndarray:
+    return self._build_model(MAX_BYTES, takes_words=True)
+
+  def _build_model(self, max_bytes: int, takes_words: bool) -> np.ndarray:
+    # No word holds a space or a control character, but the builder breaks at
+    # some of these, and the model would find an entry across a space. The
+    # brackets keep the stand-in from being found.
+    entries = [
+        f'[no_word_{i}]' if any(c <= ' ' for c in token) else token
+        for i, token in enumerate(self._tokens)]
+    return np.frombuffer(model_builder.build_fast_wordpiece_model(
+        entries, max_bytes, '##', '[UNK]', takes_words, False), np.uint8)
+
+
+def _regroup(parts: tf.RaggedTensor, wholes: tf.RaggedTensor):
+  """[n, parts] and [lines, n] to [lines, parts]."""
+  return tf.RaggedTensor.from_row_splits(
+      parts.values, tf.gather(parts.row_splits, wholes.row_splits),
+      validate=False)

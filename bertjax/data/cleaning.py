@@ -1,0 +1,201 @@
+"""From the bytes of a file to clean lines and documents, in flat memory.
+
+    counts = cleaning.Counts()
+    texts = cleaning.decode([b'A cat.\r\n\r\nA d', b'og.\n'], counts)
+    batches = cleaning.split_lines(cleaning.normalise(texts, counts), counts)
+    list(cleaning.split_documents(batches, counts))
+    # [['A cat.'], [], ['A dog.'], []]
+
+Every stage is a generator over blocks of about a megabyte and works on a whole
+block with C-level operations; none holds more than a block and one cut line,
+so neither a document nor a line has to fit into memory. What comes out does
+not depend on where the blocks happen to end. Source: ours.
+"""
+
+import codecs
+import dataclasses
+import io
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+# A longer line is cut at white space. At 4 bytes a character, the most that
+# UTF-8 takes, it still fits one piece of the store (corpus.PIECE_BYTES), and
+# it is several times the longest paragraph of ordinary prose.
+LONGEST_LINE = 8_000
+
+# The 32-bit marks come first: UTF-32-LE's begins with UTF-16-LE's.
+_BYTE_ORDER_MARKS = (
+  (codecs.BOM_UTF8, 'utf-8'),
+  (codecs.BOM_UTF32_LE, 'utf-32-le'),
+  (codecs.BOM_UTF32_BE, 'utf-32-be'),
+  (codecs.BOM_UTF16_LE, 'utf-16-le'),
+  (codecs.BOM_UTF16_BE, 'utf-16-be'),
+)
+_SURROGATES = re.compile('[\ud800-\udfff]')
+_NOT_SPACE = re.compile(r'\S')
+
+
+@dataclasses.dataclass
+class Counts:
+  """What reading met; every reader adds to one.
+
+  Attributes:
+    files: files read, among them `empty_files` without any text.
+    file_bytes: bytes read from disk (compressed bytes of a compressed file).
+    lines: lines with text.
+    invalid_characters: faults of the encoding, each replaced by U+FFFD.
+    nuls: NUL characters, removed.
+    long_lines: lines above `LONGEST_LINE` characters, cut at white space.
+    malformed_json: lines of JSON files that are no object with a string
+      `text`, skipped; `first_malformed_json` is 'file:line' of the first.
+  """
+
+  files: int = 0
+  empty_files: int = 0
+  file_bytes: int = 0
+  lines: int = 0
+  invalid_characters: int = 0
+  nuls: int = 0
+  long_lines: int = 0
+  malformed_json: int = 0
+  first_malformed_json: str = ''
+
+
+def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
+  """Decodes UTF-8, or what a byte order mark announces; faults become U+FFFD.
+
+  Args:
+    blocks: consecutive bytes of one file, cut anywhere.
+    counts: `invalid_characters` grows.
+  """
+  blocks = iter(blocks)
+  head = b''
+  for block in blocks:
+    head += block
+    if len(head) >= 4:  # the longest byte order mark
+      break
+  encoding = 'utf-8'
+  for mark, marked in _BYTE_ORDER_MARKS:
+    if head.startswith(mark):
+      head, encoding = head[len(mark) :], marked
+      break
+  decoder = codecs.getincrementaldecoder(encoding)('strict')
+  replacing = codecs.getincrementaldecoder(encoding)('replace')
+  genuine = '\ufffd'.encode(encoding)
+  # The end is a block of its own, so that a character it cuts is found.
+  for block, last in itertools.chain(
+    [(head, False)], ((block, False) for block in blocks), [(b'', True)]
+  ):
+    try:
+      yield decoder.decode(block, last)
+    except UnicodeDecodeError:
+      state = decoder.getstate()  # as before the call that failed
+      replacing.setstate(state)
+      text = replacing.decode(block, last)
+      counts.invalid_characters += text.count('\ufffd') - (
+        state[0] + block
+      ).count(genuine)
+      decoder.setstate(replacing.getstate())
+      yield text
+
+
+def normalise(texts: Iterable[str], counts: Counts) -> Iterator[str]:
+  r"""Turns CRLF and CR into '\n' and removes NUL: 'a\0\r\nb' -> 'a\nb'."""
+  newlines = io.IncrementalNewlineDecoder(None, translate=True)
+  for text in itertools.chain(texts, [None]):
+    text = newlines.decode(text or '', final=text is None)
+    if '\0' in text:
+      counts.nuls += text.count('\0')
+      text = text.replace('\0', '')
+    yield text
+
+
+def split_lines(texts: Iterable[str], counts: Counts) -> Iterator[list[str]]:
+  """Yields lists of lines without surrounding white space; '' is a blank one.
+
+  Args:
+    texts: consecutive normalised text of one file, cut anywhere.
+    counts: `long_lines` grows.
+  """
+  rest, continues = '', False  # an unfinished line; whether a cut began it
+  for text in itertools.chain(texts, ['\n']):
+    ended = (rest + text).split('\n')
+    rest = ended.pop()
+    lines = list(map(str.strip, ended))
+    if continues and lines:
+      continues = False
+      if lines[0]:
+        lines[:1] = _cut(lines[0])
+      else:  # only white space followed the cut: that is no blank line
+        del lines[0]
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+      counts.long_lines += sum(len(line) > LONGEST_LINE for line in lines)
+      lines = [part for line in lines for part in _cut(line)]
+    if len(rest) > LONGEST_LINE:
+      *parts, rest = _cut(rest.lstrip())
+      lines += parts
+      counts.long_lines += bool(parts) and not continues
+      continues = continues or bool(parts)
+    yield lines
+
+
+def _cut(line: str) -> list[str]:
+  """Cuts a line that starts with text into parts of `LONGEST_LINE` or less.
+
+  Each part is the longest that ends before white space, or exactly
+  `LONGEST_LINE` characters where there is none; it depends on the characters
+  up to its end only, so an unfinished line may be cut before its rest is read.
+  """
+  parts, start = [], 0
+  while len(line) - start > LONGEST_LINE:
+    window = line[start : start + LONGEST_LINE + 1]
+    part = window.rstrip()
+    if len(part) == len(window):  # the limit falls inside a word
+      part = window.rsplit(None, 1)[0].rstrip()
+      if len(part) == len(window):
+        part = window[:LONGEST_LINE]
+    parts.append(part)
+    following = _NOT_SPACE.search(line, start + len(part))
+    start = following.start() if following else len(line)
+  parts.append(line[start:])
+  return parts
+
+
+def split_documents(
+  batches: Iterable[list[str]], counts: Counts
+) -> Iterator[list[str]]:
+  """Yields lists of lines with text; an empty list ends a document.
+
+  [['A', 'B', '', '', 'C'], ['D']] -> [['A', 'B'], [], ['C'], ['D'], []]
+
+  Args:
+    batches: lists of lines in which blank lines separate documents.
+    counts: `lines` grows.
+  """
+  inside = False
+  for batch in batches:
+    for has_text, run in itertools.groupby(batch, bool):
+      if has_text:
+        run = list(run)
+        counts.lines += len(run)
+        yield run
+      elif inside:
+        yield []
+      inside = has_text
+  if inside:
+    yield []
+
+
+def lines_of(text: str, counts: Counts) -> list[str]:
+  r"""The clean lines of one text in memory: 'A\r\n\r\n B' -> ['A', 'B'].
+
+  It may hold lone surrogates (JSON and Python escapes can write them); they
+  have no UTF-8 and count as invalid characters.
+  """
+  text, surrogates = _SURROGATES.subn('\ufffd', text)
+  counts.invalid_characters += surrogates
+  batches = split_lines(normalise([text], counts), counts)
+  lines = list(filter(None, itertools.chain.from_iterable(batches)))
+  counts.lines += len(lines)
+  return lines

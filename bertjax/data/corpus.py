@@ -1,0 +1,230 @@
+"""Prepares a corpus: text read once into a store that tf.data reads natively.
+
+    reader = text_files.TextFiles('books/*.txt.gz')
+    prepared = corpus.prepare(reader, 'runs/books/corpus')
+    print(prepared.report())
+    for text in prepared.texts('train'):
+      ...  # lines, joined by newlines
+
+So all bad input is found, counted and reported before training, memory is
+flat, and a position in the data is exact and quickly restored. A store is
+`<directory>/<fingerprint>/{train,validation}-000NN-of-00064.tfrecord`, see
+`store`, and `index.json`. Source: ours.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from bertjax.data import cleaning, store
+from bertjax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """A store that is complete.
+
+  Attributes:
+    path: its directory.
+    index: `index.json`: what `store.write` returned, and held_out_fraction.
+  """
+
+  path: str
+  index: dict[str, Any]
+
+  def _sum(self, split: str, key: str) -> int:
+    return sum(file[key] for file in self.index['splits'][split])
+
+  def documents(self, split: str) -> int:
+    """Returns the number of documents."""
+    return self._sum(split, 'documents')
+
+  def pieces(self, split: str) -> int:
+    """Returns the number of records."""
+    return self._sum(split, 'pieces')
+
+  def bytes(self, split: str) -> int:
+    """Returns the bytes of text in UTF-8."""
+    return self._sum(split, 'bytes')
+
+  def files(self, split: str) -> list[str]:
+    """Returns the paths of the `store.FILES` files; some may hold nothing."""
+    return [
+        store.file_path(self.path, split, number)
+        for number in range(store.FILES)
+    ]
+
+  def texts(self, split: str) -> Iterator[str]:
+    """Yields the text of each piece, file by file, in flat memory."""
+    for record in tf.data.TFRecordDataset(self.files(split)):
+      features = tf.train.Example.FromString(record.numpy()).features.feature
+      yield features['text'].bytes_list.value[0].decode()
+
+  def report(self) -> str:
+    """Returns what was read, and what was wrong with it, in a few lines."""
+    counts = cleaning.Counts(**self.index['counts'])
+    train, held_out = self.documents('train'), self.documents('validation')
+    megabytes = (self.bytes('train') + self.bytes('validation')) / 1e6
+    report = [
+        f'{train + held_out:,} documents, {counts.lines:,} lines, '
+        f'{megabytes:,.1f} MB of text in {counts.files:,} files; '
+        f'{held_out:,} documents held out'
+    ]
+    if not held_out and self.index['held_out_fraction']:
+      report.append('fewer than three different documents: none is held out')
+    for count, what in (
+        (counts.empty_files, 'files without text'),
+        (counts.invalid_characters, 'invalid characters, replaced by U+FFFD'),
+        (counts.nuls, 'NUL characters, removed'),
+        (counts.long_lines, f'lines above {cleaning.LONGEST_LINE:,} characters,'
+         ' cut at white space'),
+        (counts.malformed_json, 'lines of JSON files without a text, skipped; '
+         f'the first is {counts.first_malformed_json}'),
+    ):
+      if count:
+        report.append(f'{count:,} {what}')
+    return '\n'.join(report)
+
+
+def prepare(
+    reader, directory: str, held_out_fraction: float = 0.05
+) -> Prepared:
+  """Reads a corpus into a store below `directory`, or finds it there.
+
+  Documents are held out by a hash of their first piece: equal documents are on
+  the same side, and the choice depends on nothing else. Where the fraction
+  holds out nothing (or everything) the document of the smallest hash is held
+  out, if there are at least three documents; otherwise everything trains.
+
+  Args:
+    reader: has `documents(counts)`, `fingerprint()` and `size()`, such as
+      `text_files.TextFiles`.
+    directory: on a local disk. Processes that prepare there at the same time
+      wait for the first one, and a store left half-made is made again.
+    held_out_fraction: share of the documents in the split 'validation'; 0
+      holds out nothing.
+
+  Raises:
+    UserError: nothing to read, an unreadable file, a disk that is full.
+  """
+  if not 0 <= held_out_fraction < 1:
+    raise UserError(
+        f'expected a share of at least 0 and below 1 of the documents to hold '
+        f'out, got {held_out_fraction}; set held_out_fraction'
+    )
+  if '://' in directory:
+    raise UserError(
+        f'expected a folder on a local disk for the prepared corpus, got '
+        f'{directory}; set another directory'
+    )
+  key = json.dumps([store.FORMAT, held_out_fraction, reader.fingerprint()])
+  path = os.path.join(
+      directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+  )
+  prepared = _find(path)
+  if prepared:
+    return prepared
+  try:
+    os.makedirs(directory, exist_ok=True)
+    with _locked(f'{path}.lock'):
+      prepared = _find(path)  # by whoever held the lock before
+      return prepared or _make(reader, path, held_out_fraction)
+  except (OSError, tf.errors.OpError) as error:
+    raise UserError(
+        f'cannot write the prepared corpus to {directory}: {_reason(error)}; '
+        'free some space there or set another directory'
+    ) from error
+
+
+def _reason(error: Exception) -> str:
+  if isinstance(error, OSError):
+    return error.strerror or str(error)
+  return error.message.splitlines()[0]
+
+
+def _find(path: str) -> Prepared | None:
+  """Returns the store at a path if it is there and whole."""
+  try:
+    with open(os.path.join(path, 'index.json'), encoding='utf-8') as file:
+      prepared = Prepared(path, json.load(file))
+    for split in store.SPLITS:
+      sizes = list(map(os.path.getsize, prepared.files(split)))
+      if sizes != [file['size'] for file in prepared.index['splits'][split]]:
+        return None
+  except (OSError, json.JSONDecodeError):
+    return None
+  return prepared
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+  """Holds a lock that ends with the process, however that ends."""
+  with open(path, 'w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      print('waiting for a process that prepares this corpus', file=sys.stderr)
+      fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+def _make(reader, path: str, held_out_fraction: float) -> Prepared:
+  """Writes beside `path`, then renames: the store is there whole or not."""
+  partial = f'{path}.partial'
+  threshold = int(held_out_fraction * 2**63)
+  index = store.write(reader, partial, threshold)
+  if index['largest'] < 0:
+    raise UserError(_nothing(reader, index['counts']))
+  better = _better_threshold(index, threshold)
+  if better != threshold:  # rare, and only where there are few documents
+    index = store.write(reader, partial, better)
+  index['held_out_fraction'] = held_out_fraction
+  with open(os.path.join(partial, 'index.json'), 'w', encoding='utf-8') as file:
+    json.dump(index, file)
+  for name in os.listdir(partial):
+    _flush_to_disk(os.path.join(partial, name))
+  _flush_to_disk(partial)
+  shutil.rmtree(path, ignore_errors=True)  # one that is not whole
+  os.rename(partial, path)
+  return Prepared(path, index)
+
+
+def _better_threshold(index: dict[str, Any], threshold: int) -> int:
+  """Returns a threshold that leaves neither split empty, or 0."""
+  train, held_out = (
+      sum(file['documents'] for file in index['splits'][split])
+      for split in store.SPLITS
+  )
+  if threshold == 0 or (train + held_out >= 3 and train and held_out):
+    return threshold
+  if train + held_out >= 3 and index['smallest'] < index['largest']:
+    return index['smallest'] + 1
+  return 0
+
+
+def _flush_to_disk(path: str) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  os.fsync(descriptor)
+  os.close(descriptor)
+
+
+def _nothing(reader, counts: dict[str, Any]) -> str:
+  because = ''
+  if counts['malformed_json']:
+    because = (
+        ': the first line that is no JSON object with a string "text" is '
+        f'{counts["first_malformed_json"]}'
+    )
+  return (
+      f'expected text, found no document in the {counts["files"]} files of '
+      f'{reader}{because}; set TEXT_FILES'
+  )

@@ -1,0 +1,69 @@
+"""Examples of a pretraining task to the batch that the model reads.
+
+    lengths = features.task_feature_lengths(length=128, predictions=20)
+    converter = features.PretrainingConverter()
+    dataset = converter(task.get_dataset(lengths), lengths)
+
+seqio's own encoder converter takes the loss where a token equals [MASK], so
+the kept and the random targets of 80/10/10 would get none; here every target
+has its weight. Source: ours, see `bertjax.batch` for the keys.
+"""
+
+import seqio
+import tensorflow as tf
+
+_ROW = seqio.FeatureConverter.FeatureSpec
+_SCALAR = {'rank': 0}
+
+
+class PretrainingConverter(seqio.FeatureConverter):
+  """Adds positions and [CLS] positions; one sequence a row (S = 1)."""
+
+  TASK_FEATURES = {
+      'tokens': _ROW(tf.int32),
+      'types': _ROW(tf.int32),
+      'segments': _ROW(tf.int32),
+      'target_positions': _ROW(tf.int32),
+      'targets': _ROW(tf.int32),
+      'weights': _ROW(tf.float32),
+      'pair_labels': _ROW(tf.int32, **_SCALAR),
+      'pair_weights': _ROW(tf.float32, **_SCALAR),
+  }
+  MODEL_FEATURES = {
+      **TASK_FEATURES,
+      'positions': _ROW(tf.int32),
+      'first_positions': _ROW(tf.int32),
+      'pair_labels': _ROW(tf.int32),
+      'pair_weights': _ROW(tf.float32),
+  }
+  PACKING_FEATURE_DTYPES = None
+
+  def __init__(self):
+    # Lengths are static and checked once, by `batch.check`, not each time.
+    super().__init__(pack=False, apply_length_check=False)
+
+  def _convert_features(self, ds, task_feature_lengths):
+    """Before: pair_labels 1. After: pair_labels [1], first_positions [0]."""
+
+    def convert(example):
+      return {name: example[name] for name in self.TASK_FEATURES} | {
+          'positions': tf.range(tf.shape(example['tokens'])[0]),
+          'first_positions': tf.zeros([1], tf.int32),
+          'pair_labels': example['pair_labels'][None],
+          'pair_weights': example['pair_weights'][None],
+      }
+
+    return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
+
+  def get_model_feature_lengths(self, task_feature_lengths):
+    length = task_feature_lengths['tokens']
+    return {**task_feature_lengths, 'positions': length, 'first_positions': 1}
+
+
+def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:
+  """Returns seqio's sequence_length for L and P: one entry a task feature."""
+  return {
+      **dict.fromkeys(('tokens', 'types', 'segments'), length),
+      **dict.fromkeys(('target_positions', 'targets', 'weights'), predictions),
+      **dict.fromkeys(('pair_labels', 'pair_weights'), 1),
+  }

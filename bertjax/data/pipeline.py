@@ -1,0 +1,216 @@
+"""Batches of a seqio task: deterministic, prefetched, resumable to the batch.
+
+    batches = pipeline.batches('novels', batch_size=32, length=128,
+                               predictions=20, seed=0)
+    batch = next(batches)              # dict of numpy arrays, see bertjax.batch
+    position = batches.position()      # {'stream_0': b'...', ...}
+    batches.restore(position)          # the same batches follow as did then
+
+The order is defined over a fixed number of streams, not over processes: a
+stream is a shard of the task (seqio's ShardInfo) with a seed of its own, and
+fills fixed rows of every global batch. Reading, shuffling, pairing and masking
+stay within a stream; a process runs some of the streams. So the sequence of
+global batches depends on task, seed and batch size alone, and a position, which
+is kept for each stream, can be restored on another number of processes.
+"""
+
+import difflib
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from bertjax.data import features, hashing
+from bertjax.errors import UserError
+
+# TensorFlow reads data; the accelerator is JAX's.
+for _kind in ('GPU', 'TPU'):
+  tf.config.set_visible_devices([], _kind)
+
+# More streams allow more processes; each has buffers of its own.
+STREAMS = 8
+
+
+class Batches(Iterator):
+  """This process's rows of the global batches, as an iterator of numpy dicts.
+
+  Attributes:
+    streams: number of the stream -> its iterator, in row order.
+  """
+
+  def __init__(self, datasets: dict[int, tf.data.Dataset], rows: int):
+    self._datasets = datasets
+    self._rows = rows
+    self._iterators = {s: iter(dataset) for s, dataset in datasets.items()}
+
+  def __iter__(self):
+    return self
+
+  def __next__(self) -> dict[str, np.ndarray]:
+    """Returns the next batch; the last ones are filled up with empty rows.
+
+    Raises:
+      StopIteration: every stream is at its end.
+    """
+    parts = [next(iterator, None) for iterator in self._iterators.values()]
+    if all(part is None for part in parts):
+      raise StopIteration
+    some = next(part for part in parts if part is not None)
+    return {
+        key: np.concatenate([
+            _fill(None if part is None else part[key], self._rows, some[key])
+            for part in parts
+        ])
+        for key in some
+    }
+
+  def position(self) -> dict[str, bytes]:
+    """Returns where each stream stands, for `restore`."""
+    return {
+        f'stream_{number}': _save(iterator)
+        for number, iterator in self._iterators.items()
+    }
+
+  def restore(self, position: dict[str, bytes]) -> None:
+    """Continues from a position that `position` gave, also of another process.
+
+    Raises:
+      ValueError: the position is of another number of streams.
+    """
+    for number, iterator in self._iterators.items():
+      if f'stream_{number}' not in position:
+        raise ValueError(f'the position lacks stream {number}')
+      _restore(iterator, position[f'stream_{number}'])
+
+
+def _fill(array, rows: int, like) -> np.ndarray:
+  """Returns `array` with rows of zeros (padding, weight 0) up to `rows`."""
+  like = np.asarray(like)
+  array = like[:0] if array is None else np.asarray(array)
+  if len(array) == rows:
+    return array
+  filled = np.zeros((rows, *like.shape[1:]), like.dtype)
+  filled[: len(array)] = array
+  return filled
+
+
+def _save(iterator) -> bytes:
+  """Returns tf.data's symbolic checkpoint of an iterator."""
+  with tempfile.TemporaryDirectory() as directory:
+    path = tf.train.Checkpoint(iterator=iterator).write(f'{directory}/at')
+    contents = {
+        suffix: np.fromfile(path + suffix, np.uint8)
+        for suffix in ('.index', '.data-00000-of-00001')
+    }
+  sizes = np.array([len(part) for part in contents.values()], np.int64)
+  return sizes.tobytes() + b''.join(x.tobytes() for x in contents.values())
+
+
+def _restore(iterator, saved: bytes) -> None:
+  index_size = int(np.frombuffer(saved[:8], np.int64)[0])
+  with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, 'at')
+    with open(path + '.index', 'wb') as file:
+      file.write(saved[16 : 16 + index_size])
+    with open(path + '.data-00000-of-00001', 'wb') as file:
+      file.write(saved[16 + index_size :])
+    status = tf.train.Checkpoint(iterator=iterator).read(path)
+    status.assert_existing_objects_matched()
+
+
+def find_task(task) -> seqio.Task | seqio.Mixture:
+  """Returns a task or mixture by name; the nearest names where it has none."""
+  if not isinstance(task, str):
+    return task
+  names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+  if task not in names:
+    near = difflib.get_close_matches(task, names, n=1) or sorted(names)
+    raise UserError(
+        f'no task is named {task!r}; '
+        + (f'did you mean {near[0]!r}?' if near else 'none is registered')
+    )
+  return seqio.get_mixture_or_task(task)
+
+
+def batches(
+    task: str | seqio.Task | seqio.Mixture,
+    batch_size: int,
+    length: int,
+    predictions: int,
+    seed: int,
+    split: str = 'train',
+    epochs: int | None = None,
+    shuffle: bool = True,
+    streams: int = STREAMS,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Batches:
+  """Returns the batches of a task.
+
+  Args:
+    task: name in seqio's registries, or the task itself.
+    batch_size: B of the global batch, over all processes.
+    length: L.
+    predictions: P.
+    seed: of shuffling, pairing and masking; the same seed, the same batches.
+    split: 'train' or 'validation'.
+    epochs: how often the split is read; None: without end. With a number, every
+      example comes exactly once an epoch, and the last batches are filled up.
+    shuffle: whether documents are read in random order.
+    streams: the most streams; as many as also divide the batch are used.
+    process_index: which of the processes this is.
+    process_count: how many there are; divides the number of streams.
+  """
+  task = find_task(task)
+  streams = math.gcd(batch_size, streams)
+  if streams % process_count:
+    raise UserError(
+        f'{streams} streams of a batch of {batch_size} cannot be divided among '
+        f'{process_count} processes; set BATCH_SIZE to a multiple of '
+        f'{process_count} and batches.streams to one of these'
+    )
+  rows = batch_size // streams
+  own = streams // process_count
+  datasets = {
+      stream: _stream(
+          task, stream, streams, rows, length, predictions, seed, split, epochs,
+          shuffle,
+      )
+      for stream in range(process_index * own, (process_index + 1) * own)
+  }
+  return Batches(datasets, rows)
+
+
+def _stream(
+    task, stream, streams, rows, length, predictions, seed, split, epochs,
+    shuffle,
+) -> tf.data.Dataset:
+  """Returns the rows that one stream gives to each global batch."""
+  lengths = features.task_feature_lengths(length, predictions)
+  dataset = task.get_dataset(
+      sequence_length=lengths,
+      split=split,
+      shuffle=shuffle,
+      # seqio adds small numbers to a seed: keep those of streams far apart.
+      seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
+      shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
+      num_epochs=epochs,
+      trim_output_features=False,
+      try_in_mem_cache=False,
+  )
+  dataset = features.PretrainingConverter()(dataset, lengths)
+  dataset = dataset.batch(rows, drop_remainder=epochs is None).prefetch(2)
+  options = tf.data.Options()
+  options.deterministic = True
+  options.experimental_symbolic_checkpoint = True
+  # numpy functions count as stateful; ours are pure.
+  options.experimental_external_state_policy = (
+      tf.data.experimental.ExternalStatePolicy.IGNORE
+  )
+  return dataset.with_options(options)
+
+

@@ -1,0 +1,185 @@
+"""Pretraining tasks in seqio's registry.
+
+    pretraining_tasks.register('novels', source, vocabulary)
+    task = seqio.get_mixture_or_task('novels')     # anywhere else
+    seqio.MixtureRegistry.add('both', [('novels', 3), ('wikipedia', 1)])
+
+Source: Devlin et al. 2018, appendix A; seqio's Task API.
+"""
+
+import os
+
+import seqio
+import tensorflow as tf
+
+from bertjax.data import masking, preprocessors, sources, vocabularies
+from bertjax.errors import UserError
+
+_RANKS_AND_DTYPES = {
+    'tokens': (1, tf.int32),
+    'types': (1, tf.int32),
+    'segments': (1, tf.int32),
+    'target_positions': (1, tf.int32),
+    'targets': (1, tf.int32),
+    'weights': (1, tf.float32),
+    'pair_labels': (0, tf.int32),
+    'pair_weights': (0, tf.float32),
+}
+
+
+def register(
+    name: str,
+    source: seqio.DataSource,
+    vocabulary: seqio.Vocabulary,
+    next_sentence: bool = True,
+    mask_rate: float = 0.15,
+    mask_unit: str = 'token',
+    short: float = 0.1,
+) -> str:
+  """Registers masked-LM (and next-sentence) pretraining on a source of text.
+
+  Args:
+    name: under which `seqio.get_mixture_or_task` finds it; a task that was
+      registered under the name before is replaced.
+    source: yields {document: int64[], text: string[]}, see `sources`.
+    vocabulary: `vocabularies.BertVocabulary`.
+    next_sentence: pairs with a label, else single segments.
+    mask_rate: share of the tokens that are targets.
+    mask_unit: 'token', 'word' or 'span'.
+    short: probability of a sequence shorter than LENGTH.
+
+  Returns:
+    The name.
+  """
+  if mask_unit not in masking.UNITS:
+    raise UserError(
+        f'{mask_unit!r} is not a unit of masking; set MASK_UNIT to one of '
+        f'{", ".join(map(repr, masking.UNITS))}'
+    )
+  if name in seqio.TaskRegistry.names():
+    seqio.TaskRegistry.remove(name)
+  seqio.TaskRegistry.add(
+      name,
+      source=source,
+      preprocessors=preprocessors.masked_language_model(
+          vocabulary, next_sentence, mask_rate, mask_unit, short
+      ),
+      output_features={
+          feature: seqio.Feature(
+              vocabulary, add_eos=False, dtype=dtype, rank=rank
+          )
+          for feature, (rank, dtype) in _RANKS_AND_DTYPES.items()
+      },
+      # Sources shuffle documents and windows their sequences; a buffer of
+      # examples as well would only make every checkpoint larger.
+      shuffle_buffer_size=None,
+  )
+  return name
+
+
+def vocabulary_size(vocab_file: str | None, size: int) -> int:
+  """Returns V before anything is trained: a trained vocabulary has `size`."""
+  if vocab_file is None:
+    return size
+  return vocabularies.BertVocabulary.read(vocab_file).vocab_size
+
+
+def from_text(
+    text_files: str | list[str],
+    run_dir: str,
+    vocab_file: str | None = None,
+    vocab_size: int = 30522,
+    cased: bool | None = None,
+    min_frequency: int = 2,
+    held_out_fraction: float = 0.05,
+    corpus_dir: str | None = None,
+    tfds_data_dir: str | None = None,
+    name: str = 'text',
+    **task,
+) -> str:
+  """Prepares text and vocabulary and registers the task that they make.
+
+  Done once for a run: with the same arguments again (the evaluation's) it
+  only returns the name.
+
+  Args:
+    text_files: 'python_documentation', 'tfds:NAME', or files and globs.
+    run_dir: gets vocab.txt and, unless corpus_dir says otherwise, `corpus/`.
+    vocab_file: a published vocab.txt; None: train one on the text.
+    vocab_size: of a vocabulary that is trained.
+    cased: None: as the vocabulary's files say, lower-cased for a new one.
+    min_frequency: of a piece in a vocabulary that is trained.
+    held_out_fraction: share of the documents that are the split 'validation'.
+    corpus_dir: where prepared text is kept, to be shared among runs.
+    tfds_data_dir: where TFDS keeps its data sets.
+    name: of the task.
+    **task: next_sentence, mask_rate, mask_unit and short of `register`.
+
+  Returns:
+    The name.
+  """
+  arguments = repr(sorted((locals() | task).items()))
+  if _made.get(name) == arguments:
+    return name
+  source = sources.from_spec(
+      text_files,
+      corpus_dir or os.path.join(run_dir, 'corpus'),
+      tfds_data_dir,
+      held_out_fraction,
+  )
+  print(source.report(), flush=True)
+  if task.get('next_sentence', True):
+    _check_two_documents(source)
+  vocabulary = _vocabulary(
+      os.path.join(run_dir, 'vocab.txt'),
+      vocab_file,
+      cased,
+      lambda cased: vocabularies.train(
+          source.texts('train'), vocab_size, cased, min_frequency
+      ),
+  )
+  register(name, source, vocabulary, **task)
+  _made[name] = arguments
+  return name
+
+
+# name of a task -> what `from_text` made it of
+_made: dict[str, str] = {}
+
+
+def _check_two_documents(source: sources.TextSource) -> None:
+  if not isinstance(source, sources.PreparedSource):
+    return  # not counted without reading it all
+  documents = source.prepared.documents('train')
+  if documents < 2:
+    raise UserError(
+        f'next-sentence prediction needs two documents or more, TEXT_FILES has '
+        f'{documents} to train on; put a blank line between documents or set '
+        'NSP=False'
+    )
+
+
+def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
+  """Returns the run's vocabulary: the one given, kept, or trained now."""
+  if vocab_file is not None:
+    vocabulary = vocabularies.BertVocabulary.read(vocab_file, cased)
+    why = 'CASED says so'
+    if cased is None:
+      _, why = vocabularies.detect_cased(vocab_file, vocabulary.tokens)
+    vocabularies.write(vocabulary.tokens, kept)
+    origin = vocab_file
+  else:
+    cased, why = bool(cased), 'CASED says so' if cased is not None else (
+        'CASED is None and the vocabulary new'
+    )
+    if not tf.io.gfile.exists(kept):
+      print('training the vocabulary', flush=True)
+      vocabularies.write(train(cased), kept)
+    vocabulary = vocabularies.BertVocabulary.read(kept, cased)
+    origin = kept
+  print(
+      f'vocabulary: {vocabulary.vocab_size:,} entries of {origin}, '
+      f'{"cased" if vocabulary.cased else "lower-cased"} ({why})',
+      flush=True,
+  )
+  return vocabulary

@@ -1,0 +1,235 @@
+"""Reads documents from text files and JSON lines, plain or compressed.
+
+    reader = text_files.TextFiles('books/*.txt.gz')
+    counts = cleaning.Counts()
+    for lines in reader.documents(counts):
+      ...  # a list of lines with text; an empty list ends a document
+
+A reader has `documents(counts)`, which reads once, in a fixed order and in
+flat memory; `fingerprint()`, JSON that changes when the text may have changed;
+`size()`, the bytes that it will read; and a string form for messages.
+Source: ours; the format of text files is BERT's (google-research/bert).
+"""
+
+import bz2
+import dataclasses
+import glob
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+import zstandard
+
+from bertjax.data import cleaning
+from bertjax.errors import UserError
+
+_BLOCK_BYTES = 1 << 20
+# A decompressor yields at most 128 KB for a few bytes, so little is fed to it.
+_COMPRESSED_BYTES = 1 << 14
+# The rest of a longer JSON line is dropped, which makes it malformed.
+_LONGEST_JSON_LINE = 1 << 27
+_COMPRESSIONS = ('.gz', '.bz2', '.zst')
+_JSON = ('.jsonl', '.json', '.ndjson')
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFiles:
+  """Text files: a paragraph or sentence a line, blank lines between documents.
+
+  A name that ends in .jsonl, .json or .ndjson holds one JSON object a line
+  instead, whose string `text` is a document (blank lines inside it only part
+  its paragraphs). Either may be compressed: .gz, .bz2 or .zst after that.
+
+  Attributes:
+    patterns: a path or glob, or several; local (`**` and `~` work) or any that
+      `tf.io.gfile` opens, such as gs://. Read in sorted order, each file once.
+  """
+
+  patterns: str | Sequence[str]
+
+  def __str__(self) -> str:
+    if isinstance(self.patterns, str):
+      return self.patterns
+    return ', '.join(self.patterns)
+
+  def paths(self) -> list[str]:
+    """The sorted files; UserError for a pattern without any, or a folder."""
+    patterns = self.patterns
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
+    if not patterns or not all(
+      isinstance(pattern, str) and pattern.strip() for pattern in patterns
+    ):
+      raise UserError(
+        'expected a file, a glob or a list of them, got '
+        f'{self.patterns!r}; set TEXT_FILES'
+      )
+    return sorted({path for pattern in patterns for path in _expand(pattern)})
+
+  def _sizes_and_times(self) -> list[tuple[str, int, int]]:
+    found = []
+    for path in self.paths():
+      try:
+        stat = tf.io.gfile.stat(path)
+      except tf.errors.OpError as error:
+        raise _unreadable(path, error) from error
+      found.append((path, stat.length, stat.mtime_nsec))
+    return found
+
+  def fingerprint(self) -> Any:
+    """Names, sizes and times of change of the files."""
+    return [
+      (path if '://' in path else os.path.abspath(path), size, time)
+      for path, size, time in self._sizes_and_times()
+    ]
+
+  def size(self) -> int:
+    """Bytes of all files, compressed as they are."""
+    return sum(size for _, size, _ in self._sizes_and_times())
+
+  def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
+    """Yields lists of lines; an empty list ends a document.
+
+    Raises:
+      UserError: a file cannot be read, or its compression is broken.
+    """
+    for path in self.paths():
+      lines = counts.lines
+      texts = cleaning.decode(_read(path, counts), counts)
+      texts = cleaning.normalise(texts, counts)
+      if _base_name(path).endswith(_JSON):
+        yield from _json_documents(path, texts, counts)
+      else:
+        batches = cleaning.split_lines(texts, counts)
+        yield from cleaning.split_documents(batches, counts)
+      counts.files += 1
+      counts.empty_files += counts.lines == lines
+
+
+def _expand(pattern: str) -> list[str]:
+  """The files that a pattern names, at least one."""
+  pattern = os.path.expanduser(pattern)
+  try:
+    if tf.io.gfile.isdir(pattern):
+      raise UserError(
+        f'expected text files, got the directory {pattern}; '
+        f"set TEXT_FILES to '{pattern.rstrip('/')}/*' or the like"
+      )
+    if tf.io.gfile.exists(pattern):
+      return [pattern]  # also a name that holds '[' or '*'
+    local = '://' not in pattern
+    found = (
+      glob.glob(pattern, recursive=True)
+      if local
+      else tf.io.gfile.glob(pattern)
+    )
+    found = [path for path in found if not tf.io.gfile.isdir(path)]
+  except tf.errors.OpError as error:
+    raise _unreadable(pattern, error) from error
+  if not found:
+    where = ''
+    if local:
+      folder = os.path.abspath(pattern)
+      while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+      where = f' (the nearest folder that exists is {folder})'
+    raise UserError(
+      f'no file matches {pattern!r}{where}; set TEXT_FILES to files that exist'
+    )
+  return found
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+  reason = str(getattr(error, 'message', error)).splitlines()[0]
+  return UserError(
+    f'cannot read {path}: {reason}; make it readable or set TEXT_FILES'
+  )
+
+
+def _base_name(path: str) -> str:
+  """The name without its compression: 'a.JSONL.gz' -> 'a.jsonl'."""
+  base, suffix = os.path.splitext(path.lower())
+  return base if suffix in _COMPRESSIONS else path.lower()
+
+
+def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
+  """Yields the decompressed bytes of a file in blocks."""
+  before = counts.file_bytes
+  try:
+    with tf.io.gfile.GFile(path, 'rb') as file:
+      for block in _decompress(path, file):
+        counts.file_bytes = before + file.tell()
+        yield block
+  except tf.errors.OpError as error:
+    raise _unreadable(path, error) from error
+  except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
+    raise UserError(
+      f'{path} is cut short or not what its suffix says ({error}); '
+      'replace it, or leave it out of TEXT_FILES'
+    ) from error
+
+
+def _decompress(path: str, file: Any) -> Iterator[bytes]:
+  suffix = os.path.splitext(path.lower())[1]
+  if suffix == '.zst':
+    yield from _decompress_zstandard(file)
+    return
+  if suffix == '.gz':
+    file = gzip.GzipFile(fileobj=file)
+  elif suffix == '.bz2':
+    file = bz2.BZ2File(file)
+  while block := file.read(_BLOCK_BYTES):
+    yield block
+
+
+def _decompress_zstandard(file: Any) -> Iterator[bytes]:
+  """As gzip does, but zstandard's own file does not notice a missing end."""
+  frame = None
+  while data := file.read(_COMPRESSED_BYTES):
+    while data:
+      if frame is None:  # 2 GB windows are what `zstd --long=31` writes
+        frame = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        frame = frame.decompressobj()
+      yield frame.decompress(data)
+      data = frame.unused_data
+      if frame.eof:
+        frame = None
+  if frame is not None:
+    raise EOFError('it ends inside a zstandard frame')
+
+
+def _json_documents(
+  path: str, texts: Iterator[str], counts: cleaning.Counts
+) -> Iterator[list[str]]:
+  for number, line in enumerate(_whole_lines(texts), 1):
+    if not line or line.isspace():
+      continue
+    try:
+      text = json.loads(line)['text']
+      lines = cleaning.lines_of(text, counts)
+    except (ValueError, LookupError, TypeError, RecursionError):
+      counts.malformed_json += 1
+      counts.first_malformed_json = (
+        counts.first_malformed_json or f'{path}:{number}'
+      )
+      continue
+    if lines:
+      yield lines
+      yield []
+
+
+def _whole_lines(texts: Iterator[str]) -> Iterator[str]:
+  parts, length = [], 0
+  for text in texts:
+    ending, *lines = text.split('\n')
+    if length < _LONGEST_JSON_LINE:
+      parts.append(ending)
+      length += len(ending)
+    if lines:
+      yield ''.join(parts)
+      yield from lines[:-1]
+      parts, length = lines[-1:], len(lines[-1])
+  yield ''.join(parts)

@@ -1,0 +1,299 @@
+"""BERT's WordPiece vocabulary: trained, written, read, and used by seqio.
+
+    tokens = vocabularies.train(texts, size=8000, cased=False)
+    vocabularies.write(tokens, 'vocab.txt')
+    vocabulary = vocabularies.BertVocabulary.read('vocab.txt')
+    vocabulary.encode('Hello, world!')               # list of int
+    vocabulary.encode_tf(tf.constant(['a', 'b c']))  # int32 [2, None], ragged
+
+Source: Devlin et al. 2018, section 3; the file format of google-research/bert.
+"""
+
+import collections
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import seqio
+import tensorflow as tf
+from tokenizers import pre_tokenizers, trainers
+
+from bertjax.data.bert_tokenizer import (
+  MAX_CHARACTERS,
+  BertTokenizer,
+  reference_pipeline,
+)
+from bertjax.errors import UserError
+
+SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+MAX_ALPHABET = 1000  # what `tokenizers` gives BERT; rarer characters are [UNK]
+
+
+class BertVocabulary(seqio.Vocabulary):
+  """Tokens, their ids, and a tokenizer; equal and hashed by content.
+
+  Ids are those of `tokenizers.BertWordPieceTokenizer(vocab, lowercase=not
+  cased)` without its special tokens, for any text in any language.
+  Deviation: '[MASK]' or '[SEP]' written out in a text is text and never becomes
+  the special token.
+
+  Attributes:
+    tokens: tuple of str, token i at place i.
+    cased: False where text is lower-cased and stripped of accents.
+    continuation: bool[V], True for a piece that continues a word ('##ing').
+    special: bool[V], True for [PAD] [UNK] [CLS] [SEP] [MASK].
+    replacements: int32[R], ids that may stand in for a masked token: neither
+      special nor '[unusedN]'.
+  """
+
+  def __init__(self, tokens: Sequence[str], cased: bool):
+    """Raises UserError where a special token is missing or a token double."""
+    super().__init__()
+    _check(tokens, 'the vocabulary')
+    self.tokens = tuple(tokens)
+    self.cased = cased
+    self.continuation = np.array([t.startswith('##') for t in tokens])
+    self.special = np.array([t in SPECIAL_TOKENS for t in tokens])
+    unused = np.array([t.startswith('[unused') for t in tokens])
+    self.replacements = np.flatnonzero(
+        ~self.special & ~unused).astype(np.int32)
+    self._tokenizer = BertTokenizer(self.tokens, cased)
+    self._special_ids = {t: self.tokens.index(t) for t in SPECIAL_TOKENS}
+
+  @classmethod
+  def read(cls, path: str, cased: bool | None = None) -> 'BertVocabulary':
+    """Reads a `vocab.txt`, a token a line, from any path of `tf.io.gfile`.
+
+    Args:
+      path: the file; CRLF and blank lines at its end are let pass.
+      cased: None for what `detect_cased` finds.
+
+    Raises:
+      UserError: no such file, not UTF-8, a special token missing, duplicates.
+    """
+    text = _read_text(path)
+    if text is None:
+      raise UserError(
+          f'expected a vocabulary, a token a line, but there is no file {path};'
+          ' set VOCAB_FILE')
+    # Not splitlines: published vocabularies hold U+2028 and its like.
+    tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
+    while tokens and not tokens[-1]:
+      tokens.pop()
+    _check(tokens, path)
+    if cased is None:
+      cased, _ = detect_cased(path, tokens)
+    return cls(tokens, cased)
+
+  @property
+  def pad_id(self) -> int:
+    return self._special_ids['[PAD]']
+
+  @property
+  def unk_id(self) -> int:
+    return self._special_ids['[UNK]']
+
+  @property
+  def cls_id(self) -> int:
+    return self._special_ids['[CLS]']
+
+  @property
+  def sep_id(self) -> int:
+    return self._special_ids['[SEP]']
+
+  @property
+  def mask_id(self) -> int:
+    return self._special_ids['[MASK]']
+
+  @property
+  def bos_id(self) -> None:
+    return None
+
+  @property
+  def eos_id(self) -> None:
+    return None
+
+  @property
+  def _base_vocab_size(self) -> int:
+    return len(self.tokens)
+
+  def __eq__(self, other) -> bool:
+    return (isinstance(other, BertVocabulary) and self.cased == other.cased
+            and self.tokens == other.tokens)
+
+  def __hash__(self) -> int:
+    return hash((self.tokens, self.cased))
+
+  def __repr__(self) -> str:
+    return f'BertVocabulary({len(self.tokens)} tokens, cased={self.cased})'
+
+  def _encode(self, s: str) -> list[int]:
+    return self._tokenizer.encode(s)
+
+  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
+    """A string to int32[n], string[lines] to ragged int32[lines, None]."""
+    texts = tf.convert_to_tensor(s, tf.string)
+    if texts.shape.rank == 0:
+      return self._tokenizer.encode_lines(texts[tf.newaxis]).values
+    if texts.shape.rank != 1:
+      raise ValueError(f'expected a string or [lines], got {texts.shape}')
+    return self._tokenizer.encode_lines(texts)
+
+  def _decode(self, ids: Sequence[int]) -> str:
+    """Ids of 'un', '##able' and '[SEP]' to 'unable [SEP]'."""
+    return ' '.join(self.tokens[i] for i in ids).replace(' ##', '')
+
+  def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
+    """The same: int32[..., n] to string[...]."""
+    words = tf.gather(tf.constant(self.tokens), ids)
+    return tf.strings.regex_replace(
+        tf.strings.reduce_join(words, axis=-1, separator=' '), ' ##', '')
+
+
+def train(texts: Iterable[str], size: int, cased: bool,
+          min_frequency: int = 2) -> list[str]:
+  """Learns a vocabulary; the same texts give the same one.
+
+  Reads the texts once; what it keeps in memory is each distinct word.
+
+  Args:
+    texts: lines or documents.
+    size: how many tokens. What the texts do not fill is '[unused0]' and so on.
+    cased: False lower-cases and strips accents first.
+    min_frequency: how often a character, or a pair of pieces, must occur.
+
+  Returns:
+    `size` distinct tokens: the special ones, single characters, pieces.
+
+  Raises:
+    UserError: no words in the texts, or a size below that of the alphabet.
+  """
+  counts = _count_words(texts, cased)
+  counts, alphabet = _limit_alphabet(counts, min_frequency)
+  if not alphabet:
+    raise UserError(
+        'expected texts to train a vocabulary on, but they hold no words; '
+        'set TEXT_FILES')
+  # With the alphabet given, ids do not depend on the order in which the
+  # library's hash map, seeded at random, yields the words; nor do the ties.
+  first = [*SPECIAL_TOKENS, *alphabet]
+  if size < len(first):
+    raise UserError(
+        f'{size} tokens cannot hold the {len(first)} special tokens and single '
+        f'characters of the texts; set VOCAB_SIZE to {len(first)} or more')
+  tokenizer = reference_pipeline(cased)
+  tokenizer.normalizer = None
+  tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+  tokenizer.train_from_iterator(_repeat(counts), trainers.WordPieceTrainer(
+      vocab_size=size, min_frequency=min_frequency, special_tokens=first,
+      show_progress=False))
+  ids = tokenizer.get_vocab()
+  tokens = sorted(ids, key=ids.get)
+  return tokens + [f'[unused{i}]' for i in range(size - len(tokens))]
+
+
+def write(tokens: Sequence[str], path: str) -> None:
+  """Writes `vocab.txt` as the original BERT has it: a token a line, UTF-8."""
+  with tf.io.gfile.GFile(path, 'w') as file:
+    file.write(''.join(token + '\n' for token in tokens))
+
+
+def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
+  """Whether a vocabulary is cased, and one sentence that says how we know.
+
+  Its neighbours `tokenizer_config.json` and `tokenizer.json` decide; without
+  them an upper-case letter in a token that is not in brackets.
+  """
+  folder = os.path.dirname(vocab_path)
+  config = _read_json(os.path.join(folder, 'tokenizer_config.json'))
+  if isinstance(config.get('do_lower_case'), bool):
+    lowercase = config['do_lower_case']
+    return not lowercase, (
+        f'tokenizer_config.json says do_lower_case = {lowercase}')
+  normalizer = _read_json(
+      os.path.join(folder, 'tokenizer.json')).get('normalizer') or {}
+  for part in normalizer.get('normalizers', [normalizer]):
+    if isinstance(part.get('lowercase'), bool):
+      return not part['lowercase'], (
+          f'tokenizer.json says lowercase = {part["lowercase"]}')
+  for token in tokens:
+    if token != token.lower() and not token.startswith('['):
+      return True, f'the vocabulary holds {token!r}, with an upper-case letter'
+  return False, 'no token of the vocabulary has an upper-case letter'
+
+
+def _check(tokens: Sequence[str], where: str) -> None:
+  places = {}
+  for i, token in enumerate(tokens):
+    if token in places:
+      raise UserError(
+          f'expected distinct tokens, but {where} holds {token!r} in lines '
+          f'{places[token] + 1} and {i + 1}; set VOCAB_FILE')
+    places[token] = i
+  missing = [token for token in SPECIAL_TOKENS if token not in places]
+  if missing:
+    raise UserError(
+        f'expected {" ".join(SPECIAL_TOKENS)} in {where}, but it lacks '
+        f'{" ".join(missing)}; set VOCAB_FILE')
+
+
+def _read_text(path: str) -> str | None:
+  """The file's text, or None where there is no file."""
+  try:
+    with tf.io.gfile.GFile(path, 'rb') as file:
+      return file.read().decode('utf-8-sig')
+  except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError):
+    return None
+  except UnicodeDecodeError as error:
+    raise UserError(
+        f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
+        f'at {error.start}; set VOCAB_FILE') from error
+
+
+def _read_json(path: str) -> dict:
+  text = _read_text(path)
+  try:
+    return {} if text is None else json.loads(text)
+  except json.JSONDecodeError as error:
+    raise UserError(
+        f'expected JSON in {path}, got {error}; mend it, or set CASED'
+    ) from error
+
+
+def _count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
+  """How often each word occurs, normalized; counted by the library."""
+  trainer = trainers.WordPieceTrainer(vocab_size=0, show_progress=False)
+  reference_pipeline(cased).train_from_iterator(texts, trainer)
+  # It shows its counts only in the state that it gives for pickling.
+  state = json.loads(trainer.__getstate__())
+  return state['WordPieceTrainer']['bpe_trainer']['words']
+
+
+def _limit_alphabet(
+    counts: dict[str, int], min_frequency: int,
+) -> tuple[dict[str, int], list[str]]:
+  """Words without rare characters, sorted; and the single characters in them.
+
+  {'is': 2, 'it': 2} gives the alphabet ['i', 's', 't', '##s', '##t'].
+  """
+  characters = collections.Counter()
+  for word, count in counts.items():
+    for character in word:
+      characters[character] += count
+  frequent = sorted(
+      (c for c in characters if characters[c] >= min_frequency),
+      key=lambda c: (-characters[c], c))[:MAX_ALPHABET]
+  known = set(frequent)
+  counts = {
+      word: counts[word] for word in sorted(counts)
+      if len(word) <= MAX_CHARACTERS and known.issuperset(word)}
+  continuing = {'##' + c for word in counts for c in word[1:]}
+  return counts, sorted(known) + sorted(continuing)
+
+
+def _repeat(counts: dict[str, int], most: int = 1000) -> Iterator[str]:
+  """{'a': 1001, 'b': 1} to 'a a ... a' of 1000, 'a', 'b'."""
+  for word, count in counts.items():
+    for done in range(0, count, most):
+      yield ' '.join([word] * min(most, count - done))

@@ -1,0 +1,22 @@
+"""The errors that end a run with one line instead of a traceback.
+
+    raise UserError('width 768 is not a multiple of heads 11; '
+                    'set EncoderConfig.heads')
+
+`bertjax.main` prints the message on standard error and exits with the error's
+status. Whatever else is raised is a defect of bertjax and keeps its traceback.
+"""
+
+
+class UserError(ValueError):
+  """Bad input; the message says what was expected, what was got, the fix."""
+
+  status = 2
+
+
+class RunStopped(RuntimeError):
+  """A run that ended early; the message says where, and how to go on."""
+
+  def __init__(self, message: str, status: int):
+    super().__init__(message)
+    self.status = status

@@ -1,0 +1,348 @@
+"""The command line: flags to gin to run.
+
+    python -m bertjax.main --gin_file=gin_configs/recipes/quickstart.gin
+    python -m bertjax.main --gin_file=recipes/pretrain_text.gin \\
+        --gin_file=models/bert_base.gin --gin.TEXT_FILES='"books/*.txt"'
+
+--gin_file=FILE            a recipe or part; repeatable, later files win
+--gin.NAME=VALUE           sets a macro (or any module.function.parameter)
+--gin_bindings=BINDING     the same as a line of gin; repeatable
+--gin_search_paths=FOLDER  where files and includes are looked for as well
+--dry_run                  print configuration, parameters, shapes, and stop
+
+Exit status: 0 done; 2 a mistake in the input, said in one line; 1 a run that
+cannot go on; 128 + n ended by signal n, with its state saved. The only module
+that imports gin.
+"""
+
+import contextlib
+import difflib
+import inspect
+import os
+import re
+import sys
+import tempfile
+import tokenize
+from collections.abc import Callable, Sequence
+
+import gin
+from absl import flags, logging
+
+from bertjax.errors import RunStopped, UserError
+
+# Not absl's global ones: under `python -m` this module is imported twice.
+_FLAGS = flags.FlagValues()
+for _name in ('gin_file', 'gin_bindings', 'gin_search_paths'):
+  flags.DEFINE_multi_string(_name, [], 'See above.', flag_values=_FLAGS)
+flags.DEFINE_bool('dry_run', False, 'See above.', flag_values=_FLAGS)
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+# An unquoted string is taken for these even where a file sets them to None.
+_PATHS = re.compile(r'(_FILES?|_DIR|_FROM)$')
+
+
+def run(
+    job: Callable,
+    directory: str | None = None,
+    allow_difference: bool = False,
+    dry_run: bool = False,
+) -> None:
+  """Calls the job that a recipe bound; gin fills in its arguments.
+
+  Args:
+    job: called with `dry_run`.
+    directory: RUN_DIR, claimed for as long as the job runs; None: the job
+      leaves nothing.
+    allow_difference: go on in a directory of another configuration.
+    dry_run: print the configuration and let the job print what it would do.
+  """
+  from bertjax.training import run_directory  # jax: not for --help
+
+  configuration = gin.config_str()
+  if dry_run:
+    print(configuration)
+    job(dry_run=True)
+  elif directory is None:
+    job(dry_run=False)
+  else:
+    with run_directory.claim(directory, configuration, allow_difference):
+      job(dry_run=False)
+
+
+# ------------------------------------------------------------------ gin files
+
+
+def _search_paths() -> list[str]:
+  """Returns folders in which 'gin_configs/recipes/x.gin', 'recipes/x.gin' and
+  includes are found: the checkout's, or the installed package's."""
+  roots = [os.path.dirname(_PACKAGE), _PACKAGE]
+  paths = [
+      path
+      for root in roots
+      for path in (root, os.path.join(root, 'gin_configs'))
+      if os.path.isdir(os.path.join(root, 'gin_configs'))
+  ]
+  return paths
+
+
+def _check_files(files: Sequence[str], paths: Sequence[str]) -> None:
+  for file in files:
+    if any(os.path.isfile(os.path.join(p, file)) for p in ('', *paths)):
+      continue
+    known = [
+        os.path.relpath(os.path.join(folder, name), root)
+        for root in paths
+        for folder, _, names in os.walk(root)
+        if os.path.basename(root) == 'gin_configs'
+        for name in names
+        if name.endswith('.gin')
+    ]
+    stripped = file.removeprefix('gin_configs/')
+    near = difflib.get_close_matches(stripped, known, n=1, cutoff=0.4)
+    raise UserError(
+        f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
+        'gin_configs' + (f'; did you mean gin_configs/{near[0]}?' if near else '')
+    )
+
+
+def _macros(configuration: str) -> dict[str, str]:
+  """Returns name -> value of the macros in the text of a configuration."""
+  found = re.findall(
+      r'^([A-Za-z_]\w*) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
+  )
+  return {name: value.replace('\\\n', '').strip() for name, value in found}
+
+
+def _used(configuration: str) -> set[str]:
+  return set(re.findall(r'%([A-Za-z_]\w*)', configuration))
+
+
+def _quote(binding: str, macros: dict[str, str], used: set[str]) -> str:
+  """Returns a NAME=VALUE of the command line as gin takes it.
+
+  Raises:
+    UserError: a macro that nothing uses, or a value of another type.
+  """
+  name, equals, text = (part.strip() for part in binding.partition('='))
+  if not equals:
+    raise UserError(f'--gin.{binding}: a value is expected: --gin.{name}=VALUE')
+  if not re.fullmatch(r'[A-Za-z_]\w*', name):
+    return binding  # a parameter, or a statement such as an import
+  if name not in used:
+    raise UserError(_unknown_macro(name, used))
+  default = _value(macros.get(name, 'None'))
+  value = _value(text)
+  wants_text = isinstance(default, str) or _PATHS.search(name) is not None
+  if value is _UNREADABLE or (isinstance(default, str) and
+                              isinstance(value, int | float | bool)):
+    if not wants_text:
+      raise UserError(
+          f'--gin.{name}={text}: {_kind(default)} is expected'
+          f"; for a string, quote it: --gin.{name}='\"{text}\"'"
+      )
+    return f'{name}={text!r}'
+  numbers = isinstance(default, float) and type(value) is int
+  if None not in (value, default) and not numbers and value is not _REFERENCE:
+    same = isinstance(value, type(default)) and (
+        isinstance(value, bool) == isinstance(default, bool)
+    )
+    if default is not _REFERENCE and not same and not wants_text:
+      raise UserError(
+          f'--gin.{name}={text}: {_kind(default)} is expected, got '
+          f'{_kind(value)}'
+      )
+  return f'{name}={text}'
+
+
+class _Reference:
+  """Stands for a value that is computed: @function or %MACRO."""
+
+
+_REFERENCE = _Reference()
+_UNREADABLE = object()
+
+
+def _value(text: str):
+  """Returns a gin value, _REFERENCE, or _UNREADABLE where gin cannot parse."""
+  if text[:1] in '@%':
+    return _REFERENCE if len(text) > 1 else _UNREADABLE
+  try:
+    return gin.config.parse_value(text)
+  except (SyntaxError, ValueError, tokenize.TokenError):
+    return _UNREADABLE
+
+
+def _kind(value) -> str:
+  kinds = {bool: 'True or False', int: 'a whole number', float: 'a number',
+           str: 'a string', type(None): 'None or a value that gin can read'}
+  return kinds.get(type(value), f'a {type(value).__name__}')
+
+
+def _unknown_macro(name: str, used: set[str]) -> str:
+  near = difflib.get_close_matches(name.upper(), used, n=1, cutoff=0.5)
+  hint = f'did you mean {near[0]}?' if near else (
+      f'there are {", ".join(sorted(used))}')
+  return f'nothing uses the macro {name}; {hint}'
+
+
+def parse(
+    files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+) -> None:
+  """Reads gin files, then bindings, and refuses what cannot be meant.
+
+  Args:
+    files: later ones win over earlier ones.
+    bindings: lines of gin; win over files.
+    folders: where to look for files, before the project's own gin_configs.
+
+  Raises:
+    UserError: anything misspelt, missing or unreadable.
+  """
+  paths = [*folders, *_search_paths()]
+  for path in reversed(paths):
+    gin.add_config_file_search_path(path)
+  _check_files(files, paths)
+  gin.clear_config()
+  with _one_line_errors():
+    gin.parse_config_files_and_bindings(files, [], finalize_config=False)
+    configuration = gin.config_str()
+    macros, used = _macros(configuration), _used(configuration)
+    used.discard('gin')
+    bindings = [_quote(binding, macros, used) for binding in bindings]
+    gin.parse_config_files_and_bindings([], bindings, finalize_config=False)
+    configuration = gin.config_str()
+    macros, used = _macros(configuration), _used(configuration)
+    for name in macros:
+      if name not in used:
+        raise UserError(_unknown_macro(name, used - {'gin'}))
+    gin.finalize()
+
+
+@contextlib.contextmanager
+def _one_line_errors():
+  """Turns gin's complaints into UserErrors of one line."""
+  try:
+    yield
+  except UserError:
+    raise
+  except (SyntaxError, tokenize.TokenError, ValueError, ImportError, NameError,
+          OSError, AttributeError) as error:
+    raise UserError(_explain(error)) from error
+
+
+def _explain(error: Exception) -> str:
+  text = str(error)
+  required = re.match(r'(.*?)/macro\.value set to `%gin.REQUIRED`', text)
+  if required:
+    name = required[1]
+    return f'{name} is required; set it with --gin.{name}=VALUE'
+  unset = re.match(r"No (?:bindings|values?) .* '(\w+)/gin\.macro'", text)
+  if unset:
+    name = unset[1]
+    return f'the macro {name} has no value; set it with --gin.{name}=VALUE'
+  line = ' '.join(text.split())
+  parameter = re.match(
+      r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'", line
+  )
+  if parameter:
+    line += _nearest_parameter(*parameter.groups())
+  unknown = re.match(r"No configurable matching '(.*?)'", line)
+  if unknown:
+    known = set(re.findall(r'^(?:[\w/]+/)?([\w.]+)\.\w+ =', gin.config_str(),
+                           re.MULTILINE))
+    near = difflib.get_close_matches(unknown[1], known, n=1)
+    line += f' Did you mean {near[0]!r}?' if near else ''
+  return f'gin: {line}'
+
+
+def _nearest_parameter(name: str, parameter: str) -> str:
+  try:
+    function = gin.get_configurable(name)
+  except ValueError:
+    return ''
+  names = list(inspect.signature(function).parameters)
+  near = difflib.get_close_matches(parameter, names, n=1, cutoff=0.4)
+  return f' Did you mean {near[0]!r}?' if near else (
+      f' It has {", ".join(names)}.')
+
+
+# --------------------------------------------------------------- command line
+
+
+def _arguments(argv: Sequence[str]) -> list[str]:
+  """Returns argv with --gin.NAME=VALUE (or VALUE as next word) as bindings."""
+  arguments, words = [], list(argv)
+  while words:
+    word = words.pop(0)
+    if re.match(r'--?gin\.', word):
+      name = word.split('gin.', 1)[1]
+      if '=' not in name and words:
+        name += '=' + words.pop(0)
+      word = f'--gin_bindings={name}'
+    arguments.append(word)
+  return arguments
+
+
+@contextlib.contextmanager
+def _quiet_imports():
+  """Keeps what TensorFlow's C++ prints while it is imported off the screen.
+
+  It does so before its log level can be set. Shown after all where the import
+  fails for a reason that is not the user's.
+  """
+  sys.stderr.flush()
+  with tempfile.TemporaryFile() as file, os.fdopen(os.dup(2), 'wb') as screen:
+    os.dup2(file.fileno(), 2)
+    try:
+      yield
+    except UserError:
+      raise
+    except BaseException:
+      file.seek(0)
+      screen.write(file.read())
+      raise
+    finally:
+      sys.stderr.flush()
+      os.dup2(screen.fileno(), 2)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command line and returns the exit status."""
+  if any(re.fullmatch(r'-h|--?help(full|short)?', word) for word in argv[1:]):
+    print(__doc__)
+    return 0
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  logging.set_verbosity(logging.ERROR)
+  try:
+    try:
+      rest = _FLAGS(_arguments(argv))[1:]
+    except flags.Error as error:
+      raise UserError(f'{error}; see --help') from error
+    if rest:
+      raise UserError(f'unexpected argument {rest[0]!r}; see --help')
+    if not _FLAGS.gin_file:
+      raise UserError(
+          'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
+      )
+    with _quiet_imports():
+      parse(
+          _FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths
+      )
+    logging.set_verbosity(logging.ERROR)
+    gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
+  except (UserError, RunStopped) as error:
+    # gin adds where it was called from, in lines of its own.
+    line = str(error).split('\n  In call to configurable')[0]
+    print(f'bertjax: {" ".join(line.split())}', file=sys.stderr)
+    return error.status
+  except KeyboardInterrupt:
+    print('bertjax: interrupted', file=sys.stderr)
+    return 130
+  return 0
+
+
+if __name__ == '__main__':
+  # gin files bind the `run` of bertjax.main, and this module is __main__.
+  from bertjax import main as library
+
+  sys.exit(library.main(sys.argv))

@@ -1,0 +1,1 @@
+"""The encoder and its heads, as Linen modules that need jax and flax only."""

@@ -1,0 +1,77 @@
+"""BERT with its two pretraining heads.
+
+    model = BertForPreTraining(config)
+    variables = model.init(jax.random.key(0), batch, train=False)
+    outputs = model.apply(variables, batch, train=True,
+                          rngs={'dropout': jax.random.key(1)})
+    outputs['mlm_logits']  # float32[B, P, V]
+
+Source: Devlin et al. 2019; equal to `BertForPreTraining` of Hugging Face
+transformers on the same weights (`experiments/golden/`).
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+
+from bertjax.models import heads
+from bertjax.models.attention import segment_mask
+from bertjax.models.config import EncoderConfig
+from bertjax.models.embeddings import Embeddings
+from bertjax.models.encoder import Encoder
+
+
+class BertForPreTraining(nn.Module):
+  """An encoder with a masked-LM head and, if asked, a next-sentence head.
+
+  Attributes:
+    config: the architecture.
+    next_sentence: whether the pooler and the next-sentence head exist.
+  """
+
+  config: EncoderConfig
+  next_sentence: bool = True
+
+  @nn.compact
+  def __call__(
+      self, batch: Mapping[str, jax.Array], *, train: bool
+  ) -> dict[str, jax.Array]:
+    """Runs the model.
+
+    Args:
+      batch: of what `bertjax.batch` describes, `tokens`, `types`, `positions`,
+        `segments`: int32[B, L]; `target_positions`: int32[B, P]; and with
+        next_sentence `first_positions`: int32[B, S].
+      train: whether to drop out; needs the rng 'dropout' where a rate is not 0.
+
+    Returns:
+      hidden: config.dtype[B, L, D], the output of the last layer.
+      mlm_logits: float32[B, P, V].
+      With next_sentence also pooled: config.dtype[B, S, D], and
+      nsp_logits: float32[B, S, 2], class 0 where B follows A, 1 where B comes
+      from elsewhere.
+
+    Raises:
+      UserError: rows longer than the model's positions; a name in the
+        configuration that stands in no table.
+    """
+    config = self.config
+    hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
+        batch['tokens'], batch['types'], batch['positions'], train)
+    hidden_BLD = Encoder(config, name='encoder')(
+        hidden_BLD, segment_mask(batch['segments']), train)
+
+    predicted_BPD = heads.gather_positions(
+        hidden_BLD, batch['target_positions'])
+    outputs = {
+        'hidden': hidden_BLD,
+        'mlm_logits': heads.MaskedLanguageModelHead(config, name='mlm_head')(
+            predicted_BPD, token_table_VD),
+    }
+    if self.next_sentence:
+      first_BSD = heads.gather_positions(hidden_BLD, batch['first_positions'])
+      outputs['pooled'] = heads.pool(config, first_BSD)
+      outputs['nsp_logits'] = heads.classify(
+          config, outputs['pooled'], 2, 'nsp_head')
+    return outputs

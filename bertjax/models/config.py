@@ -1,0 +1,126 @@
+"""The architecture of an encoder as one frozen, checked, hashable value.
+
+    config = EncoderConfig(
+        vocabulary_size=30522, width=128, layers=2, heads=2, feed_forward=512)
+    dataclasses.replace(config, dropout=0.0)
+
+Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
+(`BertConfig`). The sizes stand in `gin_configs/models/`.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from bertjax.errors import UserError
+
+Entry = TypeVar('Entry')
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+  """What the shape and the arithmetic of an encoder depend on.
+
+  Attributes:
+    vocabulary_size: V, rows of the token table.
+    width: D, features of a position between layers.
+    layers: N, attention and feed-forward pairs.
+    heads: H; a head has width / heads features.
+    feed_forward: F, features inside a feed-forward block.
+    positions: rows of the position table; no sequence is longer.
+    types: T, sentence types: 0 for A and padding, 1 for B.
+    dropout: rate after the embeddings and after every block.
+    attention_dropout: rate on attention weights; None is the same as dropout.
+    norm_epsilon: added to the variance in every layer norm.
+    initializer_stddev: of the normal that is then cut at two deviations.
+    activation: a name in `feed_forward.ACTIVATIONS`.
+    position_scheme: a name in `positions.SCHEMES`.
+    attention_kernel: a name in `kernels.KERNELS`.
+    dtype: of the products; softmax, norm statistics, logits stay float32.
+    param_dtype: of the parameters.
+
+  Raises:
+    UserError: a value that no encoder can have; names the field to set.
+  """
+
+  vocabulary_size: int
+  width: int
+  layers: int
+  heads: int
+  feed_forward: int
+  positions: int = 512
+  types: int = 2
+  dropout: float = 0.1
+  attention_dropout: float | None = None
+  norm_epsilon: float = 1e-12
+  initializer_stddev: float = 0.02
+  activation: str = 'gelu'
+  position_scheme: str = 'learned'
+  attention_kernel: str = 'einsum'
+  dtype: str = 'float32'
+  param_dtype: str = 'float32'
+
+  def __post_init__(self):
+    for name in ('vocabulary_size', 'width', 'layers', 'heads', 'feed_forward',
+                 'positions', 'types'):
+      value = getattr(self, name)
+      if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f'expected a positive whole number, got {value!r}; '
+                        f'set EncoderConfig.{name}')
+    if self.width % self.heads:
+      raise UserError(f'width {self.width} is not a multiple of heads '
+                      f'{self.heads}; set EncoderConfig.heads')
+    for name in ('dropout', 'attention_dropout'):
+      rate = getattr(self, name)
+      if name == 'attention_dropout' and rate is None:
+        continue
+      if not _is_number(rate) or not 0.0 <= rate < 1.0:
+        raise UserError(f'expected a rate of at least 0 and below 1, got '
+                        f'{rate!r}; set EncoderConfig.{name}')
+    for name in ('norm_epsilon', 'initializer_stddev'):
+      value = getattr(self, name)
+      if not _is_number(value) or not value > 0.0:
+        raise UserError(f'expected a number above 0, got {value!r}; '
+                        f'set EncoderConfig.{name}')
+    for name in ('dtype', 'param_dtype'):
+      if getattr(self, name) not in DTYPES:
+        raise UserError(f'expected one of {", ".join(DTYPES)}, got '
+                        f'{getattr(self, name)!r}; set EncoderConfig.{name}')
+
+  @property
+  def head_width(self) -> int:
+    """K, features of one head."""
+    return self.width // self.heads
+
+  @property
+  def attention_dropout_rate(self) -> float:
+    """The rate on attention weights, None resolved."""
+    if self.attention_dropout is None:
+      return self.dropout
+    return self.attention_dropout
+
+
+def _is_number(value) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
+  """Returns table[name], or says which names there are.
+
+  Args:
+    table: the choices.
+    name: one of its keys.
+    setting: the binding that holds `name`, for the message.
+
+  Raises:
+    UserError: no such entry; names the nearest one and the setting.
+  """
+  if name in table:
+    return table[name]
+  near = difflib.get_close_matches(str(name), table, n=1)
+  hint = f' (did you mean {near[0]!r}?)' if near else ''
+  raise UserError(f'expected one of {", ".join(sorted(table))}, got '
+                  f'{name!r}{hint}; set {setting}')

@@ -1,0 +1,57 @@
+"""The sum of token, position and type embeddings, normed and dropped out.
+
+    hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
+        tokens_BL, types_BL, positions_BL, train=False)
+
+Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
+(`embedding_postprocessor`).
+"""
+
+import flax.linen as nn
+import jax
+
+from bertjax.models import layers
+from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.positions import SCHEMES
+
+
+class Embeddings(nn.Module):
+  """What the first layer reads.
+
+  Attributes:
+    config: the architecture.
+  """
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+      self,
+      tokens_BL: jax.Array,
+      types_BL: jax.Array,
+      positions_BL: jax.Array,
+      train: bool,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Embeds a batch.
+
+    Args:
+      tokens_BL: int32[B, L], 0 <= token < V.
+      types_BL: int32[B, L], 0 <= type < T.
+      positions_BL: int32[B, L], from 0 in every sequence.
+      train: whether to drop out.
+
+    Returns:
+      config.dtype[B, L, D] and the token table, param_dtype[V, D], to which
+      the decoder of the masked-LM head is tied.
+    """
+    config = self.config
+    token = layers.embed(config, config.vocabulary_size, 'vocabulary', 'token')
+    position = choose(SCHEMES, config.position_scheme,
+                      'EncoderConfig.position_scheme')
+    hidden_BLD = token(tokens_BL)
+    hidden_BLD += position(config, positions_BL)
+    hidden_BLD += layers.embed(config, config.types, 'types', 'type')(types_BL)
+    hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
+    hidden_BLD = layers.Dropout(config.dropout, name='dropout')(
+        hidden_BLD, train)
+    return hidden_BLD, token.embedding

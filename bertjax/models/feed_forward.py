@@ -1,0 +1,52 @@
+"""The block that works on every position alone, and the activations by name.
+
+    hidden_BLD = FeedForward(config, name='feed_forward')(hidden_BLD)
+
+Source: Vaswani et al. 2017, section 3.3, with the gelu of Hendrycks and
+Gimpel 2016.
+"""
+
+import flax.linen as nn
+import jax
+
+from bertjax.models import layers
+from bertjax.models.config import EncoderConfig, choose
+
+
+def gelu(inputs: jax.Array) -> jax.Array:
+  """x times the normal distribution function of x, through erf as BERT.
+
+  `jax.nn.gelu(approximate=False)` goes through erfc, which is the same
+  function but costs more in both directions.
+  """
+  return inputs * (0.5 * (1.0 + jax.lax.erf(inputs * 0.5 ** 0.5)))
+
+
+ACTIVATIONS = {'gelu': gelu}
+
+
+def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
+  """Applies the activation that the configuration names."""
+  activation = choose(ACTIVATIONS, config.activation,
+                      'EncoderConfig.activation')
+  return activation(inputs)
+
+
+class FeedForward(nn.Module):
+  """Up to F features, an activation, and back.
+
+  Attributes:
+    config: the architecture.
+  """
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
+    """Returns config.dtype[B, L, D], before dropout, residual and norm."""
+    config = self.config
+    inner_BLF = layers.dense(config, config.feed_forward,
+                             ('width', 'feed_forward'), 'input')(hidden_BLD)
+    inner_BLF = activate(config, inner_BLF)
+    return layers.dense(config, config.width,
+                        ('feed_forward', 'width'), 'output')(inner_BLF)

@@ -1,0 +1,100 @@
+"""What reads the encoder: masked-LM logits, the pooled [CLS], classes.
+
+    mlm_logits_BPV = MaskedLanguageModelHead(config, name='mlm_head')(
+        gather_positions(hidden_BLD, target_positions_BP), token_table_VD)
+    pooled_BSD = pool(config, gather_positions(hidden_BLD, first_positions_BS))
+
+Source: Devlin et al. 2019, section 3.1; google-research/bert
+`run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output`).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bertjax.models import layers
+from bertjax.models.config import EncoderConfig
+from bertjax.models.feed_forward import activate
+
+
+def gather_positions(
+    hidden_BLD: jax.Array, positions_BP: jax.Array
+) -> jax.Array:
+  """Picks P positions of every row, so that heads work on these alone.
+
+  Args:
+    hidden_BLD: float[B, L, D].
+    positions_BP: int32[B, P], 0 <= position < L; beyond gives NaN.
+
+  Returns:
+    float[B, P, D]
+  """
+  return jnp.take_along_axis(hidden_BLD, positions_BP[:, :, None], axis=1)
+
+
+class MaskedLanguageModelHead(nn.Module):
+  """Dense, activation, norm, and a product with the token table plus bias.
+
+  Attributes:
+    config: the architecture.
+  """
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+      self, hidden_BPD: jax.Array, token_table_VD: jax.Array
+  ) -> jax.Array:
+    """Scores the vocabulary.
+
+    Args:
+      hidden_BPD: float[B, P, D], the encoder's output where tokens are hidden.
+      token_table_VD: float[V, D], the embedding that the decoder is tied to.
+
+    Returns:
+      float32[B, P, V]
+    """
+    config = self.config
+    # A logical axis may stand once in a kernel: its output width is not named.
+    hidden_BPD = layers.dense(config, config.width, ('width', None), 'dense',
+                              bias_axes=('width',))(hidden_BPD)
+    hidden_BPD = activate(config, hidden_BPD)
+    hidden_BPD = layers.norm(config, 'norm')(hidden_BPD)
+    logits_BPV = jnp.einsum('BPD,VD->BPV', hidden_BPD,
+                            token_table_VD.astype(config.dtype),
+                            preferred_element_type=jnp.float32)
+    bias_V = self.param('bias', layers.zeros_initializer(('vocabulary',)),
+                        (config.vocabulary_size,), config.param_dtype)
+    return logits_BPV + bias_V
+
+
+def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
+  """Makes the submodule `pooler`: a dense layer and tanh on each [CLS].
+
+  Args:
+    config: the architecture.
+    first_BSD: float[B, S, D], the encoder's output at each [CLS].
+
+  Returns:
+    config.dtype[B, S, D]
+  """
+  return jnp.tanh(layers.dense(config, config.width, ('width', None), 'pooler',
+                               bias_axes=('width',))(first_BSD))
+
+
+def classify(
+    config: EncoderConfig, features: jax.Array, classes: int, name: str
+) -> jax.Array:
+  """Makes a linear submodule `name` that scores classes.
+
+  Args:
+    config: the architecture.
+    features: float[..., D].
+    classes: C.
+    name: of the submodule.
+
+  Returns:
+    float32[..., C]
+  """
+  logits = layers.dense(config, classes, ('width', 'classes'), name)(features)
+  return logits.astype(jnp.float32)

@@ -1,0 +1,111 @@
+"""The mesh, the rules from logical to mesh axes, and arrays placed by them.
+
+    mesh = partitioning.make_mesh(data=-1)
+    shardings = partitioning.shardings_of(abstract_variables, mesh)
+    batch = partitioning.put_batch(host_batch, mesh)
+
+A parameter is annotated with logical axis names where it is created
+(`flax.linen.with_logical_partitioning`); one table says which mesh axis splits
+which logical axis. Source: t5x and flax's `examples/lm1b`, in spirit.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bertjax.batch import Batch
+from bertjax.errors import UserError
+
+AXES = ('data', 'fsdp', 'tensor')
+
+# logical axis -> mesh axis or axes that split it; None: never split.
+RULES = {
+    'batch': ('data', 'fsdp'),
+    'length': None,
+    'width': 'fsdp',
+    'heads': 'tensor',
+    'head_width': None,
+    'feed_forward': 'tensor',
+    'vocabulary': 'tensor',
+    'layers': None,
+    'positions': None,
+    'types': None,
+    'classes': None,
+}
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+  """Returns a mesh over all devices; one size may be -1, for what is left."""
+  sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+  devices = jax.device_count()
+  open_axes = [name for name, size in sizes.items() if size == -1]
+  if len(open_axes) > 1:
+    raise UserError(f'only one mesh axis may be -1, got {sizes}')
+  fixed = math.prod(size for size in sizes.values() if size != -1)
+  if open_axes and fixed > 0 and devices % fixed == 0:
+    sizes[open_axes[0]] = devices // fixed
+  if math.prod(sizes.values()) != devices or min(sizes.values()) < 1:
+    raise UserError(
+        f'a mesh of {sizes} does not cover {devices} device(s); set '
+        'make_mesh.data, fsdp and tensor'
+    )
+  return jax.make_mesh(
+      tuple(sizes.values()),
+      AXES,
+      axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
+  )
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
+  """Refuses a global batch that the devices cannot split evenly."""
+  rows = mesh.shape['data'] * mesh.shape['fsdp'] * accumulation
+  if batch_size < 1 or batch_size % rows:
+    raise UserError(
+        f'a global batch of {batch_size} cannot be divided among '
+        f'{rows // accumulation} device(s) in {accumulation} part(s); set '
+        f'BATCH_SIZE to a multiple of {rows}'
+    )
+
+
+def shardings_of(boxed, mesh: Mesh):
+  """Returns the NamedSharding of every leaf of a tree of boxed parameters.
+
+  Args:
+    boxed: pytree whose parameters carry logical axes (`eval_shape` of
+      `model.init`, or a state built from it); leaves without a box are
+      replicated.
+    mesh: where to place it.
+
+  Raises:
+    ValueError: a logical axis has no rule.
+  """
+
+  def sharding(leaf):
+    if not isinstance(leaf, nn.LogicallyPartitioned):
+      return NamedSharding(mesh, PartitionSpec())
+    unknown = [n for n in leaf.names if n is not None and n not in RULES]
+    if unknown:
+      raise ValueError(f'no partitioning rule for logical axes {unknown}')
+    spec = [None if name is None else RULES[name] for name in leaf.names]
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+  return jax.tree.map(
+      sharding, boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
+  )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Returns the sharding of every array of a batch: split over its rows."""
+  return NamedSharding(mesh, PartitionSpec(RULES['batch']))
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+  """Places this process's rows as its part of the one global batch."""
+  sharding = batch_sharding(mesh)
+  return {
+      key: jax.make_array_from_process_local_data(sharding, np.asarray(array))
+      for key, array in batch.items()
+  }

@@ -1,0 +1,1 @@
+"""State, objectives, step, loop, evaluation, checkpoints; no TensorFlow."""

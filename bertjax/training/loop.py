@@ -1,0 +1,266 @@
+"""The training loop.
+
+    loop.train(objective=..., optimizer=..., batches=..., run_dir='runs/x', ...)
+
+The order of things, each step: next batch, update; then, where due: log,
+evaluate, save. What a step writes stands in metrics.jsonl before the checkpoint
+of that step is made, so a run that continues from it lacks nothing and repeats
+nothing. Source: ours; big_vision's `train.py` for the shape.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from bertjax import batch as batch_lib
+from bertjax import partitioning
+from bertjax.errors import RunStopped, UserError
+from bertjax.training import evaluation, signals, throughput, writers
+from bertjax.training import state as state_lib
+from bertjax.training import step as step_lib
+from bertjax.training.checkpoints import Checkpoints
+from bertjax.training.metrics import Totals
+
+
+def train(
+    *,
+    objective,
+    optimizer: optax.GradientTransformation,
+    learning_rate: optax.Schedule,
+    batches: Callable,
+    evaluations: Mapping[str, Callable[[], Iterable]],
+    mesh: Mesh,
+    run_dir: str,
+    steps: int,
+    batch_size: int,
+    length: int,
+    predictions: int,
+    seed: int = 0,
+    accumulation: int = 1,
+    log_steps: int = 100,
+    eval_steps: int | None = None,
+    eval_batches: int | None = None,
+    checkpoint_steps: int | None = 1000,
+    keep: int = 3,
+    keep_every: int | None = None,
+    dry_run: bool = False,
+) -> None:
+  """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
+
+  Args:
+    objective: has `.model`, `.weights`, and gives sums, see `objectives`.
+    optimizer: optax transformation.
+    learning_rate: the optimizer's schedule, to be logged.
+    batches: makes the iterator of host batches, with position and restore.
+    evaluations: name -> makes the batches of one evaluation.
+    mesh: see `partitioning.make_mesh`.
+    run_dir: holds everything that the run leaves.
+    steps: of the whole run.
+    batch_size: B, global.
+    length: L.
+    predictions: P.
+    seed: of parameters and dropout.
+    accumulation: parts that a batch is worked through in.
+    log_steps: how often train/* and speed/* are written.
+    eval_steps: how often evaluations run; None: at the end only.
+    eval_batches: the most batches of one evaluation; None: all.
+    checkpoint_steps: how often the state is saved; None: at the end only.
+    keep: how many of the last checkpoints stay.
+    keep_every: checkpoints at multiples of this stay for good.
+    dry_run: print the model's size and the batch's shapes, and return.
+
+  Raises:
+    UserError: settings that cannot work.
+    RunStopped: the loss is not finite, or a signal asked to stop.
+  """
+  model = objective.model
+  _check(model, steps, batch_size, length, log_steps, eval_steps,
+         checkpoint_steps)
+  partitioning.check_batch_size(batch_size, mesh, accumulation)
+  shapes = batch_lib.shapes(batch_size, length, predictions)
+  abstract = state_lib.abstract(model, optimizer, shapes, mesh)
+  print(_describe(abstract, shapes, mesh), flush=True)
+  if dry_run:
+    return
+
+  # -- data, state, and where they stood ---------------------------------------
+  started = time.monotonic()
+  iterator = batches()
+  totals = Totals()  # of train/*, since the last line in metrics.jsonl
+  with (
+      Checkpoints(
+          os.path.join(run_dir, 'checkpoints'), keep=keep, keep_every=keep_every
+      ) as checkpoints,
+      writers.Writer(run_dir) as writer,
+      signals.Stop() as stop,
+  ):
+    restored = checkpoints.restore(abstract)
+    if restored is None:
+      state = state_lib.create(model, optimizer, shapes, mesh, seed)
+      step = 0
+      writer.resume(0)
+      checkpoints.save(0, state, _position(iterator, totals))
+    else:
+      state, position, step = restored
+      totals.restore(position.pop('totals'))
+      iterator.restore(position)
+      writer.resume(step)
+      print(f'continuing from step {step} of {steps}', flush=True)
+    if step >= steps:
+      print(f'{run_dir} is at step {step} already; nothing to train. Raise '
+            'TRAIN_STEPS to go on.')
+
+    # -- compiled functions ----------------------------------------------------
+    train_step = step_lib.compile_train_step(
+        objective, optimizer, mesh, abstract, accumulation
+    )
+    evaluation_step = step_lib.compile_evaluation_step(
+        objective, mesh, abstract
+    )
+    rng = jax.random.key(seed)
+
+    def evaluate():
+      values = {}
+      for name, make_batches in evaluations.items():
+        found = evaluation.evaluate(
+            evaluation_step,
+            state.parameters,
+            itertools.islice(make_batches(), eval_batches),
+            mesh,
+        )
+        if found:
+          progress.note(f'step {step}, {name}: {evaluation.summary(found)}')
+        values |= {f'{name}/{key}': value for key, value in found.items()}
+      return values
+
+    # -- the loop --------------------------------------------------------------
+    clock = throughput.Clock()
+    pending = []  # terms of steps that the host has not looked at yet
+    first_step = True
+    with writers.Progress(steps, step) as progress:
+      while step < steps:
+        with clock.waiting():
+          batch = next(iterator)
+        state, terms = train_step(
+            state, partitioning.put_batch(batch, mesh), rng
+        )
+        step += 1
+        pending.append((step, terms))
+        clock.count(batch)
+        if len(pending) > 1:  # the host runs at most one step ahead
+          jax.block_until_ready(pending[-2][1])
+        if first_step:
+          jax.block_until_ready(terms)
+          first_step = False
+          progress.note(f'first step after {time.monotonic() - started:.1f} s')
+          clock.start()
+
+        last = step == steps
+        log = last or step % log_steps == 0
+        evaluate_now = last or (eval_steps and step % eval_steps == 0)
+        save = last or stop.received or (
+            checkpoint_steps and step % checkpoint_steps == 0
+        )
+        if log or save:
+          _look_at(pending, totals, checkpoints)
+        values = {}
+        if log:
+          means = totals.means()
+          totals.clear()
+          values = {f'train/{key}': value for key, value in means.items()}
+          values['train/loss'] = float(np.float32(sum(
+              means[name] for name in objective.losses if name in means
+          )))
+          values['train/learning_rate'] = float(learning_rate(step - 1))
+          values |= clock.speed()
+          progress.update(step, values)
+        with clock.paused():
+          if evaluate_now:
+            values |= evaluate()
+          if values:
+            writer.write(step, values)
+          if save:
+            checkpoints.save(step, state, _position(iterator, totals))
+        if stop.received and not last:
+          checkpoints.wait()
+          raise RunStopped(
+              f'stopped by {stop.name} at step {step}, which is saved; the '
+              'same command goes on from there',
+              status=128 + stop.received,
+          )
+    checkpoints.wait()
+  writers.curves(run_dir)
+  _show_filled_masks(model, state.parameters, evaluations, run_dir)
+
+
+def _check(model, steps, batch_size, length, *intervals):
+  """Refuses numbers that cannot work, before anything is made."""
+  if length > model.config.positions:
+    raise UserError(
+        f'LENGTH {length} exceeds the {model.config.positions} positions of '
+        'the model; set EncoderConfig.positions or a smaller LENGTH'
+    )
+  if length < 8:
+    raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
+  for name, value in (('TRAIN_STEPS', steps), ('BATCH_SIZE', batch_size)):
+    if value < 1:
+      raise UserError(f'{name} is {value}; set it to 1 or more')
+  names = ('LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
+  for name, value in zip(names, intervals, strict=True):
+    if value is not None and value < 1:
+      raise UserError(f'{name} is {value}; set it to 1 or more, or None')
+
+
+def _describe(abstract, shapes, mesh) -> str:
+  """Returns the lines that `--dry_run` and the start of a run print."""
+  lines = [
+      f'parameters: {state_lib.count_parameters(abstract):,}',
+      f'mesh: {dict(mesh.shape)} over {mesh.size} '
+      f'{mesh.devices.flat[0].platform} device(s)',
+      'batch: ' + ', '.join(
+          f'{key} {np.dtype(s.dtype).name}{list(s.shape)}'
+          for key, s in shapes.items()
+      ),
+  ]
+  return '\n'.join(lines)
+
+
+def _position(iterator, totals: Totals) -> dict[str, bytes]:
+  return {**iterator.position(), 'totals': totals.to_bytes()}
+
+
+def _look_at(pending: list, totals: Totals, checkpoints: Checkpoints) -> None:
+  """Moves terms to the host; stops the run where one is not finite."""
+  for step, terms in pending:
+    terms = jax.device_get(terms)
+    bad = [name for name, (x, _) in terms.items() if not np.isfinite(x)]
+    if bad:
+      checkpoints.wait()
+      good = [s for s in checkpoints.steps() if s < step]
+      raise RunStopped(
+          f'{" and ".join(bad)} of step {step} is not finite; the last good '
+          f'checkpoint is of step {max(good, default="none")}. Try a lower '
+          'LEARNING_RATE, more WARMUP_STEPS, or clipping',
+          status=1,
+      )
+    totals.add(terms)
+  pending.clear()
+
+
+def _show_filled_masks(model, parameters, evaluations, run_dir) -> None:
+  path = os.path.join(run_dir, 'vocab.txt')
+  if not evaluations or not os.path.exists(path):
+    return
+  batch = next(iter(next(iter(evaluations.values()))()), None)
+  if batch is not None:
+    with open(path, encoding='utf-8') as file:
+      vocabulary = file.read().split('\n')
+    print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:')
+    print(evaluation.filled_masks(model, parameters, batch, vocabulary))
+

@@ -1,0 +1,93 @@
+"""What is minimised: masked language modelling and next-sentence prediction.
+
+    objective = objectives.MaskedLanguageModel(model)
+    terms = objective(parameters, batch, rng, train=True)
+    terms['mlm_loss']      # (sum over masked tokens, their number)
+
+An objective returns sums and weights, never means, so that the same loss comes
+out of any split of the batch. Source: Devlin et al. 2018, section 3.1.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bertjax.batch import Batch
+
+Terms = dict[str, tuple[jax.Array, jax.Array]]
+
+
+def cross_entropy(
+    logits_XC: jax.Array, labels_X: jax.Array, weights_X: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns the sums of loss, of correct answers, and of weights.
+
+  Args:
+    logits_XC: float[..., C].
+    labels_X: int32[...], in [0, C).
+    weights_X: float32[...].
+
+  Returns:
+    float32[] three times: nats, number right, number counted.
+  """
+  # Log-sum-exp in float32: bfloat16 has 8 bits for a sum over the vocabulary.
+  logits_XC = logits_XC.astype(jnp.float32)
+  log_normalizer_X = jax.nn.logsumexp(logits_XC, axis=-1)
+  answer_X = jnp.take_along_axis(logits_XC, labels_X[..., None], -1)[..., 0]
+  right_X = (jnp.argmax(logits_XC, axis=-1) == labels_X).astype(jnp.float32)
+  return (
+      jnp.sum((log_normalizer_X - answer_X) * weights_X),
+      jnp.sum(right_X * weights_X),
+      jnp.sum(weights_X),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedLanguageModel:
+  """Masked-LM loss plus, where the model has the head, next-sentence loss.
+
+  Attributes:
+    model: a module that returns mlm_logits and, with NSP, nsp_logits.
+  """
+
+  model: nn.Module
+
+  # The terms that are minimised; each is normalised by its own weight.
+  losses = ('mlm_loss', 'nsp_loss')
+
+  def weights(self, batch: Batch) -> dict[str, jax.Array]:
+    """Returns what each loss is divided by, summed over the whole batch."""
+    weights = {'mlm_loss': jnp.sum(batch['weights'])}
+    if self.model.next_sentence:
+      weights['nsp_loss'] = jnp.sum(batch['pair_weights'])
+    return weights
+
+  def __call__(
+      self, parameters, batch: Batch, rng: jax.Array | None, train: bool
+  ) -> Terms:
+    """Returns name -> (sum, weight) of losses and accuracies.
+
+    Args:
+      parameters: of the model.
+      batch: see `bertjax.batch`.
+      rng: key for dropout; None where train is False.
+      train: whether dropout is on.
+    """
+    outputs = self.model.apply(
+        {'params': parameters},
+        batch,
+        train=train,
+        rngs={'dropout': rng} if train else None,
+    )
+    loss, right, weight = cross_entropy(
+        outputs['mlm_logits'], batch['targets'], batch['weights']
+    )
+    terms = {'mlm_loss': (loss, weight), 'mlm_accuracy': (right, weight)}
+    if self.model.next_sentence:
+      loss, right, weight = cross_entropy(
+          outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
+      )
+      terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
+    return terms

@@ -1,0 +1,137 @@
+"""Learning-rate schedules: a linear warmup, then one of three ways down.
+
+    schedule = warmup_linear(1e-4, warmup_steps=None, total_steps=10_000)
+    schedule(0), schedule(1_000), schedule(10_000)  # 1e-7, 1e-4, 0.0
+
+A schedule maps the number of updates already made (0 before the first one) to
+the learning rate of the next, as every optax schedule does. The knots of all
+three, with W = warmup_steps and T = total_steps:
+
+    schedule(0) = peak / (W + 1)   schedule(W) = peak   schedule(T) = end
+
+Updates 0 to T - 1 are made, so W of them lie below the peak and the last one is
+still above `end`: none is wasted. Past T the rate stays at `end`.
+
+Deviation: google-research/bert (optimization.py) warms up as peak * step / W,
+so its first update has learning rate 0 and does nothing, and its decay ignores
+the warmup, so it drops from peak to peak * (1 - W / T) in one step. The
+difference to its ramp is at most peak / (W + 1).
+
+Source: Devlin et al. 2019, appendix A.2; cosine, Loshchilov and Hutter 2017;
+trapezoid (warmup-stable-decay), Hu et al. 2024 (MiniCPM), section 4.
+"""
+
+import jax.numpy as jnp
+import optax
+
+from bertjax.errors import UserError
+
+
+def warmup_linear(
+  peak: float,
+  warmup_steps: int | None,
+  total_steps: int,
+  end: float = 0.0,
+) -> optax.Schedule:
+  """BERT's schedule: warms up to `peak`, then falls in a straight line.
+
+  Args:
+    peak: the highest learning rate.
+    warmup_steps: updates below the peak; None is a tenth of `total_steps`.
+    total_steps: updates in the run.
+    end: learning rate from `total_steps` on.
+
+  Returns:
+    step (int, or int32 of any shape) -> float32 of that shape; traceable.
+
+  Raises:
+    UserError: the warmup exceeds the run.
+  """
+  warmup_steps = _warmup(warmup_steps, total_steps)
+
+  def schedule(step):
+    fallen = _fraction(step, warmup_steps, total_steps)
+    return _ramp(step, warmup_steps) * (peak + (end - peak) * fallen)
+
+  return schedule
+
+
+def warmup_cosine(
+  peak: float,
+  warmup_steps: int | None,
+  total_steps: int,
+  end: float = 0.0,
+) -> optax.Schedule:
+  """Warms up to `peak`, then falls along half a cosine; see `warmup_linear`."""
+  warmup_steps = _warmup(warmup_steps, total_steps)
+
+  def schedule(step):
+    fallen = _fraction(step, warmup_steps, total_steps)
+    height = (1 + jnp.cos(jnp.pi * fallen)) / 2
+    return _ramp(step, warmup_steps) * (end + (peak - end) * height)
+
+  return schedule
+
+
+def warmup_trapezoid(
+  peak: float,
+  warmup_steps: int | None,
+  total_steps: int,
+  decay_steps: int | None = None,
+  end: float = 0.0,
+) -> optax.Schedule:
+  """Warms up, stays at `peak`, and falls linearly over the last `decay_steps`.
+
+  `decay_steps` None is a tenth of `total_steps`, which Hu et al. 2024 found to
+  be enough. A run can be prolonged from any checkpoint before the decay.
+  The other arguments are those of `warmup_linear`.
+  """
+  warmup_steps = _warmup(warmup_steps, total_steps)
+  if decay_steps is None:
+    decay_steps = min(total_steps // 10, total_steps - warmup_steps)
+  if not 0 <= decay_steps <= total_steps - warmup_steps:
+    raise UserError(
+      f'decay_steps {decay_steps} after WARMUP_STEPS {warmup_steps} do not fit'
+      f' into TRAIN_STEPS {total_steps}; lower warmup_trapezoid.decay_steps'
+    )
+
+  def schedule(step):
+    fallen = _fraction(step, total_steps - decay_steps, total_steps)
+    return _ramp(step, warmup_steps) * (peak + (end - peak) * fallen)
+
+  return schedule
+
+
+def _warmup(warmup_steps: int | None, total_steps: int) -> int:
+  """The checked number of warmup steps, a tenth of the run where None."""
+  if total_steps < 1:
+    raise UserError(
+      f'TRAIN_STEPS is {total_steps}, expected at least 1; set TRAIN_STEPS'
+    )
+  if warmup_steps is None:
+    return total_steps // 10
+  if warmup_steps < 0:
+    raise UserError(
+      f'WARMUP_STEPS is {warmup_steps}, expected 0 to TRAIN_STEPS'
+      f' {total_steps}; set WARMUP_STEPS, or None for a tenth of TRAIN_STEPS'
+    )
+  if warmup_steps > total_steps:
+    raise UserError(
+      f'WARMUP_STEPS {warmup_steps} exceeds TRAIN_STEPS {total_steps}; lower'
+      ' WARMUP_STEPS, or set it to None for a tenth of TRAIN_STEPS'
+    )
+  return warmup_steps
+
+
+def _ramp(step, warmup_steps: int):
+  """float32[] from 1 / (warmup_steps + 1) at step 0 to 1 at `warmup_steps`."""
+  made = jnp.asarray(step, jnp.float32) + 1
+  return jnp.minimum(made / (warmup_steps + 1), 1)
+
+
+def _fraction(step, start: int, stop: int):
+  """float32[], the share of the way from `start` to `stop`, within 0 and 1."""
+  if start == stop:  # nothing to fall over: `end` begins right at `stop`
+    return jnp.where(jnp.asarray(step) < stop, 0.0, 1.0)
+  made = jnp.asarray(step, jnp.float32) - start
+  return jnp.clip(made / (stop - start), 0, 1)

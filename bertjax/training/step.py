@@ -1,0 +1,146 @@
+"""One step of training and one of evaluation: pure functions to jit.
+
+    step = step.compile_train_step(objective, optimizer, mesh, abstract_state)
+    state, terms = step(state, batch, jax.random.key(seed))
+
+Source: ours, after flax's `examples/lm1b`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bertjax import partitioning
+from bertjax.batch import Batch
+from bertjax.training.objectives import Terms
+from bertjax.training.state import TrainState
+
+
+def loss_and_terms(
+    parameters, batch: Batch, rng, weights, objective
+) -> tuple[jax.Array, Terms]:
+  """Returns the loss to differentiate, and the terms it is made of.
+
+  `weights` are those of the whole global batch, also where `batch` is a part
+  of it: the losses of the parts then add up to that of the whole.
+  """
+  terms = objective(parameters, batch, rng, train=True)
+  loss = sum(
+      terms[name][0] / jnp.maximum(weight, 1.0)
+      for name, weight in weights.items()
+  )
+  return loss, terms
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    rng: jax.Array,
+    *,
+    objective,
+    optimizer: optax.GradientTransformation,
+    accumulation: int = 1,
+) -> tuple[TrainState, Terms]:
+  """Makes one update.
+
+  Args:
+    state: before the update.
+    batch: the global batch, see `bertjax.batch`.
+    rng: key of the run; the step's own is folded from it.
+    objective: gives sums and weights, see `objectives`.
+    optimizer: optax transformation.
+    accumulation: number of equal parts that the batch is worked through in,
+      one after the other; divides B.
+
+  Returns:
+    The state after the update, and (sum, weight) of each of the objective's
+    terms and of `grad_norm`, the gradient's global norm before clipping.
+  """
+  rng = jax.random.fold_in(rng, state.step)
+  weights = objective.weights(batch)
+  gradient_of = jax.value_and_grad(loss_and_terms, has_aux=True)
+
+  if accumulation == 1:
+    (_, terms), gradients = gradient_of(
+        state.parameters, batch, rng, weights, objective
+    )
+  else:
+    # Row r goes to part r % accumulation: every device keeps its own rows.
+    parts = jax.tree.map(
+        lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1),
+        batch,
+    )
+
+    def add_part(total, part_and_number):
+      part, number = part_and_number
+      (_, terms), gradients = gradient_of(
+          state.parameters,
+          part,
+          jax.random.fold_in(rng, number),
+          weights,
+          objective,
+      )
+      return jax.tree.map(jnp.add, total, (terms, gradients)), None
+
+    first = jax.tree.map(lambda x: x[0], parts)
+    (_, terms), gradients = jax.eval_shape(
+        lambda: gradient_of(state.parameters, first, rng, weights, objective)
+    )
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
+    )
+    (terms, gradients), _ = jax.lax.scan(
+        add_part, zeros, (parts, jnp.arange(accumulation))
+    )
+
+  updates, optimizer_state = optimizer.update(
+      gradients, state.optimizer_state, state.parameters
+  )
+  parameters = optax.apply_updates(state.parameters, updates)
+  terms['grad_norm'] = (optax.global_norm(gradients), jnp.ones(()))
+  return TrainState(state.step + 1, parameters, optimizer_state), terms
+
+
+def evaluation_step(parameters, batch: Batch, *, objective) -> Terms:
+  """Returns (sum, weight) of the objective's terms, dropout off."""
+  return objective(parameters, batch, None, train=False)
+
+
+def compile_train_step(
+    objective,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    abstract_state: TrainState,
+    accumulation: int = 1,
+):
+  """Jits `train_step` for a mesh; the state that it is given is donated."""
+  state_shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+  replicated = NamedSharding(mesh, PartitionSpec())
+  return jax.jit(
+      functools.partial(
+          train_step,
+          objective=objective,
+          optimizer=optimizer,
+          accumulation=accumulation,
+      ),
+      in_shardings=(
+          state_shardings, partitioning.batch_sharding(mesh), replicated
+      ),
+      out_shardings=(state_shardings, replicated),
+      donate_argnums=0,
+  )
+
+
+def compile_evaluation_step(objective, mesh: Mesh, abstract_state: TrainState):
+  """Jits `evaluation_step` for a mesh."""
+  shardings = jax.tree.map(
+      lambda leaf: leaf.sharding, abstract_state.parameters
+  )
+  return jax.jit(
+      functools.partial(evaluation_step, objective=objective),
+      in_shardings=(shardings, partitioning.batch_sharding(mesh)),
+      out_shardings=NamedSharding(mesh, PartitionSpec()),
+  )

@@ -1,0 +1,302 @@
+"""The whole model: equal to Hugging Face's, and its properties by variant.
+
+The goldens and what they hold: `experiments/golden/bert_for_pretraining.py`.
+"""
+
+import dataclasses
+import pathlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.interop import names
+from bertjax.models.bert import BertForPreTraining
+from bertjax.models.config import EncoderConfig
+
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
+TINY = EncoderConfig(vocabulary_size=60, width=32, layers=2, heads=4,
+                     feed_forward=64, positions=24)
+VARIANTS = {
+    'both_heads': BertForPreTraining(TINY),
+    'without_next_sentence': BertForPreTraining(TINY, next_sentence=False),
+    'one_layer_one_head': BertForPreTraining(
+        dataclasses.replace(TINY, layers=1, heads=1)),
+    'without_dropout': BertForPreTraining(
+        dataclasses.replace(TINY, dropout=0.0)),
+    'bfloat16_products': BertForPreTraining(
+        dataclasses.replace(TINY, dtype='bfloat16')),
+}
+each_variant = pytest.mark.parametrize(
+    'model', VARIANTS.values(), ids=VARIANTS.keys())
+
+
+def make_batch(rows=3, length=16, targets=4):
+  """Row r holds length - 3 r tokens of two types, then padding."""
+  random = np.random.RandomState(0)
+  column = np.arange(length, dtype=np.int32)
+  lengths = length - 3 * np.arange(rows)[:, None]
+  segments = (column < lengths).astype(np.int32)
+  return {
+      'tokens': segments * random.randint(5, 50, (rows, length)),
+      'types': segments * (column >= lengths // 2),
+      'positions': np.tile(column, (rows, 1)),
+      'segments': segments,
+      'target_positions': np.tile(1 + np.arange(targets), (rows, 1)),
+      'targets': random.randint(5, 50, (rows, targets)),
+      'weights': np.ones((rows, targets), np.float32),
+      'first_positions': np.zeros((rows, 1), np.int32),
+      'pair_labels': np.arange(rows)[:, None] % 2,
+      'pair_weights': np.ones((rows, 1), np.float32),
+  }
+
+
+def init(model, batch):
+  return nn.unbox(model.init(jax.random.key(0), batch, train=False))['params']
+
+
+def mean_cross_entropy(logits, labels, weights):
+  losses = -jnp.take_along_axis(
+      jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+  return (losses * weights).sum() / weights.sum()
+
+
+def loss_and_outputs(params, model, batch, **options):
+  outputs = model.apply({'params': params}, batch, **options)
+  loss = mean_cross_entropy(
+      outputs['mlm_logits'], batch['targets'], batch['weights'])
+  if model.next_sentence:
+    loss += mean_cross_entropy(
+        outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights'])
+  return loss, outputs
+
+
+def flat(tree):
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def load_golden(name):
+  """Returns the configuration, the weights by name, and the other arrays."""
+  arrays = {}
+  for key, array in np.load(GOLDEN / f'{name}.npz').items():
+    if '*' in key:
+      arrays |= {key.replace('*', str(index)): layer
+                 for index, layer in enumerate(array)}
+    else:
+      arrays[key] = array
+  fields = ('vocabulary_size', 'width', 'layers', 'heads', 'feed_forward',
+            'positions')
+  config = EncoderConfig(**dict(
+      zip(fields, arrays['sizes'].tolist(), strict=True)))
+  weights = {}
+  for key, array in arrays.items():
+    if key.startswith('weight/'):
+      offset = key.endswith('LayerNorm.weight')
+      weights[key.removeprefix('weight/')] = (
+          array * arrays['weight_unit'] + np.float32(offset))
+  return config, weights, arrays
+
+
+@pytest.mark.parametrize('golden, tolerance', [
+    ('bert_2_layers', 1e-5),
+    ('bert_12_layers', 1e-4),  # rounding grows with depth, torch's own too
+])
+def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
+  config, weights, arrays = load_golden(golden)
+  params = names.from_huggingface(weights, config)
+  batch = {key.removeprefix('batch/'): array for key, array in arrays.items()
+           if key.startswith('batch/')}
+  (loss, outputs), gradients = jax.jit(
+      jax.value_and_grad(loss_and_outputs, has_aux=True),
+      static_argnames=('model', 'train'),
+  )(params, model=BertForPreTraining(config), batch=batch, train=False)
+
+  ours = {f'gradient/{name}': gradient for name, gradient in
+          names.to_huggingface(gradients, config).items()}
+  ours |= {'loss': loss, 'mlm_logits': outputs['mlm_logits'],
+           'nsp_logits': outputs['nsp_logits']}
+  # What a padding position holds is nobody's business: theirs attends, ours
+  # does not.
+  real = batch['segments'][..., None]
+  ours['hidden'] = outputs['hidden'] * real
+  theirs = {name: arrays[name] for name in arrays
+            if not name.startswith(('weight', 'batch/', 'sizes'))}
+  theirs['hidden'] = theirs['hidden'] * real
+
+  assert set(ours) == set(theirs)
+  for name, array in theirs.items():
+    # The gradient of a key's bias is zero in exact arithmetic: the same is
+    # added to every score of a query, and softmax does not see it.
+    scale = 1.0 if name.endswith('key.bias') else np.abs(array).max()
+    error = np.abs(ours[name] - array).max() / scale
+    assert error <= tolerance, f'{name}: {error:.1e}'
+
+
+@each_variant
+def test_outputs_have_the_promised_shapes_and_dtypes(model):
+  batch, config = make_batch(), model.config
+  outputs = jax.eval_shape(
+      lambda: model.init_with_output(jax.random.key(0), batch, train=False))[0]
+  expected = {'hidden': ((3, 16, config.width), config.dtype),
+              'mlm_logits': ((3, 4, config.vocabulary_size), 'float32')}
+  if model.next_sentence:
+    expected |= {'pooled': ((3, 1, config.width), config.dtype),
+                 'nsp_logits': ((3, 1, 2), 'float32')}
+  assert {name: (array.shape, array.dtype)
+          for name, array in outputs.items()} == expected
+
+
+@each_variant
+def test_padding_does_not_change_real_tokens(model):
+  batch = make_batch()
+  params = init(model, batch)
+  padding = batch['segments'] == 0
+  disturbed = batch | {
+      'tokens': np.where(padding, 7, batch['tokens']),
+      'types': np.where(padding, 1, batch['types']),
+  }
+  shorter = {key: array[1:, :13] if array.shape == (3, 16) else array[1:]
+             for key, array in batch.items()}
+  apply = jax.jit(lambda batch: model.apply(
+      {'params': params}, batch, train=False))
+  base, other, cut = apply(batch), apply(disturbed), apply(shorter)
+  for name in ('mlm_logits', 'nsp_logits'):
+    if name in base:
+      np.testing.assert_array_equal(base[name], other[name])
+  np.testing.assert_array_equal(np.where(padding[..., None], 0, base['hidden']),
+                                np.where(padding[..., None], 0, other['hidden']))
+  # Without the padding sums have fewer terms and may be ordered otherwise.
+  tolerance = 1e-5 if model.config.dtype == 'float32' else 0.02
+  np.testing.assert_allclose(
+      base['mlm_logits'][1:], cut['mlm_logits'], atol=tolerance)
+
+
+@each_variant
+def test_a_packed_row_equals_its_sequences_apart(model):
+  apart = make_batch(rows=2, length=8, targets=2)
+  apart['segments'][:] = 1
+  packed = {key: array.reshape(1, -1) for key, array in apart.items()}
+  packed['segments'] = np.repeat([[1, 2]], 8, axis=1)
+  for key in ('target_positions', 'first_positions'):
+    packed[key] = (apart[key] + [[0], [8]]).reshape(1, -1)
+  params = init(model, apart)
+  expected = model.apply({'params': params}, apart, train=False)
+  got = model.apply({'params': params}, packed, train=False)
+  tolerance = 1e-5 if model.config.dtype == 'float32' else 0.02
+  for name, array in expected.items():
+    np.testing.assert_allclose(
+        np.asarray(got[name], np.float32),
+        np.asarray(array, np.float32).reshape(got[name].shape), atol=tolerance)
+
+
+@each_variant
+def test_a_row_of_padding_alone_gives_finite_numbers(model):
+  batch = make_batch()
+  params = init(model, batch)
+  batch['segments'][0] = 0
+  (loss, outputs), gradients = jax.value_and_grad(
+      loss_and_outputs, has_aux=True)(params, model, batch, train=False)
+  for leaf in jax.tree.leaves((loss, outputs, gradients)):
+    assert np.isfinite(leaf).all()
+
+
+@each_variant
+def test_every_gradient_is_finite_and_not_zero(model):
+  batch = make_batch()
+  params = init(model, batch)
+  gradients = flat(jax.grad(loss_and_outputs, has_aux=True)(
+      params, model, batch, train=True,
+      rngs={'dropout': jax.random.key(1)})[0])
+  for path, gradient in gradients.items():
+    gradient = np.asarray(gradient, np.float32)
+    assert np.isfinite(gradient).all(), path
+    if path.endswith('position/embedding'):
+      gradient = gradient[:16]  # the batch is 16 long
+    if not path.endswith('key/bias'):  # zero in exact arithmetic
+      assert (gradient != 0).any(axis=-1).all(), path
+
+
+@each_variant
+def test_every_parameter_names_its_logical_axes(model):
+  variables = jax.eval_shape(
+      lambda: model.init(jax.random.key(0), make_batch(), train=False))
+  known = {'width', 'heads', 'head_width', 'feed_forward', 'vocabulary',
+           'positions', 'types', 'classes'}
+  boxes = jax.tree.leaves(
+      variables, is_leaf=lambda leaf: isinstance(leaf, nn.meta.AxisMetadata))
+  for box in boxes:
+    assert isinstance(box, nn.LogicallyPartitioned)
+    assert len(box.names) == box.value.ndim
+    named = [name for name in box.names if name is not None]
+    assert named and set(named) <= known and len(set(named)) == len(named)
+
+
+def test_without_next_sentence_its_parameters_do_not_exist():
+  paths = flat(init(VARIANTS['without_next_sentence'], make_batch()))
+  assert not [path for path in paths if path.startswith(('pooler', 'nsp'))]
+
+
+def test_initial_values_are_those_of_bert():
+  config = dataclasses.replace(TINY, vocabulary_size=2000, width=128)
+  params = flat(init(BertForPreTraining(config), make_batch()))
+  for path, array in params.items():
+    if path.endswith('scale'):
+      assert (array == 1).all(), path
+    elif path.endswith('bias'):
+      assert (array == 0).all(), path
+    else:
+      assert np.abs(array).max() <= 0.04, path
+      # The deviation of a normal cut at 2 deviations is 0.8796 of its own;
+      # its standard error over n values is below 1 / sqrt(2 n) of it.
+      np.testing.assert_allclose(
+          array.std(), 0.8796 * 0.02, rtol=4 / np.sqrt(2 * array.size),
+          err_msg=path)
+
+
+def test_dropout_acts_in_training_only_and_follows_its_key():
+  model, batch = VARIANTS['both_heads'], make_batch()
+  variables = {'params': init(model, batch)}
+
+  def hidden(train, key):
+    return model.apply(variables, batch, train=train,
+                       rngs={'dropout': jax.random.key(key)})['hidden']
+
+  np.testing.assert_array_equal(hidden(True, 1), hidden(True, 1))
+  assert np.abs(hidden(True, 1) - hidden(True, 2)).max() > 0.1
+  np.testing.assert_array_equal(
+      hidden(False, 1), model.apply(variables, batch, train=False)['hidden'])
+
+
+def test_attention_dropout_is_a_rate_of_its_own():
+  model = BertForPreTraining(
+      dataclasses.replace(TINY, dropout=0.0, attention_dropout=0.5))
+  batch = make_batch()
+  variables = {'params': init(model, batch)}
+  dropped = model.apply(variables, batch, train=True,
+                        rngs={'dropout': jax.random.key(1)})['hidden']
+  kept = model.apply(variables, batch, train=False)['hidden']
+  assert np.abs(dropped - kept).max() > 1e-3
+
+
+def test_products_in_bfloat16_stay_near_those_in_float32():
+  batch = make_batch()
+  variables = {'params': init(VARIANTS['both_heads'], batch)}
+  exact = VARIANTS['both_heads'].apply(variables, batch, train=False)
+  rounded = VARIANTS['bfloat16_products'].apply(variables, batch, train=False)
+  for leaf in jax.tree.leaves(variables):
+    assert leaf.dtype == jnp.float32
+  # bfloat16 keeps 8 bits: 0.4% a rounding, some tens of them in a row.
+  for name, array in exact.items():
+    np.testing.assert_allclose(
+        np.asarray(rounded[name], np.float32), array,
+        atol=0.03 * np.abs(array).max())
+
+
+def test_rows_longer_than_the_positions_are_refused():
+  batch = make_batch(length=32)
+  with pytest.raises(UserError, match='length 32.*24 positions.*set LENGTH'):
+    VARIANTS['both_heads'].init(jax.random.key(0), batch, train=False)
