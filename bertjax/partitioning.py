@@ -37,10 +37,20 @@ RULES = {
 }
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-  """Returns a mesh over all devices; one size may be -1, for what is left."""
+def make_mesh(
+    data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None
+) -> Mesh:
+  """Returns a mesh over all devices; one size may be -1, for what is left.
+
+  Args:
+    data: number of parts of a batch that share no parameter memory.
+    fsdp: number of parts of a batch that also split the parameters.
+    tensor: number of parts of heads, feed-forward width and vocabulary.
+    devices: None for all that there are.
+  """
   sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
-  devices = jax.device_count()
+  all_devices = jax.devices() if devices is None else devices
+  devices = len(all_devices)
   open_axes = [name for name, size in sizes.items() if size == -1]
   if len(open_axes) > 1:
     raise UserError(f'only one mesh axis may be -1, got {sizes}')
@@ -56,6 +66,7 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
       tuple(sizes.values()),
       AXES,
       axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
+      devices=all_devices,
   )
 
 

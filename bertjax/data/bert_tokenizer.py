@@ -35,7 +35,7 @@ MAX_BYTES = 4 * MAX_CHARACTERS  # of a word that is not too long, in UTF-8
 # is white space, and punctuation and CJK of Unicode 1.1, on which everybody
 # agrees that each is a word of its own.
 PLAIN_LINE = (
-    r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*')
+    r'[\t\n\r -~\x{a0}«»¿‐-‧‰-⁃⁅-⁑\x{3000}-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*')
 
 
 def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:

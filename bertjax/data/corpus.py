@@ -1,4 +1,4 @@
-"""Prepares a corpus: text read once into a store that tf.data reads natively.
+"""Prepares a corpus: text is read once, cleaned and stored for random access.
 
     reader = text_files.TextFiles('books/*.txt.gz')
     prepared = corpus.prepare(reader, 'runs/books/corpus')
@@ -7,9 +7,9 @@
       ...  # lines, joined by newlines
 
 So all bad input is found, counted and reported before training, memory is
-flat, and a position in the data is exact and quickly restored. A store is
-`<directory>/<fingerprint>/{train,validation}-000NN-of-00064.tfrecord`, see
-`store`, and `index.json`. Source: ours.
+flat, and a position in the data is a few numbers. A store is the directory
+`<directory>/<fingerprint>` with the files of `store` and `index.json`.
+Source: ours.
 """
 
 import contextlib
@@ -22,8 +22,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
-
-import tensorflow as tf
 
 from bertjax.data import cleaning, store
 from bertjax.errors import UserError
@@ -41,33 +39,24 @@ class Prepared:
   path: str
   index: dict[str, Any]
 
-  def _sum(self, split: str, key: str) -> int:
-    return sum(file[key] for file in self.index['splits'][split])
-
   def documents(self, split: str) -> int:
     """Returns the number of documents."""
-    return self._sum(split, 'documents')
+    return self.index['splits'][split]['documents']
 
   def pieces(self, split: str) -> int:
-    """Returns the number of records."""
-    return self._sum(split, 'pieces')
+    """Returns the number of pieces of documents."""
+    return self.index['splits'][split]['pieces']
 
   def bytes(self, split: str) -> int:
     """Returns the bytes of text in UTF-8."""
-    return self._sum(split, 'bytes')
-
-  def files(self, split: str) -> list[str]:
-    """Returns the paths of the `store.FILES` files; some may hold nothing."""
-    return [
-        store.file_path(self.path, split, number)
-        for number in range(store.FILES)
-    ]
+    return self.index['splits'][split]['bytes']
 
   def texts(self, split: str) -> Iterator[str]:
-    """Yields the text of each piece, file by file, in flat memory."""
-    for record in tf.data.TFRecordDataset(self.files(split)):
-      features = tf.train.Example.FromString(record.numpy()).features.feature
-      yield features['text'].bytes_list.value[0].decode()
+    """Yields the text of each piece, in the order of the files, flat memory."""
+    with open(store.text_path(self.path, split), 'rb') as file:
+      for _, offset, length in store.read_rows(self.path, split):
+        file.seek(offset)
+        yield file.read(length).decode()
 
   def report(self) -> str:
     """Returns what was read, and what was wrong with it, in a few lines."""
@@ -138,17 +127,12 @@ def prepare(
     with _locked(f'{path}.lock'):
       prepared = _find(path)  # by whoever held the lock before
       return prepared or _make(reader, path, held_out_fraction)
-  except (OSError, tf.errors.OpError) as error:
+  except OSError as error:
     raise UserError(
-        f'cannot write the prepared corpus to {directory}: {_reason(error)}; '
-        'free some space there or set another directory'
+        f'cannot write the prepared corpus to {directory}: '
+        f'{error.strerror or error}; free some space there or set another '
+        'directory'
     ) from error
-
-
-def _reason(error: Exception) -> str:
-  if isinstance(error, OSError):
-    return error.strerror or str(error)
-  return error.message.splitlines()[0]
 
 
 def _find(path: str) -> Prepared | None:
@@ -156,13 +140,10 @@ def _find(path: str) -> Prepared | None:
   try:
     with open(os.path.join(path, 'index.json'), encoding='utf-8') as file:
       prepared = Prepared(path, json.load(file))
-    for split in store.SPLITS:
-      sizes = list(map(os.path.getsize, prepared.files(split)))
-      if sizes != [file['size'] for file in prepared.index['splits'][split]]:
-        return None
+    whole = store.is_whole(path, prepared.index['splits'])
   except (OSError, json.JSONDecodeError):
     return None
-  return prepared
+  return prepared if whole else None
 
 
 @contextlib.contextmanager
@@ -190,9 +171,8 @@ def _make(reader, path: str, held_out_fraction: float) -> Prepared:
   index['held_out_fraction'] = held_out_fraction
   with open(os.path.join(partial, 'index.json'), 'w', encoding='utf-8') as file:
     json.dump(index, file)
-  for name in os.listdir(partial):
-    _flush_to_disk(os.path.join(partial, name))
-  _flush_to_disk(partial)
+    file.flush()
+    os.fsync(file.fileno())
   shutil.rmtree(path, ignore_errors=True)  # one that is not whole
   os.rename(partial, path)
   return Prepared(path, index)
@@ -201,20 +181,13 @@ def _make(reader, path: str, held_out_fraction: float) -> Prepared:
 def _better_threshold(index: dict[str, Any], threshold: int) -> int:
   """Returns a threshold that leaves neither split empty, or 0."""
   train, held_out = (
-      sum(file['documents'] for file in index['splits'][split])
-      for split in store.SPLITS
+      index['splits'][split]['documents'] for split in store.SPLITS
   )
   if threshold == 0 or (train + held_out >= 3 and train and held_out):
     return threshold
   if train + held_out >= 3 and index['smallest'] < index['largest']:
     return index['smallest'] + 1
   return 0
-
-
-def _flush_to_disk(path: str) -> None:
-  descriptor = os.open(path, os.O_RDONLY)
-  os.fsync(descriptor)
-  os.close(descriptor)
 
 
 def _nothing(reader, counts: dict[str, Any]) -> str:

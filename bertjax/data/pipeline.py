@@ -1,7 +1,7 @@
 """Batches of a seqio task: deterministic, prefetched, resumable to the batch.
 
-    batches = pipeline.batches('novels', batch_size=32, length=128,
-                               predictions=20, seed=0)
+    batches = iter(pipeline.batches('novels', batch_size=32, length=128,
+                                    predictions=20, seed=0))
     batch = next(batches)              # dict of numpy arrays, see bertjax.batch
     position = batches.position()      # {'stream_0': b'...', ...}
     batches.restore(position)          # the same batches follow as did then
@@ -35,20 +35,25 @@ for _kind in ('GPU', 'TPU'):
 STREAMS = 8
 
 
-class Batches(Iterator):
-  """This process's rows of the global batches, as an iterator of numpy dicts.
-
-  Attributes:
-    streams: number of the stream -> its iterator, in row order.
-  """
+class Batches:
+  """Batches of a task from the beginning, each time they are iterated over."""
 
   def __init__(self, datasets: dict[int, tf.data.Dataset], rows: int):
+    """Takes the data set of each of this process's streams, in row order."""
     self._datasets = datasets
     self._rows = rows
-    self._iterators = {s: iter(dataset) for s, dataset in datasets.items()}
 
-  def __iter__(self):
-    return self
+  def __iter__(self) -> 'BatchIterator':
+    iterators = {n: iter(dataset) for n, dataset in self._datasets.items()}
+    return BatchIterator(iterators, self._rows)
+
+
+class BatchIterator(Iterator):
+  """This process's rows of the global batches, with a position to save."""
+
+  def __init__(self, iterators: dict[int, Iterator], rows: int):
+    self._iterators = iterators
+    self._rows = rows
 
   def __next__(self) -> dict[str, np.ndarray]:
     """Returns the next batch; the last ones are filled up with empty rows.

@@ -25,8 +25,6 @@ import tensorflow as tf
 from bertjax.data import corpus, python_documentation, store, text_files
 from bertjax.errors import UserError
 
-# Records that are shuffled together, over all shards: at 32 KB, 32 MB.
-_SHUFFLED_RECORDS = 1024
 # Fewer pieces than this are too few to divide: shards would differ in length,
 # and epochs of the short ones would come round faster.
 SMALL_CORPUS_PIECES = 1024
@@ -63,9 +61,12 @@ class TextSource(seqio.DataSource, abc.ABC):
 class PreparedSource(TextSource):
   """Text that `corpus.prepare` has read into a store, or will when first asked.
 
-  Each shard of 'train' reads files of its own, all at once and each from a
-  random place on, so that a batch holds documents from all over the corpus. A
-  small corpus is read whole by every shard, in an order of its own.
+  Every epoch is a new random permutation of the whole shard, computed from the
+  position and not held in a buffer: so the order is as random in the last
+  gigabyte as in the first, and a position is a kilobyte. (A shuffle buffer
+  mixes neighbours only, and tf.data writes its contents into every checkpoint;
+  after an interleave and before a repeat, TensorFlow 2.21 hangs on saving it.)
+  A small corpus is read whole by every shard, in an order of its own.
   """
 
   def __init__(self, reader, directory: str, held_out_fraction: float = 0.05):
@@ -85,7 +86,7 @@ class PreparedSource(TextSource):
     return self.prepared.texts(split)
 
   def list_shards(self, split: str) -> Sequence[str]:
-    return self.prepared.files(split)
+    return [store.text_path(self.prepared.path, split)]
 
   def get_dataset(
       self,
@@ -104,82 +105,59 @@ class PreparedSource(TextSource):
       split: 'train' or 'validation'.
       shuffle: by the seed, anew at every repetition; else in a fixed order.
       seed: None is 0.
-      shard_info: of 'validation', and of a 'train' of `SMALL_CORPUS_PIECES`
-        or more, each piece is in exactly one shard.
+      shard_info: takes every so-many-th piece, or all of them where 'train'
+        has fewer than `SMALL_CORPUS_PIECES`.
       sequence_length: unused, as in seqio's other sources.
       use_cached: unused.
       num_epochs: unused.
     """
     seed = seed or 0
-    index = shard_info.index if shard_info else 0
-    shards = shard_info.num_shards if shard_info else 1
-    pieces = self.prepared.pieces(split)
-    whole = split == 'train' and pieces < SMALL_CORPUS_PIECES
-    files = range(store.FILES)
-    if whole:
-      seed += index
-    elif shards <= store.FILES:
-      files = files[index::shards]
-    if shuffle:
-      # Together all shards have about `store.FILES` files open.
-      open_files = max(1, store.FILES // shards)
-      dataset = self._shuffled(split, files, seed, open_files)
-    else:
-      dataset = tf.data.TFRecordDataset(
-          [self.prepared.files(split)[number] for number in files]
+    rows = store.read_rows(self.prepared.path, split)
+    if split == 'train' and len(rows) < SMALL_CORPUS_PIECES:
+      seed += shard_info.index if shard_info else 0
+    elif shard_info:
+      rows = rows[shard_info.index :: shard_info.num_shards]
+    file = open(store.text_path(self.prepared.path, split), 'rb')
+
+    def read(number):
+      document, offset, length = rows[number]
+      return document, os.pread(file.fileno(), length, offset)
+
+    def read_record(number):
+      document, text = tf.numpy_function(
+          read, [number], (tf.int64, tf.string), stateful=False
       )
-    if not whole and shards > store.FILES:
-      dataset = dataset.shard(shards, index)
-    dataset = dataset.map(_parse)
+      return {
+          'document': tf.ensure_shape(document, []),
+          'text': tf.ensure_shape(text, []),
+      }
+
+    numbers = tf.data.Dataset.range(len(rows))
     if shuffle:
-      dataset = _shuffle_records(dataset, shards, seed)
-    return dataset
+      numbers = _permutations(len(rows), seed)
+    return numbers.map(read_record)
 
-  def _shuffled(
-      self, split: str, files: Sequence[int], seed: int, open_files: int
-  ) -> tf.data.Dataset:
-    """Returns the records of files, each read from a random record to its end
-    and then from its beginning to there."""
-    paths = self.prepared.files(split)
-    rng = np.random.default_rng(seed % 2**63)
-    pieces = [f['pieces'] for f in self.prepared.index['splits'][split]]
-    filled = [number for number in files if pieces[number]]
-    if not filled:
-      return tf.data.TFRecordDataset([])
-    starts = [rng.integers(pieces[number]) for number in filled]
 
-    def read(path, start):
-      file = tf.data.TFRecordDataset(path)
-      return file.skip(start).concatenate(file.take(start))
+def _permutations(size: int, seed: int) -> tf.data.Dataset:
+  """Returns the numbers below `size`, in another order at each repetition."""
 
-    rows = tf.data.Dataset.from_tensor_slices(
-        ([paths[number] for number in filled], np.array(starts, np.int64))
+  def permute(epoch_seed):
+    return tf.data.Dataset.range(size).map(
+        lambda number: tf.random.experimental.index_shuffle(
+            number, tf.stack([epoch_seed, seed]), np.int64(size - 1)
+        )
     )
-    rows = rows.shuffle(len(filled), seed)
-    return rows.interleave(read, cycle_length=open_files, block_length=1)
 
-
-def _shuffle_records(
-    dataset: tf.data.Dataset, shards: int, seed: int
-) -> tf.data.Dataset:
-  return dataset.shuffle(max(16, _SHUFFLED_RECORDS // shards), seed)
-
-
-def _parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
-  return tf.io.parse_single_example(
-      record,
-      {
-          'document': tf.io.FixedLenFeature([], tf.int64),
-          'text': tf.io.FixedLenFeature([], tf.string),
-      },
-  )
+  epoch_seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+  return epoch_seeds.take(1).flat_map(permute)
 
 
 class TfdsTextSource(TextSource):
   """The split 'train' of a TFDS data set that is on disk; nothing is copied.
 
   Each example is a document, and the document's hash decides its split.
-  Invalid UTF-8 becomes U+FFFD; NUL and blank lines are removed.
+  Invalid UTF-8 becomes U+FFFD; NUL and blank lines are removed. TFDS shuffled
+  the examples when it stored them; here the order of its files is shuffled.
   """
 
   def __init__(
@@ -259,12 +237,9 @@ class TfdsTextSource(TextSource):
     else:  # the seeds of shards differ: one order for all, then divide
       dataset = self._source.get_dataset(split, shuffle=False)
       dataset = dataset.shard(shards, shard_info.index)
-    dataset = dataset.map(self._clean).filter(
+    return dataset.map(self._clean).filter(
         lambda example: self._is_in(split, example)
     )
-    if shuffle:
-      dataset = _shuffle_records(dataset, shards, seed)
-    return dataset
 
   def _clean(self, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     r"""{'text': 'A\r\n\r\n B\0'} -> {'document': 81..., 'text': 'A\nB'}."""

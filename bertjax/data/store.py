@@ -1,12 +1,14 @@
-"""The records of a prepared corpus: pieces of documents in 2 x 64 files.
+"""The files of a prepared corpus: pieces of documents, and where each begins.
 
     index = store.write(reader, 'runs/books/corpus/partial', threshold=2**59)
-    index['splits']['train'][0]
-    # {'documents': 9, 'pieces': 9, 'bytes': 61234, 'size': 61702}
+    index['splits']['train']   # {'documents': 9, 'pieces': 10, 'bytes': 201892}
+    rows = store.read_rows('runs/books/corpus/partial', 'train')
+    document, offset, length = rows[0]
 
-Each record is a `tf.train.Example` {document: int64, text: bytes}. A document
-is stored as pieces of at most 32 KB, spread evenly over the files of its split.
-Source: ours.
+`<split>.text` has the pieces, each at most 32 KB of UTF-8 and followed by a
+blank line; `<split>.rows` has three little-endian int64 a piece: its document
+(a hash), the byte where it begins and its bytes. So any piece is read by its
+number, and a permutation of numbers is a perfect shuffle. Source: ours.
 """
 
 import contextlib
@@ -14,22 +16,49 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
 from bertjax.data import cleaning, progress
 
 FORMAT = 1  # grows when readers, cleaning or this file write something else
 SPLITS = ('train', 'validation')
-FILES = 64  # of a split: the most streams that can each have files of their own
 PIECE_BYTES = 1 << 15
-_RECORD_OVERHEAD = 16  # bytes around a TFRecord: its length and two checksums
+_ROW = struct.Struct('<3q')
+_SEPARATOR = b'\n\n'
+
+
+def text_path(path: str, split: str) -> str:
+  """Returns the file with the text of a split."""
+  return os.path.join(path, f'{split}.text')
+
+
+def rows_path(path: str, split: str) -> str:
+  """Returns the file that says where the pieces of a split are."""
+  return os.path.join(path, f'{split}.rows')
+
+
+def read_rows(path: str, split: str) -> np.ndarray:
+  """Returns int64[pieces, 3]: document, offset and length in bytes."""
+  return np.fromfile(rows_path(path, split), '<i8').reshape(-1, 3)
+
+
+def is_whole(path: str, splits: dict[str, dict[str, int]]) -> bool:
+  """Tells whether the files have the sizes that the index says."""
+  return all(
+      os.path.getsize(text_path(path, split))
+      == tally['bytes'] + len(_SEPARATOR) * tally['pieces']
+      and os.path.getsize(rows_path(path, split))
+      == _ROW.size * tally['pieces']
+      for split, tally in splits.items()
+  )
 
 
 def write(reader, path: str, threshold: int) -> dict[str, Any]:
-  """Writes all records; a document is a hash, held out below the threshold.
+  """Writes all pieces; a document is a hash, held out below the threshold.
 
   Args:
     reader: has `documents(counts)` and `size()`.
@@ -37,54 +66,47 @@ def write(reader, path: str, threshold: int) -> dict[str, Any]:
     threshold: 0 to 2**63.
 
   Returns:
-    {'splits': {split: [file, ...]}, 'counts': of the cleaning, 'smallest' and
-    'largest': document}; a file is {'documents' that begin in it, 'pieces',
-    'bytes' of text, 'size' on disk}. Without any document 'largest' is -1.
+    {'splits': {split: {'documents', 'pieces', 'bytes' of text}}, 'counts': of
+    the cleaning, 'smallest' and 'largest': document}. Without any document
+    'largest' is -1.
   """
   shutil.rmtree(path, ignore_errors=True)
   os.makedirs(path)
   counts = cleaning.Counts()
   smallest, largest = 2**63, -1
   splits = {
-      split: [
-          {'documents': 0, 'pieces': 0, 'bytes': 0, 'size': 0}
-          for _ in range(FILES)
-      ]
-      for split in SPLITS
+      split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
   }
   show = progress.Progress('preparing the corpus', reader.size())
   with contextlib.ExitStack() as stack:
-    writers = {
-        (split, number): stack.enter_context(
-            tf.io.TFRecordWriter(file_path(path, split, number))
-        )
+    files = {
+        split: [
+            stack.enter_context(open(place(path, split), 'wb'))
+            for place in (text_path, rows_path)
+        ]
         for split in SPLITS
-        for number in range(FILES)
     }
     for document, piece, text in _pieces(reader.documents(counts)):
       split = 'validation' if document < threshold else 'train'
-      number = (document + piece) % FILES
-      record = _example(document, text)
-      writers[split, number].write(record)
-      file = splits[split][number]
-      file['documents'] += piece == 0
-      file['pieces'] += 1
-      file['bytes'] += len(text)
-      file['size'] += len(record) + _RECORD_OVERHEAD
+      text_file, rows_file = files[split]
+      rows_file.write(_ROW.pack(document, text_file.tell(), len(text)))
+      text_file.write(text + _SEPARATOR)
+      tally = splits[split]
+      tally['documents'] += piece == 0
+      tally['pieces'] += 1
+      tally['bytes'] += len(text)
       smallest, largest = min(smallest, document), max(largest, document)
       show.update(counts.file_bytes)
     show.close()
+    for file in (file for pair in files.values() for file in pair):
+      file.flush()
+      os.fsync(file.fileno())
   return {
       'splits': splits,
       'counts': dataclasses.asdict(counts),
       'smallest': smallest,
       'largest': largest,
   }
-
-
-def file_path(path: str, split: str, number: int) -> str:
-  """Returns the path of a file of a split."""
-  return os.path.join(path, f'{split}-{number:05d}-of-{FILES:05d}.tfrecord')
 
 
 def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
@@ -118,15 +140,3 @@ def _hash(text: bytes) -> int:
   """Returns 63 bits that are the same in every process and version."""
   digest = hashlib.blake2b(text, digest_size=8).digest()
   return int.from_bytes(digest, 'big') >> 1
-
-
-def _example(document: int, text: bytes) -> bytes:
-  features = {
-      'document': tf.train.Feature(
-          int64_list=tf.train.Int64List(value=[document])
-      ),
-      'text': tf.train.Feature(bytes_list=tf.train.BytesList(value=[text])),
-  }
-  return tf.train.Example(
-      features=tf.train.Features(feature=features)
-  ).SerializeToString(deterministic=True)

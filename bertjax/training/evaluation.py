@@ -79,7 +79,11 @@ def filled_masks(
     vocabulary: id -> token.
     rows: how many sequences to show.
   """
-  batch = {key: np.asarray(array)[:rows] for key, array in batch.items()}
+  # Rows from all over the batch: neighbours often come from one document.
+  step = max(1, len(batch['tokens']) // rows)
+  batch = {
+      key: np.asarray(array)[::step][:rows] for key, array in batch.items()
+  }
   guesses_BP = np.asarray(
       jax.jit(
           lambda p, b: jnp.argmax(

@@ -57,8 +57,9 @@ def train(
     objective: has `.model`, `.weights`, and gives sums, see `objectives`.
     optimizer: optax transformation.
     learning_rate: the optimizer's schedule, to be logged.
-    batches: makes the iterator of host batches, with position and restore.
-    evaluations: name -> makes the batches of one evaluation.
+    batches: makes the iterable of host batches; its iterator has `position`
+      and `restore`, see `pipeline`.
+    evaluations: name -> makes the iterable of one evaluation's batches.
     mesh: see `partitioning.make_mesh`.
     run_dir: holds everything that the run leaves.
     steps: of the whole run.
@@ -91,7 +92,8 @@ def train(
 
   # -- data, state, and where they stood ---------------------------------------
   started = time.monotonic()
-  iterator = batches()
+  iterator = iter(batches())
+  evaluations = {name: make() for name, make in evaluations.items()}
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
       Checkpoints(
@@ -127,11 +129,11 @@ def train(
 
     def evaluate():
       values = {}
-      for name, make_batches in evaluations.items():
+      for name, held_out in evaluations.items():
         found = evaluation.evaluate(
             evaluation_step,
             state.parameters,
-            itertools.islice(make_batches(), eval_batches),
+            itertools.islice(held_out, eval_batches),
             mesh,
         )
         if found:
@@ -223,8 +225,9 @@ def _describe(abstract, shapes, mesh) -> str:
       f'parameters: {state_lib.count_parameters(abstract):,}',
       f'mesh: {dict(mesh.shape)} over {mesh.size} '
       f'{mesh.devices.flat[0].platform} device(s)',
-      'batch: ' + ', '.join(
-          f'{key} {np.dtype(s.dtype).name}{list(s.shape)}'
+      'batch:',
+      *(
+          f'  {key:<17}{np.dtype(s.dtype).name}{list(s.shape)}'
           for key, s in shapes.items()
       ),
   ]
@@ -257,7 +260,7 @@ def _show_filled_masks(model, parameters, evaluations, run_dir) -> None:
   path = os.path.join(run_dir, 'vocab.txt')
   if not evaluations or not os.path.exists(path):
     return
-  batch = next(iter(next(iter(evaluations.values()))()), None)
+  batch = next(iter(next(iter(evaluations.values()))), None)
   if batch is not None:
     with open(path, encoding='utf-8') as file:
       vocabulary = file.read().split('\n')

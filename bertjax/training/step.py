@@ -100,7 +100,7 @@ def train_step(
       gradients, state.optimizer_state, state.parameters
   )
   parameters = optax.apply_updates(state.parameters, updates)
-  terms['grad_norm'] = (optax.global_norm(gradients), jnp.ones(()))
+  terms['grad_norm'] = (optax.tree.norm(gradients), jnp.ones(()))
   return TrainState(state.step + 1, parameters, optimizer_state), terms
 
 

@@ -44,9 +44,18 @@ def vocabulary(request):
 
 @pytest.fixture(scope='module')
 def reference(vocabulary):
-  return tokenizers.BertWordPieceTokenizer(
+  whole = tokenizers.BertWordPieceTokenizer(
       {token: i for i, token in enumerate(vocabulary.tokens)},
       lowercase=not vocabulary.cased)
+  # Its parts alone do not look for special tokens in the text.
+  parts = tokenizers.Tokenizer(whole.model)
+  parts.normalizer = whole.normalizer
+  parts.pre_tokenizer = whole.pre_tokenizer
+  return parts
+
+
+def small(*tokens, cased=False):
+  return BertVocabulary([*SPECIAL_TOKENS, *tokens], cased)
 
 
 def assert_equal(vocabulary, reference, lines):
@@ -82,6 +91,13 @@ def test_ids_equal_the_reference_on_every_code_point(vocabulary, reference):
     assert_equal(vocabulary, reference, [
         ' '.join(f'{c} ab{c}cd {c}abc abc{c}' for c in characters[i:i + 64])
         for i in range(0, len(characters), 64)])
+
+
+def test_ids_equal_the_reference_where_a_character_has_its_own_line(
+    vocabulary, reference):
+  # So a line is plain, or not, by this character only.
+  assert_equal(vocabulary, reference, [
+      f'{c} aB{c}Cd {c}abc abc{c}' for c in CHARACTERS[:0x3100]])
 
 
 def test_unassigned_code_points_are_kept_or_removed_as_the_reference_does(
@@ -130,12 +146,13 @@ def test_marks_come_in_the_order_of_the_reference(vocabulary, reference):
       for between in ('', '\u034f', '\u200d')])
 
 
-def test_special_tokens_in_a_text_are_text(vocabulary):
-  for token in SPECIAL_TOKENS:
-    for text in (token, f'the {token}s', f'é{token}'):
-      ids = vocabulary.encode(text)
-      assert vocabulary.encode_tf(text).numpy().tolist() == ids
-      assert not set(ids) & set(np.flatnonzero(vocabulary.special))
+def test_special_tokens_in_a_text_are_text(vocabulary, reference):
+  texts = [form.format(token) for token in SPECIAL_TOKENS
+           for form in ('{}', 'the {}s', 'é{}')]
+  assert_equal(vocabulary, reference, texts)
+  for text in texts:
+    ids = vocabulary.encode(text)
+    assert not set(ids) & set(np.flatnonzero(vocabulary.special))
   mask = 'MASK' if vocabulary.cased else 'mask'
   assert [vocabulary.tokens[i] for i in vocabulary.encode('[MASK]')] == [
       '[', mask, ']']
@@ -156,7 +173,9 @@ def test_a_line_of_ten_megabytes_is_tokenized(vocabulary, text):
       ids, once if text.endswith(' ') else [vocabulary.unk_id])
 
 
-def test_data_sets_share_a_vocabulary_and_resume(vocabulary, tmp_path):
+def test_data_sets_share_a_vocabulary_and_resume(tmp_path):
+  # One line for each way of the tokenizer.
+  vocabulary = small('the', 'e', '##nd', 'a', '##\u1b44', '\U0001d165', 'b')
   texts = ['the end', 'é \u1b44', '\U0001d165 a', 'b']
 
   def iterator():
@@ -168,10 +187,6 @@ def test_data_sets_share_a_vocabulary_and_resume(vocabulary, tmp_path):
   tf.train.Checkpoint(it=second).read(path)
   expected = [vocabulary.encode(text) for text in texts[2:]]
   assert next(first).to_list() == next(second).to_list() == expected
-
-
-def small(*tokens, cased=False):
-  return BertVocabulary([*SPECIAL_TOKENS, *tokens], cased)
 
 
 def test_shapes_and_dtypes_are_those_of_seqio():
@@ -280,9 +295,9 @@ def test_characters_below_the_minimum_frequency_are_left_out():
 
 
 def test_training_refuses_a_size_below_the_alphabet():
-  with pytest.raises(UserError, match='VOCAB_SIZE to 7'):
-    vocabularies.train(['ab ab'], 6, cased=False)
-  assert vocabularies.train(['ab ab'], 7, cased=False)[5:] == ['a', '##b']
+  with pytest.raises(UserError, match='VOCAB_SIZE to 8'):
+    vocabularies.train(['ab ab'], 7, cased=False)
+  assert vocabularies.train(['ab ab'], 8, cased=False)[5:] == ['a', 'b', '##b']
 
 
 def test_training_refuses_texts_without_words():

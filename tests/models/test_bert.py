@@ -23,8 +23,8 @@ TINY = EncoderConfig(vocabulary_size=60, width=32, layers=2, heads=4,
 VARIANTS = {
     'both_heads': BertForPreTraining(TINY),
     'without_next_sentence': BertForPreTraining(TINY, next_sentence=False),
-    'one_layer_one_head': BertForPreTraining(
-        dataclasses.replace(TINY, layers=1, heads=1)),
+    'one_layer': BertForPreTraining(
+        dataclasses.replace(TINY, layers=1)),
     'without_dropout': BertForPreTraining(
         dataclasses.replace(TINY, dropout=0.0)),
     'bfloat16_products': BertForPreTraining(
@@ -110,10 +110,11 @@ def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
   params = names.from_huggingface(weights, config)
   batch = {key.removeprefix('batch/'): array for key, array in arrays.items()
            if key.startswith('batch/')}
-  (loss, outputs), gradients = jax.jit(
-      jax.value_and_grad(loss_and_outputs, has_aux=True),
-      static_argnames=('model', 'train'),
-  )(params, model=BertForPreTraining(config), batch=batch, train=False)
+  # Not under jit: at this width XLA's CPU compiler fuses the whole residual
+  # stream into each of its readers and takes a minute for 12 layers.
+  (loss, outputs), gradients = jax.value_and_grad(
+      loss_and_outputs, has_aux=True)(
+          params, BertForPreTraining(config), batch, train=False)
 
   ours = {f'gradient/{name}': gradient for name, gradient in
           names.to_huggingface(gradients, config).items()}
@@ -161,14 +162,14 @@ def test_padding_does_not_change_real_tokens(model):
   }
   shorter = {key: array[1:, :13] if array.shape == (3, 16) else array[1:]
              for key, array in batch.items()}
-  apply = jax.jit(lambda batch: model.apply(
-      {'params': params}, batch, train=False))
-  base, other, cut = apply(batch), apply(disturbed), apply(shorter)
+  base, other, cut = (
+      model.apply({'params': params}, rows, train=False)
+      for rows in (batch, disturbed, shorter))
   for name in ('mlm_logits', 'nsp_logits'):
     if name in base:
       np.testing.assert_array_equal(base[name], other[name])
-  np.testing.assert_array_equal(np.where(padding[..., None], 0, base['hidden']),
-                                np.where(padding[..., None], 0, other['hidden']))
+  real = ~padding[..., None]
+  np.testing.assert_array_equal(base['hidden'] * real, other['hidden'] * real)
   # Without the padding sums have fewer terms and may be ordered otherwise.
   tolerance = 1e-5 if model.config.dtype == 'float32' else 0.02
   np.testing.assert_allclose(
@@ -241,7 +242,7 @@ def test_without_next_sentence_its_parameters_do_not_exist():
 
 
 def test_initial_values_are_those_of_bert():
-  config = dataclasses.replace(TINY, vocabulary_size=2000, width=128)
+  config = dataclasses.replace(TINY, vocabulary_size=2000)
   params = flat(init(BertForPreTraining(config), make_batch()))
   for path, array in params.items():
     if path.endswith('scale'):

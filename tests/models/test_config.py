@@ -21,8 +21,8 @@ SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
                      'set EncoderConfig.dropout'),
     ('dropout', None, 'expected a rate of at least 0 and below 1, got None; '
                       'set EncoderConfig.dropout'),
-    ('attention_dropout', -0.1, 'expected a rate of at least 0 and below 1, '
-                                'got -0.1; set EncoderConfig.attention_dropout'),
+    ('attention_dropout', 2, 'expected a rate of at least 0 and below 1, got '
+                             '2; set EncoderConfig.attention_dropout'),
     ('norm_epsilon', 0.0, 'expected a number above 0, got 0.0; '
                           'set EncoderConfig.norm_epsilon'),
     ('dtype', 'bf16', "expected one of float32, bfloat16, float16, got 'bf16'; "

@@ -1,0 +1,47 @@
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from bertjax import batch, partitioning
+from bertjax.errors import UserError
+
+
+@pytest.mark.parametrize(
+    'sizes', [(-1, 1, 1), (8, 1, 1), (2, 2, 2), (2, -1, 2), (1, 1, 8)]
+)
+def test_a_mesh_covers_all_devices(sizes):
+  mesh = partitioning.make_mesh(*sizes)
+  assert mesh.size == 8 and mesh.axis_names == partitioning.AXES
+
+
+@pytest.mark.parametrize(
+    'sizes', [(3, 1, 1), (-1, -1, 1), (-1, 3, 1), (0, 1, 8), (16, 1, 1)]
+)
+def test_a_mesh_that_does_not_cover_the_devices_is_refused(sizes):
+  with pytest.raises(UserError):
+    partitioning.make_mesh(*sizes)
+
+
+def test_a_batch_that_devices_cannot_split_is_refused():
+  mesh = partitioning.make_mesh()
+  partitioning.check_batch_size(32, mesh, accumulation=2)
+  with pytest.raises(UserError, match='multiple of 16'):
+    partitioning.check_batch_size(24, mesh, accumulation=2)
+
+
+def test_a_batch_is_split_over_its_rows():
+  mesh = partitioning.make_mesh(data=4, tensor=2)
+  example = batch.synthetic(8, 16, 3, 100, seed=0)
+  placed = partitioning.put_batch(example, mesh)
+  for key, array in placed.items():
+    np.testing.assert_array_equal(array, example[key])
+    assert array.addressable_shards[0].data.shape[0] == 2
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+  box = nn.LogicallyPartitioned(
+      jax.ShapeDtypeStruct((4,), np.float32), ('colour',)
+  )
+  with pytest.raises(ValueError, match='colour'):
+    partitioning.shardings_of({'x': box}, partitioning.make_mesh())

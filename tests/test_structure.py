@@ -1,0 +1,70 @@
+"""The dependencies between packages, read from the sources and proven."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SOURCES = sorted((ROOT / 'bertjax').rglob('*.py'))
+TENSORFLOW = {
+    'tensorflow', 'tensorflow_text', 'tensorflow_datasets', 'seqio',
+    'apache_beam',
+}
+# Package -> packages of bertjax that it may import; None: any.
+ALLOWED = {
+    'errors': set(),
+    'batch': {'errors'},
+    'partitioning': {'batch', 'errors'},
+    'models': {'batch', 'errors', 'models'},
+    'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
+    'interop': {'errors', 'models', 'interop'},
+    'data': {'batch', 'errors', 'data'},
+    'main': {'errors', 'main', 'training'},
+    '__init__': set(),
+}
+
+
+def imports(path):
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def package(path):
+  return path.relative_to(ROOT / 'bertjax').parts[0].removesuffix('.py')
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda p: str(p.name))
+def test_imports_go_in_one_direction(path):
+  for name in imports(path):
+    top, *rest = name.split('.')
+    if top == 'bertjax' and rest:
+      assert rest[0] in ALLOWED[package(path)], f'{path.name} imports {name}'
+    if top in TENSORFLOW:
+      assert package(path) == 'data', f'{path.name} imports {name}'
+    if top == 'gin':
+      assert package(path) == 'main', f'{path.name} imports {name}'
+
+
+def test_everything_but_data_works_without_tensorflow():
+  modules = [
+      '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+      for path in SOURCES
+      if package(path) not in ('data', '__init__') and path.stem != '__init__'
+  ]
+  assert 'bertjax.training.loop' in modules
+  code = (
+      'import sys, importlib\n'
+      f'for name in {sorted(TENSORFLOW)}: sys.modules[name] = None\n'
+      f'for name in {modules}: importlib.import_module(name)\n'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+
+
+def test_the_package_itself_imports_nothing():
+  assert not list(imports(ROOT / 'bertjax' / '__init__.py'))

@@ -1,0 +1,147 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+from bertjax import batch, partitioning
+from bertjax.models import bert, config
+from bertjax.training import objectives, optimizer, state, step
+
+SHAPES = batch.shapes(16, 32, 5)
+
+
+def tiny(dropout=0.0, next_sentence=True):
+  return objectives.MaskedLanguageModel(
+      bert.BertForPreTraining(
+          config.EncoderConfig(
+              vocabulary_size=100, width=32, layers=2, heads=2,
+              feed_forward=64, positions=32, dropout=dropout,
+          ),
+          next_sentence=next_sentence,
+      )
+  )
+
+
+def run(mesh, accumulation=1, dropout=0.0, steps=3, next_sentence=True):
+  objective = tiny(dropout, next_sentence)
+  chain = optimizer.adamw(1e-3)
+  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  update = step.compile_train_step(
+      objective, chain, mesh, abstract, accumulation
+  )
+  losses = []
+  for number in range(steps):
+    # Rows differ in their number of targets, so a mean of means would show.
+    example = partitioning.put_batch(
+        batch.synthetic(16, 32, 5, 100, seed=number), mesh
+    )
+    now, terms = update(now, example, jax.random.key(7))
+    losses.append({k: float(a) / float(b) for k, (a, b) in terms.items()})
+  return losses, jax.device_get(now.parameters)
+
+
+@pytest.fixture(scope='module')
+def one_device():
+  mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+  return {dropout: run(mesh, dropout=dropout) for dropout in (0.0, 0.1)}
+
+
+def assert_same(actual, expected):
+  for some, other in zip(actual[0], expected[0], strict=True):
+    for name in other:
+      assert some[name] == pytest.approx(other[name], rel=1e-5), name
+  jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+      actual[1], expected[1],
+  )
+
+
+@pytest.mark.parametrize('dropout', [0.0, 0.1])
+@pytest.mark.parametrize('sizes', [(8, 1, 1), (2, 2, 2)])
+def test_eight_devices_train_as_one_does(one_device, sizes, dropout):
+  mesh = partitioning.make_mesh(*sizes)
+  assert_same(run(mesh, dropout=dropout), one_device[dropout])
+
+
+@pytest.mark.parametrize('accumulation', [2, 4])
+def test_accumulated_parts_give_the_whole_batch(one_device, accumulation):
+  mesh = partitioning.make_mesh(devices=jax.devices()[:2])
+  assert_same(run(mesh, accumulation), one_device[0.0])
+
+
+def test_loss_falls_on_a_batch_that_repeats():
+  mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+  objective, chain = tiny(), optimizer.adamw(3e-3)
+  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  update = step.compile_train_step(objective, chain, mesh, abstract)
+  example = partitioning.put_batch(batch.synthetic(16, 32, 5, 100, 0), mesh)
+  losses = []
+  for _ in range(40):
+    now, terms = update(now, example, jax.random.key(0))
+    losses.append(float(terms['mlm_loss'][0] / terms['mlm_loss'][1]))
+  assert losses[0] == pytest.approx(np.log(100), abs=0.2)
+  assert losses[-1] < 0.5 * losses[0]
+
+
+def test_rows_without_weight_do_not_count():
+  mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+  objective, chain = tiny(), optimizer.adamw(1e-3)
+  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  evaluate = step.compile_evaluation_step(objective, mesh, abstract)
+  example = batch.synthetic(16, 32, 5, 100, seed=0)
+  padded = {k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()}
+  whole = evaluate(now.parameters, partitioning.put_batch(example, mesh))
+  more = evaluate(now.parameters, partitioning.put_batch(padded, mesh))
+  for name, (value, weight) in whole.items():
+    assert float(more[name][1]) == float(weight)
+    assert float(more[name][0]) == pytest.approx(float(value), rel=1e-6)
+
+
+def test_without_next_sentence_there_is_no_such_term():
+  mesh = partitioning.make_mesh()
+  losses, parameters = run(mesh, steps=1, next_sentence=False)
+  assert set(losses[0]) == {'mlm_loss', 'mlm_accuracy', 'grad_norm'}
+  assert 'nsp_head' not in parameters and 'pooler' not in parameters
+
+
+def test_cross_entropy_is_that_of_optax():
+  rng = np.random.default_rng(0)
+  logits = rng.normal(size=(4, 5, 11)).astype(np.float32)
+  labels = rng.integers(0, 11, (4, 5))
+  weights = rng.integers(0, 2, (4, 5)).astype(np.float32)
+  loss, right, weight = objectives.cross_entropy(logits, labels, weights)
+  expected = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  assert float(loss) == pytest.approx(float((expected * weights).sum()), 1e-6)
+  assert float(right) == ((logits.argmax(-1) == labels) * weights).sum()
+  assert float(weight) == weights.sum()
+
+
+def test_every_array_of_the_state_is_made_where_it_belongs():
+  mesh = partitioning.make_mesh(data=2, fsdp=2, tensor=2)
+  objective, chain = tiny(), optimizer.adamw(1e-3)
+  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  jax.tree.map(
+      lambda array, shape: np.testing.assert_equal(
+          (array.shape, array.dtype, array.sharding),
+          (shape.shape, shape.dtype, shape.sharding),
+      ),
+      now, abstract,
+  )
+  kernel = now.parameters['encoder']['layer_00']['feed_forward']['input']
+  assert kernel['kernel'].addressable_shards[0].data.shape == (16, 32)
+
+
+def test_the_same_seed_gives_the_same_parameters_on_any_mesh():
+  objective, chain = tiny(), optimizer.adamw(1e-3)
+  made = [
+      state.create(objective.model, chain, SHAPES, mesh, seed=3).parameters
+      for mesh in (
+          partitioning.make_mesh(devices=jax.devices()[:1]),
+          partitioning.make_mesh(data=2, fsdp=2, tensor=2),
+      )
+  ]
+  jax.tree.map(np.testing.assert_array_equal, *jax.device_get(made))
