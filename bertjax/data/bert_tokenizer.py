@@ -32,10 +32,10 @@ MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
 MAX_BYTES = 4 * MAX_CHARACTERS  # of a word that is not too long, in UTF-8
 
 # Only ASCII letters form words here, so their bytes are characters; the rest
-# is white space, and punctuation and CJK of Unicode 1.1, on which everybody
-# agrees that each is a word of its own.
+# is ASCII white space (the model does not split at any other), and punctuation
+# and CJK of Unicode 1.1, on which everybody agrees that each is a word.
 PLAIN_LINE = (
-    r'[\t\n\r -~\x{a0}«»¿‐-‧‰-⁃⁅-⁑\x{3000}-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*')
+    r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*')
 
 
 def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:

@@ -97,7 +97,8 @@ def test_ids_equal_the_reference_where_a_character_has_its_own_line(
     vocabulary, reference):
   # So a line is plain, or not, by this character only.
   assert_equal(vocabulary, reference, [
-      f'{c} aB{c}Cd {c}abc abc{c}' for c in CHARACTERS[:0x3100]])
+      f'{c} aB{c}Cd {c}abc abc{c}'
+      for c in [*CHARACTERS[:0x3100], *CHARACTERS[0x4e00:0xa000:50]]])
 
 
 def test_unassigned_code_points_are_kept_or_removed_as_the_reference_does(

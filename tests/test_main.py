@@ -1,0 +1,178 @@
+import pathlib
+import subprocess
+import sys
+import time
+
+import gin
+import pytest
+
+from bertjax import main
+from bertjax.errors import RunStopped, UserError
+
+ROOT = pathlib.Path(main.__file__).parent.parent
+RECIPE = 'gin_configs/recipes/pretrain_text.gin'
+
+
+@pytest.fixture(autouse=True)
+def fresh_gin():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def parse(*bindings, files=(RECIPE,)):
+  main.parse(files, bindings)
+  return main._macros(gin.config_str())
+
+
+def refusal(*bindings, files=(RECIPE,)):
+  with pytest.raises(UserError) as error:
+    parse(*bindings, files=files)
+  assert '\n' not in str(error.value)
+  return str(error.value)
+
+
+def test_macros_are_set_and_later_files_win():
+  macros = parse(
+      "TEXT_FILES='x.txt'", 'TRAIN_STEPS=7',
+      files=(RECIPE, 'models/bert_tiny.gin'),
+  )
+  assert macros['TRAIN_STEPS'] == '7'
+  assert gin.query_parameter('bertjax.models.config.EncoderConfig.layers') == 2
+
+
+def test_a_misspelt_macro_is_refused_with_the_nearest():
+  message = refusal("TEXT_FILES='x'", 'BATCHSIZE=3')
+  assert 'BATCHSIZE' in message and 'BATCH_SIZE' in message
+
+
+def test_a_macro_that_only_a_file_sets_and_nothing_uses_is_refused(tmp_path):
+  file = tmp_path / 'mine.gin'
+  file.write_text(f"include '{RECIPE}'\nTEXT_FILES = 'x'\nSTEPS = 3\n")
+  assert 'STEPS' in refusal(files=(str(file),))
+
+
+def test_a_misspelt_parameter_is_refused_with_the_nearest():
+  message = refusal("TEXT_FILES='x'", 'loop.train.keepp=3')
+  assert "'keepp'" in message and "'keep'" in message
+
+
+def test_a_misspelt_function_is_refused_with_the_nearest():
+  message = refusal("TEXT_FILES='x'", 'lop.train.keep=3')
+  assert "'loop.train'" in message
+
+
+def test_what_is_required_is_named():
+  assert refusal() == (
+      'TEXT_FILES is required; set it with --gin.TEXT_FILES=VALUE'
+  )
+
+
+@pytest.mark.parametrize('text', ['runs/x', '"runs/x"', "'runs/x'"])
+def test_a_string_needs_no_quotes(text):
+  assert parse('TEXT_FILES=a*.txt', f'RUN_DIR={text}')['RUN_DIR'] == "'runs/x'"
+
+
+def test_a_number_is_a_string_where_a_string_is_wanted():
+  assert parse("TEXT_FILES='x'", 'RUN_DIR=2026')['RUN_DIR'] == "'2026'"
+
+
+@pytest.mark.parametrize(
+    'binding, expected',
+    [
+        ('NSP=false', 'True or False'),
+        ('TRAIN_STEPS="100"', 'a whole number'),
+        ('TRAIN_STEPS=ten', 'a whole number'),
+        ('TRAIN_STEPS=1.5', 'a whole number'),
+        ('LEARNING_RATE=True', 'a number'),
+        ('TRAIN_STEPS', '--gin.TRAIN_STEPS=VALUE'),
+        ('TRAIN_STEPS=[1', 'a whole number'),
+    ],
+)
+def test_a_value_of_another_type_is_refused(binding, expected):
+  assert expected in refusal("TEXT_FILES='x'", binding)
+
+
+def test_whole_numbers_are_numbers_and_none_is_off():
+  macros = parse("TEXT_FILES='x'", 'LEARNING_RATE=1', 'EVAL_STEPS=5',
+                 'CHECKPOINT_STEPS=None', 'WARMUP_STEPS=3')
+  assert macros['LEARNING_RATE'] == '1' and macros['EVAL_STEPS'] == '5'
+
+
+def test_a_recipe_that_does_not_exist_is_refused_with_the_nearest():
+  message = refusal(files=('gin_configs/recipes/quikstart.gin',))
+  assert 'recipes/quickstart.gin' in message
+
+
+def test_recipes_are_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in (RECIPE, 'recipes/pretrain_text.gin'):
+    parse("TEXT_FILES='x'", files=(name,))
+
+
+def test_configuration_can_be_read_back(tmp_path):
+  parse("TEXT_FILES='x'", 'MASK_UNIT=span')
+  configuration = gin.config_str()
+  file = tmp_path / 'config.gin'
+  file.write_text(configuration)
+  gin.clear_config()
+  main.parse([str(file)], [])
+  assert gin.config_str() == configuration
+
+
+def test_gin_flags_become_bindings():
+  assert main._arguments(
+      ['x', '--gin_file=a', '--gin.A=1', '-gin.b.c=2', '--gin.D', '3']
+  ) == ['x', '--gin_file=a', '--gin_bindings=A=1', '--gin_bindings=b.c=2',
+        '--gin_bindings=D=3']
+
+
+def command(*arguments, **options):
+  return subprocess.run(
+      [sys.executable, '-m', 'bertjax.main', *arguments],
+      capture_output=True, text=True, cwd=ROOT, **options,
+  )
+
+
+def test_help_answers_at_once():
+  started = time.monotonic()
+  result = command('--help')
+  assert time.monotonic() - started < 3
+  assert result.returncode == 0 and '--gin_file' in result.stdout
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        (),
+        ('--gin_fil=x',),
+        ('quickstart',),
+        ('--gin_file=nowhere.gin',),
+        (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=x', '--gin.BATCHSIZE=3'),
+        (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=/nowhere/*.txt'),
+        (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=python_documentation',
+         '--gin.LENGTH=1024'),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path):
+  result = command(*arguments, '--gin.RUN_DIR=' + str(tmp_path / 'run')
+                   if len(arguments) > 1 else '--nodry_run')
+  assert result.returncode == 2, result.stderr
+  assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_a_dry_run_prints_and_leaves_nothing(tmp_path):
+  run_dir = tmp_path / 'run'
+  result = command(
+      '--gin_file=gin_configs/recipes/quickstart.gin', '--dry_run',
+      f'--gin.RUN_DIR={run_dir}',
+  )
+  assert result.returncode == 0, result.stderr
+  assert 'BATCH_SIZE = ' in result.stdout
+  assert 'parameters: ' in result.stdout
+  assert 'tokens           int32[' in result.stdout
+  assert not run_dir.exists()
+
+
+def test_statuses_tell_mistakes_from_runs_that_stopped():
+  assert UserError('x').status == 2 and RunStopped('x', 143).status == 143
