@@ -36,6 +36,10 @@ for _name in ('gin_file', 'gin_bindings', 'gin_search_paths'):
   flags.DEFINE_multi_string(_name, [], 'See above.', flag_values=_FLAGS)
 flags.DEFINE_bool('dry_run', False, 'See above.', flag_values=_FLAGS)
 
+# gin's second reader takes a folder such as the user's own `data/` for a Python
+# package, and fails on it.
+gin.config._FILE_READERS = [(open, os.path.isfile)]
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 # An unquoted string is taken for these even where a file sets them to None.
 _PATHS = re.compile(r'(_FILES?|_DIR|_FROM)$')

@@ -32,7 +32,7 @@ for _kind in ('GPU', 'TPU'):
   tf.config.set_visible_devices([], _kind)
 
 # More streams allow more processes; each has buffers of its own.
-STREAMS = 8
+STREAMS = 4
 
 
 class Batches:

@@ -21,7 +21,9 @@ import seqio
 import tensorflow as tf
 
 from bertjax.batch import predictions_of
-from bertjax.data import hashing, masking, pairs
+from bertjax.data import hashing, masking, pairs, release
+
+release.protect_iterators()
 
 # Documents (pieces of at most 32 KB) that are paired and shuffled together.
 WINDOW = 16

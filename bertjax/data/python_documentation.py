@@ -29,8 +29,8 @@ _SKIPPED_FOLDERS = frozenset((
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # A blank line or the next entry of a list begins a new paragraph.
 _PARAGRAPH_BREAK = re.compile(r'\n\s*\n|\n(?=\s*[-*•] )')
-# Doctest, grammar, and tables have few letters; English has 0.95 and more.
-_LETTERS_OF_PROSE = 0.85
+# Doctest, grammar and tables have more; in English it is 0.05 and less.
+_LARGEST_SHARE_OF_SIGNS = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +132,12 @@ def _paragraphs(text: str) -> list[str]:
   for paragraph in _PARAGRAPH_BREAK.split(text):
     lines = [x for x in paragraph.split('\n') if any(map(str.isalnum, x))]
     joined = ' '.join(' '.join(lines).split())
-    letters = sum(map(str.isalpha, joined)) + joined.count(' ')
+    signs = len(joined) - sum(map(str.isalpha, joined)) - joined.count(' ')
     if (
-        letters > _LETTERS_OF_PROSE * len(joined)
+        joined
+        and signs <= _LARGEST_SHARE_OF_SIGNS * len(joined) + 1  # a full stop
         and '::=' not in joined
-        and not joined.startswith('>>>')
+        and '>>>' not in joined
     ):
       paragraphs.append(joined)
   return paragraphs

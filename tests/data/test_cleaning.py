@@ -48,7 +48,7 @@ def test_every_way_to_write_a_text_reads_the_same(data, block_bytes):
   assert counts == cleaning.Counts(lines=3)
 
 
-@pytest.mark.parametrize('data', [b'', b'\n\n', b' \t\r\n\x0c', b'\xef\xbb\xbf'])
+@pytest.mark.parametrize('data', [b'', b'\n\n', b' \t\r\n', b'\xef\xbb\xbf'])
 def test_a_file_without_text_has_no_document(data):
   assert read(data) == ([], cleaning.Counts())
 
@@ -136,7 +136,7 @@ def test_where_a_long_line_is_cut_does_not_depend_on_blocks(line, block_bytes):
   documents, _ = read(data)
   assert read(data, block_bytes)[0] == documents
   text = ''.join(itertools.chain.from_iterable(documents))
-  assert text == ''.join(data.decode().split())
+  assert ''.join(text.split()) == ''.join(data.decode().split())
   assert all(len(part) <= LIMIT for lines in documents for part in lines)
 
 

@@ -1,0 +1,281 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bertjax.data import cleaning, corpus, store, text_files
+from bertjax.errors import UserError
+
+SPLITS = ('train', 'validation')
+
+
+def write(path, documents) -> text_files.TextFiles:
+  """Writes documents (lists of lines) to a file and returns its reader."""
+  path.write_text('\n\n'.join('\n'.join(lines) for lines in documents))
+  return text_files.TextFiles(str(path))
+
+
+def some_documents(count: int, lines: int = 3) -> list[list[str]]:
+  return [
+      [f'Line {line} of document {document}.' for line in range(lines)]
+      for document in range(count)
+  ]
+
+
+def pieces(prepared: corpus.Prepared, split: str) -> list[tuple[int, str]]:
+  documents = store.read_rows(prepared.path, split)[:, 0].tolist()
+  return list(zip(documents, prepared.texts(split), strict=True))
+
+
+def test_every_document_is_in_one_split_and_whole(tmp_path):
+  documents = some_documents(400)
+  reader = write(tmp_path / 'a.txt', documents)
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.1)
+  texts = {split: list(prepared.texts(split)) for split in SPLITS}
+  assert sorted(texts['train'] + texts['validation']) == sorted(
+      '\n'.join(lines) for lines in documents
+  )
+  # 40 expected; 4 standard deviations of the binomial are 24.
+  assert 16 <= len(texts['validation']) <= 64
+  for split in SPLITS:
+    assert prepared.pieces(split) == len(texts[split])
+    assert prepared.documents(split) == len(texts[split])
+    assert prepared.bytes(split) == sum(map(len, texts[split]))
+
+
+def test_equal_documents_have_one_hash_and_one_split(tmp_path):
+  documents = some_documents(100)
+  reader = write(tmp_path / 'a.txt', documents + documents)
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.3)
+  for split in SPLITS:
+    found = pieces(prepared, split)
+    assert len(found) == 2 * len(set(found))
+    assert len({document for document, _ in found}) == len(set(found))
+
+
+def test_what_is_held_out_does_not_depend_on_other_documents(tmp_path):
+  documents = some_documents(300)
+  held_out = []
+  for number, part in enumerate((documents, documents[150:][::-1])):
+    reader = write(tmp_path / f'{number}.txt', part)
+    prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.2)
+    held_out.append(set(prepared.texts('validation')))
+  of_the_part = {'\n'.join(lines) for lines in documents[150:]}
+  assert held_out[1] == held_out[0] & of_the_part
+
+
+def test_hashes_are_the_same_in_every_process(tmp_path):
+  reader = write(tmp_path / 'a.txt', [['abc']])
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  # `printf abc | b2sum -l 64` gives d8bb14d833d59559, of which 63 bits count.
+  assert pieces(prepared, 'train') == [(0xD8BB14D833D59559 >> 1, 'abc')]
+
+
+def test_a_long_document_is_cut_at_ends_of_lines(tmp_path):
+  lines = [f'{number} ' + 'word ' * (number % 90) for number in range(5000)]
+  lines = [line.strip() for line in lines]
+  lines[7] = 'long ' * 10_000
+  reader = write(tmp_path / 'a.txt', [lines, ['other']])
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0)
+  (other,) = [x for x in pieces(prepared, 'train') if x[1] == 'other']
+  found = [x for x in pieces(prepared, 'train') if x != other]
+  texts = [text for _, text in found]
+  assert {document for document, _ in found}.isdisjoint({other[0]})
+  assert len({document for document, _ in found}) == 1
+  assert prepared.documents('train') == 2
+  assert '\n'.join(texts).split() == '\n'.join(lines).split()
+  assert max(map(len, texts)) <= store.PIECE_BYTES
+  # Full but for a line, which has at most LONGEST_LINE characters.
+  assert min(map(len, texts[:-1])) > store.PIECE_BYTES - 8_000
+  assert not any(text.startswith('\n') or '\n\n' in text for text in texts)
+
+
+def test_the_longest_line_fits_a_piece_in_any_script(tmp_path):
+  line = '\U00010400' * cleaning.LONGEST_LINE  # 4 bytes each
+  reader = write(tmp_path / 'a.txt', [[line] * 4])
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  assert list(prepared.texts('train')) == [line] * 4
+
+
+@pytest.mark.parametrize('fraction', [1e-9, 1 - 1e-9])
+def test_of_three_documents_one_is_held_out(tmp_path, fraction):
+  reader = write(tmp_path / 'a.txt', some_documents(3))
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'), fraction)
+  found = {split: pieces(prepared, split) for split in SPLITS}
+  assert len(found['train']) == 2 and len(found['validation']) == 1
+  assert found['validation'][0][0] < min(x for x, _ in found['train'])
+
+
+@pytest.mark.parametrize(
+    'documents', [some_documents(1), some_documents(2), some_documents(1) * 9]
+)
+@pytest.mark.parametrize('fraction', [1e-9, 1 - 1e-9])
+def test_fewer_than_three_different_documents_all_train(
+    tmp_path, documents, fraction
+):
+  reader = write(tmp_path / 'a.txt', documents)
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'), fraction)
+  assert prepared.documents('train') == len(documents)
+  assert prepared.pieces('validation') == 0
+  assert 'none is held out' in prepared.report()
+
+
+def test_a_fraction_of_zero_holds_nothing_out(tmp_path):
+  reader = write(tmp_path / 'a.txt', some_documents(50))
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0)
+  assert prepared.documents('train') == 50
+  assert 'none' not in prepared.report()
+
+
+def test_a_store_is_used_again_until_the_text_changes(tmp_path):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  directory = str(tmp_path / 'store')
+  first = corpus.prepare(reader, directory)
+  changed = os.stat(os.path.join(first.path, 'index.json')).st_mtime_ns
+  again = corpus.prepare(reader, directory)
+  assert again == first
+  index = os.path.join(again.path, 'index.json')
+  assert os.stat(index).st_mtime_ns == changed
+  assert corpus.prepare(reader, directory, 0.5).path != first.path
+  write(tmp_path / 'a.txt', some_documents(10))
+  other = corpus.prepare(reader, directory)
+  assert other.path != first.path and other.documents('train') > 8
+
+
+@pytest.mark.parametrize('damage', ['no index', 'half an index', 'short text'])
+def test_a_store_that_is_not_whole_is_made_again(tmp_path, damage):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  want = list(prepared.texts('train'))
+  index = os.path.join(prepared.path, 'index.json')
+  if damage == 'no index':
+    os.remove(index)
+  else:
+    os.truncate(
+        index if damage == 'half an index'
+        else store.text_path(prepared.path, 'train'),
+        20,
+    )
+  again = corpus.prepare(reader, str(tmp_path / 'store'))
+  assert again == prepared and list(again.texts('train')) == want
+
+
+_PREPARE = (
+    'import sys\n'
+    'from bertjax.data import corpus, text_files\n'
+    'reader = text_files.TextFiles(sys.argv[1])\n'
+    'print("ready", flush=True)\n'
+    'sys.stdin.read(1)\n'
+    'print(corpus.prepare(reader, sys.argv[2]).documents("train"))\n'
+)
+
+
+def test_processes_may_prepare_at_once_and_be_killed(tmp_path):
+  path, directory = tmp_path / 'a.txt', tmp_path / 'store'
+  reader = write(path, some_documents(20_000, 40))  # for half a second or so
+  killed, *others = (
+      subprocess.Popen(
+          [sys.executable, '-c', _PREPARE, str(path), str(directory)],
+          stdin=subprocess.PIPE,
+          stdout=subprocess.PIPE,
+          text=True,
+      )
+      for _ in range(3)
+  )
+  for process in (killed, *others):
+    assert process.stdout.readline() == 'ready\n'
+  killed.stdin.write('.')
+  killed.stdin.flush()
+  while not list(directory.glob('*.partial/train.text')):
+    time.sleep(0.001)
+  killed.send_signal(signal.SIGKILL)
+  killed.communicate()
+  assert not list(directory.glob('*/index.json'))
+  for process in others:
+    process.stdin.write('.')
+    process.stdin.flush()
+  results = [process.communicate()[0] for process in others]
+  prepared = corpus.prepare(reader, str(directory))
+  assert results == [f'{prepared.documents("train")}\n'] * 2
+  assert sum(map(prepared.documents, SPLITS)) == 20_000
+  assert len(list(directory.iterdir())) == 2  # the store and its lock
+
+
+def test_the_report_says_what_was_wrong(tmp_path):
+  (tmp_path / 'a.txt').write_bytes(b'A caf\xe9.\0\n\nB.\n\nC.\n' + b'y ' * 9000)
+  (tmp_path / 'b.txt').write_text('')
+  (tmp_path / 'c.jsonl').write_text('{"text": "D."}\noops\n')
+  reader = text_files.TextFiles(f'{tmp_path}/*')
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  assert prepared.report().splitlines() == [
+      '4 documents, 7 lines, 0.0 MB of text in 3 files; '
+      f'{prepared.documents("validation")} documents held out',
+      '1 files without text',
+      '1 invalid characters, replaced by U+FFFD',
+      '1 NUL characters, removed',
+      '1 lines above 8,000 characters, cut at white space',
+      '1 lines of JSON files without a text, skipped; the first is '
+      f'{tmp_path}/c.jsonl:2',
+  ]
+  with open(os.path.join(prepared.path, 'index.json')) as file:
+    assert json.load(file)['counts']['nuls'] == 1
+
+
+def refusal(*arguments) -> str:
+  with pytest.raises(UserError) as error:
+    corpus.prepare(*arguments)
+  assert '\n' not in str(error.value)
+  return str(error.value)
+
+
+def test_a_corpus_without_text_is_refused(tmp_path):
+  (tmp_path / 'a.txt').write_text('\n \n')
+  reader = text_files.TextFiles(f'{tmp_path}/a.*')
+  message = refusal(reader, str(tmp_path / 'store'))
+  assert f'{tmp_path}/a.*' in message and 'set TEXT_FILES' in message
+  (tmp_path / 'a.jsonl').write_text('[\n{"text": "one"},\n]\n')
+  assert f'{tmp_path}/a.jsonl:1' in refusal(reader, str(tmp_path / 'store'))
+  assert not list((tmp_path / 'store').glob('*/index.json'))
+
+
+def test_places_that_cannot_hold_a_store_are_refused(tmp_path):
+  reader = write(tmp_path / 'a.txt', some_documents(3))
+  assert 'local disk' in refusal(reader, 'gs://bucket/store')
+  assert 'set another directory' in refusal(reader, f'{tmp_path}/a.txt/store')
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+  reader = write(tmp_path / 'a.txt', some_documents(3))
+
+  def fail(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(store.os, 'fsync', fail)
+  message = refusal(reader, str(tmp_path / 'store'))
+  assert 'No space left on device' in message and 'free some space' in message
+
+
+@pytest.mark.parametrize('fraction', [-0.1, 1, 1.5])
+def test_an_impossible_fraction_is_refused(tmp_path, fraction):
+  reader = write(tmp_path / 'a.txt', some_documents(3))
+  message = refusal(reader, str(tmp_path / 'store'), fraction)
+  assert str(fraction) in message and 'set held_out_fraction' in message
+
+
+def test_long_work_shows_progress_and_short_work_does_not(
+    tmp_path, monkeypatch, capsys
+):
+  reader = write(tmp_path / 'a.txt', some_documents(100))
+  corpus.prepare(reader, str(tmp_path / 'store'))
+  assert capsys.readouterr().err == ''
+  clock = iter(range(0, 10_000, 5))
+  monkeypatch.setattr(time, 'monotonic', lambda: float(next(clock)))
+  corpus.prepare(reader, str(tmp_path / 'other'))
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) > 2
+  assert lines[0].startswith('preparing the corpus: 100%, 0 MB/s, 0:00:00 left')

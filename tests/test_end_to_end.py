@@ -1,0 +1,237 @@
+"""Runs as a user starts them: whole, resumed, killed, refused."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bertjax import main
+
+ROOT = pathlib.Path(main.__file__).parent.parent
+
+
+def write_corpus(path, documents=60):
+  rng = np.random.default_rng(0)
+  words = [''.join(rng.choice(list('abcdefghij'), 4)) for _ in range(200)]
+  path.write_text('\n\n'.join(
+      '\n'.join(
+          ' '.join(rng.choice(words, 8)).capitalize() + '.'
+          for _ in range(rng.integers(2, 20))
+      )
+      for _ in range(documents)
+  ))
+  return str(path)
+
+
+def arguments(corpus, run_dir, **macros):
+  macros = {
+      'TEXT_FILES': corpus, 'RUN_DIR': run_dir, 'VOCAB_SIZE': 300,
+      'TRAIN_STEPS': 12, 'BATCH_SIZE': 8, 'LENGTH': 32, 'LOG_STEPS': 5,
+      'EVAL_STEPS': 6, 'CHECKPOINT_STEPS': 4, **macros,
+  }
+  return [
+      sys.executable, '-m', 'bertjax.main',
+      '--gin_file=gin_configs/recipes/pretrain_text.gin',
+      '--gin_bindings=config.EncoderConfig.width = 32',
+      '--gin_bindings=config.EncoderConfig.layers = 2',
+      '--gin_bindings=config.EncoderConfig.heads = 2',
+      '--gin_bindings=config.EncoderConfig.feed_forward = 64',
+      *(f'--gin.{name}={value}' for name, value in macros.items()),
+  ]
+
+
+def environment():
+  # One device: the simulated eight of the other tests only cost time here.
+  return {**os.environ, 'XLA_FLAGS': '', 'PYTHONPATH': str(ROOT)}
+
+
+def run(corpus, run_dir, status=0, **macros):
+  result = subprocess.run(
+      arguments(corpus, run_dir, **macros), cwd=ROOT, env=environment(),
+      capture_output=True, text=True,
+  )
+  assert result.returncode == status, result.stdout + result.stderr
+  return result
+
+
+def metrics(run_dir):
+  """step -> values that do not depend on the clock."""
+  lines = [
+      json.loads(line)
+      for line in (run_dir / 'metrics.jsonl').read_text().splitlines()
+  ]
+  steps = [line['step'] for line in lines]
+  assert steps == sorted(set(steps))
+  return {
+      line['step']: {
+          k: v for k, v in line.items() if not k.startswith('speed/')
+      }
+      for line in lines
+  }
+
+
+def checkpoint(run_dir, step):
+  """Name -> bytes of every array of a checkpoint."""
+  import orbax.checkpoint as ocp
+
+  path = run_dir / 'checkpoints' / str(step) / 'state'
+  tree = ocp.PyTreeCheckpointer().restore(path)
+  import jax
+
+  return {
+      jax.tree_util.keystr(key): np.asarray(leaf).tobytes()
+      for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+  return write_corpus(tmp_path_factory.mktemp('text') / 'text.txt')
+
+
+@pytest.fixture(scope='module')
+def whole(corpus, tmp_path_factory):
+  run_dir = tmp_path_factory.mktemp('whole') / 'run'
+  return run_dir, run(corpus, run_dir)
+
+
+def test_a_run_leaves_what_was_promised(whole):
+  run_dir, result = whole
+  for name in ('config.gin', 'vocab.txt', 'metrics.jsonl', 'curves.png'):
+    assert (run_dir / name).stat().st_size
+  assert list((run_dir / 'tensorboard').iterdir())
+  values = metrics(run_dir)
+  assert sorted(values) == [5, 6, 10, 12]
+  for step in (5, 10, 12):
+    assert {
+        'train/loss', 'train/mlm_loss', 'train/mlm_accuracy', 'train/nsp_loss',
+        'train/nsp_accuracy', 'train/learning_rate', 'train/grad_norm',
+    } <= set(values[step])
+  for step in (6, 12):
+    assert {
+        'eval/mlm_loss', 'eval/mlm_accuracy', 'eval/nsp_loss',
+        'eval/nsp_accuracy', 'eval/mlm_baseline', 'eval/nsp_baseline',
+    } <= set(values[step])
+  for line in (run_dir / 'metrics.jsonl').read_text().splitlines():
+    for name, value in json.loads(line).items():
+      if name.startswith('train/'):
+        assert value == float(np.float32(value))
+  assert '[' in result.stdout.split('Held-out text')[1]
+
+
+def test_its_configuration_gives_the_same_run(whole, corpus, tmp_path):
+  run_dir, _ = whole
+  again = tmp_path / 'again'
+  result = subprocess.run(
+      [sys.executable, '-m', 'bertjax.main',
+       f'--gin_file={run_dir / "config.gin"}', f'--gin.RUN_DIR={again}'],
+      cwd=ROOT, env=environment(), capture_output=True, text=True,
+  )
+  assert result.returncode == 0, result.stderr
+  assert metrics(again) == metrics(run_dir)
+
+
+def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
+    whole, corpus, tmp_path
+):
+  run_dir, _ = whole
+  stopped = tmp_path / 'run'
+  process = subprocess.Popen(
+      arguments(corpus, stopped), cwd=ROOT, env=environment(),
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+  )
+  for line in process.stdout:
+    if line.startswith('first step'):
+      process.send_signal(signal.SIGTERM)
+  _, error = process.communicate()
+  if process.returncode:  # else it was faster than the signal
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 'same command goes on' in error and 'Traceback' not in error
+  run(corpus, stopped)
+  assert metrics(stopped) == metrics(run_dir)
+  assert checkpoint(stopped, 12) == checkpoint(run_dir, 12)
+
+
+def test_a_longer_run_goes_on_and_another_configuration_is_refused(
+    whole, corpus, tmp_path
+):
+  run_dir = tmp_path / 'run'
+  run(corpus, run_dir, TRAIN_STEPS=4)
+  refused = run(corpus, run_dir, status=2, LEARNING_RATE=0.5)
+  assert 'LEARNING_RATE' in refused.stderr
+  assert len(refused.stderr.strip().splitlines()) == 1
+  longer = run(corpus, run_dir, TRAIN_STEPS=6, LOG_STEPS=2)
+  assert 'continuing from step 4' in longer.stdout
+  assert max(metrics(run_dir)) == 6
+
+
+@pytest.mark.parametrize(
+    'macros, words',
+    [
+        ({'BATCH_SIZE': 0}, 'BATCH_SIZE'),
+        ({'WARMUP_STEPS': 50}, 'WARMUP_STEPS'),
+        ({'VOCAB_FILE': '/nowhere/vocab.txt'}, 'VOCAB_FILE'),
+        ({'MASK_UNIT': 'sentence'}, 'MASK_UNIT'),
+        ({'TEXT_FILES': '/nowhere/*.txt'}, '/nowhere/*.txt'),
+    ],
+)
+def test_wrong_input_is_one_line(corpus, tmp_path, macros, words):
+  result = run(corpus, tmp_path / 'run', status=2, **macros)
+  assert words in result.stderr
+  assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_one_document_is_too_few_for_next_sentences(tmp_path):
+  file = tmp_path / 'one.txt'
+  file.write_text('Only one.\nBut two sentences of it.\n')
+  result = run(str(file), tmp_path / 'run', status=2)
+  assert 'NSP=False' in result.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(corpus, tmp_path):
+  result = run(corpus, tmp_path / 'run', status=1, LEARNING_RATE=1e30,
+               WARMUP_STEPS=0)
+  assert 'not finite' in result.stderr and 'step 0' in result.stderr
+  assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_runs_killed_at_random_moments_end_as_one_that_was_not(
+    whole, corpus, tmp_path
+):
+  """Twenty SIGKILLs, at any moment from the start of the process on."""
+  seed = random.SystemRandom().randrange(2**32)
+  print(f'seed {seed}')
+  rng = random.Random(seed)
+  run_dir, _ = whole
+  killed = tmp_path / 'run'
+  kills = 0
+  longest = 15.0  # seconds; about what the whole run takes
+  while kills < 20:
+    process = subprocess.Popen(
+        arguments(corpus, killed), cwd=ROOT, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )
+    deadline = time.monotonic() + rng.uniform(1.0, longest)
+    while time.monotonic() < deadline and process.poll() is None:
+      time.sleep(0.02)
+    if process.poll() is None:
+      process.kill()
+      process.wait()
+      kills += 1
+    else:
+      assert process.returncode == 0, f'seed {seed}: {process.stderr.read()}'
+      # It ended: the next kills hit a run that starts anew.
+      assert metrics(killed) == metrics(run_dir), f'seed {seed}'
+      assert checkpoint(killed, 12) == checkpoint(run_dir, 12), f'seed {seed}'
+      killed = tmp_path / f'run_{kills}'
+  run(corpus, killed)
+  assert metrics(killed) == metrics(run_dir), f'seed {seed}'
+  assert checkpoint(killed, 12) == checkpoint(run_dir, 12), f'seed {seed}'
