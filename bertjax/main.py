@@ -29,6 +29,7 @@ import gin
 from absl import flags, logging
 
 from bertjax.errors import RunStopped, UserError
+from bertjax.training import run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
@@ -60,8 +61,6 @@ def run(
     allow_difference: go on in a directory of another configuration.
     dry_run: print the configuration and let the job print what it would do.
   """
-  from bertjax.training import run_directory  # jax: not for --help
-
   configuration = gin.config_str()
   if dry_run:
     print(configuration)
@@ -105,16 +104,15 @@ def _check_files(files: Sequence[str], paths: Sequence[str]) -> None:
     near = difflib.get_close_matches(stripped, known, n=1, cutoff=0.4)
     raise UserError(
         f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
-        'gin_configs' + (f'; did you mean gin_configs/{near[0]}?' if near else '')
+        'gin_configs'
+        + (f'; did you mean gin_configs/{near[0]}?' if near else '')
     )
 
 
 def _macros(configuration: str) -> dict[str, str]:
   """Returns name -> value of the macros in the text of a configuration."""
-  found = re.findall(
-      r'^([A-Za-z_]\w*) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
-  )
-  return {name: value.replace('\\\n', '').strip() for name, value in found}
+  bindings = run_directory.parse_bindings(configuration)
+  return {k: v for k, v in bindings.items() if re.fullmatch(r'\w+', k)}
 
 
 def _used(configuration: str) -> set[str]:

@@ -86,7 +86,9 @@ def build(
   return [
       pair
       for document in documents
-      for pair in build_from(document, documents, identities, length, rng, short)
+      for pair in build_from(
+          document, documents, identities, length, rng, short
+      )
   ]
 
 

@@ -16,9 +16,17 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from bertjax.data import corpus, python_documentation, store, text_files
+from bertjax.data import (
+    corpus,
+    python_documentation,
+    release,
+    store,
+    text_files,
+)
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
+
+release.protect_iterators()
 
 # Fewer pieces than this are too few to divide: shards would differ in length,
 # and epochs of the short ones would come round faster.

@@ -57,7 +57,7 @@ class TextFiles:
     return ', '.join(self.patterns)
 
   def paths(self) -> list[str]:
-    """Returns the sorted files; UserError for a pattern without any, or a folder."""
+    """Returns the files, sorted; UserError for a folder or no match."""
     patterns = self.patterns
     patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
     if not patterns or not all(

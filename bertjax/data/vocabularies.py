@@ -195,8 +195,10 @@ def train(texts: Iterable[str], size: int, cased: bool,
 
 def write(tokens: Sequence[str], path: str) -> None:
   """Writes `vocab.txt` as the original BERT has it: a token a line, UTF-8."""
-  with tf.io.gfile.GFile(path, 'w') as file:
+  # A run that is killed here must not leave half of it for the next one.
+  with tf.io.gfile.GFile(path + '.new', 'w') as file:
     file.write(''.join(token + '\n' for token in tokens))
+  tf.io.gfile.rename(path + '.new', path, overwrite=True)
 
 
 def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:

@@ -130,7 +130,6 @@ def test_words_are_masked_whole():
 
 
 def test_spans_are_longer_than_words_and_stay_within_a_segment():
-  tokens, _, out = masked('span', count=2000, length=128)
   runs = {unit: [] for unit in ('token', 'span')}
   for unit in runs:
     tokens, _, out = masked(unit, count=500, length=128)

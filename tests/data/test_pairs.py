@@ -115,7 +115,8 @@ def test_pieces_of_one_document_are_never_a_random_pair():
 
 def test_the_same_seed_gives_the_same_pairs_and_another_gives_others():
   def flat(seed):
-    return [x.tolist() for a, b, _ in build(window(), seed=seed) for x in (a, b)]
+    built = build(window(), seed=seed)
+    return [x.tolist() for a, b, _ in built for x in (a, b)]
 
   assert flat(3) == flat(3) != flat(4)
 

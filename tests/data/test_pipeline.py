@@ -238,7 +238,8 @@ def test_every_unit_reaches_the_rate(tmp_path, unit):
 
 
 def test_a_mixture_of_tasks_works_and_resumes(task, tmp_path):
-  other = make_task('second', tmp_path, write_corpus(tmp_path / 'b.txt', seed=9))
+  file = write_corpus(tmp_path / 'b.txt', seed=9)
+  other = make_task('second', tmp_path, file)
   if 'both' in seqio.MixtureRegistry.names():
     seqio.MixtureRegistry.remove('both')
   # Mixtures want one vocabulary.

@@ -92,7 +92,9 @@ def test_rows_without_weight_do_not_count():
   now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
   evaluate = step.compile_evaluation_step(objective, mesh, abstract)
   example = batch.synthetic(16, 32, 5, 100, seed=0)
-  padded = {k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()}
+  padded = {
+      k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()
+  }
   whole = evaluate(now.parameters, partitioning.put_batch(example, mesh))
   more = evaluate(now.parameters, partitioning.put_batch(padded, mesh))
   for name, (value, weight) in whole.items():
