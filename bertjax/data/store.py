@@ -43,7 +43,11 @@ def rows_path(path: str, split: str) -> str:
 
 def read_rows(path: str, split: str) -> np.ndarray:
   """Returns int64[pieces, 3]: document, offset and length in bytes."""
-  return np.fromfile(rows_path(path, split), '<i8').reshape(-1, 3)
+  where = rows_path(path, split)
+  if not os.path.getsize(where):  # which cannot be mapped
+    return np.zeros((0, 3), np.int64)
+  # Mapped, as every stream of every process has them.
+  return np.memmap(where, '<i8', mode='r').reshape(-1, 3)
 
 
 def is_whole(path: str, splits: dict[str, dict[str, int]]) -> bool:

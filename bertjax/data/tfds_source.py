@@ -67,7 +67,8 @@ class TfdsTextSource(TextSource):
       if expected not in known:
         raise UserError(
             f'tfds:{self._name} has no {what} {expected!r}, only '
-            f'{", ".join(map(repr, known))}; set TfdsTextSource.{setting}'
+            f'{", ".join(map(repr, sorted(known)))}; '
+            f'set TfdsTextSource.{setting}'
         )
     return source
 
@@ -143,8 +144,9 @@ def _find_data_set(name: str, data_dir: str | None) -> str:
   versions = [known for known in found if known.rsplit(':', 1)[0] == name]
   if versions:
     return found[max(versions, key=_version_number)]
+  configurations = [known for known in found if known.startswith(f'{name}/')]
   near = difflib.get_close_matches(name, found, n=3, cutoff=0.3)
-  known = near or sorted(found)[:3]
+  known = (configurations or near or sorted(found))[:3]
   raise UserError(
       f'no data set {name!r} in {data_dir}'
       + (f', but {", ".join(known)}' if known else ', nor any other')
