@@ -36,7 +36,11 @@ STREAMS = 4
 
 
 class Batches:
-  """Batches of a task from the beginning, each time they are iterated over."""
+  """Batches of a task, from the beginning each time they are iterated over.
+
+  Where the split is shuffled, an iterator after the first has other orders, as
+  with tf.data's own shuffle.
+  """
 
   def __init__(self, datasets: dict[int, tf.data.Dataset], rows: int):
     """Takes the data set of each of this process's streams, in row order."""
