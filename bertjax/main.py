@@ -23,6 +23,7 @@ import re
 import sys
 import tempfile
 import tokenize
+import traceback
 from collections.abc import Callable, Sequence
 
 import gin
@@ -347,4 +348,13 @@ if __name__ == '__main__':
   # gin files bind the `run` of bertjax.main, and this module is __main__.
   from bertjax import main as library
 
-  sys.exit(library.main(sys.argv))
+  try:
+    exit_status = library.main(sys.argv)
+  except BaseException:
+    traceback.print_exc()
+    exit_status = 1
+  sys.stdout.flush()
+  sys.stderr.flush()
+  # Not sys.exit: everything is closed, and tf.data's threads can keep the
+  # interpreter's shutdown waiting for ever (see bertjax.data.release).
+  os._exit(exit_status)

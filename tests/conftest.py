@@ -1,6 +1,9 @@
 """Eight simulated CPU devices, so that every test can build any mesh."""
 
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['JAX_PLATFORMS'] = 'cpu'
@@ -8,3 +11,17 @@ os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '')
     + ' --xla_force_host_platform_device_count=8'
 )
+
+
+def pytest_sessionfinish(session, exitstatus):
+  session.config.final_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+  """Ends the process as `bertjax.main` does, see the reason there."""
+  status = getattr(config, 'final_status', None)
+  if status is not None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

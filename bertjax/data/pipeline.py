@@ -216,6 +216,8 @@ def _stream(
   options = tf.data.Options()
   options.deterministic = True
   options.experimental_symbolic_checkpoint = True
+  # Its thread has been seen to keep an iterator from being dropped.
+  options.autotune.enabled = False
   # numpy functions count as stateful; ours are pure.
   options.experimental_external_state_policy = (
       tf.data.experimental.ExternalStatePolicy.IGNORE
