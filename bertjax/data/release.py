@@ -12,6 +12,7 @@ operation, which TensorFlow runs without the lock. Source: ours.
 """
 
 import functools
+import threading
 import weakref
 
 import tensorflow as tf
@@ -34,8 +35,23 @@ def protect_iterators() -> None:
 
 
 def _empty(resource: tf.Tensor, dataset: tf.data.Dataset) -> None:
-  """Replaces what an iterator runs by nothing, and waits for its threads."""
-  tf.raw_ops.MakeIterator(
-      dataset=tf.data.experimental.to_variant(dataset.take(0)),
-      iterator=resource,
-  )
+  """Replaces what an iterator runs by nothing, and waits for its threads.
+
+  In a thread of its own, which is left behind where TensorFlow does not come
+  back (seen once, at the end of a long run): better a thread that sleeps than a
+  process that does.
+  """
+
+  def replace():
+    tf.raw_ops.MakeIterator(
+        dataset=tf.data.experimental.to_variant(dataset.take(0)),
+        iterator=resource,
+    )
+
+  thread = threading.Thread(target=replace, daemon=True)
+  try:
+    thread.start()
+  except RuntimeError:  # Python is shutting down and starts no more threads
+    replace()
+  else:
+    thread.join(timeout=5)
