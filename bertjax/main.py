@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 import gin
 from absl import flags, logging
 
+from bertjax import macros
 from bertjax.errors import RunStopped, UserError
 from bertjax.training import run_directory
 
@@ -43,8 +44,6 @@ flags.DEFINE_bool('dry_run', False, 'See above.', flag_values=_FLAGS)
 gin.config._FILE_READERS = [(open, os.path.isfile)]
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
-# An unquoted string is taken for these even where a file sets them to None.
-_PATHS = re.compile(r'(_FILES?|_DIR|_FROM)$')
 
 
 def run(
@@ -110,84 +109,6 @@ def _check_files(files: Sequence[str], paths: Sequence[str]) -> None:
     )
 
 
-def _macros(configuration: str) -> dict[str, str]:
-  """Returns name -> value of the macros in the text of a configuration."""
-  bindings = run_directory.parse_bindings(configuration)
-  return {k: v for k, v in bindings.items() if re.fullmatch(r'\w+', k)}
-
-
-def _used(configuration: str) -> set[str]:
-  return set(re.findall(r'%([A-Za-z_]\w*)', configuration))
-
-
-def _quote(binding: str, macros: dict[str, str], used: set[str]) -> str:
-  """Returns a NAME=VALUE of the command line as gin takes it.
-
-  Raises:
-    UserError: a macro that nothing uses, or a value of another type.
-  """
-  name, equals, text = (part.strip() for part in binding.partition('='))
-  if not equals:
-    raise UserError(f'--gin.{binding}: a value is expected: --gin.{name}=VALUE')
-  if not re.fullmatch(r'[A-Za-z_]\w*', name):
-    return binding  # a parameter, or a statement such as an import
-  if name not in used:
-    raise UserError(_unknown_macro(name, used))
-  default = _value(macros.get(name, 'None'))
-  value = _value(text)
-  wants_text = isinstance(default, str) or _PATHS.search(name) is not None
-  if value is _UNREADABLE or (isinstance(default, str) and
-                              isinstance(value, int | float | bool)):
-    if not wants_text:
-      raise UserError(
-          f'--gin.{name}={text}: {_kind(default)} is expected'
-          f"; for a string, quote it: --gin.{name}='\"{text}\"'"
-      )
-    return f'{name}={text!r}'
-  numbers = isinstance(default, float) and type(value) is int
-  if None not in (value, default) and not numbers and value is not _REFERENCE:
-    same = isinstance(value, type(default)) and (
-        isinstance(value, bool) == isinstance(default, bool)
-    )
-    if default is not _REFERENCE and not same and not wants_text:
-      raise UserError(
-          f'--gin.{name}={text}: {_kind(default)} is expected, got '
-          f'{_kind(value)}'
-      )
-  return f'{name}={text}'
-
-
-class _Reference:
-  """Stands for a value that is computed: @function or %MACRO."""
-
-
-_REFERENCE = _Reference()
-_UNREADABLE = object()
-
-
-def _value(text: str):
-  """Returns a gin value, _REFERENCE, or _UNREADABLE where gin cannot parse."""
-  if text[:1] in '@%':
-    return _REFERENCE if len(text) > 1 else _UNREADABLE
-  try:
-    return gin.config.parse_value(text)
-  except (SyntaxError, ValueError, tokenize.TokenError):
-    return _UNREADABLE
-
-
-def _kind(value) -> str:
-  kinds = {bool: 'True or False', int: 'a whole number', float: 'a number',
-           str: 'a string', type(None): 'None or a value that gin can read'}
-  return kinds.get(type(value), f'a {type(value).__name__}')
-
-
-def _unknown_macro(name: str, used: set[str]) -> str:
-  near = difflib.get_close_matches(name.upper(), used, n=1, cutoff=0.5)
-  hint = f'did you mean {near[0]}?' if near else (
-      f'there are {", ".join(sorted(used))}')
-  return f'nothing uses the macro {name}; {hint}'
-
-
 def parse(
     files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
 ) -> None:
@@ -209,15 +130,12 @@ def parse(
   with _one_line_errors():
     gin.parse_config_files_and_bindings(files, [], finalize_config=False)
     configuration = gin.config_str()
-    macros, used = _macros(configuration), _used(configuration)
-    used.discard('gin')
-    bindings = [_quote(binding, macros, used) for binding in bindings]
+    bindings = [
+        macros.quote(binding, configuration, gin.config.parse_value)
+        for binding in bindings
+    ]
     gin.parse_config_files_and_bindings([], bindings, finalize_config=False)
-    configuration = gin.config_str()
-    macros, used = _macros(configuration), _used(configuration)
-    for name in macros:
-      if name not in used:
-        raise UserError(_unknown_macro(name, used - {'gin'}))
+    macros.check_used(gin.config_str())
     gin.finalize()
 
 

@@ -6,7 +6,7 @@ import time
 import gin
 import pytest
 
-from bertjax import main
+from bertjax import macros, main
 from bertjax.errors import RunStopped, UserError
 
 ROOT = pathlib.Path(main.__file__).parent.parent
@@ -22,7 +22,7 @@ def fresh_gin():
 
 def parse(*bindings, files=(RECIPE,)):
   main.parse(files, bindings)
-  return main._macros(gin.config_str())
+  return macros.defined_in(gin.config_str())
 
 
 def refusal(*bindings, files=(RECIPE,)):

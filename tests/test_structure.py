@@ -22,7 +22,8 @@ ALLOWED = {
     'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
     'interop': {'errors', 'models', 'interop'},
     'data': {'batch', 'errors', 'data'},
-    'main': {'errors', 'main', 'training'},
+    'macros': {'errors', 'training'},
+    'main': {'errors', 'macros', 'main', 'training'},
     '__init__': set(),
 }
 
