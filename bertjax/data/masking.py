@@ -8,9 +8,9 @@ Before: [CLS] the cat sat [SEP]     After: [CLS] the [MASK] sat [SEP]
         targets [cat], target_positions [2], weights [1]
 
 A target is replaced by [MASK] in 80% of cases, by a random token in 10%, and
-kept in 10%. Source: Devlin et al. 2018, section 3.1 and appendix A.1; whole
-words: google-research/bert, README of May 2019; spans: Joshi et al. 2019
-(SpanBERT), section 3.1.
+kept in 10%; all tokens of a span share the case. Source: Devlin et al. 2018,
+section 3.1 and appendix A.1; whole words: google-research/bert, README of May
+2019; spans: Joshi et al. 2019 (SpanBERT), section 3.1.
 
 Deviation: the rate is taken of the tokens that may be masked, not of all with
 [CLS] and [SEP], and rounded up or down at random so that it is exact in the
@@ -72,14 +72,14 @@ def mask(
   word_BL = _numbers(
       maskable_BL, vocabulary.continuation[tokens_BL], segments_BL
   )
-  chosen_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
+  chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
 
   # Chosen positions first, in order: a stable sort of booleans.
   positions_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, :predictions]
   weights_BP = np.take_along_axis(chosen_BL, positions_BP, 1)
   targets_BP = np.take_along_axis(tokens_BL, positions_BP, 1)
   column_L = np.arange(tokens_BL.shape[1])
-  draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, column_L)
+  draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, case_BL)
   random_BL = vocabulary.replacements[
       hashing.integers(
           len(vocabulary.replacements), seeds_B[:, None], _TOKEN, column_L
@@ -116,7 +116,7 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
   return np.maximum(np.cumsum(maskable_BL & ~joined_BL, axis=1) - 1, 0)
 
 
-def _tokens(maskable_BL, word_BL, budget_B, seeds_B) -> np.ndarray:
+def _tokens(maskable_BL, word_BL, budget_B, seeds_B):
   """Chooses exactly `budget` tokens a row, each as likely as any other."""
   score_BL = hashing.uniform(
       seeds_B[:, None], _UNIT, np.arange(maskable_BL.shape[1])
@@ -126,11 +126,14 @@ def _tokens(maskable_BL, word_BL, budget_B, seeds_B) -> np.ndarray:
   np.put_along_axis(
       rank_BL, order_BL, np.arange(order_BL.shape[1])[None], axis=1
   )
-  return maskable_BL & (rank_BL < budget_B[:, None])
+  return maskable_BL & (rank_BL < budget_B[:, None]), _own_case(word_BL)
 
 
-def _words(maskable_BL, word_BL, budget_B, seeds_B) -> np.ndarray:
-  """Chooses whole words in random order, leaving out what no longer fits."""
+def _words(maskable_BL, word_BL, budget_B, seeds_B):
+  """Chooses whole words in random order, leaving out what no longer fits.
+
+  The pieces of a word are replaced one by one, as in google-research/bert.
+  """
   rows, length = word_BL.shape
   size_BW = np.zeros((rows, length), np.int64)
   np.add.at(size_BW, (np.arange(rows)[:, None], word_BL), maskable_BL)
@@ -145,17 +148,19 @@ def _words(maskable_BL, word_BL, budget_B, seeds_B) -> np.ndarray:
     left_B -= np.where(fits_B, size_BW[index], 0)
     if not left_B.any():
       break
-  return maskable_BL & np.take_along_axis(chosen_BW, word_BL, 1)
+  chosen_BL = maskable_BL & np.take_along_axis(chosen_BW, word_BL, 1)
+  return chosen_BL, _own_case(word_BL)
 
 
-def _spans(maskable_BL, word_BL, budget_B, seeds_B) -> np.ndarray:
+def _spans(maskable_BL, word_BL, budget_B, seeds_B):
   """Chooses runs of whole words until the budget is met, cut at the budget.
 
   Lengths are geometric with p = 0.2, at most 10 words, starts uniform over
-  the words that are not yet chosen; a span ends at a special token.
+  the words that are not yet chosen; a span ends at a special token. The case
+  of a span is that of its first position.
   """
   words_B = np.where(maskable_BL.any(1), word_BL.max(1) + 1, 0)
-  chosen_BL = np.zeros_like(maskable_BL)
+  chosen_BL, case_BL = np.zeros_like(maskable_BL), _own_case(word_BL)
   # Spans do not cross [SEP]: the run that each token lies in.
   run_BL = np.cumsum(~maskable_BL, axis=1)
   target_B = np.minimum(budget_B, maskable_BL.sum(1))
@@ -182,8 +187,16 @@ def _spans(maskable_BL, word_BL, budget_B, seeds_B) -> np.ndarray:
     )
     span_BL &= np.cumsum(span_BL, axis=1) <= left_B[:, None]
     chosen_BL |= span_BL
-  return chosen_BL
+    case_BL = np.where(span_BL, column_B[:, None], case_BL)
+  return chosen_BL, case_BL
 
 
-# name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) -> chosen_BL
+def _own_case(word_BL) -> np.ndarray:
+  """Returns a number for each position: each is replaced or kept by itself."""
+  return np.broadcast_to(np.arange(word_BL.shape[1]), word_BL.shape)
+
+
+# name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) ->
+# (chosen bool[B, L], case int64[B, L], the same where tokens share the draw
+# between [MASK], random and kept)
 UNITS = {'token': _tokens, 'word': _words, 'span': _spans}

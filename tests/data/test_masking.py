@@ -57,6 +57,12 @@ def chosen(tokens, out):
   return picked
 
 
+def run_lengths(picked):
+  """Lengths of the runs of chosen positions, over all rows."""
+  edges = np.diff(np.pad(picked.astype(int), ((0, 0), (1, 1))), axis=1)
+  return np.nonzero(edges < 0)[1] - np.nonzero(edges > 0)[1]
+
+
 @pytest.mark.parametrize('unit', masking.UNITS)
 def test_targets_are_the_original_tokens_and_never_special(unit):
   tokens, _, out = masked(unit)
@@ -79,6 +85,9 @@ def test_rate_and_80_10_10_hold_within_three_sigma(unit):
   assert abs(count - 0.15 * maskable) < 3 * np.sqrt(len(tokens) / 4)
   picked = chosen(tokens, out)
   before, after = tokens[picked], out['tokens'][picked]
+  # Tokens of a span share their case: the variance of a mean of clusters, the
+  # clusters taken as runs of chosen tokens, which are spans or longer.
+  sizes = run_lengths(picked) if unit == 'span' else np.ones(count)
   # A random token equals the right one in 1 of 55 cases.
   for share, expected in (
       ((after == MASK).mean(), 0.8),
@@ -86,8 +95,8 @@ def test_rate_and_80_10_10_hold_within_three_sigma(unit):
       (((after != MASK) & (after != before)).mean(), 0.1 * 54 / 55),
   ):
     assert abs(share - expected) < 3 * np.sqrt(
-        expected * (1 - expected) / count
-    )
+        expected * (1 - expected) * (sizes**2).sum()
+    ) / count
 
 
 def test_every_token_is_as_likely_as_any_other():
@@ -130,16 +139,31 @@ def test_words_are_masked_whole():
 
 
 def test_spans_are_longer_than_words_and_stay_within_a_segment():
-  runs = {unit: [] for unit in ('token', 'span')}
-  for unit in runs:
+  runs = {}
+  for unit in ('token', 'span'):
     tokens, _, out = masked(unit, count=500, length=128)
-    for picked in chosen(tokens, out):
-      edges = np.diff(np.concatenate([[0], picked.astype(int), [0]]))
-      runs[unit] += list(np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0))
+    runs[unit] = run_lengths(chosen(tokens, out))
   # SpanBERT, section 3.1: a mean of 3.8 words, here cut by the budget of 19
   # tokens and the 64-token segments; single tokens touch by chance only.
   assert np.mean(runs['span']) > 2.5 > 1.5 > np.mean(runs['token'])
   assert max(runs['span']) <= 19
+
+
+def test_a_span_is_masked_randomised_or_kept_as_one():
+  # Two targets a row: one span of two words, or two spans of one.
+  tokens = np.tile(np.arange(5, 35, dtype=np.int32), (4000, 1))
+  out = masking.mask(
+      tokens, np.ones_like(tokens), hashing.mix(8, np.arange(4000)),
+      ToyVocabulary(), 2 / 30, 'span', 2,
+  )
+  full = out['weights'].sum(1) == 2
+  first, second = out['target_positions'][full].T
+  after = np.take_along_axis(out['tokens'], out['target_positions'], 1)[full]
+  same = (after[:, 0] == MASK) == (after[:, 1] == MASK)
+  # Neighbours are one span but for 2 in 30 of the 0.2 that are two spans.
+  assert same[second == first + 1].mean() > 0.98
+  # 0.8^2 + 0.2^2 where they are two.
+  assert abs(same[second > first + 1].mean() - 0.68) < 0.06
 
 
 def test_span_lengths_are_geometric_with_a_fifth_and_at_most_ten():
@@ -152,10 +176,7 @@ def test_span_lengths_are_geometric_with_a_fifth_and_at_most_ten():
   )
   picked = chosen(tokens, out)
   assert (picked.sum(1) == 10).all()
-  runs = []
-  for row in picked:
-    edges = np.diff(np.concatenate([[0], row.astype(int), [0]]))
-    runs += list(np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0))
+  runs = run_lengths(picked)
   # Truncated at the budget of ten, so shorter than the 4.46 of whole spans
   # clipped at ten (sum of 0.8^k, k < 10), longer than half of it.
   assert 2.2 < np.mean(runs) < 4.46
