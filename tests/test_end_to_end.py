@@ -49,7 +49,10 @@ def arguments(corpus, run_dir, **macros):
 
 def environment():
   # One device: the simulated eight of the other tests only cost time here.
-  return {**os.environ, 'XLA_FLAGS': '', 'PYTHONPATH': str(ROOT)}
+  changes = {'XLA_FLAGS': '', 'PYTHONPATH': str(ROOT)}
+  # What TensorFlow prints is main's to silence.
+  kept = {k: v for k, v in os.environ.items() if not k.startswith('TF_')}
+  return kept | changes
 
 
 def run(corpus, run_dir, status=0, **macros):
