@@ -64,23 +64,24 @@ def quote(
   default = _value(defined_in(configuration).get(name, 'None'), parse)
   value = _value(text, parse)
   wants_text = isinstance(default, str) or _PATHS.search(name) is not None
-  if value is _UNREADABLE or (isinstance(default, str) and
-                       isinstance(value, int | float | bool)):
+  if value is _UNREADABLE or (
+      isinstance(default, str) and isinstance(value, int | float | bool)
+  ):
     if not wants_text:
       raise UserError(
-   f'--gin.{name}={text}: {_kind(default)} is expected'
-   f"; for a string, quote it: --gin.{name}='\"{text}\"'"
+          f'--gin.{name}={text}: {_kind(default)} is expected'
+          f"; for a string, quote it: --gin.{name}='\"{text}\"'"
       )
     return f'{name}={text!r}'
   numbers = isinstance(default, float) and type(value) is int
   if None not in (value, default) and not numbers and value is not _REFERENCE:
     same = isinstance(value, type(default)) and (
- isinstance(value, bool) == isinstance(default, bool)
+        isinstance(value, bool) == isinstance(default, bool)
     )
     if default is not _REFERENCE and not same and not wants_text:
       raise UserError(
-   f'--gin.{name}={text}: {_kind(default)} is expected, got '
-   f'{_kind(value)}'
+          f'--gin.{name}={text}: {_kind(default)} is expected, got '
+          f'{_kind(value)}'
       )
   return f'{name}={text}'
 
