@@ -32,6 +32,9 @@ release.protect_iterators()
 # and epochs of the short ones would come round faster.
 SMALL_CORPUS_PIECES = 1024
 
+# A shard pairs its own documents; with one alone no second half is random.
+SHARD_PIECES = 4
+
 
 class PreparedSource(TextSource):
   """Text that `corpus.prepare` has read into a store, or will when first asked.
@@ -82,7 +85,8 @@ class PreparedSource(TextSource):
       shuffle: by the seed, anew at every repetition; else in a fixed order.
       seed: None is 0.
       shard_info: takes every so-many-th piece, or all of them where 'train'
-        has fewer than `SMALL_CORPUS_PIECES`.
+        has fewer than `SMALL_CORPUS_PIECES`. The last shards are empty where
+        there are too few pieces for `SHARD_PIECES` in each.
       **unused: what seqio's other sources do not use either.
     """
     seed = seed or 0
@@ -90,7 +94,9 @@ class PreparedSource(TextSource):
     if split == 'train' and len(rows) < SMALL_CORPUS_PIECES:
       seed += shard_info.index if shard_info else 0
     elif shard_info:
-      rows = rows[shard_info.index :: shard_info.num_shards]
+      shards = min(shard_info.num_shards, max(1, len(rows) // SHARD_PIECES))
+      first = shard_info.index if shard_info.index < shards else len(rows)
+      rows = rows[first::shards]
     file = open(store.text_path(self.prepared.path, split), 'rb')
 
     def read(number):

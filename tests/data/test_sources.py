@@ -103,6 +103,17 @@ def test_every_shard_reads_a_small_corpus_whole_in_its_own_order(tmp_path):
   assert sorted(sum(parts, [])) == sorted(small.texts('validation'))
 
 
+@pytest.mark.parametrize('documents', [20, 50, 200])
+def test_few_held_out_documents_stay_together(tmp_path, documents):
+  source = prepared_source(tmp_path, documents)
+  parts = shards(source, 'validation', 4)
+  want = sorted(source.texts('validation'))
+  assert sorted(sum(parts, [])) == want
+  filled = [part for part in parts if part]
+  assert min(map(len, filled)) >= min(4, len(want))
+  assert len(filled) == 4 or len(want) < 4 * (len(filled) + 1)
+
+
 def test_the_seed_decides_the_order(large):
   def order(seed):
     return texts(large.get_dataset('train', seed=seed))
