@@ -191,6 +191,14 @@ def test_wrong_input_is_one_line(corpus, tmp_path, macros, words):
   assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
+def test_a_mistake_corrected_runs_in_the_same_directory(corpus, tmp_path):
+  run_dir = tmp_path / 'run'
+  run('/nowhere/*.txt', run_dir, status=2)
+  run(corpus, run_dir, LENGTH=1024, status=2)
+  run(corpus, run_dir, TRAIN_STEPS=1)
+  assert max(metrics(run_dir)) == 1
+
+
 def test_one_document_is_too_few_for_next_sentences(tmp_path):
   file = tmp_path / 'one.txt'
   file.write_text('Only one.\nBut two sentences of it.\n')

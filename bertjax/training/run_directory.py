@@ -123,16 +123,26 @@ def _short(value: str | None) -> str:
   return value if len(value) <= 60 else value[:57] + '...'
 
 
+def _has_begun(directory: str, left: tuple[str, ...]) -> bool:
+  """Whether a run has left files, or folders with something in them."""
+  paths = [os.path.join(directory, name) for name in left]
+  return any(
+      os.listdir(path) if os.path.isdir(path) else os.path.exists(path)
+      for path in paths
+  )
+
+
 def _check(directory: str, configuration: str):
   path = os.path.join(directory, CONFIGURATION)
   if not os.path.exists(path):
-    checkpoints = os.path.join(directory, 'checkpoints')
-    if os.path.isdir(checkpoints) and os.listdir(checkpoints):
+    if _has_begun(directory, ('checkpoints',)):
       raise UserError(
           f'{directory} has checkpoints but no {CONFIGURATION} to compare with;'
           f' set RUN_DIR to another directory, or {OVERRIDE} to go on from them'
       )
     return
+  if not _has_begun(directory, ('checkpoints', 'vocab.txt')):
+    return  # a mistake in its input ended it before there was anything to keep
   with open(path, encoding='utf-8') as file:
     other_run, stretched = differences(file.read(), configuration)
   if other_run:

@@ -34,7 +34,7 @@ optimizer.adamw.weight_decay = 0.01
 
 def run(directory, configuration=BASE, **arguments):
   with run_directory.claim(str(directory), configuration, **arguments):
-    pass
+    (directory / 'checkpoints' / '0').mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture
@@ -101,6 +101,23 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
   assert 'RUN_DIR' in line and run_directory.OVERRIDE in line
   assert '\n' not in line
   assert (tmp_path / 'config.gin').read_text() == BASE
+
+
+def test_a_run_that_a_mistake_ended_is_no_obstacle(tmp_path):
+  with pytest.raises(UserError, match='no such file'):
+    with run_directory.claim(str(tmp_path), BASE.replace('128', '64')):
+      raise UserError('no such file')
+  run(tmp_path)
+  assert (tmp_path / 'config.gin').read_text() == BASE
+
+
+@pytest.mark.parametrize('left', ['vocab.txt', 'checkpoints/0'])
+def test_a_vocabulary_or_a_checkpoint_is_of_one_configuration(tmp_path, left):
+  with run_directory.claim(str(tmp_path), BASE):
+    (tmp_path / left).mkdir(parents=True)
+    (tmp_path / left / 'file').write_text('')
+  with pytest.raises(UserError, match='LENGTH 128 -> 64'):
+    run(tmp_path, BASE.replace('128', '64'))
 
 
 def test_another_configuration_is_taken_when_told_to(tmp_path):
