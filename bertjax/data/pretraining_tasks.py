@@ -51,11 +51,7 @@ def register(
   Returns:
     The name.
   """
-  if mask_unit not in masking.UNITS:
-    raise UserError(
-        f'{mask_unit!r} is not a unit of masking; set MASK_UNIT to one of '
-        f'{", ".join(map(repr, masking.UNITS))}'
-    )
+  _check_unit(mask_unit)
   if name in seqio.TaskRegistry.names():
     seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(
@@ -75,6 +71,14 @@ def register(
       shuffle_buffer_size=None,
   )
   return name
+
+
+def _check_unit(mask_unit: str) -> None:
+  if mask_unit not in masking.UNITS:
+    raise UserError(
+        f'{mask_unit!r} is not a unit of masking; set MASK_UNIT to one of '
+        f'{", ".join(map(repr, masking.UNITS))}'
+    )
 
 
 def vocabulary_size(vocab_file: str | None, size: int) -> int:
@@ -121,6 +125,7 @@ def from_text(
   arguments = repr(sorted((locals() | task).items()))
   if _made.get(name) == arguments:
     return name
+  _check_unit(task.get('mask_unit', 'token'))  # before the work, too
   source = sources.from_spec(
       text_files,
       corpus_dir or os.path.join(run_dir, 'corpus'),
