@@ -31,7 +31,7 @@ from absl import flags, logging
 
 from bertjax import macros
 from bertjax.errors import RunStopped, UserError
-from bertjax.training import run_directory
+from bertjax.training import host_memory, run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
@@ -235,6 +235,7 @@ def main(argv: Sequence[str]) -> int:
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # It computes nothing that oneDNN speeds up, and would say what oneDNN lacks.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+  host_memory.keep_freed()
   logging.set_verbosity(logging.ERROR)
   try:
     try:

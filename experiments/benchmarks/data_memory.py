@@ -38,6 +38,9 @@ def write_repeated(source: str, path: str, megabytes: int, opener) -> None:
 
 def measure(path: str, folder: str, batches: int) -> None:
   """Goes from text to batches in this process, a line for each stage."""
+  from bertjax.training import host_memory
+
+  host_memory.keep_freed()  # as bertjax.main does, before TensorFlow comes
   from bertjax.data import pipeline, pretraining_tasks, sources, vocabularies
 
   print(f'  imports: peak {peak_megabytes():.1f} MB', flush=True)

@@ -11,6 +11,12 @@ repetition times one step of either, in turn, so that a busy machine slows both
 alike; the median counts. Prints a row for each size and rate. Source: ours.
 """
 
+# ruff: noqa: E402, I001
+from bertjax.training import host_memory
+
+# As bertjax.main does, before anything allocates; torch gains as well.
+host_memory.keep_freed()
+
 import argparse
 import os
 import statistics
