@@ -12,6 +12,7 @@ import os
 import seqio
 import tensorflow as tf
 
+from bertjax import vocabulary_file
 from bertjax.data import masking, preprocessors, sources, vocabularies
 from bertjax.errors import UserError
 
@@ -170,8 +171,8 @@ def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
     vocabulary = vocabularies.BertVocabulary.read(vocab_file, cased)
     why = 'CASED says so'
     if cased is None:
-      _, why = vocabularies.detect_cased(vocab_file, vocabulary.tokens)
-    vocabularies.write(vocabulary.tokens, kept)
+      _, why = vocabulary_file.detect_cased(vocab_file, vocabulary.tokens)
+    vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
     origin = vocab_file
   else:
     cased, why = bool(cased), 'CASED says so' if cased is not None else (
@@ -179,7 +180,7 @@ def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
     )
     if not tf.io.gfile.exists(kept):
       print('training the vocabulary', flush=True)
-      vocabularies.write(train(cased), kept)
+      vocabulary_file.write(train(cased), kept, cased)
     vocabulary = vocabularies.BertVocabulary.read(kept, cased)
     origin = kept
   print(

@@ -1,7 +1,7 @@
-"""BERT's WordPiece vocabulary: trained, written, read, and used by seqio.
+"""BERT's WordPiece vocabulary: trained, and used by seqio.
 
     tokens = vocabularies.train(texts, size=8000, cased=False)
-    vocabularies.write(tokens, 'vocab.txt')
+    vocabulary_file.write(tokens, 'vocab.txt', cased=False)
     vocabulary = vocabularies.BertVocabulary.read('vocab.txt')
     vocabulary.encode('Hello, world!')               # list of int
     vocabulary.encode_tf(tf.constant(['a', 'b c']))  # int32 [2, None], ragged
@@ -11,7 +11,6 @@ Source: Devlin et al. 2018, section 3; the file format of google-research/bert.
 
 import collections
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -19,14 +18,15 @@ import seqio
 import tensorflow as tf
 from tokenizers import pre_tokenizers, trainers
 
+from bertjax import vocabulary_file
 from bertjax.data.bert_tokenizer import (
   MAX_CHARACTERS,
   BertTokenizer,
   reference_pipeline,
 )
 from bertjax.errors import UserError
+from bertjax.vocabulary_file import SPECIAL_TOKENS
 
-SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 MAX_ALPHABET = 1000  # what `tokenizers` gives BERT; rarer characters are [UNK]
 
 
@@ -50,7 +50,7 @@ class BertVocabulary(seqio.Vocabulary):
   def __init__(self, tokens: Sequence[str], cased: bool):
     """Raises UserError where a special token is missing or a token double."""
     super().__init__()
-    _check(tokens, 'the vocabulary')
+    vocabulary_file.check(tokens, 'the vocabulary')
     self.tokens = tuple(tokens)
     self.cased = cased
     self.continuation = np.array([t.startswith('##') for t in tokens])
@@ -63,27 +63,18 @@ class BertVocabulary(seqio.Vocabulary):
 
   @classmethod
   def read(cls, path: str, cased: bool | None = None) -> 'BertVocabulary':
-    """Reads a `vocab.txt`, a token a line, from any path of `tf.io.gfile`.
+    """Reads a `vocab.txt`.
 
     Args:
-      path: the file; CRLF and blank lines at its end are let pass.
-      cased: None for what `detect_cased` finds.
+      path: the file, see `vocabulary_file.read`.
+      cased: None for what `vocabulary_file.detect_cased` finds.
 
     Raises:
       UserError: no such file, not UTF-8, a special token missing, duplicates.
     """
-    text = _read_text(path)
-    if text is None:
-      raise UserError(
-          f'expected a vocabulary, a token a line, but there is no file {path};'
-          ' set VOCAB_FILE')
-    # Not splitlines: published vocabularies hold U+2028 and its like.
-    tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
-    while tokens and not tokens[-1]:
-      tokens.pop()
-    _check(tokens, path)
+    tokens = vocabulary_file.read(path)
     if cased is None:
-      cased, _ = detect_cased(path, tokens)
+      cased, _ = vocabulary_file.detect_cased(path, tokens)
     return cls(tokens, cased)
 
   @property
@@ -191,76 +182,6 @@ def train(texts: Iterable[str], size: int, cased: bool,
   ids = tokenizer.get_vocab()
   tokens = sorted(ids, key=ids.get)
   return tokens + [f'[unused{i}]' for i in range(size - len(tokens))]
-
-
-def write(tokens: Sequence[str], path: str) -> None:
-  """Writes `vocab.txt` as the original BERT has it: a token a line, UTF-8."""
-  # A run that is killed here must not leave half of it for the next one.
-  with tf.io.gfile.GFile(path + '.new', 'w') as file:
-    file.write(''.join(token + '\n' for token in tokens))
-  tf.io.gfile.rename(path + '.new', path, overwrite=True)
-
-
-def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
-  """Whether a vocabulary is cased, and one sentence that says how we know.
-
-  Its neighbours `tokenizer_config.json` and `tokenizer.json` decide; without
-  them an upper-case letter in a token that is not in brackets.
-  """
-  folder = os.path.dirname(vocab_path)
-  config = _read_json(os.path.join(folder, 'tokenizer_config.json'))
-  if isinstance(config.get('do_lower_case'), bool):
-    lowercase = config['do_lower_case']
-    return not lowercase, (
-        f'tokenizer_config.json says do_lower_case = {lowercase}')
-  normalizer = _read_json(
-      os.path.join(folder, 'tokenizer.json')).get('normalizer') or {}
-  for part in normalizer.get('normalizers', [normalizer]):
-    if isinstance(part.get('lowercase'), bool):
-      return not part['lowercase'], (
-          f'tokenizer.json says lowercase = {part["lowercase"]}')
-  for token in tokens:
-    if token != token.lower() and not token.startswith('['):
-      return True, f'the vocabulary holds {token!r}, with an upper-case letter'
-  return False, 'no token of the vocabulary has an upper-case letter'
-
-
-def _check(tokens: Sequence[str], where: str) -> None:
-  places = {}
-  for i, token in enumerate(tokens):
-    if token in places:
-      raise UserError(
-          f'expected distinct tokens, but {where} holds {token!r} in lines '
-          f'{places[token] + 1} and {i + 1}; set VOCAB_FILE')
-    places[token] = i
-  missing = [token for token in SPECIAL_TOKENS if token not in places]
-  if missing:
-    raise UserError(
-        f'expected {" ".join(SPECIAL_TOKENS)} in {where}, but it lacks '
-        f'{" ".join(missing)}; set VOCAB_FILE')
-
-
-def _read_text(path: str) -> str | None:
-  """The file's text, or None where there is no file."""
-  try:
-    with tf.io.gfile.GFile(path, 'rb') as file:
-      return file.read().decode('utf-8-sig')
-  except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError):
-    return None
-  except UnicodeDecodeError as error:
-    raise UserError(
-        f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
-        f'at {error.start}; set VOCAB_FILE') from error
-
-
-def _read_json(path: str) -> dict:
-  text = _read_text(path)
-  try:
-    return {} if text is None else json.loads(text)
-  except json.JSONDecodeError as error:
-    raise UserError(
-        f'expected JSON in {path}, got {error}; mend it, or set CASED'
-    ) from error
 
 
 def _count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:

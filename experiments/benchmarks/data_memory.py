@@ -41,6 +41,7 @@ def measure(path: str, folder: str, batches: int) -> None:
   from bertjax.training import host_memory
 
   host_memory.keep_freed()  # as bertjax.main does, before TensorFlow comes
+  from bertjax import vocabulary_file
   from bertjax.data import pipeline, pretraining_tasks, sources, vocabularies
 
   print(f'  imports: peak {peak_megabytes():.1f} MB', flush=True)
@@ -54,7 +55,7 @@ def measure(path: str, folder: str, batches: int) -> None:
 
   start = time.perf_counter()
   tokens = vocabularies.train(source.texts('train'), 16384, cased=False)
-  vocabularies.write(tokens, f'{folder}/vocab.txt')
+  vocabulary_file.write(tokens, f'{folder}/vocab.txt', cased=False)
   print(f'  vocabulary: peak {peak_megabytes():.1f} MB, '
         f'{time.perf_counter() - start:.0f} s', flush=True)
 

@@ -3,7 +3,6 @@
 import argparse
 import ast
 import inspect
-import json
 import pickle
 import pydoc_data.topics
 import sys
@@ -20,8 +19,9 @@ from hypothesis import strategies as st
 
 from bertjax.data import vocabularies
 from bertjax.data.bert_characters import character_table
-from bertjax.data.vocabularies import SPECIAL_TOKENS, BertVocabulary
+from bertjax.data.vocabularies import BertVocabulary
 from bertjax.errors import UserError
+from bertjax.vocabulary_file import SPECIAL_TOKENS
 
 CHARACTERS = [
     chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
@@ -217,56 +217,6 @@ def test_vocabularies_are_equal_by_content():
   assert small('a') == small('a') == pickle.loads(pickle.dumps(small('a')))
   assert hash(small('a')) == hash(small('a'))
   assert small('a') != small('b') and small('a') != small('a', cased=True)
-
-
-def test_a_written_vocabulary_is_read_back(tmp_path):
-  path = str(tmp_path / 'vocab.txt')
-  vocabularies.write([*SPECIAL_TOKENS, 'é', '\u2028'], path)
-  with open(path, 'rb') as file:
-    assert file.read().endswith('[MASK]\né\n\u2028\n'.encode())
-  assert BertVocabulary.read(path) == small('é', '\u2028')
-
-
-def test_windows_line_ends_are_read(tmp_path):
-  path = tmp_path / 'vocab.txt'
-  path.write_bytes('\ufeff'.encode() + b'\r\n'.join(
-      [*map(str.encode, SPECIAL_TOKENS), b'a', b'', b'']))
-  assert BertVocabulary.read(str(path)) == small('a')
-
-
-@pytest.mark.parametrize('content, message', [
-    (None, 'no file'), (b'\xff', 'UTF-8'), (b'', r'lacks \[PAD\]'),
-    (b'[PAD]\n[UNK]\n[CLS]\n[SEP]\n', r'lacks \[MASK\]'),
-    (b'[PAD]\n[UNK]\na\na\n', 'lines 3 and 4')])
-def test_a_bad_vocabulary_is_refused_in_one_line(tmp_path, content, message):
-  path = tmp_path / 'vocab.txt'
-  if content is not None:
-    path.write_bytes(content)
-  with pytest.raises(UserError, match=message) as caught:
-    BertVocabulary.read(str(path))
-  assert str(path) in str(caught.value) and 'VOCAB_FILE' in str(caught.value)
-  assert '\n' not in str(caught.value)
-
-
-@pytest.mark.parametrize('name, content, cased', [
-    ('tokenizer_config.json', {'do_lower_case': True}, False),
-    ('tokenizer_config.json', {'do_lower_case': False}, True),
-    ('tokenizer.json', {'normalizer': {'lowercase': False}}, True),
-    ('tokenizer.json', {'normalizer': {'normalizers': [
-        {'type': 'NFC'}, {'type': 'BertNormalizer', 'lowercase': True}]}},
-     False)])
-def test_neighbours_say_whether_a_vocabulary_is_cased(
-    tmp_path, name, content, cased):
-  (tmp_path / name).write_text(json.dumps(content))
-  tokens = ['A'] if not cased else ['a']
-  found, reason = vocabularies.detect_cased(str(tmp_path / 'v.txt'), tokens)
-  assert found == cased and name in reason
-
-
-def test_an_upper_case_letter_means_cased(tmp_path):
-  path = str(tmp_path / 'vocab.txt')
-  assert vocabularies.detect_cased(path, ['[PAD]', 'a', '中'])[0] is False
-  assert vocabularies.detect_cased(path, ['[PAD]', '##É'])[0] is True
 
 
 TEXTS = ['The cats sat, the cats sit: cafés!', 'ab cd ef gh ij kl mn op'] * 3
