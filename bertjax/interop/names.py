@@ -1,15 +1,15 @@
 """Our parameters and Hugging Face's tensors, one table for both directions.
 
     tensors = names.to_huggingface(params, config)
-    params = names.from_huggingface(tensors, config, next_sentence=True)
+    params = names.from_huggingface(tensors, config, names.PRETRAINING)
 
-Names as `BertForPreTraining` of transformers 4 and 5 saves them. torch's
+Names as the `BertFor...` classes of transformers 4 and 5 save them. torch's
 linear layers keep [out, in], flax's kernels [in, out], and our attention keeps
 its heads apart. Source: transformers `modeling_bert.py`.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,7 @@ _OURS = 'encoder/layer_{:02}'
 _THEIRS = 'bert.encoder.layer.{}'
 
 # Our path, their name, their shape in the letters of `_sizes`, the layout.
-OUTSIDE_LAYERS = (
+EMBEDDINGS = (
     ('embeddings/token/embedding',
      'bert.embeddings.word_embeddings.weight', 'VD', 'same'),
     ('embeddings/position/embedding',
@@ -75,9 +75,6 @@ OUTSIDE_LAYERS = (
     ('embeddings/type/embedding',
      'bert.embeddings.token_type_embeddings.weight', 'TD', 'same'),
     *_norm('embeddings/norm', 'bert.embeddings.LayerNorm'),
-    *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
-    *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
-    ('mlm_head/bias', 'cls.predictions.bias', 'V', 'same'),
 )
 IN_EVERY_LAYER = (
     *_linear(f'{_OURS}/attention/query', f'{_THEIRS}.attention.self.query',
@@ -94,29 +91,41 @@ IN_EVERY_LAYER = (
     *_linear(f'{_OURS}/feed_forward/output', f'{_THEIRS}.output.dense', 'DF'),
     *_norm(f'{_OURS}/feed_forward_norm', f'{_THEIRS}.output.LayerNorm'),
 )
-NEXT_SENTENCE = (
-    *_linear('pooler', 'bert.pooler.dense', 'DD'),
-    *_linear('nsp_head', 'cls.seq_relationship', 'CD'),
-)
-# Saved twice by some versions: the second name, and the one that it repeats.
-TIED = {
-    'cls.predictions.decoder.weight': 'bert.embeddings.word_embeddings.weight',
-    'cls.predictions.decoder.bias': 'cls.predictions.bias',
+# What may stand on an encoder, by its name among our parameters; C: any number
+# of classes. Tags and classes have one name there and need two here.
+HEADS = {
+    'pooler': _linear('pooler', 'bert.pooler.dense', 'DD'),
+    'mlm_head': (
+        *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
+        *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
+        ('mlm_head/bias', 'cls.predictions.bias', 'V', 'same'),
+    ),
+    'nsp_head': _linear('nsp_head', 'cls.seq_relationship', '2D'),
+    'classifier': _linear('classifier', 'classifier', 'CD'),
+    'tag_head': _linear('tag_head', 'classifier', 'CD'),
+    'span_head': _linear('span_head', 'qa_outputs', '2D'),
 }
-# A buffer that some versions save: 0, 1, 2, ...
-IGNORED = ('bert.embeddings.position_ids',)
+PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
+DECODER = ('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD', 'same')
 
 
 def table(
-    config: EncoderConfig, next_sentence: bool
+    config: EncoderConfig, heads: Iterable[str]
 ) -> Iterator[tuple[str, str, str, str]]:
   """Yields (our path, their name, their shape, layout) of every parameter."""
-  yield from OUTSIDE_LAYERS
+  yield from EMBEDDINGS
   for index in range(config.layers):
     for ours, theirs, shape, layout in IN_EVERY_LAYER:
       yield ours.format(index), theirs.format(index), shape, layout
-  if next_sentence:
-    yield from NEXT_SENTENCE
+  for head in heads:
+    yield from HEADS[head]
+    if head == 'mlm_head' and not config.tied_decoder:
+      yield DECODER
+
+
+def heads_of(params: Params) -> tuple[str, ...]:
+  """Returns the names in `HEADS` that the parameters hold."""
+  return tuple(head for head in HEADS if head in params)
 
 
 def to_huggingface(
@@ -125,7 +134,7 @@ def to_huggingface(
   """Renames parameters, or their gradients, and lays them out as tensors.
 
   Args:
-    params: nested by name, unboxed; with or without the next-sentence head.
+    params: nested by name, unboxed; with any heads.
     config: of the model.
 
   Returns:
@@ -134,8 +143,8 @@ def to_huggingface(
   Raises:
     UserError: parameters of another model.
   """
-  flat = dict(_flatten(params))
-  rows = tuple(table(config, next_sentence='nsp_head' in params))
+  flat = dict(flatten(params))
+  rows = tuple(table(config, heads_of(params)))
   _refuse_difference({ours for ours, *_ in rows}, set(flat))
   return {
       theirs: LAYOUTS[layout].to_theirs(np.asarray(flat[ours]), config)
@@ -146,42 +155,42 @@ def to_huggingface(
 def from_huggingface(
     tensors: Mapping[str, np.ndarray],
     config: EncoderConfig,
-    next_sentence: bool = True,
+    heads: Iterable[str],
 ) -> Params:
   """Renames tensors and lays them out as our parameters.
 
   Args:
-    tensors: by name, as `BertForPreTraining` has them.
+    tensors: by name; those that the table does not ask for are left alone.
     config: of the model.
-    next_sentence: False leaves the pooler and the next-sentence head out.
+    heads: names in `HEADS`.
 
   Returns:
     Parameters nested by name, dtypes kept.
 
   Raises:
-    UserError: tensors missing or unknown, shapes of another model, or a
-      decoder that is not tied.
+    UserError: tensors missing, or of another shape than the configuration
+      gives them.
   """
-  rows = tuple(table(config, next_sentence))
-  optional = {*TIED, *IGNORED}
-  if not next_sentence:
-    optional.update(theirs for _, theirs, *_ in NEXT_SENTENCE)
-  _refuse_difference({theirs for _, theirs, *_ in rows},
-                     set(tensors) - optional)
-  for copy, original in TIED.items():
-    if copy in tensors and not np.array_equal(
-        tensors[copy], tensors[original]):
-      raise UserError(f'expected {copy} to equal {original}, got an untied '
-                      'decoder; choose another checkpoint')
   sizes = _sizes(config)
   params: Params = {}
+  rows = tuple(table(config, heads))
+  missing = sorted({theirs for _, theirs, *_ in rows} - set(tensors))
+  if missing:
+    raise UserError(
+        f'expected a checkpoint with {config.layers} layers and '
+        f'{", ".join(heads) or "no head"}, but it lacks {len(missing)} of its '
+        f'tensors ({_few(missing)}); it is cut off, or of another model')
   for ours, theirs, shape, layout in rows:
     tensor = np.asarray(tensors[theirs])
-    expected = tuple(sizes[letter] for letter in shape)
-    if tensor.shape != expected:
-      raise UserError(f'expected {theirs} of shape {expected}, got '
-                      f'{tensor.shape}; set EncoderConfig to the sizes of the '
-                      'checkpoint')
+    expected = tuple(sizes.get(letter) for letter in shape)
+    if len(tensor.shape) != len(expected) or any(
+        size not in (None, got)
+        for size, got in zip(expected, tensor.shape, strict=True)
+    ):
+      raise UserError(
+          f'expected {theirs} of shape {_shape(expected)}, got '
+          f'{_shape(tensor.shape)}; its config.json, or EncoderConfig, gives '
+          'other sizes')
     *modules, leaf = ours.split('/')
     inner = functools.reduce(
         lambda node, name: node.setdefault(name, {}), modules, params)
@@ -196,14 +205,17 @@ def _sizes(config: EncoderConfig) -> dict[str, int]:
       'F': config.feed_forward,
       'L': config.positions,
       'T': config.types,
-      'C': 2,
+      '2': 2,
   }
 
 
-def _flatten(params: Params, prefix: str = '') -> Iterator[tuple[str, object]]:
+def flatten(
+    params: Params, prefix: str = ''
+) -> Iterator[tuple[str, np.ndarray]]:
+  """Yields ('encoder/layer_00/...', array) of nested parameters."""
   for name, value in params.items():
     if isinstance(value, Mapping):
-      yield from _flatten(value, f'{prefix}{name}/')
+      yield from flatten(value, f'{prefix}{name}/')
     else:
       yield f'{prefix}{name}', value
 
@@ -213,7 +225,14 @@ def _refuse_difference(expected: set[str], got: set[str]) -> None:
     return
   missing, unknown = sorted(expected - got), sorted(got - expected)
   raise UserError(
-      f'expected the weights of a BertForPreTraining, got {len(missing)} '
-      f'missing ({", ".join(missing[:5])}) and {len(unknown)} unknown '
-      f'({", ".join(unknown[:5])}); set EncoderConfig and next_sentence to '
-      'what the checkpoint holds')
+      f'expected the parameters of this EncoderConfig, got {len(missing)} '
+      f'missing ({_few(missing)}) and {len(unknown)} unknown '
+      f'({_few(unknown)}); give the configuration that they were made with')
+
+
+def _few(names: list[str], most: int = 5) -> str:
+  return ', '.join(names[:most]) + (', ...' if len(names) > most else '')
+
+
+def _shape(sizes) -> str:
+  return str(list(sizes)).replace('None', 'C')

@@ -39,6 +39,8 @@ class EncoderConfig:
     activation: a name in `feed_forward.ACTIVATIONS`.
     position_scheme: a name in `positions.SCHEMES`.
     attention_kernel: a name in `kernels.KERNELS`.
+    tied_decoder: whether the masked-LM head scores the vocabulary with the
+      token table; if not, with a table of its own.
     dtype: of the products; softmax, norm statistics, logits stay float32.
     param_dtype: of the parameters.
 
@@ -60,6 +62,7 @@ class EncoderConfig:
   activation: str = 'gelu'
   position_scheme: str = 'learned'
   attention_kernel: str = 'einsum'
+  tied_decoder: bool = True
   dtype: str = 'float32'
   param_dtype: str = 'float32'
 

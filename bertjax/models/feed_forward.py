@@ -6,6 +6,8 @@ Source: Vaswani et al. 2017, section 3.3, with the gelu of Hendrycks and
 Gimpel 2016.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 
@@ -22,7 +24,12 @@ def gelu(inputs: jax.Array) -> jax.Array:
   return inputs * (0.5 * (1.0 + jax.lax.erf(inputs * 0.5 ** 0.5)))
 
 
-ACTIVATIONS = {'gelu': gelu}
+ACTIVATIONS = {
+    'gelu': gelu,
+    'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
+    'relu': jax.nn.relu,
+    'silu': jax.nn.silu,
+}
 
 
 def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:

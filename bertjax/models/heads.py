@@ -49,7 +49,7 @@ class MaskedLanguageModelHead(nn.Module):
 
     Args:
       hidden_BPD: float[B, P, D], the encoder's output where tokens are hidden.
-      token_table_VD: float[V, D], the embedding that the decoder is tied to.
+      token_table_VD: float[V, D], the embedding that a tied decoder is.
 
     Returns:
       float32[B, P, V]
@@ -60,6 +60,11 @@ class MaskedLanguageModelHead(nn.Module):
                               bias_axes=('width',))(hidden_BPD)
     hidden_BPD = activate(config, hidden_BPD)
     hidden_BPD = layers.norm(config, 'norm')(hidden_BPD)
+    if not config.tied_decoder:
+      token_table_VD = self.param(
+          'decoder',
+          layers.kernel_initializer(config, ('vocabulary', 'width')),
+          token_table_VD.shape, config.param_dtype)
     logits_BPV = jnp.einsum('BPD,VD->BPV', hidden_BPD,
                             token_table_VD.astype(config.dtype),
                             preferred_element_type=jnp.float32)

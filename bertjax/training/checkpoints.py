@@ -161,6 +161,30 @@ class Checkpoints:
       self._move_aside(step, damage)
     return None
 
+  def parameters(self, step: int | None = None) -> tuple[Any, int] | None:
+    """Reads the parameters alone, of the latest whole checkpoint or of `step`.
+
+    Needs no model and no optimizer, and reads nothing of the latter.
+
+    Returns:
+      nested dict of numpy arrays, and the step; None where there is nothing.
+
+    Raises:
+      UserError: `step` is not there or damaged.
+    """
+    for candidate in reversed(self.steps()) if step is None else [step]:
+      there = candidate in self.steps()
+      damage = self._damage(candidate) if there else 'not there'
+      if not damage:
+        return self._read_parameters(candidate), candidate
+      if step is not None:
+        raise UserError(
+            f'checkpoint {self._directory / str(step)} cannot be read'
+            f' ({damage}); choose another of the steps {self.steps()}'
+        )
+      self._move_aside(candidate, damage)
+    return None
+
   def wait(self):
     """Waits until the last save is complete; raises UserError if it failed."""
     with self._explain_failure():
@@ -186,6 +210,26 @@ class Checkpoints:
     )
     position = _from_json(restored['position']) or None
     return restored['state'], position, step
+
+  def _read_parameters(self, step):
+    tree = self._manager.item_metadata(step)['state'].tree
+    wanted = {
+        name: part if name == 'parameters' else jax.tree.map(
+            lambda _: ocp.PLACEHOLDER, part
+        )
+        for name, part in tree.items()
+    }
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      restored = reader.restore(
+          self._directory / str(step) / 'state',
+          args=ocp.args.PyTreeRestore(
+              item=wanted,
+              restore_args=jax.tree.map(
+                  lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
+              ),
+          ),
+      )
+    return restored['parameters']
 
   def _damage(self, step: int) -> str | None:
     """Says what is wrong with a checkpoint; process 0 decides for all."""

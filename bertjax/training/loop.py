@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from bertjax import batch as batch_lib
 from bertjax import partitioning
 from bertjax.errors import RunStopped, UserError
-from bertjax.training import evaluation, signals, throughput, writers
+from bertjax.training import evaluation, model_file, signals, throughput, writers
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
 from bertjax.training.checkpoints import Checkpoints
@@ -114,6 +114,7 @@ def train(
       iterator.restore(position)
       writer.resume(step)
       print(f'continuing from step {step} of {steps}', flush=True)
+    model_file.write(run_dir, model.config)
     if step >= steps:
       print(f'{run_dir} is at step {step} already; nothing to train. Raise '
             'TRAIN_STEPS to go on.')

@@ -107,7 +107,7 @@ def load_golden(name):
 ])
 def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
   config, weights, arrays = load_golden(golden)
-  params = names.from_huggingface(weights, config)
+  params = names.from_huggingface(weights, config, names.PRETRAINING)
   batch = {key.removeprefix('batch/'): array for key, array in arrays.items()
            if key.startswith('batch/')}
   # Not under jit: at this width XLA's CPU compiler fuses the whole residual

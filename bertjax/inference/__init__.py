@@ -1,0 +1,1 @@
+"""Prediction: tokenizer, predictor, export; no TensorFlow."""

@@ -1,0 +1,257 @@
+"""Checkpoints from Hugging Face's transformers, and for it.
+
+    config, params = huggingface.load('bert-base-uncased')
+    checkpoint = huggingface.read('bert-base-uncased')  # with labels and report
+    huggingface.save('out', config, params, tokens, cased=False)
+
+Neither torch nor transformers is used. RoBERTa and its like, with positions
+from 2 and another tokenizer, are refused: model_type says so. Source:
+transformers `modeling_bert.py`, `tokenization_bert.py`.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import safetensors.numpy
+import tokenizers
+
+from bertjax import vocabulary_file
+from bertjax.errors import UserError
+from bertjax.interop import config_json, names, tensor_files
+from bertjax.models.config import EncoderConfig
+
+# The heads that a class of transformers has. AutoModel goes by its name.
+ARCHITECTURES = {
+    (): 'BertModel',
+    ('pooler',): 'BertModel',
+    names.PRETRAINING: 'BertForPreTraining',
+    ('mlm_head',): 'BertForMaskedLM',
+    ('pooler', 'nsp_head'): 'BertForNextSentencePrediction',
+    ('pooler', 'classifier'): 'BertForSequenceClassification',
+    ('tag_head',): 'BertForTokenClassification',
+    ('span_head',): 'BertForQuestionAnswering',
+}
+TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
+# A buffer that some versions save: 0, 1, 2, ...
+BUFFERS = ('bert.embeddings.position_ids',)
+DECODER_BIAS = ('cls.predictions.decoder.bias', 'cls.predictions.bias')
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """What a directory holds.
+
+  Attributes:
+    config: the architecture; dtypes are float32.
+    params: nested by name, float32; the heads that the file has, no others.
+    labels: of the classes, in the order of their ids; None without such a head.
+    unused: tensors of the file that no parameter takes.
+  """
+
+  config: EncoderConfig
+  params: names.Params
+  labels: tuple[str, ...] | None
+  unused: tuple[str, ...]
+
+  def report(self) -> str:
+    """Returns a line on what was found, and one on what was left."""
+    heads = ', '.join(names.heads_of(self.params)) or 'none'
+    lines = [f'{self.config.layers} layers of width {self.config.width}; '
+             f'heads: {heads}']
+    if not self.config.tied_decoder:
+      lines.append('the masked-LM decoder is not tied to the token table')
+    if self.unused:
+      lines.append(f'NOT used, {len(self.unused)} tensors of the file: '
+                   + ', '.join(self.unused))
+    return '\n'.join(lines)
+
+
+def read(directory: str) -> Checkpoint:
+  """Reads config.json and all tensors of a directory.
+
+  Raises:
+    UserError: no such directory; weights only as a pickle; files cut off; a
+      model that is not BERT, an attribute that is not understood, tensors
+      missing or of other sizes than config.json says.
+  """
+  path = os.path.join(directory, 'config.json')
+  tensors = tensor_files.Tensors(directory)
+  attributes = _read_json(path)
+  config = config_json.to_encoder(attributes, path)
+  heads = _find_heads(set(tensors), attributes)
+
+  if 'mlm_head' in heads:
+    if names.DECODER[1] in tensors:  # a copy, where it is tied
+      config = dataclasses.replace(config, tied_decoder=np.array_equal(
+          tensors[names.DECODER[1]], tensors[TOKEN_TABLE]))
+    if DECODER_BIAS[0] in tensors and not np.array_equal(
+        *(tensors[name] for name in DECODER_BIAS)):
+      raise UserError(f'expected {" to equal ".join(DECODER_BIAS)} in '
+                      f'{directory}; transformers has one of them')
+  params = names.from_huggingface(tensors, config, heads)
+  used = {theirs for _, theirs, *_ in names.table(config, heads)}
+  if 'mlm_head' in heads:
+    used |= {names.DECODER[1], DECODER_BIAS[0]}
+  return Checkpoint(
+      config=config,
+      params=params,
+      labels=_labels(attributes, params, path),
+      unused=tuple(sorted(set(tensors) - used - set(BUFFERS))),
+  )
+
+
+def load(directory: str) -> tuple[EncoderConfig, names.Params]:
+  """Returns the architecture and the parameters; prints the report.
+
+  Raises:
+    UserError: see `read`.
+  """
+  checkpoint = read(directory)
+  print(f'{directory}: {checkpoint.report()}', flush=True)
+  return checkpoint.config, checkpoint.params
+
+
+def save(
+    directory: str,
+    config: EncoderConfig,
+    params: names.Params,
+    tokens: Sequence[str],
+    cased: bool,
+    *,
+    labels: Sequence[str] | None = None,
+    problem_type: str | None = None,
+    card: str | None = None,
+) -> None:
+  """Writes what `AutoModel` and `AutoTokenizer.from_pretrained` read.
+
+  Args:
+    directory: made when missing.
+    config: the architecture.
+    params: nested by name, unboxed, with the heads of one of `ARCHITECTURES`.
+    tokens: the vocabulary; no more than the token table has rows.
+    cased: whether it tells upper from lower case.
+    labels: of the classes, where there is a head for them.
+    problem_type: transformers' word for the loss of a classifier.
+    card: text of README.md, the model card.
+
+  Raises:
+    UserError: transformers has no such model; a vocabulary larger than the
+      token table; labels that are not as many as the classes.
+  """
+  heads = names.heads_of(params)
+  if heads not in ARCHITECTURES:
+    known = '; '.join(' + '.join(key) or 'none' for key in ARCHITECTURES)
+    raise UserError(f'transformers has no BERT with the heads '
+                    f'{" + ".join(heads)}; those that it has: {known}')
+  if len(tokens) > config.vocabulary_size:
+    raise UserError(
+        f'the vocabulary has {len(tokens)} entries and the token table '
+        f'{config.vocabulary_size} rows; give the vocabulary that the model '
+        'was trained with')
+  attributes = {
+      'architectures': [ARCHITECTURES[heads]],
+      **config_json.from_encoder(config),
+      'dtype': str(config.param_dtype),
+  }
+  classes = _classes(params)
+  if labels is not None and classes is not None:
+    if len(labels) != classes:
+      raise UserError(f'{len(labels)} labels for a head of {classes} classes')
+    attributes['id2label'] = {str(i): label for i, label in enumerate(labels)}
+    attributes['label2id'] = {label: i for i, label in enumerate(labels)}
+  if problem_type:
+    attributes['problem_type'] = problem_type
+
+  tensors = names.to_huggingface(params, config)
+  if ARCHITECTURES[heads] == 'BertModel':  # saves itself without the prefix
+    tensors = {
+        name.removeprefix('bert.'): tensor for name, tensor in tensors.items()
+    }
+  os.makedirs(directory, exist_ok=True)
+  _write_json(directory, 'config.json', attributes)
+  safetensors.numpy.save_file(
+      {name: np.ascontiguousarray(t) for name, t in tensors.items()},
+      os.path.join(directory, tensor_files.FILE), metadata={'format': 'pt'})
+  _save_tokenizer(directory, tokens, cased, config.positions)
+  if card is not None:
+    with open(os.path.join(directory, 'README.md'), 'w', encoding='utf-8') as f:
+      f.write(card)
+
+
+def _save_tokenizer(directory, tokens, cased, length) -> None:
+  vocabulary_file.write(tokens, os.path.join(directory, 'vocab.txt'), cased)
+  ids = {token: i for i, token in enumerate(tokens)}
+  tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
+  tokenizer.save(os.path.join(directory, 'tokenizer.json'))
+  special = {
+      f'{name}_token': f'[{name.upper()}]'
+      for name in ('pad', 'unk', 'cls', 'sep', 'mask')
+  }
+  _write_json(directory, 'special_tokens_map.json', special)
+  _write_json(directory, 'tokenizer_config.json', {
+      'do_lower_case': not cased,
+      'model_max_length': length,
+      'strip_accents': None,
+      'tokenize_chinese_chars': True,
+      'tokenizer_class': 'BertTokenizer',
+      **special,
+  })
+
+
+def _find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
+  """Returns the heads whose tensors are all there, in the order of `HEADS`."""
+  heads = {
+      head for head, rows in names.HEADS.items()
+      if tensors.issuperset(theirs for _, theirs, *_ in rows)
+  }
+  # One name there for both: its class says which, else whether it can pool.
+  architecture = ' '.join(attributes.get('architectures') or ())
+  tags = 'TokenClassification' in architecture or (
+      not architecture and 'pooler' not in heads)
+  heads.discard('classifier' if tags else 'tag_head')
+  if 'pooler' not in heads:
+    heads -= {'nsp_head', 'classifier'}
+  return tuple(head for head in names.HEADS if head in heads)
+
+
+def _classes(params) -> int | None:
+  for head in ('classifier', 'tag_head'):
+    if head in params:
+      return params[head]['bias'].shape[0]
+  return None
+
+
+def _labels(attributes, params, path) -> tuple[str, ...] | None:
+  classes = _classes(params)
+  if classes is None:
+    return None
+  labels = attributes.get('id2label') or {
+      str(i): f'LABEL_{i}' for i in range(classes)
+  }
+  try:
+    return tuple(labels[str(i)] for i in range(classes))
+  except KeyError as error:
+    raise UserError(f'expected id2label for {classes} classes in {path}, it '
+                    f'lacks {error}') from error
+
+
+def _read_json(path: str) -> dict:
+  try:
+    with open(path, encoding='utf-8') as file:
+      content = json.load(file)
+  except FileNotFoundError as error:
+    raise UserError(f'expected the architecture in {path}, which is not '
+                    'there') from error
+  except ValueError as error:
+    raise UserError(f'expected JSON in {path}, got {error}') from error
+  if not isinstance(content, dict):
+    raise UserError(f'expected attributes in {path}, got {content!r:.40}')
+  return content
+
+
+def _write_json(directory: str, name: str, content) -> None:
+  with open(os.path.join(directory, name), 'w', encoding='utf-8') as file:
+    file.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')

@@ -1,0 +1,116 @@
+"""The tensors of a Hugging Face directory, read one at a time.
+
+    tensors = tensor_files.Tensors('bert-base-uncased')
+    tensors['bert.pooler.dense.weight']  # float32 [768, 768]
+
+One `model.safetensors`, or shards with an index. Names are brought to those
+that transformers writes today: the prefix `bert.`, and `weight` and `bias` in
+norms, which the first BERT called gamma and beta. Source: safetensors.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+
+import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
+import numpy as np
+import safetensors
+
+from bertjax.errors import UserError
+
+FILE = 'model.safetensors'
+INDEX = 'model.safetensors.index.json'
+FLOATS = ('float32', 'float16', 'bfloat16', 'float64')
+
+
+class Tensors(Mapping[str, np.ndarray]):
+  """Name -> numpy array, in float32, read when it is asked for."""
+
+  def __init__(self, directory: str):
+    """Finds the files.
+
+    Raises:
+      UserError: no such directory, no safetensors in it, or a damaged file.
+    """
+    self._places = {}  # our name -> (file, its name there)
+    for path in _files(directory):
+      with _open(path) as file:
+        for name in file.keys():
+          self._places[name] = path, name
+    prefix = any(name.startswith('bert.') for name in self._places)
+    self._places = {
+        canonical(name, prefix): place for name, place in self._places.items()
+    }
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    path, there = self._places[name]
+    with _open(path) as file:
+      tensor = file.get_tensor(there)
+    if tensor.dtype.name not in FLOATS:
+      raise UserError(f'expected {there} in {path} to be one of '
+                      f'{", ".join(FLOATS)}, got {tensor.dtype}')
+    return tensor.astype(np.float32)
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._places)
+
+  def __len__(self) -> int:
+    return len(self._places)
+
+
+def canonical(name: str, prefix: bool) -> str:
+  """'embeddings.LayerNorm.gamma' to 'bert.embeddings.LayerNorm.weight'.
+
+  Args:
+    name: of a tensor.
+    prefix: whether the file has 'bert.' before what is the encoder's.
+  """
+  head, _, leaf = name.rpartition('.')
+  if head.endswith('LayerNorm'):
+    leaf = {'gamma': 'weight', 'beta': 'bias'}.get(leaf, leaf)
+    name = f'{head}.{leaf}'
+  if not prefix and name.startswith(('embeddings.', 'encoder.', 'pooler.')):
+    name = f'bert.{name}'
+  return name
+
+
+def _files(directory: str) -> list[str]:
+  if not os.path.isdir(directory):
+    raise UserError(f'expected a Hugging Face directory, but there is no '
+                    f'directory {directory}')
+  path = os.path.join(directory, FILE)
+  if os.path.exists(path):
+    return [path]
+  index = os.path.join(directory, INDEX)
+  if os.path.exists(index):
+    try:
+      with open(index, encoding='utf-8') as file:
+        names = sorted(set(json.load(file)['weight_map'].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+      raise UserError(f'expected an index of shards in {index}, got '
+                      f'{error!r}; fetch it again') from error
+    paths = [os.path.join(directory, name) for name in names]
+    lacking = [path for path in paths if not os.path.exists(path)]
+    if lacking:
+      raise UserError(f'{index} names {lacking[0]}, which is not there; fetch '
+                      'it as well')
+    return paths
+  there = sorted(os.listdir(directory))
+  if any(name.endswith(('.bin', '.pt', '.pth')) for name in there):
+    raise UserError(
+        f'{directory} has its weights as a pickle, which can run any code and '
+        'is not opened; convert it where you trust it: transformers.AutoModel'
+        f'ForPreTraining.from_pretrained({directory!r}).save_pretrained(...)')
+  raise UserError(f'expected {FILE} in {directory}, which holds '
+                  f'{", ".join(there[:8]) or "nothing"}')
+
+
+@contextlib.contextmanager
+def _open(path: str):
+  try:
+    with safetensors.safe_open(path, framework='numpy') as file:
+      yield file
+  except (safetensors.SafetensorError, OSError) as error:
+    raise UserError(f'expected tensors in {path}, got {error}; it is cut off '
+                    'or damaged, fetch it again') from error

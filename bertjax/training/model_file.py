@@ -1,0 +1,46 @@
+"""The architecture of a run, as JSON beside its checkpoints.
+
+    model_file.write('runs/books', config)
+    config = model_file.read('runs/books')
+
+config.gin says it as well, and more, but takes gin and the modules that it
+names to be read; whoever has only the model reads this. Source: ours.
+"""
+
+import dataclasses
+import json
+import os
+
+from etils import epath
+
+from bertjax.errors import UserError
+from bertjax.models.config import EncoderConfig
+
+NAME = 'model.json'
+
+
+def write(run_dir: str, config: EncoderConfig) -> None:
+  """Writes model.json."""
+  content = {'encoder': dataclasses.asdict(config)}
+  path = epath.Path(run_dir) / NAME
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def read(run_dir: str) -> EncoderConfig:
+  """Reads model.json.
+
+  Raises:
+    UserError: not there, or damaged.
+  """
+  path = epath.Path(run_dir) / NAME
+  try:
+    return EncoderConfig(**json.loads(path.read_text())['encoder'])
+  except FileNotFoundError as error:
+    raise UserError(
+        f'expected the folder of a run, with {NAME}, or a Hugging Face '
+        f'directory, with config.json; {run_dir} has neither'
+    ) from error
+  except (ValueError, KeyError, TypeError) as error:
+    raise UserError(f'{path} is damaged ({error}); start the run again to '
+                    'write it anew') from error
