@@ -1,15 +1,20 @@
 """Every recipe parses and builds its state, without data."""
 
 import pathlib
+import re
 
 import gin
 import pytest
 
 from bertjax import batch, main, partitioning
+from bertjax.errors import UserError
 from bertjax.training import state
 
 ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
+# These train nothing: they read a run.
+ON_A_RUN = ['embed', 'export', 'fill_mask']
+TRAINING = [recipe for recipe in RECIPES if recipe not in ON_A_RUN]
 MODELS = sorted(path.stem for path in (ROOT / 'models').glob('*.gin'))
 
 
@@ -22,7 +27,8 @@ def fresh_gin():
 
 def parse(recipe, *files):
   text = (ROOT / 'recipes' / f'{recipe}.gin').read_text()
-  bindings = ["TEXT_FILES='x'"] if 'TEXT_FILES = %gin.REQ' in text else []
+  bindings = [
+      f"{name}='x'" for name in re.findall(r'^(\w+) = %gin.REQ', text, re.M)]
   main.parse([f'recipes/{recipe}.gin', *files], bindings)
 
 
@@ -41,16 +47,26 @@ def build():
   )
 
 
-@pytest.mark.parametrize('recipe', RECIPES)
+@pytest.mark.parametrize('recipe', TRAINING)
 def test_every_recipe_parses_and_builds(recipe):
   parse(recipe)
   assert state.count_parameters(build()) > 1_000_000
 
 
-@pytest.mark.parametrize('recipe', RECIPES)
+@pytest.mark.parametrize('recipe', TRAINING)
 def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
   parse(recipe)
   assert gin.query_parameter('RUN_DIR/macro.value') == f'runs/{recipe}'
+
+
+@pytest.mark.parametrize('recipe', ON_A_RUN)
+def test_recipes_that_read_a_run_name_every_argument(recipe):
+  parse(recipe)
+  from bertjax.inference import export, jobs
+
+  job = export.run if recipe == 'export' else getattr(jobs, recipe)
+  with pytest.raises(UserError, match='set OUTPUT|has neither'):
+    gin.get_configurable(job)()
 
 
 @pytest.mark.parametrize('model', MODELS)

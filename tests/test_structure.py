@@ -20,6 +20,10 @@ ALLOWED = {
     'partitioning': {'batch', 'errors'},
     'models': {'batch', 'errors', 'models'},
     'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
+    'inference': {
+        'errors', 'models', 'training', 'interop', 'inference',
+        'vocabulary_file',
+    },
     'interop': {'errors', 'models', 'interop', 'vocabulary_file'},
     'data': {'batch', 'errors', 'data', 'vocabulary_file'},
     'vocabulary_file': {'errors'},

@@ -1,7 +1,7 @@
 """Text to ids without TensorFlow, the same ids as in training.
 
     tokenizer = Tokenizer.load('runs/books')
-    tokenizer.rows(['Hello, world!', 'a'], length=128)  # [[2, ..., 3], [2, ...]]
+    rows, cut = tokenizer.rows(['Hello, world!', 'a'], length=128)
 
 Source: the Rust library `tokenizers`, as `bertjax.data.bert_tokenizer` has it.
 """

@@ -1,4 +1,4 @@
-"""BERT with its two pretraining heads.
+"""BERT, alone and with its two pretraining heads.
 
     model = BertForPreTraining(config)
     variables = model.init(jax.random.key(0), batch, train=False)
@@ -20,6 +20,44 @@ from bertjax.models.attention import segment_mask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.embeddings import Embeddings
 from bertjax.models.encoder import Encoder
+
+
+def encode(
+    config: EncoderConfig, batch: Mapping[str, jax.Array], train: bool
+) -> tuple[jax.Array, jax.Array]:
+  """Makes the submodules `embeddings` and `encoder` and runs them.
+
+  Args:
+    config: the architecture.
+    batch: `tokens`, `types`, `positions`, `segments`: int32[B, L].
+    train: whether to drop out.
+
+  Returns:
+    config.dtype[B, L, D], the output of the last layer, and the token table,
+    param_dtype[V, D].
+  """
+  hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
+      batch['tokens'], batch['types'], batch['positions'], train)
+  hidden_BLD = Encoder(config, name='encoder')(
+      hidden_BLD, segment_mask(batch['segments']), train)
+  return hidden_BLD, token_table_VD
+
+
+class Bert(nn.Module):
+  """The encoder without a head.
+
+  Attributes:
+    config: the architecture.
+  """
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(
+      self, batch: Mapping[str, jax.Array], *, train: bool
+  ) -> dict[str, jax.Array]:
+    """Returns hidden: config.dtype[B, L, D]; see `encode`."""
+    return {'hidden': encode(self.config, batch, train)[0]}
 
 
 class BertForPreTraining(nn.Module):
@@ -57,11 +95,7 @@ class BertForPreTraining(nn.Module):
         configuration that stands in no table.
     """
     config = self.config
-    hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
-        batch['tokens'], batch['types'], batch['positions'], train)
-    hidden_BLD = Encoder(config, name='encoder')(
-        hidden_BLD, segment_mask(batch['segments']), train)
-
+    hidden_BLD, token_table_VD = encode(config, batch, train)
     predicted_BPD = heads.gather_positions(
         hidden_BLD, batch['target_positions'])
     outputs = {

@@ -21,7 +21,13 @@ from jax.sharding import Mesh
 from bertjax import batch as batch_lib
 from bertjax import partitioning
 from bertjax.errors import RunStopped, UserError
-from bertjax.training import evaluation, model_file, signals, throughput, writers
+from bertjax.training import (
+  evaluation,
+  model_file,
+  signals,
+  throughput,
+  writers,
+)
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
 from bertjax.training.checkpoints import Checkpoints

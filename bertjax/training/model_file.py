@@ -9,7 +9,6 @@ names to be read; whoever has only the model reads this. Source: ours.
 
 import dataclasses
 import json
-import os
 
 from etils import epath
 

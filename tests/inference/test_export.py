@@ -1,0 +1,60 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from bertjax import batch, partitioning
+from bertjax.errors import UserError
+from bertjax.inference import export
+from bertjax.interop import huggingface
+from bertjax.models.bert import BertForPreTraining
+from bertjax.models.config import EncoderConfig
+from bertjax.training import model_file, optimizer, state
+from bertjax.training.checkpoints import Checkpoints
+from bertjax.vocabulary_file import SPECIAL_TOKENS, write
+
+CONFIG = EncoderConfig(vocabulary_size=16, width=8, layers=1, heads=2,
+                       feed_forward=16, positions=20)
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+  folder = tmp_path / 'run'
+  shapes = batch.shapes(2, 8, 2)
+  created = state.create(
+      BertForPreTraining(CONFIG, next_sentence=False), optimizer.adamw(1e-3),
+      shapes, partitioning.make_mesh(), seed=0)
+  with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
+    checkpoints.save(7, created)
+  model_file.write(str(folder), CONFIG)
+  write([*SPECIAL_TOKENS, 'A'], str(folder / 'vocab.txt'), cased=False)
+  (folder / 'config.gin').write_text('SEED = 0\n')
+  (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, [
+      {'step': 3, 'eval/mlm_accuracy': 0.1},
+      {'step': 7, 'train/loss': 1.0, 'eval/mlm_accuracy': 0.25}])))
+  return folder, jax.device_get(created.parameters)
+
+
+def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
+  folder, parameters = run_dir
+  output = tmp_path / 'model'
+  export.run(run_dir=str(folder), output=str(output), dry_run=True)
+  assert not output.exists()
+  export.run(run_dir=str(folder), output=str(output))
+  checkpoint = huggingface.read(str(output))
+  jax.tree.map(np.testing.assert_array_equal, checkpoint.params, parameters)
+  card = (output / 'README.md').read_text()
+  assert 'eval/mlm_accuracy | 0.2500' in card and '0.1' not in card
+  assert 'SEED = 0' in card and 'lower-cased' in card
+  assert not (tmp_path / 'model.part').exists()
+  tokenizer = json.loads((output / 'tokenizer_config.json').read_text())
+  assert tokenizer['do_lower_case'] and tokenizer['model_max_length'] == 20
+
+
+def test_nothing_is_written_over(run_dir, tmp_path):
+  folder, _ = run_dir
+  with pytest.raises(UserError, match='holds something; set OUTPUT'):
+    export.run(run_dir=str(folder), output=str(folder))
+  with pytest.raises(UserError, match='has neither'):
+    export.run(run_dir=str(tmp_path), output=str(tmp_path / 'new'))

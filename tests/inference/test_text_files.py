@@ -1,0 +1,63 @@
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.inference import text_files
+
+
+def texts(path, content):
+  path.write_bytes(content)
+  return [record['text'] for record in text_files.read(str(path))]
+
+
+@pytest.mark.parametrize('content, expected', [
+    (b'a\nb\n', ['a', 'b']),
+    (b'a\r\nb', ['a', 'b']),
+    (b'\n\na\n', ['', '', 'a']),
+    (b'a\rb\n', ['a\rb']),
+    ('a\u2028b\x85c\n'.encode(), ['a\u2028b\x85c']),
+    (b'\xef\xbb\xbfa\n', ['a']),
+    (b'', []),
+])
+def test_a_line_ends_at_lf_or_crlf_only(tmp_path, content, expected):
+  assert texts(tmp_path / 'in.txt', content) == expected
+  assert text_files.count(str(tmp_path / 'in.txt')) == len(expected)
+
+
+def test_json_lines_keep_their_fields(tmp_path):
+  path = tmp_path / 'in.jsonl'
+  path.write_text('{"text": "a", "id": 7}\n')
+  assert list(text_files.read(str(path))) == [{'text': 'a', 'id': 7}]
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('in.txt', 'é'.encode('latin1'), 'byte 0xe9 in line 1'),
+    ('in.jsonl', b'{"text": "a"}\n{', 'JSON in line 2'),
+    ('in.jsonl', b'{"body": "a"}', '"text" in line 1 .*got body'),
+    ('in.jsonl', b'[1]', 'got .1.'),
+])
+def test_a_bad_line_is_named(tmp_path, name, content, message):
+  with pytest.raises(UserError, match=message) as caught:
+    texts(tmp_path / name, content)
+  assert '\n' not in str(caught.value)
+
+
+def test_an_output_is_refused_before_anything_is_done(tmp_path):
+  source = str(tmp_path / 'in.npy')
+  for path, message in [
+      (str(tmp_path / 'out.csv'), 'ends in .npy'),
+      (source, 'is the input as well'),
+      ('/proc/none/out.npy', 'cannot make'),
+  ]:
+    with pytest.raises(UserError, match=message):
+      text_files.check_output(path, ('.npy',), source)
+
+
+def test_an_output_appears_when_it_is_whole(tmp_path):
+  path = tmp_path / 'out.txt'
+  with pytest.raises(KeyError), text_files.writing(str(path)) as part:
+    open(part, 'w').close()
+    raise KeyError
+  assert not path.exists()
+  with text_files.writing(str(path)) as part:
+    open(part, 'w').close()
+  assert path.exists() and not (tmp_path / 'out.txt.part').exists()

@@ -1,0 +1,36 @@
+import tokenizers
+
+from bertjax.inference.tokenize import Tokenizer
+from bertjax.vocabulary_file import SPECIAL_TOKENS, write
+
+TOKENS = [*SPECIAL_TOKENS, 'un', '##able', 'a', '[', ']', 'mask', '##k', '中']
+
+
+def test_ids_are_those_of_the_reference_tokenizer():
+  tokenizer = Tokenizer(TOKENS, cased=False)
+  reference = tokenizers.BertWordPieceTokenizer(
+      {token: i for i, token in enumerate(TOKENS)}, lowercase=True)
+  texts = ['unable a', 'UNABLE Á', '', '中a', 'a' * 101, 'zzz', 'a\u0301 a\ta']
+  rows, cut = tokenizer.rows(texts, length=50)
+  assert rows == [reference.encode(text).ids for text in texts] and cut == 0
+
+
+def test_a_mask_in_a_text_is_special_only_where_it_is_asked_for():
+  tokenizer = Tokenizer(TOKENS, cased=False)
+  (plain,), _ = tokenizer.rows(['a [MASK]'], length=50)
+  (masked,), _ = tokenizer.rows(['a [MASK]'], length=50, masks=True)
+  mask = TOKENS.index('[MASK]')
+  assert mask not in plain and masked[2] == mask
+  assert [TOKENS[i] for i in plain] == [
+      '[CLS]', 'a', '[', 'mask', ']', '[SEP]']
+
+
+def test_long_texts_are_cut_and_counted():
+  rows, cut = Tokenizer(TOKENS, cased=False).rows(['a ' * 9, 'a'], length=5)
+  assert [len(row) for row in rows] == [5, 3] and cut == 1
+  assert rows[0][-1] == TOKENS.index('[SEP]')
+
+
+def test_what_a_run_wrote_decides_on_case(tmp_path):
+  write([*TOKENS, 'b'], str(tmp_path / 'vocab.txt'), cased=True)
+  assert Tokenizer.load(str(tmp_path)).cased

@@ -1,0 +1,216 @@
+"""Directories are read and written; what does not fit is refused in a line."""
+
+import json
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from bertjax import batch
+from bertjax.errors import UserError
+from bertjax.interop import config_json, huggingface, names
+from bertjax.models.bert import BertForPreTraining
+from bertjax.models.config import EncoderConfig
+from bertjax.vocabulary_file import SPECIAL_TOKENS
+
+CONFIG = EncoderConfig(vocabulary_size=60, width=12, layers=2, heads=3,
+                       feed_forward=20, positions=9, dropout=0.2)
+TOKENS = [*SPECIAL_TOKENS, *(chr(ord('a') + i) for i in range(20))]
+
+
+def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
+  """Returns small random parameters for every tensor of the table."""
+  random = np.random.default_rng(0)
+  sizes = {'V': 60, 'D': 12, 'F': 20, 'L': 9, 'T': 2, '2': 2, 'C': classes}
+  tensors = {
+      theirs: random.normal(
+          size=[sizes[letter] for letter in shape]).astype(np.float32)
+      for _, theirs, shape, _ in names.table(config, heads)
+  }
+  return names.from_huggingface(tensors, config, heads)
+
+
+def save(directory, heads=names.PRETRAINING, config=CONFIG, **more):
+  params = make_params(heads, config=config)
+  huggingface.save(str(directory), config, params, TOKENS, False, **more)
+  return params
+
+
+def rewrite(directory, change):
+  """Saves the tensors of a directory again, changed: a dict in, a dict out."""
+  path = directory / 'model.safetensors'
+  safetensors.numpy.save_file(
+      change(safetensors.numpy.load_file(path)), path)
+
+
+def assert_equal(params, expected):
+  assert jax.tree.structure(params) == jax.tree.structure(expected)
+  jax.tree.map(np.testing.assert_array_equal, params, expected)
+
+
+@pytest.mark.parametrize(
+    'heads', [h for h in huggingface.ARCHITECTURES if 'tag_head' not in h])
+def test_export_then_import_is_the_identity(tmp_path, heads):
+  params = save(tmp_path, heads)
+  checkpoint = huggingface.read(str(tmp_path))
+  assert checkpoint.config == CONFIG and checkpoint.unused == ()
+  assert_equal(checkpoint.params, params)
+
+
+def test_a_head_for_tags_is_told_from_one_for_classes(tmp_path):
+  params = save(tmp_path, ('tag_head',), labels=['O', 'B', 'I'])
+  checkpoint = huggingface.read(str(tmp_path))
+  assert checkpoint.labels == ('O', 'B', 'I')
+  assert_equal(checkpoint.params, params)
+
+
+def test_export_names_the_class_and_the_labels(tmp_path):
+  save(tmp_path, ('pooler', 'classifier'), labels=['bad', 'good', 'neither'],
+       problem_type='single_label_classification', card='# A model\n')
+  attributes = json.loads((tmp_path / 'config.json').read_text())
+  assert attributes['architectures'] == ['BertForSequenceClassification']
+  assert attributes['id2label']['1'] == 'good'
+  assert attributes['label2id']['neither'] == 2
+  assert attributes['attention_probs_dropout_prob'] == 0.2
+  assert {path.name for path in tmp_path.iterdir()} == {
+      'config.json', 'model.safetensors', 'vocab.txt', 'tokenizer.json',
+      'tokenizer_config.json', 'special_tokens_map.json', 'README.md'}
+
+
+def test_the_first_names_of_norms_and_no_prefix_are_read(tmp_path):
+  params = save(tmp_path)
+  old = {'LayerNorm.weight': 'LayerNorm.gamma', 'LayerNorm.bias':
+         'LayerNorm.beta'}
+
+  def rename(tensors):
+    for new, first in old.items():
+      tensors = {k.replace(new, first): v for k, v in tensors.items()}
+    assert any(name.endswith('gamma') for name in tensors)
+    return {k.removeprefix('bert.'): v for k, v in tensors.items()}
+
+  rewrite(tmp_path, rename)
+  assert_equal(huggingface.read(str(tmp_path)).params, params)
+
+
+@pytest.mark.parametrize('dtype', [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_is_read_as_float32(tmp_path, dtype):
+  params = save(tmp_path)
+  rewrite(tmp_path, lambda t: {k: v.astype(dtype) for k, v in t.items()})
+  found = huggingface.read(str(tmp_path)).params
+  assert_equal(found, jax.tree.map(
+      lambda x: x.astype(dtype).astype(np.float32), params))
+
+
+def test_shards_are_read_through_their_index(tmp_path):
+  params = save(tmp_path)
+  path = tmp_path / 'model.safetensors'
+  tensors = safetensors.numpy.load_file(path)
+  path.unlink()
+  parts = [dict(sorted(tensors.items())[i::2]) for i in range(2)]
+  index = {}
+  for i, part in enumerate(parts):
+    safetensors.numpy.save_file(part, tmp_path / f'part-{i}.safetensors')
+    index |= dict.fromkeys(part, f'part-{i}.safetensors')
+  (tmp_path / 'model.safetensors.index.json').write_text(
+      json.dumps({'weight_map': index}))
+  assert_equal(huggingface.read(str(tmp_path)).params, params)
+  (tmp_path / 'part-1.safetensors').unlink()
+  with pytest.raises(UserError, match='part-1.safetensors, which is not there'):
+    huggingface.read(str(tmp_path))
+
+
+def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
+  save(tmp_path)
+  word = 'bert.embeddings.word_embeddings.weight'
+  decoder = 'cls.predictions.decoder.weight'
+  rewrite(tmp_path, lambda t: t | {decoder: t[word].copy()})
+  assert huggingface.read(str(tmp_path)).config.tied_decoder
+  rewrite(tmp_path, lambda t: t | {decoder: t[word] + 1})
+  checkpoint = huggingface.read(str(tmp_path))
+  assert not checkpoint.config.tied_decoder and checkpoint.unused == ()
+  example = batch.synthetic(2, 8, 3, 60, seed=0)
+  logits = {
+      tied: BertForPreTraining(config).apply(
+          {'params': checkpoint.params}, example, train=False)['mlm_logits']
+      for tied, config in ((True, CONFIG), (False, checkpoint.config))
+  }
+  # Another 1 in every column of the decoder adds the sum of the features.
+  difference = logits[False] - logits[True]
+  np.testing.assert_allclose(
+      difference, np.broadcast_to(difference[..., :1], difference.shape),
+      atol=1e-4)
+  assert np.abs(difference).max() > 1e-2
+  again = tmp_path / 'again'
+  huggingface.save(str(again), checkpoint.config, checkpoint.params, TOKENS,
+                   False)
+  assert_equal(huggingface.read(str(again)).params, checkpoint.params)
+
+
+def test_what_no_parameter_takes_is_reported(tmp_path):
+  save(tmp_path, ('mlm_head',))
+  rewrite(tmp_path, lambda t: t | {
+      'cls.seq_relationship.bias': np.zeros(2, np.float32),
+      'bert.embeddings.position_ids': np.arange(9)})
+  checkpoint = huggingface.read(str(tmp_path))
+  assert checkpoint.unused == ('cls.seq_relationship.bias',)
+  assert 'NOT used, 1 tensors' in checkpoint.report()
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'model_type': 'roberta'}, "model_type = 'bert'.*'roberta'"),
+    ({'is_decoder': True}, 'is_decoder = False'),
+    ({'position_embedding_type': 'relative_key'}, "'relative_key'"),
+    ({'pruned_heads': {'0': [1]}}, 'pruned_heads'),
+    ({'hidden_act': 'mish'}, "hidden_act.*'mish'"),
+    ({'rotary_base': 1e4}, 'not understood, rotary_base = 10000.0'),
+    ({'hidden_sizes': 4}, 'did it mean hidden_size'),
+    ({'hidden_size': '12'}, "whole number, got '12'"),
+    ({'vocab_size': 61}, r'shape \[61, 12\], got \[60, 12\]'),
+    ({'num_hidden_layers': 3}, '3 layers.*lacks 16 of its tensors'),
+])
+def test_a_config_that_cannot_be_honoured_is_refused(tmp_path, change, message):
+  save(tmp_path)
+  path = tmp_path / 'config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | change))
+  with pytest.raises(UserError, match=message) as caught:
+    huggingface.read(str(tmp_path))
+  assert '\n' not in str(caught.value)
+
+
+def test_defaults_of_transformers_hold_where_an_attribute_is_absent():
+  config = config_json.to_encoder({'hidden_dropout_prob': 0.0}, 'config.json')
+  assert (config.width, config.layers, config.dropout) == (768, 12, 0.0)
+  assert config.attention_dropout_rate == 0.1
+
+
+def test_weights_that_cannot_be_read_are_refused(tmp_path):
+  with pytest.raises(UserError, match='no directory'):
+    huggingface.read(str(tmp_path / 'nowhere'))
+  save(tmp_path)
+  path = tmp_path / 'model.safetensors'
+  path.write_bytes(path.read_bytes()[:-100])
+  with pytest.raises(UserError, match='cut off or damaged'):
+    huggingface.read(str(tmp_path))
+  path.rename(tmp_path / 'pytorch_model.bin')
+  with pytest.raises(UserError, match='pickle.*save_pretrained'):
+    huggingface.read(str(tmp_path))
+  (tmp_path / 'pytorch_model.bin').unlink()
+  with pytest.raises(UserError, match='expected model.safetensors'):
+    huggingface.read(str(tmp_path))
+
+
+def test_what_transformers_does_not_have_is_not_written(tmp_path):
+  params = make_params(('pooler', 'mlm_head'))
+  with pytest.raises(UserError, match='heads pooler . mlm_head'):
+    huggingface.save(str(tmp_path), CONFIG, params, TOKENS, False)
+  params = make_params()
+  many = [f'w{i}' for i in range(61)]
+  with pytest.raises(UserError, match='61 entries .* 60 rows'):
+    huggingface.save(str(tmp_path), CONFIG, params, many, False)
+  params = make_params(('pooler', 'classifier'))
+  with pytest.raises(UserError, match='2 labels for a head of 3'):
+    huggingface.save(str(tmp_path), CONFIG, params, TOKENS, False,
+                     labels=['a', 'b'])
+  assert list(tmp_path.iterdir()) == []
