@@ -21,10 +21,9 @@ ALLOWED = {
     'models': {'batch', 'errors', 'models'},
     'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
     'inference': {
-        'errors', 'models', 'training', 'interop', 'inference',
-        'vocabulary_file',
+        'errors', 'models', 'interop', 'inference', 'vocabulary_file',
     },
-    'interop': {'errors', 'models', 'interop', 'vocabulary_file'},
+    'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'data': {'batch', 'errors', 'data', 'vocabulary_file'},
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},

@@ -8,7 +8,6 @@ Source: ours; pooling as in Reimers and Gurevych 2019 (sentence-transformers).
 """
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import jax
@@ -18,11 +17,9 @@ import numpy as np
 from bertjax.errors import UserError
 from bertjax.inference import batching
 from bertjax.inference.tokenize import Tokenizer
-from bertjax.interop import huggingface, names
+from bertjax.interop import names, source
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig, choose
-from bertjax.training import model_file
-from bertjax.training.checkpoints import Checkpoints
 
 
 def _mean(hidden_BLD: jax.Array, real_BL1: jax.Array) -> jax.Array:
@@ -85,19 +82,9 @@ class Predictor:
     Raises:
       UserError: neither of the two, no checkpoint, or a damaged one.
     """
-    if os.path.exists(os.path.join(path, 'config.json')):
-      checkpoint = huggingface.read(path)
-      config, params, step = checkpoint.config, checkpoint.params, None
-    else:
-      config = model_file.read(path)
-      with Checkpoints(
-          os.path.join(path, 'checkpoints'), read_only=True
-      ) as checkpoints:
-        found = checkpoints.parameters(step)
-      if found is None:
-        raise UserError(f'{path} has no checkpoint yet')
-      params, step = found
-    return cls(config, params, Tokenizer.load(path), path, step)
+    found = source.read(path, step)
+    return cls(
+        found.config, found.params, Tokenizer.load(path), path, found.step)
 
   def embed(
       self,

@@ -23,6 +23,7 @@ from bertjax import partitioning
 from bertjax.errors import RunStopped, UserError
 from bertjax.training import (
   evaluation,
+  initialization,
   model_file,
   signals,
   throughput,
@@ -48,6 +49,7 @@ def train(
     length: int,
     predictions: int,
     seed: int = 0,
+    initial: Callable | None = None,
     accumulation: int = 1,
     log_steps: int = 100,
     eval_steps: int | None = None,
@@ -73,6 +75,8 @@ def train(
     length: L.
     predictions: P.
     seed: of parameters and dropout.
+    initial: reads parameters to start from, nested by name, instead of fresh
+      ones; may give None. Not called where a checkpoint is continued from.
     accumulation: parts that a batch is worked through in.
     log_steps: how often train/* and speed/* are written.
     eval_steps: how often evaluations run; None: at the end only.
@@ -111,6 +115,10 @@ def train(
     restored = checkpoints.restore(abstract)
     if restored is None:
       state = state_lib.create(model, optimizer, shapes, mesh, seed)
+      loaded = initial() if initial else None
+      if loaded is not None:
+        state = state.replace(parameters=initialization.replace(
+            state.parameters, loaded, 'INIT_FROM'))
       step = 0
       writer.resume(0)
       checkpoints.save(0, state, _position(iterator, totals))
