@@ -18,7 +18,7 @@ from bertjax.errors import UserError
 from bertjax.training import run_directory
 
 # An unquoted string is taken for these even where a file sets them to None.
-_PATHS = re.compile(r'(_FILES?|_DIR|_FROM)$')
+_PATHS = re.compile(r'(_FILES?|_DIR|_FROM|^INPUT|^OUTPUT)$')
 
 
 def defined_in(configuration: str) -> dict[str, str]:
@@ -106,7 +106,8 @@ def _value(text: str, parse):
 
 def _kind(value) -> str:
   kinds = {bool: 'True or False', int: 'a whole number', float: 'a number',
-           str: 'a string', type(None): 'None or a value that gin can read'}
+           str: 'a string', _Reference: 'a value that gin can read',
+           type(None): 'None or a value that gin can read'}
   return kinds.get(type(value), f'a {type(value).__name__}')
 
 

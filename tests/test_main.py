@@ -73,6 +73,12 @@ def test_a_string_needs_no_quotes(text):
   assert parse('TEXT_FILES=a*.txt', f'RUN_DIR={text}')['RUN_DIR'] == "'runs/x'"
 
 
+def test_files_that_are_required_need_no_quotes():
+  macros = parse('INPUT=in.txt', 'OUTPUT=x/out.npy', 'RUN_DIR=runs/x',
+                 files=('recipes/embed.gin',))
+  assert macros['INPUT'] == "'in.txt'" and macros['OUTPUT'] == "'x/out.npy'"
+
+
 def test_a_number_is_a_string_where_a_string_is_wanted():
   assert parse("TEXT_FILES='x'", 'RUN_DIR=2026')['RUN_DIR'] == "'2026'"
 

@@ -49,10 +49,14 @@ def count(path: str) -> int:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[str]:
-  """Gives the name `path`.part, which becomes `path` if all went well."""
+  """Gives the name `path`.part, which becomes `path`, or goes, at the end."""
   part = f'{path}.part'
-  yield part
-  os.replace(part, path)
+  try:
+    yield part
+    os.replace(part, path)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(part)
 
 
 def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:

@@ -57,7 +57,7 @@ def test_an_output_appears_when_it_is_whole(tmp_path):
   with pytest.raises(KeyError), text_files.writing(str(path)) as part:
     open(part, 'w').close()
     raise KeyError
-  assert not path.exists()
+  assert list(tmp_path.iterdir()) == []
   with text_files.writing(str(path)) as part:
     open(part, 'w').close()
   assert path.exists() and not (tmp_path / 'out.txt.part').exists()
