@@ -166,6 +166,9 @@ def save(
     attributes['problem_type'] = problem_type
 
   tensors = names.to_huggingface(params, config)
+  if 'mlm_head' in heads and not config.tied_decoder:
+    # transformers then ties the bias no more, and scores with the former.
+    tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
   if ARCHITECTURES[heads] == 'BertModel':  # saves itself without the prefix
     tensors = {
         name.removeprefix('bert.'): tensor for name, tensor in tensors.items()

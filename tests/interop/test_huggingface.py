@@ -146,6 +146,8 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
   huggingface.save(str(again), checkpoint.config, checkpoint.params, TOKENS,
                    False)
   assert_equal(huggingface.read(str(again)).params, checkpoint.params)
+  tensors = safetensors.numpy.load_file(again / 'model.safetensors')
+  np.testing.assert_array_equal(*(tensors[k] for k in huggingface.DECODER_BIAS))
 
 
 def test_what_no_parameter_takes_is_reported(tmp_path):
