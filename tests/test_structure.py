@@ -4,6 +4,7 @@ import ast
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -73,3 +74,11 @@ def test_everything_but_data_works_without_tensorflow():
 
 def test_the_package_itself_imports_nothing():
   assert not list(imports(ROOT / 'bertjax' / '__init__.py'))
+
+
+def test_every_package_is_installed():
+  with open(ROOT / 'pyproject.toml', 'rb') as file:
+    installed = set(tomllib.load(file)['tool']['setuptools']['packages'])
+  folders = {path.parent for path in SOURCES if path.name == '__init__.py'}
+  packages = {'.'.join(path.relative_to(ROOT).parts) for path in folders}
+  assert packages <= installed

@@ -49,11 +49,18 @@ def count(path: str) -> int:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[str]:
-  """Gives the name `path`.part, which becomes `path`, or goes, at the end."""
+  """Gives the name `path`.part, which becomes `path`, or goes, at the end.
+
+  Raises:
+    UserError: the disk is full, or the like.
+  """
   part = f'{path}.part'
   try:
     yield part
     os.replace(part, path)
+  except OSError as error:
+    raise UserError(f'cannot write {part}: {error.strerror}; free space there '
+                    'or set OUTPUT') from error
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.remove(part)
@@ -91,4 +98,6 @@ def _record(line: str, path: str, number: int) -> dict:
     known = ', '.join(record) if isinstance(record, dict) else line[:40]
     raise UserError(f'expected an object with a field "text" in line {number} '
                     f'of {path}, got {known}')
-  return record
+  # Half a surrogate pair, as "\ud83d" alone is, no tokenizer takes.
+  text = record['text'].encode('utf-16', 'surrogatepass')
+  return record | {'text': text.decode('utf-16', 'replace')}

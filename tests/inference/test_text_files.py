@@ -29,6 +29,13 @@ def test_json_lines_keep_their_fields(tmp_path):
   assert list(text_files.read(str(path))) == [{'text': 'a', 'id': 7}]
 
 
+def test_half_a_surrogate_pair_is_replaced(tmp_path):
+  path = tmp_path / 'in.jsonl'
+  path.write_text('{"text": "a\\ud83d b \\ud83d\\ude00"}\n')
+  (record,) = text_files.read(str(path))
+  assert record['text'] == 'a\ufffd b \U0001f600'
+
+
 @pytest.mark.parametrize('name, content, message', [
     ('in.txt', 'é'.encode('latin1'), 'byte 0xe9 in line 1'),
     ('in.jsonl', b'{"text": "a"}\n{', 'JSON in line 2'),
@@ -61,3 +68,12 @@ def test_an_output_appears_when_it_is_whole(tmp_path):
   with text_files.writing(str(path)) as part:
     open(part, 'w').close()
   assert path.exists() and not (tmp_path / 'out.txt.part').exists()
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+  with (
+      pytest.raises(UserError, match='No space left.*set OUTPUT'),
+      text_files.writing(str(tmp_path / 'out')),
+      open('/dev/full', 'w') as file,
+  ):
+    file.write('x')
