@@ -12,8 +12,8 @@ from bertjax.training import state
 
 ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
-# These train nothing: they read a run.
-ON_A_RUN = ['embed', 'export', 'fill_mask']
+# These train nothing: they read a run, or a checkpoint of others.
+ON_A_RUN = ['convert_tf1', 'embed', 'export', 'fill_mask']
 TRAINING = [recipe for recipe in RECIPES if recipe not in ON_A_RUN]
 MODELS = sorted(path.stem for path in (ROOT / 'models').glob('*.gin'))
 
@@ -62,10 +62,12 @@ def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
 @pytest.mark.parametrize('recipe', ON_A_RUN)
 def test_recipes_that_read_a_run_name_every_argument(recipe):
   parse(recipe)
+  from bertjax.data import tf1_checkpoints
   from bertjax.inference import export, jobs
 
-  job = export.run if recipe == 'export' else getattr(jobs, recipe)
-  with pytest.raises(UserError, match='set OUTPUT|has neither'):
+  job = {'convert_tf1': tf1_checkpoints.convert, 'export': export.run}.get(
+      recipe) or getattr(jobs, recipe)
+  with pytest.raises(UserError, match='set OUTPUT|set INPUT|has neither'):
     gin.get_configurable(job)()
 
 

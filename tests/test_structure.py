@@ -25,7 +25,7 @@ ALLOWED = {
         'errors', 'models', 'interop', 'inference', 'vocabulary_file',
     },
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
-    'data': {'batch', 'errors', 'data', 'vocabulary_file'},
+    'data': {'batch', 'errors', 'data', 'interop', 'vocabulary_file'},
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},
     'main': {'errors', 'macros', 'main', 'training'},

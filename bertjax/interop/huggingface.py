@@ -81,7 +81,7 @@ def read(directory: str) -> Checkpoint:
   tensors = tensor_files.Tensors(directory)
   attributes = _read_json(path)
   config = config_json.to_encoder(attributes, path)
-  heads = _find_heads(set(tensors), attributes)
+  heads = find_heads(set(tensors), attributes)
 
   if 'mlm_head' in heads:
     if names.DECODER[1] in tensors:  # a copy, where it is tied
@@ -204,7 +204,7 @@ def _save_tokenizer(directory, tokens, cased, length) -> None:
   })
 
 
-def _find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
+def find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
   """Returns the heads whose tensors are all there, in the order of `HEADS`."""
   heads = {
       head for head, rows in names.HEADS.items()

@@ -1,0 +1,145 @@
+"""Checkpoints of google-research/bert, made into Hugging Face directories.
+
+    tf1_checkpoints.convert(source='uncased_L-12_H-768_A-12', output='bert')
+
+Then INIT_FROM, the predictor and transformers take the directory. Names follow
+from the one table in `interop.names`. Source: google-research/bert
+`modeling.py`, `run_pretraining.py`, `run_classifier.py`, `run_squad.py`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from bertjax import vocabulary_file
+from bertjax.errors import UserError
+from bertjax.interop import config_json, huggingface, names
+
+# Where TF1's names do not follow from the others' by rule.
+IRREGULAR = {
+    'cls.predictions.bias': 'cls/predictions/output_bias',
+    'cls.seq_relationship.weight': 'cls/seq_relationship/output_weights',
+    'cls.seq_relationship.bias': 'cls/seq_relationship/output_bias',
+    'classifier.weight': 'output_weights',
+    'classifier.bias': 'output_bias',
+    'qa_outputs.weight': 'cls/squad/output_weights',
+    'qa_outputs.bias': 'cls/squad/output_bias',
+}
+# The optimizer's, which are not part of the model.
+_OPTIMIZER = re.compile(r'(/adam_[mv]|global_step|/lamb_[mv])$')
+
+
+def tf1_name(theirs: str) -> tuple[str, bool]:
+  """Returns TF1's name of a Hugging Face tensor, and whether it is transposed.
+
+  'bert.encoder.layer.3.output.dense.weight' to
+  ('bert/encoder/layer_3/output/dense/kernel', True).
+  """
+  if theirs in IRREGULAR:
+    return IRREGULAR[theirs], False
+  module, _, leaf = theirs.rpartition('.')
+  path = re.sub(r'\blayer/(\d+)', r'layer_\1', module.replace('.', '/'))
+  if path.endswith('_embeddings'):
+    return path, False
+  if path.endswith('LayerNorm'):
+    return f'{path}/{"gamma" if leaf == "weight" else "beta"}', False
+  return f'{path}/{"kernel" if leaf == "weight" else "bias"}', leaf == 'weight'
+
+
+class Tensors(Mapping[str, np.ndarray]):
+  """A checkpoint by the names of Hugging Face, read when it is asked for."""
+
+  def __init__(self, prefix: str, layers: int):
+    """Opens `prefix`.index and its data.
+
+    Raises:
+      UserError: no checkpoint there, or a damaged one.
+    """
+    try:
+      self._reader = tf.train.load_checkpoint(prefix)
+      shapes = self._reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError) as error:
+      raise UserError(f'expected a checkpoint of TensorFlow 1, {prefix}, got '
+                      f'{str(error).splitlines()[0]}; set INPUT') from error
+    self._there = {n for n in shapes if not _OPTIMIZER.search(n)}
+    templates = (*names.EMBEDDINGS, *names.IN_EVERY_LAYER, *(
+        row for rows in names.HEADS.values() for row in rows))
+    every = {
+        theirs.format(i) for _, theirs, *_ in templates for i in range(layers)}
+    self._names = {t: tf1_name(t) for t in sorted(every)}
+    self._names = {
+        t: found for t, found in self._names.items() if found[0] in self._there}
+
+  def unused(self) -> list[str]:
+    """Returns TF1's names that have none here."""
+    return sorted(self._there - {name for name, _ in self._names.values()})
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    there, transposed = self._names[name]
+    tensor = self._reader.get_tensor(there).astype(np.float32)
+    return tensor.T if transposed else tensor
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._names)
+
+  def __len__(self) -> int:
+    return len(self._names)
+
+
+def convert(*, source: str, output: str, dry_run: bool = False) -> None:
+  """Writes a directory for transformers and for INIT_FROM.
+
+  Args:
+    source: a folder as google-research/bert has them: bert_config.json,
+      vocab.txt, and one checkpoint (*.index and its data).
+    output: a directory, new or empty.
+    dry_run: check everything and write nothing.
+
+  Raises:
+    UserError: files missing or damaged; a model that is not BERT.
+  """
+  if os.path.exists(output) and (
+      not os.path.isdir(output) or os.listdir(output)):
+    raise UserError(f'expected a new directory, but {output} is there and '
+                    'holds something; set OUTPUT to another')
+  path = os.path.join(source, 'bert_config.json')
+  prefix = _find_checkpoint(source)
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      config = config_json.to_encoder(json.load(file), path)
+  except tf.errors.NotFoundError as error:
+    raise UserError(f'expected the architecture in {path}, which is not there'
+                    ) from error
+  except ValueError as error:
+    raise UserError(f'expected JSON in {path}, got {error}') from error
+  vocab = os.path.join(source, 'vocab.txt')
+  tokens = vocabulary_file.read(vocab)
+  cased, why = vocabulary_file.detect_cased(vocab, tokens)
+
+  tensors = Tensors(prefix, config.layers)
+  heads = huggingface.find_heads(set(tensors), {})
+  params = names.from_huggingface(tensors, config, heads)
+  print(f'{source}: {config.layers} layers of width {config.width}; heads: '
+        f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
+        f'({why})')
+  if tensors.unused():
+    print(f'warning: NOT used, {len(tensors.unused())} tensors: '
+          + ', '.join(tensors.unused()))
+  if not dry_run:
+    huggingface.save(output, config, params, tokens, cased)
+    print(f'written to {output}')
+
+
+def _find_checkpoint(folder: str) -> str:
+  """Returns the prefix of the one checkpoint in a folder."""
+  found = tf.io.gfile.glob(os.path.join(folder, '*.index'))
+  if len(found) != 1:
+    raise UserError(
+        f'expected one checkpoint (*.index) in {folder}, found '
+        f'{", ".join(map(os.path.basename, found)) or "none"}; set INPUT to a '
+        'folder as google-research/bert has them')
+  return found[0].removesuffix('.index')
