@@ -80,7 +80,11 @@ class Tensors(Mapping[str, np.ndarray]):
 
   def __getitem__(self, name: str) -> np.ndarray:
     there, transposed = self._names[name]
-    tensor = self._reader.get_tensor(there).astype(np.float32)
+    try:
+      tensor = self._reader.get_tensor(there).astype(np.float32)
+    except tf.errors.OpError as error:
+      raise UserError(f'{there} cannot be read, {str(error).splitlines()[0]}; '
+                      'the checkpoint is cut off or damaged') from error
     return tensor.T if transposed else tensor
 
   def __iter__(self) -> Iterator[str]:
@@ -110,18 +114,21 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   prefix = _find_checkpoint(source)
   try:
     with tf.io.gfile.GFile(path) as file:
-      config = config_json.to_encoder(json.load(file), path)
+      attributes = json.load(file)
   except tf.errors.NotFoundError as error:
     raise UserError(f'expected the architecture in {path}, which is not there'
                     ) from error
   except ValueError as error:
     raise UserError(f'expected JSON in {path}, got {error}') from error
+  config = config_json.to_encoder(attributes, path)
   vocab = os.path.join(source, 'vocab.txt')
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
 
   tensors = Tensors(prefix, config.layers)
   heads = huggingface.find_heads(set(tensors), {})
+  if 'span_head' in heads:  # it has a pooler there, which nothing reads
+    heads = ('span_head',)
   params = names.from_huggingface(tensors, config, heads)
   print(f'{source}: {config.layers} layers of width {config.width}; heads: '
         f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '

@@ -142,7 +142,8 @@ def _write_npy(path: str, parts, texts: int, width: int) -> None:
 
 
 def _write_line(file, record) -> None:
-  file.write(json.dumps(record, ensure_ascii=False) + '\n')
+  line = json.dumps(record, ensure_ascii=False) + '\n'
+  file.write(line.encode('utf-8', 'replace').decode())
 
 
 def _progress(parts: Iterator, texts: int, predictor: Predictor) -> Iterator:

@@ -2,7 +2,7 @@
 
     predictor = Predictor.load('runs/books')            # or a Hugging Face
     predictor.embed(['Hello!', 'Good day.'])            # float32 [2, D]
-    predictor.fill_mask('The [MASK] sat on the mat.')   # [[('cat', 0.31), ...]]
+    predictor.fill_mask(['The [MASK] sat.'])  # [[[('cat', 0.31), ...]]]
 
 Source: ours; pooling as in Reimers and Gurevych 2019 (sentence-transformers).
 """
@@ -158,6 +158,8 @@ class Predictor:
           'choose a checkpoint of pretraining')
     self.check_length(length)
     mask = self.tokenizer.ids['[MASK]']
+    if isinstance(texts, str):
+      raise UserError(f'expected a list of texts, got {texts[:40]!r}')
     rows, counts = [], []  # a row for each mask
     for text, row in zip(
         texts, self._rows(texts, length, masks=True), strict=True
@@ -182,6 +184,8 @@ class Predictor:
       self, texts: Iterable[str], length: int, masks: bool = False
   ) -> Iterator[batching.Row]:
     """Tokenizes a few hundred texts at a time."""
+    if isinstance(texts, str):
+      raise UserError(f'expected a list of texts, got {texts[:40]!r}')
     texts = iter(texts)
     while True:
       some = [text for _, text in zip(range(512), texts, strict=False)]

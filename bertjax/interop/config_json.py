@@ -55,7 +55,8 @@ WITHOUT_EFFECT = frozenset("""
     _name_or_path architectures attn_implementation _attn_implementation
     _attn_implementation_autoset bos_token_id chunk_size_feed_forward
     classifier_dropout cls_token_id directionality dtype eos_token_id
-    finetuning_task gradient_checkpointing id2label label2id language
+    _num_labels finetuning_task gradient_checkpointing id2label label2id
+    language
     mask_token_id model_max_length num_labels output_attentions
     output_hidden_states output_past pad_token_id pooler_fc_size
     pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head

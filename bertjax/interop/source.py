@@ -9,6 +9,7 @@ Source: ours.
 import os
 from typing import NamedTuple
 
+from bertjax import vocabulary_file
 from bertjax.errors import UserError
 from bertjax.interop import huggingface, names
 from bertjax.models.config import EncoderConfig
@@ -60,6 +61,26 @@ def read(path: str, step: int | None = None) -> Source:
   return Source(config, found[0], None, found[1])
 
 
-def parameters(path: str | None) -> names.Params | None:
-  """Returns what INIT_FROM names; None for None."""
-  return None if path is None else read(path).params
+def parameters(path: str | None, run_dir: str) -> names.Params | None:
+  """Returns the parameters that INIT_FROM names; None for None.
+
+  Args:
+    path: a run, or a Hugging Face directory.
+    run_dir: of the run that starts, whose vocab.txt is there already.
+
+  Raises:
+    UserError: see `read`; or another vocabulary, of the same size maybe, with
+      which every row of the token table would stand for another token.
+  """
+  if path is None:
+    return None
+  found = read(path)
+  theirs, ours = (
+      vocabulary_file.read(os.path.join(folder, 'vocab.txt'))
+      for folder in (path, run_dir)
+  )
+  if theirs != ours:
+    raise UserError(
+        f'INIT_FROM has another vocabulary than this run; set VOCAB_FILE to '
+        f'{os.path.join(path, "vocab.txt")}, and RUN_DIR to a new directory')
+  return found.params

@@ -35,7 +35,9 @@ def read(run_dir: str) -> EncoderConfig:
   path = epath.Path(run_dir) / NAME
   try:
     return EncoderConfig(**json.loads(path.read_text())['encoder'])
-  except FileNotFoundError as error:
+  except UserError:
+    raise
+  except OSError as error:
     raise UserError(
         f'expected the folder of a run, with {NAME}, or a Hugging Face '
         f'directory, with config.json; {run_dir} has neither'

@@ -12,7 +12,7 @@ from bertjax.errors import UserError
 from bertjax.inference import jobs
 from bertjax.inference.predictor import POOLINGS, Predictor
 from bertjax.inference.tokenize import Tokenizer
-from bertjax.interop import huggingface
+from bertjax.interop import huggingface, source
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.training import model_file, optimizer, state
@@ -184,3 +184,24 @@ def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
   with pytest.raises(UserError, match='is empty; set INPUT'):
     jobs.embed(**arguments, run_dir=str(run_dir))
   assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
+
+
+def test_one_text_instead_of_a_list_is_refused(predictor):
+  for function in (predictor.embed, predictor.fill_mask):
+    with pytest.raises(UserError, match='a list of texts, got .a'):
+      function('a [MASK]', length=20)
+
+
+def test_parameters_under_another_vocabulary_are_refused(run_dir, tmp_path):
+  write(TOKENS, str(tmp_path / 'vocab.txt'), cased=False)
+  assert source.parameters(None, str(tmp_path)) is None
+  assert 'encoder' in source.parameters(str(run_dir), str(tmp_path))
+  write([*TOKENS[:-1], 'z'], str(tmp_path / 'vocab.txt'), cased=False)
+  with pytest.raises(UserError, match='another vocabulary.*VOCAB_FILE'):
+    source.parameters(str(run_dir), str(tmp_path))
+
+
+def test_a_file_in_place_of_a_run_is_one_line(tmp_path):
+  (tmp_path / 'in.txt').touch()
+  with pytest.raises(UserError, match='has neither'):
+    Predictor.load(str(tmp_path / 'in.txt'))
