@@ -14,9 +14,7 @@ before they are restored.
 Source: Orbax.
 """
 
-import base64
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -31,7 +29,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bertjax.errors import UserError
-from bertjax.training import checksums
+from bertjax.training import checkpoint_items, checksums
 
 
 class Checkpoints:
@@ -79,7 +77,7 @@ class Checkpoints:
       self._manager = ocp.CheckpointManager(
           self._directory,
           options=options,
-          handler_registry=_handlers(),
+          handler_registry=checkpoint_items.handlers(),
       )
 
   def __enter__(self):
@@ -119,7 +117,9 @@ class Checkpoints:
           step,
           args=ocp.args.Composite(
               state=ocp.args.StandardSave(state),
-              position=ocp.args.JsonSave(_to_json(position or {})),
+              position=ocp.args.JsonSave(
+                  checkpoint_items.to_json(position or {})
+              ),
           ),
           force=True,
       )
@@ -145,21 +145,8 @@ class Checkpoints:
       UserError: it is of another model or vocabulary, or `step` is not there.
     """
     self.wait()
-    steps = self.steps()
-    if step is not None:
-      damage = self._damage(step) if step in steps else 'not there'
-      if damage:
-        raise UserError(
-            f'checkpoint {self._directory / str(step)} cannot be read'
-            f' ({damage}); choose another of the steps {steps}'
-        )
-      return self._read(abstract_state, step)
-    for step in reversed(steps):
-      damage = self._damage(step)
-      if not damage:
-        return self._read(abstract_state, step)
-      self._move_aside(step, damage)
-    return None
+    step = self._find_whole(step)
+    return None if step is None else self._read(abstract_state, step)
 
   def parameters(self, step: int | None = None) -> tuple[Any, int] | None:
     """Reads the parameters alone, of the latest whole checkpoint or of `step`.
@@ -172,18 +159,12 @@ class Checkpoints:
     Raises:
       UserError: `step` is not there or damaged.
     """
-    for candidate in reversed(self.steps()) if step is None else [step]:
-      there = candidate in self.steps()
-      damage = self._damage(candidate) if there else 'not there'
-      if not damage:
-        return self._read_parameters(candidate), candidate
-      if step is not None:
-        raise UserError(
-            f'checkpoint {self._directory / str(step)} cannot be read'
-            f' ({damage}); choose another of the steps {self.steps()}'
-        )
-      self._move_aside(candidate, damage)
-    return None
+    step = self._find_whole(step)
+    if step is None:
+      return None
+    tree = self._manager.item_metadata(step)['state'].tree
+    path = self._directory / str(step) / 'state'
+    return checkpoint_items.read_parameters(path, tree), step
 
   def wait(self):
     """Waits until the last save is complete; raises UserError if it failed."""
@@ -195,8 +176,26 @@ class Checkpoints:
     with self._explain_failure():
       self._manager.close()
 
+  def _find_whole(self, step: int | None) -> int | None:
+    """Returns the latest step that is whole, moving others aside; or `step`."""
+    steps = self.steps()
+    if step is not None:
+      damage = self._damage(step) if step in steps else 'not there'
+      if damage:
+        raise UserError(
+            f'checkpoint {self._directory / str(step)} cannot be read'
+            f' ({damage}); choose another of the steps {steps}'
+        )
+      return step
+    for candidate in reversed(steps):
+      damage = self._damage(candidate)
+      if not damage:
+        return candidate
+      self._move_aside(candidate, damage)
+    return None
+
   def _read(self, abstract_state, step):
-    _check_same_model(
+    checkpoint_items.check_same_model(
         self._manager.item_metadata(step)['state'],
         abstract_state,
         self._directory / str(step),
@@ -208,28 +207,8 @@ class Checkpoints:
             position=ocp.args.JsonRestore(),
         ),
     )
-    position = _from_json(restored['position']) or None
+    position = checkpoint_items.from_json(restored['position']) or None
     return restored['state'], position, step
-
-  def _read_parameters(self, step):
-    tree = self._manager.item_metadata(step)['state'].tree
-    wanted = {
-        name: part if name == 'parameters' else jax.tree.map(
-            lambda _: ocp.PLACEHOLDER, part
-        )
-        for name, part in tree.items()
-    }
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-      restored = reader.restore(
-          self._directory / str(step) / 'state',
-          args=ocp.args.PyTreeRestore(
-              item=wanted,
-              restore_args=jax.tree.map(
-                  lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
-              ),
-          ),
-      )
-    return restored['parameters']
 
   def _damage(self, step: int) -> str | None:
     """Says what is wrong with a checkpoint; process 0 decides for all."""
@@ -284,76 +263,6 @@ class Checkpoints:
           f'cannot write a checkpoint into {self._directory}: {reason}; earlier'
           ' checkpoints are as they were; free space there or set RUN_DIR'
       ) from error
-
-
-class _StateHandler(checksums.Checksummed, ocp.StandardCheckpointHandler):
-  pass
-
-
-class _JsonHandler(checksums.Checksummed, ocp.JsonCheckpointHandler):
-  pass
-
-
-def _handlers() -> ocp.handlers.DefaultCheckpointHandlerRegistry:
-  registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
-  state, position = _StateHandler(), _JsonHandler()
-  registry.add('state', ocp.args.StandardSave, state)
-  registry.add('state', ocp.args.StandardRestore, state)
-  registry.add('position', ocp.args.JsonSave, position)
-  registry.add('position', ocp.args.JsonRestore, position)
-  return registry
-
-
-def _check_same_model(metadata, abstract_state, path: epath.Path):
-  """Raises UserError unless names, shapes and dtypes are the same."""
-  there, here = _describe(metadata.tree), _describe(abstract_state)
-  differences = [
-      f'{name} is {there.get(name, "absent")} there'
-      f' and {here.get(name, "absent")} here'
-      for name in sorted({*there, *here})
-      if there.get(name) != here.get(name)
-  ]
-  if differences:
-    more = f' (and {len(differences) - 3} more)' if differences[3:] else ''
-    raise UserError(
-        f'checkpoint {path} is of another model, vocabulary or optimizer: '
-        + ', '.join(differences[:3]) + more + '; set RUN_DIR to another'
-        ' directory, or the configuration to that of the checkpoint'
-    )
-
-
-def _describe(tree) -> dict[str, str]:
-  """Returns name -> 'float32[2, 3]' of the arrays in a tree."""
-  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {
-      jax.tree_util.keystr(path, simple=True, separator='/'): (
-          f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
-      )
-      for path, leaf in leaves
-      if hasattr(leaf, 'shape')
-  }
-
-
-def _to_json(position: dict[str, bytes]) -> dict[str, str]:
-  """Returns the positions of all processes as base64."""
-  mine = {
-      name: base64.b64encode(content).decode()
-      for name, content in position.items()
-  }
-  if jax.process_count() == 1:
-    return mine
-  content = np.frombuffer(json.dumps(mine).encode(), np.uint8)
-  sizes = multihost_utils.process_allgather(np.asarray(content.size))
-  padded = np.pad(content, (0, sizes.max() - content.size))
-  united = {}
-  rows = multihost_utils.process_allgather(padded)
-  for row, size in zip(rows, sizes, strict=True):
-    united |= json.loads(row[:size].tobytes())
-  return united
-
-
-def _from_json(position: dict[str, str]) -> dict[str, bytes]:
-  return {name: base64.b64decode(text) for name, text in position.items()}
 
 
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
