@@ -25,6 +25,10 @@ ALLOWED = {
         'errors', 'models', 'interop', 'inference', 'vocabulary_file',
     },
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
+    'finetuning': {
+        'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
+        'partitioning', 'training', 'vocabulary_file',
+    },
     'data': {'batch', 'errors', 'data', 'interop', 'vocabulary_file'},
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},

@@ -1,6 +1,6 @@
 """Rows of any lengths as batches of few shapes, and results in their order.
 
-    rows = [batching.Row([2, 7, 3]), batching.Row([2, 9, 8, 3], position=1)]
+    rows = [batching.Row([2, 7, 3]), batching.Row([2, 9, 3, 8, 3], second=3)]
     for results in batching.run(function, rows, length=128, batch_size=32):
       results  # arrays, one entry a row, in the order of the rows
 
@@ -26,10 +26,12 @@ class Row(NamedTuple):
 
   Attributes:
     ids: of its tokens, special ones included.
+    second: where sentence B, of type 1, begins; None: there is none.
     position: where something is predicted, for functions that do so.
   """
 
   ids: Sequence[int]
+  second: int | None = None
   position: int = 0
 
 
@@ -38,6 +40,7 @@ def run(
     rows: Iterable[Row],
     length: int,
     batch_size: int,
+    multiple: int = 1,
 ) -> Iterator[Any]:
   """Yields `function`'s results in the order of the rows, a window at a time.
 
@@ -47,6 +50,7 @@ def run(
     rows: of 1 to `length` tokens.
     length: the longest row there can be.
     batch_size: the most rows of a batch.
+    multiple: every batch has a multiple of this many rows, see `make`.
 
   Yields:
     what `function` gives, as numpy arrays [n, ...], n of a window.
@@ -59,7 +63,7 @@ def run(
     waiting = None
     for start in range(0, len(order), batch_size):
       chosen = order[start : start + batch_size]
-      batch = make([window[i] for i in chosen], length, batch_size)
+      batch = make([window[i] for i in chosen], length, batch_size, multiple)
       if waiting:
         _keep(results, *waiting)
       waiting = chosen, function(batch)
@@ -68,31 +72,40 @@ def run(
 
 
 def make(
-    rows: Sequence[Row], length: int, batch_size: int
+    rows: Sequence[Row], length: int, batch_size: int, multiple: int = 1
 ) -> dict[str, np.ndarray]:
   """Returns a batch of the rows, padded to one of few shapes.
 
   Ids [[2, 7, 3], [2, 3]] to tokens [[2, 7, 3, 0, ...], [2, 3, 0, 0, ...]], as
-  int32[B, L], with `types`, `positions`, `segments` of `bertjax.batch`, and
-  `target_positions`: int32[B, 1].
+  int32[B, L], with `types`, `positions`, `segments`, `first_positions` (all 0)
+  of `bertjax.batch`, and `target_positions`: int32[B, 1].
+
+  Args:
+    rows: 1 to batch_size of them.
+    length: the longest row there can be.
+    batch_size: a multiple of `multiple`.
+    multiple: of rows in the batch: the devices that they are divided among.
   """
   longest = max(len(row.ids) for row in rows)
   columns = min(
       next((size for size in LENGTHS if size >= longest), length), length)
   # Powers of two below batch_size, for the one text of a program in a loop.
-  count = min(batch_size, 1 << (len(rows) - 1).bit_length())
-  tokens = np.zeros((count, columns), np.int32)
-  segments = np.zeros((count, columns), np.int32)
+  parts = -(-len(rows) // multiple)
+  count = min(batch_size, multiple << (parts - 1).bit_length())
+  tokens, types, segments = np.zeros((3, count, columns), np.int32)
   targets = np.zeros((count, 1), np.int32)
   for i, row in enumerate(rows):
     tokens[i, : len(row.ids)] = row.ids
     segments[i, : len(row.ids)] = 1
+    if row.second is not None:
+      types[i, row.second : len(row.ids)] = 1
     targets[i] = row.position
   return {
       'tokens': tokens,
-      'types': np.zeros_like(tokens),
+      'types': types,
       'positions': np.tile(np.arange(columns, dtype=np.int32), (count, 1)),
       'segments': segments,
+      'first_positions': np.zeros((count, 1), np.int32),
       'target_positions': targets,
   }
 

@@ -193,7 +193,7 @@ class Predictor:
         return
       rows, cut = self.tokenizer.rows(some, length, masks)
       self.cut += cut
-      yield from map(batching.Row, rows)
+      yield from rows
 
   def check_length(self, length: int) -> None:
     if not 3 <= length <= self.config.positions:

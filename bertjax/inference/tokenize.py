@@ -13,6 +13,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax import vocabulary_file
+from bertjax.inference.batching import Row
 
 
 class Tokenizer:
@@ -44,27 +45,57 @@ class Tokenizer:
     cased, _ = vocabulary_file.detect_cased(path, tokens)
     return cls(tokens, cased)
 
-  def rows(
-      self, texts: Sequence[str], length: int, masks: bool = False
-  ) -> tuple[list[list[int]], int]:
-    """Returns the ids of '[CLS] text [SEP]' for each, cut to `length`.
+  def pieces(
+      self, texts: Sequence[str], masks: bool = False
+  ) -> list[tokenizers.Encoding]:
+    """Returns `.ids` and `.offsets` (characters of the text) of each text.
 
     Args:
-      texts: any; an empty one gives [CLS] [SEP].
-      length: the most ids of a row, special tokens included; at least 3.
+      texts: any; no special tokens are added.
       masks: whether '[MASK]' in a text is the special token; else, like every
         other word in brackets, it is text.
+    """
+    tokenizer = self._masked if masks else self._plain
+    return tokenizer.encode_batch(texts, add_special_tokens=False)
+
+  def rows(
+      self,
+      texts: Sequence[str | Sequence[str]],
+      length: int,
+      masks: bool = False,
+  ) -> tuple[list[Row], int]:
+    """Returns '[CLS] text [SEP]', or '[CLS] a [SEP] b [SEP]', of each.
+
+    What is too long loses its last tokens; of a pair, the longer text does
+    until the two fit, and b where they are as long (as in google-research/bert
+    `_truncate_seq_pair`).
+
+    Args:
+      texts: any text, or a pair of texts; an empty one gives [CLS] [SEP].
+      length: the most ids of a row, special tokens included; at least 3, and 5
+        for pairs.
+      masks: see `pieces`.
 
     Returns:
       the rows, and how many of them were cut.
     """
-    tokenizer = self._masked if masks else self._plain
+    parts = [(x,) if isinstance(x, str) else tuple(x) for x in texts]
+    encodings = iter(self.pieces([x for part in parts for x in part], masks))
     cls, sep = self.ids['[CLS]'], self.ids['[SEP]']
     rows, cut = [], 0
-    for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
-      ids = encoding.ids
-      cut += len(ids) > length - 2
-      rows.append([cls, *ids[: length - 2], sep])
+    for part in parts:
+      ids = [next(encodings).ids for _ in part]
+      if len(ids) == 1:
+        (a,) = ids
+        cut += len(a) > length - 2
+        rows.append(Row([cls, *a[: length - 2], sep]))
+      else:
+        a, b = ids
+        room = length - 3
+        cut += len(a) + len(b) > room
+        a, b = a[: max(room - len(b), (room + 1) // 2)], b[
+            : max(room - len(a), room // 2)]
+        rows.append(Row([cls, *a, sep, *b, sep], second=len(a) + 2))
     return rows, cut
 
 

@@ -42,7 +42,8 @@ def predictor(params):
 
 def hidden_states(params, text, masks=False):
   """Returns float32[L, D] of one text, and its ids, without any padding."""
-  (ids,), _ = Tokenizer(TOKENS, False).rows([text], 20, masks)
+  (row,), _ = Tokenizer(TOKENS, False).rows([text], 20, masks)
+  ids = row.ids
   row = np.asarray([ids], np.int32)
   hidden = bert.Bert(CONFIG).apply({'params': params}, {
       'tokens': row, 'types': 0 * row, 'segments': 0 * row + 1,

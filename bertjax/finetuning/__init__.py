@@ -1,0 +1,1 @@
+"""Fine-tuning and evaluation: tasks, their files and metrics; no TensorFlow."""
