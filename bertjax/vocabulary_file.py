@@ -4,19 +4,40 @@
     tokens = vocabulary_file.read('runs/books/vocab.txt')
     cased, why = vocabulary_file.detect_cased('runs/books/vocab.txt', tokens)
 
-A token a line, UTF-8; the id of a token is its line, from 0. Source:
-google-research/bert `tokenization.py` (`load_vocab`).
+A token a line, UTF-8; the id of a token is its line, from 0. Text is split as
+BERT does, cased or lower-cased, and in no other way. Source:
+google-research/bert `tokenization.py` (`load_vocab`); transformers
+`tokenization_bert.py` for the files beside it.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
 from bertjax.errors import UserError
 
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
+# Named so in transformers 4 and 5, they do what tokenizer.json says.
+GENERAL_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
+# What tokenizer.json says where it is BERT's.
+PLAIN = {
+    'normalizer': {
+        'type': 'BertNormalizer',
+        'clean_text': True,
+        'handle_chinese_chars': True,
+    },
+    'pre_tokenizer': {'type': 'BertPreTokenizer'},
+    'model': {
+        'type': 'WordPiece',
+        'continuing_subword_prefix': '##',
+        'max_input_chars_per_word': 100,
+    },
+}
+_ELSEWHERE = 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere'
 
 
 def read(path: str) -> list[str]:
@@ -26,13 +47,15 @@ def read(path: str) -> list[str]:
     path: the file; CRLF and blank lines at its end are let pass.
 
   Raises:
-    UserError: no such file, not UTF-8, a special token missing, duplicates.
+    UserError: no such file, not UTF-8, a special token missing, duplicates, or
+      see `check_tokenizer`.
   """
+  check_tokenizer(os.path.dirname(path))
   text = _read_text(path)
   if text is None:
     raise UserError(
-        f'expected a vocabulary, a token a line, but there is no file {path};'
-        ' set VOCAB_FILE')
+        f'expected a vocabulary, a token a line, but there is no file {path}; '
+        f'put it there, or {_ELSEWHERE}')
   # Not splitlines: published vocabularies hold U+2028 and its like.
   tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
   while tokens and not tokens[-1]:
@@ -60,13 +83,51 @@ def check(tokens: Sequence[str], where: str) -> None:
     if token in places:
       raise UserError(
           f'expected distinct tokens, but {where} holds {token!r} in lines '
-          f'{places[token] + 1} and {i + 1}; set VOCAB_FILE')
+          f'{places[token] + 1} and {i + 1}; mend it, or {_ELSEWHERE}')
     places[token] = i
   missing = [token for token in SPECIAL_TOKENS if token not in places]
   if missing:
     raise UserError(
         f'expected {" ".join(SPECIAL_TOKENS)} in {where}, but it lacks '
-        f'{" ".join(missing)}; set VOCAB_FILE')
+        f'{" ".join(missing)}; mend it, or {_ELSEWHERE}')
+
+
+def check_tokenizer(folder: str) -> None:
+  """Refuses a folder whose files ask for another tokenizer than BERT's.
+
+  Raises:
+    UserError: a setting of tokenizer_config.json, tokenizer.json or config.json
+      with which ids would differ.
+  """
+  for file, name, plain, got in _settings(folder):
+    if got is not None and got not in plain:
+      raise UserError(
+          f'expected {name} = {plain[0]!r} in {os.path.join(folder, file)}, '
+          f'got {got!r}, with which ids would differ from those of the '
+          f'tokenizer here; {_ELSEWHERE} (vocab.txt alone, copied to another '
+          'folder, is taken as plain BERT)')
+
+
+def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
+  """Yields (file, setting, what is plain BERT, what is there or None)."""
+  config, whole = (
+      _read_json(os.path.join(folder, name))
+      for name in ('tokenizer_config.json', 'tokenizer.json'))
+  classes = BERT_CLASSES + (GENERAL_CLASSES if whole else ())
+  for file in ('tokenizer_config.json', 'config.json'):
+    there = _read_json(os.path.join(folder, file))
+    yield file, 'tokenizer_class', classes, there.get('tokenizer_class')
+  lowercase, _ = _find_lowercase(folder)
+  yield ('tokenizer_config.json', 'strip_accents', (lowercase is not False,),
+         config.get('strip_accents'))
+  yield ('tokenizer_config.json', 'tokenize_chinese_chars', (True,),
+         config.get('tokenize_chinese_chars'))
+  for section, plain in PLAIN.items():
+    found = whole.get(section, plain) or {'type': 'null'}
+    if section == 'normalizer':
+      plain = plain | {'strip_accents': found.get('lowercase', True)}
+    for name, value in plain.items():
+      yield 'tokenizer.json', f'{section}.{name}', (value,), found.get(name)
 
 
 def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
@@ -75,22 +136,27 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
   Its neighbours `tokenizer_config.json` and `tokenizer.json` decide; without
   them an upper-case letter in a token that is not in brackets.
   """
-  folder = os.path.dirname(vocab_path)
-  config = _read_json(os.path.join(folder, 'tokenizer_config.json'))
-  if isinstance(config.get('do_lower_case'), bool):
-    lowercase = config['do_lower_case']
-    return not lowercase, (
-        f'tokenizer_config.json says do_lower_case = {lowercase}')
-  normalizer = _read_json(
-      os.path.join(folder, 'tokenizer.json')).get('normalizer') or {}
-  for part in normalizer.get('normalizers', [normalizer]):
-    if isinstance(part.get('lowercase'), bool):
-      return not part['lowercase'], (
-          f'tokenizer.json says lowercase = {part["lowercase"]}')
+  lowercase, why = _find_lowercase(os.path.dirname(vocab_path))
+  if lowercase is not None:
+    return not lowercase, why
   for token in tokens:
     if token != token.lower() and not token.startswith('['):
       return True, f'the vocabulary holds {token!r}, with an upper-case letter'
   return False, 'no token of the vocabulary has an upper-case letter'
+
+
+def _find_lowercase(folder: str) -> tuple[bool | None, str]:
+  """Returns what the files of a folder say, and which one; else None."""
+  config, whole = (
+      _read_json(os.path.join(folder, name))
+      for name in ('tokenizer_config.json', 'tokenizer.json'))
+  for file, name, found in (
+      ('tokenizer_config.json', 'do_lower_case', config),
+      ('tokenizer.json', 'lowercase', whole.get('normalizer') or {}),
+  ):
+    if isinstance(found.get(name), bool):
+      return found[name], f'{file} says {name} = {found[name]}'
+  return None, ''
 
 
 def _write_text(path: str, text: str) -> None:
@@ -109,14 +175,17 @@ def _read_text(path: str) -> str | None:
   except UnicodeDecodeError as error:
     raise UserError(
         f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
-        f'at {error.start}; set VOCAB_FILE') from error
+        f'at {error.start}; mend it, or {_ELSEWHERE}') from error
 
 
 def _read_json(path: str) -> dict:
   text = _read_text(path)
   try:
-    return {} if text is None else json.loads(text)
+    content = {} if text is None else json.loads(text)
   except json.JSONDecodeError as error:
-    raise UserError(
-        f'expected JSON in {path}, got {error}; mend it, or set CASED'
-    ) from error
+    raise UserError(f'expected JSON in {path}, got {error}; mend it, or '
+                    f'{_ELSEWHERE}') from error
+  if not isinstance(content, dict):
+    raise UserError(f'expected an object in {path}, got {content!r:.40}; mend '
+                    f'it, or {_ELSEWHERE}')
+  return content

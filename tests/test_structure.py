@@ -17,19 +17,24 @@ TENSORFLOW = {
 # Package -> packages of bertjax that it may import; None: any.
 ALLOWED = {
     'errors': set(),
+    'output_files': {'errors'},
     'batch': {'errors'},
     'partitioning': {'batch', 'errors'},
     'models': {'batch', 'errors', 'models'},
     'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
     'inference': {
-        'errors', 'models', 'interop', 'inference', 'vocabulary_file',
+        'errors', 'models', 'interop', 'inference', 'output_files', 'training',
+        'vocabulary_file',
     },
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'finetuning': {
         'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
         'partitioning', 'training', 'vocabulary_file',
     },
-    'data': {'batch', 'errors', 'data', 'interop', 'vocabulary_file'},
+    'data': {
+        'batch', 'errors', 'data', 'interop', 'output_files',
+        'vocabulary_file',
+    },
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},
     'main': {'errors', 'macros', 'main', 'training'},

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import tokenizers
 
 from bertjax import vocabulary_file
 from bertjax.errors import UserError
@@ -32,7 +33,8 @@ def test_a_bad_vocabulary_is_refused_in_one_line(tmp_path, content, message):
     path.write_bytes(content)
   with pytest.raises(UserError, match=message) as caught:
     vocabulary_file.read(str(path))
-  assert str(path) in str(caught.value) and 'VOCAB_FILE' in str(caught.value)
+  assert str(path) in str(caught.value)
+  assert 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere' in str(caught.value)
   assert '\n' not in str(caught.value)
 
 
@@ -40,15 +42,93 @@ def test_a_bad_vocabulary_is_refused_in_one_line(tmp_path, content, message):
     ('tokenizer_config.json', {'do_lower_case': True}, False),
     ('tokenizer_config.json', {'do_lower_case': False}, True),
     ('tokenizer.json', {'normalizer': {'lowercase': False}}, True),
-    ('tokenizer.json', {'normalizer': {'normalizers': [
-        {'type': 'NFC'}, {'type': 'BertNormalizer', 'lowercase': True}]}},
-     False)])
+    ('tokenizer.json', {'normalizer': {'lowercase': True}}, False)])
 def test_neighbours_say_whether_a_vocabulary_is_cased(
     tmp_path, name, content, cased):
   (tmp_path / name).write_text(json.dumps(content))
   tokens = ['A'] if not cased else ['a']
   found, reason = vocabulary_file.detect_cased(str(tmp_path / 'v.txt'), tokens)
   assert found == cased and name in reason
+
+
+def whole(lowercase=True):
+  """Returns tokenizer.json as the library writes it for BERT."""
+  tokenizer = tokenizers.BertWordPieceTokenizer(
+      {token: i for i, token in enumerate(SPECIAL_TOKENS)},
+      lowercase=lowercase)
+  return json.loads(tokenizer.to_str())
+
+
+def read_beside(folder, **files):
+  """Reads a vocabulary beside `name`.json of each argument."""
+  path = folder / 'vocab.txt'
+  path.write_text('\n'.join(SPECIAL_TOKENS))
+  for name, content in files.items():
+    (folder / f'{name}.json').write_text(json.dumps(content))
+  return vocabulary_file.read(str(path))
+
+
+@pytest.mark.parametrize('config', [
+    {'do_lower_case': True, 'strip_accents': True},
+    {'do_lower_case': False, 'strip_accents': False},
+    {'do_lower_case': True, 'strip_accents': None,
+     'tokenize_chinese_chars': True, 'tokenizer_class': 'BertTokenizerFast'},
+    {'strip_accents': True, 'tokenizer_class': None},
+    {'tokenizer_class': 'PreTrainedTokenizerFast'},
+    {'tokenizer_class': 'TokenizersBackend', 'do_lower_case': None},
+])
+def test_plain_tokenizers_of_bert_are_read(tmp_path, config):
+  for lowercase in (True, False):
+    content = whole(config.get('do_lower_case', lowercase) is not False)
+    if config.get('strip_accents') is not None:
+      content['normalizer']['strip_accents'] = config['strip_accents']
+      content['normalizer']['lowercase'] = config['strip_accents']
+    assert read_beside(
+        tmp_path, tokenizer_config=config, tokenizer=content,
+        config={'tokenizer_class': 'BertTokenizer'}) == list(SPECIAL_TOKENS)
+
+
+@pytest.mark.parametrize('file, change, message', [
+    ('tokenizer_config', {'do_lower_case': True, 'strip_accents': False},
+     'strip_accents = True .*got False'),
+    ('tokenizer_config', {'strip_accents': False}, 'strip_accents'),
+    ('tokenizer_config', {'do_lower_case': False, 'strip_accents': True},
+     'strip_accents = False .*got True'),
+    ('tokenizer_config', {'tokenize_chinese_chars': False},
+     'tokenize_chinese_chars = True .*got False'),
+    ('tokenizer_config', {'tokenizer_class': 'BertJapaneseTokenizer'},
+     "tokenizer_class = 'BertTokenizer' .*got 'BertJapaneseTokenizer'"),
+    ('tokenizer_config', {'tokenizer_class': 'PreTrainedTokenizerFast'},
+     'tokenizer_class'),
+    ('tokenizer_config', ['x'], 'an object'),
+    ('config', {'tokenizer_class': 'BertJapaneseTokenizer'},
+     'tokenizer_class'),
+])
+def test_another_tokenizer_is_refused(tmp_path, file, change, message):
+  with pytest.raises(UserError, match=message) as caught:
+    read_beside(tmp_path, **{file: change})
+  assert str(tmp_path / f'{file}.json') in str(caught.value)
+  assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('section, change, message', [
+    ('normalizer', {'strip_accents': False}, 'normalizer.strip_accents'),
+    ('normalizer', {'handle_chinese_chars': False},
+     'normalizer.handle_chinese_chars = True .*got False'),
+    ('normalizer', {'clean_text': False}, 'normalizer.clean_text'),
+    ('normalizer', {'type': 'NFC'}, "normalizer.type = 'BertNormalizer'"),
+    ('normalizer', None, "normalizer.type = .*got 'null'"),
+    ('pre_tokenizer', {'type': 'Whitespace'}, "'BertPreTokenizer'"),
+    ('model', {'type': 'BPE'}, "model.type = 'WordPiece' .*got 'BPE'"),
+    ('model', {'continuing_subword_prefix': ''}, "= '##' .*got ''"),
+    ('model', {'max_input_chars_per_word': 200}, '= 100 .*got 200'),
+])
+def test_another_tokenizer_json_is_refused(tmp_path, section, change, message):
+  content = whole()
+  content[section] = change and content[section] | change
+  with pytest.raises(UserError, match=message) as caught:
+    read_beside(tmp_path, tokenizer=content)
+  assert str(tmp_path / 'tokenizer.json') in str(caught.value)
 
 
 def test_an_upper_case_letter_means_cased(tmp_path):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from bertjax import vocabulary_file
+from bertjax import output_files, vocabulary_file
 from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 
@@ -104,12 +104,10 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
     dry_run: check everything and write nothing.
 
   Raises:
-    UserError: files missing or damaged; a model that is not BERT.
+    UserError: files missing or damaged; a model that is not BERT; a place
+      that cannot be written.
   """
-  if os.path.exists(output) and (
-      not os.path.isdir(output) or os.listdir(output)):
-    raise UserError(f'expected a new directory, but {output} is there and '
-                    'holds something; set OUTPUT to another')
+  output_files.check_directory(output)
   path = os.path.join(source, 'bert_config.json')
   prefix = _find_checkpoint(source)
   try:
@@ -127,8 +125,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
 
   tensors = Tensors(prefix, config.layers)
   heads = huggingface.find_heads(set(tensors), {})
-  if 'span_head' in heads:  # it has a pooler there, which nothing reads
-    heads = ('span_head',)
+  huggingface.architecture(heads)
   params = names.from_huggingface(tensors, config, heads)
   print(f'{source}: {config.layers} layers of width {config.width}; heads: '
         f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
@@ -137,7 +134,8 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
     print(f'warning: NOT used, {len(tensors.unused())} tensors: '
           + ', '.join(tensors.unused()))
   if not dry_run:
-    huggingface.save(output, config, params, tokens, cased)
+    with output_files.writing(output) as part:
+      huggingface.save(part, config, params, tokens, cased)
     print(f'written to {output}')
 
 

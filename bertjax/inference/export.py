@@ -5,26 +5,28 @@
 Source: ours; the files are those of `interop.huggingface.save`.
 """
 
-import json
 import os
+from collections.abc import Iterable
 
+from bertjax import output_files
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Predictor
-from bertjax.interop import huggingface
+from bertjax.interop import config_json, huggingface, names
+from bertjax.training.writers import read_metrics
 
 _CARD = """---
 library_name: transformers
 tags: [bert, bertjax]
 ---
 
-# BERT, pretrained with bertjax
+# {title}
 
 {layers} layers of width {width}, {heads} heads, {vocabulary} vocabulary entries
 ({case}). Trained for {step} steps. It repeats what its text holds, errors and
 prejudices included, and was evaluated on nothing but what stands below.
 
-    from transformers import AutoModelForPreTraining, AutoTokenizer
-    model = AutoModelForPreTraining.from_pretrained('{name}')
+    from transformers import {auto_class}, AutoTokenizer
+    model = {auto_class}.from_pretrained('{name}')
     tokenizer = AutoTokenizer.from_pretrained('{name}')
 
 ## Scores
@@ -55,31 +57,45 @@ def run(
     dry_run: check everything and write nothing.
 
   Raises:
-    UserError: no run or checkpoint there; a directory that holds something.
+    UserError: no run or checkpoint there; a model that transformers does not
+      have; a directory that holds something or cannot be written.
   """
-  if os.path.exists(output) and (
-      not os.path.isdir(output) or os.listdir(output)):
-    raise UserError(f'expected a new directory, but {output} is there and '
-                    'holds something; set OUTPUT to another')
+  output_files.check_directory(output)
   if os.path.exists(os.path.join(run_dir, 'config.json')):
     raise UserError(f'{run_dir} is a Hugging Face directory already; set '
                     'RUN_DIR to a run')
   predictor = Predictor.load(run_dir, step)
+  config_json.from_encoder(predictor.config)  # refuses what cannot be written
+  name = auto_class(names.heads_of(predictor.params))
   if dry_run:
     return
   tokenizer = predictor.tokenizer
-  part = output.rstrip('/') + '.part'
-  huggingface.save(part, predictor.config, predictor.params,
-                   tokenizer.tokens, tokenizer.cased,
-                   card=_card(predictor, run_dir, output))
-  if os.path.isdir(output):
-    os.rmdir(output)
-  os.replace(part, output)
-  print(f'{output}: step {predictor.step} of {run_dir}, for transformers'
-        "' AutoModel and AutoTokenizer")
+  card = _card(
+      predictor,
+      name=os.path.basename(os.path.normpath(output)),
+      auto_class=name,
+      title='BERT, pretrained with bertjax',
+      scores=_scores(run_dir, predictor.step),
+      configuration=_read(os.path.join(run_dir, 'config.gin')).strip(),
+  )
+  with output_files.writing(output) as part:
+    huggingface.save(part, predictor.config, predictor.params,
+                     tokenizer.tokens, tokenizer.cased, card=card)
+  print(f'{output}: step {predictor.step} of {run_dir}, for {name} and '
+        'AutoTokenizer of transformers')
 
 
-def _card(predictor: Predictor, run_dir: str, output: str) -> str:
+def auto_class(heads: Iterable[str]) -> str:
+  """Returns the class that loads these heads, 'AutoModelForMaskedLM' say.
+
+  Raises:
+    UserError: see `huggingface.architecture`.
+  """
+  model = huggingface.architecture(heads).removeprefix('Bert')
+  return 'AutoModel' + model.removeprefix('Model')
+
+
+def _card(predictor: Predictor, **more: str) -> str:
   config = predictor.config
   return _CARD.format(
       layers=config.layers,
@@ -88,21 +104,20 @@ def _card(predictor: Predictor, run_dir: str, output: str) -> str:
       vocabulary=len(predictor.tokenizer.tokens),
       case='cased' if predictor.tokenizer.cased else 'lower-cased',
       step=predictor.step,
-      name=os.path.basename(os.path.normpath(output)),
-      scores=_scores(run_dir, predictor.step),
-      configuration=_read(os.path.join(run_dir, 'config.gin')).strip(),
+      **more,
   )
 
 
 def _scores(run_dir: str, step: int) -> str:
   """Returns the evaluation at `step` as a Markdown table."""
-  for line in _read(os.path.join(run_dir, 'metrics.jsonl')).splitlines():
-    values = json.loads(line)
-    found = {k: v for k, v in values.items() if k.startswith('eval/')}
-    if values['step'] == step and found:
-      rows = [f'| {name} | {value:.4f} |' for name, value in found.items()]
-      return '\n'.join(['| held-out | |', '|---|---|', *rows])
-  return f'None at step {step}.'
+  rows = [
+      f'| {name} | {values[steps.index(step)]:.4f} |'
+      for name, (steps, values) in read_metrics(run_dir).items()
+      if name.startswith('eval/') and step in steps
+  ]
+  if not rows:
+    return f'None at step {step}.'
+  return '\n'.join(['| held-out | |', '|---|---|', *rows])
 
 
 def _read(path: str) -> str:

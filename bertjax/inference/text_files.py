@@ -1,18 +1,20 @@
-"""Text to predict on, a record at a time, and what is predicted, written whole.
+"""Text to predict on, a record at a time, and where the results may go.
 
+    text_files.check_output('vectors.npy', ('.npy',), source='questions.txt')
     for record in text_files.read('questions.txt'):
       record['text']
-    with text_files.writing('vectors.npy') as path: ...
 
 Source: ours.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator
 
+from bertjax import output_files
 from bertjax.errors import UserError
+
+writing = output_files.writing
 
 
 def read(path: str) -> Iterator[dict]:
@@ -47,30 +49,11 @@ def count(path: str) -> int:
   return sum(1 for _ in read(path))
 
 
-@contextlib.contextmanager
-def writing(path: str) -> Iterator[str]:
-  """Gives the name `path`.part, which becomes `path`, or goes, at the end.
-
-  Raises:
-    UserError: the disk is full, or the like.
-  """
-  part = f'{path}.part'
-  try:
-    yield part
-    os.replace(part, path)
-  except OSError as error:
-    raise UserError(f'cannot write {part}: {error.strerror}; free space there '
-                    'or set OUTPUT') from error
-  finally:
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(part)
-
-
 def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
-  """Refuses, before anything is computed, what cannot be written.
+  """Refuses, before anything is computed or made, what cannot be written.
 
   Raises:
-    UserError: another suffix, the input itself, a folder that is not there or
+    UserError: another suffix, the input itself, a directory, or a folder that
       cannot be written.
   """
   if not path.endswith(suffixes):
@@ -78,14 +61,9 @@ def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
                     f'got {path}; set OUTPUT')
   if os.path.realpath(path) == os.path.realpath(source):
     raise UserError(f'{path} is the input as well; set OUTPUT to another file')
-  folder = os.path.dirname(path) or '.'
-  try:
-    os.makedirs(folder, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'cannot make {folder}: {error.strerror}; set OUTPUT'
-                    ) from error
-  if not os.access(folder, os.W_OK):
-    raise UserError(f'{folder} cannot be written; set OUTPUT')
+  if os.path.isdir(path):
+    raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')
+  output_files.check_folder(path)
 
 
 def _record(line: str, path: str, number: int) -> dict:

@@ -5,17 +5,17 @@
     huggingface.save('out', config, params, tokens, cased=False)
 
 Neither torch nor transformers is used. RoBERTa and its like, with positions
-from 2 and another tokenizer, are refused: model_type says so. Source:
-transformers `modeling_bert.py`, `tokenization_bert.py`.
+from 2, are refused by their model_type. Another tokenizer than BERT's does not
+matter to parameters; `vocabulary_file.read` refuses it. Source: transformers
+`modeling_bert.py`, `tokenization_bert.py`.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-import safetensors.numpy
 import tokenizers
 
 from bertjax import vocabulary_file
@@ -114,6 +114,25 @@ def load(directory: str) -> tuple[EncoderConfig, names.Params]:
   return checkpoint.config, checkpoint.params
 
 
+def architecture(heads: Iterable[str]) -> str:
+  """Returns the class of transformers for these heads.
+
+  Args:
+    heads: names in `names.HEADS`, in its order. A pooler that only the class
+      lacks, as masked-LM alone, tags and spans do, is let pass.
+
+  Raises:
+    UserError: transformers has no such class.
+  """
+  heads = tuple(heads)
+  for some in (heads, tuple(head for head in heads if head != 'pooler')):
+    if some in ARCHITECTURES:
+      return ARCHITECTURES[some]
+  known = '; '.join(' + '.join(key) or 'none' for key in ARCHITECTURES)
+  raise UserError(f'transformers has no BERT with the heads '
+                  f'{" + ".join(heads)}; those that it has: {known}')
+
+
 def save(
     directory: str,
     config: EncoderConfig,
@@ -130,7 +149,8 @@ def save(
   Args:
     directory: made when missing.
     config: the architecture.
-    params: nested by name, unboxed, with the heads of one of `ARCHITECTURES`.
+    params: nested by name, unboxed, with heads that `architecture` takes; a
+      pooler that has no place is left out, with a warning.
     tokens: the vocabulary; no more than the token table has rows.
     cased: whether it tells upper from lower case.
     labels: of the classes, where there is a head for them.
@@ -140,19 +160,21 @@ def save(
   Raises:
     UserError: transformers has no such model; a vocabulary larger than the
       token table; labels that are not as many as the classes.
+    OSError: the disk is full, or the like.
   """
   heads = names.heads_of(params)
+  class_name = architecture(heads)
   if heads not in ARCHITECTURES:
-    known = '; '.join(' + '.join(key) or 'none' for key in ARCHITECTURES)
-    raise UserError(f'transformers has no BERT with the heads '
-                    f'{" + ".join(heads)}; those that it has: {known}')
+    print(f'warning: NOT saved, since {class_name} has no place for it: pooler',
+          flush=True)
+    params = {k: v for k, v in params.items() if k != 'pooler'}
   if len(tokens) > config.vocabulary_size:
     raise UserError(
         f'the vocabulary has {len(tokens)} entries and the token table '
         f'{config.vocabulary_size} rows; give the vocabulary that the model '
         'was trained with')
   attributes = {
-      'architectures': [ARCHITECTURES[heads]],
+      'architectures': [class_name],
       **config_json.from_encoder(config),
       'dtype': str(config.param_dtype),
   }
@@ -169,15 +191,13 @@ def save(
   if 'mlm_head' in heads and not config.tied_decoder:
     # transformers then ties the bias no more, and scores with the former.
     tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
-  if ARCHITECTURES[heads] == 'BertModel':  # saves itself without the prefix
+  if class_name == 'BertModel':  # saves itself without the prefix
     tensors = {
         name.removeprefix('bert.'): tensor for name, tensor in tensors.items()
     }
   os.makedirs(directory, exist_ok=True)
   _write_json(directory, 'config.json', attributes)
-  safetensors.numpy.save_file(
-      {name: np.ascontiguousarray(t) for name, t in tensors.items()},
-      os.path.join(directory, tensor_files.FILE), metadata={'format': 'pt'})
+  tensor_files.write(directory, tensors)
   _save_tokenizer(directory, tokens, cased, config.positions)
   if card is not None:
     with open(os.path.join(directory, 'README.md'), 'w', encoding='utf-8') as f:

@@ -2,6 +2,7 @@
 
     tensors = tensor_files.Tensors('bert-base-uncased')
     tensors['bert.pooler.dense.weight']  # float32 [768, 768]
+    tensor_files.write('out', tensors)
 
 One `model.safetensors`, or shards with an index. Names are brought to those
 that transformers writes today: the prefix `bert.`, and `weight` and `bias` in
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping
 
 import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
 import numpy as np
-import safetensors
+import safetensors.numpy
 
 from bertjax.errors import UserError
 
@@ -59,6 +60,20 @@ class Tensors(Mapping[str, np.ndarray]):
     return len(self._places)
 
 
+def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
+  """Writes one `model.safetensors`.
+
+  Raises:
+    OSError: the disk is full, or the like.
+  """
+  try:
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(t) for name, t in tensors.items()},
+        os.path.join(directory, FILE), metadata={'format': 'pt'})
+  except safetensors.SafetensorError as error:
+    raise OSError(str(error)) from error
+
+
 def canonical(name: str, prefix: bool) -> str:
   """'embeddings.LayerNorm.gamma' to 'bert.embeddings.LayerNorm.weight'.
 
@@ -100,10 +115,28 @@ def _files(directory: str) -> list[str]:
   if any(name.endswith(('.bin', '.pt', '.pth')) for name in there):
     raise UserError(
         f'{directory} has its weights as a pickle, which can run any code and '
-        'is not opened; convert it where you trust it: transformers.AutoModel'
-        f'ForPreTraining.from_pretrained({directory!r}).save_pretrained(...)')
+        f'is not opened; where you trust it, run {_conversion(directory)} and '
+        'use the directory that it makes')
   raise UserError(f'expected {FILE} in {directory}, which holds '
                   f'{", ".join(there[:8]) or "nothing"}')
+
+
+def _conversion(directory: str) -> str:
+  """Returns a command that writes a directory anew, for `Tensors`."""
+  try:
+    with open(os.path.join(directory, 'config.json'), encoding='utf-8') as file:
+      name = str(json.load(file)['architectures'][0])
+  except (OSError, ValueError, LookupError, TypeError):
+    name = ''
+  if not name.isidentifier():  # it is to be run
+    name = 'AutoModelForPreTraining'
+  there, output = repr(directory), repr(directory.rstrip('/') + '-safetensors')
+  # The last one writes vocab.txt, which transformers 5 no longer does.
+  return (
+      'python -c "import transformers as t; '
+      f't.{name}.from_pretrained({there}).save_pretrained({output}); '
+      f'k = t.AutoTokenizer.from_pretrained({there}); '
+      f'k.save_pretrained({output}); k.backend_tokenizer.model.save({output})"')
 
 
 @contextlib.contextmanager

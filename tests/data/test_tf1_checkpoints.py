@@ -1,11 +1,14 @@
 """On a checkpoint that TensorFlow writes here, as google-research names it."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bertjax import vocabulary_file
 from bertjax.data import tf1_checkpoints
 from bertjax.errors import UserError
 from bertjax.interop import huggingface, names
@@ -97,6 +100,23 @@ def test_every_variable_finds_its_place(folder, tmp_path, capsys):
       values['cls/seq_relationship/output_weights'])
   numbers = sum(array.size for _, array in names.flatten(found.params))
   assert numbers == sum(value.size for value in values.values())
+
+
+def test_nothing_is_left_where_writing_fails(folder, tmp_path, monkeypatch):
+  folder, _ = folder
+  source = str(folder)
+  below = str(folder / 'vocab.txt' / 'out')
+  with pytest.raises(UserError, match='vocab.txt is no folder; set OUTPUT'):
+    tf1_checkpoints.convert(source=source, output=below, dry_run=True)
+
+  def fail(path, *_, **__):
+    raise OSError(errno.ENOSPC, 'No space left')
+
+  monkeypatch.setattr(vocabulary_file, 'write', fail)
+  output = str(tmp_path / 'out')
+  with pytest.raises(UserError, match=f'{output}: No space left'):
+    tf1_checkpoints.convert(source=source, output=output)
+  assert os.listdir(tmp_path) == [folder.name]
 
 
 def test_what_is_not_a_checkpoint_is_refused(folder, tmp_path):

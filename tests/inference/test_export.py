@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import jax
 import numpy as np
@@ -30,9 +32,11 @@ def run_dir(tmp_path):
   model_file.write(str(folder), CONFIG)
   write([*SPECIAL_TOKENS, 'A'], str(folder / 'vocab.txt'), cased=False)
   (folder / 'config.gin').write_text('SEED = 0\n')
-  (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, [
-      {'step': 3, 'eval/mlm_accuracy': 0.1},
-      {'step': 7, 'train/loss': 1.0, 'eval/mlm_accuracy': 0.25}])))
+  lines = [{'step': 3, 'eval/mlm_accuracy': 0.1},
+           {'step': 7, 'train/loss': 1.0, 'eval/mlm_accuracy': 0.25,
+            'eval/mlm_loss': None}]
+  (folder / 'metrics.jsonl').write_text(
+      ''.join(json.dumps(line) + '\n' for line in lines) + '{"step": 9, "ev')
   return folder, jax.device_get(created.parameters)
 
 
@@ -46,6 +50,8 @@ def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, checkpoint.params, parameters)
   card = (output / 'README.md').read_text()
   assert 'eval/mlm_accuracy | 0.2500' in card and '0.1' not in card
+  assert 'eval/mlm_loss | nan' in card and 'train/loss' not in card
+  assert "AutoModelForMaskedLM.from_pretrained('model')" in card
   assert 'SEED = 0' in card and 'lower-cased' in card
   assert not (tmp_path / 'model.part').exists()
   tokenizer = json.loads((output / 'tokenizer_config.json').read_text())
@@ -58,3 +64,52 @@ def test_nothing_is_written_over(run_dir, tmp_path):
     export.run(run_dir=str(folder), output=str(folder))
   with pytest.raises(UserError, match='has neither'):
     export.run(run_dir=str(tmp_path), output=str(tmp_path / 'new'))
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    run_dir, tmp_path, monkeypatch):
+  folder, _ = run_dir
+  below = str(folder / 'config.gin' / 'model')
+  with pytest.raises(UserError, match='config.gin is no folder; set OUTPUT'):
+    export.run(run_dir=str(folder), output=below, dry_run=True)
+  output = str(tmp_path / 'model')
+  replace = os.replace
+
+  def full(source, target):
+    if str(target) == output:
+      raise OSError(errno.ENOSPC, 'No space left')
+    replace(source, target)
+
+  monkeypatch.setattr(os, 'replace', full)
+  with pytest.raises(UserError, match=f'{output}: No space left'):
+    export.run(run_dir=str(folder), output=output)
+  assert os.listdir(tmp_path) == ['run']
+
+
+@pytest.mark.parametrize('heads, name', [
+    ((), 'AutoModel'),
+    (('pooler',), 'AutoModel'),
+    (('pooler', 'mlm_head', 'nsp_head'), 'AutoModelForPreTraining'),
+    (('mlm_head',), 'AutoModelForMaskedLM'),
+    (('pooler', 'mlm_head'), 'AutoModelForMaskedLM'),
+    (('pooler', 'classifier'), 'AutoModelForSequenceClassification'),
+    (('tag_head',), 'AutoModelForTokenClassification'),
+    (('pooler', 'span_head'), 'AutoModelForQuestionAnswering'),
+])
+def test_the_card_names_the_class_that_has_the_heads(heads, name):
+  assert export.auto_class(heads) == name
+
+
+def test_a_dry_run_refuses_what_transformers_does_not_have(
+    run_dir, tmp_path, monkeypatch):
+  folder, _ = run_dir
+  load = export.Predictor.load
+
+  def with_two_heads(*arguments):
+    predictor = load(*arguments)
+    predictor.params['span_head'] = {}
+    return predictor
+
+  monkeypatch.setattr(export.Predictor, 'load', with_two_heads)
+  with pytest.raises(UserError, match='heads mlm_head . span_head'):
+    export.run(run_dir=str(folder), output=str(tmp_path / 'x'), dry_run=True)

@@ -1,6 +1,8 @@
 """Directories are read and written; what does not fit is refused in a line."""
 
 import json
+import re
+import resource
 
 import jax
 import ml_dtypes
@@ -196,16 +198,27 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
   with pytest.raises(UserError, match='cut off or damaged'):
     huggingface.read(str(tmp_path))
   path.rename(tmp_path / 'pytorch_model.bin')
-  with pytest.raises(UserError, match='pickle.*save_pretrained'):
-    huggingface.read(str(tmp_path))
+  for architectures, name in [
+      (['BertForMaskedLM'], 'BertForMaskedLM'),
+      (["x'); evil('"], 'AutoModelForPreTraining'),
+      (None, 'AutoModelForPreTraining'),
+  ]:
+    (tmp_path / 'config.json').write_text(
+        json.dumps({'architectures': architectures}))
+    with pytest.raises(UserError, match=(
+        rf'pickle.*t\.{name}\.from_pretrained.*save_pretrained.*'
+        r'AutoTokenizer')) as caught:
+      huggingface.read(str(tmp_path))
+    code = re.search('python -c "(.*?)"', str(caught.value))[1]
+    compile(code, 'the advice', 'exec')
   (tmp_path / 'pytorch_model.bin').unlink()
   with pytest.raises(UserError, match='expected model.safetensors'):
     huggingface.read(str(tmp_path))
 
 
 def test_what_transformers_does_not_have_is_not_written(tmp_path):
-  params = make_params(('pooler', 'mlm_head'))
-  with pytest.raises(UserError, match='heads pooler . mlm_head'):
+  params = make_params(('mlm_head', 'span_head'))
+  with pytest.raises(UserError, match='heads mlm_head . span_head'):
     huggingface.save(str(tmp_path), CONFIG, params, TOKENS, False)
   params = make_params()
   many = [f'w{i}' for i in range(61)]
@@ -216,3 +229,30 @@ def test_what_transformers_does_not_have_is_not_written(tmp_path):
     huggingface.save(str(tmp_path), CONFIG, params, TOKENS, False,
                      labels=['a', 'b'])
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('head, name', [
+    ('mlm_head', 'BertForMaskedLM'),
+    ('tag_head', 'BertForTokenClassification'),
+    ('span_head', 'BertForQuestionAnswering'),
+])
+def test_a_pooler_without_a_place_is_left_out_aloud(
+    tmp_path, capsys, head, name):
+  params = save(tmp_path, ('pooler', head))
+  assert capsys.readouterr().out == (
+      f'warning: NOT saved, since {name} has no place for it: pooler\n')
+  assert huggingface.architecture(['pooler', head]) == name
+  del params['pooler']
+  assert_equal(huggingface.read(str(tmp_path)).params, params)
+  save(tmp_path, ('pooler', 'classifier'))
+  assert capsys.readouterr().out == ''
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path):
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+  try:
+    with pytest.raises(OSError, match='File too large'):
+      save(tmp_path)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,0 +1,77 @@
+"""Files and directories that appear when they are whole, or not at all.
+
+    output_files.check_folder('vectors.npy')
+    with output_files.writing('vectors.npy') as path: ...
+
+Source: ours.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+
+from bertjax.errors import UserError
+
+
+def check_folder(path: str) -> None:
+  """Checks that `path` could be written; makes nothing.
+
+  Raises:
+    UserError: its nearest folder that is there is none or cannot be written.
+  """
+  folder = os.path.dirname(os.path.abspath(path))
+  while not os.path.lexists(folder):
+    folder = os.path.dirname(folder)
+  if not os.path.isdir(folder):
+    raise UserError(
+        f'cannot write {path}, since {folder} is no folder; set OUTPUT')
+  if not os.access(folder, os.W_OK):
+    raise UserError(f'cannot write {path}, since {folder} cannot be written; '
+                    'set OUTPUT')
+
+
+def check_directory(path: str) -> None:
+  """Checks that `path` could become a directory; makes nothing.
+
+  Raises:
+    UserError: it is there and not an empty directory, or see `check_folder`.
+  """
+  if os.path.lexists(path) and (
+      not os.path.isdir(path) or os.listdir(path)):
+    raise UserError(f'expected a new directory, but {path} is there and holds '
+                    'something; set OUTPUT to another')
+  check_folder(path)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[str]:
+  """Gives the name `path`.part, which becomes `path`, or goes, at the end.
+
+  Args:
+    path: of a file, or of a directory that is new or empty. Its folder is made;
+      what an earlier run left as `path`.part is removed.
+
+  Raises:
+    UserError: the disk is full, or the like.
+  """
+  path = path.rstrip('/')
+  part = f'{path}.part'
+  try:
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    _remove(part)
+    yield part
+    os.replace(part, path)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror or error}; free '
+                    'space there or set OUTPUT') from error
+  finally:
+    with contextlib.suppress(OSError):
+      _remove(part)
+
+
+def _remove(path: str) -> None:
+  if os.path.isdir(path):
+    shutil.rmtree(path)
+  elif os.path.lexists(path):
+    os.remove(path)
