@@ -17,6 +17,14 @@ A batch is a dict of numpy or JAX arrays (source: ours):
   first_positions  int32[B, S], where in the row each sequence has its [CLS]
   pair_labels      int32[B, S], 0 if sentence B follows A, 1 if it is random
   pair_weights     float32[B, S], 1 where a pair label counts, else 0
+
+In fine-tuning `labels` and `label_weights` (1 where a label counts, else 0)
+stand in place of those from `target_positions` on, `first_positions` stays:
+
+  labels           int32[B, S] classes, float32[B, S] numbers, float32[B, S, C]
+                   1 for each label of several, int32[B, L] tags, or
+                   int32[B, S, 2] first and last token of a span
+  label_weights    float32 of the labels' shape, without C or 2
 """
 
 from collections.abc import Mapping
@@ -51,6 +59,18 @@ def shapes(
   return {
       key: jax.ShapeDtypeStruct(tuple(sizes[d] for d in dimensions), dtype)
       for key, (dimensions, dtype) in PRETRAINING.items()
+  }
+
+
+def task_shapes(
+    batch_size: int, length: int, sequences: int = 1
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns what a model of a task reads of a fine-tuning batch."""
+  row = jax.ShapeDtypeStruct((batch_size, length), np.int32)
+  first = jax.ShapeDtypeStruct((batch_size, sequences), np.int32)
+  return {
+      **dict.fromkeys(('tokens', 'types', 'positions', 'segments'), row),
+      'first_positions': first,
   }
 
 

@@ -13,8 +13,12 @@ from bertjax.training import state
 ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
 # These train nothing: they read a run, or a checkpoint of others.
-ON_A_RUN = ['convert_tf1', 'embed', 'export', 'fill_mask']
-TRAINING = [recipe for recipe in RECIPES if recipe not in ON_A_RUN]
+ON_A_RUN = [
+    'convert_tf1', 'embed', 'evaluate', 'export', 'fill_mask', 'predict']
+FINE_TUNING = [
+    recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue']
+TRAINING = [
+    recipe for recipe in RECIPES if recipe not in ON_A_RUN + FINE_TUNING]
 MODELS = sorted(path.stem for path in (ROOT / 'models').glob('*.gin'))
 
 
@@ -37,14 +41,9 @@ def build():
 
   objective = gin.get_configurable(objectives.MaskedLanguageModel)()
   chain = gin.get_configurable(optimizer.adamw)()
-  query = gin.query_parameter
-  length = query('LENGTH/macro.value')
-  rows = query('BATCH_SIZE/macro.value')
-  predictions = gin.get_configurable(batch.predictions_of)()
+  shapes = gin.get_configurable(batch.shapes)()
   return state.abstract(
-      objective.model, chain, batch.shapes(rows, length, predictions),
-      partitioning.make_mesh(),
-  )
+      objective.model, chain, shapes, partitioning.make_mesh())
 
 
 @pytest.mark.parametrize('recipe', TRAINING)
@@ -53,7 +52,7 @@ def test_every_recipe_parses_and_builds(recipe):
   assert state.count_parameters(build()) > 1_000_000
 
 
-@pytest.mark.parametrize('recipe', TRAINING)
+@pytest.mark.parametrize('recipe', TRAINING + FINE_TUNING)
 def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
   parse(recipe)
   assert gin.query_parameter('RUN_DIR/macro.value') == f'runs/{recipe}'
@@ -63,11 +62,14 @@ def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
 def test_recipes_that_read_a_run_name_every_argument(recipe):
   parse(recipe)
   from bertjax.data import tf1_checkpoints
+  from bertjax.finetuning import predict
   from bertjax.inference import export, jobs
 
-  job = {'convert_tf1': tf1_checkpoints.convert, 'export': export.run}.get(
-      recipe) or getattr(jobs, recipe)
-  with pytest.raises(UserError, match='set OUTPUT|set INPUT|has neither'):
+  job = {
+      'convert_tf1': tf1_checkpoints.convert, 'export': export.run,
+      'predict': predict.run, 'evaluate': predict.evaluate,
+  }.get(recipe) or getattr(jobs, recipe)
+  with pytest.raises(UserError, match='set OUTPUT|set INPUT|has neither|RUN_D'):
     gin.get_configurable(job)()
 
 
@@ -75,3 +77,27 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
 def test_every_size_is_one_more_file(model):
   parse('pretrain_text', f'models/{model}.gin')
   build()
+
+
+@pytest.mark.parametrize('recipe', FINE_TUNING)
+def test_fine_tuning_recipes_name_every_argument(recipe, tmp_path, monkeypatch):
+  """All but the examples are made; then there is no model to start from."""
+  from bertjax.finetuning import finetune
+
+  monkeypatch.chdir(tmp_path)
+  parse(recipe)
+  with gin.unlock_config():
+    gin.bind_parameter('bertjax.finetuning.finetune.run.data_sets', [])
+  with pytest.raises(UserError, match='INIT_FROM|has neither'):
+    gin.get_configurable(finetune.run)()
+
+
+def test_glue_of_tfds_is_one_more_file():
+  from bertjax.data import finetuning_tasks
+  from bertjax.finetuning import finetune
+
+  parse('glue', 'data/glue_tfds.gin')
+  assert str(gin.get_bindings(finetune.run, resolve_references=False)[
+      'data_sets']).endswith('glue_from_tfds()')
+  with pytest.raises(UserError, match='found none; set DATA_DIR'):
+    gin.get_configurable(finetuning_tasks.glue_from_tfds)()

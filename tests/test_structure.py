@@ -29,12 +29,11 @@ ALLOWED = {
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'finetuning': {
         'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
-        'partitioning', 'training', 'vocabulary_file',
+        'output_files', 'partitioning', 'training', 'vocabulary_file',
     },
     'data': {
-        'batch', 'errors', 'data', 'interop', 'output_files',
-        'vocabulary_file',
-    },
+        'batch', 'errors', 'data', 'finetuning', 'interop', 'output_files',
+        'vocabulary_file',},
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},
     'main': {'errors', 'macros', 'main', 'training'},

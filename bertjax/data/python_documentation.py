@@ -51,7 +51,7 @@ class PythonDocumentation:
 
   def size(self) -> int:
     """Returns the bytes of the files that will be parsed."""
-    return sum(map(os.path.getsize, [_topics_path(), *_module_paths()]))
+    return sum(map(os.path.getsize, [_topics_path(), *module_paths()]))
 
   def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
     """Yields lists of lines with text; an empty list ends a document.
@@ -65,8 +65,8 @@ class PythonDocumentation:
         if isinstance(node, ast.Assign)
     )
     yield from _documents([topics[name] for name in sorted(topics)], counts)
-    for path in _module_paths():
-      text = '\n\n'.join(_docstrings(_parse(path, counts)))
+    for path in module_paths():
+      text = '\n\n'.join(docstrings(path, counts))
       yield from _documents([text], counts)
 
 
@@ -80,7 +80,13 @@ def _topics_path() -> str:
   return path
 
 
-def _module_paths() -> list[str]:
+def docstrings(path: str, counts: cleaning.Counts) -> Iterator[str]:
+  """Yields the docstrings of a module, its classes and functions, in order."""
+  yield from _docstrings(_parse(path, counts))
+
+
+def module_paths() -> list[str]:
+  """Returns the files of the standard library that are read, sorted."""
   paths = []
   for folder, subfolders, names in os.walk(sysconfig.get_path('stdlib')):
     subfolders[:] = set(subfolders) - _SKIPPED_FOLDERS
@@ -103,7 +109,6 @@ def _parse(path: str, counts: cleaning.Counts) -> ast.Module:
 
 
 def _docstrings(node: ast.AST) -> Iterator[str]:
-  """Yields the docstrings of a module, its classes and functions, in order."""
   if isinstance(node, _DOCUMENTED):
     docstring = ast.get_docstring(node, clean=False)
     if docstring:

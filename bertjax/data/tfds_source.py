@@ -55,7 +55,7 @@ class TfdsTextSource(TextSource):
   def _source(self) -> seqio.TfdsDataSource:
     """seqio's source, which reads a directory and never downloads."""
     source = seqio.TfdsDataSource(
-        tfds_data_dir=_find_data_set(self._name, self._data_dir),
+        tfds_data_dir=find_data_set(self._name, self._data_dir),
         splits={split: 'train' for split in store.SPLITS},
         read_only=True,
     )
@@ -126,7 +126,7 @@ class TfdsTextSource(TextSource):
     return belongs & (tf.strings.length(example['text']) > 0)
 
 
-def _find_data_set(name: str, data_dir: str | None) -> str:
+def find_data_set(name: str, data_dir: str | None) -> str:
   """Returns the directory of a data set, config and version."""
   if not data_dir:
     raise UserError(

@@ -28,8 +28,12 @@ PUNCTUATION = str.maketrans('', '', string.punctuation)  # ASCII, as officially
 ARTICLES = re.compile(r'\b(a|an|the)\b')
 
 
-def read(path: str) -> list[QuestionExample]:
+def read(path: str, labelled: bool = True) -> list[QuestionExample]:
   """Returns the questions of a file in the official JSON, of 1.1 or 2.0.
+
+  Args:
+    path: of the file.
+    labelled: whether `answers` are expected.
 
   Raises:
     UserError: no file, not JSON, another structure, an id twice.
@@ -41,7 +45,7 @@ def read(path: str) -> list[QuestionExample]:
     raise UserError(
         f'expected a SQuAD file, such as dev-v1.1.json, in {path}, got '
         f'{getattr(error, "strerror", error)}; give another path') from error
-  examples = list(_questions(content, path))
+  examples = list(_questions(content, path, labelled))
   identifiers = collections.Counter(x.identifier for x in examples)
   if not examples:
     raise UserError(f'expected questions in {path}, got none; give another')
@@ -218,9 +222,11 @@ def split_by_article(
   return sides
 
 
-def _questions(content, path: str) -> Iterable[QuestionExample]:
+def _questions(
+    content, path: str, labelled: bool
+) -> Iterable[QuestionExample]:
   for i, article in enumerate(_get(content, 'data', list, 'the root', path)):
-    title = _get(article, 'title', str, f'data[{i}]', path)
+    title = str(article.get('title', i)) if isinstance(article, dict) else ''
     paragraphs = _get(article, 'paragraphs', list, f'data[{i}]', path)
     for j, paragraph in enumerate(paragraphs):
       where = f'data[{i}].paragraphs[{j}]'
@@ -229,7 +235,7 @@ def _questions(content, path: str) -> Iterable[QuestionExample]:
         place = f'{where}.qas[{k}]'
         identifier = _get(item, 'id', str, place, path)
         question = _get(item, 'question', str, place, path)
-        answers = [] if item.get('is_impossible') else _get(
+        answers = [] if item.get('is_impossible') or not labelled else _get(
             item, 'answers', list, place, path)
         yield QuestionExample(identifier, question, context, tuple(
             Answer(_get(x, 'text', str, f'{place}.answers[{n}]', path),

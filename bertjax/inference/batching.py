@@ -2,7 +2,7 @@
 
     rows = [batching.Row([2, 7, 3]), batching.Row([2, 9, 3, 8, 3], second=3)]
     for results in batching.run(function, rows, length=128, batch_size=32):
-      results  # arrays, one entry a row, in the order of the rows
+      results  # a list of what the function gives for each row, in their order
 
 Rows are sorted by length within a window, and padded to the nearest of a few
 lengths: a short row costs little, and each shape is compiled once. A window is
@@ -41,7 +41,7 @@ def run(
     length: int,
     batch_size: int,
     multiple: int = 1,
-) -> Iterator[Any]:
+) -> Iterator[list]:
   """Yields `function`'s results in the order of the rows, a window at a time.
 
   Args:
@@ -53,7 +53,7 @@ def run(
     multiple: every batch has a multiple of this many rows, see `make`.
 
   Yields:
-    what `function` gives, as numpy arrays [n, ...], n of a window.
+    a list of what `function` gives for each row of a window, as numpy arrays.
   """
   rows = iter(rows)
   while window := list(itertools.islice(rows, WINDOW * batch_size)):
@@ -68,7 +68,7 @@ def run(
         _keep(results, *waiting)
       waiting = chosen, function(batch)
     _keep(results, *waiting)
-    yield jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+    yield results
 
 
 def make(

@@ -57,7 +57,7 @@ def embed(
   parts = predictor.embed_stream(
       (record['text'] for record in text_files.read(source)), pooling,
       normalize, length, batch_size)
-  parts = _progress(parts, texts, predictor)
+  parts = progress(parts, texts, predictor)
   with text_files.writing(output) as path:
     if output.endswith('.npy'):
       _write_npy(path, parts, texts, predictor.config.width)
@@ -65,7 +65,7 @@ def embed(
       with open(path, 'w', encoding='utf-8') as file:
         records = text_files.read(source)
         for vector in itertools.chain.from_iterable(parts):
-          _write_line(file, next(records) | {'embedding': vector.tolist()})
+          write_line(file, next(records) | {'embedding': vector.tolist()})
   print(f'{texts:,} vectors of {predictor.config.width} in {output}')
 
 
@@ -92,6 +92,7 @@ def fill_mask(
     raise UserError(f'expected a positive whole number, got {top_k}; set TOP_K')
   text_files.check_output(output, ('.jsonl',), source)
   predictor, texts = _start(run_dir, init_from, source, length, batch_size)
+  predictor.check_fills_masks()
   if dry_run:
     return
   records = text_files.read(source)
@@ -102,17 +103,20 @@ def fill_mask(
           [record['text'] for record in some], top_k, length, batch_size)
       yield list(zip(some, answers, strict=True))
 
+  without = 0
   with (
       text_files.writing(output) as path,
       open(path, 'w', encoding='utf-8') as file,
   ):
-    for part in _progress(parts(), texts, predictor):
+    for part in progress(parts(), texts, predictor):
       for record, answers in part:
-        _write_line(file, record | {'masks': [
+        without += not answers
+        write_line(file, record | {'masks': [
             [{'token': t, 'probability': p} for t, p in answer]
             for answer in answers
         ]})
-  print(f'{texts:,} texts in {output}')
+  print(f'{texts:,} texts in {output}' + (
+      f'; {without:,} have no [MASK] within LENGTH' if without else ''))
 
 
 def _start(
@@ -141,12 +145,13 @@ def _write_npy(path: str, parts, texts: int, width: int) -> None:
       file.write(part.astype('<f4').tobytes())
 
 
-def _write_line(file, record) -> None:
-  line = json.dumps(record, ensure_ascii=False) + '\n'
+def write_line(file, record) -> None:
+  """Writes a record as a line of JSON."""
+  line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
   file.write(line.encode('utf-8', 'replace').decode())
 
 
-def _progress(parts: Iterator, texts: int, predictor: Predictor) -> Iterator:
+def progress(parts: Iterator, texts: int, predictor: Predictor) -> Iterator:
   """Passes parts on; says how far it is, and in the end what was cut."""
   start, done = time.monotonic(), 0
   for part in parts:

@@ -1,8 +1,9 @@
-"""A trained model that embeds text and fills masks, from Python.
+"""A trained model at work: embeds, fills masks, classifies, tags, answers.
 
     predictor = Predictor.load('runs/books')            # or a Hugging Face
     predictor.embed(['Hello!', 'Good day.'])            # float32 [2, D]
     predictor.fill_mask(['The [MASK] sat.'])  # [[[('cat', 0.31), ...]]]
+    Predictor.load('runs/sst2').classify(['Fun!'])  # [{'label': ...}]
 
 Source: ours; pooling as in Reimers and Gurevych 2019 (sentence-transformers).
 """
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.inference import batching
+from bertjax.inference import batching, task_heads, windows, word_rows
 from bertjax.inference.tokenize import Tokenizer
 from bertjax.interop import names, source
 from bertjax.models import bert
@@ -46,6 +47,7 @@ class Predictor:
     tokenizer: see `tokenize`.
     origin: where it came from, for messages.
     step: of a run's checkpoint, else None.
+    task: of a fine-tuned model, see `interop.source`; None of others.
     cut: texts that were longer than asked for, so far.
   """
 
@@ -56,6 +58,7 @@ class Predictor:
       tokenizer: Tokenizer,
       origin: str = 'the model',
       step: int | None = None,
+      task: dict | None = None,
   ):
     """Raises UserError where the vocabulary does not fit the token table."""
     rows = params['embeddings']['token']['embedding'].shape[0]
@@ -69,6 +72,7 @@ class Predictor:
     self.tokenizer = tokenizer
     self.origin = origin
     self.step = step
+    self.task = task
     self.cut = 0
 
   @classmethod
@@ -83,8 +87,8 @@ class Predictor:
       UserError: neither of the two, no checkpoint, or a damaged one.
     """
     found = source.read(path, step)
-    return cls(
-        found.config, found.params, Tokenizer.load(path), path, found.step)
+    return cls(found.config, found.params, Tokenizer.load(found.path), path,
+               found.step, found.task)
 
   def embed(
       self,
@@ -127,8 +131,9 @@ class Predictor:
     choose(POOLINGS, pooling, 'POOLING')
     self.check_length(length)
     function = functools.partial(self._embed(pooling, normalize), self.params)
-    yield from batching.run(
-        function, self._rows(texts, length), length, batch_size)
+    for part in batching.run(
+        function, self._rows(texts, length), length, batch_size):
+      yield np.stack(part)
 
   def fill_mask(
       self,
@@ -140,34 +145,26 @@ class Predictor:
     """Returns the likeliest tokens for each [MASK] of each text.
 
     Args:
-      texts: with '[MASK]' at least once, within `length` tokens.
+      texts: with '[MASK]' in them, within `length` tokens.
       top_k: how many tokens.
       length: the most tokens of a text, [CLS] and [SEP] included.
       batch_size: texts that are worked on at a time.
 
     Returns:
       For each text, for each [MASK] in it, (token, probability), likeliest
-      first.
+      first; nothing where a text has none.
 
     Raises:
-      UserError: no masked-LM head; a text without [MASK].
+      UserError: no masked-LM head.
     """
-    if 'mlm_head' not in self.params:
-      raise UserError(
-          f'{self.origin} has no masked-LM head, which filling masks needs; '
-          'choose a checkpoint of pretraining')
+    self.check_fills_masks()
     self.check_length(length)
     mask = self.tokenizer.ids['[MASK]']
     if isinstance(texts, str):
       raise UserError(f'expected a list of texts, got {texts[:40]!r}')
     rows, counts = [], []  # a row for each mask
-    for text, row in zip(
-        texts, self._rows(texts, length, masks=True), strict=True
-    ):
+    for row in self._rows(texts, length, masks=True):
       places = [i for i, token in enumerate(row.ids) if token == mask]
-      if not places:
-        raise UserError(f'expected [MASK] within the first {length} tokens of '
-                        f'{text[:60]!r}, as filling masks needs')
       rows += [row._replace(position=place) for place in places]
       counts.append(len(places))
     function = functools.partial(
@@ -176,9 +173,98 @@ class Predictor:
         [(self.tokenizer.tokens[i], float(p))
          for i, p in zip(ids, probabilities, strict=True)]
         for part in batching.run(function, rows, length, batch_size)
-        for probabilities, ids in zip(*part, strict=True)
+        for probabilities, ids in part
     ])
     return [[next(answers) for _ in range(count)] for count in counts]
+
+  def classify(
+      self,
+      texts: Sequence[str | Sequence[str]],
+      length: int = 128,
+      batch_size: int = 32,
+  ) -> list[dict]:
+    """Returns what a classifier says of each text, or pair of texts.
+
+    Args:
+      texts: any; one that is too long is cut.
+      length: the most tokens of a text, [CLS] and [SEP] included.
+      batch_size: texts that are worked on at a time.
+
+    Returns:
+      See `task_heads.describe`.
+
+    Raises:
+      UserError: no classifier; a length beyond the model's positions.
+    """
+    task_heads.check(self.task, ('classes', 'number', 'labels'), self.origin)
+    logits = list(self.logits(self._rows(texts, length), length, batch_size))
+    if not logits:
+      return []
+    return list(task_heads.describe(self.task, task_heads.probabilities(
+        self.task['kind'], np.stack(logits))))
+
+  def tag(
+      self,
+      sentences: Sequence[Sequence[str]],
+      length: int = 128,
+      batch_size: int = 32,
+  ) -> list[list[str]]:
+    """Returns a tag for each word of each sentence.
+
+    Args:
+      sentences: each a list of words; a long one is divided, none is cut.
+      length: the most tokens that are looked at together.
+      batch_size: rows that are worked on at a time.
+
+    Raises:
+      UserError: no head for tags; a length beyond the model's positions.
+    """
+    task_heads.check(self.task, ('tags',), self.origin)
+    if any(isinstance(sentence, str) for sentence in sentences):
+      raise UserError('expected lists of words, got a text; split it')
+    parts = word_rows.make(self.tokenizer, sentences, length)
+    logits = self.logits(
+        (piece.row for pieces in parts for piece in pieces), length, batch_size)
+    return [
+        [self.task['labels'][i] for i in word_rows.join(pieces, [
+            next(logits)[list(piece.first)].argmax(-1) for piece in pieces])]
+        for pieces in parts
+    ]
+
+  def answer(
+      self,
+      question: str,
+      context: str,
+      length: int = 384,
+      stride: int = 128,
+      batch_size: int = 32,
+  ) -> windows.Answers:
+    """Returns the parts of a context that answer a question, best first.
+
+    Args:
+      question: the text.
+      context: any length; it is looked at in windows.
+      length: the most tokens of a window.
+      stride: tokens from one window to the next.
+      batch_size: windows that are worked on at a time.
+
+    Raises:
+      UserError: no head for spans; a length beyond the model's positions.
+    """
+    task_heads.check(self.task, ('spans',), self.origin)
+    length = min(length, self.config.positions)
+    parts = windows.make(self.tokenizer, question, context, length, stride)
+    return windows.best_answers(context, parts, list(self.logits(
+        [part.row for part in parts], length, batch_size)))
+
+  def logits(
+      self, rows: Iterable[batching.Row], length: int, batch_size: int
+  ) -> Iterator[np.ndarray]:
+    """Yields the logits of the task's head for each row: [C], or [L, C]."""
+    self.check_length(length)
+    function = functools.partial(self._logits(), self.params)
+    for part in batching.run(function, rows, length, batch_size):
+      yield from part
 
   def _rows(
       self, texts: Iterable[str], length: int, masks: bool = False
@@ -195,7 +281,15 @@ class Predictor:
       self.cut += cut
       yield from rows
 
+  def check_fills_masks(self) -> None:
+    """Raises UserError where there is no masked-LM head."""
+    if 'mlm_head' not in self.params:
+      raise UserError(
+          f'{self.origin} has no masked-LM head, which filling masks needs; '
+          'choose a checkpoint of pretraining')
+
   def check_length(self, length: int) -> None:
+    """Raises UserError where the model has no such positions."""
     if not 3 <= length <= self.config.positions:
       raise UserError(f'LENGTH {length} is not between 3 and the '
                       f'{self.config.positions} positions of {self.origin}; '
@@ -215,6 +309,19 @@ class Predictor:
       return pooled_BD
 
     return jax.jit(embed)
+
+  @functools.cache  # noqa: B019
+  def _logits(self):
+    kind, labels = self.task['kind'], self.task['labels']
+    head = task_heads.HEADS[kind]
+    model = bert.BertForTask(
+        self.config, head, task_heads.outputs(kind, labels))
+
+    def logits(params, batch):
+      found = model.apply({'params': params}, batch, train=False)['logits']
+      return found[:, 0] if head == 'classifier' else found
+
+    return jax.jit(logits)
 
   @functools.cache  # noqa: B019
   def _fill(self, top_k: int):

@@ -34,6 +34,12 @@ ARCHITECTURES = {
     ('tag_head',): 'BertForTokenClassification',
     ('span_head',): 'BertForQuestionAnswering',
 }
+# transformers' word for the loss of a classifier -> kind of the task.
+PROBLEM_TYPES = {
+    'single_label_classification': 'classes',
+    'regression': 'number',
+    'multi_label_classification': 'labels',
+}
 TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
 # A buffer that some versions save: 0, 1, 2, ...
 BUFFERS = ('bert.embeddings.position_ids',)
@@ -47,13 +53,15 @@ class Checkpoint:
   Attributes:
     config: the architecture; dtypes are float32.
     params: nested by name, float32; the heads that the file has, no others.
-    labels: of the classes, in the order of their ids; None without such a head.
+    task: `kind` of what the head of a task gives ('classes', 'number',
+      'labels', 'tags' or 'spans') and the names in `labels`, in the order of
+      their ids; None without such a head.
     unused: tensors of the file that no parameter takes.
   """
 
   config: EncoderConfig
   params: names.Params
-  labels: tuple[str, ...] | None
+  task: dict | None
   unused: tuple[str, ...]
 
   def report(self) -> str:
@@ -98,7 +106,7 @@ def read(directory: str) -> Checkpoint:
   return Checkpoint(
       config=config,
       params=params,
-      labels=_labels(attributes, params, path),
+      task=_task(attributes, params, path),
       unused=tuple(sorted(set(tensors) - used - set(BUFFERS))),
   )
 
@@ -247,18 +255,24 @@ def _classes(params) -> int | None:
   return None
 
 
-def _labels(attributes, params, path) -> tuple[str, ...] | None:
+def _task(attributes, params, path) -> dict | None:
+  if 'span_head' in params:
+    return {'kind': 'spans', 'labels': ()}
   classes = _classes(params)
   if classes is None:
     return None
-  labels = attributes.get('id2label') or {
+  problem = attributes.get('problem_type')
+  kind = 'tags' if 'tag_head' in params else PROBLEM_TYPES.get(
+      problem, 'number' if classes == 1 else 'classes')
+  names_of = attributes.get('id2label') or {
       str(i): f'LABEL_{i}' for i in range(classes)
   }
   try:
-    return tuple(labels[str(i)] for i in range(classes))
+    labels = tuple(names_of[str(i)] for i in range(classes))
   except KeyError as error:
     raise UserError(f'expected id2label for {classes} classes in {path}, it '
                     f'lacks {error}') from error
+  return {'kind': kind, 'labels': () if kind == 'number' else labels}
 
 
 def _read_json(path: str) -> dict:

@@ -1,11 +1,12 @@
 """A model to start from or to predict with: a run, or a Hugging Face directory.
 
     found = source.read('runs/books')
-    found.config, found.params, found.labels, found.step
+    found.config, found.params, found.task, found.step
 
 Source: ours.
 """
 
+import json
 import os
 from typing import NamedTuple
 
@@ -16,6 +17,13 @@ from bertjax.models.config import EncoderConfig
 from bertjax.training import model_file
 from bertjax.training.checkpoints import Checkpoints
 
+# Fields of EncoderConfig that no parameter's shape tells.
+COMPUTATION = ('activation', 'norm_epsilon', 'position_scheme')
+
+
+# Of fine-tuning: a list with `task` and `best_run` of each task.
+RESULTS = 'results.json'
+
 
 class Source(NamedTuple):
   """What a directory gives.
@@ -23,26 +31,31 @@ class Source(NamedTuple):
   Attributes:
     config: the architecture.
     params: nested by name, numpy arrays, with the heads that are there.
-    labels: of the classes; None without such a head.
+    task: of a model that was fine-tuned: `kind` of its labels, their names in
+      `labels`, ..., see `model_file`; None of others.
     step: of a run's checkpoint, else None.
+    path: of the directory that was read.
   """
 
   config: EncoderConfig
   params: names.Params
-  labels: tuple[str, ...] | None
+  task: dict | None
   step: int | None
+  path: str
 
 
 def read(path: str, step: int | None = None) -> Source:
   """Reads the folder of a run, or a Hugging Face directory.
 
   Args:
-    path: the folder.
-    step: of a run's checkpoint; None: its latest.
+    path: the folder. Of fine-tuning it holds runs of several seeds, of which
+      the best is read.
+    step: of a run's checkpoint; None: the best, else the latest.
 
   Raises:
     UserError: neither of the two, no checkpoint, or a damaged one.
   """
+  path = best_run(path)
   if os.path.exists(os.path.join(path, 'config.json')):
     if step is not None:
       raise UserError(f'{path} is a Hugging Face directory, which has no '
@@ -50,37 +63,74 @@ def read(path: str, step: int | None = None) -> Source:
     checkpoint = huggingface.read(path)
     if checkpoint.unused:
       print(f'{path}: {checkpoint.report()}', flush=True)
-    return Source(checkpoint.config, checkpoint.params, checkpoint.labels, None)
+    return Source(
+        checkpoint.config, checkpoint.params, checkpoint.task, None, path)
   config = model_file.read(path)
-  with Checkpoints(
-      os.path.join(path, 'checkpoints'), read_only=True
-  ) as checkpoints:
+  best = os.path.join(path, 'best')
+  folder = best if step is None and os.path.exists(best) else os.path.join(
+      path, 'checkpoints')
+  with Checkpoints(folder, read_only=True) as checkpoints:
     found = checkpoints.parameters(step)
   if found is None:
     raise UserError(f'{path} has no checkpoint yet')
-  return Source(config, found[0], None, found[1])
+  return Source(
+      config, found[0], model_file.read_task(path), found[1], path)
 
 
-def parameters(path: str | None, run_dir: str) -> names.Params | None:
+def best_run(path: str) -> str:
+  """Returns the best run of a folder of fine-tuning; another path as it is.
+
+  Raises:
+    UserError: it holds several tasks, or no run that is done.
+  """
+  results = os.path.join(path, RESULTS)
+  if not os.path.exists(results):
+    return path
+  with open(results, encoding='utf-8') as file:
+    rows = json.load(file)['tasks']
+  if len(rows) == 1:
+    return os.path.join(path, rows[0]['best_run'])
+  raise UserError(
+      f'{path} holds the runs of {len(rows)} tasks; point RUN_DIR or INIT_FROM '
+      f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
+      if rows else f'{path} has no run that is done yet')
+
+
+def parameters(
+    path: str | None, config: EncoderConfig, vocab_file: str | None
+) -> names.Params | None:
   """Returns the parameters that INIT_FROM names; None for None.
 
   Args:
     path: a run, or a Hugging Face directory.
-    run_dir: of the run that starts, whose vocab.txt is there already.
+    config: of the run that starts.
+    vocab_file: its vocabulary.
 
   Raises:
     UserError: see `read`; or another vocabulary, of the same size maybe, with
-      which every row of the token table would stand for another token.
+      which every row of the token table would stand for another token; or
+      parameters that were trained for another computation.
   """
   if path is None:
     return None
+  theirs = os.path.join(path, 'vocab.txt')
+  if vocab_file is None or _vocabulary(theirs) != _vocabulary(vocab_file):
+    raise UserError(f'INIT_FROM has another vocabulary than this run; set '
+                    f'VOCAB_FILE to {theirs}')
   found = read(path)
-  theirs, ours = (
-      vocabulary_file.read(os.path.join(folder, 'vocab.txt'))
-      for folder in (path, run_dir)
-  )
-  if theirs != ours:
-    raise UserError(
-        f'INIT_FROM has another vocabulary than this run; set VOCAB_FILE to '
-        f'{os.path.join(path, "vocab.txt")}, and RUN_DIR to a new directory')
+  different = [
+      f'{name} {getattr(found.config, name)!r} there and '
+      f'{getattr(config, name)!r} here'
+      for name in COMPUTATION
+      if getattr(found.config, name) != getattr(config, name)
+  ]
+  if different:
+    raise UserError(f'INIT_FROM was trained with another computation: '
+                    f'{", ".join(different)}; set EncoderConfig.'
+                    f'{different[0].split()[0]}')
   return found.params
+
+
+def _vocabulary(path: str) -> tuple[list[str], bool]:
+  tokens = vocabulary_file.read(path)
+  return tokens, vocabulary_file.detect_cased(path, tokens)[0]

@@ -1,4 +1,4 @@
-"""BERT, alone and with its two pretraining heads.
+"""BERT, alone, with its two pretraining heads, or with that of a task.
 
     model = BertForPreTraining(config)
     variables = model.init(jax.random.key(0), batch, train=False)
@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 
-from bertjax.models import heads
+from bertjax.models import heads, layers
 from bertjax.models.attention import segment_mask
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.embeddings import Embeddings
 from bertjax.models.encoder import Encoder
 
@@ -109,3 +109,56 @@ class BertForPreTraining(nn.Module):
       outputs['nsp_logits'] = heads.classify(
           config, outputs['pooled'], 2, 'nsp_head')
     return outputs
+
+
+# What a task's head reads: the pooled [CLS] of each sequence, or every
+# position; and whether it drops out first. As transformers' BertFor... classes.
+TASK_HEADS = {
+    'classifier': ('pooled', True),
+    'tag_head': ('hidden', True),
+    'span_head': ('hidden', False),
+}
+
+
+class BertForTask(nn.Module):
+  """An encoder with the linear head of a task that is fine-tuned for.
+
+  Attributes:
+    config: the architecture.
+    head: a name in `TASK_HEADS`, which its parameters have as well.
+    classes: C, of the head; 1 for a number, 2 for the ends of a span.
+    head_dropout: rate before the head; None is that of the encoder.
+  """
+
+  config: EncoderConfig
+  head: str
+  classes: int
+  head_dropout: float | None = None
+
+  @nn.compact
+  def __call__(
+      self, batch: Mapping[str, jax.Array], *, train: bool
+  ) -> dict[str, jax.Array]:
+    """Runs the model.
+
+    Args:
+      batch: `tokens`, `types`, `positions`, `segments`: int32[B, L], and for
+        'classifier' `first_positions`: int32[B, S].
+      train: whether to drop out; needs the rng 'dropout' where a rate is not 0.
+
+    Returns:
+      logits: float32[B, S, C] for 'classifier', else float32[B, L, C].
+    """
+    config = self.config
+    reads, drops = choose(TASK_HEADS, self.head, 'BertForTask.head')
+    features, _ = encode(config, batch, train)
+    if reads == 'pooled':
+      features = heads.pool(
+          config, heads.gather_positions(features, batch['first_positions']))
+    if drops:
+      rate = self.head_dropout
+      features = layers.Dropout(
+          config.dropout if rate is None else rate, name='head_dropout')(
+              features, train)
+    return {'logits': heads.classify(
+        config, features, self.classes, self.head)}

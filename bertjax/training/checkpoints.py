@@ -166,6 +166,12 @@ class Checkpoints:
     path = self._directory / str(step) / 'state'
     return checkpoint_items.read_parameters(path, tree), step
 
+  def remove_after(self, step: int):
+    """Removes checkpoints of later steps, which a resumed run makes again."""
+    for later in self.steps():
+      if later > step:
+        self._manager.delete(later)
+
   def wait(self):
     """Waits until the last save is complete; raises UserError if it failed."""
     with self._explain_failure():

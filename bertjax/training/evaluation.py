@@ -1,10 +1,14 @@
 """Held-out loss and accuracy, their baselines, and a few filled-in masks.
 
-    values = evaluation.evaluate(step, parameters, batches, mesh)
-    print(evaluation.filled_masks(model, parameters, batch, vocabulary))
+    held_out = evaluation.HeldOut(objective, batches)
+    evaluate = held_out.prepare(mesh, abstract_state)
+    values = evaluate(parameters)
 """
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +17,47 @@ from jax.sharding import Mesh
 
 from bertjax import partitioning
 from bertjax.batch import Batch
+from bertjax.training import step as step_lib
 from bertjax.training.metrics import Totals
+from bertjax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+  """An evaluation on held-out text, as `loop.train` takes it.
+
+  Attributes:
+    objective: see `objectives`.
+    batches: makes the iterable of its batches.
+    limit: the most batches; None: all.
+  """
+
+  objective: Callable
+  batches: Callable[[], Iterable[Batch]]
+  limit: int | None = None
+
+  def prepare(
+      self, mesh: Mesh, abstract: TrainState
+  ) -> Callable[..., dict[str, float]]:
+    """Returns a function of parameters that gives name -> value."""
+    batches = self.batches()
+    step = step_lib.compile_evaluation_step(self.objective, mesh, abstract)
+    return lambda parameters: evaluate(
+        step, parameters, itertools.islice(batches, self.limit), mesh)
+
+  def summary(self, values: dict[str, float]) -> str:
+    """Returns one line of what was found."""
+    return summary(values)
+
+  def show(self, parameters, run_dir: str) -> None:
+    """Prints a few filled-in masks, at the end of a run."""
+    path = os.path.join(run_dir, 'vocab.txt')
+    batch = next(iter(self.batches()), None)
+    if batch is not None and os.path.exists(path):
+      with open(path, encoding='utf-8') as file:
+        vocabulary = file.read().split('\n')
+      print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:')
+      print(filled_masks(self.objective.model, parameters, batch, vocabulary))
 
 
 def evaluate(

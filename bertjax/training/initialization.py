@@ -26,6 +26,18 @@ def replace(parameters, loaded: Mapping, origin: str):
   Raises:
     UserError: arrays of other shapes, or nothing in common.
   """
+  report(parameters, loaded, origin)
+  theirs = traverse_util.flatten_dict(loaded, sep='/')
+  return traverse_util.unflatten_dict({
+      name: jax.device_put(theirs[name].astype(array.dtype), array.sharding)
+      if name in theirs else array
+      for name, array in traverse_util.flatten_dict(
+          parameters, sep='/').items()
+  }, sep='/')
+
+
+def report(parameters, loaded: Mapping, origin: str) -> None:
+  """Prints what `replace` would do, or raises its error; shapes are enough."""
   ours = traverse_util.flatten_dict(parameters, sep='/')
   theirs = traverse_util.flatten_dict(loaded, sep='/')
   shared = ours.keys() & theirs.keys()
@@ -49,11 +61,6 @@ def replace(parameters, loaded: Mapping, origin: str):
   ):
     if names:
       print(f'warning: {what}: {", ".join(_modules(names))}', flush=True)
-  return traverse_util.unflatten_dict({
-      name: jax.device_put(theirs[name].astype(array.dtype), array.sharding)
-      if name in shared else array
-      for name, array in ours.items()
-  }, sep='/')
 
 
 def _modules(names) -> list[str]:

@@ -2,27 +2,25 @@
 
     loop.train(objective=..., optimizer=..., batches=..., run_dir='runs/x', ...)
 
-The order of things, each step: next batch, update; then, where due: log,
-evaluate, save. What a step writes stands in metrics.jsonl before the checkpoint
-of that step is made, so a run that continues from it lacks nothing and repeats
-nothing. Source: ours; big_vision's `train.py` for the shape.
+The order of things, each step: next batch, update; then, where due: evaluate,
+log, keep the best, save. What a step writes stands in metrics.jsonl before the
+checkpoint of that step is made, so a run that continues from it lacks nothing
+and repeats nothing. Source: ours; big_vision's `train.py` for the shape.
 """
 
-import itertools
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from bertjax import batch as batch_lib
 from bertjax import partitioning
 from bertjax.errors import RunStopped, UserError
 from bertjax.training import (
-  evaluation,
   initialization,
   model_file,
   signals,
@@ -33,6 +31,7 @@ from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
 from bertjax.training.checkpoints import Checkpoints
 from bertjax.training.metrics import Totals
+from bertjax.training.selection import Best
 
 
 def train(
@@ -41,22 +40,22 @@ def train(
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
     batches: Callable,
-    evaluations: Mapping[str, Callable[[], Iterable]],
+    evaluations: Mapping,
     mesh: Mesh,
     run_dir: str,
     steps: int,
-    batch_size: int,
-    length: int,
-    predictions: int,
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
     seed: int = 0,
     initial: Callable | None = None,
     accumulation: int = 1,
     log_steps: int = 100,
     eval_steps: int | None = None,
-    eval_batches: int | None = None,
     checkpoint_steps: int | None = 1000,
     keep: int = 3,
     keep_every: int | None = None,
+    keep_first: bool = True,
+    select: str | None = None,
+    patience: int | None = None,
     dry_run: bool = False,
 ) -> None:
   """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
@@ -67,23 +66,26 @@ def train(
     learning_rate: the optimizer's schedule, to be logged.
     batches: makes the iterable of host batches; its iterator has `position`
       and `restore`, see `pipeline`.
-    evaluations: name -> makes the iterable of one evaluation's batches.
+    evaluations: name -> has `prepare`, `summary` and `show`, see
+      `evaluation.HeldOut`.
     mesh: see `partitioning.make_mesh`.
     run_dir: holds everything that the run leaves.
     steps: of the whole run.
-    batch_size: B, global.
-    length: L.
-    predictions: P.
+    shapes: of a global batch, see `bertjax.batch`; its length is the greatest.
     seed: of parameters and dropout.
     initial: reads parameters to start from, nested by name, instead of fresh
-      ones; may give None. Not called where a checkpoint is continued from.
+      ones; may give None. Called before the data is made, and not where a
+      checkpoint is continued from.
     accumulation: parts that a batch is worked through in.
     log_steps: how often train/* and speed/* are written.
     eval_steps: how often evaluations run; None: at the end only.
-    eval_batches: the most batches of one evaluation; None: all.
     checkpoint_steps: how often the state is saved; None: at the end only.
     keep: how many of the last checkpoints stay.
     keep_every: checkpoints at multiples of this stay for good.
+    keep_first: whether the parameters of step 0 are saved.
+    select: a metric, such as 'eval/accuracy', see `selection`; the parameters
+      of its best evaluation are kept in `run_dir`/best. None: nothing is.
+    patience: stop after this many evaluations that were no better.
     dry_run: print the model's size and the batch's shapes, and return.
 
   Raises:
@@ -91,43 +93,58 @@ def train(
     RunStopped: the loss is not finite, or a signal asked to stop.
   """
   model = objective.model
+  batch_size, length = shapes['tokens'].shape
   _check(model, steps, batch_size, length, log_steps, eval_steps,
          checkpoint_steps)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
-  shapes = batch_lib.shapes(batch_size, length, predictions)
+  best = Best(select, patience)
   abstract = state_lib.abstract(model, optimizer, shapes, mesh)
   print(_describe(abstract, shapes, mesh), flush=True)
   if dry_run:
+    if initial and (loaded := initial()) is not None:
+      initialization.report(abstract.parameters, loaded, 'INIT_FROM')
     return
 
   # -- data, state, and where they stood ---------------------------------------
   started = time.monotonic()
-  iterator = iter(batches())
-  evaluations = {name: make() for name, make in evaluations.items()}
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
       Checkpoints(
           os.path.join(run_dir, 'checkpoints'), keep=keep, keep_every=keep_every
       ) as checkpoints,
+      # Two: a kill now and a resumed run lose the later one.
+      Checkpoints(os.path.join(run_dir, 'best'), keep=2)
+      if select else contextlib.nullcontext() as best_checkpoint,
       writers.Writer(run_dir) as writer,
       signals.Stop() as stop,
   ):
+    loaded = None if checkpoints.steps() or not initial else initial()
+    iterator = iter(batches())
+    evaluators = {
+        name: held_out.prepare(mesh, abstract)
+        for name, held_out in evaluations.items()
+    }
     restored = checkpoints.restore(abstract)
     if restored is None:
       state = state_lib.create(model, optimizer, shapes, mesh, seed)
-      loaded = initial() if initial else None
+      if loaded is None and initial:  # checkpoints there, all of them damaged
+        loaded = initial()
       if loaded is not None:
         state = state.replace(parameters=initialization.replace(
             state.parameters, loaded, 'INIT_FROM'))
       step = 0
       writer.resume(0)
-      checkpoints.save(0, state, _position(iterator, totals))
+      if keep_first:
+        checkpoints.save(0, state, _position(iterator, totals))
     else:
       state, position, step = restored
       totals.restore(position.pop('totals'))
       iterator.restore(position)
       writer.resume(step)
       print(f'continuing from step {step} of {steps}', flush=True)
+    best.resume(run_dir)
+    if best_checkpoint:
+      best_checkpoint.remove_after(step)
     model_file.write(run_dir, model.config)
     if step >= steps:
       print(f'{run_dir} is at step {step} already; nothing to train. Raise '
@@ -137,22 +154,15 @@ def train(
     train_step = step_lib.compile_train_step(
         objective, optimizer, mesh, abstract, accumulation
     )
-    evaluation_step = step_lib.compile_evaluation_step(
-        objective, mesh, abstract
-    )
     rng = jax.random.key(seed)
 
     def evaluate():
       values = {}
-      for name, held_out in evaluations.items():
-        found = evaluation.evaluate(
-            evaluation_step,
-            state.parameters,
-            itertools.islice(held_out, eval_batches),
-            mesh,
-        )
+      for name, evaluator in evaluators.items():
+        found = evaluator(state.parameters)
         if found:
-          progress.note(f'step {step}, {name}: {evaluation.summary(found)}')
+          progress.note(
+              f'step {step}, {name}: {evaluations[name].summary(found)}')
         values |= {f'{name}/{key}': value for key, value in found.items()}
       return values
 
@@ -161,7 +171,7 @@ def train(
     pending = []  # terms of steps that the host has not looked at yet
     first_step = True
     with writers.Progress(steps, step) as progress:
-      while step < steps:
+      while step < steps and not best.exhausted:
         with clock.waiting():
           batch = next(iterator)
         state, terms = train_step(
@@ -181,6 +191,11 @@ def train(
         last = step == steps
         log = last or step % log_steps == 0
         evaluate_now = last or (eval_steps and step % eval_steps == 0)
+        with clock.paused():
+          found = evaluate() if evaluate_now else {}
+        is_best = best.add(step, found)
+        last = last or best.exhausted
+        log = log or last
         save = last or stop.received or (
             checkpoint_steps and step % checkpoint_steps == 0
         )
@@ -197,11 +212,15 @@ def train(
           values['train/learning_rate'] = float(learning_rate(step - 1))
           values |= clock.speed()
           progress.update(step, values)
+        values |= found
         with clock.paused():
-          if evaluate_now:
-            values |= evaluate()
           if values:
             writer.write(step, values)
+          if is_best and best_checkpoint:
+            checkpoints.wait()
+            best_checkpoint.save(step, {
+                'step': state.step, 'parameters': state.parameters})
+            best_checkpoint.wait()
           if save:
             checkpoints.save(step, state, _position(iterator, totals))
         if stop.received and not last:
@@ -213,7 +232,8 @@ def train(
           )
     checkpoints.wait()
   writers.curves(run_dir)
-  _show_filled_masks(model, state.parameters, evaluations, run_dir)
+  for held_out in evaluations.values():
+    held_out.show(state.parameters, run_dir)
 
 
 def _check(model, steps, batch_size, length, *intervals):
@@ -269,16 +289,3 @@ def _look_at(pending: list, totals: Totals, checkpoints: Checkpoints) -> None:
       )
     totals.add(terms)
   pending.clear()
-
-
-def _show_filled_masks(model, parameters, evaluations, run_dir) -> None:
-  path = os.path.join(run_dir, 'vocab.txt')
-  if not evaluations or not os.path.exists(path):
-    return
-  batch = next(iter(next(iter(evaluations.values()))), None)
-  if batch is not None:
-    with open(path, encoding='utf-8') as file:
-      vocabulary = file.read().split('\n')
-    print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:')
-    print(evaluation.filled_masks(model, parameters, batch, vocabulary))
-

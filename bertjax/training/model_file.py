@@ -9,6 +9,7 @@ names to be read; whoever has only the model reads this. Source: ours.
 
 import dataclasses
 import json
+from collections.abc import Mapping
 
 from etils import epath
 
@@ -16,6 +17,7 @@ from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
 
 NAME = 'model.json'
+TASK = 'task.json'
 
 
 def write(run_dir: str, config: EncoderConfig) -> None:
@@ -45,3 +47,16 @@ def read(run_dir: str) -> EncoderConfig:
   except (ValueError, KeyError, TypeError) as error:
     raise UserError(f'{path} is damaged ({error}); start the run again to '
                     'write it anew') from error
+
+
+def write_task(run_dir: str, task: Mapping) -> None:
+  """Writes task.json: what the head is for, and the names of its classes."""
+  path = epath.Path(run_dir) / TASK
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(task, indent=2, ensure_ascii=False) + '\n')
+
+
+def read_task(run_dir: str) -> dict | None:
+  """Reads task.json; None where there is none."""
+  path = epath.Path(run_dir) / TASK
+  return json.loads(path.read_text()) if path.exists() else None

@@ -1,4 +1,4 @@
-"""What is minimised: masked language modelling and next-sentence prediction.
+"""What is minimised: in pretraining, and for each kind of task.
 
     objective = objectives.MaskedLanguageModel(model)
     terms = objective(parameters, batch, rng, train=True)
@@ -13,6 +13,7 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 
 from bertjax.batch import Batch
 
@@ -91,3 +92,67 @@ class MaskedLanguageModel:
       )
       terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
     return terms
+
+
+def _span_losses(logits_BL2, labels_BS2, segments_BL):
+  """The mean of the cross-entropies of a span's first and last token."""
+  logits_B2L = jnp.where(
+      segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9)
+  losses_BS2 = optax.softmax_cross_entropy_with_integer_labels(
+      logits_B2L[:, None], labels_BS2)
+  return jnp.mean(losses_BS2, axis=-1)
+
+
+# Kind of task -> losses of the shape of `label_weights`, of logits, labels and
+# segments; float32 throughout. As transformers' BertFor... classes have them.
+TASK_LOSSES = {
+    'classes': lambda logits, labels, _:
+        optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+    'number': lambda logits, labels, _: jnp.square(logits[..., 0] - labels),
+    'labels': lambda logits, labels, _: jnp.mean(
+        optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1),
+    'tags': lambda logits, labels, _:
+        optax.softmax_cross_entropy_with_integer_labels(logits, labels),
+    'spans': _span_losses,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """The loss of one kind of task.
+
+  Attributes:
+    model: a module that returns logits.
+    kind: a name in `TASK_LOSSES`.
+    class_weights: of each class in a mean of 'classes' or 'tags'; None: 1.
+  """
+
+  model: nn.Module
+  kind: str
+  class_weights: tuple[float, ...] | None = None
+
+  losses = ('loss',)
+
+  def weights(self, batch: Batch) -> dict[str, jax.Array]:
+    """Returns what the loss is divided by, summed over the whole batch."""
+    return {'loss': jnp.sum(self._weights(batch))}
+
+  def __call__(
+      self, parameters, batch: Batch, rng: jax.Array | None, train: bool
+  ) -> Terms:
+    """Returns loss: (sum, weight); see `MaskedLanguageModel`."""
+    logits = self.model.apply(
+        {'params': parameters},
+        batch,
+        train=train,
+        rngs={'dropout': rng} if train else None,
+    )['logits']
+    losses = TASK_LOSSES[self.kind](logits, batch['labels'], batch['segments'])
+    weights = self._weights(batch)
+    return {'loss': (jnp.sum(losses * weights), jnp.sum(weights))}
+
+  def _weights(self, batch: Batch) -> jax.Array:
+    if self.class_weights is None:
+      return batch['label_weights']
+    return batch['label_weights'] * jnp.asarray(
+        self.class_weights, jnp.float32)[batch['labels']]

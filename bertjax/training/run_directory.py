@@ -25,15 +25,16 @@ from bertjax.errors import UserError
 
 CONFIGURATION = 'config.gin'
 LOCK = '.lock'
+RESULTS = 'results.json'  # of fine-tuning
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 
 # Bindings that may differ: where the run lies, how often it reports, and how
 # its arithmetic is laid out over the hardware. Macros, then parameters.
 IGNORED = re.compile(
     r'(.*/)?('
-    r'RUN_DIR|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
+    r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
     r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
-    r'|.*\.(run_dir|directory|dry_run|allow_difference)'
+    r'|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
     r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
     r'|.*\.(mesh|(\w+_)?kernel|process_count|processes|profile\w*)'
     r'|(.*\.)?make_mesh\.\w+'
@@ -141,7 +142,7 @@ def _check(directory: str, configuration: str):
           f' set RUN_DIR to another directory, or {OVERRIDE} to go on from them'
       )
     return
-  if not _has_begun(directory, ('checkpoints', 'vocab.txt')):
+  if not _has_begun(directory, ('checkpoints', 'vocab.txt', RESULTS)):
     return  # a mistake in its input ended it before there was anything to keep
   with open(path, encoding='utf-8') as file:
     other_run, stretched = differences(file.read(), configuration)

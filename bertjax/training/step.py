@@ -116,8 +116,22 @@ def compile_train_step(
     abstract_state: TrainState,
     accumulation: int = 1,
 ):
-  """Jits `train_step` for a mesh; the state that it is given is donated."""
-  state_shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+  """Jits `train_step` for a mesh; the state that it is given is donated.
+
+  Equal arguments give the same function, so runs that differ in their seed
+  alone compile it once.
+  """
+  shardings, structure = jax.tree.flatten(
+      jax.tree.map(lambda leaf: leaf.sharding, abstract_state))
+  return _compile_train_step(
+      objective, optimizer, mesh, tuple(shardings), structure, accumulation)
+
+
+@functools.lru_cache(maxsize=4)
+def _compile_train_step(
+    objective, optimizer, mesh, shardings, structure, accumulation
+):
+  state_shardings = jax.tree.unflatten(structure, shardings)
   replicated = NamedSharding(mesh, PartitionSpec())
   return jax.jit(
       functools.partial(

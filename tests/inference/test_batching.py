@@ -15,10 +15,11 @@ def test_results_come_in_the_order_of_the_rows(count, monkeypatch):
   lengths = np.random.default_rng(0).integers(1, 20, count)
   rows = (Row([i + 1] * n) for i, n in enumerate(lengths))
   parts = list(batching.run(first_and_length, rows, length=20, batch_size=8))
-  firsts, found = (np.concatenate(part) for part in zip(*parts, strict=True))
+  results = [result for part in parts for result in part]
+  firsts, found = (np.stack(x) for x in zip(*results, strict=True))
   np.testing.assert_array_equal(firsts, np.arange(count) + 1)
   np.testing.assert_array_equal(found, lengths)
-  assert all(len(part[0]) <= 5 * 8 for part in parts)
+  assert all(len(part) <= 5 * 8 for part in parts)
 
 
 def test_shapes_are_few_and_short_rows_cost_little():
@@ -40,3 +41,16 @@ def test_no_row_is_padded_beyond_the_length():
 
 def test_nothing_gives_nothing():
   assert list(batching.run(first_and_length, [], 8, 4)) == []
+
+
+def test_batches_are_multiples_of_what_the_devices_divide():
+  for count in (1, 3, 5, 9, 12):
+    batch = batching.make([Row([1, 2])] * count, 8, batch_size=12, multiple=4)
+    assert len(batch['tokens']) in (4, 8, 12) and count <= len(batch['tokens'])
+
+
+def test_types_and_segments_follow_the_rows():
+  batch = batching.make([Row([1, 2, 3, 4], second=2), Row([5])], 8, 2)
+  np.testing.assert_array_equal(batch['types'][:, :4],
+                                [[0, 0, 1, 1], [0, 0, 0, 0]])
+  np.testing.assert_array_equal(batch['segments'].sum(axis=1), [4, 1])

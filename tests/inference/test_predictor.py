@@ -1,5 +1,6 @@
 """Against the model itself, row by row and without batching."""
 
+import dataclasses
 import json
 
 import jax
@@ -99,9 +100,12 @@ def test_no_texts_give_no_vectors(predictor):
   assert predictor.embed([], length=20).shape == (0, 8)
 
 
+def test_a_text_without_masks_gives_none(predictor):
+  found = predictor.fill_mask(['a b', 'a [MASK]'], top_k=1, length=20)
+  assert [len(answers) for answers in found] == [0, 1]
+
+
 def test_what_cannot_work_is_refused(params, predictor):
-  with pytest.raises(UserError, match=r'\[MASK\] within .* of .a b'):
-    predictor.fill_mask(['a b'], length=20)
   with pytest.raises(UserError, match='between 3 and the 20 positions'):
     predictor.embed(TEXTS, length=21)
   with pytest.raises(UserError, match='POOLING'):
@@ -194,12 +198,20 @@ def test_one_text_instead_of_a_list_is_refused(predictor):
 
 
 def test_parameters_under_another_vocabulary_are_refused(run_dir, tmp_path):
-  write(TOKENS, str(tmp_path / 'vocab.txt'), cased=False)
-  assert source.parameters(None, str(tmp_path)) is None
-  assert 'encoder' in source.parameters(str(run_dir), str(tmp_path))
-  write([*TOKENS[:-1], 'z'], str(tmp_path / 'vocab.txt'), cased=False)
+  vocab_file = str(tmp_path / 'vocab.txt')
+  write(TOKENS, vocab_file, cased=False)
+  assert source.parameters(None, CONFIG, None) is None
+  assert 'encoder' in source.parameters(str(run_dir), CONFIG, vocab_file)
+  other = dataclasses.replace(CONFIG, activation='relu')
+  with pytest.raises(UserError, match="'gelu' there and 'relu' here"):
+    source.parameters(str(run_dir), other, vocab_file)
+  write(TOKENS, vocab_file, cased=True)
   with pytest.raises(UserError, match='another vocabulary.*VOCAB_FILE'):
-    source.parameters(str(run_dir), str(tmp_path))
+    source.parameters(str(run_dir), CONFIG, vocab_file)
+  write([*TOKENS[:-1], 'z'], vocab_file, cased=False)
+  for path in (vocab_file, None):
+    with pytest.raises(UserError, match='another vocabulary.*VOCAB_FILE'):
+      source.parameters(str(run_dir), CONFIG, path)
 
 
 def test_a_file_in_place_of_a_run_is_one_line(tmp_path):

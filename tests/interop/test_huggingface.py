@@ -64,7 +64,7 @@ def test_export_then_import_is_the_identity(tmp_path, heads):
 def test_a_head_for_tags_is_told_from_one_for_classes(tmp_path):
   params = save(tmp_path, ('tag_head',), labels=['O', 'B', 'I'])
   checkpoint = huggingface.read(str(tmp_path))
-  assert checkpoint.labels == ('O', 'B', 'I')
+  assert checkpoint.task == {'kind': 'tags', 'labels': ('O', 'B', 'I')}
   assert_equal(checkpoint.params, params)
 
 

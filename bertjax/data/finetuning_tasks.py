@@ -1,0 +1,154 @@
+"""Fine-tuning tasks for seqio, and from TensorFlow Datasets.
+
+    task = seqio.get_mixture_or_task(finetuning_tasks.register(data_set))
+    task.get_dataset(None, 'eval')             # {text_a, text_b, label, ...}
+    task.metric_fns                            # of labels and predictions
+    data_sets = finetuning_tasks.glue_from_tfds('data', ['SST-2', 'RTE'])
+
+Examples are the same whether a file or TFDS holds them, and so are the metrics
+whether seqio or `finetune.run` asks for them. Source: seqio's Task API.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import seqio
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from bertjax.data import tfds_source
+from bertjax.errors import UserError
+from bertjax.finetuning import metrics, specs
+from bertjax.finetuning.data_sets import DataSet
+from bertjax.finetuning.examples import TextExample
+
+# The fields of text in TFDS's GLUE; a task has the first that are all there.
+_FIELDS = (
+    ('premise', 'hypothesis'), ('sentence1', 'sentence2'),
+    ('question1', 'question2'), ('question', 'sentence'), ('sentence',),
+)
+
+
+def register(data_set: DataSet, name: str | None = None) -> str:
+  """Registers a task of text in seqio's registry.
+
+  Its splits are 'train' and the names of the evaluations; an example is
+  {'text_a': string[], 'text_b': string[], empty where there is one text,
+  'label': int32[] class, or float32[] number}.
+
+  Args:
+    data_set: of kind 'classes' or 'number'.
+    name: None for that of the task; one that is there already is replaced.
+
+  Returns:
+    The name.
+
+  Raises:
+    UserError: a task of another kind.
+  """
+  task = data_set.task
+  if task.kind not in ('classes', 'number'):
+    raise UserError(f'seqio tasks have one label; {task.name} has {task.kind}')
+  name = name or 'finetune_' + ''.join(
+      c if c.isalnum() else '_' for c in task.name.lower())
+  if name in seqio.TaskRegistry.names():
+    seqio.TaskRegistry.remove(name)
+  dtype = tf.int32 if task.kind == 'classes' else tf.float32
+  readers = {'train': data_set.train, **data_set.evaluations}
+
+  def dataset(split: str, shuffle_files: bool = False, seed=None):
+    del shuffle_files, seed
+    return tf.data.Dataset.from_generator(
+        functools.partial(_records, readers[split], task),
+        output_signature={
+            'text_a': tf.TensorSpec((), tf.string),
+            'text_b': tf.TensorSpec((), tf.string),
+            'label': tf.TensorSpec((), dtype)})
+
+  def feature(kind):
+    return seqio.Feature(seqio.PassThroughVocabulary(1), add_eos=False,
+                         rank=0, dtype=kind)
+
+  seqio.TaskRegistry.add(
+      name,
+      source=seqio.FunctionDataSource(dataset, splits=tuple(readers)),
+      preprocessors=[],
+      output_features={'text_a': feature(tf.string),
+                       'text_b': feature(tf.string), 'label': feature(dtype)},
+      metric_fns=[functools.partial(_metrics, task)],
+  )
+  return name
+
+
+def glue_from_tfds(
+    data_dir: str, tasks: str | Sequence[str] | None = None
+) -> list[DataSet]:
+  """Returns GLUE tasks that TFDS has on disk; nothing is downloaded.
+
+  Args:
+    data_dir: where TFDS keeps its data sets.
+    tasks: names in `specs.GLUE`; None: all that are there.
+
+  Raises:
+    UserError: no such task, or not on disk.
+  """
+  wanted = [tasks] if isinstance(tasks, str) else tasks or list(specs.GLUE)
+  found = []
+  for name in wanted:
+    task = specs.find(name)
+    try:
+      folder = tfds_source.find_data_set(task.tfds, data_dir)
+    except UserError:
+      if tasks is not None:
+        raise
+      continue
+    builder = tfds.builder_from_directory(folder)
+    dev = [s for s in builder.info.splits if s.startswith('validation')]
+    if 'train' not in builder.info.splits or not dev:
+      if tasks is not None:
+        raise UserError(
+            f'expected the splits train and validation in {folder}, got '
+            f'{", ".join(builder.info.splits)}; set TASKS to a task that is '
+            'trained')
+      continue
+    evaluations = {
+        'eval' if i == 0 else 'eval_mismatched': functools.partial(
+            _examples, builder, split)
+        for i, split in enumerate(sorted(dev))
+    }
+    found.append(DataSet(
+        task, functools.partial(_examples, builder, 'train'), evaluations))
+  if not found:
+    raise UserError(f'expected GLUE tasks of TFDS in {data_dir}, found none; '
+                    'set DATA_DIR')
+  return found
+
+
+def _examples(builder, split: str) -> Iterator[TextExample]:
+  features = builder.info.features
+  fields = next(x for x in _FIELDS if set(x) <= set(features))
+  classes = getattr(features['label'], 'names', None)
+  for record in tfds.as_numpy(builder.as_dataset(split=split)):
+    label = record['label']
+    known = label >= 0
+    yield TextExample(
+        tuple(record[field].decode() for field in fields),
+        (classes[label] if classes else float(label)) if known else None,
+        int(record['idx']))
+
+
+def _records(read, task: specs.Task) -> Iterator[dict]:
+  for example in read():
+    label = example.label
+    if task.kind == 'classes':
+      label = task.labels.index(label)
+    a, b = (*example.texts, '')[:2]
+    yield {'text_a': a, 'text_b': b, 'label': label}
+
+
+def _metrics(task: specs.Task, targets, predictions) -> dict[str, float]:
+  """Of records with `label`, or labels, and as many predictions."""
+  labels = [x['label'] if isinstance(x, dict) else x for x in targets]
+  return metrics.score(
+      task.metrics, np.asarray(labels), np.asarray(predictions))

@@ -1,0 +1,156 @@
+"""What runs of fine-tuning reached: result.json of each, one table of all.
+
+    results.write('runs/glue/SST-2/seed_0', task, seed=0, step=None, seconds=9)
+    table = results.Table('runs/glue')
+    table.add(task, ['runs/glue/SST-2/seed_0'])
+    print(table.markdown())
+
+results.json holds `tasks`, a row each with its `scores` by metric in the order
+of `seeds`, and results.md the table. Source: ours.
+"""
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Sequence
+
+from bertjax.finetuning.specs import Task
+from bertjax.interop import source
+from bertjax.training import writers
+
+RESULT = 'result.json'
+_HEADER = ('task', 'metric', 'trivial', 'median', 'mean ± std', 'best', 'seeds',
+           'published')
+
+
+def is_done(run_dir: str) -> bool:
+  """Whether a run has written its result."""
+  return os.path.exists(os.path.join(run_dir, RESULT))
+
+
+def write(
+    run_dir: str, task: Task, seed: int, step: int | None, seconds: float
+) -> dict[str, float]:
+  """Writes the evaluation at `step`, or the last one, as result.json."""
+  values = {}
+  for name, (steps, found) in writers.read_metrics(run_dir).items():
+    if name.startswith('eval'):
+      at = steps[-1] if step is None else step
+      values |= {k: v for s, k, v in zip(
+          steps, [name] * len(steps), found, strict=True) if s == at}
+  _write_json(os.path.join(run_dir, RESULT), {
+      'task': task.name, 'seed': seed, 'step': step, 'values': values,
+      'seconds': round(seconds, 1)})
+  return values
+
+
+class Table:
+  """A row a task, over all seeds; kept in `run_dir`, and found there again."""
+
+  def __init__(self, run_dir: str):
+    self._run_dir, self._rows = run_dir, {}
+    path = os.path.join(run_dir, source.RESULTS)
+    if os.path.exists(path):
+      with open(path, encoding='utf-8') as file:
+        self._rows = {row['task']: row for row in json.load(file)['tasks']}
+
+  def write(self) -> None:
+    """Writes results.json and results.md."""
+    self._write(self._run_dir, self._rows.values())
+
+  def add(self, task: Task, runs: Sequence[str]) -> None:
+    """Adds a task whose runs are done, and writes the files anew."""
+    found = []
+    for run in runs:
+      with open(os.path.join(run, RESULT), encoding='utf-8') as file:
+        found.append(json.load(file))
+    scores = {
+        name: [result['values'][name] for result in found]
+        for name in found[0]['values']
+    }
+    main = scores[f'eval/{task.metrics[0]}']
+    best = max(range(len(main)), key=main.__getitem__)
+    row = {
+        'task': task.name,
+        'metrics': task.metrics,
+        'seeds': [result['seed'] for result in found],
+        'scores': scores,
+        'best_run': os.path.relpath(runs[best], self._run_dir),
+        'published': task.published,
+        'source': task.source,
+    }
+    self._rows[task.name] = row
+    self.write()
+    own = os.path.join(self._run_dir, task.name)
+    self._write(own, [row | {'best_run': os.path.relpath(runs[best], own)}])
+
+  def best_run(self, task: str | None) -> str | None:
+    """Returns the folder of a task's best run; None where it has none."""
+    row = self._rows.get(task)
+    return row and os.path.join(self._run_dir, row['best_run'])
+
+  def markdown(self) -> str:
+    """Returns the table, in percent."""
+    return markdown(list(self._rows.values()))
+
+  def _write(self, folder: str, rows) -> None:
+    rows = list(rows)
+    os.makedirs(folder, exist_ok=True)
+    _write_json(os.path.join(folder, source.RESULTS), {
+        'tasks': rows, 'average': average(rows)})
+    with open(os.path.join(folder, 'results.md'), 'w', encoding='utf-8') as f:
+      f.write(markdown(rows) + '\n')
+
+
+def average(rows: Sequence[dict]) -> float | None:
+  """Returns the mean over tasks of the mean of their metrics' medians.
+
+  As GLUE has it, where a task has two metrics; None for fewer than two tasks.
+  """
+  if len(rows) < 2:
+    return None
+  return statistics.mean(
+      statistics.mean(
+          statistics.median(row['scores'][f'eval/{metric}'])
+          for metric in row['metrics'])
+      for row in rows)
+
+
+def markdown(rows: Sequence[dict]) -> str:
+  """Returns rows of results.json as a table, scores in percent."""
+  lines = [_HEADER]
+  for row in rows:
+    for name, scores in row['scores'].items():
+      group, metric = name.split('/')
+      if metric not in row['metrics']:
+        continue
+      trivial = row['scores'][f'{name}_baseline'][0]
+      spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
+      suffix = group.removeprefix('eval').replace('_', ' ')
+      published = row['published'] if name == (
+          f'eval/{row["metrics"][0]}') else None
+      lines.append((
+          row['task'] + suffix, metric, _percent(trivial),
+          _percent(statistics.median(scores)),
+          f'{_percent(statistics.mean(scores))} ± '
+          f'{"-" if math.isnan(spread) else _percent(spread)}',
+          _percent(max(scores)), ', '.join(map(str, row['seeds'])),
+          '-' if published is None else f'{published:.1f}'))
+  if average(rows) is not None:
+    lines.append(('average', '', '', _percent(average(rows)), '', '', '', ''))
+  lines.insert(1, tuple('-' * len(word) for word in _HEADER))
+  widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADER))]
+  return '\n'.join('| ' + ' | '.join(
+      word.ljust(width) for word, width in zip(line, widths, strict=True)
+  ) + ' |' for line in lines)
+
+
+def _percent(value: float) -> str:
+  return f'{100 * value:.2f}'
+
+
+def _write_json(path: str, content) -> None:
+  with open(path + '.new', 'w', encoding='utf-8') as file:
+    file.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
+  os.replace(path + '.new', path)

@@ -1,0 +1,121 @@
+"""The evaluation of a task, as `loop.train` takes it, on any mesh.
+
+    evaluation = scoring.TaskEvaluation(model, encoder, examples, train)
+    values = evaluation.prepare(mesh, abstract_state)(parameters)
+    # {'accuracy': 0.83, 'accuracy_baseline': 0.51, ...}
+
+Every example counts once, also those of the last, partial batch. Source: ours.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bertjax import partitioning
+from bertjax.errors import UserError
+from bertjax.inference import batching
+from bertjax.inference.batching import Row
+from bertjax.training.state import TrainState
+
+
+@dataclasses.dataclass
+class TaskEvaluation:
+  """Scores of a model on examples, and those of a trivial answer.
+
+  Attributes:
+    model: gives logits.
+    encoder: see `encoders`.
+    examples: to score on, with labels.
+    train: reads the examples that the trivial answer is found on.
+    batch_size: rows at a time.
+  """
+
+  model: nn.Module
+  encoder: object
+  examples: list
+  train: Callable[[], Iterable]
+  batch_size: int = 32
+
+  def prepare(self, mesh: Mesh, abstract: TrainState):
+    """Returns a function of parameters that gives name -> value."""
+    shardings = jax.tree.map(
+        lambda leaf: leaf.sharding, abstract.parameters)
+
+    def evaluate(parameters):
+      found = self.encoder.predict(self.examples, logits_function(
+          self.model, parameters, shardings, mesh, self.encoder.length,
+          self.batch_size))
+      return self.encoder.score(self.examples, found) | self.baseline
+
+    return evaluate
+
+  def check(self) -> None:
+    """Raises UserError where there is nothing to score, or no label."""
+    if not self.examples:
+      raise UserError('expected examples to evaluate on, but there are none; '
+                      'set EVAL_FILES')
+    _ = self.baseline
+
+  @functools.cached_property
+  def baseline(self) -> dict[str, float]:
+    """The task's metrics of the trivial answer, as name_baseline."""
+    values = self.encoder.score(self.examples, self.encoder.baseline(
+        self.train(), self.examples))
+    return {f'{name}_baseline': values[name]
+            for name in self.encoder.task.metrics}
+
+  def summary(self, values: dict[str, float]) -> str:
+    """Returns one line: each metric beside its baseline."""
+    return ', '.join(
+        f'{name} {values[name]:.4f} (trivial: '
+        f'{values[f"{name}_baseline"]:.4f})'
+        for name in self.encoder.task.metrics)
+
+  def show(self, parameters, run_dir: str) -> None:
+    """Prints nothing: the table of all runs follows."""
+
+
+def logits_function(
+    model: nn.Module, parameters, shardings, mesh: Mesh, length: int,
+    batch_size: int,
+) -> Callable[[Iterable[Row]], Iterator[np.ndarray]]:
+  """Returns what maps rows to their logits, see `encoders`.
+
+  Args:
+    model: gives logits.
+    parameters: of the model, placed as `shardings` say.
+    shardings: NamedShardings on `mesh`.
+    mesh: rows of a batch are divided over its devices.
+    length: the longest row there can be.
+    batch_size: rows at a time, rounded up to what the devices divide.
+  """
+  multiple = mesh.shape['data'] * mesh.shape['fsdp']
+  batch_size = -(-batch_size // multiple) * multiple
+  leaves, structure = jax.tree.flatten(shardings)
+  apply = _compile(model, mesh, tuple(leaves), structure)
+
+  def function(batch):
+    logits = apply(parameters, partitioning.put_batch(batch, mesh))
+    # A class a row where there is one sequence in it.
+    return logits[:, 0] if model.head == 'classifier' else logits
+
+  def logits_of(rows):
+    for part in batching.run(function, rows, length, batch_size, multiple):
+      yield from part
+
+  return logits_of
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(model, mesh, leaves, structure):
+  return jax.jit(
+      lambda parameters, batch: model.apply(
+          {'params': parameters}, batch, train=False)['logits'],
+      in_shardings=(jax.tree.unflatten(structure, leaves),
+                    partitioning.batch_sharding(mesh)),
+      out_shardings=NamedSharding(mesh, PartitionSpec()))

@@ -1,0 +1,88 @@
+"""Learning rates that fall towards the input, and layers that stay as they are.
+
+    optimizer = layerwise.scale(adamw(1e-4), layers=12, decay=0.9, frozen=2)
+    parameters = layerwise.without_top(loaded, layers=12, count=1)
+
+Source: the decay, Howard and Ruder 2018 (ULMFiT), section 3.2, by the depths of
+Clark et al. 2020 (ELECTRA) but for the topmost layer, which is one step below
+the head as in Bao et al. 2022 (BEiT); fresh top layers, Zhang et al. 2021,
+section 5.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bertjax.errors import UserError
+
+
+def scale(
+    optimizer: optax.GradientTransformation,
+    layers: int,
+    decay: float = 1.0,
+    frozen: int | None = None,
+) -> optax.GradientTransformation:
+  """Multiplies what the optimizer does to each layer.
+
+  Args:
+    optimizer: its updates include the learning rate.
+    layers: N of the model.
+    decay: the head and the pooler move at the full rate, layer i at
+      decay ** (N - i), the embeddings at decay ** (N + 1).
+    frozen: the embeddings and so many of the lowest layers do not move, and
+      their gradients do not count in the norm that is clipped; 0 is the
+      embeddings alone, None nothing.
+
+  Raises:
+    UserError: no such rate or number of layers.
+  """
+  if not 0.0 < decay <= 1.0:
+    raise UserError(f'expected a decay above 0 and at most 1, got {decay}; set '
+                    'LAYER_DECAY')
+  if frozen is not None and not 0 <= frozen <= layers:
+    raise UserError(f'{frozen} frozen layers of {layers}; set FROZEN_LAYERS')
+  if decay == 1.0 and frozen is None:
+    return optimizer
+
+  def freeze(updates, parameters):
+    del parameters
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: jnp.zeros_like(x)
+        if frozen is not None and _depth(path, layers) <= frozen else x,
+        updates)
+
+  def slow(updates, parameters):
+    del parameters
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: x * decay ** (layers + 1 - _depth(path, layers)),
+        updates)
+
+  # Frozen twice: weight decay moves what has no gradient.
+  return optax.chain(optax.stateless(freeze), optimizer, optax.stateless(slow),
+                     optax.stateless(freeze))
+
+
+def without_top(loaded: dict, layers: int, count: int) -> dict:
+  """Leaves out the topmost `count` layers and the pooler, to be made anew.
+
+  Raises:
+    UserError: more layers than there are.
+  """
+  if not 0 <= count <= layers:
+    raise UserError(f'{count} fresh layers of {layers}; set FRESH_LAYERS')
+  if not count:
+    return loaded
+  dropped = {f'layer_{i:02}' for i in range(layers - count, layers)}
+  encoder = {k: v for k, v in loaded['encoder'].items() if k not in dropped}
+  rest = {k: v for k, v in loaded.items() if k not in ('pooler', 'encoder')}
+  return rest | {'encoder': encoder}
+
+
+def _depth(path, layers: int) -> int:
+  """0 for the embeddings, i + 1 for layer i, N + 1 for what stands on top."""
+  names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+  if names[0] == 'embeddings':
+    return 0
+  if names[0] == 'encoder':
+    return int(names[1].removeprefix('layer_')) + 1
+  return layers + 1
