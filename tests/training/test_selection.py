@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.training.selection import Best
+
+
+def test_the_highest_accuracy_and_the_lowest_loss_are_the_best():
+  for metric, values in (('eval/accuracy', [0.2, 0.5, 0.4, 0.5]),
+                         ('eval/loss', [3.0, 1.0, 2.0, 1.0])):
+    best = Best(metric)
+    improved = [best.add(i, {metric: v}) for i, v in enumerate(values)]
+    assert improved == [True, True, False, False]
+    assert (best.step, best.value) == (1, values[1])
+
+
+def test_patience_counts_evaluations_since_the_best_also_after_a_resume(
+    tmp_path):
+  values = [0.1, 0.3, 0.2]
+  (tmp_path / 'metrics.jsonl').write_text(''.join(
+      json.dumps({'step': i, 'eval/f1': v}) + '\n'
+      for i, v in enumerate(values)))
+  best = Best('eval/f1', patience=2)
+  best.resume(str(tmp_path))
+  assert (best.step, best.exhausted) == (1, False)
+  assert not best.add(3, {'eval/f1': 0.3}) and best.exhausted
+
+
+def test_steps_without_an_evaluation_do_not_count():
+  best = Best('eval/f1', patience=1)
+  best.add(1, {'eval/f1': 0.5})
+  assert not best.add(2, {}) and not best.exhausted
+
+
+def test_what_cannot_be_selected_by_is_refused():
+  with pytest.raises(UserError, match='they give eval/accuracy'):
+    Best('eval/f1').add(1, {'eval/accuracy': 1.0})
+  with pytest.raises(UserError, match='patience of 1 or more'):
+    Best('eval/f1', patience=0)
