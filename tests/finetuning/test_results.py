@@ -1,0 +1,57 @@
+"""Two tasks, the numbers worked by hand."""
+
+import json
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.finetuning import results, specs
+from bertjax.interop import source
+
+
+def make(folder, task, seed, values, step=None):
+  run = folder / task.name / f'seed_{seed}'
+  run.mkdir(parents=True)
+  (run / 'metrics.jsonl').write_text(''.join(
+      json.dumps({'step': i, **{
+          f'eval/{m}{suffix}': v if not suffix else 0.25
+          for m in task.metrics for suffix in ('', '_baseline')}}) + '\n'
+      for i, v in enumerate(values)))
+  assert not results.is_done(str(run))
+  results.write(str(run), task, seed, step, seconds=1.0)
+  assert results.is_done(str(run))
+  return str(run)
+
+
+def test_the_table_has_median_spread_best_and_trivial_in_percent(tmp_path):
+  task = specs.Task('x', 'classes', ('a', 'b'), published=92.2)
+  runs = [make(tmp_path, task, seed, [0.9, value])
+          for seed, value in ((0, 0.5), (1, 0.8), (4, 0.6))]
+  table = results.Table(str(tmp_path))
+  table.add(task, runs)
+  cells = [x.strip() for x in table.markdown().splitlines()[2].split('|')][1:-1]
+  # mean 19/30; deviations -4/30, 5/30, -1/30; sample variance 42/900/2
+  assert cells == ['x', 'accuracy', '25.00', '60.00', '63.33 ± 15.28', '80.00',
+                   '0, 1, 4', '92.2']
+  for folder in (tmp_path, tmp_path / 'x'):
+    assert source.best_run(str(folder)) == str(tmp_path / 'x' / 'seed_1')
+
+
+def test_the_step_that_was_selected_counts(tmp_path):
+  task = specs.Task('x', 'classes', ('a', 'b'))
+  run = make(tmp_path, task, 0, [0.9, 0.5], step=0)
+  with open(f'{run}/result.json') as file:
+    assert json.load(file)['values']['eval/accuracy'] == 0.9
+
+
+def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
+  table = results.Table(str(tmp_path))
+  for name, metrics, value in (('x', ('accuracy',), 0.4),
+                               ('y', ('f1', 'accuracy'), 0.8)):
+    task = specs.Task(name, 'classes', ('a', 'b'), metrics)
+    table.add(task, [make(tmp_path, task, 0, [value])])
+  assert '60.00' in table.markdown().splitlines()[-1]
+  with pytest.raises(UserError, match='runs of 2 tasks.*/x, .*/y'):
+    source.best_run(str(tmp_path))
+  # What another process adds to keeps what is there.
+  assert results.Table(str(tmp_path)).best_run('y').endswith('y/seed_0')

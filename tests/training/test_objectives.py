@@ -1,0 +1,74 @@
+"""The losses of tasks, against numpy."""
+
+import jax
+import numpy as np
+import pytest
+
+from bertjax.training import objectives
+
+RNG = np.random.default_rng(0)
+
+
+def softmax_losses(logits, labels):
+  logits = logits - logits.max(axis=-1, keepdims=True)
+  log = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+  return -np.take_along_axis(log, labels[..., None], -1)[..., 0]
+
+
+class Model:
+  """Gives the logits that are its parameters."""
+
+  def apply(self, variables, batch, train, rngs=None):
+    del batch, train, rngs
+    return {'logits': variables['params']}
+
+
+def loss(kind, logits, labels, weights, class_weights=None, segments=None):
+  batch = {'labels': labels, 'label_weights': weights.astype(np.float32),
+           'segments': segments}
+  objective = objectives.Task(Model(), kind, class_weights)
+
+  def mean(logits):
+    total, _ = objective(logits, batch, None, train=False)['loss']
+    return total / objective.weights(batch)['loss']
+
+  value, gradient = jax.value_and_grad(mean)(logits.astype(np.float32))
+  assert np.isfinite(gradient).all()
+  return float(value)
+
+
+def test_classes_have_a_weighted_mean_of_cross_entropies():
+  logits = RNG.normal(size=(5, 1, 3))
+  labels = RNG.integers(0, 3, (5, 1))
+  weights = np.array([[1], [1], [0], [1], [1]])
+  each = np.array([1.0, 2.0, 0.5])[labels] * weights
+  expected = (softmax_losses(logits, labels) * each).sum() / each.sum()
+  assert loss('classes', logits, labels, weights, (1.0, 2.0, 0.5)) == (
+      pytest.approx(expected, rel=1e-5))
+
+
+def test_numbers_have_a_squared_error():
+  logits, labels = RNG.normal(size=(6, 1, 1)), RNG.normal(size=(6, 1))
+  expected = ((logits[..., 0] - labels) ** 2).mean()
+  assert loss('number', logits, labels.astype(np.float32), np.ones((6, 1))) == (
+      pytest.approx(expected, rel=1e-5))
+
+
+def test_several_labels_have_a_binary_cross_entropy_each():
+  logits = RNG.normal(size=(4, 1, 3))
+  labels = RNG.integers(0, 2, (4, 1, 3)).astype(np.float32)
+  p = 1 / (1 + np.exp(-logits))
+  expected = -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean()
+  assert loss('labels', logits, labels, np.ones((4, 1))) == (
+      pytest.approx(expected, rel=1e-5))
+
+
+def test_spans_choose_among_the_tokens_of_the_row_alone():
+  logits = RNG.normal(size=(3, 7, 2))
+  segments = (np.arange(7) < np.array([[4], [5], [7]])).astype(np.int32)
+  labels = np.array([[[1, 3]], [[0, 0]], [[2, 6]]])
+  expected = np.mean([
+      softmax_losses(logits[i, :n, end], labels[i, 0, end])
+      for i, n in enumerate([4, 5, 7]) for end in (0, 1)])
+  assert loss('spans', logits, labels, np.ones((3, 1)),
+              segments=segments) == pytest.approx(expected, rel=1e-5)
