@@ -18,7 +18,8 @@ from bertjax.errors import UserError
 from bertjax.training import run_directory
 
 # An unquoted string is taken for these even where a file sets them to None.
-_PATHS = re.compile(r'(_FILES?|_DIR|_FROM|^INPUT|^OUTPUT)$')
+_STRINGS = re.compile(
+    r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^METRICS)$')
 
 
 def defined_in(configuration: str) -> dict[str, str]:
@@ -63,7 +64,7 @@ def quote(
     raise UserError(_unknown(name, used))
   default = _value(defined_in(configuration).get(name, 'None'), parse)
   value = _value(text, parse)
-  wants_text = isinstance(default, str) or _PATHS.search(name) is not None
+  wants_text = isinstance(default, str) or _STRINGS.search(name) is not None
   if value is _UNREADABLE or (
       isinstance(default, str) and isinstance(value, int | float | bool)
   ):

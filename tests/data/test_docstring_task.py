@@ -17,10 +17,10 @@ def test_the_packages_are_classes_of_which_none_is_most():
 def test_no_module_is_on_both_sides(tmp_path, monkeypatch):
   folder = tmp_path / 'email'
   folder.mkdir()
+  line = 'def f{1}():\n  """Module {0} says so at some length, {1} times."""'
   for number in range(7):
     (folder / f'm{number}.py').write_text('\n'.join(
-        f'def f{i}():\n  """Module {number} says so at some length, {i} times."""'
-        for i in range(10 - number)))
+        line.format(number, i) for i in range(10 - number)))
   monkeypatch.setattr(python_documentation, 'module_paths', lambda: sorted(
       map(str, folder.glob('*.py'))))
   monkeypatch.setattr(docstring_task.sysconfig, 'get_path',
