@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from bertjax import output_files
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Predictor
-from bertjax.interop import config_json, huggingface, names
+from bertjax.interop import config_json, huggingface, names, source
 from bertjax.training.writers import read_metrics
 
 _CARD = """---
@@ -51,9 +51,10 @@ def run(
   """Writes the parameters, vocabulary and tokenizer of a run, and a card.
 
   Args:
-    run_dir: of a run of this project.
+    run_dir: of a run of this project; of fine-tuning also the folder of its
+      seeds, of which the best is taken.
     output: a directory, new or empty.
-    step: of the checkpoint; None: the latest.
+    step: of the checkpoint; None: the best or else the latest.
     dry_run: check everything and write nothing.
 
   Raises:
@@ -69,19 +70,25 @@ def run(
   name = auto_class(names.heads_of(predictor.params))
   if dry_run:
     return
-  tokenizer = predictor.tokenizer
+  tokenizer, task = predictor.tokenizer, predictor.task or {}
+  run = source.best_run(run_dir)
   card = _card(
       predictor,
       name=os.path.basename(os.path.normpath(output)),
       auto_class=name,
-      title='BERT, pretrained with bertjax',
-      scores=_scores(run_dir, predictor.step),
-      configuration=_read(os.path.join(run_dir, 'config.gin')).strip(),
+      title=f'BERT, fine-tuned on {task["task"]} with bertjax' if task else (
+          'BERT, pretrained with bertjax'),
+      scores=_scores(run, predictor.step),
+      configuration=_configuration(run).strip(),
   )
   with output_files.writing(output) as part:
     huggingface.save(part, predictor.config, predictor.params,
-                     tokenizer.tokens, tokenizer.cased, card=card)
-  print(f'{output}: step {predictor.step} of {run_dir}, for {name} and '
+                     tokenizer.tokens, tokenizer.cased,
+                     labels=task.get('labels') or None,
+                     problem_type=huggingface.PROBLEM_TYPE_OF.get(
+                         task.get('kind')),
+                     card=card)
+  print(f'{output}: step {predictor.step} of {run}, for {name} and '
         'AutoTokenizer of transformers')
 
 
@@ -120,8 +127,11 @@ def _scores(run_dir: str, step: int) -> str:
   return '\n'.join(['| held-out | |', '|---|---|', *rows])
 
 
-def _read(path: str) -> str:
-  if not os.path.exists(path):
-    return ''
-  with open(path, encoding='utf-8') as file:
-    return file.read()
+def _configuration(run: str) -> str:
+  """Returns config.gin of a run, or of the fine-tuning that it belongs to."""
+  for folder in (run, os.path.join(run, '..', '..')):
+    path = os.path.join(folder, 'config.gin')
+    if os.path.exists(path):
+      with open(path, encoding='utf-8') as file:
+        return file.read()
+  return ''

@@ -40,6 +40,7 @@ PROBLEM_TYPES = {
     'regression': 'number',
     'multi_label_classification': 'labels',
 }
+PROBLEM_TYPE_OF = {kind: problem for problem, kind in PROBLEM_TYPES.items()}
 TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
 # A buffer that some versions save: 0, 1, 2, ...
 BUFFERS = ('bert.embeddings.position_ids',)

@@ -11,8 +11,8 @@ import pytest
 from bertjax import partitioning
 from bertjax.errors import RunStopped, UserError
 from bertjax.finetuning import data_sets, finetune, predict
+from bertjax.inference import export
 from bertjax.inference.predictor import Predictor
-from bertjax.interop import huggingface
 from bertjax.models.config import EncoderConfig
 from bertjax.training import loop, optimizer, schedules, signals
 from bertjax.vocabulary_file import SPECIAL_TOKENS, write
@@ -157,14 +157,18 @@ def test_early_stopping_ends_a_run_that_gets_no_better(folder, tmp_path):
   assert len(found) == best + 3 < 50
 
 
-def test_a_hugging_face_directory_of_a_run_predicts_the_same(done, tmp_path):
-  predictor = Predictor.load(str(done))
-  huggingface.save(
-      str(tmp_path / 'hf'), predictor.config, jax.device_get(predictor.params),
-      TOKENS, False, labels=predictor.task['labels'])
-  other = Predictor.load(str(tmp_path / 'hf'))
-  for a, b in zip(predictor.classify(['a x b', 'c'], 16),
-                  other.classify(['a x b', 'c'], 16), strict=True):
+def test_an_exported_run_predicts_the_same(done, tmp_path):
+  export.run(run_dir=str(done), output=str(tmp_path / 'hf'))
+  attributes = json.loads((tmp_path / 'hf' / 'config.json').read_text())
+  assert attributes['id2label'] == {'0': 'with', '1': 'without'}
+  assert attributes['problem_type'] == 'single_label_classification'
+  assert attributes['architectures'] == ['BertForSequenceClassification']
+  card = (tmp_path / 'hf' / 'README.md').read_text()
+  assert 'fine-tuned on text' in card and '| eval/accuracy |' in card
+  ours, theirs = (
+      Predictor.load(str(path)).classify(['a x b', 'c'], 16)
+      for path in (done, tmp_path / 'hf'))
+  for a, b in zip(ours, theirs, strict=True):
     assert a['label'] == b['label']
     assert a['scores'] == pytest.approx(b['scores'], abs=1e-6)
 
