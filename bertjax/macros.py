@@ -75,7 +75,10 @@ def quote(
       )
     return f'{name}={text!r}'
   numbers = isinstance(default, float) and type(value) is int
-  if None not in (value, default) and not numbers and value is not _REFERENCE:
+  several = isinstance(default, list | tuple) and (
+      isinstance(value, list | tuple) or type(value) is type(default[0]))
+  fits = numbers or several
+  if None not in (value, default) and not fits and value is not _REFERENCE:
     same = isinstance(value, type(default)) and (
         isinstance(value, bool) == isinstance(default, bool)
     )

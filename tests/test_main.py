@@ -182,3 +182,14 @@ def test_a_dry_run_prints_and_leaves_nothing(tmp_path):
 
 def test_statuses_tell_mistakes_from_runs_that_stopped():
   assert UserError('x').status == 2 and RunStopped('x', 143).status == 143
+
+
+@pytest.mark.parametrize('value', ['0', '(0,)', '[3, 4]'])
+def test_one_or_several_values_fit_where_there_are_several(value):
+  configuration = 'SEEDS = (0, 1, 2)\nf.seeds = %SEEDS\n'
+  assert macros.quote(
+      f'SEEDS={value}', configuration, gin.config.parse_value
+  ) == f'SEEDS={value}'
+  for wrong in ('1.5', "'a'"):
+    with pytest.raises(UserError, match='SEEDS'):
+      macros.quote(f'SEEDS={wrong}', configuration, gin.config.parse_value)

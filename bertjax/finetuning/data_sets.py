@@ -176,7 +176,11 @@ def questions(
   _check_file(train_file, 'TRAIN_FILES')
   examples = squad.read(train_file)
   if eval_file is None:
-    examples, held_out = squad.split_by_article(examples)
+    articles = len({example.title for example in examples})
+    if articles < 2:
+      raise UserError(f'{train_file} holds one article, of which no part can be '
+                      'held out; set EVAL_FILES')
+    examples, held_out = squad.split_by_article(examples, min(10, articles))
   else:
     _check_file(eval_file, 'EVAL_FILES')
     held_out = squad.read(eval_file)

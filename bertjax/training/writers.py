@@ -34,6 +34,10 @@ _PANELS = (
     ('masked-LM accuracy', 'linear', ('mlm_accuracy', 'mlm_baseline')),
     ('next-sentence loss, nats', 'linear', ('nsp_loss',)),
     ('next-sentence accuracy', 'linear', ('nsp_accuracy', 'nsp_baseline')),
+    ("the task's loss", 'linear', ('loss',)),
+    ("the task's metrics", 'linear', (
+        'accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews', 'pearson',
+        'spearman', 'exact_match')),
     ('learning rate', 'linear', ('learning_rate',)),
     ('gradient norm, before clipping', 'log', ('grad_norm',)),
     ('tokens a second', 'from zero', ('tokens_per_second',)),
@@ -176,6 +180,8 @@ def curves(directory: str) -> str | None:
   panels = [
       panel for panel in _PANELS
       if any(name.split('/')[-1] in panel[2] for name in metrics)
+      # In pretraining it is the sum of what other panels show.
+      and not (panel[2] == ('loss',) and 'train/mlm_loss' in metrics)
   ]
   if not panels:
     return None
@@ -210,12 +216,14 @@ def _draw(axes, metrics, names):
     group, _, name = full_name.rpartition('/')
     if name not in names:
       continue
-    colour = _COLOURS.get(group, '#3a8f5c')
+    several = len(names) > 2  # the next colour, and the name of each
+    colour = None if several else _COLOURS.get(group, '#3a8f5c')
     if name.endswith('_baseline'):  # of the held-out data, so always the same
       axes.axhline(values[-1], color=colour, linewidth=1, linestyle='--',
                    label='most frequent answer')
     else:
-      axes.plot(steps, values, color=colour, linewidth=1.4, label=group,
+      axes.plot(steps, values, color=colour, linewidth=1.4,
+                label=full_name if several else group,
                 marker='.' if len(steps) < 30 else None)
 
 
