@@ -326,7 +326,7 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
     (tmp_path / name / 'dataset_info.json').write_text('{}')
 
   def find(name):
-    return tfds_source._find_data_set(name, str(tmp_path))
+    return tfds_source.find_data_set(name, str(tmp_path))
 
   assert find('a') == f'{tmp_path}/a/1.10.0'
   assert find('a:1.9.0') == f'{tmp_path}/a/1.9.0'
