@@ -178,8 +178,8 @@ def questions(
   if eval_file is None:
     articles = len({example.title for example in examples})
     if articles < 2:
-      raise UserError(f'{train_file} holds one article, of which no part can be '
-                      'held out; set EVAL_FILES')
+      raise UserError(f'{train_file} holds one article, of which no part can '
+                      'be held out; set EVAL_FILES')
     examples, held_out = squad.split_by_article(examples, min(10, articles))
   else:
     _check_file(eval_file, 'EVAL_FILES')

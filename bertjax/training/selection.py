@@ -49,6 +49,8 @@ class Best:
                       f'selected by; they give {", ".join(values)}')
     value = values[self.metric]
     height = -value if self.metric.endswith('loss') else value
+    if math.isnan(height):
+      height = -math.inf  # nothing compares as better than nan
     if self.step is None or height > self._height:
       self.step, self.value, self._height = step, value, height
       self._waited = 0

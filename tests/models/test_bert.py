@@ -14,7 +14,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.interop import names
-from bertjax.models.bert import BertForPreTraining
+from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
@@ -301,3 +301,53 @@ def test_rows_longer_than_the_positions_are_refused():
   batch = make_batch(length=32)
   with pytest.raises(UserError, match='length 32.*24 positions.*set LENGTH'):
     VARIANTS['both_heads'].init(jax.random.key(0), batch, train=False)
+
+
+@pytest.mark.parametrize('head', ['classifier', 'tag_head', 'span_head'])
+def test_the_head_of_a_task_is_linear_in_what_it_reads(head):
+  model = BertForTask(TINY, head, classes=3)
+  # Two sequences in a row: the second one's [CLS] is not at 0.
+  batch = make_batch() | {'first_positions': np.array([[0, 5]] * 3)}
+  batch['segments'] *= 1 + (np.arange(16) >= 5)
+  params = init(model, batch)
+  # No bias is left at its initial 0, where leaving it out would not show.
+  params = jax.tree.map(lambda x: x + 0.1, params)
+  hidden = np.asarray(Bert(TINY).apply(
+      {'params': {k: params[k] for k in ('embeddings', 'encoder')}},
+      batch, train=False)['hidden'])
+  if head == 'classifier':
+    hidden = np.tanh(hidden[:, [0, 5]] @ params['pooler']['kernel']
+                     + params['pooler']['bias'])
+  expected = hidden @ params[head]['kernel'] + params[head]['bias']
+  logits = model.apply({'params': params}, batch, train=False)['logits']
+  assert set(params) == {'embeddings', 'encoder', head} | (
+      {'pooler'} if head == 'classifier' else set())
+  assert logits.shape == (3, 2 if head == 'classifier' else 16, 3)
+  assert logits.dtype == jnp.float32
+  np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('head, drops', [
+    ('classifier', True), ('tag_head', True), ('span_head', False)])
+def test_dropout_before_the_head_of_a_task_has_a_rate_of_its_own(head, drops):
+  batch = make_batch()
+  variables = {'params': init(BertForTask(TINY, head, 3), batch)}
+
+  def logits(rate, head_rate, train=True):
+    config = dataclasses.replace(TINY, dropout=rate)
+    return np.asarray(BertForTask(config, head, 3, head_rate).apply(
+        variables, batch, train=train,
+        rngs={'dropout': jax.random.key(1)})['logits'])
+
+  kept = logits(0.0, None, train=False)
+  np.testing.assert_array_equal(logits(0.0, None), kept)
+  assert (np.abs(logits(0.0, 0.5) - kept).max() > 1e-4) == drops
+  # Without a rate of its own it has the encoder's.
+  np.testing.assert_array_equal(logits(0.5, None), logits(0.5, 0.5))
+  assert (np.abs(logits(0.5, None) - logits(0.5, 0.0)).max() > 1e-4) == drops
+
+
+def test_a_head_that_no_task_has_is_refused_with_the_nearest():
+  with pytest.raises(UserError, match="did you mean 'tag_head'.*set BertForTa"):
+    BertForTask(TINY, 'tags_head', 3).init(
+        jax.random.key(0), make_batch(), train=False)

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_steps_without_an_evaluation_do_not_count():
   best = Best('eval/f1', patience=1)
   best.add(1, {'eval/f1': 0.5})
   assert not best.add(2, {}) and not best.exhausted
+
+
+def test_what_is_not_a_number_is_worse_than_any_number():
+  best = Best('eval/loss', patience=2)
+  values = [math.nan, math.nan, 3.0, math.nan, math.nan]
+  improved = [best.add(i, {'eval/loss': v}) for i, v in enumerate(values)]
+  assert improved == [True, False, True, False, False]
+  assert (best.step, best.value, best.exhausted) == (2, 3.0, True)
 
 
 def test_what_cannot_be_selected_by_is_refused():
