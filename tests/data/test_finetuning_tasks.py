@@ -17,37 +17,20 @@ SENTENCES = {
 
 
 @pytest.fixture(scope='module')
-def tfds_dir(tmp_path_factory) -> str:
-  import tensorflow_datasets as tfds
+def tfds_dir(tmp_path_factory, store_in_tfds) -> str:
+  from tensorflow_datasets import features
 
-  class Glue(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version('2.0.0')
-    RELEASE_NOTES = {'2.0.0': 'the first'}
-    pkg_dir_path = tmp_path_factory.mktemp('glue')
-    # TFDS looks for the file of a module whose name has two parts, and needs
-    # the package importlib_resources for it.
-    __module__ = 'glue'
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='sst2')]
-
-    def _info(self):
-      return tfds.core.DatasetInfo(builder=self, features=(
-          tfds.features.FeaturesDict({
-              'sentence': tfds.features.Text(),
-              'label': tfds.features.ClassLabel(
-                  names=['negative', 'positive']),
-              'idx': np.int32})))
-
-    def _split_generators(self, manager):
-      return {split: self._generate_examples(split) for split in SENTENCES}
-
-    def _generate_examples(self, split):
-      for i, (sentence, label) in enumerate(SENTENCES[split]):
-        yield i, {'sentence': sentence, 'label': label, 'idx': i}
-
-  folder = str(tmp_path_factory.mktemp('tfds'))
-  Glue(data_dir=folder, config='sst2').download_and_prepare(
-      download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-  return folder
+  folder = tmp_path_factory.mktemp('tfds')
+  store_in_tfds(folder, 'glue', {
+      'sentence': features.Text(),
+      'label': features.ClassLabel(names=['negative', 'positive']),
+      'idx': np.int32,
+  }, {
+      split: [{'sentence': sentence, 'label': label, 'idx': i}
+              for i, (sentence, label) in enumerate(examples)]
+      for split, examples in SENTENCES.items()
+  }, config='sst2', version='2.0.0')
+  return str(folder)
 
 
 def test_tfds_gives_the_examples_that_files_give(tfds_dir, tmp_path):

@@ -226,55 +226,22 @@ def test_a_position_is_small_and_exact_everywhere_in_an_epoch(
 
 
 @pytest.fixture(scope='session')
-def tfds_dir(tmp_path_factory) -> str:
-  """A folder where TFDS keeps 'poems' and 'songs', each built and stored."""
-  import tensorflow_datasets as tfds
+def tfds_dir(tmp_path_factory, store_in_tfds) -> str:
+  """A folder where TFDS keeps 'poems' and 'songs/old', in several files."""
+  from tensorflow_datasets import features
 
-  class Poems(tfds.core.GeneratorBasedBuilder):
-    """Documents of several kinds, in several files."""
-
-    VERSION = tfds.core.Version('1.2.0')
-    RELEASE_NOTES = {'1.2.0': 'the first'}
-    pkg_dir_path = tmp_path_factory.mktemp('poems')
-    # TFDS looks for the file of a module whose name has two parts, and needs
-    # the package importlib_resources for it.
-    __module__ = 'poems'
-
-    def _info(self):
-      return tfds.core.DatasetInfo(
-          builder=self,
-          features=tfds.features.FeaturesDict(
-              {'text': tfds.features.Text(), 'title': tfds.features.Text()}
-          ),
-      )
-
-    def _split_generators(self, dl_manager):
-      return {'train': self._generate_examples()}
-
-    def _generate_examples(self):
-      for number in range(200):
-        text = f'Line one.\r\n\n  Line \0two.\nPoem {number}.\n'
-        yield number, {'text': text, 'title': str(number)}
-      yield 200, {'text': b'caf\xe9', 'title': 'invalid'}
-      yield 201, {'text': ' \n\0', 'title': 'empty'}
-
-  class Songs(Poems):
-    """The same with a configuration, and no split 'train'."""
-
-    __module__ = 'songs'
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='old')]
-
-    def _split_generators(self, dl_manager):
-      return {'test': self._generate_examples()}
-
-  folder = str(tmp_path_factory.mktemp('tfds'))
-  for builder in (Poems, Songs):
-    builder(data_dir=folder).download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            num_shards=4, try_download_gcs=False
-        )
-    )
-  return folder
+  poems = [
+      {'text': f'Line one.\r\n\n  Line \0two.\nPoem {number}.\n',
+       'title': str(number)} for number in range(200)]
+  poems += [{'text': b'caf\xe9', 'title': 'invalid'},
+            {'text': ' \n\0', 'title': 'empty'}]
+  folder = tmp_path_factory.mktemp('tfds')
+  columns = {'text': features.Text(), 'title': features.Text()}
+  store_in_tfds(folder, 'poems', columns, {'train': poems}, version='1.2.0',
+                shards=4)
+  store_in_tfds(folder, 'songs', columns, {'test': poems}, config='old',
+                version='1.2.0', shards=4)
+  return str(folder)
 
 
 POEMS = {f'Line one.\nLine two.\nPoem {number}.' for number in range(200)}
