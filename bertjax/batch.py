@@ -63,11 +63,11 @@ def shapes(
 
 
 def task_shapes(
-    batch_size: int, length: int, sequences: int = 1
+    batch_size: int, length: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns what a model of a task reads of a fine-tuning batch."""
+  """Returns what a model of a task reads of a batch, one sequence a row."""
   row = jax.ShapeDtypeStruct((batch_size, length), np.int32)
-  first = jax.ShapeDtypeStruct((batch_size, sequences), np.int32)
+  first = jax.ShapeDtypeStruct((batch_size, 1), np.int32)
   return {
       **dict.fromkeys(('tokens', 'types', 'positions', 'segments'), row),
       'first_positions': first,

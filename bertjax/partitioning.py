@@ -70,9 +70,14 @@ def make_mesh(
   )
 
 
+def batch_parts(mesh: Mesh) -> int:
+  """Returns how many parts of equal size a batch is divided into."""
+  return mesh.shape['data'] * mesh.shape['fsdp']
+
+
 def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
   """Refuses a global batch that the devices cannot split evenly."""
-  rows = mesh.shape['data'] * mesh.shape['fsdp'] * accumulation
+  rows = batch_parts(mesh) * accumulation
   if batch_size < 1 or batch_size % rows:
     raise UserError(
         f'a global batch of {batch_size} cannot be divided among '

@@ -64,6 +64,12 @@ def read(path: str) -> list[str]:
   return tokens
 
 
+def load(path: str) -> tuple[list[str], bool]:
+  """Returns the tokens, see `read`, and whether they are cased."""
+  tokens = read(path)
+  return tokens, detect_cased(path, tokens)[0]
+
+
 def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   """Writes `vocab.txt`, and `tokenizer_config.json` beside it.
 

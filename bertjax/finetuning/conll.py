@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bertjax.errors import UserError
 from bertjax.finetuning.examples import TagExample
 from bertjax.inference import text_files
+from bertjax.output_files import writing
 
 
 def read(
@@ -78,9 +79,9 @@ def write(
     separator: of columns; conlleval takes another with its option -d.
 
   Raises:
-    UserError: see `text_files.writing`.
+    UserError: see `output_files.writing`.
   """
-  with text_files.writing(path) as part, open(
+  with writing(path) as part, open(
       part, 'w', encoding='utf-8', newline='\n') as file:
     for example, tags in zip(examples, predicted, strict=True):
       for fields, tag in zip(example.columns, tags, strict=True):
@@ -94,8 +95,8 @@ def _sentences(
     raise UserError(f'expected a file with a word a line, but there is no file '
                     f'{path}; give another path')
   count, first, lines = None, None, []
-  for number, record in enumerate(text_files.read(path), start=1):
-    line = record['text']
+  for number, line in enumerate(text_files.lines(path), start=1):
+    line = line.removesuffix('\n').removesuffix('\r')
     if not line.strip(' \t') or line.startswith('-DOCSTART-'):
       if lines:
         yield lines
@@ -109,7 +110,7 @@ def _sentences(
     if len(fields) != count:
       raise UserError(
           f'expected {count} columns in line {number} of {path}, as in line '
-          f'{first}, got {len(fields)}; correct it or set separator')
+          f'{first}, got {len(fields)}; correct it or set SEPARATOR')
     lines.append(fields)
   if lines:
     yield lines
@@ -117,13 +118,13 @@ def _sentences(
 
 def _check_columns(
     count: int, word_column: int, tag_column: int | None, path: str) -> None:
-  for name, column in (('word', word_column), ('tag', tag_column)):
+  for name, column in (('WORD', word_column), ('TAG', tag_column)):
     if column is not None and not -count <= column < count:
       raise UserError(
-          f'expected a {name}_column from 0 to {count - 1}, or from {-count} '
+          f'expected a {name}_COLUMN from 0 to {count - 1}, or from {-count} '
           f'to -1, since {path} has {count} columns, got {column}; set '
-          f'{name}_column or separator')
+          f'{name}_COLUMN or SEPARATOR')
   if tag_column is not None and (tag_column - word_column) % count == 0:
     raise UserError(
         f'expected tags beside the words in {path}, got column {word_column} '
-        f'of {count} for both; set tag_column, word_column or separator')
+        f'of {count} for both; set TAG_COLUMN, WORD_COLUMN or SEPARATOR')

@@ -16,9 +16,9 @@ from bertjax.errors import UserError
 from bertjax.finetuning import (
   conll,
   glue_files,
+  labelled_text,
   specs,
   squad,
-  tables,
   tag_metrics,
 )
 from bertjax.finetuning import metrics as metrics_lib
@@ -68,7 +68,7 @@ def read(task: Mapping, path) -> Iterable:
     return squad.read(path)
   if task.get('task') in specs.GLUE and not columns:
     return glue_files.read(path, task['task'])
-  return tables.read(path, kind=task['kind'], **columns)
+  return labelled_text.read(path, kind=task['kind'], **columns)
 
 
 def glue(
@@ -133,9 +133,9 @@ def text(
     choose(dict.fromkeys(possible), metric, 'METRICS')
   columns = {'text_columns': text_columns, 'label_column': label_column}
   reader = functools.partial(
-      functools.partial, tables.read, kind=kind, **columns)
+      functools.partial, labelled_text.read, kind=kind, **columns)
   train = reader(train_files)
-  labels = tables.labels_of(train(), kind)
+  labels = labelled_text.labels_of(train(), kind)
   if 'f1' in metrics and len(labels) != 2:
     raise UserError(f'f1 is of the second of two classes, and there are '
                     f"{len(labels)}; set METRICS to 'f1_macro' or 'f1_micro'")
@@ -148,12 +148,16 @@ def tags(
     eval_file: str,
     word_column: int = 0,
     tag_column: int = -1,
+    separator: str | None = None,
     name: str = 'tags',
 ) -> list[DataSet]:
   """Returns a task of files in CoNLL columns, see `conll.read`."""
+  if tag_column is None:
+    raise UserError('expected a column of tags to train on; set TAG_COLUMN')
   _check_file(train_file, 'TRAIN_FILES')
   _check_file(eval_file, 'EVAL_FILES')
-  columns = {'word_column': word_column, 'tag_column': tag_column}
+  columns = {'word_column': word_column, 'tag_column': tag_column,
+             'separator': separator}
   reader = functools.partial(functools.partial, conll.read, **columns)
   train = reader(train_file)
   labels = conll.tags_of(example.tags for example in train())
@@ -176,11 +180,7 @@ def questions(
   _check_file(train_file, 'TRAIN_FILES')
   examples = squad.read(train_file)
   if eval_file is None:
-    articles = len({example.title for example in examples})
-    if articles < 2:
-      raise UserError(f'{train_file} holds one article, of which no part can '
-                      'be held out; set EVAL_FILES')
-    examples, held_out = squad.split_by_article(examples, min(10, articles))
+    examples, held_out = squad.split_by_article(examples)
   else:
     _check_file(eval_file, 'EVAL_FILES')
     held_out = squad.read(eval_file)

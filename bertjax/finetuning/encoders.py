@@ -18,7 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.finetuning import batches, metrics, squad, tag_metrics
+from bertjax.finetuning import (
+  batches,
+  metrics,
+  squad,
+  squad_metrics,
+  tag_metrics,
+)
 from bertjax.finetuning.examples import (
   QuestionExample,
   TagExample,
@@ -26,14 +32,18 @@ from bertjax.finetuning.examples import (
 )
 from bertjax.finetuning.specs import Task
 from bertjax.inference import task_heads, windows, word_rows
-from bertjax.inference.batching import Row
+from bertjax.inference.batching import Row, chunks
 from bertjax.inference.tokenize import Tokenizer
 
 LogitsOf = Callable[[Iterable[Row]], Iterator[np.ndarray]]
-CHUNK = 512  # examples that are tokenized at a time
 
 
-def make(task: Task, tokenizer: Tokenizer, length: int, stride: int = 128):
+def make(
+    task: Task,
+    tokenizer: Tokenizer,
+    length: int,
+    stride: int = windows.STRIDE,
+):
   """Returns the encoder of the task's kind."""
   if task.kind == 'tags':
     return TagEncoder(task, tokenizer, length)
@@ -62,7 +72,7 @@ class TextEncoder:
       self, examples: Iterable[TextExample]
   ) -> Iterator[tuple[Row, object]]:
     """Yields each row with its label, as `batches.Rows` takes it."""
-    for some in _chunks(examples):
+    for some in chunks(examples):
       labels = self.labels(some)
       yield from zip(self._rows(some), labels, strict=True)
 
@@ -71,7 +81,7 @@ class TextEncoder:
   ) -> np.ndarray:
     """Returns probabilities [n, C] of classes or labels, or numbers [n]."""
     logits = np.stack(list(logits_of(
-        row for some in _chunks(examples) for row in self._rows(some))))
+        row for some in chunks(examples) for row in self._rows(some))))
     return task_heads.probabilities(self.task.kind, logits)
 
   def score(
@@ -146,8 +156,10 @@ class TagEncoder:
   ) -> Iterator[tuple[Row, object]]:
     """Yields the pieces of each sentence with a tag id for each token."""
     known = {label: i for i, label in enumerate(self.task.labels)}
-    for some in _chunks(examples):
-      for example, pieces in zip(some, self._pieces(some), strict=True):
+    for some in chunks(examples):
+      sentences = word_rows.make(
+          self.tokenizer, [example.words for example in some], self.length)
+      for example, pieces in zip(some, sentences, strict=True):
         for piece in pieces:
           ids = [batches.NO_TAG] * len(piece.row.ids)
           for word, place in enumerate(piece.first, start=piece.start):
@@ -158,16 +170,12 @@ class TagEncoder:
       self, examples: Iterable[TagExample], logits_of: LogitsOf
   ) -> list[list[str]]:
     """Returns a tag for each word of each sentence."""
-    found = []
-    for some in _chunks(examples):
-      sentences = self._pieces(some)
-      logits = iter(logits_of(
-          piece.row for pieces in sentences for piece in pieces))
-      for pieces in sentences:
-        best = [next(logits)[list(piece.first)].argmax(-1) for piece in pieces]
-        ids = word_rows.join(pieces, best)
-        found.append([self.task.labels[i] for i in ids])
-    return found
+    return [
+        tags for some in chunks(examples)
+        for tags in word_rows.predict(
+            self.tokenizer, [example.words for example in some],
+            self.task.labels, self.length, logits_of)
+    ]
 
   def score(self, examples: Sequence[TagExample], found) -> dict[str, float]:
     """Returns entity F1 (of chunks), or accuracy alone, of tags."""
@@ -187,10 +195,6 @@ class TagEncoder:
     """Returns each word's most frequent tag in training."""
     return tag_metrics.most_frequent_tag(train, examples)
 
-  def _pieces(self, examples):
-    return word_rows.make(
-        self.tokenizer, [example.words for example in examples], self.length)
-
 
 @dataclasses.dataclass
 class SpanEncoder:
@@ -199,15 +203,16 @@ class SpanEncoder:
   task: Task
   tokenizer: Tokenizer
   length: int
-  stride: int = 128
-  question_length: int = 64
+  stride: int
 
   def rows(
       self, examples: Iterable[QuestionExample]
   ) -> Iterator[tuple[Row, object]]:
     """Yields windows with the first and last token of the first answer."""
     for example in examples:
-      for window in self._windows(example):
+      for window in windows.make(
+          self.tokenizer, example.question, example.context, self.length,
+          self.stride):
         span = (0, 0)
         if example.answers:
           answer = example.answers[0]
@@ -220,18 +225,17 @@ class SpanEncoder:
   ) -> dict[str, windows.Answers]:
     """Returns the answers to each question by its identifier."""
     found = {}
-    for some in _chunks(examples):
-      parts = [self._windows(example) for example in some]
-      logits = iter(logits_of(window.row for part in parts for window in part))
-      for example, part in zip(some, parts, strict=True):
-        found[example.identifier] = windows.best_answers(
-            example.context, part, [next(logits) for _ in part])
+    for some in chunks(examples):
+      answers = windows.predict(
+          self.tokenizer, [(x.question, x.context) for x in some], self.length,
+          logits_of, self.stride)
+      found |= zip([x.identifier for x in some], answers, strict=True)
     return found
 
   def score(
       self, examples: Sequence[QuestionExample], found
   ) -> dict[str, float]:
-    """Returns exact match and F1, of 0 to 1; see `squad.score`.
+    """Returns exact match and F1, of 0 to 1; see `squad_metrics.score`.
 
     Where some questions have no answer, '' stands for those whose
     null_difference exceeds the threshold that is best for these examples.
@@ -240,12 +244,12 @@ class SpanEncoder:
     threshold = None
     if any(not example.answers for example in examples) and all(
         isinstance(x, windows.Answers) for x in found.values()):
-      threshold, _ = squad.best_threshold(examples, {
+      threshold, _ = squad_metrics.best_threshold(examples, {
           key: (x.text, x.null_difference) for key, x in found.items()})
       texts = {key: '' if found[key].null_difference > threshold else text
                for key, text in texts.items()}
     values = {
-        k: v / 100 for k, v in squad.score(examples, texts).items()}
+        k: v / 100 for k, v in squad_metrics.score(examples, texts).items()}
     return values | ({} if threshold is None else {'threshold': threshold})
 
   def baseline(
@@ -258,19 +262,3 @@ class SpanEncoder:
                for example in train for answer in example.answers[:1]]
     words = int(statistics.median(lengths)) if lengths else 1
     return squad.first_words(examples, words)
-
-  def _windows(self, example: QuestionExample) -> list[windows.Window]:
-    return windows.make(
-        self.tokenizer, example.question, example.context, self.length,
-        self.stride, self.question_length)
-
-
-def _chunks(examples: Iterable) -> Iterator[list]:
-  some = []
-  for example in examples:
-    some.append(example)
-    if len(some) == CHUNK:
-      yield some
-      some = []
-  if some:
-    yield some

@@ -105,6 +105,11 @@ def find(folder: str, task: str, split: str) -> str | None:
   return None
 
 
+def text_columns(task: str) -> tuple[str, ...]:
+  """Returns the names of the columns of text of a task in `LABELS`."""
+  return _COLUMNS[task].texts
+
+
 def read(path: str, task: str) -> Iterator[TextExample]:
   """Yields the examples of a task's file.
 

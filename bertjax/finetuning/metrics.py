@@ -6,31 +6,51 @@
 Source: scikit-learn and scipy; which task has which, Wang et al. 2019 (GLUE).
 """
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics
+
+
+def _sklearn(name: str, **settings) -> Callable:
+  def metric(labels, found):
+    from sklearn import metrics  # with scipy a second, which prediction saves
+
+    return getattr(metrics, name)(labels, found, **settings)
+
+  return metric
+
+
+def _correlation(name: str) -> Callable:
+  """Deviation: 0, not nan, where one side is constant, or there is one pair."""
+
+  def metric(labels, found):
+    from scipy import stats
+
+    if len(labels) < 2:
+      return 0.0
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore', stats.ConstantInputWarning)
+      warnings.simplefilter('ignore', stats.NearConstantInputWarning)
+      return np.nan_to_num(getattr(stats, name)(labels, found).statistic)
+
+  return metric
+
+
+_f1 = functools.partial(_sklearn, 'f1_score', zero_division=0)
 
 # Class ids: int[n]; numbers: float[n]; several labels: bool[n, C].
 METRICS = {
-    'accuracy': metrics.accuracy_score,
+    'accuracy': _sklearn('accuracy_score'),
     # Of class 1, 'equivalent' or 'duplicate', as GLUE has it.
-    'f1': lambda labels, found: metrics.f1_score(
-        labels, found, pos_label=1, average='binary', zero_division=0),
-    'f1_macro': lambda labels, found: metrics.f1_score(
-        labels, found, average='macro', zero_division=0),
-    'f1_micro': lambda labels, found: metrics.f1_score(
-        labels, found, average='micro', zero_division=0),
-    'matthews': metrics.matthews_corrcoef,
-    'pearson': lambda labels, found: _correlation(
-        stats.pearsonr, labels, found),
-    'spearman': lambda labels, found: _correlation(
-        stats.spearmanr, labels, found),
+    'f1': _f1(pos_label=1, average='binary'),
+    'f1_macro': _f1(average='macro'),
+    'f1_micro': _f1(average='micro'),
+    'matthews': _sklearn('matthews_corrcoef'),
+    'pearson': _correlation('pearsonr'),
+    'spearman': _correlation('spearmanr'),
 }
-
-
 # Kind of labels -> the metrics that it can have.
 OF_KIND = {
     'classes': ('accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews'),
@@ -60,13 +80,3 @@ def constant(kind: str, labels: np.ndarray) -> np.ndarray:
   if kind == 'number':
     return np.full_like(labels, labels.mean())
   return np.broadcast_to(labels.mean(axis=0) > 0.5, labels.shape)
-
-
-def _correlation(function, labels, found) -> float:
-  """Deviation: 0, not nan, where one side is constant, or there is one pair."""
-  if len(labels) < 2:
-    return 0.0
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', stats.ConstantInputWarning)
-    warnings.simplefilter('ignore', stats.NearConstantInputWarning)
-    return float(np.nan_to_num(function(labels, found).statistic))

@@ -10,28 +10,23 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bertjax.errors import UserError
 from bertjax.finetuning import (
   conll,
   data_sets,
   encoders,
+  glue_files,
   specs,
   squad,
   tables,
 )
-from bertjax.inference import jobs, text_files
+from bertjax.inference import jobs, text_files, windows
 from bertjax.inference.predictor import Predictor
 from bertjax.output_files import writing
 
-# Columns that hold the text where nothing says which do: GLUE's and ours.
-USUAL_COLUMNS = (
-    ('sentence1', 'sentence2'), ('question1', 'question2'),
-    ('question', 'sentence'), ('#1 String', '#2 String'), ('text',),
-    ('sentence',),
-)
-# Of what is said of a text, which no column of the input may be named.
+# What is said of a text; a column of the input of such a name gets another.
 SAID = ('label', 'labels', 'scores', 'value')
 
 
@@ -50,9 +45,9 @@ def run(
 
   A classifier reads lines, TSV, CSV, Parquet, or JSON lines, and writes JSON
   lines: the input with `label` and `scores`, see `task_heads.describe`, where
-  a column of such a name becomes `label_given`. A
-  tagger reads CoNLL columns and writes them with one more. A model of spans
-  reads SQuAD's JSON and writes its file of predictions, and the n best beside.
+  a column of such a name becomes `label_given`. A tagger reads CoNLL columns
+  and writes them with one more. A model of spans reads SQuAD's JSON and writes
+  its file of predictions, and the n best beside.
 
   Args:
     source: the input.
@@ -72,14 +67,13 @@ def run(
   suffixes = {'tags': ('',), 'spans': ('.json',)}.get(kind, ('.jsonl',))
   text_files.check_output(output, suffixes, source)
   if kind == 'tags':
-    _tag(predictor, source, output, length, batch_size, dry_run)
+    write = _tag(predictor, source, length, batch_size)
   elif kind == 'spans':
-    _answer(predictor, source, output, length, batch_size, dry_run)
+    write = _answer(predictor, source, length, batch_size)
   else:
-    columns = text_columns or predictor.task.get(
-        'columns', {}).get('text_columns')
-    _classify(
-        predictor, source, output, length, batch_size, columns, dry_run)
+    write = _classify(predictor, source, length, batch_size, text_columns)
+  if not dry_run:
+    write(output)
 
 
 def evaluate(
@@ -111,7 +105,7 @@ def evaluate(
   if task['kind'] in data_sets.TEXT_KINDS:
     task['columns'] = task.get('columns', {}) | {
         k: v for k, v in named.items() if v is not None}
-    if task.get('task') not in specs.GLUE and len(task['columns']) < 2:
+    if not _is_glue(task) and len(task['columns']) < 2:
       raise UserError(f'{predictor.origin} does not say which columns hold '
                       'text and label; set TEXT_COLUMNS and LABEL_COLUMN')
   elif any(named.values()):
@@ -119,11 +113,7 @@ def evaluate(
                     'LABEL_COLUMN')
   if dry_run:
     return
-  spec = specs.Task(
-      task.get('task', 'task'), task['kind'], tuple(task['labels']),
-      tuple(task.get('metrics', data_sets.USUAL_METRICS[task['kind']])))
-  encoder = encoders.make(
-      spec, predictor.tokenizer, length, task.get('stride', 128))
+  encoder = _encoder(task, predictor, length)
   examples = list(data_sets.read(task, files))
   found = encoder.predict(
       examples, lambda rows: predictor.logits(rows, length, batch_size))
@@ -131,68 +121,61 @@ def evaluate(
   print(json.dumps({'examples': len(examples), **values}, indent=2))
 
 
+def _is_glue(task: Mapping) -> bool:
+  return task.get('task') in specs.GLUE and not task.get('columns')
+
+
+def _encoder(task: Mapping, predictor: Predictor, length: int):
+  """Returns the encoder of a model; of others than ours with usual metrics."""
+  spec = specs.Task(
+      task.get('task', 'task'), task['kind'], tuple(task['labels']),
+      tuple(task.get('metrics', data_sets.USUAL_METRICS[task['kind']])))
+  return encoders.make(spec, predictor.tokenizer, length,
+                       task.get('stride', windows.STRIDE))
+
+
 def _load(run_dir, init_from, length, batch_size) -> tuple[Predictor, int]:
-  if (run_dir is None) == (init_from is None):
-    raise UserError('expected either a run in RUN_DIR, or a Hugging Face '
-                    'directory or a run in INIT_FROM; set one of the two')
-  if batch_size < 1:
-    raise UserError(f'BATCH_SIZE is {batch_size}; set it to 1 or more')
-  predictor = Predictor.load(run_dir or init_from)
+  predictor = jobs.load(run_dir, init_from, batch_size)
   if predictor.task is None:
     raise UserError(f'{predictor.origin} has no head of a task; choose a run '
                     'of fine-tuning')
-  length = length or predictor.task.get('length') or min(
-      128, predictor.config.positions)
+  length = predictor.length(length)
   predictor.check_length(length)
   return predictor, length
 
 
-def _classify(
-    predictor, source, output, length, batch_size, columns, dry_run
-) -> None:
-  texts = sum(1 for _ in _texts(source, columns))
-  if not texts:
+def _classify(predictor, source, length, batch_size, columns):
+  count = sum(1 for _ in _texts(source, columns, predictor.task))
+  if not count:
     raise UserError(f'{source} is empty; set INPUT')
-  if dry_run:
-    return
 
-  def parts():
-    pairs = _texts(source, columns)
-    while some := list(itertools.islice(pairs, 32 * batch_size)):
-      found = predictor.classify([x for _, x in some], length, batch_size)
-      yield [record | said for (record, _), said in zip(
-          some, found, strict=True)]
+  def write(output: str) -> None:
+    found = jobs.stream(
+        _texts(source, columns, predictor.task), count, predictor, batch_size,
+        lambda some: predictor.classify(some, length, batch_size))
+    with writing(output) as path:
+      jobs.write_lines(path, (record | said for record, said in found))
+    print(f'{count:,} texts in {output}')
 
-  with writing(output) as path, open(path, 'w', encoding='utf-8') as file:
-    for part in jobs.progress(parts(), texts, predictor):
-      for record in part:
-        jobs.write_line(file, record)
-  print(f'{texts:,} texts in {output}')
+  return write
 
 
 def _texts(
-    source: str, columns
+    source: str, columns, task: Mapping
 ) -> Iterator[tuple[dict, str | tuple[str, ...]]]:
   """Yields each record, and its text or pair of texts."""
   if os.path.splitext(source)[1].lower() not in tables.SUFFIXES:
     for record in text_files.read(source):
       yield record, record['text']
     return
-  records = (record for _, record in tables.records(source))
-  names = (columns,) if isinstance(columns, str) else columns
-  for number, record in enumerate(records, start=1):
-    if number == 1 and names and not record.keys() >= set(names):
-      names = None  # a file of other columns than those of training
-    if names is None:
-      names = next((x for x in USUAL_COLUMNS if record.keys() >= set(x)), None)
-    if not names or not record.keys() >= set(names):
-      raise UserError(
-          f'expected text in {" and ".join(names or ("text",))} of {source}, '
-          f'which has {", ".join(record)}; set TEXT_COLUMNS')
-    texts = tuple(record[name] for name in names)
+  names = None
+  for number, record in tables.records(source):
+    names = names or _columns(record, columns, task, source)
+    texts = tuple(record.get(name) for name in names)
     if not all(isinstance(text, str) for text in texts):
-      raise UserError(f'expected text in {" and ".join(names)} of record '
-                      f'{number} of {source}, got {texts}')
+      raise UserError(f'expected text in {" and ".join(names)} of line '
+                      f'{number} of {source}, got {texts}; set TEXT_COLUMNS')
+    texts = tuple(map(text_files.repair, texts))
     kept = {
         f'{name}_given' if name in SAID else name: value
         for name, value in record.items()
@@ -200,42 +183,61 @@ def _texts(
     yield kept, texts if len(texts) > 1 else texts[0]
 
 
-def _tag(predictor, source, output, length, batch_size, dry_run) -> None:
+def _columns(record: dict, wanted, task: Mapping, source: str) -> list[str]:
+  """Returns the columns of text: those asked for, of training, or `text`."""
+  options = [wanted] if wanted else [
+      task.get('columns', {}).get('text_columns'),
+      glue_files.text_columns(task['task']) if _is_glue(task) else None,
+      'text',
+  ]
+  names = [[x] if isinstance(x, str) else [*x] for x in options if x]
+  for some in names:
+    if record.keys() >= set(some):
+      return some
+  raise UserError(
+      f'expected text in {" and ".join(names[0])} of {source}, which has '
+      f'{", ".join(record)}; set TEXT_COLUMNS')
+
+
+def _tag(predictor, source, length, batch_size):
   columns = predictor.task.get('columns', {})
-  examples = conll.read(source, columns.get('word_column', 0), None)
-  first = next(examples)
-  if dry_run:
-    return
-  examples = itertools.chain([first], examples)
-  done = 0
+  separator = columns.get('separator')
 
-  def pairs() -> Iterator:
-    nonlocal done
-    while some := list(itertools.islice(examples, 32 * batch_size)):
-      found = predictor.tag([x.words for x in some], length, batch_size)
-      done += len(some)
-      yield from zip(some, found, strict=True)
+  def read():
+    return conll.read(source, columns.get('word_column', 0), None, separator)
 
-  some, found = itertools.tee(pairs())
-  conll.write(output, (a for a, _ in some), (b for _, b in found))
-  print(f'{done:,} sentences in {output}')
+  count = sum(1 for _ in read())
+
+  def write(output: str) -> None:
+    found, again = itertools.tee(jobs.stream(
+        ((example, example.words) for example in read()), count, predictor,
+        batch_size, lambda some: predictor.tag(some, length, batch_size)))
+    conll.write(output, (example for example, _ in found),
+                (tags for _, tags in again), separator or ' ')
+    print(f'{count:,} sentences in {output}')
+
+  return write
 
 
-def _answer(predictor, source, output, length, batch_size, dry_run) -> None:
+def _answer(predictor, source, length, batch_size):
   examples = squad.read(source, labelled=False)
-  if dry_run:
-    return
-  task = predictor.task
-  encoder = encoders.make(specs.Task('spans', 'spans'), predictor.tokenizer,
-                          length, task.get('stride', 128))
-  threshold = task.get('threshold', math.inf)  # of training's evaluation
-  found = encoder.predict(
-      examples, lambda rows: predictor.logits(rows, length, batch_size))
-  with writing(output) as path:
-    squad.write_predictions(path, {
-        k: '' if x.null_difference > threshold else x.text
-        for k, x in found.items()})
-  n_best = os.path.splitext(output)[0] + '_n_best.json'
-  with writing(n_best) as path:
-    squad.write_n_best(path, found)
-  print(f'{len(examples):,} answers in {output}, the n best in {n_best}')
+  # Of training's evaluation; above it there is no answer.
+  threshold = predictor.task.get('threshold', math.inf)
+  encoder = _encoder(predictor.task, predictor, length)
+
+  def answers(some):
+    return encoder.predict(some, lambda rows: predictor.logits(
+        rows, length, batch_size)).values()
+
+  def write(output: str) -> None:
+    found = dict(jobs.stream(
+        ((x.identifier, x) for x in examples), len(examples), predictor,
+        batch_size, answers))
+    squad.write_predictions(output, {
+        key: '' if x.null_difference > threshold else x.text
+        for key, x in found.items()})
+    n_best = os.path.splitext(output)[0] + '_n_best.json'
+    squad.write_n_best(n_best, found)
+    print(f'{len(examples):,} answers in {output}, the n best in {n_best}')
+
+  return write

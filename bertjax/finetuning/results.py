@@ -1,89 +1,130 @@
 """What runs of fine-tuning reached: result.json of each, one table of all.
 
-    results.write('runs/glue/SST-2/seed_0', task, seed=0, step=None, seconds=9)
+    results.write('runs/glue/SST-2/seed_0', task, seed=0, ...)
     table = results.Table('runs/glue')
-    table.add(task, ['runs/glue/SST-2/seed_0'])
+    table.add(task)
     print(table.markdown())
 
 results.json holds `tasks`, a row each with its `scores` by metric in the order
 of `seeds`, and results.md the table. Source: ours.
 """
 
+import glob
 import json
 import math
 import os
 import statistics
 from collections.abc import Sequence
 
+from bertjax.errors import UserError
 from bertjax.finetuning.specs import Task
-from bertjax.interop import source
 from bertjax.training import writers
+from bertjax.training.run_directory import RESULTS
 
 RESULT = 'result.json'
 _HEADER = ('task', 'metric', 'trivial', 'median', 'mean ± std', 'best', 'seeds',
            'published')
 
 
-def is_done(run_dir: str) -> bool:
-  """Whether a run has written its result."""
-  return os.path.exists(os.path.join(run_dir, RESULT))
-
-
 def write(
-    run_dir: str, task: Task, seed: int, step: int | None, seconds: float
+    run_dir: str,
+    task: Task,
+    seed: int,
+    step: int | None,
+    origin: str | None,
+    seconds: float,
 ) -> dict[str, float]:
-  """Writes the evaluation at `step`, or the last one, as result.json."""
+  """Writes result.json of a run, and returns its metrics.
+
+  Args:
+    run_dir: of the run.
+    task: that it was trained for.
+    seed: that it was trained with.
+    step: whose evaluation counts; None: the last one's.
+    origin: the task whose model it started from; None: INIT_FROM's.
+    seconds: that it took, of this process.
+  """
   values = {}
   for name, (steps, found) in writers.read_metrics(run_dir).items():
-    if name.startswith('eval'):
-      at = steps[-1] if step is None else step
-      values |= {k: v for s, k, v in zip(
-          steps, [name] * len(steps), found, strict=True) if s == at}
+    at = steps[-1] if step is None else step
+    if name.startswith('eval') and at in steps:
+      values[name] = found[steps.index(at)]
   _write_json(os.path.join(run_dir, RESULT), {
-      'task': task.name, 'seed': seed, 'step': step, 'values': values,
-      'seconds': round(seconds, 1)})
+      'task': task.name, 'seed': seed, 'step': step, 'start_from': origin,
+      'values': values, 'seconds': round(seconds, 1)})
   return values
 
 
 class Table:
-  """A row a task, over all seeds; kept in `run_dir`, and found there again."""
+  """A row a task, over all seeds that are done in its folder of `run_dir`."""
 
   def __init__(self, run_dir: str):
     self._run_dir, self._rows = run_dir, {}
-    path = os.path.join(run_dir, source.RESULTS)
+    path = os.path.join(run_dir, RESULTS)
     if os.path.exists(path):
       with open(path, encoding='utf-8') as file:
         self._rows = {row['task']: row for row in json.load(file)['tasks']}
+
+  def folder(self, task: Task, seed: int | None = None) -> str:
+    """Returns the folder of a task, or of one of its runs."""
+    folder = os.path.join(self._run_dir, task.name)
+    return folder if seed is None else os.path.join(folder, f'seed_{seed}')
+
+  def is_done(self, task: Task, seed: int) -> bool:
+    """Whether a run has written its result."""
+    return os.path.exists(os.path.join(self.folder(task, seed), RESULT))
+
+  def check_start(self, task: Task, origin: str | None) -> None:
+    """Raises UserError where runs of the task started from another model.
+
+    Args:
+      task: of the runs.
+      origin: see `write`.
+    """
+    for _, result in self._done(task):
+      if result['start_from'] != origin:
+        then, now = (x or 'INIT_FROM' for x in (result['start_from'], origin))
+        raise UserError(
+            f'seed {result["seed"]} of {task.name} started from {then}, and '
+            f'others would start from {now}; set RUN_DIR to another directory, '
+            f'or FROM_MNLI to {then != "INIT_FROM"}')
 
   def write(self) -> None:
     """Writes results.json and results.md."""
     self._write(self._run_dir, self._rows.values())
 
-  def add(self, task: Task, runs: Sequence[str]) -> None:
+  def add(self, task: Task) -> None:
     """Adds a task whose runs are done, and writes the files anew."""
-    found = []
-    for run in runs:
-      with open(os.path.join(run, RESULT), encoding='utf-8') as file:
-        found.append(json.load(file))
+    done = self._done(task)
+    found = [result for _, result in done]
     scores = {
         name: [result['values'][name] for result in found]
         for name in found[0]['values']
     }
     main = scores[f'eval/{task.metrics[0]}']
-    best = max(range(len(main)), key=main.__getitem__)
+    best, _ = done[max(range(len(main)), key=main.__getitem__)]
     row = {
         'task': task.name,
         'metrics': task.metrics,
         'seeds': [result['seed'] for result in found],
         'scores': scores,
-        'best_run': os.path.relpath(runs[best], self._run_dir),
+        'best_run': os.path.relpath(best, self._run_dir),
         'published': task.published,
         'source': task.source,
     }
     self._rows[task.name] = row
     self.write()
-    own = os.path.join(self._run_dir, task.name)
-    self._write(own, [row | {'best_run': os.path.relpath(runs[best], own)}])
+    own = self.folder(task)
+    self._write(own, [row | {'best_run': os.path.relpath(best, own)}])
+
+  def _done(self, task: Task) -> list[tuple[str, dict]]:
+    """Returns the folders and results of the runs that are done, by seed."""
+    done = []
+    for path in glob.glob(os.path.join(
+        glob.escape(self.folder(task)), 'seed_*', RESULT)):
+      with open(path, encoding='utf-8') as file:
+        done.append((os.path.dirname(path), json.load(file)))
+    return sorted(done, key=lambda pair: pair[1]['seed'])
 
   def best_run(self, task: str | None) -> str | None:
     """Returns the folder of a task's best run; None where it has none."""
@@ -97,7 +138,7 @@ class Table:
   def _write(self, folder: str, rows) -> None:
     rows = list(rows)
     os.makedirs(folder, exist_ok=True)
-    _write_json(os.path.join(folder, source.RESULTS), {
+    _write_json(os.path.join(folder, RESULTS), {
         'tasks': rows, 'average': average(rows)})
     with open(os.path.join(folder, 'results.md'), 'w', encoding='utf-8') as f:
       f.write(markdown(rows) + '\n')

@@ -11,15 +11,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
 
-import flax.linen as nn
-import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax import partitioning
 from bertjax.errors import UserError
-from bertjax.inference import batching
+from bertjax.inference import batching, functions
 from bertjax.inference.batching import Row
+from bertjax.models.bert import BertForTask
 from bertjax.training.state import TrainState
 
 
@@ -35,7 +34,7 @@ class TaskEvaluation:
     batch_size: rows at a time.
   """
 
-  model: nn.Module
+  model: BertForTask
   encoder: object
   examples: list
   train: Callable[[], Iterable]
@@ -43,13 +42,11 @@ class TaskEvaluation:
 
   def prepare(self, mesh: Mesh, abstract: TrainState):
     """Returns a function of parameters that gives name -> value."""
-    shardings = jax.tree.map(
-        lambda leaf: leaf.sharding, abstract.parameters)
+    del abstract
 
     def evaluate(parameters):
       found = self.encoder.predict(self.examples, logits_function(
-          self.model, parameters, shardings, mesh, self.encoder.length,
-          self.batch_size))
+          self.model, parameters, mesh, self.encoder.length, self.batch_size))
       return self.encoder.score(self.examples, found) | self.baseline
 
     return evaluate
@@ -81,41 +78,21 @@ class TaskEvaluation:
 
 
 def logits_function(
-    model: nn.Module, parameters, shardings, mesh: Mesh, length: int,
-    batch_size: int,
+    model: BertForTask, parameters, mesh: Mesh, length: int, batch_size: int
 ) -> Callable[[Iterable[Row]], Iterator[np.ndarray]]:
   """Returns what maps rows to their logits, see `encoders`.
 
   Args:
     model: gives logits.
-    parameters: of the model, placed as `shardings` say.
-    shardings: NamedShardings on `mesh`.
+    parameters: of the model, placed on `mesh`.
     mesh: rows of a batch are divided over its devices.
     length: the longest row there can be.
     batch_size: rows at a time, rounded up to what the devices divide.
   """
-  multiple = mesh.shape['data'] * mesh.shape['fsdp']
+  multiple = partitioning.batch_parts(mesh)
   batch_size = -(-batch_size // multiple) * multiple
-  leaves, structure = jax.tree.flatten(shardings)
-  apply = _compile(model, mesh, tuple(leaves), structure)
-
-  def function(batch):
-    logits = apply(parameters, partitioning.put_batch(batch, mesh))
-    # A class a row where there is one sequence in it.
-    return logits[:, 0] if model.head == 'classifier' else logits
-
-  def logits_of(rows):
-    for part in batching.run(function, rows, length, batch_size, multiple):
-      yield from part
-
-  return logits_of
-
-
-@functools.lru_cache(maxsize=8)
-def _compile(model, mesh, leaves, structure):
-  return jax.jit(
-      lambda parameters, batch: model.apply(
-          {'params': parameters}, batch, train=False)['logits'],
-      in_shardings=(jax.tree.unflatten(structure, leaves),
-                    partitioning.batch_sharding(mesh)),
-      out_shardings=NamedSharding(mesh, PartitionSpec()))
+  apply = functions.task_logits(model.config, model.head, model.classes,
+                                NamedSharding(mesh, PartitionSpec()))
+  return lambda rows: batching.run(
+      lambda batch: apply(parameters, partitioning.put_batch(batch, mesh)),
+      rows, length, batch_size, multiple)

@@ -89,6 +89,11 @@ GLUE = {task.name: task for task in (
 )}
 
 
+def place(task: Task) -> int:
+  """Returns where a task stands in the order of GLUE's, others behind them."""
+  return list(GLUE).index(task.name) if task.name in GLUE else len(GLUE)
+
+
 def find(name: str) -> Task:
   """Returns a task of GLUE.
 

@@ -1,8 +1,8 @@
 """Rows of any lengths as batches of few shapes, and results in their order.
 
     rows = [batching.Row([2, 7, 3]), batching.Row([2, 9, 3, 8, 3], second=3)]
-    for results in batching.run(function, rows, length=128, batch_size=32):
-      results  # a list of what the function gives for each row, in their order
+    for result in batching.run(function, rows, length=128, batch_size=32):
+      result  # what the function gives for each row, in their order
 
 Rows are sorted by length within a window, and padded to the nearest of a few
 lengths: a short row costs little, and each shape is compiled once. A window is
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+CHUNK = 512  # texts that are tokenized together
 # Steps of at most a third, so that at most a quarter of a row is padding.
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 WINDOW = 64  # batches
@@ -41,8 +42,8 @@ def run(
     length: int,
     batch_size: int,
     multiple: int = 1,
-) -> Iterator[list]:
-  """Yields `function`'s results in the order of the rows, a window at a time.
+) -> Iterator[Any]:
+  """Yields `function`'s results for each row, in the order of the rows.
 
   Args:
     function: of a batch, see `make`; gives arrays [B, ...]. What it gives for
@@ -53,7 +54,7 @@ def run(
     multiple: every batch has a multiple of this many rows, see `make`.
 
   Yields:
-    a list of what `function` gives for each row of a window, as numpy arrays.
+    what `function` gives for a row, as numpy arrays.
   """
   rows = iter(rows)
   while window := list(itertools.islice(rows, WINDOW * batch_size)):
@@ -68,7 +69,7 @@ def run(
         _keep(results, *waiting)
       waiting = chosen, function(batch)
     _keep(results, *waiting)
-    yield results
+    yield from results
 
 
 def make(
@@ -108,6 +109,13 @@ def make(
       'first_positions': np.zeros((count, 1), np.int32),
       'target_positions': targets,
   }
+
+
+def chunks(items: Iterable) -> Iterator[list]:
+  """Yields lists of at most `CHUNK`, which are tokenized together."""
+  items = iter(items)
+  while some := list(itertools.islice(items, CHUNK)):
+    yield some
 
 
 def _keep(results: list, chosen: Sequence[int], found) -> None:

@@ -10,14 +10,17 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.inference import text_files
-from bertjax.inference.predictor import POOLINGS, Predictor
+from bertjax.inference import batching, text_files
+from bertjax.inference.functions import POOLINGS
+from bertjax.inference.predictor import Predictor
 from bertjax.models.config import choose
+from bertjax.output_files import writing
 
 
 def embed(
@@ -38,7 +41,7 @@ def embed(
     source: lines of text, or JSON lines, see `text_files.read`.
     output: .npy, float32 [n, D] in the order of the texts; or .jsonl, the
       records with a field `embedding`.
-    run_dir: a run, whose latest checkpoint is used; or else
+    run_dir: a run, whose best or else latest checkpoint is used; or
     init_from: a Hugging Face directory, or a run.
     length: the most tokens of a text, [CLS] and [SEP] included.
     batch_size: texts that are worked on at a time.
@@ -54,18 +57,16 @@ def embed(
   predictor, texts = _start(run_dir, init_from, source, length, batch_size)
   if dry_run:
     return
-  parts = predictor.embed_stream(
-      (record['text'] for record in text_files.read(source)), pooling,
-      normalize, length, batch_size)
-  parts = progress(parts, texts, predictor)
-  with text_files.writing(output) as path:
+  found = stream(
+      _texts(source), texts, predictor, batch_size,
+      lambda some: predictor.embed(
+          some, pooling, normalize, length, batch_size))
+  with writing(output) as path:
     if output.endswith('.npy'):
-      _write_npy(path, parts, texts, predictor.config.width)
+      _write_npy(path, found, texts, predictor.config.width)
     else:
-      with open(path, 'w', encoding='utf-8') as file:
-        records = text_files.read(source)
-        for vector in itertools.chain.from_iterable(parts):
-          write_line(file, next(records) | {'embedding': vector.tolist()})
+      write_lines(path, (record | {'embedding': vector.tolist()}
+                         for record, vector in found))
   print(f'{texts:,} vectors of {predictor.config.width} in {output}')
 
 
@@ -95,26 +96,21 @@ def fill_mask(
   predictor.check_fills_masks()
   if dry_run:
     return
-  records = text_files.read(source)
-
-  def parts():
-    while some := list(itertools.islice(records, 32 * batch_size)):
-      answers = predictor.fill_mask(
-          [record['text'] for record in some], top_k, length, batch_size)
-      yield list(zip(some, answers, strict=True))
-
   without = 0
-  with (
-      text_files.writing(output) as path,
-      open(path, 'w', encoding='utf-8') as file,
-  ):
-    for part in progress(parts(), texts, predictor):
-      for record, answers in part:
-        without += not answers
-        write_line(file, record | {'masks': [
-            [{'token': t, 'probability': p} for t, p in answer]
-            for answer in answers
-        ]})
+
+  def records():
+    nonlocal without
+    for record, answers in stream(
+        _texts(source), texts, predictor, batch_size,
+        lambda some: predictor.fill_mask(some, top_k, length, batch_size)):
+      without += not answers
+      yield record | {'masks': [
+          [{'token': t, 'probability': p} for t, p in answer]
+          for answer in answers
+      ]}
+
+  with writing(output) as path:
+    write_lines(path, records())
   print(f'{texts:,} texts in {output}' + (
       f'; {without:,} have no [MASK] within LENGTH' if without else ''))
 
@@ -123,44 +119,81 @@ def _start(
     run_dir, init_from, source, length, batch_size
 ) -> tuple[Predictor, int]:
   """Returns the model and the number of texts."""
+  texts = text_files.count(source)
+  if not texts:
+    raise UserError(f'{source} is empty; set INPUT')
+  predictor = load(run_dir, init_from, batch_size)
+  predictor.check_length(length)
+  return predictor, texts
+
+
+def load(
+    run_dir: str | None, init_from: str | None, batch_size: int
+) -> Predictor:
+  """Returns the model that one of RUN_DIR and INIT_FROM names.
+
+  Raises:
+    UserError: both are set, or none; see `Predictor.load`.
+  """
   if (run_dir is None) == (init_from is None):
     raise UserError('expected either a run in RUN_DIR, or a Hugging Face '
                     'directory or a run in INIT_FROM; set one of the two')
   if batch_size < 1:
     raise UserError(f'BATCH_SIZE is {batch_size}; set it to 1 or more')
-  texts = text_files.count(source)
-  if not texts:
-    raise UserError(f'{source} is empty; set INPUT')
-  predictor = Predictor.load(run_dir or init_from)
-  predictor.check_length(length)
-  return predictor, texts
+  return Predictor.load(run_dir or init_from)
 
 
-def _write_npy(path: str, parts, texts: int, width: int) -> None:
+def stream(
+    pairs: Iterable[tuple[Any, Any]],
+    count: int,
+    predictor: Predictor,
+    batch_size: int,
+    function: Callable[[list], Iterable],
+) -> Iterator[tuple[Any, Any]]:
+  """Yields each record with what `function` says of its text.
+
+  Says how far it is, and in the end what was cut.
+
+  Args:
+    pairs: a record, and the text of it.
+    count: of the pairs.
+    predictor: counts what it cuts.
+    batch_size: texts of a batch; as many batches as are sorted together are
+      held in memory.
+    function: of a list of texts, in their order.
+  """
+  pairs, start, done = iter(pairs), time.monotonic(), 0
+  while some := list(itertools.islice(pairs, batching.WINDOW * batch_size)):
+    found = function([text for _, text in some])
+    for (record, _), result in zip(some, found, strict=True):
+      yield record, result
+    done += len(some)
+    seconds = time.monotonic() - start
+    left = seconds / done * (count - done)
+    print(f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
+          f'{left:.0f} s left', file=sys.stderr, flush=True)
+  if predictor.cut:
+    print(f'{predictor.cut:,} of {count:,} texts were longer than LENGTH and '
+          'cut', flush=True)
+
+
+def write_lines(path: str, records: Iterable[dict]) -> None:
+  """Writes JSON lines."""
+  with open(path, 'w', encoding='utf-8') as file:
+    for record in records:
+      line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
+      file.write(line.encode('utf-8', 'replace').decode())
+
+
+def _texts(source: str) -> Iterator[tuple[dict, str]]:
+  for record in text_files.read(source):
+    yield record, record['text']
+
+
+def _write_npy(path: str, found, texts: int, width: int) -> None:
   # The handle, as numpy would add .npy to a name that ends otherwise.
   with open(path, 'wb') as file:
     np.lib.format.write_array_header_1_0(file, {
         'descr': '<f4', 'fortran_order': False, 'shape': (texts, width)})
-    for part in parts:
-      file.write(part.astype('<f4').tobytes())
-
-
-def write_line(file, record) -> None:
-  """Writes a record as a line of JSON."""
-  line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
-  file.write(line.encode('utf-8', 'replace').decode())
-
-
-def progress(parts: Iterator, texts: int, predictor: Predictor) -> Iterator:
-  """Passes parts on; says how far it is, and in the end what was cut."""
-  start, done = time.monotonic(), 0
-  for part in parts:
-    yield part
-    done += len(part)
-    seconds = time.monotonic() - start
-    left = seconds / done * (texts - done)
-    print(f'{done:,}/{texts:,} texts   {done / seconds:,.0f} a second   '
-          f'{left:.0f} s left', file=sys.stderr, flush=True)
-  if predictor.cut:
-    print(f'{predictor.cut:,} of {texts:,} texts were longer than LENGTH and '
-          'cut', flush=True)
+    for _, vector in found:
+      file.write(vector.astype('<f4').tobytes())

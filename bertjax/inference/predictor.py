@@ -5,7 +5,9 @@
     predictor.fill_mask(['The [MASK] sat.'])  # [[[('cat', 0.31), ...]]]
     Predictor.load('runs/sst2').classify(['Fun!'])  # [{'label': ...}]
 
-Source: ours; pooling as in Reimers and Gurevych 2019 (sentence-transformers).
+Of every method, `length` is the most tokens that are looked at together, [CLS]
+and [SEP] included, and `batch_size` how many rows are worked on at a time; a
+length beyond the model's positions is a UserError. Source: ours.
 """
 
 import functools
@@ -16,30 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.inference import batching, task_heads, windows, word_rows
+from bertjax.inference import (
+  batching,
+  functions,
+  mask_rows,
+  task_heads,
+  windows,
+  word_rows,
+)
 from bertjax.inference.tokenize import Tokenizer
 from bertjax.interop import names, source
-from bertjax.models import bert
 from bertjax.models.config import EncoderConfig, choose
 
 
-def _mean(hidden_BLD: jax.Array, real_BL1: jax.Array) -> jax.Array:
-  total_BD = jnp.sum(hidden_BLD * real_BL1, axis=1)
-  return total_BD / jnp.maximum(jnp.sum(real_BL1, axis=1), 1)
-
-
-# Of hidden states, float32, and whether a position is real, to float32[B, D].
-# [CLS] and [SEP] count, as in sentence-transformers.
-POOLINGS = {
-    'cls': lambda hidden_BLD, real_BL1: hidden_BLD[:, 0],
-    'mean': _mean,
-    'max': lambda hidden_BLD, real_BL1: jnp.max(
-        jnp.where(real_BL1 > 0, hidden_BLD, -jnp.inf), axis=1),
-}
-
-
 class Predictor:
-  """Parameters, tokenizer, and one compiled function for each use.
+  """Parameters and tokenizer.
 
   Attributes:
     config: the architecture.
@@ -61,12 +54,7 @@ class Predictor:
       task: dict | None = None,
   ):
     """Raises UserError where the vocabulary does not fit the token table."""
-    rows = params['embeddings']['token']['embedding'].shape[0]
-    if len(tokenizer.tokens) > rows:
-      raise UserError(
-          f'{origin} has a vocabulary of {len(tokenizer.tokens)} entries and a '
-          f'token table of {rows} rows; put the vocab.txt there that it was '
-          'trained with')
+    tokenizer.check_fits(config.vocabulary_size, origin)
     self.config = config
     self.params = jax.tree.map(jnp.asarray, params)
     self.tokenizer = tokenizer
@@ -80,8 +68,8 @@ class Predictor:
     """Reads the folder of a run, or a Hugging Face directory.
 
     Args:
-      path: the folder.
-      step: of a run's checkpoint; None: its latest.
+      path: the folder; of fine-tuning with several seeds the best is read.
+      step: of a run's checkpoint; None: its best, else its latest.
 
     Raises:
       UserError: neither of the two, no checkpoint, or a damaged one.
@@ -98,42 +86,22 @@ class Predictor:
       length: int = 128,
       batch_size: int = 32,
   ) -> np.ndarray:
-    """Returns a vector for each text.
+    """Returns a vector for each text: float32[n, D], in their order.
 
     Args:
       texts: any; one that is too long is cut.
-      pooling: a name in `POOLINGS`.
+      pooling: a name in `functions.POOLINGS`.
       normalize: whether each vector is scaled to length 1.
-      length: the most tokens of a text, [CLS] and [SEP] included.
-      batch_size: texts that are worked on at a time.
-
-    Returns:
-      float32[n, D], in the order of the texts.
-
-    Raises:
-      UserError: no such pooling; a length beyond the model's positions.
+      length: see above.
+      batch_size: see above.
     """
-    parts = list(self.embed_stream(
-        texts, pooling, normalize, length, batch_size))
-    if not parts:
-      return np.zeros((0, self.config.width), np.float32)
-    return np.concatenate(parts)
-
-  def embed_stream(
-      self,
-      texts: Iterable[str],
-      pooling: str = 'mean',
-      normalize: bool = False,
-      length: int = 128,
-      batch_size: int = 32,
-  ) -> Iterator[np.ndarray]:
-    """Yields what `embed` returns in parts, so that memory stays flat."""
-    choose(POOLINGS, pooling, 'POOLING')
+    choose(functions.POOLINGS, pooling, 'POOLING')
     self.check_length(length)
-    function = functools.partial(self._embed(pooling, normalize), self.params)
-    for part in batching.run(
-        function, self._rows(texts, length), length, batch_size):
-      yield np.stack(part)
+    vectors = list(self._run(
+        functions.embed(self.config, pooling, normalize),
+        self._rows(texts, length), length, batch_size))
+    return np.stack(vectors) if vectors else np.zeros(
+        (0, self.config.width), np.float32)
 
   def fill_mask(
       self,
@@ -147,8 +115,8 @@ class Predictor:
     Args:
       texts: with '[MASK]' in them, within `length` tokens.
       top_k: how many tokens.
-      length: the most tokens of a text, [CLS] and [SEP] included.
-      batch_size: texts that are worked on at a time.
+      length: see above.
+      batch_size: see above.
 
     Returns:
       For each text, for each [MASK] in it, (token, probability), likeliest
@@ -159,134 +127,98 @@ class Predictor:
     """
     self.check_fills_masks()
     self.check_length(length)
-    mask = self.tokenizer.ids['[MASK]']
-    if isinstance(texts, str):
-      raise UserError(f'expected a list of texts, got {texts[:40]!r}')
-    rows, counts = [], []  # a row for each mask
-    for row in self._rows(texts, length, masks=True):
-      places = [i for i, token in enumerate(row.ids) if token == mask]
-      rows += [row._replace(position=place) for place in places]
-      counts.append(len(places))
-    function = functools.partial(
-        self._fill(min(top_k, len(self.tokenizer.tokens))), self.params)
-    answers = iter([
-        [(self.tokenizer.tokens[i], float(p))
-         for i, p in zip(ids, probabilities, strict=True)]
-        for part in batching.run(function, rows, length, batch_size)
-        for probabilities, ids in part
-    ])
-    return [[next(answers) for _ in range(count)] for count in counts]
+    known = len(self.tokenizer.tokens)
+    function = functions.fill_mask(self.config, known, min(top_k, known))
+    return mask_rows.predict(
+        self.tokenizer, self._rows(texts, length, masks=True),
+        lambda rows: self._run(function, rows, length, batch_size))
 
   def classify(
       self,
       texts: Sequence[str | Sequence[str]],
-      length: int = 128,
+      length: int | None = None,
       batch_size: int = 32,
   ) -> list[dict]:
-    """Returns what a classifier says of each text, or pair of texts.
+    """Returns what a classifier says of each, see `task_heads.describe`.
 
     Args:
-      texts: any; one that is too long is cut.
-      length: the most tokens of a text, [CLS] and [SEP] included.
-      batch_size: texts that are worked on at a time.
-
-    Returns:
-      See `task_heads.describe`.
+      texts: texts, or pairs of texts; what is too long is cut.
+      length: see above; None: as in training.
+      batch_size: see above.
 
     Raises:
-      UserError: no classifier; a length beyond the model's positions.
+      UserError: no classifier.
     """
     task_heads.check(self.task, ('classes', 'number', 'labels'), self.origin)
+    length = self.length(length)
     logits = list(self.logits(self._rows(texts, length), length, batch_size))
-    if not logits:
-      return []
     return list(task_heads.describe(self.task, task_heads.probabilities(
-        self.task['kind'], np.stack(logits))))
+        self.task['kind'], np.stack(logits)))) if logits else []
 
   def tag(
       self,
       sentences: Sequence[Sequence[str]],
-      length: int = 128,
+      length: int | None = None,
       batch_size: int = 32,
   ) -> list[list[str]]:
     """Returns a tag for each word of each sentence.
 
     Args:
       sentences: each a list of words; a long one is divided, none is cut.
-      length: the most tokens that are looked at together.
-      batch_size: rows that are worked on at a time.
+      length: see above; None: as in training.
+      batch_size: see above.
 
     Raises:
-      UserError: no head for tags; a length beyond the model's positions.
+      UserError: no head for tags.
     """
     task_heads.check(self.task, ('tags',), self.origin)
     if any(isinstance(sentence, str) for sentence in sentences):
       raise UserError('expected lists of words, got a text; split it')
-    parts = word_rows.make(self.tokenizer, sentences, length)
-    logits = self.logits(
-        (piece.row for pieces in parts for piece in pieces), length, batch_size)
-    return [
-        [self.task['labels'][i] for i in word_rows.join(pieces, [
-            next(logits)[list(piece.first)].argmax(-1) for piece in pieces])]
-        for pieces in parts
-    ]
+    length = self.length(length)
+    return word_rows.predict(
+        self.tokenizer, sentences, self.task['labels'], length,
+        lambda rows: self.logits(rows, length, batch_size))
 
   def answer(
       self,
       question: str,
       context: str,
-      length: int = 384,
-      stride: int = 128,
+      length: int | None = None,
       batch_size: int = 32,
   ) -> windows.Answers:
     """Returns the parts of a context that answer a question, best first.
 
     Args:
       question: the text.
-      context: any length; it is looked at in windows.
-      length: the most tokens of a window.
-      stride: tokens from one window to the next.
-      batch_size: windows that are worked on at a time.
+      context: any length; it is looked at in windows, as in training.
+      length: see above; None: as in training.
+      batch_size: see above.
 
     Raises:
-      UserError: no head for spans; a length beyond the model's positions.
+      UserError: no head for spans.
     """
     task_heads.check(self.task, ('spans',), self.origin)
-    length = min(length, self.config.positions)
-    parts = windows.make(self.tokenizer, question, context, length, stride)
-    return windows.best_answers(context, parts, list(self.logits(
-        [part.row for part in parts], length, batch_size)))
+    length = self.length(length)
+    (found,) = windows.predict(
+        self.tokenizer, [(question, context)], length,
+        lambda rows: self.logits(rows, length, batch_size),
+        self.task.get('stride', windows.STRIDE))
+    return found
 
   def logits(
       self, rows: Iterable[batching.Row], length: int, batch_size: int
   ) -> Iterator[np.ndarray]:
     """Yields the logits of the task's head for each row: [C], or [L, C]."""
     self.check_length(length)
-    function = functools.partial(self._logits(), self.params)
-    for part in batching.run(function, rows, length, batch_size):
-      yield from part
+    kind, labels = self.task['kind'], self.task['labels']
+    function = functions.task_logits(
+        self.config, task_heads.HEADS[kind], task_heads.outputs(kind, labels))
+    return self._run(function, rows, length, batch_size)
 
-  def _rows(
-      self, texts: Iterable[str], length: int, masks: bool = False
-  ) -> Iterator[batching.Row]:
-    """Tokenizes a few hundred texts at a time."""
-    if isinstance(texts, str):
-      raise UserError(f'expected a list of texts, got {texts[:40]!r}')
-    texts = iter(texts)
-    while True:
-      some = [text for _, text in zip(range(512), texts, strict=False)]
-      if not some:
-        return
-      rows, cut = self.tokenizer.rows(some, length, masks)
-      self.cut += cut
-      yield from rows
-
-  def check_fills_masks(self) -> None:
-    """Raises UserError where there is no masked-LM head."""
-    if 'mlm_head' not in self.params:
-      raise UserError(
-          f'{self.origin} has no masked-LM head, which filling masks needs; '
-          'choose a checkpoint of pretraining')
+  def length(self, wanted: int | None) -> int:
+    """Returns `wanted`, or what a task was trained with, or at most 128."""
+    return wanted or (self.task or {}).get('length') or min(
+        128, self.config.positions)
 
   def check_length(self, length: int) -> None:
     """Raises UserError where the model has no such positions."""
@@ -295,43 +227,24 @@ class Predictor:
                       f'{self.config.positions} positions of {self.origin}; '
                       'set LENGTH')
 
-  @functools.cache  # noqa: B019  a predictor lives as long as its functions
-  def _embed(self, pooling: str, normalize: bool):
-    model = bert.Bert(self.config)
+  def check_fills_masks(self) -> None:
+    """Raises UserError where there is no masked-LM head."""
+    if 'mlm_head' not in self.params:
+      raise UserError(
+          f'{self.origin} has no masked-LM head, which filling masks needs; '
+          'choose a checkpoint of pretraining')
 
-    def embed(params, batch):
-      hidden_BLD = model.apply({'params': params}, batch, train=False)['hidden']
-      real_BL1 = (batch['segments'] > 0).astype(jnp.float32)[..., None]
-      pooled_BD = POOLINGS[pooling](hidden_BLD.astype(jnp.float32), real_BL1)
-      if normalize:
-        norm_B1 = jnp.linalg.norm(pooled_BD, axis=-1, keepdims=True)
-        pooled_BD /= jnp.maximum(norm_B1, 1e-12)
-      return pooled_BD
+  def _run(self, function, rows, length, batch_size) -> Iterator:
+    return batching.run(functools.partial(function, self.params), rows, length,
+                        batch_size)
 
-    return jax.jit(embed)
-
-  @functools.cache  # noqa: B019
-  def _logits(self):
-    kind, labels = self.task['kind'], self.task['labels']
-    head = task_heads.HEADS[kind]
-    model = bert.BertForTask(
-        self.config, head, task_heads.outputs(kind, labels))
-
-    def logits(params, batch):
-      found = model.apply({'params': params}, batch, train=False)['logits']
-      return found[:, 0] if head == 'classifier' else found
-
-    return jax.jit(logits)
-
-  @functools.cache  # noqa: B019
-  def _fill(self, top_k: int):
-    model = bert.BertForPreTraining(self.config, next_sentence=False)
-    known = len(self.tokenizer.tokens)  # rows beyond are padding of the table
-
-    def fill(params, batch):
-      logits_BPV = model.apply(
-          {'params': params}, batch, train=False)['mlm_logits']
-      probabilities_BV = jax.nn.softmax(logits_BPV[:, 0, :known])
-      return tuple(jax.lax.top_k(probabilities_BV, top_k))
-
-    return jax.jit(fill)
+  def _rows(
+      self, texts: Iterable, length: int, masks: bool = False
+  ) -> Iterator[batching.Row]:
+    """Tokenizes a few hundred texts at a time."""
+    if isinstance(texts, str):
+      raise UserError(f'expected a list of texts, got {texts[:40]!r}')
+    for some in batching.chunks(texts):
+      rows, cut = self.tokenizer.rows(some, length, masks)
+      self.cut += cut
+      yield from rows

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from bertjax import output_files
 from bertjax.errors import UserError
 
-writing = output_files.writing
-
 
 def read(path: str) -> Iterator[dict]:
   """Yields {'text': line} of a text file, or the objects of JSON lines.
@@ -29,19 +27,38 @@ def read(path: str) -> Iterator[dict]:
   if not os.path.isfile(path):
     raise UserError(f'expected a file of text, but there is no file {path}; '
                     'set INPUT')
+  for number, line in enumerate(lines(path), start=1):
+    text = line.removesuffix('\n').removesuffix('\r')
+    yield _record(text, path, number) if path.endswith('.jsonl') else {
+        'text': text}
+
+
+def lines(path: str) -> Iterator[str]:
+  """Yields the lines of a file with their ends, without a byte-order mark.
+
+  Text mode would end a line at CR too.
+
+  Raises:
+    UserError: not UTF-8.
+  """
   with open(path, 'rb') as file:
     for number, line in enumerate(file, start=1):
       if number == 1:
         line = line.removeprefix(b'\xef\xbb\xbf')
-      line = line.removesuffix(b'\n').removesuffix(b'\r')
       try:
-        text = line.decode()
+        yield line.decode()
       except UnicodeDecodeError as error:
         raise UserError(
             f'expected UTF-8 in {path}, got byte {line[error.start]:#x} in '
             f'line {number}; convert it: iconv -f latin1 -t utf8') from error
-      yield _record(text, path, number) if path.endswith('.jsonl') else {
-          'text': text}
+
+
+def repair(text: str) -> str:
+  """Replaces half a surrogate pair, as "\\ud83d" alone is in JSON.
+
+  No tokenizer takes one.
+  """
+  return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
 def count(path: str) -> int:
@@ -76,6 +93,4 @@ def _record(line: str, path: str, number: int) -> dict:
     known = ', '.join(record) if isinstance(record, dict) else line[:40]
     raise UserError(f'expected an object with a field "text" in line {number} '
                     f'of {path}, got {known}')
-  # Half a surrogate pair, as "\ud83d" alone is, no tokenizer takes.
-  text = record['text'].encode('utf-16', 'surrogatepass')
-  return record | {'text': text.decode('utf-16', 'replace')}
+  return record | {'text': repair(record['text'])}

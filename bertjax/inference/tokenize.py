@@ -13,6 +13,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax import vocabulary_file
+from bertjax.errors import UserError
 from bertjax.inference.batching import Row
 
 
@@ -40,10 +41,20 @@ class Tokenizer:
     Raises:
       UserError: see `vocabulary_file.read`.
     """
-    path = os.path.join(directory, 'vocab.txt')
-    tokens = vocabulary_file.read(path)
-    cased, _ = vocabulary_file.detect_cased(path, tokens)
-    return cls(tokens, cased)
+    return cls(*vocabulary_file.load(os.path.join(directory, 'vocab.txt')))
+
+  def check_fits(self, rows: int, origin: str) -> None:
+    """Raises UserError where a token table has fewer rows than tokens.
+
+    Args:
+      rows: of the table.
+      origin: of both, for the message.
+    """
+    if len(self.tokens) > rows:
+      raise UserError(
+          f'{origin} has a vocabulary of {len(self.tokens)} entries and a '
+          f'token table of {rows} rows; put the vocab.txt there that it was '
+          'trained with')
 
   def pieces(
       self, texts: Sequence[str], masks: bool = False

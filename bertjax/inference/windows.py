@@ -11,7 +11,7 @@ and the token of maximum context are those of google-research/bert `run_squad`.
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ import numpy as np
 from bertjax.errors import UserError
 from bertjax.inference.batching import Row
 from bertjax.inference.tokenize import Tokenizer
+
+STRIDE = 128  # tokens; google-research/bert `run_squad`
+N_BEST = 20
 
 
 class Window(NamedTuple):
@@ -78,7 +81,7 @@ def make(
     question: str,
     context: str,
     length: int = 384,
-    stride: int = 128,
+    stride: int = STRIDE,
     question_length: int = 64,
 ) -> list[Window]:
   """Returns windows that together hold the whole context.
@@ -123,6 +126,30 @@ def make(
   ]
 
 
+def predict(
+    tokenizer: Tokenizer,
+    questions: Sequence[tuple[str, str]],
+    length: int,
+    logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
+    stride: int = STRIDE,
+) -> list[Answers]:
+  """Returns the best answers to each (question, context).
+
+  Args:
+    tokenizer: of the model.
+    questions: pairs of a question and its context.
+    length: see `make`.
+    logits_of: rows to the logits of each, [L, 2] or longer.
+    stride: see `make`.
+  """
+  parts = [make(tokenizer, question, context, length, stride)
+           for question, context in questions]
+  logits = iter(logits_of(window.row for part in parts for window in part))
+  return [
+      best_answers(context, part, [next(logits) for _ in part])
+      for (_, context), part in zip(questions, parts, strict=True)]
+
+
 def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
   """Returns positions in the row of what covers characters [start, end).
 
@@ -150,7 +177,7 @@ def best_answers(
     context: str,
     windows: Sequence[Window],
     logits: Sequence[np.ndarray],
-    n_best: int = 20,
+    n_best: int = N_BEST,
     max_tokens: int = 30,
 ) -> Answers:
   """Returns the best answers to a question, over all of its windows.

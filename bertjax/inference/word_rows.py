@@ -10,8 +10,10 @@ section 5.3. Source: ours.
 """
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from bertjax.inference.batching import Row
 from bertjax.inference.tokenize import Tokenizer
@@ -59,6 +61,30 @@ def make(
        for start, end in _spans(
            [len(tokens[word]) for word in sentence], room)]
       for sentence in sentences]
+
+
+def predict(
+    tokenizer: Tokenizer,
+    sentences: Sequence[Sequence[str]],
+    labels: Sequence[str],
+    length: int,
+    logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
+) -> list[list[str]]:
+  """Returns the likeliest label of each word of each sentence.
+
+  Args:
+    tokenizer: see `make`.
+    sentences: see `make`.
+    labels: C names.
+    length: see `make`.
+    logits_of: rows to the logits of each, [L, C] or longer.
+  """
+  parts = make(tokenizer, sentences, length)
+  logits = iter(logits_of(piece.row for pieces in parts for piece in pieces))
+  return [
+      [labels[i] for i in join(pieces, [
+          next(logits)[list(piece.first)].argmax(-1) for piece in pieces])]
+      for pieces in parts]
 
 
 def join(

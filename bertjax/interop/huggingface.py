@@ -273,6 +273,9 @@ def _task(attributes, params, path) -> dict | None:
   except KeyError as error:
     raise UserError(f'expected id2label for {classes} classes in {path}, it '
                     f'lacks {error}') from error
+  if kind == 'number' and classes > 1:
+    raise UserError(f'expected one number of a head for regression, {path} '
+                    f'says it has {classes}, which is not supported')
   return {'kind': kind, 'labels': () if kind == 'number' else labels}
 
 

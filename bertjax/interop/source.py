@@ -14,15 +14,11 @@ from bertjax import vocabulary_file
 from bertjax.errors import UserError
 from bertjax.interop import huggingface, names
 from bertjax.models.config import EncoderConfig
-from bertjax.training import model_file
+from bertjax.training import model_file, run_directory
 from bertjax.training.checkpoints import Checkpoints
 
 # Fields of EncoderConfig that no parameter's shape tells.
 COMPUTATION = ('activation', 'norm_epsilon', 'position_scheme')
-
-
-# Of fine-tuning: a list with `task` and `best_run` of each task.
-RESULTS = 'results.json'
 
 
 class Source(NamedTuple):
@@ -83,7 +79,7 @@ def best_run(path: str) -> str:
   Raises:
     UserError: it holds several tasks, or no run that is done.
   """
-  results = os.path.join(path, RESULTS)
+  results = os.path.join(path, run_directory.RESULTS)
   if not os.path.exists(results):
     return path
   with open(results, encoding='utf-8') as file:
@@ -113,8 +109,10 @@ def parameters(
   """
   if path is None:
     return None
+  path = best_run(path)
   theirs = os.path.join(path, 'vocab.txt')
-  if vocab_file is None or _vocabulary(theirs) != _vocabulary(vocab_file):
+  if vocab_file is None or vocabulary_file.load(
+      theirs) != vocabulary_file.load(vocab_file):
     raise UserError(f'INIT_FROM has another vocabulary than this run; set '
                     f'VOCAB_FILE to {theirs}')
   found = read(path)
@@ -129,8 +127,3 @@ def parameters(
                     f'{", ".join(different)}; set EncoderConfig.'
                     f'{different[0].split()[0]}')
   return found.params
-
-
-def _vocabulary(path: str) -> tuple[list[str], bool]:
-  tokens = vocabulary_file.read(path)
-  return tokens, vocabulary_file.detect_cased(path, tokens)[0]

@@ -191,6 +191,8 @@ def train(
         last = step == steps
         log = last or step % log_steps == 0
         evaluate_now = last or (eval_steps and step % eval_steps == 0)
+        if evaluate_now:
+          _look_at(pending, totals, checkpoints)
         with clock.paused():
           found = evaluate() if evaluate_now else {}
         is_best = best.add(step, found)

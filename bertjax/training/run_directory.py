@@ -25,7 +25,8 @@ from bertjax.errors import UserError
 
 CONFIGURATION = 'config.gin'
 LOCK = '.lock'
-RESULTS = 'results.json'  # of fine-tuning
+# Of fine-tuning: `tasks`, with `task` and `best_run` of each.
+RESULTS = 'results.json'
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 
 # Bindings that may differ: where the run lies, how often it reports, and how

@@ -9,7 +9,7 @@ from bertjax.finetuning import results, specs
 from bertjax.interop import source
 
 
-def make(folder, task, seed, values, step=None):
+def make(folder, task, seed, values, step=None, origin=None):
   run = folder / task.name / f'seed_{seed}'
   run.mkdir(parents=True)
   (run / 'metrics.jsonl').write_text(''.join(
@@ -17,18 +17,20 @@ def make(folder, task, seed, values, step=None):
           f'eval/{m}{suffix}': v if not suffix else 0.25
           for m in task.metrics for suffix in ('', '_baseline')}}) + '\n'
       for i, v in enumerate(values)))
-  assert not results.is_done(str(run))
-  results.write(str(run), task, seed, step, seconds=1.0)
-  assert results.is_done(str(run))
+  table = results.Table(str(folder))
+  assert not table.is_done(task, seed)
+  results.write(str(run), task, seed, step, origin, seconds=1.0)
+  assert table.is_done(task, seed)
   return str(run)
 
 
 def test_the_table_has_median_spread_best_and_trivial_in_percent(tmp_path):
   task = specs.Task('x', 'classes', ('a', 'b'), published=92.2)
-  runs = [make(tmp_path, task, seed, [0.9, value])
-          for seed, value in ((0, 0.5), (1, 0.8), (4, 0.6))]
+  for seed, value in ((1, 0.8), (0, 0.5), (4, 0.6)):
+    make(tmp_path, task, seed, [0.9, value])
+  (tmp_path / 'x' / 'seed_2').mkdir()  # not done
   table = results.Table(str(tmp_path))
-  table.add(task, runs)
+  table.add(task)
   cells = [x.strip() for x in table.markdown().splitlines()[2].split('|')][1:-1]
   # mean 19/30; deviations -4/30, 5/30, -1/30; sample variance 42/900/2
   assert cells == ['x', 'accuracy', '25.00', '60.00', '63.33 ± 15.28', '80.00',
@@ -49,9 +51,20 @@ def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
   for name, metrics, value in (('x', ('accuracy',), 0.4),
                                ('y', ('f1', 'accuracy'), 0.8)):
     task = specs.Task(name, 'classes', ('a', 'b'), metrics)
-    table.add(task, [make(tmp_path, task, 0, [value])])
+    make(tmp_path, task, 0, [value])
+    table.add(task)
   assert '60.00' in table.markdown().splitlines()[-1]
   with pytest.raises(UserError, match='runs of 2 tasks.*/x, .*/y'):
     source.best_run(str(tmp_path))
   # What another process adds to keeps what is there.
   assert results.Table(str(tmp_path)).best_run('y').endswith('y/seed_0')
+
+
+def test_runs_of_another_start_are_not_put_in_one_row(tmp_path):
+  task = specs.GLUE['RTE']
+  make(tmp_path, task, 0, [0.5])
+  table = results.Table(str(tmp_path))
+  table.check_start(task, None)
+  with pytest.raises(UserError, match='seed 0 of RTE started from INIT_FROM.*'
+                     'start from MNLI.*FROM_MNLI to False'):
+    table.check_start(task, 'MNLI')

@@ -11,7 +11,8 @@ from bertjax import batch as batch_lib
 from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.inference import jobs
-from bertjax.inference.predictor import POOLINGS, Predictor
+from bertjax.inference.functions import POOLINGS
+from bertjax.inference.predictor import Predictor
 from bertjax.inference.tokenize import Tokenizer
 from bertjax.interop import huggingface, source
 from bertjax.models import bert
