@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from bertjax.errors import UserError
+from bertjax.inference import batching
 from bertjax.inference.batching import Row
 
 NO_TAG = -1  # of a token that no tag is predicted for
@@ -72,6 +73,10 @@ class Rows:
   def __len__(self) -> int:
     return len(self.seconds)
 
+  def __getitem__(self, index: int) -> Row:
+    return Row(self.ids[self.starts[index] : self.starts[index + 1]],
+               self.seconds[index])
+
 
 def _map(file) -> np.ndarray:
   file.flush()
@@ -114,19 +119,18 @@ class Batches:
     chosen = [self._index(first + i) for i in range(self._batch_size)]
     self._done += 1
     if self._pack:
-      places = pack([self._size(i) for i in chosen], self._length)
+      places = batching.pack(
+          [self._size(i) for i in chosen], lambda _: self._length)
       groups = [[chosen[i] for i in group] for group in places]
-      # Few shapes: rows in eighths of the batch, sequences in powers of two.
+      # Few shapes: rows in eighths of the batch.
       step = max(1, self._batch_size // 8)
       count = -(-len(groups) // step) * step
-      sequences = 1 << (max(map(len, groups)) - 1).bit_length()
       columns = self._length
     else:
-      groups, sequences = [[i] for i in chosen], 1
-      count = self._batch_size
+      groups, count = [[i] for i in chosen], self._batch_size
       columns = self._columns(max(map(self._size, chosen)))
     count = -(-count // self._multiple) * self._multiple
-    return make(self._rows, groups, count, columns, sequences)
+    return make(self._rows, groups, count, columns)
 
   def position(self) -> dict[str, bytes]:
     """Returns where it stands, for `restore`."""
@@ -155,70 +159,35 @@ class Batches:
     return min(self._length, -(-longest // quarter) * quarter)
 
 
-def pack(sizes: Sequence[int], length: int) -> list[list[int]]:
-  """Divides sequences among rows: first fit, the longest first.
-
-  Sizes [3, 6, 4, 2] in rows of 8 give [[1, 3], [2, 0]].
-
-  Source: Johnson 1973; at most 11/9 of the fewest rows, plus one.
-  """
-  groups, room = [], []
-  for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-    fits = (g for g, left in enumerate(room) if sizes[index] <= left)
-    group = next(fits, len(groups))
-    if group == len(groups):
-      groups.append([])
-      room.append(length)
-    groups[group].append(index)
-    room[group] -= sizes[index]
-  return groups
-
-
 def make(
-    rows: Rows,
-    groups: Sequence[Sequence[int]],
-    count: int,
-    columns: int,
-    sequences: int,
+    rows: Rows, groups: Sequence[Sequence[int]], count: int, columns: int
 ) -> dict[str, np.ndarray]:
-  """Returns a batch, see `bertjax.batch`, of some rows.
+  """Returns a batch with labels, see `bertjax.batch`, of some rows.
 
   Args:
     rows: where they are.
     groups: the indices of those that share a row of the batch.
-    count: B, of the batch; those without a group are empty.
+    count: B, see `batching.make`.
     columns: L.
-    sequences: S.
   """
-  tokens, types, positions, segments = np.zeros((4, count, columns), np.int32)
-  first = np.zeros((count, sequences), np.int32)
+  batch = batching.make(
+      [[rows[index] for index in group] for group in groups], count, columns)
+  del batch['target_positions']
   if rows.kind == 'tags':
     labels = np.zeros((count, columns), np.int32)
     weights = np.zeros((count, columns), np.float32)
   else:
-    shape = (count, sequences, *rows.labels.shape[1:])
-    labels = np.zeros(shape, rows.labels.dtype)
-    weights = np.zeros((count, sequences), np.float32)
-  for row, group in enumerate(groups):
-    begin = 0
+    shape = batch['first_positions'].shape
+    labels = np.zeros(shape + rows.labels.shape[1:], rows.labels.dtype)
+    weights = np.zeros(shape, np.float32)
+  for line, group in enumerate(groups):
     for number, index in enumerate(group):
-      start, end = rows.starts[index : index + 2]
-      here = slice(begin, begin + end - start)
-      tokens[row, here] = rows.ids[start:end]
-      types[row, here.start + rows.seconds[index] : here.stop] = 1
-      positions[row, here] = np.arange(end - start)
-      segments[row, here] = number + 1
-      first[row, number] = begin
       if rows.kind == 'tags':
-        tags = rows.labels[start:end]
-        labels[row, here] = np.maximum(tags, 0)
-        weights[row, here] = tags != NO_TAG
+        tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
+        begin = batch['first_positions'][line, number]
+        labels[line, begin : begin + len(tags)] = np.maximum(tags, 0)
+        weights[line, begin : begin + len(tags)] = tags != NO_TAG
       else:
-        labels[row, number] = rows.labels[index]
-        weights[row, number] = 1
-      begin = here.stop
-  return {
-      'tokens': tokens, 'types': types, 'positions': positions,
-      'segments': segments, 'first_positions': first, 'labels': labels,
-      'label_weights': weights,
-  }
+        labels[line, number] = rows.labels[index]
+        weights[line, number] = 1
+  return batch | {'labels': labels, 'label_weights': weights}

@@ -18,6 +18,7 @@ from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.inference import batching, functions
 from bertjax.inference.batching import Row
+from bertjax.models import bert
 from bertjax.models.bert import BertForTask
 from bertjax.training.state import TrainState
 
@@ -95,4 +96,4 @@ def logits_function(
                                 NamedSharding(mesh, PartitionSpec()))
   return lambda rows: batching.run(
       lambda batch: apply(parameters, partitioning.put_batch(batch, mesh)),
-      rows, length, batch_size, multiple)
+      rows, length, batch_size, multiple, bert.reads_positions(model.head))

@@ -4,9 +4,10 @@
     for result in batching.run(function, rows, length=128, batch_size=32):
       result  # what the function gives for each row, in their order
 
-Rows are sorted by length within a window, and padded to the nearest of a few
-lengths: a short row costs little, and each shape is compiled once. A window is
-all that is held in memory. Source: ours.
+Short rows share a row of the batch, where each attends to itself alone, and it
+is padded to the nearest of a few lengths: next to nothing is computed for
+padding, and each shape is compiled once. Source: ours; packing, Krell et al.
+2021 (arXiv:2107.02027).
 """
 
 import itertools
@@ -19,7 +20,10 @@ import numpy as np
 CHUNK = 512  # texts that are tokenized together
 # Steps of at most a third, so that at most a quarter of a row is padding.
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-WINDOW = 64  # batches
+# Tokens that short rows share. In longer ones attention costs more, and 1% of
+# the sentences of SST-2 in 64 is padding.
+SHARED = 64
+WINDOW = 64  # times batch_size: rows that are held and divided together
 
 
 class Row(NamedTuple):
@@ -42,71 +46,109 @@ def run(
     length: int,
     batch_size: int,
     multiple: int = 1,
+    of_positions: bool = False,
 ) -> Iterator[Any]:
   """Yields `function`'s results for each row, in the order of the rows.
 
   Args:
-    function: of a batch, see `make`; gives arrays [B, ...]. What it gives for
-      rows of padding is left out.
+    function: of a batch, see `make`; gives arrays.
     rows: of 1 to `length` tokens.
     length: the longest row there can be.
-    batch_size: the most rows of a batch.
-    multiple: every batch has a multiple of this many rows, see `make`.
+    batch_size: the most rows of a batch, each of one or more of `rows`.
+    multiple: every batch has a multiple of this many rows: the devices that
+      they are divided among. batch_size is one.
+    of_positions: whether the arrays are [B, L, ...], of each position, rather
+      than [B, S, ...], of each sequence.
 
   Yields:
-    what `function` gives for a row, as numpy arrays.
+    what `function` gives for a row, as numpy arrays: of its positions, or of
+    its sequence.
   """
   rows = iter(rows)
   while window := list(itertools.islice(rows, WINDOW * batch_size)):
-    order = sorted(range(len(window)), key=lambda i: len(window[i].ids))
     results = [None] * len(window)
     # One batch ahead: the host makes it while the device computes.
     waiting = None
-    for start in range(0, len(order), batch_size):
-      chosen = order[start : start + batch_size]
-      batch = make([window[i] for i in chosen], length, batch_size, multiple)
+    for groups, columns in _divide(window, length, batch_size):
+      # Powers of two below batch_size, for the one text of a program in a loop.
+      parts = -(-len(groups) // multiple)
+      count = min(batch_size, multiple << (parts - 1).bit_length())
+      batch = make([[window[i] for i in group] for group in groups], count,
+                   columns)
       if waiting:
-        _keep(results, *waiting)
-      waiting = chosen, function(batch)
-    _keep(results, *waiting)
+        _keep(results, *waiting, of_positions)
+      waiting = groups, window, function(batch)
+    _keep(results, *waiting, of_positions)
     yield from results
 
 
-def make(
-    rows: Sequence[Row], length: int, batch_size: int, multiple: int = 1
-) -> dict[str, np.ndarray]:
-  """Returns a batch of the rows, padded to one of few shapes.
+def pack(
+    sizes: Sequence[int], capacity: Callable[[int], int]
+) -> list[list[int]]:
+  """Divides sequences among rows: best fit, the longest first.
 
-  Ids [[2, 7, 3], [2, 3]] to tokens [[2, 7, 3, 0, ...], [2, 3, 0, 0, ...]], as
-  int32[B, L], with `types`, `positions`, `segments`, `first_positions` (all 0)
-  of `bertjax.batch`, and `target_positions`: int32[B, 1].
+  Sizes [3, 6, 4, 2] in rows of 8 give [[1, 3], [2, 0]].
 
   Args:
-    rows: 1 to batch_size of them.
-    length: the longest row there can be.
-    batch_size: a multiple of `multiple`.
-    multiple: of rows in the batch: the devices that they are divided among.
+    sizes: in tokens.
+    capacity: of a row that a sequence of this size begins; no less than the
+      size, and no less for a larger one.
+
+  Returns:
+    the places in `sizes` that share a row, in the order in which they stand.
+
+  Source: Johnson 1973; at most 11/9 of the fewest rows, plus one.
   """
-  longest = max(len(row.ids) for row in rows)
-  columns = min(
-      next((size for size in LENGTHS if size >= longest), length), length)
-  # Powers of two below batch_size, for the one text of a program in a loop.
-  parts = -(-len(rows) // multiple)
-  count = min(batch_size, multiple << (parts - 1).bit_length())
-  tokens, types, segments = np.zeros((3, count, columns), np.int32)
-  targets = np.zeros((count, 1), np.int32)
-  for i, row in enumerate(rows):
-    tokens[i, : len(row.ids)] = row.ids
-    segments[i, : len(row.ids)] = 1
-    if row.second is not None:
-      types[i, row.second : len(row.ids)] = 1
-    targets[i] = row.position
+  most = capacity(max(sizes))
+  groups, with_room = [], [[] for _ in range(most + 1)]
+  for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+    size = sizes[index]
+    room = next((r for r in range(size, most + 1) if with_room[r]), None)
+    if room is None:
+      room, group = capacity(size), []
+      groups.append(group)
+    else:
+      group = with_room[room].pop(0)
+    group.append(index)
+    with_room[room - size].append(group)
+  return groups
+
+
+def make(
+    groups: Sequence[Sequence[Row]], count: int, columns: int
+) -> dict[str, np.ndarray]:
+  """Returns a batch of rows, those of a group packed into one row of it.
+
+  One group of ids [2, 7, 3] and [2, 3] to tokens [[2, 7, 3, 2, 3, 0, ...]].
+
+  Args:
+    groups: at most `count`, of at most `columns` tokens each.
+    count: B; what has no group is empty.
+    columns: L.
+
+  Returns:
+    `tokens`, `types`, `positions`, `segments`: int32[B, L] and
+    `first_positions`: int32[B, S] of `bertjax.batch`, and `target_positions`:
+    int32[B, S], where `Row.position` is in the row. S is a power of two.
+  """
+  sequences = 1 << (max(map(len, groups)) - 1).bit_length()
+  tokens, types, positions, segments = np.zeros((4, count, columns), np.int32)
+  first, targets = np.zeros((2, count, sequences), np.int32)
+  for line, group in enumerate(groups):
+    begin = 0
+    for number, row in enumerate(group):
+      end = begin + len(row.ids)
+      tokens[line, begin:end] = row.ids
+      if row.second is not None:
+        types[line, begin + row.second : end] = 1
+      positions[line, begin:end] = np.arange(end - begin)
+      segments[line, begin:end] = number + 1
+      first[line, number] = begin
+      targets[line, number] = begin + row.position
+      begin = end
   return {
-      'tokens': tokens,
-      'types': types,
-      'positions': np.tile(np.arange(columns, dtype=np.int32), (count, 1)),
-      'segments': segments,
-      'first_positions': np.zeros((count, 1), np.int32),
+      'tokens': tokens, 'types': types, 'positions': positions,
+      'segments': segments, 'first_positions': first,
       'target_positions': targets,
   }
 
@@ -118,7 +160,38 @@ def chunks(items: Iterable) -> Iterator[list]:
     yield some
 
 
-def _keep(results: list, chosen: Sequence[int], found) -> None:
+def _divide(
+    rows: Sequence[Row], length: int, batch_size: int
+) -> Iterator[tuple[list[list[int]], int]]:
+  """Yields the groups of each batch, and the length of its rows."""
+  sizes = [len(row.ids) for row in rows]
+  shared = min(SHARED, sum(sizes))
+
+  def capacity(size):
+    needed = max(size, shared)
+    return min(next((n for n in LENGTHS if n >= needed), length), length)
+
+  # Groups begin with their longest, so those of one capacity are neighbours.
+  for columns, groups in itertools.groupby(
+      pack(sizes, capacity), key=lambda group: capacity(sizes[group[0]])):
+    groups = list(groups)
+    for start in range(0, len(groups), batch_size):
+      yield groups[start : start + batch_size], columns
+
+
+def _keep(
+    results: list,
+    groups: Sequence[Sequence[int]],
+    rows: Sequence[Row],
+    found,
+    of_positions: bool,
+) -> None:
+  """Puts what was found for the sequences of a batch at their places."""
   found = jax.device_get(found)
-  for place, i in enumerate(chosen):
-    results[i] = jax.tree.map(lambda array: array[place], found)  # noqa: B023
+  for line, group in enumerate(groups):
+    begin = 0
+    for number, i in enumerate(group):
+      end = begin + len(rows[i].ids)
+      place = slice(begin, end) if of_positions else number
+      results[i] = jax.tree.map(lambda x: x[line, place], found)  # noqa: B023
+      begin = end

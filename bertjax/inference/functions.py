@@ -1,7 +1,7 @@
 """What is computed on a batch at inference, compiled once for each use.
 
     embed = functions.embed(config, 'mean', normalize=False)
-    vectors_BD = embed(params, batch)
+    vectors_BSD = embed(params, batch)
 
 Source: pooling, Reimers and Gurevych 2019 (sentence-transformers).
 """
@@ -11,38 +11,51 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from bertjax.models import bert
+from bertjax.models import bert, heads
 from bertjax.models.config import EncoderConfig
 
 
-def _mean(hidden_BLD: jax.Array, real_BL1: jax.Array) -> jax.Array:
-  total_BD = jnp.sum(hidden_BLD * real_BL1, axis=1)
-  return total_BD / jnp.maximum(jnp.sum(real_BL1, axis=1), 1)
+def _cls(hidden_BLD, first_BS, member_BSL):
+  del member_BSL
+  return heads.gather_positions(hidden_BLD, first_BS)
 
 
-# Of hidden states, float32, and whether a position is real, to float32[B, D].
-# [CLS] and [SEP] count, as in sentence-transformers.
-POOLINGS = {
-    'cls': lambda hidden_BLD, real_BL1: hidden_BLD[:, 0],
-    'mean': _mean,
-    'max': lambda hidden_BLD, real_BL1: jnp.max(
-        jnp.where(real_BL1 > 0, hidden_BLD, -jnp.inf), axis=1),
-}
+def _mean(hidden_BLD, first_BS, member_BSL):
+  del first_BS
+  share_BSL = member_BSL / jnp.maximum(
+      jnp.sum(member_BSL, axis=-1, keepdims=True), 1)
+  return jnp.einsum('BSL,BLD->BSD', share_BSL, hidden_BLD,
+                    precision=jax.lax.Precision.HIGHEST)
+
+
+def _max(hidden_BLD, first_BS, member_BSL):
+  del first_BS
+  return jnp.max(jnp.where(
+      member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2)
+
+
+# Of hidden states, float32, where each sequence begins and which positions are
+# its own, to float32[B, S, D]. [CLS] and [SEP] count, as in
+# sentence-transformers.
+POOLINGS = {'cls': _cls, 'mean': _mean, 'max': _max}
 
 
 @functools.lru_cache(maxsize=8)
 def embed(config: EncoderConfig, pooling: str, normalize: bool):
-  """Returns (params, batch) -> float32[B, D], of a name in `POOLINGS`."""
+  """Returns (params, batch) -> float32[B, S, D], of a name in `POOLINGS`."""
   model = bert.Bert(config)
 
   def function(params, batch):
     hidden_BLD = model.apply({'params': params}, batch, train=False)['hidden']
-    real_BL1 = (batch['segments'] > 0).astype(jnp.float32)[..., None]
-    pooled_BD = POOLINGS[pooling](hidden_BLD.astype(jnp.float32), real_BL1)
+    first_BS = batch['first_positions']
+    number_S1 = jnp.arange(1, first_BS.shape[1] + 1)[:, None]
+    pooled_BSD = POOLINGS[pooling](
+        hidden_BLD.astype(jnp.float32), first_BS,
+        batch['segments'][:, None] == number_S1)
     if normalize:
-      norm_B1 = jnp.linalg.norm(pooled_BD, axis=-1, keepdims=True)
-      pooled_BD /= jnp.maximum(norm_B1, 1e-12)
-    return pooled_BD
+      norm_BS1 = jnp.linalg.norm(pooled_BSD, axis=-1, keepdims=True)
+      pooled_BSD /= jnp.maximum(norm_BS1, 1e-12)
+    return pooled_BSD
 
   return jax.jit(function)
 
@@ -51,16 +64,16 @@ def embed(config: EncoderConfig, pooling: str, normalize: bool):
 def fill_mask(config: EncoderConfig, known: int, top_k: int):
   """Returns (params, batch) -> probabilities and ids of the likeliest tokens.
 
-  Both [B, top_k], at the first of `target_positions`, among the first `known`
-  tokens: rows of the table beyond the vocabulary are padding.
+  Both [B, S, top_k], at `target_positions`, among the first `known` tokens:
+  rows of the table beyond the vocabulary are padding.
   """
   model = bert.BertForPreTraining(config, next_sentence=False)
 
   def function(params, batch):
     logits_BPV = model.apply(
         {'params': params}, batch, train=False)['mlm_logits']
-    probabilities_BV = jax.nn.softmax(logits_BPV[:, 0, :known])
-    return tuple(jax.lax.top_k(probabilities_BV, top_k))
+    probabilities_BPV = jax.nn.softmax(logits_BPV[..., :known])
+    return tuple(jax.lax.top_k(probabilities_BPV, top_k))
 
   return jax.jit(function)
 
@@ -69,7 +82,7 @@ def fill_mask(config: EncoderConfig, known: int, top_k: int):
 def task_logits(
     config: EncoderConfig, head: str, classes: int, out_shardings=None
 ):
-  """Returns (params, batch) -> float32[B, C] of a classifier, else [B, L, C].
+  """Returns (params, batch) -> float32, see `models.bert.BertForTask`.
 
   Args:
     config: the architecture.
@@ -80,7 +93,6 @@ def task_logits(
   model = bert.BertForTask(config, head, classes)
 
   def function(params, batch):
-    logits = model.apply({'params': params}, batch, train=False)['logits']
-    return logits[:, 0] if head == 'classifier' else logits
+    return model.apply({'params': params}, batch, train=False)['logits']
 
   return jax.jit(function, out_shardings=out_shardings)

@@ -28,6 +28,7 @@ from bertjax.inference import (
 )
 from bertjax.inference.tokenize import Tokenizer
 from bertjax.interop import names, source
+from bertjax.models import bert
 from bertjax.models.config import EncoderConfig, choose
 
 
@@ -211,9 +212,11 @@ class Predictor:
     """Yields the logits of the task's head for each row: [C], or [L, C]."""
     self.check_length(length)
     kind, labels = self.task['kind'], self.task['labels']
+    head = task_heads.HEADS[kind]
     function = functions.task_logits(
-        self.config, task_heads.HEADS[kind], task_heads.outputs(kind, labels))
-    return self._run(function, rows, length, batch_size)
+        self.config, head, task_heads.outputs(kind, labels))
+    return self._run(function, rows, length, batch_size,
+                     of_positions=bert.reads_positions(head))
 
   def length(self, wanted: int | None) -> int:
     """Returns `wanted`, or what a task was trained with, or at most 128."""
@@ -234,9 +237,9 @@ class Predictor:
           f'{self.origin} has no masked-LM head, which filling masks needs; '
           'choose a checkpoint of pretraining')
 
-  def _run(self, function, rows, length, batch_size) -> Iterator:
+  def _run(self, function, rows, length, batch_size, **options) -> Iterator:
     return batching.run(functools.partial(function, self.params), rows, length,
-                        batch_size)
+                        batch_size, **options)
 
   def _rows(
       self, texts: Iterable, length: int, masks: bool = False

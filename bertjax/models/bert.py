@@ -120,6 +120,11 @@ TASK_HEADS = {
 }
 
 
+def reads_positions(head: str) -> bool:
+  """Whether a head's logits are of each position, not of each sequence."""
+  return TASK_HEADS[head][0] == 'hidden'
+
+
 class BertForTask(nn.Module):
   """An encoder with the linear head of a task that is fine-tuned for.
 

@@ -50,16 +50,6 @@ def test_a_restored_position_gives_the_same_batches():
     jax.tree.map(np.testing.assert_array_equal, next(one), next(other))
 
 
-def test_packing_loses_nothing_and_fills_no_row_too_far():
-  rng = np.random.default_rng(0)
-  sizes = rng.integers(1, 17, 200)
-  groups = batches.pack(sizes, 16)
-  assert sorted(i for group in groups for i in group) == list(range(200))
-  filled = [sizes[group].sum() for group in groups]
-  assert max(filled) <= 16 and len(groups) <= 11 / 9 * sizes.sum() / 16 + 1
-  assert batches.pack([3, 6, 4, 2], 8) == [[1, 3], [2, 0]]
-
-
 @pytest.mark.parametrize('kind, head', [
     ('classes', 'classifier'), ('tags', 'tag_head')])
 def test_a_packed_batch_gives_the_same_update(kind, head):

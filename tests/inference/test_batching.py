@@ -5,50 +5,112 @@ from bertjax.inference import batching
 from bertjax.inference.batching import Row
 
 
-def first_and_length(batch):
-  return batch['tokens'][:, 0], batch['segments'].sum(axis=1)
+def sequences(batch):
+  """Of each sequence: its first token, how many it has, what it predicts."""
+  numbers = np.arange(batch['first_positions'].shape[1]) + 1
+  return (
+      np.take_along_axis(batch['tokens'], batch['first_positions'], 1),
+      (batch['segments'][:, None] == numbers[:, None]).sum(axis=-1),
+      np.take_along_axis(batch['tokens'], batch['target_positions'], 1))
+
+
+def random_rows(count, most=20):
+  lengths = np.random.default_rng(0).integers(1, most + 1, count)
+  return lengths, [Row([*range(1000 * i, 1000 * i + n)], position=n - 1)
+                   for i, n in enumerate(lengths)]
 
 
 @pytest.mark.parametrize('count', [1, 2, 7, 300])
 def test_results_come_in_the_order_of_the_rows(count, monkeypatch):
   monkeypatch.setattr(batching, 'WINDOW', 5)
-  lengths = np.random.default_rng(0).integers(1, 20, count)
-  rows = (Row([i + 1] * n) for i, n in enumerate(lengths))
-  results = list(batching.run(first_and_length, rows, length=20, batch_size=8))
-  firsts, found = (np.stack(x) for x in zip(*results, strict=True))
-  np.testing.assert_array_equal(firsts, np.arange(count) + 1)
-  np.testing.assert_array_equal(found, lengths)
+  lengths, rows = random_rows(count)
+  results = list(batching.run(sequences, iter(rows), 20, batch_size=8))
+  firsts, sizes, lasts = (np.stack(x) for x in zip(*results, strict=True))
+  np.testing.assert_array_equal(firsts, np.arange(count) * 1000)
+  np.testing.assert_array_equal(sizes, lengths)
+  np.testing.assert_array_equal(lasts, firsts + lengths - 1)
 
 
-def test_shapes_are_few_and_short_rows_cost_little():
-  shapes = set()
+def test_results_of_positions_are_those_of_the_row():
+  lengths, rows = random_rows(100)
+  results = list(batching.run(
+      lambda batch: (batch['tokens'], batch['positions']), rows, 20, 8,
+      of_positions=True))
+  for (tokens, positions), row in zip(results, rows, strict=True):
+    np.testing.assert_array_equal(tokens, row.ids)
+    np.testing.assert_array_equal(positions, np.arange(len(row.ids)))
+
+
+def test_shapes_are_few_and_hold_little_padding():
+  shapes, used = set(), 0
 
   def look(batch):
-    shapes.add(batch['tokens'].shape)
-    return batch['tokens'][:, 0]
+    nonlocal used
+    shapes.add((*batch['tokens'].shape, batch['first_positions'].shape[1]))
+    used += batch['tokens'].size
+    return batch['first_positions']
 
-  rows = [Row([1] * n) for n in [3] * 40 + list(range(1, 65))]
-  list(batching.run(look, rows, length=64, batch_size=32))
-  assert len(shapes) <= len(batching.LENGTHS) and (32, 8) in shapes
+  lengths, rows = random_rows(4000, 40)
+  list(batching.run(look, rows, length=512, batch_size=32))
+  assert len(shapes) <= 12 and used <= 1.05 * lengths.sum()
+
+
+def test_a_short_row_alone_costs_little():
+  shapes = []
+
+  def look(batch):
+    shapes.append(batch['tokens'].shape)
+    return batch['first_positions']
+
+  list(batching.run(look, [Row([1] * 5)], length=512, batch_size=32))
+  assert shapes == [(1, 8)]
 
 
 def test_no_row_is_padded_beyond_the_length():
-  batch = batching.make([Row([1] * 9)], length=9, batch_size=4)
-  assert batch['tokens'].shape == (1, 9)
+  found = batching.run(lambda batch: np.full(
+      batch['first_positions'].shape, batch['tokens'].shape[1]),
+      [Row([1] * 9), Row([1] * 3)], 9, 4)
+  assert list(found) == [9, 9]
+
+
+def test_packing_loses_nothing_and_fills_no_row_too_far():
+  rng = np.random.default_rng(0)
+  sizes = rng.integers(1, 17, 200)
+  groups = batching.pack(sizes, lambda size: 16 if size > 8 else 8)
+  assert sorted(i for group in groups for i in group) == list(range(200))
+  for group in groups:
+    assert sizes[group].sum() <= (16 if sizes[group[0]] > 8 else 8)
+  groups = batching.pack(sizes, lambda _: 16)
+  assert len(groups) <= 11 / 9 * sizes.sum() / 16 + 1
+  assert batching.pack([3, 6, 4, 2], lambda _: 8) == [[1, 3], [2, 0]]
 
 
 def test_nothing_gives_nothing():
-  assert list(batching.run(first_and_length, [], 8, 4)) == []
+  assert list(batching.run(sequences, [], 8, 4)) == []
 
 
 def test_batches_are_multiples_of_what_the_devices_divide():
   for count in (1, 3, 5, 9, 12):
-    batch = batching.make([Row([1, 2])] * count, 8, batch_size=12, multiple=4)
-    assert len(batch['tokens']) in (4, 8, 12) and count <= len(batch['tokens'])
+    shapes = []
+    list(batching.run(
+        lambda batch: shapes.append(len(batch['tokens']))  # noqa: B023
+        or batch['first_positions'],
+        [Row([1] * 8)] * count, 8, batch_size=12, multiple=4))
+    assert shapes[0] in (4, 8, 12) and count <= sum(shapes)
 
 
-def test_types_and_segments_follow_the_rows():
-  batch = batching.make([Row([1, 2, 3, 4], second=2), Row([5])], 8, 2)
-  np.testing.assert_array_equal(batch['types'][:, :4],
-                                [[0, 0, 1, 1], [0, 0, 0, 0]])
-  np.testing.assert_array_equal(batch['segments'].sum(axis=1), [4, 1])
+def test_types_segments_and_positions_follow_the_rows():
+  batch = batching.make(
+      [[Row([1, 2, 3, 4], second=2), Row([5, 6], position=1)], [Row([7])]],
+      count=2, columns=8)
+  expected = {
+      'tokens': [[1, 2, 3, 4, 5, 6, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0]],
+      'types': [[0, 0, 1, 1, 0, 0, 0, 0], [0] * 8],
+      'positions': [[0, 1, 2, 3, 0, 1, 0, 0], [0] * 8],
+      'segments': [[1, 1, 1, 1, 2, 2, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]],
+      'first_positions': [[0, 4], [0, 0]],
+      'target_positions': [[0, 5], [0, 0]],
+  }
+  assert batch.keys() == expected.keys()
+  for key, value in expected.items():
+    np.testing.assert_array_equal(batch[key], value, key)
