@@ -5,10 +5,10 @@
         $DATA/glue/SST-2/train.tsv $DATA/vocabulary/bert-base-uncased.vocab.txt
 
 The same random encoder, 6 layers of width 384, exported by bertjax and loaded
-by transformers; the same sentences, mean pooling, batches of 32, float32. Both
-sort by length within the same window; torch pads each batch to its longest row,
-which costs it less padding than our few shapes. Repetitions in turn, medians;
-the first, which compiles ours, is printed apart. Prints sentences a second and
+by transformers; the same sentences, mean pooling, batches of 32 rows, float32.
+Torch sorts by length within the same window and pads each batch to its longest
+row; ours packs short sentences into a row. Repetitions in turn, medians; the
+first, which compiles ours, is printed apart. Prints sentences a second and
 the largest difference of a vector. Source: ours.
 """
 
