@@ -4,8 +4,9 @@
     tokens = vocabulary_file.read('runs/books/vocab.txt')
     cased, why = vocabulary_file.detect_cased('runs/books/vocab.txt', tokens)
 
-A token a line, UTF-8; the id of a token is its line, from 0. Text is split as
-BERT does, cased or lower-cased, and in no other way. Source:
+A token a line, UTF-8; the id of a token is its line, from 0. transformers 5
+writes tokenizer.json alone, which is read where there is no vocab.txt. Text is
+split as BERT does, cased or lower-cased, and in no other way. Source:
 google-research/bert `tokenization.py` (`load_vocab`); transformers
 `tokenization_bert.py` for the files beside it.
 """
@@ -44,23 +45,45 @@ def read(path: str) -> list[str]:
   """Reads a `vocab.txt` from any path that `etils.epath` opens.
 
   Args:
-    path: the file; CRLF and blank lines at its end are let pass.
+    path: the file; CRLF and blank lines at its end are let pass. Where there is
+      no vocab.txt, the tokens are those of the tokenizer.json beside it.
 
   Raises:
     UserError: no such file, not UTF-8, a special token missing, duplicates, or
       see `check_tokenizer`.
   """
-  check_tokenizer(os.path.dirname(path))
+  folder, name = os.path.split(path)
+  check_tokenizer(folder)
   text = _read_text(path)
-  if text is None:
+  whole = _read_json(os.path.join(folder, 'tokenizer.json'))
+  if text is not None:
+    # Not splitlines: published vocabularies hold U+2028 and its like.
+    tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
+    while tokens and not tokens[-1]:
+      tokens.pop()
+  elif whole and name == 'vocab.txt':
+    path = os.path.join(folder, 'tokenizer.json')
+    tokens = _find_tokens(whole, path)
+  else:
     raise UserError(
         f'expected a vocabulary, a token a line, but there is no file {path}; '
         f'put it there, or {_ELSEWHERE}')
-  # Not splitlines: published vocabularies hold U+2028 and its like.
-  tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
-  while tokens and not tokens[-1]:
-    tokens.pop()
   check(tokens, path)
+  return tokens
+
+
+def _find_tokens(whole: dict, path: str) -> list[str]:
+  """Returns the tokens of a tokenizer.json in the order of their ids."""
+  try:
+    ids = dict(whole['model']['vocab'])
+    ids |= {each['content']: each['id'] for each in whole['added_tokens']}
+    tokens = sorted(ids, key=ids.get)
+    without_gaps = [ids[token] for token in tokens] == list(range(len(ids)))
+  except (LookupError, TypeError, ValueError):
+    without_gaps = False
+  if not without_gaps:
+    raise UserError(f'expected model.vocab of ids from 0 in {path}, without '
+                    f'gaps; mend it, or put vocab.txt beside it')
   return tokens
 
 
@@ -134,6 +157,10 @@ def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
       plain = plain | {'strip_accents': found.get('lowercase', True)}
     for name, value in plain.items():
       yield 'tokenizer.json', f'{section}.{name}', (value,), found.get(name)
+  # In a text they would be one token there, and several here.
+  added = [each['content'] for each in whole.get('added_tokens') or ()
+           if each['content'] not in SPECIAL_TOKENS]
+  yield 'tokenizer.json', 'added_tokens', (SPECIAL_TOKENS,), added or None
 
 
 def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:

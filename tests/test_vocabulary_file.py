@@ -131,6 +131,31 @@ def test_another_tokenizer_json_is_refused(tmp_path, section, change, message):
   assert str(tmp_path / 'tokenizer.json') in str(caught.value)
 
 
+def test_tokenizer_json_alone_is_read(tmp_path):
+  content = whole()
+  content['model']['vocab'] = {'b': 6, 'a': 5} | content['model']['vocab']
+  (tmp_path / 'tokenizer.json').write_text(json.dumps(content))
+  tokens = [*SPECIAL_TOKENS, 'a', 'b']
+  path = str(tmp_path / 'vocab.txt')
+  assert vocabulary_file.load(path) == (tokens, False)
+  with pytest.raises(UserError, match='no file'):
+    vocabulary_file.read(str(tmp_path / 'vocabulary.txt'))
+  (tmp_path / 'vocab.txt').write_text('\n'.join([*SPECIAL_TOKENS, 'c']))
+  assert vocabulary_file.read(path) == [*SPECIAL_TOKENS, 'c']
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'model': whole()['model'] | {'vocab': ['a']}}, 'model.vocab of ids'),
+    ({'added_tokens': [{'content': '[PAD]', 'id': 9}]}, 'without gaps'),
+    ({'added_tokens': [{'content': '[ENT]', 'id': 5}]}, "got .*ENT"),
+])
+def test_a_bad_tokenizer_json_is_refused(tmp_path, change, message):
+  (tmp_path / 'tokenizer.json').write_text(json.dumps(whole() | change))
+  with pytest.raises(UserError, match=message) as caught:
+    vocabulary_file.read(str(tmp_path / 'vocab.txt'))
+  assert str(tmp_path / 'tokenizer.json') in str(caught.value)
+
+
 def test_an_upper_case_letter_means_cased(tmp_path):
   path = str(tmp_path / 'vocab.txt')
   assert vocabulary_file.detect_cased(path, ['[PAD]', 'a', '中'])[0] is False

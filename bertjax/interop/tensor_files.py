@@ -131,12 +131,10 @@ def _conversion(directory: str) -> str:
   if not name.isidentifier():  # it is to be run
     name = 'AutoModelForPreTraining'
   there, output = repr(directory), repr(directory.rstrip('/') + '-safetensors')
-  # The last one writes vocab.txt, which transformers 5 no longer does.
   return (
       'python -c "import transformers as t; '
       f't.{name}.from_pretrained({there}).save_pretrained({output}); '
-      f'k = t.AutoTokenizer.from_pretrained({there}); '
-      f'k.save_pretrained({output}); k.backend_tokenizer.model.save({output})"')
+      f't.AutoTokenizer.from_pretrained({there}).save_pretrained({output})"')
 
 
 @contextlib.contextmanager
