@@ -27,12 +27,57 @@ def test_dropout_zeroes_its_rate_and_keeps_the_expectation(rate):
   np.testing.assert_allclose(outputs[outputs != 0], 1 / (1 - rate), rtol=1e-4)
 
 
-@pytest.mark.parametrize('shift', [(0, 1), (1, 0), (0, 64), (0, 256)])
-def test_dropout_decides_for_every_element_alone(shift):
-  # 256 apart in a row of 512 are the two halves of one random word.
-  kept = np.asarray(drop(0.5, jnp.ones((400, 512)))) > 0
-  both = (kept == np.roll(kept, shift, axis=(0, 1))).mean()
-  assert abs(both - 0.5) < 4 * 0.5 / np.sqrt(kept.size)
+def as_bits(key, shape):
+  """Returns bool[..., 32], the bits of every word."""
+  words = np.asarray(layers.hash_bits(key, shape))
+  return words[..., None] >> np.arange(32, dtype=np.uint32) & 1 > 0
+
+
+def assert_uncorrelated(bits, others):
+  """Each of 32 bits with each of 32 others, within 5.5 deviations.
+
+  Of 1,024 normal values one beyond 5.5 has a probability of 4e-5.
+  """
+  signs, others = (np.where(x, 1.0, -1.0).astype(np.float32).reshape(-1, 32)
+                   for x in (bits, others))
+  assert np.abs(signs.T @ others).max() < 5.5 * np.sqrt(len(signs))
+
+
+@pytest.mark.parametrize('axis, shift', [
+    (0, 1), (1, 1), (2, 1), (2, 64), (2, 128), (1, 16)])
+def test_every_bit_of_an_element_is_independent_of_its_neighbours(axis, shift):
+  bits = as_bits(jax.random.key(0), (32, 32, 256))
+  assert_uncorrelated(bits, np.roll(bits, shift, axis))
+  deviation = 0.5 / np.sqrt(bits.size / 32)
+  assert np.abs(bits.mean((0, 1, 2)) - 0.5).max() < 5 * deviation
+
+
+def test_bits_of_steps_and_layers_are_independent():
+  run = jax.random.key(0)
+  shape = (32, 32, 256)
+  first = as_bits(jax.random.fold_in(run, 0), shape)
+  assert_uncorrelated(first, as_bits(jax.random.fold_in(run, 1), shape))
+  assert_uncorrelated(first, as_bits(jax.random.key(1), shape))
+  # Keys next to each other, which no generator that folds gives.
+  keys = [jax.random.wrap_key_data(jnp.uint32(x)) for x in ((5, 7), (6, 7))]
+  assert_uncorrelated(*(as_bits(key, shape) for key in keys))
+
+
+def test_words_are_as_good_as_distinct():
+  # 2 ** 22 words of 2 ** 32: 2,048 pairs are expected to be equal.
+  words = np.asarray(layers.hash_bits(jax.random.key(3), (8, 512, 1024)))
+  equal = words.size - len(np.unique(words))
+  assert abs(equal - 2048) < 5 * np.sqrt(2048)
+
+
+def test_bits_depend_on_the_place_and_not_on_how_many_rows_there_are():
+  key = jax.random.key(0)
+  np.testing.assert_array_equal(
+      layers.hash_bits(key, (2, 7, 9)), layers.hash_bits(key, (5, 7, 9))[:2])
+  assert layers.hash_bits(key, (4,)).shape == (4,)
+  raw = jax.random.key_data(key)  # a key as jax once had them
+  np.testing.assert_array_equal(
+      layers.hash_bits(key, (4,)), layers.hash_bits(raw, (4,)))
 
 
 def test_dropout_changes_with_its_key_and_is_off_outside_training():
