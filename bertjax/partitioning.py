@@ -9,7 +9,10 @@ A parameter is annotated with logical axis names where it is created
 which logical axis. Source: t5x and flax's `examples/lm1b`, in spirit.
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 import flax.linen as nn
 import jax
@@ -35,6 +38,9 @@ RULES = {
     'types': None,
     'classes': None,
 }
+
+# logical axis -> field of EncoderConfig that sets its size, where names differ.
+SETTINGS = {'vocabulary': 'vocabulary_multiple'}
 
 
 def make_mesh(
@@ -97,6 +103,7 @@ def shardings_of(boxed, mesh: Mesh):
 
   Raises:
     ValueError: a logical axis has no rule.
+    UserError: a mesh axis does not divide what it splits.
   """
 
   def sharding(leaf):
@@ -106,11 +113,70 @@ def shardings_of(boxed, mesh: Mesh):
     if unknown:
       raise ValueError(f'no partitioning rule for logical axes {unknown}')
     spec = [None if name is None else RULES[name] for name in leaf.names]
+    for name, axis, size in zip(
+        leaf.names, spec, leaf.value.shape, strict=True):
+      if axis is not None and size % mesh.shape[axis]:
+        raise UserError(
+            f'{name} {size} cannot be divided among {mesh.shape[axis]} '
+            f'device(s); set make_mesh.{axis} to a divisor of it, or '
+            f'EncoderConfig.{SETTINGS.get(name, name)}')
     return NamedSharding(mesh, PartitionSpec(*spec))
 
   return jax.tree.map(
       sharding, boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
   )
+
+
+_mesh = contextvars.ContextVar('mesh', default=None)
+
+
+@contextlib.contextmanager
+def placing(mesh: Mesh) -> Iterator[None]:
+  """What is traced meanwhile is constrained to this mesh by `constrain`."""
+  token = _mesh.set(mesh)
+  try:
+    yield
+  finally:
+    _mesh.reset(token)
+
+
+def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
+  """Splits an intermediate as `RULES` has it; outside of `placing` nothing.
+
+  Args:
+    array: any.
+    axes: logical axis of each dimension; a mesh axis that splits one is not
+      used again, so of ('batch', 'width') the width stays whole.
+
+  Returns:
+    the same array. (flax's `with_logical_constraint` needs a mesh of jax's
+    own context, in which its `DenseGeneral` of several outputs fails.)
+  """
+  mesh = _mesh.get()
+  if mesh is None:
+    return array
+  return jax.lax.with_sharding_constraint(
+      array, NamedSharding(mesh, nn.logical_to_mesh_axes(
+          axes, tuple(RULES.items()))))
+
+
+def gather(parameters, shardings):
+  """Puts together what 'fsdp' divides, and leaves 'tensor' as it is.
+
+  Said of every parameter before it is used, XLA gathers parameters and nothing
+  else; left to itself it also moves activations, which are larger.
+
+  Args:
+    parameters: pytree of arrays that are being traced.
+    shardings: of each, as `shardings_of` gives them.
+  """
+
+  def whole(array, sharding):
+    spec = [None if axis == 'fsdp' else axis for axis in sharding.spec]
+    return jax.lax.with_sharding_constraint(
+        array, NamedSharding(sharding.mesh, PartitionSpec(*spec)))
+
+  return jax.tree.map(whole, parameters, shardings)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

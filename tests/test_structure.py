@@ -20,7 +20,7 @@ ALLOWED = {
     'output_files': {'errors'},
     'batch': {'errors'},
     'partitioning': {'batch', 'errors'},
-    'models': {'batch', 'errors', 'models'},
+    'models': {'batch', 'errors', 'models', 'partitioning'},
     'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
     'inference': {
         'errors', 'models', 'interop', 'inference', 'output_files', 'training',

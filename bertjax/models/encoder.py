@@ -10,6 +10,7 @@ Source: Devlin et al. 2019, section 3; google-research/bert `modeling.py`
 import flax.linen as nn
 import jax
 
+from bertjax import partitioning
 from bertjax.models import layers
 from bertjax.models.attention import SelfAttention
 from bertjax.models.config import EncoderConfig
@@ -29,7 +30,7 @@ class Layer(nn.Module):
   def __call__(
       self, hidden_BLD: jax.Array, mask_B1LM: jax.Array, train: bool
   ) -> jax.Array:
-    """Returns config.dtype[B, L, D]; see `Encoder` for the arguments."""
+    """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config = self.config
 
     update_BLD = SelfAttention(config, name='attention')(
@@ -65,14 +66,14 @@ class Encoder(nn.Module):
       train: whether to drop out.
 
     Returns:
-      config.dtype[B, L, D], the output of the last layer.
+      compute_dtype[B, L, D], the output of the last layer.
     """
     # Without these constraints XLA may shard the width of what lies between
     # layers as it shards the parameters, and gather it again in every layer.
     axes = ('batch', 'length', 'width')
-    hidden_BLD = nn.with_logical_constraint(hidden_BLD, axes)
+    hidden_BLD = partitioning.constrain(hidden_BLD, *axes)
     for index in range(self.config.layers):
       hidden_BLD = Layer(self.config, name=f'layer_{index:02}')(
           hidden_BLD, mask_B1LM, train)
-      hidden_BLD = nn.with_logical_constraint(hidden_BLD, axes)
+      hidden_BLD = partitioning.constrain(hidden_BLD, *axes)
     return hidden_BLD

@@ -7,6 +7,7 @@ Source: ours, after flax's `examples/lm1b`.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +21,15 @@ from bertjax.training.state import TrainState
 
 
 def loss_and_terms(
-    parameters, batch: Batch, rng, weights, objective
+    parameters, batch: Batch, rng, weights, objective, gather
 ) -> tuple[jax.Array, Terms]:
   """Returns the loss to differentiate, and the terms it is made of.
 
   `weights` are those of the whole global batch, also where `batch` is a part
-  of it: the losses of the parts then add up to that of the whole.
+  of it: the losses of the parts then add up to that of the whole. `gather` is
+  inside, so that its gradient divides again what it put together.
   """
+  parameters = gather(parameters)
   terms = objective(parameters, batch, rng, train=True)
   loss = sum(
       terms[name][0] / jnp.maximum(weight, 1.0)
@@ -43,6 +46,7 @@ def train_step(
     objective,
     optimizer: optax.GradientTransformation,
     accumulation: int = 1,
+    gather: Callable = lambda parameters: parameters,
 ) -> tuple[TrainState, Terms]:
   """Makes one update.
 
@@ -54,6 +58,7 @@ def train_step(
     optimizer: optax transformation.
     accumulation: number of equal parts that the batch is worked through in,
       one after the other; divides B.
+    gather: places parameters for the objective, see `partitioning.gather`.
 
   Returns:
     The state after the update, and (sum, weight) of each of the objective's
@@ -65,7 +70,7 @@ def train_step(
 
   if accumulation == 1:
     (_, terms), gradients = gradient_of(
-        state.parameters, batch, rng, weights, objective
+        state.parameters, batch, rng, weights, objective, gather
     )
   else:
     # Row r goes to part r % accumulation: every device keeps its own rows.
@@ -82,12 +87,14 @@ def train_step(
           jax.random.fold_in(rng, number),
           weights,
           objective,
+          gather,
       )
       return jax.tree.map(jnp.add, total, (terms, gradients)), None
 
     first = jax.tree.map(lambda x: x[0], parts)
     (_, terms), gradients = jax.eval_shape(
-        lambda: gradient_of(state.parameters, first, rng, weights, objective)
+        lambda: gradient_of(
+            state.parameters, first, rng, weights, objective, gather)
     )
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
@@ -133,13 +140,17 @@ def _compile_train_step(
 ):
   state_shardings = jax.tree.unflatten(structure, shardings)
   replicated = NamedSharding(mesh, PartitionSpec())
-  return jax.jit(
-      functools.partial(
-          train_step,
-          objective=objective,
-          optimizer=optimizer,
+
+  def placed_step(state, batch, rng):
+    with partitioning.placing(mesh):
+      return train_step(
+          state, batch, rng, objective=objective, optimizer=optimizer,
           accumulation=accumulation,
-      ),
+          gather=functools.partial(
+              partitioning.gather, shardings=state_shardings.parameters))
+
+  return jax.jit(
+      placed_step,
       in_shardings=(
           state_shardings, partitioning.batch_sharding(mesh), replicated
       ),
@@ -153,8 +164,15 @@ def compile_evaluation_step(objective, mesh: Mesh, abstract_state: TrainState):
   shardings = jax.tree.map(
       lambda leaf: leaf.sharding, abstract_state.parameters
   )
+
+  def placed_step(parameters, batch):
+    with partitioning.placing(mesh):
+      return evaluation_step(
+          partitioning.gather(parameters, shardings), batch,
+          objective=objective)
+
   return jax.jit(
-      functools.partial(evaluation_step, objective=objective),
+      placed_step,
       in_shardings=(shardings, partitioning.batch_sharding(mesh)),
       out_shardings=NamedSharding(mesh, PartitionSpec()),
   )
