@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from flax import traverse_util
 
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
@@ -31,6 +32,10 @@ LAYOUTS = {
     'same': Layout(
         lambda ours, config: ours,
         lambda theirs, config: theirs,
+    ),
+    'vocabulary': Layout(
+        lambda ours, config: ours[: config.vocabulary_size],
+        lambda theirs, config: _pad_rows(theirs, config),
     ),
     'linear': Layout(
         lambda ours, config: ours.T,
@@ -53,6 +58,14 @@ LAYOUTS = {
 }
 
 
+def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
+  """Returns V rows and, below them, zeros where our table has more."""
+  padding = config.vocabulary_rows - config.vocabulary_size
+  known = array[: config.vocabulary_size]
+  return np.concatenate(
+      [known, np.zeros((padding, *array.shape[1:]), array.dtype)])
+
+
 def _norm(ours: str, theirs: str):
   return ((f'{ours}/scale', f'{theirs}.weight', 'D', 'same'),
           (f'{ours}/bias', f'{theirs}.bias', 'D', 'same'))
@@ -69,7 +82,7 @@ _THEIRS = 'bert.encoder.layer.{}'
 # Our path, their name, their shape in the letters of `_sizes`, the layout.
 EMBEDDINGS = (
     ('embeddings/token/embedding',
-     'bert.embeddings.word_embeddings.weight', 'VD', 'same'),
+     'bert.embeddings.word_embeddings.weight', 'VD', 'vocabulary'),
     ('embeddings/position/embedding',
      'bert.embeddings.position_embeddings.weight', 'LD', 'same'),
     ('embeddings/type/embedding',
@@ -98,7 +111,7 @@ HEADS = {
     'mlm_head': (
         *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
         *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
-        ('mlm_head/bias', 'cls.predictions.bias', 'V', 'same'),
+        ('mlm_head/bias', 'cls.predictions.bias', 'V', 'vocabulary'),
     ),
     'nsp_head': _linear('nsp_head', 'cls.seq_relationship', '2D'),
     'classifier': _linear('classifier', 'classifier', 'CD'),
@@ -106,7 +119,8 @@ HEADS = {
     'span_head': _linear('span_head', 'qa_outputs', '2D'),
 }
 PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
-DECODER = ('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD', 'same')
+DECODER = ('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD',
+           'vocabulary')
 
 
 def table(
@@ -196,6 +210,21 @@ def from_huggingface(
         lambda node, name: node.setdefault(name, {}), modules, params)
     inner[leaf] = LAYOUTS[layout].to_ours(tensor, config)
   return params
+
+
+def fit_vocabulary(params: Params, config: EncoderConfig) -> Params:
+  """Returns parameters with as many rows for the vocabulary as `config` has.
+
+  Args:
+    params: nested by name, of the same vocabulary; with any heads.
+    config: of the model that they are for.
+  """
+  tables = {ours for ours, *_, layout in table(config, heads_of(params))
+            if layout == 'vocabulary'}
+  return traverse_util.unflatten_dict({
+      name: _pad_rows(np.asarray(array), config) if name in tables else array
+      for name, array in flatten(params)
+  }, sep='/')
 
 
 def _sizes(config: EncoderConfig) -> dict[str, int]:

@@ -126,4 +126,4 @@ def parameters(
     raise UserError(f'INIT_FROM was trained with another computation: '
                     f'{", ".join(different)}; set EncoderConfig.'
                     f'{different[0].split()[0]}')
-  return found.params
+  return names.fit_vocabulary(found.params, config)

@@ -54,7 +54,7 @@ class SelfAttention(nn.Module):
       train: whether to drop attention weights out.
 
     Returns:
-      config.dtype[B, L, D], before dropout, residual and norm.
+      compute_dtype[B, L, D], before dropout, residual and norm.
     """
     config = self.config
     project = functools.partial(

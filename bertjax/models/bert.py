@@ -33,7 +33,7 @@ def encode(
     train: whether to drop out.
 
   Returns:
-    config.dtype[B, L, D], the output of the last layer, and the token table,
+    compute_dtype[B, L, D], the output of the last layer, and the token table,
     param_dtype[V, D].
   """
   hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
@@ -56,7 +56,7 @@ class Bert(nn.Module):
   def __call__(
       self, batch: Mapping[str, jax.Array], *, train: bool
   ) -> dict[str, jax.Array]:
-    """Returns hidden: config.dtype[B, L, D]; see `encode`."""
+    """Returns hidden: compute_dtype[B, L, D]; see `encode`."""
     return {'hidden': encode(self.config, batch, train)[0]}
 
 
@@ -84,9 +84,9 @@ class BertForPreTraining(nn.Module):
       train: whether to drop out; needs the rng 'dropout' where a rate is not 0.
 
     Returns:
-      hidden: config.dtype[B, L, D], the output of the last layer.
+      hidden: compute_dtype[B, L, D], the output of the last layer.
       mlm_logits: float32[B, P, V].
-      With next_sentence also pooled: config.dtype[B, S, D], and
+      With next_sentence also pooled: compute_dtype[B, S, D], and
       nsp_logits: float32[B, S, 2], class 0 where B follows A, 1 where B comes
       from elsewhere.
 

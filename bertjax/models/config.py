@@ -13,6 +13,8 @@ import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
+import jax
+
 from bertjax.errors import UserError
 
 Entry = TypeVar('Entry')
@@ -25,7 +27,10 @@ class EncoderConfig:
   """What the shape and the arithmetic of an encoder depend on.
 
   Attributes:
-    vocabulary_size: V, rows of the token table.
+    vocabulary_size: V, the tokens there are.
+    vocabulary_multiple: the token table has a multiple of this many rows; 128
+      suits the tiles of a TPU and every 'tensor' axis. Rows beyond V are never
+      predicted.
     width: D, features of a position between layers.
     layers: N, attention and feed-forward pairs.
     heads: H; a head has width / heads features.
@@ -41,7 +46,8 @@ class EncoderConfig:
     attention_kernel: a name in `kernels.KERNELS`.
     tied_decoder: whether the masked-LM head scores the vocabulary with the
       token table; if not, with a table of its own.
-    dtype: of the products; softmax, norm statistics, logits stay float32.
+    dtype: of the products; softmax, norm statistics, logits stay float32. None:
+      see `compute_dtype`.
     param_dtype: of the parameters.
 
   Raises:
@@ -55,6 +61,7 @@ class EncoderConfig:
   feed_forward: int
   positions: int = 512
   types: int = 2
+  vocabulary_multiple: int = 1
   dropout: float = 0.1
   attention_dropout: float | None = None
   norm_epsilon: float = 1e-12
@@ -63,12 +70,12 @@ class EncoderConfig:
   position_scheme: str = 'learned'
   attention_kernel: str = 'einsum'
   tied_decoder: bool = True
-  dtype: str = 'float32'
+  dtype: str | None = None
   param_dtype: str = 'float32'
 
   def __post_init__(self):
     for name in ('vocabulary_size', 'width', 'layers', 'heads', 'feed_forward',
-                 'positions', 'types'):
+                 'positions', 'types', 'vocabulary_multiple'):
       value = getattr(self, name)
       if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f'expected a positive whole number, got {value!r}; '
@@ -89,6 +96,8 @@ class EncoderConfig:
         raise UserError(f'expected a number above 0, got {value!r}; '
                         f'set EncoderConfig.{name}')
     for name in ('dtype', 'param_dtype'):
+      if name == 'dtype' and self.dtype is None:
+        continue
       if getattr(self, name) not in DTYPES:
         raise UserError(f'expected one of {", ".join(DTYPES)}, got '
                         f'{getattr(self, name)!r}; set EncoderConfig.{name}')
@@ -97,6 +106,23 @@ class EncoderConfig:
   def head_width(self) -> int:
     """K, features of one head."""
     return self.width // self.heads
+
+  @property
+  def vocabulary_rows(self) -> int:
+    """Rows of the token table: V and padding."""
+    return -(-self.vocabulary_size // self.vocabulary_multiple
+             ) * self.vocabulary_multiple
+
+  @property
+  def compute_dtype(self) -> str:
+    """`dtype`, or where that is None what the machine at hand does fastest.
+
+    bfloat16 on a TPU or GPU. On a CPU float32: without instructions for
+    bfloat16, products in it are several times slower (experiments/LOG.md).
+    """
+    if self.dtype is not None:
+      return self.dtype
+    return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
 
   @property
   def attention_dropout_rate(self) -> float:

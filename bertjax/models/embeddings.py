@@ -41,11 +41,12 @@ class Embeddings(nn.Module):
       train: whether to drop out.
 
     Returns:
-      config.dtype[B, L, D] and the token table, param_dtype[V, D], to which
-      the decoder of the masked-LM head is tied.
+      compute_dtype[B, L, D] and the token table,
+      param_dtype[vocabulary_rows, D], to which the decoder of the masked-LM
+      head is tied.
     """
     config = self.config
-    token = layers.embed(config, config.vocabulary_size, 'vocabulary', 'token')
+    token = layers.embed(config, config.vocabulary_rows, 'vocabulary', 'token')
     position = choose(SCHEMES, config.position_scheme,
                       'EncoderConfig.position_scheme')
     hidden_BLD = token(tokens_BL)

@@ -50,7 +50,7 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
-    """Returns config.dtype[B, L, D], before dropout, residual and norm."""
+    """Returns compute_dtype[B, L, D], before dropout, residual and norm."""
     config = self.config
     inner_BLF = layers.dense(config, config.feed_forward,
                              ('width', 'feed_forward'), 'input')(hidden_BLD)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 from bertjax.models.feed_forward import activate
+from bertjax.models.kernels import MASKED_SCORE
 
 
 def gather_positions(
@@ -49,10 +50,11 @@ class MaskedLanguageModelHead(nn.Module):
 
     Args:
       hidden_BPD: float[B, P, D], the encoder's output where tokens are hidden.
-      token_table_VD: float[V, D], the embedding that a tied decoder is.
+      token_table_VD: float[V, D], the embedding that a tied decoder is; here V
+        is config.vocabulary_rows.
 
     Returns:
-      float32[B, P, V]
+      float32[B, P, V]; where a row is padding, MASKED_SCORE.
     """
     config = self.config
     # A logical axis may stand once in a kernel: its output width is not named.
@@ -66,11 +68,15 @@ class MaskedLanguageModelHead(nn.Module):
           layers.kernel_initializer(config, ('vocabulary', 'width')),
           token_table_VD.shape, config.param_dtype)
     logits_BPV = jnp.einsum('BPD,VD->BPV', hidden_BPD,
-                            token_table_VD.astype(config.dtype),
+                            token_table_VD.astype(config.compute_dtype),
                             preferred_element_type=jnp.float32)
     bias_V = self.param('bias', layers.zeros_initializer(('vocabulary',)),
-                        (config.vocabulary_size,), config.param_dtype)
-    return logits_BPV + bias_V
+                        (config.vocabulary_rows,), config.param_dtype)
+    logits_BPV += bias_V
+    if config.vocabulary_rows > config.vocabulary_size:
+      known_V = jnp.arange(config.vocabulary_rows) < config.vocabulary_size
+      logits_BPV = jnp.where(known_V, logits_BPV, MASKED_SCORE)
+    return logits_BPV
 
 
 def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
@@ -81,7 +87,7 @@ def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
     first_BSD: float[B, S, D], the encoder's output at each [CLS].
 
   Returns:
-    config.dtype[B, S, D]
+    compute_dtype[B, S, D]
   """
   return jnp.tanh(layers.dense(config, config.width, ('width', None), 'pooler',
                                bias_axes=('width',))(first_BSD))

@@ -55,7 +55,7 @@ def dense(
   return nn.DenseGeneral(
       features,
       axis=tuple(range(-inputs, 0)),
-      dtype=config.dtype,
+      dtype=config.compute_dtype,
       param_dtype=config.param_dtype,
       kernel_init=kernel_initializer(config, axes),
       bias_init=zeros_initializer(bias_axes or axes[inputs:]),
@@ -68,7 +68,7 @@ def embed(config: EncoderConfig, rows: int, axis: str, name: str) -> nn.Embed:
   return nn.Embed(
       rows,
       config.width,
-      dtype=config.dtype,
+      dtype=config.compute_dtype,
       param_dtype=config.param_dtype,
       embedding_init=kernel_initializer(config, (axis, 'width')),
       name=name,
@@ -83,7 +83,7 @@ def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
   """
   return nn.LayerNorm(
       epsilon=config.norm_epsilon,
-      dtype=config.dtype,
+      dtype=config.compute_dtype,
       param_dtype=config.param_dtype,
       use_fast_variance=False,
       scale_init=nn.with_logical_partitioning(

@@ -21,7 +21,7 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
     positions_BL: int32[B, L], from 0 in every sequence.
 
   Returns:
-    config.dtype[B, L, D]
+    compute_dtype[B, L, D]
 
   Raises:
     UserError: rows longer than the table.
