@@ -44,6 +44,11 @@ class EncoderConfig:
     activation: a name in `feed_forward.ACTIVATIONS`.
     position_scheme: a name in `positions.SCHEMES`.
     attention_kernel: a name in `kernels.KERNELS`.
+    scan_layers: whether the layers are a loop of the compiled program rather
+      than written out: compiles faster. The parameters are the same.
+    recompute: what backward computes again to save memory, a name in
+      `encoder.REMATERIALISATION`: 'nothing', all but the 'products' with
+      parameters, or 'everything' within a layer.
     tied_decoder: whether the masked-LM head scores the vocabulary with the
       token table; if not, with a table of its own.
     dtype: of the products; softmax, norm statistics, logits stay float32. None:
@@ -69,6 +74,8 @@ class EncoderConfig:
   activation: str = 'gelu'
   position_scheme: str = 'learned'
   attention_kernel: str = 'einsum'
+  scan_layers: bool = False
+  recompute: str = 'nothing'
   tied_decoder: bool = True
   dtype: str | None = None
   param_dtype: str = 'float32'

@@ -9,12 +9,21 @@ Source: Devlin et al. 2019, section 3; google-research/bert `modeling.py`
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from bertjax import partitioning
 from bertjax.models import layers
 from bertjax.models.attention import SelfAttention
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.feed_forward import FeedForward
+
+# What backward finds saved of a layer; the rest is computed again. Each takes
+# less memory and more time than the one before.
+REMATERIALISATION = {
+    'nothing': None,
+    'products': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    'everything': jax.checkpoint_policies.nothing_saveable,
+}
 
 
 class Layer(nn.Module):
@@ -22,16 +31,18 @@ class Layer(nn.Module):
 
   Attributes:
     config: the architecture.
+    train: whether to drop out.
   """
 
   config: EncoderConfig
+  train: bool
 
   @nn.compact
   def __call__(
-      self, hidden_BLD: jax.Array, mask_B1LM: jax.Array, train: bool
+      self, hidden_BLD: jax.Array, mask_B1LM: jax.Array
   ) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
-    config = self.config
+    config, train = self.config, self.train
 
     update_BLD = SelfAttention(config, name='attention')(
         hidden_BLD, mask_B1LM, train)
@@ -42,7 +53,11 @@ class Layer(nn.Module):
     update_BLD = FeedForward(config, name='feed_forward')(hidden_BLD)
     update_BLD = layers.Dropout(config.dropout, name='feed_forward_dropout')(
         update_BLD, train)
-    return layers.norm(config, 'feed_forward_norm')(hidden_BLD + update_BLD)
+    hidden_BLD = layers.norm(config, 'feed_forward_norm')(
+        hidden_BLD + update_BLD)
+    # Without this XLA may shard the width of what lies between layers as it
+    # shards the parameters, and gather it again in every layer.
+    return partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
 
 
 class Encoder(nn.Module):
@@ -68,12 +83,38 @@ class Encoder(nn.Module):
     Returns:
       compute_dtype[B, L, D], the output of the last layer.
     """
-    # Without these constraints XLA may shard the width of what lies between
-    # layers as it shards the parameters, and gather it again in every layer.
-    axes = ('batch', 'length', 'width')
-    hidden_BLD = partitioning.constrain(hidden_BLD, *axes)
-    for index in range(self.config.layers):
-      hidden_BLD = Layer(self.config, name=f'layer_{index:02}')(
-          hidden_BLD, mask_B1LM, train)
-      hidden_BLD = partitioning.constrain(hidden_BLD, *axes)
+    config = self.config
+    policy = choose(REMATERIALISATION, config.recompute,
+                    'EncoderConfig.recompute')
+    hidden_BLD = partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
+    if config.scan_layers and not self.is_initializing():
+      return self._scan(hidden_BLD, mask_B1LM, train, policy)
+    layer = Layer if policy is None else nn.remat(Layer, policy=policy)
+    for index in range(config.layers):
+      hidden_BLD = layer(config, train, name=f'layer_{index:02}')(
+          hidden_BLD, mask_B1LM)
     return hidden_BLD
+
+  def _scan(self, hidden_BLD, mask_B1LM, train, policy):
+    """The same in a loop of the compiled program, which is then small.
+
+    The parameters keep a name a layer, as without, and are stacked here;
+    dropout's bits are others, and intermediates are not to be had.
+    """
+    layer = Layer(self.config, train, parent=None)
+    drops = train and self.has_rng('dropout')
+    rng = self.make_rng('dropout') if drops else None
+
+    def body(hidden_BLD, parameters_and_index):
+      parameters, index = parameters_and_index
+      rngs = {'dropout': jax.random.fold_in(rng, index)} if drops else None
+      return layer.apply(
+          {'params': parameters}, hidden_BLD, mask_B1LM, rngs=rngs), None
+
+    if policy is not None:
+      body = jax.checkpoint(body, policy=policy, prevent_cse=False)
+    count = self.config.layers
+    stacked = jax.tree.map(
+        lambda *arrays: jnp.stack(arrays),
+        *(self.variables['params'][f'layer_{i:02}'] for i in range(count)))
+    return jax.lax.scan(body, hidden_BLD, (stacked, jnp.arange(count)))[0]

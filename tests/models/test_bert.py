@@ -27,6 +27,8 @@ VARIANTS = {
         dataclasses.replace(TINY, layers=1)),
     'without_dropout': BertForPreTraining(
         dataclasses.replace(TINY, dropout=0.0)),
+    'scanned_and_recomputed': BertForPreTraining(
+        dataclasses.replace(TINY, scan_layers=True, recompute='everything')),
     'bfloat16_products': BertForPreTraining(
         dataclasses.replace(TINY, dtype='bfloat16')),
 }
@@ -142,10 +144,10 @@ def test_outputs_have_the_promised_shapes_and_dtypes(model):
   batch, config = make_batch(), model.config
   outputs = jax.eval_shape(
       lambda: model.init_with_output(jax.random.key(0), batch, train=False))[0]
-  expected = {'hidden': ((3, 16, config.width), config.dtype),
+  expected = {'hidden': ((3, 16, config.width), config.compute_dtype),
               'mlm_logits': ((3, 4, config.vocabulary_size), 'float32')}
   if model.next_sentence:
-    expected |= {'pooled': ((3, 1, config.width), config.dtype),
+    expected |= {'pooled': ((3, 1, config.width), config.compute_dtype),
                  'nsp_logits': ((3, 1, 2), 'float32')}
   assert {name: (array.shape, array.dtype)
           for name, array in outputs.items()} == expected
@@ -171,7 +173,7 @@ def test_padding_does_not_change_real_tokens(model):
   real = ~padding[..., None]
   np.testing.assert_array_equal(base['hidden'] * real, other['hidden'] * real)
   # Without the padding sums have fewer terms and may be ordered otherwise.
-  tolerance = 1e-5 if model.config.dtype == 'float32' else 0.02
+  tolerance = 1e-5 if model.config.compute_dtype == 'float32' else 0.02
   np.testing.assert_allclose(
       base['mlm_logits'][1:], cut['mlm_logits'], atol=tolerance)
 
@@ -187,7 +189,7 @@ def test_a_packed_row_equals_its_sequences_apart(model):
   params = init(model, apart)
   expected = model.apply({'params': params}, apart, train=False)
   got = model.apply({'params': params}, packed, train=False)
-  tolerance = 1e-5 if model.config.dtype == 'float32' else 0.02
+  tolerance = 1e-5 if model.config.compute_dtype == 'float32' else 0.02
   for name, array in expected.items():
     np.testing.assert_allclose(
         np.asarray(got[name], np.float32),
@@ -234,6 +236,25 @@ def test_every_parameter_names_its_logical_axes(model):
     assert len(box.names) == box.value.ndim
     named = [name for name in box.names if name is not None]
     assert named and set(named) <= known and len(set(named)) == len(named)
+
+
+@pytest.mark.parametrize('scan_layers, recompute', [
+    (True, 'nothing'), (False, 'products'), (True, 'everything')])
+def test_scan_and_recomputation_change_nothing(scan_layers, recompute):
+  batch = make_batch()
+  plain = VARIANTS['without_dropout']
+  params = init(plain, batch)
+  other = BertForPreTraining(dataclasses.replace(
+      plain.config, scan_layers=scan_layers, recompute=recompute))
+  assert jax.tree.structure(init(other, batch)) == jax.tree.structure(params)
+  (expected, _), gradient = jax.value_and_grad(
+      loss_and_outputs, has_aux=True)(params, plain, batch, train=False)
+  (loss, _), found = jax.jit(jax.value_and_grad(
+      loss_and_outputs, has_aux=True), static_argnames=('model', 'train'))(
+          params, model=other, batch=batch, train=False)
+  np.testing.assert_allclose(loss, expected, rtol=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6),
+               found, gradient)
 
 
 def test_without_next_sentence_its_parameters_do_not_exist():
