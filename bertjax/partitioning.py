@@ -12,7 +12,7 @@ which logical axis. Source: t5x and flax's `examples/lm1b`, in spirit.
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 import jax
@@ -158,6 +158,37 @@ def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
   return jax.lax.with_sharding_constraint(
       array, NamedSharding(mesh, nn.logical_to_mesh_axes(
           axes, tuple(RULES.items()))))
+
+
+def platform() -> str:
+  """Returns 'cpu', 'gpu' or 'tpu': of the mesh of `placing`, else of jax.
+
+  They differ where a program is compiled for devices that are not here.
+  """
+  mesh = _mesh.get()
+  if mesh is None:
+    return jax.default_backend()
+  return mesh.devices.flat[0].platform
+
+
+def on_each_device(function: Callable, inputs, output) -> Callable:
+  """Runs a function on the part that each device has, under `placing`.
+
+  For kernels that XLA cannot divide. Outside of `placing` it is the function.
+
+  Args:
+    function: of arrays, gives one.
+    inputs: logical axes of each argument.
+    output: of the result.
+  """
+  mesh = _mesh.get()
+  if mesh is None:
+    return function
+  rules = tuple(RULES.items())
+  return jax.shard_map(
+      function, mesh=mesh, check_vma=False,
+      in_specs=tuple(nn.logical_to_mesh_axes(axes, rules) for axes in inputs),
+      out_specs=nn.logical_to_mesh_axes(output, rules))
 
 
 def gather(parameters, shardings):

@@ -16,10 +16,10 @@ import flax.linen as nn
 import jax
 
 from bertjax.models import heads, layers
-from bertjax.models.attention import segment_mask
 from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.embeddings import Embeddings
 from bertjax.models.encoder import Encoder
+from bertjax.models.kernels import SegmentMask
 
 
 def encode(
@@ -39,7 +39,7 @@ def encode(
   hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
       batch['tokens'], batch['types'], batch['positions'], train)
   hidden_BLD = Encoder(config, name='encoder')(
-      hidden_BLD, segment_mask(batch['segments']), train)
+      hidden_BLD, SegmentMask(batch['segments']), train)
   return hidden_BLD, token_table_VD
 
 

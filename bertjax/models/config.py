@@ -13,8 +13,7 @@ import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
-import jax
-
+from bertjax import partitioning
 from bertjax.errors import UserError
 
 Entry = TypeVar('Entry')
@@ -129,7 +128,7 @@ class EncoderConfig:
     """
     if self.dtype is not None:
       return self.dtype
-    return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+    return 'float32' if partitioning.platform() == 'cpu' else 'bfloat16'
 
   @property
   def attention_dropout_rate(self) -> float:

@@ -1,7 +1,7 @@
 """The stack of layers, each norm after its residual (post-LN).
 
     hidden_BLD = Encoder(config, name='encoder')(
-        hidden_BLD, mask_B1LM, train=False)
+        hidden_BLD, mask, train=False)
 
 Source: Devlin et al. 2019, section 3; google-research/bert `modeling.py`
 (`transformer_model`).
@@ -16,6 +16,7 @@ from bertjax.models import layers
 from bertjax.models.attention import SelfAttention
 from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.feed_forward import FeedForward
+from bertjax.models.kernels import SegmentMask
 
 # What backward finds saved of a layer; the rest is computed again. Each takes
 # less memory and more time than the one before.
@@ -39,13 +40,13 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(
-      self, hidden_BLD: jax.Array, mask_B1LM: jax.Array
+      self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask
   ) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config, train = self.config, self.train
 
     update_BLD = SelfAttention(config, name='attention')(
-        hidden_BLD, mask_B1LM, train)
+        hidden_BLD, mask, train)
     update_BLD = layers.Dropout(config.dropout, name='attention_dropout')(
         update_BLD, train)
     hidden_BLD = layers.norm(config, 'attention_norm')(hidden_BLD + update_BLD)
@@ -71,13 +72,14 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-      self, hidden_BLD: jax.Array, mask_B1LM: jax.Array, train: bool
+      self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
   ) -> jax.Array:
     """Encodes.
 
     Args:
       hidden_BLD: float[B, L, D], the embeddings.
-      mask_B1LM: bool[B, 1 or H, L, M] with M = L, whether L may attend to M.
+      mask: bool[B, 1 or H, L, M] with M = L, whether L may attend to M; or a
+        `SegmentMask`.
       train: whether to drop out.
 
     Returns:
@@ -88,14 +90,14 @@ class Encoder(nn.Module):
                     'EncoderConfig.recompute')
     hidden_BLD = partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
     if config.scan_layers and not self.is_initializing():
-      return self._scan(hidden_BLD, mask_B1LM, train, policy)
+      return self._scan(hidden_BLD, mask, train, policy)
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
     for index in range(config.layers):
       hidden_BLD = layer(config, train, name=f'layer_{index:02}')(
-          hidden_BLD, mask_B1LM)
+          hidden_BLD, mask)
     return hidden_BLD
 
-  def _scan(self, hidden_BLD, mask_B1LM, train, policy):
+  def _scan(self, hidden_BLD, mask, train, policy):
     """The same in a loop of the compiled program, which is then small.
 
     The parameters keep a name a layer, as without, and are stacked here;
@@ -109,7 +111,7 @@ class Encoder(nn.Module):
       parameters, index = parameters_and_index
       rngs = {'dropout': jax.random.fold_in(rng, index)} if drops else None
       return layer.apply(
-          {'params': parameters}, hidden_BLD, mask_B1LM, rngs=rngs), None
+          {'params': parameters}, hidden_BLD, mask, rngs=rngs), None
 
     if policy is not None:
       body = jax.checkpoint(body, policy=policy, prevent_cse=False)

@@ -1,14 +1,20 @@
 """The segment mask and the reference kernel, against loops in numpy."""
 
+import contextlib
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.pallas import tpu as pltpu
 
-from bertjax.models.attention import segment_mask
-from bertjax.models.kernels import KERNELS
+from bertjax import partitioning
+from bertjax.errors import UserError
+from bertjax.models.kernels import KERNELS, SegmentMask
 
 
 def test_segment_mask_joins_equal_segments_and_leaves_padding_out():
-  mask = segment_mask(np.array([[1, 1, 2, 0]]))
+  mask = SegmentMask(np.array([[1, 1, 2, 0]])).dense()
   np.testing.assert_array_equal(mask[0, 0], [
       [1, 1, 0, 0],
       [1, 1, 0, 0],
@@ -17,7 +23,7 @@ def test_segment_mask_joins_equal_segments_and_leaves_padding_out():
   ])
 
 
-@pytest.mark.parametrize('name', KERNELS)
+@pytest.mark.parametrize('name', ['auto', 'einsum', 'dot_product'])
 def test_kernel_equals_attention_written_as_loops(name):
   random = np.random.RandomState(0)
   query, key, value = random.randn(3, 2, 5, 3, 4).astype(np.float32)
@@ -30,11 +36,11 @@ def test_kernel_equals_attention_written_as_loops(name):
     weights = np.exp(scores - scores.max())
     expected[row, position, head] = (
         weights / weights.sum() @ value[row, attended, head])
-  got = KERNELS[name](query, key, value, mask, lambda weights: weights)
+  got = KERNELS[name](query, key, value, mask)
   np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('name', KERNELS)
+@pytest.mark.parametrize('name', ['auto', 'einsum'])
 def test_kernel_drops_weights_out_after_the_softmax(name):
   query, key = np.zeros((2, 1, 4, 1, 2), np.float32)
   value = np.ones((1, 4, 1, 2), np.float32)
@@ -42,3 +48,49 @@ def test_kernel_drops_weights_out_after_the_softmax(name):
   got = KERNELS[name](query, key, value, mask,
                       lambda weights: weights.at[..., 0].set(0))
   np.testing.assert_allclose(got, 0.75, atol=1e-6)
+
+
+def make_packed(length=256, heads=4, width=64):
+  """Two rows of three sequences and padding."""
+  random = np.random.RandomState(0)
+  arrays = random.randn(3, 4, length, heads, width).astype(np.float32)
+  ends = np.array([[60, 130, 200], [100, 101, 256]] * 2)
+  segments = sum(np.arange(length) < ends[:, i, None] for i in range(3))
+  return *arrays, SegmentMask(jnp.asarray(segments, jnp.int32))
+
+
+@pytest.mark.parametrize('sizes', [None, (2, 1, 2)])
+def test_flash_equals_einsum_in_values_and_gradients(sizes):
+  *arrays, mask = make_packed()
+  real = (np.asarray(mask.segments_BL) > 0)[..., None, None]
+
+  def loss(arrays, kernel):
+    context = kernel(*arrays, mask) * real
+    return (jnp.sin(context)).sum(), context
+
+  def find(kernel):
+    function = jax.value_and_grad(
+        lambda arrays: loss(arrays, kernel), has_aux=True)
+    (_, context), gradients = jax.jit(function)(tuple(arrays))
+    return context, *gradients
+
+  expected = find(KERNELS['einsum'])
+  mesh = partitioning.make_mesh(*(sizes or (1, 1, 1)), devices=jax.devices()[
+      : int(np.prod(sizes or 1))])
+  with pltpu.force_tpu_interpret_mode(), (
+      partitioning.placing(mesh) if sizes else contextlib.nullcontext()):
+    found = find(KERNELS['flash'])
+  for ours, theirs in zip(found, expected, strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+@pytest.mark.parametrize('name, change, message', [
+    ('flash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
+    ('dot_product', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
+    ('flash', {'mask': np.ones((4, 1, 256, 256), bool)}, 'by segments'),
+    ('flash', {'length': 96}, 'multiple of 128, got 96'),
+])
+def test_what_a_kernel_cannot_do_is_refused(name, change, message):
+  *arrays, mask = make_packed(change.get('length', 256))
+  with pytest.raises(UserError, match=message):
+    KERNELS[name](*arrays, change.get('mask', mask), change.get('dropout'))
