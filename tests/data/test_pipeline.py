@@ -8,6 +8,7 @@ import seqio
 
 from bertjax import batch
 from bertjax.data import (
+  features,
   pipeline,
   pretraining_tasks,
   sources,
@@ -17,6 +18,8 @@ from bertjax.data import (
 from bertjax.errors import UserError
 
 B, L, P = 16, 32, 5
+S = 3  # of packed rows
+APART_AND_PACKED = pytest.mark.parametrize('sequences', [1, S])
 
 
 def write_corpus(path, documents=60, seed=0):
@@ -68,18 +71,20 @@ def assert_equal(some, others):
       np.testing.assert_array_equal(one[key], other[key])
 
 
-def test_batches_keep_the_contract(task):
-  for example in batches(task, 5):
+@APART_AND_PACKED
+def test_batches_keep_the_contract(task, sequences):
+  for example in batches(task, 5, sequences=sequences):
     batch.check(example)
-    shapes = batch.shapes(B, L, P)
+    shapes = batch.shapes(B, L, P, sequences)
     assert {k: v.shape for k, v in example.items()} == {
         k: v.shape for k, v in shapes.items()
     }
     real = example['segments'] > 0
     assert (example['tokens'][~real] == 0).all()
-    np.testing.assert_array_equal(
-        example['positions'], np.tile(np.arange(L), (B, 1))
-    )
+    if sequences == 1:
+      np.testing.assert_array_equal(
+          example['positions'], np.tile(np.arange(L), (B, 1))
+      )
 
 
 def test_rows_read_cls_a_sep_b_sep(task):
@@ -112,32 +117,40 @@ def test_masks_are_new_at_every_epoch(task):
   assert len(set(seen)) == 150  # about ten epochs
 
 
-@pytest.mark.parametrize('processes', [2, 4])
-def test_processes_together_give_the_batches_of_one(task, processes):
+@pytest.mark.parametrize('processes, sequences', [(2, 1), (4, 1), (4, S)])
+def test_processes_together_give_the_batches_of_one(task, processes, sequences):
+  options = {'streams': 4, 'sequences': sequences}
   parts = [
-      batches(task, 6, process_index=i, process_count=processes, streams=4)
+      batches(task, 6, process_index=i, process_count=processes, **options)
       for i in range(processes)
   ]
   together = [
       {k: np.concatenate([p[k] for p in step]) for k in step[0]}
       for step in zip(*parts, strict=True)
   ]
-  assert_equal(together, batches(task, 6, streams=4))
+  assert_equal(together, batches(task, 6, **options))
 
 
-@pytest.mark.parametrize('count', [0, 3, 90])
-def test_a_restored_position_continues_exactly(task, count):
-  iterator = iter(batches(task))
+@pytest.mark.parametrize(
+    'count, sequences', [(0, 1), (3, 1), (90, 1), (0, S), (7, S), (90, S)])
+def test_a_restored_position_continues_exactly(
+    task, count, sequences, monkeypatch
+):
+  # Some windows of examples are begun, some are at their end.
+  monkeypatch.setattr(features.pack, '__defaults__', (48,))
+  options = {'sequences': sequences}
+  iterator = iter(batches(task, **options))
   take(iterator, count)
   position = iterator.position()
   expected = take(iterator, 10)
-  fresh = iter(batches(task))
+  fresh = iter(batches(task, **options))
   fresh.restore(position)
   assert_equal(take(fresh, 10), expected)
   # Across a smaller and a larger number of processes, too.
   parts = []
   for index in range(2):
-    part = iter(batches(task, process_index=index, process_count=2))
+    part = iter(
+        batches(task, process_index=index, process_count=2, **options))
     part.restore(position)
     parts.append(take(part, 10))
   together = [
@@ -156,7 +169,7 @@ tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
 folder = pathlib.Path(sys.argv[2])
 task = tests.make_task('other', folder, str(folder / 'text.txt'))
-iterator = iter(tests.batches(task))
+iterator = iter(tests.batches(task, sequences=int(sys.argv[4])))
 if sys.argv[3] == 'save':
   tests.take(iterator, 25)
   saved = iterator.position(), tests.take(iterator, 5)
@@ -168,11 +181,13 @@ else:
 """
 
 
-def test_a_position_is_restored_in_another_process(tmp_path):
+@APART_AND_PACKED
+def test_a_position_is_restored_in_another_process(tmp_path, sequences):
   write_corpus(tmp_path / 'text.txt')
   for mode in ('save', 'load'):
     subprocess.run(
-        [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode],
+        [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode,
+         str(sequences)],
         check=True, env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)},
     )
 
