@@ -77,55 +77,41 @@ def join(
   and first_positions [[0, 2]].
 
   Args:
-    examples: every key of `bertjax.batch`, one sequence a row (S = 1) with its
-      padding at the end.
+    examples: every key of `bertjax.batch`, one sequence a row (S = 1), padding
+      at the end.
     groups: rows of `examples`, each in one group; no more than S in one, and
       in sum no more than L tokens and P targets.
     sequences: S of the result.
 
   Returns:
     the same keys and dtypes, a row for each group; L and P are the same.
+
+  Raises:
+    ValueError: a group does not fit into a row.
   """
-  numbers = [len(group) for group in groups]
-  order_E = np.concatenate([np.asarray(group) for group in groups])
-  row_E = np.repeat(np.arange(len(groups)), numbers)
-  # Of each sequence, the first one of its row.
-  leader_E = np.repeat(np.cumsum(numbers) - numbers, numbers)
-  number_E = np.arange(len(order_E)) - leader_E
-
-  examples = {key: array[order_E] for key, array in examples.items()}
-  kept = {  # by the dimension's letter; what is left out is padding
-      'L': examples['segments'] > 0,
-      'P': examples['weights'] > 0,
-      'S': np.ones((len(order_E), 1), bool),
+  if max(map(len, groups)) > sequences:
+    raise ValueError(f'more than {sequences} sequences in a group')
+  sizes = {  # by the dimension's letter: what is not padding
+      'L': (examples['segments'] > 0).sum(1).tolist(),
+      'P': (examples['weights'] > 0).sum(1).tolist(),
+      'S': [1] * len(examples['segments']),
   }
-  begin = {
-      letter: _sums_before(kept_EX.sum(1), leader_E)
-      for letter, kept_EX in kept.items()
+  packed = {
+      key: np.zeros(
+          (len(groups), sequences if letter == 'S' else examples[key].shape[1]),
+          dtype)
+      for key, ((_, letter), dtype) in PRETRAINING.items()
   }
-  places = {
-      letter: _places(kept[letter], row_E, begin[letter]) for letter in kept
-  }
-  widths = {'L': kept['L'].shape[1], 'P': kept['P'].shape[1], 'S': sequences}
-  for key in ('target_positions', 'first_positions'):
-    examples[key] = examples[key] + begin['L'][:, None]
-  examples['segments'] = np.broadcast_to(
-      number_E[:, None] + 1, kept['L'].shape)
-  packed = {}
-  for key, ((_, letter), dtype) in PRETRAINING.items():
-    packed[key] = np.zeros((len(groups), widths[letter]), dtype)
-    packed[key][places[letter]] = examples[key][kept[letter]]
+  for row, group in enumerate(groups):
+    begin = dict.fromkeys(sizes, 0)
+    for number, index in enumerate(group):
+      place = {letter: slice(begin[letter], begin[letter] + size[index])
+               for letter, size in sizes.items()}
+      for key, ((_, letter), _) in PRETRAINING.items():
+        packed[key][row, place[letter]] = (
+            examples[key][index, : sizes[letter][index]])
+      packed['segments'][row, place['L']] = number + 1
+      for key, letter in (('target_positions', 'P'), ('first_positions', 'S')):
+        packed[key][row, place[letter]] += begin['L']
+      begin = {letter: place[letter].stop for letter in place}
   return packed
-
-
-def _sums_before(counts_E, leader_E) -> np.ndarray:
-  """Returns the sum of the counts before each, within its group."""
-  before_E = np.cumsum(counts_E) - counts_E
-  return before_E - before_E[leader_E]
-
-
-def _places(kept_EX, row_E, begin_E) -> tuple[np.ndarray, np.ndarray]:
-  """Returns row and column of each kept entry, side by side from `begin`."""
-  example, _ = np.nonzero(kept_EX)
-  rank_EX = np.cumsum(kept_EX, axis=1) - 1
-  return row_E[example], begin_E[example] + rank_EX[kept_EX]

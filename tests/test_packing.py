@@ -86,3 +86,12 @@ def test_rows_of_one_sequence_stay_as_they_are_but_for_their_padding():
     if key == 'positions':
       array = array * examples['segments']
     np.testing.assert_array_equal(packed[key], array, key)
+
+
+@pytest.mark.parametrize('sequences, length', [(2, 6), (3, 4)])
+def test_a_group_that_does_not_fit_is_refused(sequences, length):
+  examples = make_examples()
+  for key in ('tokens', 'types', 'positions', 'segments'):
+    examples[key] = examples[key][:, :length]
+  with pytest.raises(ValueError):
+    packing.join(examples, [[0, 1, 2]], sequences)

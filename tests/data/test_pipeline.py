@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -18,8 +19,7 @@ from bertjax.data import (
 from bertjax.errors import UserError
 
 B, L, P = 16, 32, 5
-S = 3  # of packed rows
-APART_AND_PACKED = pytest.mark.parametrize('sequences', [1, S])
+PACKED = {'length': 64, 'predictions': 10, 'sequences': 3}
 
 
 def write_corpus(path, documents=60, seed=0):
@@ -71,7 +71,7 @@ def assert_equal(some, others):
       np.testing.assert_array_equal(one[key], other[key])
 
 
-@APART_AND_PACKED
+@pytest.mark.parametrize('sequences', [1, 3])
 def test_batches_keep_the_contract(task, sequences):
   for example in batches(task, 5, sequences=sequences):
     batch.check(example)
@@ -117,9 +117,9 @@ def test_masks_are_new_at_every_epoch(task):
   assert len(set(seen)) == 150  # about ten epochs
 
 
-@pytest.mark.parametrize('processes, sequences', [(2, 1), (4, 1), (4, S)])
-def test_processes_together_give_the_batches_of_one(task, processes, sequences):
-  options = {'streams': 4, 'sequences': sequences}
+@pytest.mark.parametrize('processes, options', [(2, {}), (4, {}), (4, PACKED)])
+def test_processes_together_give_the_batches_of_one(task, processes, options):
+  options = {'streams': 4, **options}
   parts = [
       batches(task, 6, process_index=i, process_count=processes, **options)
       for i in range(processes)
@@ -131,14 +131,14 @@ def test_processes_together_give_the_batches_of_one(task, processes, sequences):
   assert_equal(together, batches(task, 6, **options))
 
 
-@pytest.mark.parametrize(
-    'count, sequences', [(0, 1), (3, 1), (90, 1), (0, S), (7, S), (90, S)])
+@pytest.mark.parametrize('count, options', [
+    (0, {}), (3, {}), (90, {}), (0, PACKED), (7, PACKED), (90, PACKED)])
 def test_a_restored_position_continues_exactly(
-    task, count, sequences, monkeypatch
+    task, count, options, monkeypatch
 ):
-  # Some windows of examples are begun, some are at their end.
-  monkeypatch.setattr(features.pack, '__defaults__', (48,))
-  options = {'sequences': sequences}
+  # Smaller windows of examples than 256: more of them are begun and ended.
+  monkeypatch.setattr(
+      features, 'pack', functools.partial(features.pack, window=48))
   iterator = iter(batches(task, **options))
   take(iterator, count)
   position = iterator.position()
@@ -169,25 +169,25 @@ tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
 folder = pathlib.Path(sys.argv[2])
 task = tests.make_task('other', folder, str(folder / 'text.txt'))
-iterator = iter(tests.batches(task, sequences=int(sys.argv[4])))
+iterators = [iter(tests.batches(task, **o)) for o in ({}, tests.PACKED)]
 if sys.argv[3] == 'save':
-  tests.take(iterator, 25)
-  saved = iterator.position(), tests.take(iterator, 5)
+  for iterator in iterators:
+    tests.take(iterator, 25)
+  saved = [(i.position(), tests.take(i, 5)) for i in iterators]
   (folder / 'saved').write_bytes(pickle.dumps(saved))
 else:
-  position, expected = pickle.loads((folder / 'saved').read_bytes())
-  iterator.restore(position)
-  tests.assert_equal(tests.take(iterator, 5), expected)
+  saved = pickle.loads((folder / 'saved').read_bytes())
+  for iterator, (position, expected) in zip(iterators, saved, strict=True):
+    iterator.restore(position)
+    tests.assert_equal(tests.take(iterator, 5), expected)
 """
 
 
-@APART_AND_PACKED
-def test_a_position_is_restored_in_another_process(tmp_path, sequences):
+def test_a_position_is_restored_in_another_process(tmp_path):
   write_corpus(tmp_path / 'text.txt')
   for mode in ('save', 'load'):
     subprocess.run(
-        [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode,
-         str(sequences)],
+        [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode],
         check=True, env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)},
     )
 
@@ -217,6 +217,30 @@ def test_an_evaluation_counts_every_sequence_once(task):
       if row.any()
   )
   assert rows == split_rows
+
+
+def test_packing_changes_no_sequence_and_fills_the_rows(task):
+  apart, packed = [
+      list(batches(task, epochs=1, **options))
+      for options in ({**PACKED, 'sequences': 1}, PACKED)
+  ]
+
+  def tokens(made):
+    return sorted(
+        row[segments == number].tobytes()
+        for b in made
+        for row, segments in zip(b['tokens'], b['segments'], strict=True)
+        for number in range(1, segments.max() + 1)
+    )
+
+  assert tokens(apart) == tokens(packed)
+  for key in ('weights', 'targets', 'pair_labels', 'pair_weights'):
+    assert sum(b[key].sum() for b in apart) == sum(b[key].sum() for b in packed)
+  used_apart, used_packed = [
+      sum((b['segments'].max(1) > 0).sum() for b in made)
+      for made in (apart, packed)
+  ]
+  assert used_packed < 0.95 * used_apart
 
 
 def test_train_and_held_out_share_no_text(tmp_path):
