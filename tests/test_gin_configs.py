@@ -88,7 +88,8 @@ def test_packing_is_one_macro_for_batches_and_their_shapes():
     shapes = gin.get_configurable(batch.shapes)()
     assert shapes['pair_labels'].shape == (32, sequences)
     assert shapes['weights'].shape == (32, 77)
-    assert gin.get_bindings(pipeline.batches)['sequences'] == sequences
+    assert str(gin.get_bindings(pipeline.batches, resolve_references=False)[
+        'sequences']).endswith('batch.sequences_of()')
 
 
 @pytest.mark.parametrize('recipe', FINE_TUNING)
