@@ -84,6 +84,28 @@ def predictions_of(length: int, mask_rate: float) -> int:
   return max(1, int(np.ceil(round(length * mask_rate, 6))))
 
 
+def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
+  """Returns S for a row: 1 unless rows are packed; 32 at 512, 8 at 128.
+
+  Args:
+    length: L.
+    pack: whether sequences share rows.
+    most: S of a packed row; None: L / 16, so that sequences of 16 tokens fill a
+      row and 0.1% at most of the arithmetic is for the pairs of a row.
+
+  Raises:
+    UserError: `most` is not positive.
+  """
+  if most is not None and most < 1:
+    raise UserError(
+        f'a row holds one sequence or more, got {most}; set '
+        'batch.sequences_of.most'
+    )
+  if not pack:
+    return 1
+  return most or max(2, length // 16)
+
+
 def check(batch: Batch) -> None:
   """Raises ValueError where a batch does not keep the contract.
 
@@ -112,11 +134,12 @@ def synthetic(
     predictions: int,
     vocabulary_size: int,
     seed: int,
+    sequences: int = 1,
 ) -> dict[str, np.ndarray]:
   """Returns a random batch that keeps the contract, for tests and benchmarks.
 
-  Every row is one sequence of between half and the full length; the first
-  quarter of the vocabulary's ids never occurs as a target.
+  Every row is filled between half and in full, by `sequences` of about the same
+  size; the first quarter of the vocabulary's ids never occurs as a target.
   """
   rng = np.random.default_rng(seed)
   shape = (batch_size, length)
@@ -128,16 +151,19 @@ def synthetic(
       np.where(real, rng.random(shape), 2.0), axis=1, kind='stable'
   )
   counted = np.arange(predictions) < counts
-  half = lengths // 2
+  # Where each sequence begins, and the next one; then the same of its tokens.
+  bounds = np.arange(sequences + 1) * lengths // sequences
+  number = (np.arange(length) >= bounds[:, 1:-1, None]).sum(1)
+  begin = np.take_along_axis(bounds, number, 1)
+  half = (np.take_along_axis(bounds, number + 1, 1) - begin) // 2
+  positions = np.arange(length) - begin
   return {
       'tokens': np.where(
           real, rng.integers(first_id, vocabulary_size, shape), 0
       ).astype(np.int32),
-      'types': (real & (np.arange(length) >= half)).astype(np.int32),
-      'positions': np.broadcast_to(
-          np.arange(length, dtype=np.int32), shape
-      ).copy(),
-      'segments': real.astype(np.int32),
+      'types': (real & (positions >= half)).astype(np.int32),
+      'positions': positions.astype(np.int32),
+      'segments': np.where(real, number + 1, 0).astype(np.int32),
       'target_positions': np.where(
           counted, order[:, :predictions], 0
       ).astype(np.int32),
@@ -147,7 +173,9 @@ def synthetic(
           0,
       ).astype(np.int32),
       'weights': counted.astype(np.float32),
-      'first_positions': np.zeros((batch_size, 1), np.int32),
-      'pair_labels': rng.integers(0, 2, (batch_size, 1)).astype(np.int32),
-      'pair_weights': np.ones((batch_size, 1), np.float32),
+      'first_positions': bounds[:, :-1].astype(np.int32),
+      'pair_labels': rng.integers(
+          0, 2, (batch_size, sequences)
+      ).astype(np.int32),
+      'pair_weights': np.ones((batch_size, sequences), np.float32),
   }

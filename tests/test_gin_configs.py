@@ -79,6 +79,19 @@ def test_every_size_is_one_more_file(model):
   build()
 
 
+def test_packing_is_one_macro_for_batches_and_their_shapes():
+  from bertjax.data import pipeline
+
+  for bindings, sequences in (([], 1), (['PACK=True'], 32)):
+    main.parse(['recipes/pretrain_text.gin'],
+               ["TEXT_FILES='x'", 'LENGTH=512', *bindings])
+    shapes = gin.get_configurable(batch.shapes)()
+    assert shapes['pair_labels'].shape == (32, sequences)
+    assert shapes['weights'].shape == (32, 77)
+    assert str(gin.get_bindings(pipeline.batches, resolve_references=False)[
+        'sequences']).endswith('batch.sequences_of()')
+
+
 @pytest.mark.parametrize('recipe', FINE_TUNING)
 def test_fine_tuning_recipes_name_every_argument(recipe, tmp_path, monkeypatch):
   """All but the examples are made; then there is no model to start from."""

@@ -3,6 +3,7 @@
     lengths = features.task_feature_lengths(length=128, predictions=20)
     converter = features.PretrainingConverter()
     dataset = converter(task.get_dataset(lengths), lengths)
+    dataset = features.pack(dataset, sequences=16)     # several in a row
 
 seqio's own encoder converter takes the loss where a token equals [MASK], so
 the kept and the random targets of 80/10/10 would get none; here every target
@@ -11,6 +12,12 @@ has its weight. Source: ours, see `bertjax.batch` for the keys.
 
 import seqio
 import tensorflow as tf
+
+from bertjax import batch, packing
+
+# Sequences that rows are made of together. Of Wikipedia's at 512 tokens, 97.7%
+# of the slots are filled with 64 of them, 98.7% with 256, 99.0% with 512.
+WINDOW = 256
 
 _ROW = seqio.FeatureConverter.FeatureSpec
 _SCALAR = {'rank': 0}
@@ -58,6 +65,52 @@ class PretrainingConverter(seqio.FeatureConverter):
   def get_model_feature_lengths(self, task_feature_lengths):
     length = task_feature_lengths['tokens']
     return {**task_feature_lengths, 'positions': length, 'first_positions': 1}
+
+
+def pack(
+    dataset: tf.data.Dataset, sequences: int, window: int = WINDOW
+) -> tf.data.Dataset:
+  """Packs several sequences into one row, see `packing`.
+
+  Before: 3 examples with segments [1 1 1 0], [1 1 1 1], [1 0 0 0]
+  After:  2 rows with segments [1 1 1 2], [1 1 1 1]
+
+  A row has three budgets: L tokens, P targets and `sequences`. A sequence joins
+  one only where all three have room, so no token and no target is lost; where
+  the targets are used up first, a row keeps some padding. Each window of
+  examples makes rows of its own, the last ones less full, and is a pure
+  function of them: a position to save holds no rows. They come in the order of
+  their longest sequences, so as well mixed as these are.
+
+  Args:
+    dataset: what `PretrainingConverter` gives.
+    sequences: S.
+    window: examples.
+  """
+  element = dataset.element_spec
+  length, predictions = element['tokens'].shape[0], element['targets'].shape[0]
+  shapes = batch.shapes(1, length, predictions, sequences)
+
+  def pack_window(*arrays):
+    examples = dict(zip(element, arrays, strict=True))
+    tokens = (examples['segments'] > 0).sum(1).tolist()
+    targets = (examples['weights'] > 0).sum(1).tolist()
+    groups = packing.pack(tokens, lambda _: length, [
+        (targets, predictions), ([1] * len(tokens), sequences)
+    ])
+    packed = packing.join(examples, sorted(groups), sequences)
+    return [packed[key] for key in shapes]
+
+  def pack_tensors(examples):
+    rows = tf.numpy_function(
+        pack_window, [*examples.values()], [x.dtype for x in shapes.values()]
+    )
+    return {
+        key: tf.ensure_shape(array, [None, *shapes[key].shape[1:]])
+        for key, array in zip(shapes, rows, strict=True)
+    }
+
+  return dataset.batch(window).map(pack_tensors).unbatch()
 
 
 def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:

@@ -8,10 +8,10 @@
 
 The order is defined over a fixed number of streams, not over processes: a
 stream is a shard of the task (seqio's ShardInfo) with a seed of its own, and
-fills fixed rows of every global batch. Reading, shuffling, pairing and masking
-stay within a stream; a process runs some of the streams. So the sequence of
-global batches depends on task, seed and batch size alone, and a position, which
-is kept for each stream, can be restored on another number of processes.
+fills fixed rows of every global batch. Reading, shuffling, pairing, masking and
+packing stay within a stream; a process runs some of the streams. So the global
+batches depend on task, seed and sizes alone, and a position, which is kept for
+each stream, can be restored on another number of processes.
 """
 
 import difflib
@@ -154,6 +154,7 @@ def batches(
     split: str = 'train',
     epochs: int | None = None,
     shuffle: bool = True,
+    sequences: int = 1,
     streams: int = STREAMS,
     process_index: int = 0,
     process_count: int = 1,
@@ -170,6 +171,8 @@ def batches(
     epochs: how often the split is read; None: without end. With a number, every
       example comes exactly once an epoch, and the last batches are filled up.
     shuffle: whether documents are read in random order.
+    sequences: S, the most sequences of a row; 1: each has a row of its own,
+      else see `features.pack`.
     streams: the most streams; as many as also divide the batch are used.
     process_index: which of the processes this is.
     process_count: how many there are; divides the number of streams.
@@ -187,7 +190,7 @@ def batches(
   datasets = {
       stream: _stream(
           task, stream, streams, rows, length, predictions, seed, split, epochs,
-          shuffle,
+          shuffle, sequences,
       )
       for stream in range(process_index * own, (process_index + 1) * own)
   }
@@ -196,7 +199,7 @@ def batches(
 
 def _stream(
     task, stream, streams, rows, length, predictions, seed, split, epochs,
-    shuffle,
+    shuffle, sequences,
 ) -> tf.data.Dataset:
   """Returns the rows that one stream gives to each global batch."""
   lengths = features.task_feature_lengths(length, predictions)
@@ -212,6 +215,8 @@ def _stream(
       try_in_mem_cache=False,
   )
   dataset = features.PretrainingConverter()(dataset, lengths)
+  if sequences > 1:
+    dataset = features.pack(dataset, sequences)
   dataset = dataset.batch(rows, drop_remainder=epochs is None).prefetch(2)
   options = tf.data.Options()
   options.deterministic = True

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from bertjax import packing
 from bertjax.errors import UserError
 from bertjax.inference import batching
 from bertjax.inference.batching import Row
@@ -119,7 +120,7 @@ class Batches:
     chosen = [self._index(first + i) for i in range(self._batch_size)]
     self._done += 1
     if self._pack:
-      places = batching.pack(
+      places = packing.pack(
           [self._size(i) for i in chosen], lambda _: self._length)
       groups = [[chosen[i] for i in group] for group in places]
       # Few shapes: rows in eighths of the batch.

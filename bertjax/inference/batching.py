@@ -6,8 +6,7 @@
 
 Short rows share a row of the batch, where each attends to itself alone, and it
 is padded to the nearest of a few lengths: next to nothing is computed for
-padding, and each shape is compiled once. Source: ours; packing, Krell et al.
-2021 (arXiv:2107.02027).
+padding, and each shape is compiled once. Source: ours; see `bertjax.packing`.
 """
 
 import itertools
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from bertjax import packing
 
 CHUNK = 512  # texts that are tokenized together
 # Steps of at most a third, so that at most a quarter of a row is padding.
@@ -82,38 +83,6 @@ def run(
     yield from results
 
 
-def pack(
-    sizes: Sequence[int], capacity: Callable[[int], int]
-) -> list[list[int]]:
-  """Divides sequences among rows: best fit, the longest first.
-
-  Sizes [3, 6, 4, 2] in rows of 8 give [[1, 3], [2, 0]].
-
-  Args:
-    sizes: in tokens.
-    capacity: of a row that a sequence of this size begins; no less than the
-      size, and no less for a larger one.
-
-  Returns:
-    the places in `sizes` that share a row, in the order in which they stand.
-
-  Source: Johnson 1973; at most 11/9 of the fewest rows, plus one.
-  """
-  most = capacity(max(sizes))
-  groups, with_room = [], [[] for _ in range(most + 1)]
-  for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-    size = sizes[index]
-    room = next((r for r in range(size, most + 1) if with_room[r]), None)
-    if room is None:
-      room, group = capacity(size), []
-      groups.append(group)
-    else:
-      group = with_room[room].pop(0)
-    group.append(index)
-    with_room[room - size].append(group)
-  return groups
-
-
 def make(
     groups: Sequence[Sequence[Row]], count: int, columns: int
 ) -> dict[str, np.ndarray]:
@@ -173,7 +142,8 @@ def _divide(
 
   # Groups begin with their longest, so those of one capacity are neighbours.
   for columns, groups in itertools.groupby(
-      pack(sizes, capacity), key=lambda group: capacity(sizes[group[0]])):
+      packing.pack(sizes, capacity),
+      key=lambda group: capacity(sizes[group[0]])):
     groups = list(groups)
     for start in range(0, len(groups), batch_size):
       yield groups[start : start + batch_size], columns

@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import seqio
 
 from bertjax import batch
 from bertjax.data import (
+  features,
   pipeline,
   pretraining_tasks,
   sources,
@@ -17,6 +19,7 @@ from bertjax.data import (
 from bertjax.errors import UserError
 
 B, L, P = 16, 32, 5
+PACKED = {'length': 64, 'predictions': 10, 'sequences': 3}
 
 
 def write_corpus(path, documents=60, seed=0):
@@ -68,18 +71,20 @@ def assert_equal(some, others):
       np.testing.assert_array_equal(one[key], other[key])
 
 
-def test_batches_keep_the_contract(task):
-  for example in batches(task, 5):
+@pytest.mark.parametrize('sequences', [1, 3])
+def test_batches_keep_the_contract(task, sequences):
+  for example in batches(task, 5, sequences=sequences):
     batch.check(example)
-    shapes = batch.shapes(B, L, P)
+    shapes = batch.shapes(B, L, P, sequences)
     assert {k: v.shape for k, v in example.items()} == {
         k: v.shape for k, v in shapes.items()
     }
     real = example['segments'] > 0
     assert (example['tokens'][~real] == 0).all()
-    np.testing.assert_array_equal(
-        example['positions'], np.tile(np.arange(L), (B, 1))
-    )
+    if sequences == 1:
+      np.testing.assert_array_equal(
+          example['positions'], np.tile(np.arange(L), (B, 1))
+      )
 
 
 def test_rows_read_cls_a_sep_b_sep(task):
@@ -112,32 +117,40 @@ def test_masks_are_new_at_every_epoch(task):
   assert len(set(seen)) == 150  # about ten epochs
 
 
-@pytest.mark.parametrize('processes', [2, 4])
-def test_processes_together_give_the_batches_of_one(task, processes):
+@pytest.mark.parametrize('processes, options', [(2, {}), (4, {}), (4, PACKED)])
+def test_processes_together_give_the_batches_of_one(task, processes, options):
+  options = {'streams': 4, **options}
   parts = [
-      batches(task, 6, process_index=i, process_count=processes, streams=4)
+      batches(task, 6, process_index=i, process_count=processes, **options)
       for i in range(processes)
   ]
   together = [
       {k: np.concatenate([p[k] for p in step]) for k in step[0]}
       for step in zip(*parts, strict=True)
   ]
-  assert_equal(together, batches(task, 6, streams=4))
+  assert_equal(together, batches(task, 6, **options))
 
 
-@pytest.mark.parametrize('count', [0, 3, 90])
-def test_a_restored_position_continues_exactly(task, count):
-  iterator = iter(batches(task))
+@pytest.mark.parametrize('count, options', [
+    (0, {}), (3, {}), (90, {}), (0, PACKED), (7, PACKED), (90, PACKED)])
+def test_a_restored_position_continues_exactly(
+    task, count, options, monkeypatch
+):
+  # Smaller windows of examples than 256: more of them are begun and ended.
+  monkeypatch.setattr(
+      features, 'pack', functools.partial(features.pack, window=48))
+  iterator = iter(batches(task, **options))
   take(iterator, count)
   position = iterator.position()
   expected = take(iterator, 10)
-  fresh = iter(batches(task))
+  fresh = iter(batches(task, **options))
   fresh.restore(position)
   assert_equal(take(fresh, 10), expected)
   # Across a smaller and a larger number of processes, too.
   parts = []
   for index in range(2):
-    part = iter(batches(task, process_index=index, process_count=2))
+    part = iter(
+        batches(task, process_index=index, process_count=2, **options))
     part.restore(position)
     parts.append(take(part, 10))
   together = [
@@ -156,15 +169,17 @@ tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
 folder = pathlib.Path(sys.argv[2])
 task = tests.make_task('other', folder, str(folder / 'text.txt'))
-iterator = iter(tests.batches(task))
+iterators = [iter(tests.batches(task, **o)) for o in ({}, tests.PACKED)]
 if sys.argv[3] == 'save':
-  tests.take(iterator, 25)
-  saved = iterator.position(), tests.take(iterator, 5)
+  for iterator in iterators:
+    tests.take(iterator, 25)
+  saved = [(i.position(), tests.take(i, 5)) for i in iterators]
   (folder / 'saved').write_bytes(pickle.dumps(saved))
 else:
-  position, expected = pickle.loads((folder / 'saved').read_bytes())
-  iterator.restore(position)
-  tests.assert_equal(tests.take(iterator, 5), expected)
+  saved = pickle.loads((folder / 'saved').read_bytes())
+  for iterator, (position, expected) in zip(iterators, saved, strict=True):
+    iterator.restore(position)
+    tests.assert_equal(tests.take(iterator, 5), expected)
 """
 
 
@@ -202,6 +217,30 @@ def test_an_evaluation_counts_every_sequence_once(task):
       if row.any()
   )
   assert rows == split_rows
+
+
+def test_packing_changes_no_sequence_and_fills_the_rows(task):
+  apart, packed = [
+      list(batches(task, epochs=1, **options))
+      for options in ({**PACKED, 'sequences': 1}, PACKED)
+  ]
+
+  def tokens(made):
+    return sorted(
+        row[segments == number].tobytes()
+        for b in made
+        for row, segments in zip(b['tokens'], b['segments'], strict=True)
+        for number in range(1, segments.max() + 1)
+    )
+
+  assert tokens(apart) == tokens(packed)
+  for key in ('weights', 'targets', 'pair_labels', 'pair_weights'):
+    assert sum(b[key].sum() for b in apart) == sum(b[key].sum() for b in packed)
+  used_apart, used_packed = [
+      sum((b['segments'].max(1) > 0).sum() for b in made)
+      for made in (apart, packed)
+  ]
+  assert used_packed < 0.95 * used_apart
 
 
 def test_train_and_held_out_share_no_text(tmp_path):

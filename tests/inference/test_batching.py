@@ -73,18 +73,6 @@ def test_no_row_is_padded_beyond_the_length():
   assert list(found) == [9, 9]
 
 
-def test_packing_loses_nothing_and_fills_no_row_too_far():
-  rng = np.random.default_rng(0)
-  sizes = rng.integers(1, 17, 200)
-  groups = batching.pack(sizes, lambda size: 16 if size > 8 else 8)
-  assert sorted(i for group in groups for i in group) == list(range(200))
-  for group in groups:
-    assert sizes[group].sum() <= (16 if sizes[group[0]] > 8 else 8)
-  groups = batching.pack(sizes, lambda _: 16)
-  assert len(groups) <= 11 / 9 * sizes.sum() / 16 + 1
-  assert batching.pack([3, 6, 4, 2], lambda _: 8) == [[1, 3], [2, 0]]
-
-
 def test_nothing_gives_nothing():
   assert list(batching.run(sequences, [], 8, 4)) == []
 
