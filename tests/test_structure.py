@@ -17,6 +17,14 @@ TENSORFLOW = {
 # Package -> packages of bertjax that it may import; None: any.
 ALLOWED = {
     'errors': set(),
+    'devices': set(),
+    'flops': set(),
+    'hlo': set(),
+    'compiled': {'hlo'},
+    'planning': {
+        'batch', 'compiled', 'devices', 'errors', 'flops', 'output_files',
+        'partitioning', 'training',
+    },
     'output_files': {'errors'},
     'batch': {'errors'},
     'partitioning': {'batch', 'errors'},
