@@ -10,6 +10,7 @@ TensorCore), else a chip. Source: the makers' data sheets, named at each row.
 import dataclasses
 import re
 
+MIB = 2**20
 GIB = 2**30
 
 
@@ -24,6 +25,8 @@ class Device:
       the device has no bfloat16); without sparsity.
     memory_bytes: of the device's own memory (HBM, or GDDR of the smaller GPUs).
     memory_bytes_per_second: between it and the chip.
+    reserved_bytes: of its memory, kept by XLA; what libtpu 0.0.42 says is
+      available where a program does not fit. Not known for GPUs.
     clock_hertz: of a TPU's TensorCore; None for a GPU.
   """
 
@@ -32,6 +35,7 @@ class Device:
   flops_per_second: float
   memory_bytes: int
   memory_bytes_per_second: float
+  reserved_bytes: int = 0
   clock_hertz: float | None = None
 
 
@@ -42,20 +46,27 @@ class Device:
 # 256 x 256), each makes two products a cycle.
 DEVICES = (
     # 46 TFLOP/s, 16 GiB, 700 GB/s a chip of 2 cores with 1 MXU.
-    Device('v2', r'^TPU v2', 23e12, 8 * GIB, 350e9, 0.70e9),
+    Device('v2', r'^TPU v2', 23e12, 8 * GIB, 350e9,
+           532 * MIB, 0.70e9),
     # 123 TFLOP/s, 32 GiB, 900 GB/s a chip of 2 cores with 2 MXUs.
-    Device('v3', r'^TPU v3', 61.5e12, 16 * GIB, 450e9, 0.94e9),
+    Device('v3', r'^TPU v3', 61.5e12, 16 * GIB, 450e9,
+           532 * MIB, 0.94e9),
     # 275 TFLOP/s, 32 GiB, 1228 GB/s; 2 cores (one device, 'megacore') with 4.
-    Device('v4', r'^TPU v4$', 275e12, 32 * GIB, 1228e9, 1.05e9),
+    Device('v4', r'^TPU v4$', 275e12, 32 * GIB, 1228e9,
+           1280 * MIB, 1.05e9),
     # 197 TFLOP/s, 16 GB, 819 GB/s; 1 core with 4 MXUs.
-    Device('v5e', r'^TPU v5( lite|e)', 197e12, 16 * GIB, 819e9, 1.503e9),
+    Device('v5e', r'^TPU v5( lite|e)', 197e12, 16 * GIB, 819e9,
+           256 * MIB, 1.503e9),
     # 459 TFLOP/s, 95 GB (XLA: 95.74 GiB to use), 2765 GB/s; 2 cores with 4.
-    Device('v5p', r'^TPU v5(p|$)', 459e12, 96 * GIB, 2765e9, 1.75e9),
+    Device('v5p', r'^TPU v5(p|$)', 459e12, 96 * GIB, 2765e9,
+           266 * MIB, 1.75e9),
     # 918 TFLOP/s, 32 GB, 1640 GB/s; 1 core.
-    Device('v6e', r'^TPU v6( lite|e)', 918e12, 32 * GIB, 1640e9, 1.75e9),
+    Device('v6e', r'^TPU v6( lite|e)', 918e12, 32 * GIB, 1640e9,
+           768 * MIB, 1.75e9),
     # 2307 TFLOP/s, 192 GiB, 7380 GB/s a chip of 2 cores, each a device;
     # with as many MXUs a core as v6e.
-    Device('tpu7x', r'^TPU ?v?7', 1153.5e12, 96 * GIB, 3690e9, 2.2e9),
+    Device('tpu7x', r'^TPU ?v?7', 1153.5e12, 96 * GIB, 3690e9,
+           1280 * MIB, 2.2e9),
     # https://images.nvidia.com/content/technologies/volta/pdf/
     # volta-v100-datasheet-update-us-1165301-r5.pdf: SXM2, float16.
     Device('V100-32', r'V100.*32GB', 125e12, 32 * GIB, 900e9),

@@ -33,6 +33,9 @@ KNOWN = {
     'tpu7x': ('1x1x1', *_CUBES),
 }
 
+# Chips of which jax lists each half.
+TWO_DEVICES = ('v2', 'v3', 'tpu7x')
+
 
 def is_tpu(topology: str) -> bool:
   """Whether a name is that of TPUs; any other is of GPUs or 'cpu'."""

@@ -24,9 +24,11 @@ ALLOWED = {
     'hlo_flops': {'hlo'},
     'hlo_bytes': {'hlo'},
     'compiled': {'hlo', 'hlo_bytes', 'hlo_flops'},
+    'compiled_step': {'partitioning', 'training'},
+    'plan_table': set(),
     'planning': {
-        'batch', 'compiled', 'devices', 'errors', 'flops', 'output_files',
-        'partitioning', 'topologies', 'training',
+        'compiled', 'compiled_step', 'devices', 'errors', 'flops',
+        'output_files', 'partitioning', 'plan_table', 'topologies', 'training',
     },
     'output_files': {'errors'},
     'batch': {'errors'},
