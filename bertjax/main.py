@@ -16,6 +16,7 @@ that imports gin.
 """
 
 import contextlib
+import copy
 import difflib
 import inspect
 import os
@@ -51,6 +52,8 @@ def run(
     directory: str | None = None,
     allow_difference: bool = False,
     dry_run: bool = False,
+    first_file: str | None = None,
+    unneeded: Sequence[str] = (),
 ) -> None:
   """Calls the job that a recipe bound; gin fills in its arguments.
 
@@ -60,7 +63,10 @@ def run(
       leaves nothing.
     allow_difference: go on in a directory of another configuration.
     dry_run: print the configuration and let the job print what it would do.
+    first_file: what this recipe wants read before all others, see `parse`.
+    unneeded: macros that the job does without, where a file requires them.
   """
+  del first_file, unneeded  # of `parse`, which reads them from the bindings
   configuration = gin.config_str()
   if dry_run:
     print(configuration)
@@ -70,6 +76,30 @@ def run(
   else:
     with run_directory.claim(directory, configuration, allow_difference):
       job(dry_run=False)
+
+
+def arguments(of: Callable) -> Callable:
+  """Returns a function that makes arguments as gin would give them to another.
+
+  A job that does something else with a run takes from its recipe what it needs,
+  `argument('optimizer')`, and leaves the rest unmade.
+
+  Args:
+    of: the function that has these arguments.
+
+  Raises:
+    UserError: the recipe does not call `of`.
+  """
+  if re.search(r'^finetune\.run\.', gin.config_str(), re.MULTILINE):
+    raise UserError('expected a recipe that pretrains, got one that '
+                    'fine-tunes; leave its --gin_file out')
+  bindings = gin.get_bindings(of, resolve_references=False)
+
+  def argument(name: str, default=None):
+    # A copy of a reference is what it stands for: so gin makes arguments.
+    return copy.deepcopy(bindings[name]) if name in bindings else default
+
+  return argument
 
 
 # ------------------------------------------------------------------ gin files
@@ -129,7 +159,15 @@ def parse(
   gin.clear_config()
   with _one_line_errors():
     gin.parse_config_files_and_bindings(files, [], finalize_config=False)
+    first_file = _bound_to_run('first_file')
+    if first_file:  # now in front of the others, which win
+      gin.clear_config()
+      gin.parse_config_files_and_bindings(
+          [first_file, *files], [], finalize_config=False)
     configuration = gin.config_str()
+    for name in _bound_to_run('unneeded') or ():
+      if macros.defined_in(configuration).get(name) == '%gin.REQUIRED':
+        gin.bind_parameter(f'{name}/macro.value', None)
     bindings = [
         macros.quote(binding, configuration, gin.config.parse_value)
         for binding in bindings
@@ -137,6 +175,14 @@ def parse(
     gin.parse_config_files_and_bindings([], bindings, finalize_config=False)
     macros.check_used(gin.config_str())
     gin.finalize()
+
+
+def _bound_to_run(parameter: str):
+  """Returns what a file binds to a parameter of `run`, None where nothing."""
+  try:
+    return gin.query_parameter(f'bertjax.main.run.{parameter}')
+  except ValueError:
+    return None
 
 
 @contextlib.contextmanager

@@ -17,6 +17,19 @@ TENSORFLOW = {
 # Package -> packages of bertjax that it may import; None: any.
 ALLOWED = {
     'errors': set(),
+    'devices': set(),
+    'flops': set(),
+    'topologies': {'devices', 'errors'},
+    'hlo': set(),
+    'hlo_flops': {'hlo'},
+    'hlo_bytes': {'hlo'},
+    'compiled': {'hlo', 'hlo_bytes', 'hlo_flops'},
+    'compiled_step': {'partitioning', 'training'},
+    'plan_table': set(),
+    'planning': {
+        'compiled', 'compiled_step', 'devices', 'errors', 'flops',
+        'output_files', 'partitioning', 'plan_table', 'topologies', 'training',
+    },
     'output_files': {'errors'},
     'batch': {'errors'},
     'packing': {'batch'},

@@ -1,0 +1,256 @@
+"""The text of an optimised HLO module, as computations and instructions.
+
+    module = hlo.parse(compiled.as_text())
+    for execution in module.executions():
+      execution.instruction.opcode, execution.times, execution.fused
+
+Reads what `bertjax.compiled` counts and no more. Source: ours; the text's form
+is that of XLA's `HloInstruction::ToString`.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator
+
+_BITS = {'pred': 8, 'token': 0, 'opaque': 0, 'bf16': 16}
+_ARRAY = re.compile(r'(\b[a-z]+\d*[a-z0-9]*)\[([\d,<=]*)\](\{[^{}]*\})?')
+_NAME = re.compile(r'%([\w.\-]+)')
+_HEADER = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
+_INSTRUCTION = re.compile(r'\s+(ROOT )?%?([\w.\-]+) = (.*)', re.DOTALL)
+_CALLED = re.compile(r'(calls|to_apply|body|condition)=%?([\w.\-]+)')
+_BRANCHES = re.compile(
+    r'(?:branch_computations=\{([^}]*)\}'
+    r'|true_computation=(%?[\w.\-]+), false_computation=(%?[\w.\-]+))')
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+  """The type of an array.
+
+  Attributes:
+    dtype: as HLO names it, such as 'bf16'.
+    dimensions: sizes.
+    space: 0 is the device's main memory; TPU: 1 is VMEM, on the chip.
+  """
+
+  dtype: str
+  dimensions: tuple[int, ...]
+  space: int
+
+  @property
+  def bytes(self) -> int:
+    """Its size without the padding of its layout."""
+    digits = re.search(r'\d+', self.dtype)
+    bits = _BITS.get(self.dtype, int(digits[0]) if digits else 8)
+    return math.prod(self.dimensions) * bits // 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+  """One line.
+
+  Attributes:
+    name: unique in its module.
+    opcode: such as 'fusion'.
+    arrays: types of the result; those of a tuple in order, nested ones flat.
+    operands: names of instructions of the same computation.
+    literal: what stands between the parentheses.
+    attributes: the rest of the line.
+  """
+
+  name: str
+  opcode: str
+  arrays: tuple[Array, ...]
+  operands: tuple[str, ...]
+  literal: str
+  attributes: str
+
+  def called(self, what: str) -> str | None:
+    """Returns the computation that 'calls', 'body' ... names, if any."""
+    return dict(_CALLED.findall(self.attributes)).get(what)
+
+  def number(self, key: str) -> int | None:
+    """Returns a whole number of the backend_config, such as that of
+    "estimated_cycles":"1829", if it is there."""
+    found = re.search(rf'"{key}":"?(-?\d+)', self.attributes)
+    return int(found[1]) if found else None
+
+
+@dataclasses.dataclass
+class Computation:
+  """Instructions by name, in order; the last result is the root's."""
+
+  name: str
+  instructions: dict[str, Instruction]
+  root: Instruction | None = None
+
+  def parameter(self, number: int) -> Instruction:
+    """Returns its parameter of a number."""
+    return next(i for i in self.instructions.values()
+                if i.opcode == 'parameter' and i.literal == str(number))
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+  """An instruction with where and how often a run of the module executes it.
+
+  Attributes:
+    instruction: the line.
+    computation: that has it.
+    times: product of the trip counts of the loops around it.
+    fused: whether it is a part of a fusion, so that it touches no memory.
+  """
+
+  instruction: Instruction
+  computation: Computation
+  times: int
+  fused: bool
+
+
+@dataclasses.dataclass
+class Module:
+  """A module.
+
+  Attributes:
+    computations: by name.
+    entry: the one that runs.
+    unknown_loops: names of the loops whose trip count is not known and that
+      count once; filled by `executions`.
+  """
+
+  computations: dict[str, Computation]
+  entry: Computation
+  unknown_loops: set[str] = dataclasses.field(default_factory=set)
+
+  def executions(self) -> Iterator[Execution]:
+    """Yields all that runs, loop bodies and fusions included."""
+    yield from self._walk(self.entry, 1, False)
+
+  def _walk(self, computation, times, fused) -> Iterator[Execution]:
+    for instruction in computation.instructions.values():
+      yield Execution(instruction, computation, times, fused)
+      inside, repeated, is_fusion = [], times, fused
+      if instruction.opcode == 'while':
+        count = trip_count(self, computation, instruction)
+        if count is None:
+          self.unknown_loops.add(instruction.name)
+        inside = [instruction.called('body')]
+        repeated = times * (1 if count is None else count)
+      elif instruction.opcode == 'fusion':
+        inside, is_fusion = [instruction.called('calls')], True
+      elif instruction.opcode in ('call', 'async-start'):
+        inside = [
+            instruction.called('to_apply') or instruction.called('calls')]
+      elif instruction.opcode == 'conditional':
+        inside = _branches(instruction)[:1]  # as if the first were taken
+      for name in inside:
+        if name in self.computations:
+          yield from self._walk(self.computations[name], repeated, is_fusion)
+
+
+def parse(text: str) -> Module:
+  """Returns a module from what `compiled.as_text()` gives.
+
+  Raises:
+    ValueError: it has no entry computation.
+  """
+  computations, entry, current, lines = {}, None, None, []
+  for line in text.splitlines():
+    if _INSTRUCTION.match(line):
+      lines.append(line)
+    elif header := _HEADER.match(line):
+      current = computations[header[2]] = Computation(header[2], {})
+      entry = current if header[1] else entry
+    elif line == '}':
+      _fill(current, lines)
+      lines = []
+    elif lines:
+      lines[-1] += line  # the metadata of a Pallas kernel has several lines
+  if entry is None:
+    raise ValueError('expected the text of an HLO module, found no ENTRY')
+  return Module(computations, entry)
+
+
+def trip_count(
+    module: Module, computation: Computation, loop: Instruction
+) -> int | None:
+  """Returns how often a `while` runs, or None where that cannot be told.
+
+  XLA's own `known_trip_count`, which TPU programs lack, or else what follows
+  from a condition `counter < constant` of a counter that grows by one.
+  """
+  known = re.search(r'known_trip_count":?=?\{"?n"?[:=]"?(\d+)', loop.attributes)
+  if known:
+    return int(known[1])
+  condition = module.computations[loop.called('condition')]
+  root = condition.root
+  if root.opcode != 'compare' or 'direction=LT' not in root.attributes:
+    return None
+  counter, bound = (condition.instructions[name] for name in root.operands)
+  index = re.match(r', index=(\d+)', counter.attributes)
+  if counter.opcode != 'get-tuple-element' or bound.opcode != 'constant':
+    return None
+  first = computation.instructions[loop.operands[0]]
+  if first.opcode != 'tuple':
+    return None
+  start = _origin(computation, first.operands[int(index[1])])
+  if start.opcode != 'constant':
+    return None
+  return max(0, int(bound.literal) - int(start.literal))
+
+
+def _origin(computation: Computation, name: str) -> Instruction:
+  """Returns the instruction that a value comes from, copies left out."""
+  instruction = computation.instructions[name]
+  while instruction.opcode in ('copy', 'bitcast'):
+    instruction = computation.instructions[instruction.operands[0]]
+  return instruction
+
+
+def _branches(instruction: Instruction) -> list[str]:
+  found = _BRANCHES.search(instruction.attributes)
+  names = ','.join(filter(None, found.groups())) if found else ''
+  return [name.strip().removeprefix('%') for name in names.split(',')]
+
+
+def _fill(computation: Computation, lines: list[str]) -> None:
+  for line in lines:
+    is_root, name, text = _INSTRUCTION.match(line).groups()
+    computation.instructions[name] = _instruction(name, text)
+    if is_root:
+      computation.root = computation.instructions[name]
+
+
+def _instruction(name: str, text: str) -> Instruction:
+  """'f32[2]{0} add(%a, %b), metadata={...}' to its parts."""
+  end = _closing(text, 0) if text.startswith('(') else text.index(' ')
+  start = text.index('(', end)
+  stop = _closing(text, start)
+  literal = text[start + 1:stop - 1]
+  return Instruction(
+      name=name,
+      opcode=text[end:start].strip(),
+      arrays=tuple(_arrays(text[:end])),
+      operands=tuple(_NAME.findall(literal)),
+      literal=literal,
+      attributes=text[stop:],
+  )
+
+
+def _arrays(text: str) -> Iterator[Array]:
+  for dtype, dimensions, layout in _ARRAY.findall(text):
+    space = re.search(r'S\((\d+)\)', layout)
+    sizes = re.findall(r'\d+', dimensions)
+    yield Array(
+        dtype, tuple(map(int, sizes)), int(space[1]) if space else 0)
+
+
+def _closing(text: str, start: int) -> int:
+  """Returns the place behind the parenthesis that closes the one at start."""
+  depth = 0
+  for match in re.compile(r'[()]').finditer(text, start):
+    depth += 1 if match[0] == '(' else -1
+    if depth == 0:
+      return match.end()
+  raise ValueError(f'expected a closing parenthesis in {text[:80]!r}')

@@ -1,0 +1,45 @@
+import pytest
+
+from bertjax import devices, topologies
+from bertjax.errors import UserError
+
+
+@pytest.mark.parametrize('topology, parsed', [
+    ('v5e:2x4', ('v5e', 8)), ('v5p:2x2x2', ('v5p', 8)),
+    ('v5e:16x16', ('v5e', 256)), ('v6e:1x1', ('v6e', 1)),
+    ('H100', ('H100', 1)), ('A100-80:8', ('A100-80', 8)), ('cpu', ('cpu', 1))])
+def test_a_name_says_which_devices_and_how_many(topology, parsed):
+  assert topologies.parse(topology) == parsed
+
+
+@pytest.mark.parametrize('topology', [
+    'v5e:3x4', 'v5e', 'v5e:8', 'v9:2x2', 'v5p:2x4', 'K80', 'H100:0', 'H100:x',
+    '', 'tpu', 'TPU v4'])
+def test_an_unknown_topology_lists_those_that_are_known(topology):
+  with pytest.raises(UserError, match='TOPOLOGY') as error:
+    topologies.parse(topology)
+  assert repr(topology) in str(error.value)
+  for known in ('v5e: 1x1 2x2 2x4', 'v5p: 2x2x1', 'tpu7x', 'H200'):
+    assert known in str(error.value)
+
+
+def test_every_generation_is_in_the_table_of_devices():
+  assert all(devices.named(name) for name in topologies.KNOWN)
+
+
+def test_without_libtpu_it_says_what_to_install(monkeypatch):
+  monkeypatch.setattr(topologies, 'has_compiler', lambda: False)
+  with pytest.raises(UserError, match='requirements-tpu.txt'):
+    topologies.devices('v5e:2x4')
+
+
+@pytest.mark.skipif(
+    not topologies.has_compiler(),
+    reason='libtpu is not installed (requirements-tpu.txt)')
+@pytest.mark.parametrize('name', topologies.KNOWN)
+def test_every_slice_has_devices_of_its_generation(name):
+  for size in topologies.KNOWN[name]:
+    found = topologies.devices(f'{name}:{size}')
+    assert devices.find(found[0].device_kind).name == name
+    a_chip = 2 if name in ('v2', 'v3', 'tpu7x') else 1
+    assert len(found) == a_chip * topologies.parse(f'{name}:{size}')[1]
