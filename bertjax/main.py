@@ -18,6 +18,8 @@ that imports gin.
 import contextlib
 import copy
 import difflib
+import glob
+import importlib.util
 import inspect
 import os
 import re
@@ -273,6 +275,21 @@ def _quiet_imports():
       os.dup2(screen.fileno(), 2)
 
 
+def _skip_absent_tpu() -> None:
+  """Keeps jax from looking for a TPU where libtpu is there to compile alone.
+
+  It would say at length, in lines of its own, that there is none.
+  """
+  import jax
+
+  accelerators = [*glob.glob('/dev/accel*'), *glob.glob('/dev/vfio/[0-9]*')]
+  plugins = [name for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin',
+                               'jax_rocm7_plugin')
+             if importlib.util.find_spec(name)]
+  if not (accelerators or plugins or jax.config.jax_platforms):
+    jax.config.update('jax_platforms', 'cpu')
+
+
 def main(argv: Sequence[str]) -> int:
   """Runs the command line and returns the exit status."""
   if any(re.fullmatch(r'-h|--?help(full|short)?', word) for word in argv[1:]):
@@ -299,6 +316,11 @@ def main(argv: Sequence[str]) -> int:
           _FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths
       )
     logging.set_verbosity(logging.ERROR)
+    # Not above: it imports jax, which would set TensorFlow's log level first.
+    from bertjax.training import compilation_cache
+
+    compilation_cache.enable()
+    _skip_absent_tpu()
     gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
   except (UserError, RunStopped) as error:
     # gin adds where it was called from, in lines of its own.

@@ -35,7 +35,9 @@ ALLOWED = {
     'packing': {'batch'},
     'partitioning': {'batch', 'errors'},
     'models': {'batch', 'errors', 'models', 'partitioning'},
-    'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
+    'training': {
+        'batch', 'devices', 'errors', 'flops', 'models', 'partitioning',
+        'training'},
     'inference': {
         'errors', 'models', 'interop', 'inference', 'output_files', 'packing',
         'training', 'vocabulary_file',

@@ -11,18 +11,19 @@ and repeats nothing. Source: ours; big_vision's `train.py` for the shape.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from bertjax import partitioning
+from bertjax import flops, partitioning
 from bertjax.errors import RunStopped, UserError
 from bertjax.training import (
   initialization,
   model_file,
+  profiling,
   signals,
   throughput,
   writers,
@@ -56,6 +57,7 @@ def train(
     keep_first: bool = True,
     select: str | None = None,
     patience: int | None = None,
+    profile_steps: Sequence[int] | None = None,
     dry_run: bool = False,
 ) -> None:
   """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
@@ -86,6 +88,8 @@ def train(
     select: a metric, such as 'eval/accuracy', see `selection`; the parameters
       of its best evaluation are kept in `run_dir`/best. None: nothing is.
     patience: stop after this many evaluations that were no better.
+    profile_steps: first and last step to profile, see `profiling`; into
+      `run_dir`/profile.
     dry_run: print the model's size and the batch's shapes, and return.
 
   Raises:
@@ -98,6 +102,7 @@ def train(
          checkpoint_steps)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
+  profile = profiling.Profile(os.path.join(run_dir, 'profile'), profile_steps)
   abstract = state_lib.abstract(model, optimizer, shapes, mesh)
   print(_describe(abstract, shapes, mesh), flush=True)
   if dry_run:
@@ -167,13 +172,20 @@ def train(
       return values
 
     # -- the loop --------------------------------------------------------------
-    clock = throughput.Clock()
+    clock = throughput.Clock(
+        flops.of_step(
+            model.config, shapes, getattr(model, 'next_sentence', False)),
+        throughput.peak(mesh))
     pending = []  # terms of steps that the host has not looked at yet
     first_step = True
-    with writers.Progress(steps, step) as progress:
+    with (
+        writers.Progress(steps, step) as progress,
+        contextlib.closing(profile),
+    ):
       while step < steps and not best.exhausted:
         with clock.waiting():
           batch = next(iterator)
+        profile.before(step + 1)
         state, terms = train_step(
             state, partitioning.put_batch(batch, mesh), rng
         )
@@ -182,6 +194,8 @@ def train(
         clock.count(batch)
         if len(pending) > 1:  # the host runs at most one step ahead
           jax.block_until_ready(pending[-2][1])
+        if told := profile.after(step, terms):
+          progress.note(told)
         if first_step:
           jax.block_until_ready(terms)
           first_step = False
@@ -193,7 +207,7 @@ def train(
         evaluate_now = last or (eval_steps and step % eval_steps == 0)
         if evaluate_now:
           _look_at(pending, totals, checkpoints)
-        with clock.paused():
+        with clock.paused('evaluation'):
           found = evaluate() if evaluate_now else {}
         is_best = best.add(step, found)
         last = last or best.exhausted
@@ -215,7 +229,7 @@ def train(
           values |= clock.speed()
           progress.update(step, values)
         values |= found
-        with clock.paused():
+        with clock.paused('checkpoint'):
           if values:
             writer.write(step, values)
           if is_best and best_checkpoint:

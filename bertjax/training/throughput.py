@@ -1,32 +1,54 @@
-"""Seconds a step, tokens a second, and the share of time lost to data.
+"""Seconds a step, tokens a second, MFU, and the shares of time lost.
 
-    clock = throughput.Clock()
+    clock = throughput.Clock(flops.of_step(config, shapes, True), peak(mesh))
     with clock.waiting():
       batch = next(batches)
     clock.count(batch)
-    with clock.paused():
+    with clock.paused('evaluation'):
       evaluate()
     clock.speed()    # {'speed/step_seconds': ...}, and starts anew
+
+Model-FLOPs utilisation (MFU) is the useful FLOPs of a step over what the
+devices could do in its time. Source: Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
+import collections
 import contextlib
 import time
 
 import numpy as np
+from jax.sharding import Mesh
+
+from bertjax import devices
+
+
+def peak(mesh: Mesh) -> float | None:
+  """Returns FLOP/s of all devices of a mesh; None where nobody says, as of a
+  CPU."""
+  device = devices.find(mesh.devices.flat[0].device_kind)
+  return None if device is None else mesh.size * device.flops_per_second
 
 
 class Clock:
   """Times a window of steps; compilation, evaluation and saving do not count.
   """
 
-  def __init__(self):
+  def __init__(self, flops: float = 0.0, peak: float | None = None):
+    """Makes a clock.
+
+    Args:
+      flops: the useful ones of a step.
+      peak: FLOP/s of all devices; None: no MFU.
+    """
+    self._flops, self._peak = flops, peak
     self.start()
 
   def start(self) -> None:
     """Begins a new window."""
     self._since = time.monotonic()
-    self._steps = self._tokens = 0
+    self._steps = self._tokens = self._sequences = 0
     self._waited = 0.0
+    self._paused = collections.Counter()
 
   @contextlib.contextmanager
   def waiting(self):
@@ -37,19 +59,28 @@ class Clock:
     self._waited += time.monotonic() - before
 
   @contextlib.contextmanager
-  def paused(self):
-    """Time inside does not belong to training."""
+  def paused(self, what: str):
+    """Time inside does not belong to training; it is reported as a share."""
     before = time.monotonic()
     yield
-    self._since += time.monotonic() - before
+    seconds = time.monotonic() - before
+    self._since += seconds
+    self._paused[what] += seconds
 
   def count(self, batch) -> None:
-    """Counts one step and the tokens (not padding) of its host batch."""
+    """Counts one step, and the tokens (not padding) and sequences (one or more
+    a row) of its host batch."""
     self._steps += 1
     self._tokens += int(np.count_nonzero(batch['segments']))
+    self._sequences += int(np.max(batch['segments'], axis=-1).sum())
 
   def speed(self) -> dict[str, float]:
-    """Returns the window's speed, in seconds and tokens, and begins the next.
+    """Returns the window's speed, and begins the next.
+
+    Returns:
+      seconds a step, tokens and sequences a second, and MFU, of the time spent
+      training; the share of that spent waiting for data; and the shares of all
+      time spent in each kind of pause.
     """
     seconds = time.monotonic() - self._since
     speed = {}
@@ -57,7 +88,13 @@ class Clock:
       speed = {
           'speed/step_seconds': seconds / self._steps,
           'speed/tokens_per_second': self._tokens / seconds,
+          'speed/sequences_per_second': self._sequences / seconds,
           'speed/data_wait_fraction': min(1.0, self._waited / seconds),
       }
+      if self._peak:
+        speed['speed/mfu'] = self._flops * self._steps / seconds / self._peak
+      everything = seconds + self._paused.total()
+      for what, paused in self._paused.items():
+        speed[f'speed/{what}_fraction'] = paused / everything
     self.start()
     return speed

@@ -266,6 +266,8 @@ class Progress:
       parts.append(f'{1 / seconds:.3g} steps/s')
     if 'speed/tokens_per_second' in values:
       parts.append(f'{values["speed/tokens_per_second"]:,.0f} tokens/s')
+    if 'speed/mfu' in values:
+      parts.append(f'{values["speed/mfu"]:.1%} of the peak')
     parts.append(f'{_clock((self._total_steps - step) * seconds)} left')
     self._line = '   '.join(parts)
     self._show()

@@ -1,0 +1,23 @@
+"""Compiled programs, kept on disk for the next start.
+
+    compilation_cache.enable()
+
+Source: jax's persistent compilation cache.
+"""
+
+import os
+
+import jax
+
+
+def enable() -> None:
+  """Keeps what takes a second or more to compile in the user's cache folder.
+
+  JAX_COMPILATION_CACHE_DIR names another folder; empty, nothing is kept. jax
+  finds an entry again only for the same program, versions and kind of device.
+  """
+  if 'JAX_COMPILATION_CACHE_DIR' in os.environ:
+    return  # jax reads it
+  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  jax.config.update(
+      'jax_compilation_cache_dir', os.path.join(caches, 'bertjax', 'jax'))
