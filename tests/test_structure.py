@@ -19,9 +19,12 @@ ALLOWED = {
     'errors': set(),
     'output_files': {'errors'},
     'batch': {'errors'},
-    'partitioning': {'batch', 'errors'},
+    'rendezvous': {'errors'},
+    'processes': {'errors', 'rendezvous'},
+    'partitioning': {'batch', 'errors', 'processes'},
     'models': {'batch', 'errors', 'models'},
-    'training': {'batch', 'errors', 'partitioning', 'models', 'training'},
+    'training': {
+        'batch', 'errors', 'partitioning', 'processes', 'models', 'training'},
     'inference': {
         'errors', 'models', 'interop', 'inference', 'output_files', 'training',
         'vocabulary_file',
@@ -33,10 +36,10 @@ ALLOWED = {
     },
     'data': {
         'batch', 'errors', 'data', 'finetuning', 'interop', 'output_files',
-        'vocabulary_file',},
+        'processes', 'vocabulary_file',},
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},
-    'main': {'errors', 'macros', 'main', 'training'},
+    'main': {'errors', 'macros', 'main', 'processes', 'training'},
     '__init__': set(),
 }
 
