@@ -238,6 +238,7 @@ def _welcome(peer: Peer, peers: dict[int, Peer], count, address) -> None:
     raise UserError(text)
   peer.name = _name(other, count, hello['host'])
   peers[other] = peer
+  peer.send({'welcome': True})
 
 
 def _refuse(peers, text: str) -> None:
@@ -260,6 +261,10 @@ def _join(address, count, index, seconds, deadline) -> Meeting:
       if answer is None:  # not process 0, or one that has just died
         peer.close()
         time.sleep(0.5)
+      elif 'welcome' in answer:  # from here on process 0 watches the time
+        peer.settimeout(None)
+        answer = peer.receive() or {
+            'refused': f'process 0 of {count} has died before all had come'}
     except TimeoutError:
       raise UserError(
           f'process 0 of {count} has not answered process {index} at {address} '
@@ -270,7 +275,6 @@ def _join(address, count, index, seconds, deadline) -> Meeting:
       time.sleep(0.5)
   if 'refused' in answer:
     raise UserError(answer['refused'])
-  peer.settimeout(None)
   peer.name = _name(0, count, place[0])
   return Meeting(count, index, {0: peer})
 
