@@ -80,8 +80,7 @@ def run(
   if processes.count() > 1 and not several_processes:
     raise UserError(
         f'this recipe runs in one process, got {processes.count()}; start it '
-        'on one machine, with --process_count=1 --process_index=0 where a '
-        'cluster starts it'
+        'on one machine alone, with --process_count=1 within a cluster'
     )
   configuration = gin.config_str()
   if dry_run:

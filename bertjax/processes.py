@@ -117,11 +117,20 @@ def _detect(seconds: float) -> tuple:
   # address, for the message, nor leave a single machine alone.
   from jax._src import clusters
 
-  return clusters.ClusterEnv.auto_detect_unset_distributed_params(
-      None, None, None, None, None, int(seconds))
+  try:
+    return clusters.ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, int(seconds))
+  except Exception as error:  # each kind of cluster has its own ones
+    raise UserError(
+        'jax finds a cluster but not who its processes are '
+        f'({" ".join(str(error).split())}); set {_FLAGS}, or --process_count=1 '
+        'to run alone'
+    ) from error
 
 
 def _check(address, count, index) -> None:
+  if count == 1 and index in (None, 0):
+    return  # also to run alone where a cluster has more
   if None in (address, count, index):
     if (address, count, index) != (None, None, None):
       raise UserError(f'expected all of {_FLAGS}, or none of them')

@@ -149,8 +149,9 @@ while True:
 def test_alone_nothing_is_waited_for():
   with processes.joined():
     processes.connect()
-  with processes.joined('localhost:1', 1, 0):
-    processes.connect()
+  for flags in (('localhost:1', 1, 0), (None, 1, None)):
+    with processes.joined(*flags):
+      processes.connect()
   assert processes.count() == 1 and processes.is_first()
   assert processes.gather(np.nan) is not None
   assert processes.from_first(lambda: 3) == 3
@@ -165,6 +166,7 @@ def test_alone_nothing_is_waited_for():
     (('host', 2, 0), 'HOST:PORT'),
     (('host:1', 2, 2), 'got 2 of 2'),
     (('host:1', 0, 0), 'got 0 of 0'),
+    (('host:1', 1, 1), 'got 1 of 1'),
     (('host:1', 2, -1), 'got -1 of 2'),
 ])
 def test_flags_that_cannot_be_meant_are_refused(flags, words):
@@ -185,6 +187,18 @@ def test_slurm_is_found_and_one_task_of_it_is_one_process(monkeypatch):
   with processes.joined():  # nobody else would come
     processes.connect()
   assert processes.count() == 1
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
+  from jax._src.clusters import slurm_cluster
+
+  def fail():
+    raise RuntimeError('Kubernetes API Error: 403')
+
+  monkeypatch.setattr(slurm_cluster.SlurmCluster, 'is_env_present', fail)
+  with pytest.raises(UserError, match='403.*--process_count=1'):
+    with processes.joined():
+      pass
 
 
 def test_workers_of_a_tpu_pod_are_found(monkeypatch):
