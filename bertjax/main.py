@@ -10,6 +10,13 @@
 --gin_search_paths=FOLDER  where files and includes are looked for as well
 --dry_run                  print configuration, parameters, shapes, and stop
 
+Several processes, where the cluster (TPU pod, Slurm, GKE) does not say it:
+
+--coordinator_address=HOST:PORT  at which process 0 can be reached
+--process_count=N                how many there are
+--process_index=I                which of them this is, from 0
+--join_seconds=300               how long to wait for the others
+
 Exit status: 0 done; 2 a mistake in the input, said in one line; 1 a run that
 cannot go on; 128 + n ended by signal n, with its state saved. The only module
 that imports gin.
@@ -41,6 +48,11 @@ _FLAGS = flags.FlagValues()
 for _name in ('gin_file', 'gin_bindings', 'gin_search_paths'):
   flags.DEFINE_multi_string(_name, [], 'See above.', flag_values=_FLAGS)
 flags.DEFINE_bool('dry_run', False, 'See above.', flag_values=_FLAGS)
+flags.DEFINE_string('coordinator_address', None, 'See above.',
+                    flag_values=_FLAGS)
+for _name in ('process_count', 'process_index'):
+  flags.DEFINE_integer(_name, None, 'See above.', flag_values=_FLAGS)
+flags.DEFINE_float('join_seconds', 300, 'See above.', flag_values=_FLAGS)
 
 # gin's second reader takes a folder such as the user's own `data/` for a Python
 # package, and fails on it.
@@ -53,6 +65,7 @@ def run(
     job: Callable,
     directory: str | None = None,
     allow_difference: bool = False,
+    several_processes: bool = False,
     dry_run: bool = False,
     first_file: str | None = None,
     unneeded: Sequence[str] = (),
@@ -64,16 +77,24 @@ def run(
     directory: RUN_DIR, claimed for as long as the job runs; None: the job
       leaves nothing.
     allow_difference: go on in a directory of another configuration.
+    several_processes: whether the job can be done by several together.
     dry_run: print the configuration and let the job print what it would do.
     first_file: what this recipe wants read before all others, see `parse`.
     unneeded: macros that the job does without, where a file requires them.
   """
+  from bertjax import processes
+
   del first_file, unneeded  # of `parse`, which reads them from the bindings
+  if processes.count() > 1 and not several_processes:
+    raise UserError(
+        f'this recipe runs in one process, got {processes.count()}; start it '
+        'on one machine alone, with --process_count=1 within a cluster'
+    )
   configuration = gin.config_str()
   if dry_run:
     print(configuration)
     job(dry_run=True)
-  elif directory is None:
+  elif directory is None or not processes.is_first():
     job(dry_run=False)
   else:
     with run_directory.claim(directory, configuration, allow_difference):
@@ -311,17 +332,24 @@ def main(argv: Sequence[str]) -> int:
       raise UserError(
           'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
       )
-    with _quiet_imports():
-      parse(
-          _FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths
-      )
-    logging.set_verbosity(logging.ERROR)
-    # Not above: it imports jax, which would set TensorFlow's log level first.
+    # Not above: they import jax, which --help does without, and which would
+    # set TensorFlow's log level first.
+    from bertjax import processes
     from bertjax.training import compilation_cache
 
-    compilation_cache.enable()
-    _skip_absent_tpu()
-    gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
+    with processes.joined(
+        _FLAGS.coordinator_address, _FLAGS.process_count, _FLAGS.process_index,
+        _FLAGS.join_seconds,
+    ):
+      with _quiet_imports():
+        parse(
+            _FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths
+        )
+      logging.set_verbosity(logging.ERROR)
+      compilation_cache.enable()
+      _skip_absent_tpu()
+      processes.connect()
+      gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
   except (UserError, RunStopped) as error:
     # gin adds where it was called from, in lines of its own.
     line = str(error).split('\n  In call to configurable')[0]

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bertjax import processes
 from bertjax.batch import Batch
 from bertjax.errors import UserError
 
@@ -215,10 +216,51 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(RULES['batch']))
 
 
+def _process_parts(mesh: Mesh) -> list[int]:
+  """Returns which parts of a batch this process's devices hold, ascending."""
+  indices = batch_sharding(mesh).addressable_devices_indices_map(
+      (batch_parts(mesh),))
+  return sorted({rows.start or 0 for (rows,) in indices.values()})
+
+
+def process_rows(batch_size: int, mesh: Mesh) -> np.ndarray | None:
+  """Returns which rows of a global batch this process feeds, ascending.
+
+  Those that its own devices hold: not always neighbours, and the same for
+  several processes where an axis that does not split batches reaches over them.
+
+  Args:
+    batch_size: B of the global batch.
+    mesh: over the devices of all processes.
+
+  Returns:
+    int64[rows], or None for all rows, where there is one process.
+  """
+  if processes.count() == 1:
+    return None
+  check_batch_size(batch_size, mesh, 1)
+  parts = np.arange(batch_size).reshape(batch_parts(mesh), -1)
+  return parts[_process_parts(mesh)].ravel()
+
+
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
   """Places this process's rows as its part of the one global batch."""
   sharding = batch_sharding(mesh)
-  return {
-      key: jax.make_array_from_process_local_data(sharding, np.asarray(array))
-      for key, array in batch.items()
-  }
+  if processes.count() == 1:
+    return {
+        key: jax.make_array_from_process_local_data(sharding, np.asarray(array))
+        for key, array in batch.items()
+    }
+  place = {part: i for i, part in enumerate(_process_parts(mesh))}
+
+  def put(array):
+    size = len(array) // len(place)  # rows of a part
+
+    def read(index):
+      begin = place[(index[0].start or 0) // size] * size
+      return array[begin : begin + size]
+
+    return jax.make_array_from_callback(
+        (size * batch_parts(mesh), *array.shape[1:]), sharding, read)
+
+  return {key: put(np.asarray(array)) for key, array in batch.items()}

@@ -33,11 +33,13 @@ ALLOWED = {
     'output_files': {'errors'},
     'batch': {'errors'},
     'packing': {'batch'},
-    'partitioning': {'batch', 'errors'},
+    'rendezvous': {'errors'},
+    'processes': {'errors', 'rendezvous'},
+    'partitioning': {'batch', 'errors', 'processes'},
     'models': {'batch', 'errors', 'models', 'partitioning'},
     'training': {
         'batch', 'devices', 'errors', 'flops', 'models', 'partitioning',
-        'training'},
+        'processes', 'training'},
     'inference': {
         'errors', 'models', 'interop', 'inference', 'output_files', 'packing',
         'training', 'vocabulary_file',
@@ -50,10 +52,10 @@ ALLOWED = {
     },
     'data': {
         'batch', 'errors', 'data', 'finetuning', 'interop', 'output_files',
-        'packing', 'vocabulary_file',},
+        'packing', 'processes', 'vocabulary_file'},
     'vocabulary_file': {'errors'},
     'macros': {'errors', 'training'},
-    'main': {'errors', 'macros', 'main', 'training'},
+    'main': {'errors', 'macros', 'main', 'processes', 'training'},
     '__init__': set(),
 }
 

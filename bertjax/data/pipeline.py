@@ -9,16 +9,16 @@
 The order is defined over a fixed number of streams, not over processes: a
 stream is a shard of the task (seqio's ShardInfo) with a seed of its own, and
 fills fixed rows of every global batch. Reading, shuffling, pairing, masking and
-packing stay within a stream; a process runs some of the streams. So the global
-batches depend on task, seed and sizes alone, and a position, which is kept for
-each stream, can be restored on another number of processes.
+packing stay within a stream; a process runs those whose rows it feeds. So the
+global batches depend on task, seed and sizes alone, and a position, which is
+kept for each stream, can be restored on another number of processes.
 """
 
 import difflib
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import seqio
@@ -42,22 +42,40 @@ class Batches:
   with tf.data's own shuffle.
   """
 
-  def __init__(self, datasets: dict[int, tf.data.Dataset], rows: int):
-    """Takes the data set of each of this process's streams, in row order."""
+  def __init__(
+      self,
+      datasets: dict[int, tf.data.Dataset],
+      rows: int,
+      picked: np.ndarray | None = None,
+  ):
+    """Takes the data set of each of this process's streams, in row order.
+
+    Args:
+      datasets: stream -> its rows of each global batch.
+      rows: how many those are.
+      picked: which of the rows of all `datasets` are given; None: all.
+    """
     self._datasets = datasets
     self._rows = rows
+    self._picked = picked
 
   def __iter__(self) -> 'BatchIterator':
     iterators = {n: iter(dataset) for n, dataset in self._datasets.items()}
-    return BatchIterator(iterators, self._rows)
+    return BatchIterator(iterators, self._rows, self._picked)
 
 
 class BatchIterator(Iterator):
   """This process's rows of the global batches, with a position to save."""
 
-  def __init__(self, iterators: dict[int, Iterator], rows: int):
+  def __init__(
+      self,
+      iterators: dict[int, Iterator],
+      rows: int,
+      picked: np.ndarray | None,
+  ):
     self._iterators = iterators
     self._rows = rows
+    self._picked = slice(None) if picked is None else picked
 
   def __next__(self) -> dict[str, np.ndarray]:
     """Returns the next batch; the last ones are filled up with empty rows.
@@ -73,7 +91,7 @@ class BatchIterator(Iterator):
         key: np.concatenate([
             _fill(None if part is None else part[key], self._rows, some[key])
             for part in parts
-        ])
+        ])[self._picked]
         for key in some
     }
 
@@ -156,8 +174,7 @@ def batches(
     shuffle: bool = True,
     sequences: int = 1,
     streams: int = STREAMS,
-    process_index: int = 0,
-    process_count: int = 1,
+    process_rows: Sequence[int] | None = None,
 ) -> Batches:
   """Returns the batches of a task.
 
@@ -174,27 +191,24 @@ def batches(
     sequences: S, the most sequences of a row; 1: each has a row of its own,
       else see `features.pack`.
     streams: the most streams; as many as also divide the batch are used.
-    process_index: which of the processes this is.
-    process_count: how many there are; divides the number of streams.
+    process_rows: which rows of the global batch this process gives, ascending,
+      see `partitioning.process_rows`; None: all. It runs the streams that they
+      belong to, of which others may run some as well.
   """
   task = find_task(task)
   streams = math.gcd(batch_size, streams)
-  if streams % process_count:
-    raise UserError(
-        f'{streams} streams of a batch of {batch_size} cannot be divided among '
-        f'{process_count} processes; set BATCH_SIZE to a multiple of '
-        f'{process_count} and batches.streams to one of these'
-    )
   rows = batch_size // streams
-  own = streams // process_count
+  wanted = np.arange(batch_size) if process_rows is None else np.asarray(
+      process_rows)
+  own, order = np.unique(wanted // rows, return_inverse=True)
   datasets = {
       stream: _stream(
           task, stream, streams, rows, length, predictions, seed, split, epochs,
           shuffle, sequences,
       )
-      for stream in range(process_index * own, (process_index + 1) * own)
+      for stream in map(int, own)
   }
-  return Batches(datasets, rows)
+  return Batches(datasets, rows, order * rows + wanted % rows)
 
 
 def _stream(

@@ -12,7 +12,7 @@ import os
 import seqio
 import tensorflow as tf
 
-from bertjax import vocabulary_file
+from bertjax import processes, vocabulary_file
 from bertjax.data import masking, preprocessors, sources, vocabularies
 from bertjax.errors import UserError
 
@@ -105,7 +105,8 @@ def from_text(
   """Prepares text and vocabulary and registers the task that they make.
 
   Done once for a run: with the same arguments again (the evaluation's) it
-  only returns the name.
+  only returns the name. Of several processes the first one makes the files, and
+  the others wait for them.
 
   Args:
     text_files: 'python_documentation', 'tfds:NAME', or files and globs.
@@ -127,23 +128,24 @@ def from_text(
   if _made.get(name) == arguments:
     return name
   _check_unit(task.get('mask_unit', 'token'))  # before the work, too
-  source = sources.from_spec(
-      text_files,
-      corpus_dir or os.path.join(run_dir, 'corpus'),
-      tfds_data_dir,
-      held_out_fraction,
-  )
-  print(source.report(), flush=True)
-  if task.get('next_sentence', True):
-    _check_two_documents(source)
-  vocabulary = _vocabulary(
-      os.path.join(run_dir, 'vocab.txt'),
-      vocab_file,
-      cased,
-      lambda cased: vocabularies.train(
-          source.texts('train'), vocab_size, cased, min_frequency
-      ),
-  )
+  with processes.first_before_others(f'prepare {name}'):
+    source = sources.from_spec(
+        text_files,
+        corpus_dir or os.path.join(run_dir, 'corpus'),
+        tfds_data_dir,
+        held_out_fraction,
+    )
+    print(source.report(), flush=True)
+    if task.get('next_sentence', True):
+      _check_two_documents(source)
+    vocabulary = _vocabulary(
+        os.path.join(run_dir, 'vocab.txt'),
+        vocab_file,
+        cased,
+        lambda cased: vocabularies.train(
+            source.texts('train'), vocab_size, cased, min_frequency
+        ),
+    )
   register(name, source, vocabulary, **task)
   _made[name] = arguments
   return name
@@ -172,7 +174,8 @@ def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
     why = 'CASED says so'
     if cased is None:
       _, why = vocabulary_file.detect_cased(vocab_file, vocabulary.tokens)
-    vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
+    if processes.is_first():
+      vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
     origin = vocab_file
   else:
     cased, why = bool(cased), 'CASED says so' if cased is not None else (

@@ -8,15 +8,16 @@ Source: Orbax.
 """
 
 import base64
-import json
+import functools
+import operator
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
+from bertjax import processes
 from bertjax.errors import UserError
 from bertjax.training import checksums
 
@@ -99,16 +100,7 @@ def to_json(position: dict[str, bytes]) -> dict[str, str]:
       name: base64.b64encode(content).decode()
       for name, content in position.items()
   }
-  if jax.process_count() == 1:
-    return mine
-  content = np.frombuffer(json.dumps(mine).encode(), np.uint8)
-  sizes = multihost_utils.process_allgather(np.asarray(content.size))
-  padded = np.pad(content, (0, sizes.max() - content.size))
-  united = {}
-  rows = multihost_utils.process_allgather(padded)
-  for row, size in zip(rows, sizes, strict=True):
-    united |= json.loads(row[:size].tobytes())
-  return united
+  return functools.reduce(operator.or_, processes.gather(mine))
 
 
 def from_json(position: dict[str, str]) -> dict[str, bytes]:

@@ -8,14 +8,15 @@
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from bertjax import partitioning
+from bertjax import partitioning, processes
 from bertjax.batch import Batch
 from bertjax.training import step as step_lib
 from bertjax.training.metrics import Totals
@@ -53,11 +54,20 @@ class HeldOut:
     """Prints a few filled-in masks, at the end of a run."""
     path = os.path.join(run_dir, 'vocab.txt')
     batch = next(iter(self.batches()), None)
-    if batch is not None and os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
-        vocabulary = file.read().split('\n')
+    if batch is not None:
+      batch = _few_rows(batch, 4)
+    batch, vocabulary = processes.from_first(lambda: (batch, _read(path)))
+    if batch is not None and vocabulary:
+      text = filled_masks(self.objective.model, parameters, batch, vocabulary)
       print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:')
-      print(filled_masks(self.objective.model, parameters, batch, vocabulary))
+      print(text)
+
+
+def _read(path: str) -> list[str] | None:
+  if not os.path.exists(path):
+    return None
+  with open(path, encoding='utf-8') as file:
+    return file.read().split('\n')
 
 
 def evaluate(
@@ -72,13 +82,14 @@ def evaluate(
   Args:
     step: from `step.compile_evaluation_step`.
     parameters: of the model.
-    batches: host batches; rows without weight do not count.
+    batches: host batches; rows without weight do not count. Where processes
+      have different numbers of them, empty ones are added.
     mesh: that the step was compiled for.
   """
   totals = Totals()
   target_counts = np.zeros(0)
   label_counts = np.zeros(2)
-  for batch in batches:
+  for batch in _as_often(batches):
     totals.add(
         jax.device_get(step(parameters, partitioning.put_batch(batch, mesh)))
     )
@@ -90,12 +101,41 @@ def evaluate(
         batch['pair_labels'].ravel(), batch['pair_weights'].ravel(), 2
     )
   values = totals.means()
-  for name, counts in (('mlm', target_counts), ('nsp', label_counts)):
+  for name, counts in (
+      ('mlm', _sum(target_counts)), ('nsp', _sum(label_counts))):
     if f'{name}_accuracy' in values:
       values[f'{name}_baseline'] = float(
           np.float32(counts.max() / counts.sum())
       )
   return values
+
+
+def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
+  """Yields equally often on all processes, in the end rows without weight."""
+  if processes.count() == 1:
+    yield from batches
+    return
+  iterator = iter(batches)
+  while True:
+    batch = next(iterator, None)
+    shapes = [
+        shape for shape in processes.gather(
+            batch and {k: (v.shape, v.dtype) for k, v in batch.items()})
+        if shape
+    ]
+    if not shapes:
+      return
+    yield batch or {key: np.zeros(*shape) for key, shape in shapes[0].items()}
+
+
+def _sum(counts: np.ndarray) -> np.ndarray:
+  """Returns the sum over all processes of counts of ids; shorter ones end
+  in zeros."""
+  everyones = processes.gather(counts)
+  total = np.zeros(max(map(len, everyones)))
+  for counts in everyones:
+    total[: len(counts)] += counts
+  return total
 
 
 def summary(values: dict[str, float]) -> str:
@@ -111,6 +151,14 @@ def summary(values: dict[str, float]) -> str:
   return '; '.join(parts)
 
 
+def _few_rows(batch: Batch, rows: int) -> Batch:
+  """Takes rows from all over: neighbours often come from one document."""
+  step = max(1, len(batch['tokens']) // rows)
+  return {
+      key: np.asarray(array)[::step][:rows] for key, array in batch.items()
+  }
+
+
 def filled_masks(
     model, parameters, batch: Batch, vocabulary: Sequence[str], rows: int = 4
 ) -> str:
@@ -123,17 +171,14 @@ def filled_masks(
     vocabulary: id -> token.
     rows: how many sequences to show.
   """
-  # Rows from all over the batch: neighbours often come from one document.
-  step = max(1, len(batch['tokens']) // rows)
-  batch = {
-      key: np.asarray(array)[::step][:rows] for key, array in batch.items()
-  }
-  guesses_BP = np.asarray(
+  batch = _few_rows(batch, rows)
+  guesses_BP = multihost_utils.process_allgather(
       jax.jit(
           lambda p, b: jnp.argmax(
               model.apply({'params': p}, b, train=False)['mlm_logits'], -1
           )
-      )(parameters, batch)
+      )(parameters, batch),
+      tiled=True,
   )
   lines = []
   for row, guesses in enumerate(guesses_BP):

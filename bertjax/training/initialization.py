@@ -9,6 +9,7 @@ ours.
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 from flax import traverse_util
 
 from bertjax.errors import UserError
@@ -29,11 +30,17 @@ def replace(parameters, loaded: Mapping, origin: str):
   report(parameters, loaded, origin)
   theirs = traverse_util.flatten_dict(loaded, sep='/')
   return traverse_util.unflatten_dict({
-      name: jax.device_put(theirs[name].astype(array.dtype), array.sharding)
-      if name in theirs else array
+      name: _place(theirs[name], array) if name in theirs else array
       for name, array in traverse_util.flatten_dict(
           parameters, sep='/').items()
   }, sep='/')
+
+
+def _place(value, like: jax.Array) -> jax.Array:
+  """Returns a host array as one of the dtype and on the devices of another."""
+  value = np.asarray(value).astype(like.dtype)
+  return jax.make_array_from_callback(
+      value.shape, like.sharding, lambda index: value[index])
 
 
 def report(parameters, loaded: Mapping, origin: str) -> None:

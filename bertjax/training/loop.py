@@ -10,6 +10,7 @@ and repeats nothing. Source: ours; big_vision's `train.py` for the shape.
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,7 +19,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from bertjax import flops, partitioning
+from bertjax import flops, partitioning, processes
 from bertjax.errors import RunStopped, UserError
 from bertjax.training import (
   initialization,
@@ -150,7 +151,8 @@ def train(
     best.resume(run_dir)
     if best_checkpoint:
       best_checkpoint.remove_after(step)
-    model_file.write(run_dir, model.config)
+    if processes.is_first():
+      model_file.write(run_dir, model.config)
     if step >= steps:
       print(f'{run_dir} is at step {step} already; nothing to train. Raise '
             'TRAIN_STEPS to go on.')
@@ -212,7 +214,8 @@ def train(
         is_best = best.add(step, found)
         last = last or best.exhausted
         log = log or last
-        save = last or stop.received or (
+        stopping = stop.agreed()
+        save = last or stopping or (
             checkpoint_steps and step % checkpoint_steps == 0
         )
         if log or save:
@@ -239,15 +242,16 @@ def train(
             best_checkpoint.wait()
           if save:
             checkpoints.save(step, state, _position(iterator, totals))
-        if stop.received and not last:
+        if stopping and not last:
           checkpoints.wait()
           raise RunStopped(
-              f'stopped by {stop.name} at step {step}, which is saved; the '
-              'same command goes on from there',
-              status=128 + stop.received,
+              f'stopped by {signal.Signals(stopping).name} at step {step}, '
+              'which is saved; the same command goes on from there',
+              status=128 + stopping,
           )
     checkpoints.wait()
-  writers.curves(run_dir)
+  if processes.is_first():
+    writers.curves(run_dir)
   for held_out in evaluations.values():
     held_out.show(state.parameters, run_dir)
 

@@ -37,7 +37,8 @@ IGNORED = re.compile(
     r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
     r'|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
     r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
-    r'|.*\.(mesh|(\w+_)?kernel|process_count|processes|profile\w*)'
+    r'|.*\.(mesh|(\w+_)?kernel|process_rows|several_processes|profile\w*)'
+    r'|(.*\.)?process_rows\.\w+'
     r'|(.*\.)?make_mesh\.\w+'
     r')'
 )

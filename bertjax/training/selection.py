@@ -11,6 +11,7 @@ Source: ours.
 import math
 from collections.abc import Mapping
 
+from bertjax import processes
 from bertjax.errors import UserError
 from bertjax.training import writers
 
@@ -36,7 +37,8 @@ class Best:
 
   def resume(self, run_dir: str) -> None:
     """Goes through what a run has written, as if it had been added."""
-    curves = writers.read_metrics(run_dir)
+    # Read by one process: files reach other machines late.
+    curves = processes.from_first(lambda: writers.read_metrics(run_dir))
     for step, value in zip(*curves.get(self.metric, ((), ())), strict=True):
       self.add(step, {self.metric: value})
 

@@ -1,12 +1,14 @@
 """SIGTERM and Ctrl-C noted, so that the loop can stop between two steps.
 
     with signals.Stop() as stop:
-      while not stop.received:
+      while not stop.agreed():
         ...
 """
 
 import signal
 import sys
+
+from bertjax import processes
 
 
 class Stop:
@@ -19,6 +21,7 @@ class Stop:
   received = 0
 
   def __enter__(self):
+    self._vote = processes.Vote()
     self._before = {}
     for number in (signal.SIGTERM, signal.SIGINT):
       try:
@@ -36,8 +39,13 @@ class Stop:
     if self.received and number == signal.SIGINT:
       raise KeyboardInterrupt  # pressed twice: no time to save
     self.received = number
-    print(f'\n{self.name}: saving after this step', file=sys.stderr)
+    name = signal.Signals(number).name
+    print(f'\n{name}: saving after this step', file=sys.stderr)
 
-  @property
-  def name(self) -> str:
-    return signal.Signals(self.received).name
+  def agreed(self) -> int:
+    """Returns the signal that some process has received, or 0.
+
+    The same on all processes, to be called once a step by each; where there are
+    several, a step late.
+    """
+    return self._vote.cast(self.received)

@@ -19,7 +19,7 @@ import time
 import numpy as np
 from jax.sharding import Mesh
 
-from bertjax import devices
+from bertjax import devices, processes
 
 
 def peak(mesh: Mesh) -> float | None:
@@ -69,10 +69,11 @@ class Clock:
 
   def count(self, batch) -> None:
     """Counts one step, and the tokens (not padding) and sequences (one or more
-    a row) of its host batch."""
+    a row) of its host batch; the other processes' are taken to be as many."""
+    parts = processes.count()
     self._steps += 1
-    self._tokens += int(np.count_nonzero(batch['segments']))
-    self._sequences += int(np.max(batch['segments'], axis=-1).sum())
+    self._tokens += parts * int(np.count_nonzero(batch['segments']))
+    self._sequences += parts * int(np.max(batch['segments'], axis=-1).sum())
 
   def speed(self) -> dict[str, float]:
     """Returns the window's speed, and begins the next.

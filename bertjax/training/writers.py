@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 import tensorboardX
 
+from bertjax import processes
 from bertjax.errors import UserError
 
 METRICS = 'metrics.jsonl'
@@ -49,6 +50,8 @@ _COLOURS = {'train': '#1f6fb4', 'eval': '#d9601a', 'speed': '#555555'}
 class Writer:
   """Appends the metrics of a run to metrics.jsonl and TensorBoard's events.
 
+  Of several processes the first one writes, and the others write nothing.
+
   Args:
     directory: RUN_DIR, which must exist.
 
@@ -75,6 +78,8 @@ class Writer:
     A last line that was cut off by a kill goes as well. Call it before the
     first `write` of a process; `resume(0)` of a new run starts the files.
     """
+    if not processes.is_first():
+      return
     self.close()
     lines = [
         line for line, record in _read(self._path) if record['step'] <= step
@@ -103,6 +108,8 @@ class Writer:
         the same float64, and so also float32. One that is not finite becomes
         null, since JSON has no word for it.
     """
+    if not processes.is_first():
+      return
     if self._file is None:
       raise ValueError('call Writer.resume before Writer.write')
     if step <= self._last_step:

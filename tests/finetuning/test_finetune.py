@@ -121,14 +121,9 @@ def test_a_stopped_run_goes_on_where_it_stood(folder, tmp_path, monkeypatch):
   class StopsSoon(signals.Stop):
     count = 0
 
-    @property
-    def received(self):
+    def agreed(self):
       StopsSoon.count += 1
-      return 15 if StopsSoon.count > 100 else 0
-
-    @received.setter
-    def received(self, value):
-      pass
+      return 15 if StopsSoon.count > 50 else 0
 
   with monkeypatch.context() as patch:
     patch.setattr(signals, 'Stop', StopsSoon)

@@ -40,3 +40,22 @@ def test_filled_masks_show_guess_and_right_word():
   }
   text = evaluation.filled_masks(Model(), {}, example, vocabulary)
   assert text == '[CLS] [cat] [PAD] [##s≠sat] [SEP]'
+
+
+def test_a_process_without_more_batches_adds_empty_ones(monkeypatch):
+  mine = [batch.synthetic(4, 16, 3, 100, seed) for seed in range(2)]
+  shapes = {key: (v.shape, v.dtype) for key, v in mine[0].items()}
+  others = iter([shapes, shapes, shapes, None])
+  monkeypatch.setattr(evaluation.processes, 'count', lambda: 2)
+  monkeypatch.setattr(
+      evaluation.processes, 'gather', lambda value: [value, next(others)])
+  found = list(evaluation._as_often(iter(mine)))
+  assert found[:2] == mine and len(found) == 3
+  batch.check(found[2])
+  assert not any(value.any() for value in found[2].values())
+
+
+def test_counts_of_all_processes_are_added(monkeypatch):
+  monkeypatch.setattr(
+      evaluation.processes, 'gather', lambda mine: [mine, np.array([1.0])])
+  assert list(evaluation._sum(np.array([1.0, 2.0, 3.0]))) == [2, 2, 3]

@@ -147,6 +147,9 @@ def test_another_number_of_steps_is_a_warning(tmp_path, capsys):
         'partitioning.make_mesh.fsdp = 8',
         "config.EncoderConfig.attention_kernel = 'splash'",
         'loop.train.profile_steps = 1',
+        'main.run.several_processes = True',
+        'partitioning.process_rows.mesh = @partitioning.make_mesh()',
+        'pipeline.batches.process_rows = @partitioning.process_rows()',
         'ALLOW_DIFFERENCE = True',
     ],
 )

@@ -1,0 +1,242 @@
+"""A run by several processes, as a user starts them, against one process."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests import test_end_to_end as one_process
+
+# What these runs compute is compared, not timed.
+FAST_COMPILATION = (
+    '--xla_backend_optimization_level=0 '
+    '--xla_llvm_disable_expensive_passes=true')
+STEPS = {
+    'TRAIN_STEPS': 6, 'LOG_STEPS': 1, 'EVAL_STEPS': 4, 'CHECKPOINT_STEPS': 2}
+
+
+def free_address():
+  with socket.create_server(('localhost', 0)) as server:
+    return f'localhost:{server.getsockname()[1]}'
+
+
+def start(corpus, run_dir, count, *options, devices=1, **macros):
+  """Starts the same command `count` times."""
+  address = free_address()
+  flags = (f'{FAST_COMPILATION} '
+           f'--xla_force_host_platform_device_count={devices}')
+  return [
+      subprocess.Popen(
+          [*one_process.arguments(corpus, run_dir, **STEPS | macros), *options,
+           f'--coordinator_address={address}', f'--process_count={count}',
+           f'--process_index={index}'],
+          cwd=one_process.ROOT, text=True, stdout=subprocess.PIPE,
+          stderr=subprocess.PIPE,
+          env=one_process.environment() | {'XLA_FLAGS': flags})
+      for index in range(count)
+  ]
+
+
+def finish(processes):
+  """Returns (status, output, error) of each."""
+  outputs = [process.communicate(timeout=600) for process in processes]
+  return [
+      (process.returncode, *texts)
+      for process, texts in zip(processes, outputs, strict=True)
+  ]
+
+
+def run(*arguments, **named):
+  ended = finish(start(*arguments, **named))
+  assert [status for status, _, _ in ended] == [0] * len(ended), ended
+  return ended
+
+
+def run_alone(corpus, run_dir, *bindings, **macros):
+  """The same run by one process, with four devices."""
+  run(corpus, run_dir, 1, *bindings, devices=4, **macros)
+
+
+def assert_same_metrics(some, other):
+  """Sums over devices round differently: to 1e-5, as the issue of meshes."""
+  some, other = one_process.metrics(some), one_process.metrics(other)
+  assert some.keys() == other.keys() and some
+  for step, values in some.items():
+    assert values.keys() == other[step].keys()
+    for name, value in values.items():
+      np.testing.assert_allclose(
+          value, other[step][name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope='module')
+def corpus(tmp_path_factory):
+  return one_process.write_corpus(tmp_path_factory.mktemp('text') / 'text.txt')
+
+
+@pytest.fixture(scope='module')
+def alone(corpus, tmp_path_factory):
+  run_dir = tmp_path_factory.mktemp('alone') / 'run'
+  run_alone(corpus, run_dir)
+  return run_dir
+
+
+@pytest.fixture(scope='module')
+def together(corpus, tmp_path_factory):
+  run_dir = tmp_path_factory.mktemp('together') / 'run'
+  return run_dir, run(corpus, run_dir, 2)
+
+
+def copy_until(run_dir, copy, step):
+  """Copies a run as it would stand after a kill that follows a step."""
+  shutil.copytree(run_dir, copy)
+  for path in (copy / 'checkpoints').iterdir():
+    if int(path.name) > step:
+      shutil.rmtree(path)
+
+
+def test_two_processes_leave_one_set_of_files(together):
+  run_dir, (first, second) = together
+  assert "mesh: {'data': 2, 'fsdp': 1, 'tensor': 1}" in first[1]
+  assert 'Held-out text' in first[1]
+  assert len(second[1].splitlines()) == 1 and not second[2], second
+  for name in ('config.gin', 'vocab.txt', 'model.json', 'curves.png'):
+    assert (run_dir / name).stat().st_size
+  assert len(list((run_dir / 'tensorboard').iterdir())) == 1
+
+
+def test_one_process_goes_on_from_the_checkpoint_of_two_as_they_did(
+    together, corpus, tmp_path
+):
+  copy_until(together[0], tmp_path / 'run', 2)
+  run_alone(corpus, tmp_path / 'run',
+            '--gin.partitioning.make_mesh.fsdp=2',
+            '--gin.partitioning.make_mesh.tensor=2')
+  assert_same_metrics(tmp_path / 'run', together[0])
+
+
+def test_fine_tuning_by_two_is_refused_in_one_line(tmp_path):
+  address = free_address()
+  started = [
+      subprocess.Popen(
+          [sys.executable, '-m', 'bertjax.main',
+           '--gin_file=recipes/quickstart_finetune.gin',
+           f'--gin.RUN_DIR={tmp_path / "run"}',
+           f'--coordinator_address={address}', '--process_count=2',
+           f'--process_index={index}'],
+          cwd=one_process.ROOT, env=one_process.environment(), text=True,
+          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+      for index in range(2)
+  ]
+  for status, _, error in finish(started):
+    assert status == 2 and len(error.splitlines()) == 1, error
+    assert 'runs in one process, got 2' in error
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_four_processes_go_on_from_the_checkpoint_of_one(
+    alone, corpus, tmp_path
+):
+  copy_until(alone, tmp_path / 'run', 2)
+  run(corpus, tmp_path / 'run', 4, '--gin.partitioning.make_mesh.tensor=2',
+      '--gin.partitioning.make_mesh.fsdp=2', devices=2)
+  assert_same_metrics(tmp_path / 'run', alone)
+
+
+@pytest.mark.slow
+def test_two_processes_lose_what_one_loses(together, alone):
+  assert_same_metrics(together[0], alone)
+
+
+@pytest.mark.slow
+def test_four_processes_lose_what_one_loses(alone, corpus, tmp_path):
+  run(corpus, tmp_path / 'run', 4)
+  assert_same_metrics(tmp_path / 'run', alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('stopped', [0, 1])
+def test_sigterm_to_one_stops_all_at_the_same_step(
+    alone, corpus, tmp_path, stopped
+):
+  processes = start(corpus, tmp_path / 'run', 2)
+  for line in processes[0].stdout:
+    if line.startswith('first step'):
+      processes[stopped].send_signal(signal.SIGTERM)
+      break
+  lines = []
+  for status, _, error in finish(processes):
+    assert status == 128 + signal.SIGTERM, error
+    lines.append(error.strip().splitlines()[-1])
+  assert lines[0] == lines[1] and 'stopped by SIGTERM at step' in lines[0]
+  run(corpus, tmp_path / 'run', 2)
+  assert_same_metrics(tmp_path / 'run', alone)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_all_in_one_line(corpus, tmp_path):
+  ended = finish(start(
+      corpus, tmp_path / 'run', 2, LEARNING_RATE=1e30, WARMUP_STEPS=0))
+  for status, _, error in ended:
+    assert status == 1 and 'not finite' in error, error
+    assert len(error.splitlines()) == 1, error
+
+
+@pytest.mark.slow
+def test_a_mistake_that_only_the_first_can_find_ends_both(corpus, tmp_path):
+  (tmp_path / 'run').mkdir()
+  held = (tmp_path / 'run' / '.lock').open('a+')
+  import fcntl
+
+  fcntl.flock(held, fcntl.LOCK_EX)
+  ended = finish(start(corpus, tmp_path / 'run', 2))
+  for status, _, error in ended:
+    assert status == 2 and 'is in use by' in error, error
+    assert len(error.splitlines()) == 1, error
+
+
+@pytest.mark.slow
+def test_a_dry_run_by_two_leaves_nothing(corpus, tmp_path):
+  first, second = run(corpus, tmp_path / 'run', 2, '--dry_run')
+  assert 'parameters: ' in first[1] and 'parameters: ' not in second[1]
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_runs_with_one_process_killed_at_random_end_as_one_that_was_not(
+    alone, corpus, tmp_path
+):
+  seed = int(os.environ.get('SEED', random.SystemRandom().randrange(2**32)))
+  print(f'seed {seed}')
+  rng = random.Random(seed)
+  run_dir = tmp_path / 'run'
+  began = time.monotonic()
+  run(corpus, tmp_path / 'timed', 2)
+  longest = time.monotonic() - began
+  for kill in range(6):
+    processes = start(corpus, run_dir, 2)
+    victim = rng.randrange(2)
+    deadline = time.monotonic() + rng.uniform(0.2, 0.9) * longest
+    while time.monotonic() < deadline and processes[0].poll() is None:
+      time.sleep(0.02)
+    processes[victim].kill()
+    killed = time.monotonic()
+    status, _, error = finish(processes)[1 - victim]
+    if status == 0:  # it was at its end
+      break
+    assert time.monotonic() - killed < 60
+    assert status == 1, f'seed {seed}, kill {kill}: {error}'
+    if error != '':
+      assert len(error.splitlines()) == 1, f'seed {seed}: {error}'
+      assert f'process {victim} of 2' in error, f'seed {seed}: {error}'
+  run(corpus, run_dir, 2)
+  assert_same_metrics(run_dir, alone)
+  assert json.loads((run_dir / 'model.json').read_text())
