@@ -64,5 +64,5 @@ def test_constraints_do_nothing_without_a_mesh():
   with partitioning.placing(mesh):
     placed = jax.jit(
         lambda x: partitioning.constrain(x, 'batch', 'width'))(array)
-  assert placed.sharding.spec == (('data', 'fsdp'),)
+  assert placed.sharding.spec == jax.sharding.PartitionSpec(('data', 'fsdp'))
   assert partitioning.constrain(array, 'batch', 'width') is array
