@@ -23,7 +23,15 @@ _VERSIONS = ('jax', 'libtpu')
 
 
 def row(figures: Mapping) -> dict:
-  """Returns of a plan what is kept and compared."""
+  """Returns of a plan what is kept and compared.
+
+  Raises:
+    ValueError: it is of a step that does not fit, or that was not compiled.
+  """
+  if figures['estimated_mfu'] is None:
+    raise ValueError(
+        'expected the plan of a step that compiles, got '
+        f'{figures["compiler_says"] or figures["why_not_compiled"]}')
   return {
       'estimated_mfu': round(figures['estimated_mfu'], 4),
       'hbm_bytes': figures['hbm_bytes'],
@@ -51,7 +59,8 @@ def worse(kept: Mapping, now: Mapping) -> list[str]:
   for name, more_is_better in _FIGURES.items():
     change = now[name] / kept[name] - 1
     if (-change if more_is_better else change) > TOLERANCE:
-      found.append(f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})')
+      found.append(
+          f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})')
   if kept['fits'] and not now['fits']:
     found.append('it no longer fits')
   return found

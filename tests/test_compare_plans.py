@@ -43,3 +43,8 @@ def test_a_line_stands_under_its_header():
   line = compare_plans.line('base', KEPT)
   assert len(line.split('  0.10.2')[0]) == len(
       compare_plans.header().split('  jax')[0])
+
+
+def test_a_plan_that_did_not_compile_is_refused_with_the_reason():
+  with pytest.raises(ValueError, match='Ran out'):
+    compare_plans.row({'estimated_mfu': None, 'compiler_says': 'Ran out'})
