@@ -92,13 +92,15 @@ def test_depth_adds_its_own_operations_and_two_layers_tell_of_more():
 
 @needs_libtpu
 @pytest.mark.slow
-def test_what_does_not_fit_says_what_to_change():
-  """32,768 rows of 128 a chip: the compiler refuses, and fewer would do."""
-  figures = plan(shapes=batch.shapes(8 * 2**15, 128, 20))
+def test_a_state_that_no_chip_holds_is_refused_with_its_parts():
+  """1.8 billion parameters with gradients and moments, 27 GiB on each chip."""
+  figures = plan(make(width=12288, dropout=0.0), batch.shapes(8, 8, 2))
   assert figures['fits'] is False and figures['estimated_mfu'] is None
-  assert 0 < figures['largest_batch_per_device'] < 2**15
+  assert figures['memory_bytes_per_device'] > 16 * GIB
+  assert figures['memory_parts']['optimizer_state'] > 13 * GIB
+  assert figures['largest_batch_per_device'] == 0
   text = plan_table.text(figures)
-  assert 'DOES NOT FIT' in text and 'Set BATCH_SIZE to' in text
+  assert 'DOES NOT FIT' in text and 'make_mesh.fsdp' in text
 
 
 class Program:
