@@ -12,6 +12,7 @@ also those that it keeps in on-chip memory.
 
 import collections
 import dataclasses
+import re
 
 import jax
 
@@ -55,13 +56,14 @@ def cost_of(text: str) -> Cost:
   """Counts what the text of an optimised HLO module (`as_text()`) says."""
   module = hlo.parse(text)
   sums, moved, collectives = (collections.Counter() for _ in range(3))
-  uncounted = set()
+  uncounted, begun = set(), set()
   for execution in module.executions():
     instruction, times = execution.instruction, execution.times
     place = execution.computation
     if instruction.opcode in ('convolution', 'dot'):
       sums['flops'] += times * hlo_flops.of_product(place, instruction)
-    if kind := _collective(execution):
+    kind = _collective(execution)
+    if kind and not _goes_on(execution, begun):
       moved[kind] += times * hlo_bytes.of_collective(place, instruction)
       collectives[kind] += times
     if execution.fused:
@@ -113,3 +115,17 @@ def _collective(execution: hlo.Execution) -> str | None:
   if execution.fused and 'all-reduce-scatter' in execution.computation.name:
     return 'reduce-scatter'
   return opcode
+
+
+def _goes_on(execution: hlo.Execution, begun: set[str]) -> bool:
+  """Whether a collective is a later part of one in `begun`; adds it there.
+
+  One that overlaps with other work stands in a chain of fusions with that work,
+  each with the whole collective and its channel in it.
+  """
+  channel = re.search(r'channel_id=(\d+)', execution.instruction.attributes)
+  if not execution.fused or not channel:
+    return False
+  goes_on = channel[1] in begun
+  begun.add(channel[1])
+  return goes_on

@@ -102,24 +102,17 @@ def run(
 
 
 def arguments(of: Callable) -> Callable:
-  """Returns a function that makes arguments as gin would give them to another.
+  """Returns `argument(name, default)`, which makes one that gin gives to `of`.
 
-  A job that does something else with a run takes from its recipe what it needs,
-  `argument('optimizer')`, and leaves the rest unmade.
-
-  Args:
-    of: the function that has these arguments.
-
-  Raises:
-    UserError: the recipe does not call `of`.
+  So a job takes from a recipe what it needs and leaves the rest unmade. Raises
+  UserError where the recipe fine-tunes.
   """
   if re.search(r'^finetune\.run\.', gin.config_str(), re.MULTILINE):
     raise UserError('expected a recipe that pretrains, got one that '
                     'fine-tunes; leave its --gin_file out')
   bindings = gin.get_bindings(of, resolve_references=False)
 
-  def argument(name: str, default=None):
-    # A copy of a reference is what it stands for: so gin makes arguments.
+  def argument(name: str, default=None):  # gin makes them by copying
     return copy.deepcopy(bindings[name]) if name in bindings else default
 
   return argument

@@ -222,7 +222,7 @@ def _largest(step: Step, needed: int, available: int, figures) -> dict:
       ('arguments',) if fits else ('parameters', 'optimizer_state')))
   unit = step.accumulation
   guess = (available - fixed) / max(needed - fixed, 1) * step.rows
-  low, high = (step.rows + unit, 8 * step.rows) if fits else (
+  low, high = (step.rows + unit, 4 * step.rows) if fits else (
       unit, step.rows - unit)
   second = int(min(max(guess, low), high)) // unit * unit
   if second < unit:

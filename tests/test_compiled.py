@@ -39,6 +39,27 @@ def test_a_program_is_summed_up():
   assert cost.hbm_bytes == 128 + 256 + 3 * 128 + 256 + 128 + 4 * (1 + 2 + 9)
 
 
+def test_a_collective_in_a_chain_of_fusions_counts_once():
+  """As libtpu writes those that overlap with other work."""
+  def part(name):
+    return f'''%{name} (p.{name}: bf16[8,8]) -> bf16[64,8] {{
+  %p.{name} = bf16[8,8]{{1,0}} parameter(0)
+  ROOT %g.{name} = bf16[64,8]{{1,0}} all-gather(%p.{name}), channel_id=7
+}}
+
+'''
+  text = part('first') + part('second') + '''ENTRY %main (a: bf16[8,8]) -> bf16[64,8] {
+  %a = bf16[8,8]{1,0} parameter(0)
+  %x = bf16[64,8]{1,0} fusion(%a), kind=kCustom, calls=%first
+  %y = bf16[64,8]{1,0} fusion(%a), kind=kCustom, calls=%second
+  ROOT %z = bf16[64,8]{1,0} all-gather(%a), channel_id=8
+}
+'''  # noqa: E501
+  cost = compiled.cost_of(text)
+  assert cost.collectives == {'all-gather': 2}
+  assert cost.collective_bytes == {'all-gather': 2 * 64 * 8 * 2}
+
+
 @needs_libtpu
 def test_a_loop_of_products_counts_each_of_its_turns(mesh):
   """And its gradient, summed over 8 chips in each turn."""

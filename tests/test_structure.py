@@ -26,6 +26,7 @@ ALLOWED = {
     'compiled': {'hlo', 'hlo_bytes', 'hlo_flops'},
     'compiled_step': {'partitioning', 'training'},
     'plan_table': set(),
+    'compare_plans': set(),
     'planning': {
         'compiled', 'compiled_step', 'devices', 'errors', 'flops',
         'output_files', 'partitioning', 'plan_table', 'topologies', 'training',

@@ -1,3 +1,7 @@
+import pathlib
+import re
+from importlib import metadata
+
 import pytest
 
 from bertjax import devices, topologies
@@ -43,3 +47,16 @@ def test_every_slice_has_devices_of_its_generation(name):
     assert devices.find(found[0].device_kind).name == name
     a_chip = 2 if name in ('v2', 'v3', 'tpu7x') else 1
     assert len(found) == a_chip * topologies.parse(f'{name}:{size}')[1]
+
+
+def test_the_requirements_pin_the_libtpu_of_each_jax():
+  """jax's own extra does, so that no other can be installed beside it."""
+  text = (pathlib.Path(topologies.__file__).parent.parent
+          / 'requirements-tpu.txt').read_text()
+  assert 'jax[tpu]' in text
+  (pin,) = (r for r in metadata.requires('jax') if r.startswith('libtpu'))
+  assert re.match(r'libtpu==[\d.]+\*; extra == "tpu"', pin)
+  known = {'0.10': '0.0.42.*', '0.12': '0.0.50.*'}
+  version = '.'.join(metadata.version('jax').split('.')[:2])
+  if version in known:
+    assert known[version] in pin and known[version] in text
