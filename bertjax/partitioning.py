@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax import processes
@@ -49,11 +50,18 @@ def make_mesh(
 ) -> Mesh:
   """Returns a mesh over all devices; one size may be -1, for what is left.
 
+  Of several TPU slices, or machines that jax tells apart as such, each holds
+  whole parts of `data`, or of `fsdp` where that is not to be had, since what
+  lies between them is slower.
+
   Args:
     data: number of parts of a batch that share no parameter memory.
     fsdp: number of parts of a batch that also split the parameters.
     tensor: number of parts of heads, feed-forward width and vocabulary.
     devices: None for all that there are.
+
+  Raises:
+    UserError: sizes that do not cover the devices, or not slice by slice.
   """
   sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
   all_devices = jax.devices() if devices is None else devices
@@ -69,12 +77,30 @@ def make_mesh(
         f'a mesh of {sizes} does not cover {devices} device(s); set '
         'make_mesh.data, fsdp and tensor'
     )
-  return jax.make_mesh(
-      tuple(sizes.values()),
+  return Mesh(
+      _arrange(sizes, all_devices),
       AXES,
       axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
-      devices=all_devices,
   )
+
+
+def _arrange(sizes: dict[str, int], devices) -> np.ndarray:
+  """Returns the devices as an array of these sizes, near ones close by."""
+  slices = len({getattr(device, 'slice_index', 0) for device in devices})
+  if slices == 1:
+    return mesh_utils.create_device_mesh(
+        tuple(sizes.values()), devices, allow_split_physical_axes=True)
+  outer = next((axis for axis in ('data', 'fsdp') if sizes[axis] % slices == 0),
+               None)
+  if outer is None:
+    raise UserError(
+        f'a mesh of {sizes} cannot be divided among {slices} slices; set '
+        f'make_mesh.data or fsdp to a multiple of {slices}')
+  return mesh_utils.create_hybrid_device_mesh(
+      tuple(size // slices if axis == outer else size
+            for axis, size in sizes.items()),
+      tuple(slices if axis == outer else 1 for axis in sizes),
+      devices, allow_split_physical_axes=True)
 
 
 def batch_parts(mesh: Mesh) -> int:

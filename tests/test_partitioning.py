@@ -1,3 +1,7 @@
+import pathlib
+import re
+import types
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -21,6 +25,41 @@ def test_a_mesh_covers_all_devices(sizes):
 def test_a_mesh_that_does_not_cover_the_devices_is_refused(sizes):
   with pytest.raises(UserError):
     partitioning.make_mesh(*sizes)
+
+
+def two_slices():
+  """Returns what stands for 8 devices of two slices, in no order."""
+  return [
+      types.SimpleNamespace(slice_index=i % 2, id=i, platform='cpu',
+                            device_kind='cpu', process_index=i % 2)
+      for i in range(8)
+  ]
+
+
+@pytest.mark.parametrize('sizes, axis', [
+    ((4, 1, 2), 0), ((2, 4, 1), 0), ((1, 4, 2), 1)])
+def test_between_slices_lie_data_or_fsdp(sizes, axis):
+  array = partitioning._arrange(
+      dict(zip(partitioning.AXES, sizes, strict=True)), two_slices())
+  assert array.shape == sizes
+  assert len({device.id for device in array.flat}) == 8
+  halves = np.split(array, 2, axis)
+  for number, half in enumerate(halves):
+    assert {device.slice_index for device in half.flat} == {number}
+
+
+def test_a_mesh_that_slices_cannot_divide_is_refused():
+  with pytest.raises(UserError, match='among 2 slices; set make_mesh.data'):
+    partitioning._arrange({'data': 1, 'fsdp': 1, 'tensor': 8}, two_slices())
+
+
+@pytest.mark.parametrize('name', ['data', 'fsdp', 'tensor'])
+def test_the_meshes_that_are_shipped_cover_eight_devices(name):
+  path = pathlib.Path(__file__).parents[1] / 'gin_configs/meshes'
+  sizes = dict(re.findall(r'^  (\w+) = (-?\d+)', (
+      path / f'{name}.gin').read_text(), re.MULTILINE))
+  mesh = partitioning.make_mesh(**{k: int(v) for k, v in sizes.items()})
+  assert mesh.shape[name] > 1
 
 
 def test_a_batch_that_devices_cannot_split_is_refused():
