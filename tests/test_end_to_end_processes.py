@@ -66,7 +66,7 @@ def run_alone(corpus, run_dir, *bindings, **macros):
 
 
 def assert_same_metrics(some, other):
-  """Sums over devices round differently: to 1e-5, as the issue of meshes."""
+  """Sums over devices round differently, by up to 1e-5."""
   some, other = one_process.metrics(some), one_process.metrics(other)
   assert some.keys() == other.keys() and some
   for step, values in some.items():
@@ -224,7 +224,8 @@ def test_runs_with_one_process_killed_at_random_end_as_one_that_was_not(
   for kill in range(6):
     processes = start(corpus, run_dir, 2)
     victim = rng.randrange(2)
-    deadline = time.monotonic() + rng.uniform(0.2, 0.9) * longest
+    # Not before they have met, which comes first.
+    deadline = time.monotonic() + rng.uniform(0.4, 0.95) * longest
     while time.monotonic() < deadline and processes[0].poll() is None:
       time.sleep(0.02)
     processes[victim].kill()
@@ -234,9 +235,8 @@ def test_runs_with_one_process_killed_at_random_end_as_one_that_was_not(
       break
     assert time.monotonic() - killed < 60
     assert status == 1, f'seed {seed}, kill {kill}: {error}'
-    if error != '':
-      assert len(error.splitlines()) == 1, f'seed {seed}: {error}'
-      assert f'process {victim} of 2' in error, f'seed {seed}: {error}'
+    assert len(error.splitlines()) == 1, f'seed {seed}: {error}'
+    assert f'process {victim} of 2' in error, f'seed {seed}: {error}'
   run(corpus, run_dir, 2)
   assert_same_metrics(run_dir, alone)
   assert json.loads((run_dir / 'model.json').read_text())
