@@ -25,7 +25,7 @@ from bertjax.training import objectives, optimizer
 needs_libtpu = pytest.mark.skipif(
     not topologies.has_compiler(),
     reason='libtpu is not installed (requirements-tpu.txt)')
-# The keys of the issue, which others read.
+# What others read of plan.json.
 KEYS = {
     'parameters', 'flops_useful', 'flops_compiled', 'bytes_accessed',
     'memory_bytes_per_device', 'memory_parts', 'collective_bytes', 'hbm_bytes',

@@ -75,16 +75,9 @@ def test_every_mesh_of_eight_devices_trains_as_one_does(one_device, sizes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    'accumulation, dropout', [(1, 0.0), (2, 0.0), (1, 0.1)])
 @pytest.mark.parametrize('sizes', MESHES)
-def test_so_it_does_without_dropout_or_accumulation(
-    one_device, sizes, accumulation, dropout):
-  mesh = partitioning.make_mesh(*sizes)
-  if 16 // (sizes[0] * sizes[1]) < accumulation:
-    pytest.skip('fewer rows a device than parts')
-  assert_same(run(mesh, accumulation, dropout),
-              one_device(accumulation=accumulation, dropout=dropout))
+def test_so_it_does_without_dropout_and_accumulation(one_device, sizes):
+  assert_same(run(partitioning.make_mesh(*sizes)), one_device())
 
 
 @pytest.mark.parametrize('accumulation', [2, 4])
