@@ -21,7 +21,8 @@ def pytest_sessionfinish(session, exitstatus):
 def pytest_unconfigure(config):
   """Ends the process as `bertjax.main` does, see the reason there."""
   status = getattr(config, 'final_status', None)
-  if status is not None:
+  is_worker = hasattr(config, 'workerinput')  # of xdist, which ends it itself
+  if status is not None and not is_worker:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
