@@ -213,6 +213,7 @@ def test_a_killed_run_leaves_no_obstacle(tmp_path):
         ('elsewhere', 1, False),
         (None, None, True),
     ],
+    ids=['running', 'gone', 'elsewhere', 'nameless'],
 )
 def test_without_locks_of_the_file_system_the_named_process_counts(
     tmp_path, monkeypatch, host, process, is_free
