@@ -129,7 +129,8 @@ def plan(
   figures = {
       'topology': topology, 'device': name, 'devices': count,
       'mesh': dict(mesh.shape) if compiles else None,
-      'batch_size': rows, 'length': length, 'dtype': config.dtype,
+      'batch_size': rows, 'length': length,
+      'dtype': config.dtype or ('float32' if name == 'cpu' else 'bfloat16'),
       'dropout': config.dropout, 'accumulation': accumulation,
       'jax': jax.__version__, 'libtpu': _libtpu_version() if compiles else None,
       'compiled': compiles,
