@@ -112,6 +112,7 @@ def test_two_processes_leave_one_set_of_files(together):
   assert len(list((run_dir / 'tensorboard').iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_from_the_checkpoint_of_two_as_they_did(
     together, corpus, tmp_path
 ):
