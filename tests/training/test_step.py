@@ -61,7 +61,7 @@ def assert_same(actual, expected):
   )
 
 
-# Every division of 8 among data, fsdp and tensor: one axis, all three, the rest.
+# Every division of 8 among data, fsdp, tensor: one axis, all three, the rest.
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)]
 REST = [sizes for sizes in itertools.product((1, 2, 4, 8), repeat=3)
         if np.prod(sizes) == 8 and sizes not in MESHES]
