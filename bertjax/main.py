@@ -25,13 +25,10 @@ that imports gin.
 import contextlib
 import copy
 import difflib
-import glob
-import importlib.util
 import inspect
 import os
 import re
 import sys
-import tempfile
 import tokenize
 import traceback
 from collections.abc import Callable, Sequence
@@ -39,7 +36,7 @@ from collections.abc import Callable, Sequence
 import gin
 from absl import flags, logging
 
-from bertjax import macros
+from bertjax import command_line, macros
 from bertjax.errors import RunStopped, UserError
 from bertjax.training import host_memory, run_directory
 
@@ -57,8 +54,6 @@ flags.DEFINE_float('join_seconds', 300, 'See above.', flag_values=_FLAGS)
 # gin's second reader takes a folder such as the user's own `data/` for a Python
 # package, and fails on it.
 gin.config._FILE_READERS = [(open, os.path.isfile)]
-
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 def run(
@@ -121,40 +116,6 @@ def arguments(of: Callable) -> Callable:
 # ------------------------------------------------------------------ gin files
 
 
-def _search_paths() -> list[str]:
-  """Returns folders in which 'gin_configs/recipes/x.gin', 'recipes/x.gin' and
-  includes are found: the checkout's, or the installed package's."""
-  roots = [os.path.dirname(_PACKAGE), _PACKAGE]
-  paths = [
-      path
-      for root in roots
-      for path in (root, os.path.join(root, 'gin_configs'))
-      if os.path.isdir(os.path.join(root, 'gin_configs'))
-  ]
-  return paths
-
-
-def _check_files(files: Sequence[str], paths: Sequence[str]) -> None:
-  for file in files:
-    if any(os.path.isfile(os.path.join(p, file)) for p in ('', *paths)):
-      continue
-    known = [
-        os.path.relpath(os.path.join(folder, name), root)
-        for root in paths
-        for folder, _, names in os.walk(root)
-        if os.path.basename(root) == 'gin_configs'
-        for name in names
-        if name.endswith('.gin')
-    ]
-    stripped = file.removeprefix('gin_configs/')
-    near = difflib.get_close_matches(stripped, known, n=1, cutoff=0.4)
-    raise UserError(
-        f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
-        'gin_configs'
-        + (f'; did you mean gin_configs/{near[0]}?' if near else '')
-    )
-
-
 def parse(
     files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
 ) -> None:
@@ -168,10 +129,10 @@ def parse(
   Raises:
     UserError: anything misspelt, missing or unreadable.
   """
-  paths = [*folders, *_search_paths()]
+  paths = [*folders, *command_line.search_paths()]
   for path in reversed(paths):
     gin.add_config_file_search_path(path)
-  _check_files(files, paths)
+  command_line.check_files(files, paths)
   gin.clear_config()
   with _one_line_errors():
     gin.parse_config_files_and_bindings(files, [], finalize_config=False)
@@ -252,58 +213,6 @@ def _nearest_parameter(name: str, parameter: str) -> str:
 # --------------------------------------------------------------- command line
 
 
-def _arguments(argv: Sequence[str]) -> list[str]:
-  """Returns argv with --gin.NAME=VALUE (or VALUE as next word) as bindings."""
-  arguments, words = [], list(argv)
-  while words:
-    word = words.pop(0)
-    if re.match(r'--?gin\.', word):
-      name = word.split('gin.', 1)[1]
-      if '=' not in name and words:
-        name += '=' + words.pop(0)
-      word = f'--gin_bindings={name}'
-    arguments.append(word)
-  return arguments
-
-
-@contextlib.contextmanager
-def _quiet_imports():
-  """Keeps what TensorFlow's C++ prints while it is imported off the screen.
-
-  It does so before its log level can be set. Shown after all where the import
-  fails for a reason that is not the user's.
-  """
-  sys.stderr.flush()
-  with tempfile.TemporaryFile() as file, os.fdopen(os.dup(2), 'wb') as screen:
-    os.dup2(file.fileno(), 2)
-    try:
-      yield
-    except UserError:
-      raise
-    except BaseException:
-      file.seek(0)
-      screen.write(file.read())
-      raise
-    finally:
-      sys.stderr.flush()
-      os.dup2(screen.fileno(), 2)
-
-
-def _skip_absent_tpu() -> None:
-  """Keeps jax from looking for a TPU where libtpu is there to compile alone.
-
-  It would say at length, in lines of its own, that there is none.
-  """
-  import jax
-
-  accelerators = [*glob.glob('/dev/accel*'), *glob.glob('/dev/vfio/[0-9]*')]
-  plugins = [name for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin',
-                               'jax_rocm7_plugin')
-             if importlib.util.find_spec(name)]
-  if not (accelerators or plugins or jax.config.jax_platforms):
-    jax.config.update('jax_platforms', 'cpu')
-
-
 def main(argv: Sequence[str]) -> int:
   """Runs the command line and returns the exit status."""
   if any(re.fullmatch(r'-h|--?help(full|short)?', word) for word in argv[1:]):
@@ -316,7 +225,7 @@ def main(argv: Sequence[str]) -> int:
   logging.set_verbosity(logging.ERROR)
   try:
     try:
-      rest = _FLAGS(_arguments(argv))[1:]
+      rest = _FLAGS(command_line.arguments(argv))[1:]
     except flags.Error as error:
       raise UserError(f'{error}; see --help') from error
     if rest:
@@ -334,13 +243,13 @@ def main(argv: Sequence[str]) -> int:
         _FLAGS.coordinator_address, _FLAGS.process_count, _FLAGS.process_index,
         _FLAGS.join_seconds,
     ):
-      with _quiet_imports():
+      with command_line.quiet_imports():
         parse(
             _FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths
         )
       logging.set_verbosity(logging.ERROR)
       compilation_cache.enable()
-      _skip_absent_tpu()
+      command_line.skip_absent_tpu()
       processes.connect()
       gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
   except (UserError, RunStopped) as error:

@@ -126,13 +126,6 @@ def test_configuration_can_be_read_back(tmp_path):
   assert gin.config_str() == configuration
 
 
-def test_gin_flags_become_bindings():
-  assert main._arguments(
-      ['x', '--gin_file=a', '--gin.A=1', '-gin.b.c=2', '--gin.D', '3']
-  ) == ['x', '--gin_file=a', '--gin_bindings=A=1', '--gin_bindings=b.c=2',
-        '--gin_bindings=D=3']
-
-
 def command(*arguments, **options):
   return subprocess.run(
       [sys.executable, '-m', 'bertjax.main', *arguments],

@@ -55,8 +55,10 @@ ALLOWED = {
         'batch', 'errors', 'data', 'finetuning', 'interop', 'output_files',
         'packing', 'processes', 'vocabulary_file'},
     'vocabulary_file': {'errors'},
+    'command_line': {'errors'},
     'macros': {'errors', 'training'},
-    'main': {'errors', 'macros', 'main', 'processes', 'training'},
+    'main': {
+        'command_line', 'errors', 'macros', 'main', 'processes', 'training'},
     '__init__': set(),
 }
 
