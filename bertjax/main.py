@@ -185,6 +185,10 @@ def _explain(error: Exception) -> str:
     name = unset[1]
     return f'the macro {name} has no value; set it with --gin.{name}=VALUE'
   line = ' '.join(text.split())
+  token = re.search(r"malformed node .* Failed to parse token '(.*?)'", line)
+  if token:
+    return (f'gin: {token[1]} is not a value; a text has quotes of its own: '
+            f"""--gin.NAME='"{token[1]}"'""")
   parameter = re.match(
       r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'", line
   )

@@ -126,6 +126,11 @@ def test_configuration_can_be_read_back(tmp_path):
   assert gin.config_str() == configuration
 
 
+def test_a_text_without_quotes_is_refused_with_them():
+  with pytest.raises(UserError, match='all is not a value.*\'"all"\''):
+    parse("TEXT_FILES='x'", 'EncoderConfig.recompute=all')
+
+
 def command(*arguments, **options):
   return subprocess.run(
       [sys.executable, '-m', 'bertjax.main', *arguments],
