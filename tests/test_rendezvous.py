@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import socket
+import threading
 import time
 
 import pytest
@@ -140,12 +141,19 @@ def test_a_port_that_is_taken_is_refused(address):
 
 
 def test_a_stranger_is_not_counted(address):
+  stranger_has_left = threading.Event()
+
   def come(index):
+    if index == 1:  # with it all have come, and nobody listens any more
+      stranger_has_left.wait(20)
     if index < 2:
       return rendezvous.meet(address, 2, index, 20)
-    with connect(address) as connection:
-      connection.sendall(b'GET / HTTP/1.1\r\n\r\n')
-      return connection.recv(100)
+    try:
+      with connect(address) as connection:
+        connection.sendall(b'GET / HTTP/1.1\r\n\r\n')
+        return connection.recv(100)
+    finally:
+      stranger_has_left.set()
 
   first, second, answer = all_of(3, come)
   assert first.count == second.count == 2
@@ -153,11 +161,12 @@ def test_a_stranger_is_not_counted(address):
 
 
 def connect(address):
-  while True:
+  for _ in range(1000):
     try:
       return socket.create_connection(rendezvous.split_address(address))
     except ConnectionRefusedError:
       time.sleep(0.01)
+  raise TimeoutError(f'nobody listens at {address}')
 
 
 @pytest.mark.parametrize('flags, words', [
