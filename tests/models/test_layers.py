@@ -1,5 +1,7 @@
 """Dropout's statistics; the norm against its formula in float64."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,3 +103,17 @@ def test_norm_equals_its_formula_also_far_from_zero():
   exact = ((exact - exact.mean(-1, keepdims=True))
            / np.sqrt(exact.var(-1, keepdims=True) + 1e-12))
   np.testing.assert_allclose(norm.apply(variables, inputs), exact, atol=1e-4)
+
+
+def test_norm_of_half_precision_is_as_good_as_the_rounding_of_its_inputs():
+  inputs = (np.random.RandomState(0).randn(64, 768) + 20).astype(np.float32)
+  half = jnp.asarray(inputs, jnp.bfloat16)
+  norm = layers.norm(dataclasses.replace(CONFIG, dtype='bfloat16'), None)
+  exact = layers.norm(dataclasses.replace(CONFIG, dtype='float32'), None)
+  variables = norm.init(jax.random.key(0), half)
+  rounded = np.asarray(half, np.float32)
+  error = np.abs(norm.apply(variables, half).astype(jnp.float32)
+                 - exact.apply(variables, rounded)).max()
+  of_inputs = np.abs(exact.apply(variables, rounded)
+                     - exact.apply(variables, inputs)).max()
+  assert error < of_inputs
