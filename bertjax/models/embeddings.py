@@ -46,10 +46,13 @@ class Embeddings(nn.Module):
       head is tied.
     """
     config = self.config
-    token = layers.embed(config, config.vocabulary_rows, 'vocabulary', 'token')
+    # Looked up as it is and rounded then: a rounded table is a pass over all of
+    # it, which XLA otherwise makes for this and the decoder together.
+    token = layers.embed(config, config.vocabulary_rows, 'vocabulary', 'token',
+                         dtype=config.param_dtype)
     position = choose(SCHEMES, config.position_scheme,
                       'EncoderConfig.position_scheme')
-    hidden_BLD = token(tokens_BL)
+    hidden_BLD = token(tokens_BL).astype(config.compute_dtype)
     hidden_BLD += position(config, positions_BL)
     hidden_BLD += layers.embed(config, config.types, 'types', 'type')(types_BL)
     hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)

@@ -63,12 +63,26 @@ def dense(
   )
 
 
-def embed(config: EncoderConfig, rows: int, axis: str, name: str) -> nn.Embed:
-  """A table of `rows` vectors; an index beyond them gives NaN."""
+def embed(
+    config: EncoderConfig,
+    rows: int,
+    axis: str,
+    name: str,
+    dtype: str | None = None,
+) -> nn.Embed:
+  """A table of `rows` vectors; an index beyond them gives NaN.
+
+  Args:
+    config: gives initialisation, width and dtypes.
+    rows: of the table.
+    axis: logical axis of the rows.
+    name: of the submodule.
+    dtype: of what is looked up; None is `config.compute_dtype`.
+  """
   return nn.Embed(
       rows,
       config.width,
-      dtype=config.compute_dtype,
+      dtype=dtype or config.compute_dtype,
       param_dtype=config.param_dtype,
       embedding_init=kernel_initializer(config, (axis, 'width')),
       name=name,
