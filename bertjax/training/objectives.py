@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from bertjax.batch import Batch
+from bertjax.training import log_normalizer
 
 Terms = dict[str, tuple[jax.Array, jax.Array]]
 
@@ -35,9 +36,9 @@ def cross_entropy(
   """
   # Log-sum-exp in float32: bfloat16 has 8 bits for a sum over the vocabulary.
   logits_XC = logits_XC.astype(jnp.float32)
-  log_normalizer_X = jax.nn.logsumexp(logits_XC, axis=-1)
+  log_normalizer_X, best_X = log_normalizer.and_best(logits_XC)
   answer_X = jnp.take_along_axis(logits_XC, labels_X[..., None], -1)[..., 0]
-  right_X = (jnp.argmax(logits_XC, axis=-1) == labels_X).astype(jnp.float32)
+  right_X = (best_X == labels_X).astype(jnp.float32)
   return (
       jnp.sum((log_normalizer_X - answer_X) * weights_X),
       jnp.sum(right_X * weights_X),
