@@ -127,7 +127,7 @@ def _frame(x: float, y: float, length: int):
   from matplotlib.patches import Rectangle
 
   return Rectangle((x, y), length, length, fill=False, linewidth=0.5,
-                   edgecolor='#999999')
+                   edgecolor='#999999', clip_on=False)
 
 
 def _draw_panel(axes, maps, values, title, colours, most, digits) -> None:

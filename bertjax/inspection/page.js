@@ -42,6 +42,7 @@ function readColours() {
 const mix = (share) => palette[
     Math.round(255 * Math.sqrt(Math.min(1, share)))];
 const colour = (share) => `rgb(${mix(share)})`;
+const even = (share) => colour(share * share);  // without the root
 // Black or white, whichever is the further: at least 4.5 to 1.
 const ink = (share) => mix(share).reduce((sum, channel, i) => sum +
     [0.2126, 0.7152, 0.0722][i] * (channel / 255) ** 2.2, 0) > 0.18 ?
@@ -60,7 +61,7 @@ function choice(id, options, key) {  // buttons of which one is pressed
   });
 }
 
-function legend(id, steps, label) {
+function legend(id, steps, colour, label) {
   byId(id).replaceChildren();
   make('b', byId(id), label);
   for (const [share, name] of steps) {
@@ -106,14 +107,15 @@ function drawOverview() {
       button.setAttribute('aria-label', button.title);
       button.onclick = () => choose(layer, head);
       if (values) {
-        button.style.background = colour(values[layer][head] / most);
+        button.style.background = even(values[layer][head] / most);
       } else {
         drawThumbnail(make('canvas', button), layer, head);
       }
     }
   });
-  legend('overview-legend', values ? [0, 0.25, 1].map((share) => [
-    share, (share * most).toPrecision(2)]) : WEIGHTS,
+  const steps = [0, 0.5, 1].map(
+      (share) => [share, String(Number((share * most).toPrecision(2)))]);
+  legend('overview-legend', values ? steps : WEIGHTS, values ? even : colour,
          `Rows are layers, columns heads; the colour is ${now.view}.`);
 }
 
@@ -184,7 +186,7 @@ function draw() {
   choice('directions', [[true, 'attends to'], [false, 'is attended by']],
          'from');
   drawOverview();
-  legend('map-legend', WEIGHTS, 'The colour is the attention weight.');
+  legend('map-legend', WEIGHTS, colour, 'The colour is the attention weight.');
   drawDetail();
 }
 

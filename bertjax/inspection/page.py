@@ -43,7 +43,7 @@ def render(found: Sequence, origin: str) -> str:
       'DATA': json.dumps(data).replace('<', '\\u003c'),
       'ORIGIN': html.escape(origin),
       'STYLE': _read('page.css'),
-      'SCRIPT': _read('page_map.js') + _read('page.js'),
+      'SCRIPT': _read('page.js') + _read('page_map.js'),
   }
   before, *rest = _read('page.html').split('{{')
   pieces = [before]

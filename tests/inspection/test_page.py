@@ -42,4 +42,5 @@ def test_the_page_is_whole_and_loads_nothing():
   assert not re.search(r'https?:|src=|href=|@import|url\(', text)
   assert text.count('<script') == 2
   ids = set(re.findall(r'\bid="([\w-]+)"', text))
+  assert text.index('const byId') < text.index("byId('")
   assert set(re.findall(r"byId\('([\w-]+)'\)", text)) <= ids
