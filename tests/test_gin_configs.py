@@ -14,7 +14,8 @@ ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
 # These train nothing: they read a run, or a checkpoint of others.
 ON_A_RUN = [
-    'convert_tf1', 'embed', 'evaluate', 'export', 'fill_mask', 'predict']
+    'attention_maps', 'convert_tf1', 'embed', 'evaluate', 'export', 'fill_mask',
+    'predict']
 FINE_TUNING = [
     recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue']
 TRAINING = [
@@ -64,8 +65,10 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
   from bertjax.data import tf1_checkpoints
   from bertjax.finetuning import predict
   from bertjax.inference import export, jobs
+  from bertjax.inspection import attention_maps
 
   job = {
+      'attention_maps': attention_maps.run,
       'convert_tf1': tf1_checkpoints.convert, 'export': export.run,
       'predict': predict.run, 'evaluate': predict.evaluate,
   }.get(recipe) or getattr(jobs, recipe)

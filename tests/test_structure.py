@@ -45,6 +45,10 @@ ALLOWED = {
         'errors', 'models', 'interop', 'inference', 'output_files', 'packing',
         'training', 'vocabulary_file',
     },
+    'inspection': {
+        'batch', 'errors', 'inference', 'inspection', 'models', 'output_files',
+        'training',
+    },
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'finetuning': {
         'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
