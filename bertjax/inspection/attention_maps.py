@@ -204,6 +204,6 @@ def run(
       figure.draw(maps, predictor.origin).savefig(
           os.path.join(folder, f'attention_maps_{number:02}.png'))
     page.write(os.path.join(folder, PAGE), found, predictor.origin)
-  print(f'{os.path.join(output, PAGE)}, and {len(found)} picture(s) beside it: '
-        f'{len(found[0].layers)} layers of {predictor.config.heads} heads' + (
+  print(f'{os.path.join(output, PAGE)}, and beside it a picture for each of '
+        f'{len(found)} text(s)' + (
             '' if importance else '; no importance of heads was computed'))
