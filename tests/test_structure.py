@@ -49,6 +49,7 @@ ALLOWED = {
         'batch', 'errors', 'inference', 'inspection', 'models', 'output_files',
         'training',
     },
+    'reporting': {'errors', 'output_files', 'reporting', 'training'},
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'finetuning': {
         'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
