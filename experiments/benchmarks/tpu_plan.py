@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-from bertjax import compare_plans
+from bertjax.plan import compare
 
 TABLE = pathlib.Path(__file__).with_suffix('.json')
 CUT = ('config.EncoderConfig.layers=2',)
@@ -55,7 +55,7 @@ def plan(case: str) -> dict:
         check=True, stdout=subprocess.DEVNULL,
         env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
     with open(os.path.join(folder, 'plan.json')) as file:
-      return compare_plans.row(json.load(file))
+      return compare.row(json.load(file))
 
 
 def main() -> int:
@@ -65,17 +65,17 @@ def main() -> int:
   options = parser.parse_args()
   kept = json.loads(TABLE.read_text()) if TABLE.exists() else {}
   worse = []
-  print(compare_plans.header())
+  print(compare.header())
   for case in options.cases:
     now = plan(case)
-    print(compare_plans.line(case, now), flush=True)
+    print(compare.line(case, now), flush=True)
     if options.write:
       kept[case] = now
       TABLE.write_text(json.dumps(kept, indent=1, sort_keys=True) + '\n')
     elif case in kept:
       worse += [
-          f'{case}: {what}' for what in compare_plans.worse(kept[case], now)]
-      if not compare_plans.same_versions(kept[case], now):
+          f'{case}: {what}' for what in compare.worse(kept[case], now)]
+      if not compare.same_versions(kept[case], now):
         print(f'{case}: the table is of other versions, not compared')
     else:
       print(f'{case}: not in {TABLE.name}')

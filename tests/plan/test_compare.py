@@ -1,8 +1,8 @@
 import pytest
 
-from bertjax import compare_plans
+from bertjax.plan import compare
 
-KEPT = compare_plans.row({
+KEPT = compare.row({
     'estimated_mfu': 0.5, 'hbm_bytes': 1000, 'flops_compiled': 101,
     'flops_useful': 100, 'memory_bytes_per_device': 2000, 'fits': True,
     'jax': '0.10.2', 'libtpu': '0.0.42.1', 'days': 3})
@@ -19,32 +19,32 @@ def test_a_row_keeps_what_is_compared_and_the_versions():
     ('estimated_mfu', 0.96), ('hbm_bytes', 1.04),
     ('compiled_over_useful_flops', 1.04), ('memory_bytes_per_device', 1.04)])
 def test_a_figure_that_is_more_than_3_percent_worse_is_told(name, change):
-  (line,) = compare_plans.worse(KEPT, KEPT | {name: KEPT[name] * change})
+  (line,) = compare.worse(KEPT, KEPT | {name: KEPT[name] * change})
   assert line.startswith(name) and '4.0%' in line
   better = KEPT | {name: KEPT[name] / change}
-  assert compare_plans.worse(KEPT, better) == []
+  assert compare.worse(KEPT, better) == []
   near = KEPT | {name: KEPT[name] * (1 + (change - 1) / 2)}
-  assert compare_plans.worse(KEPT, near) == []
+  assert compare.worse(KEPT, near) == []
 
 
 def test_what_no_longer_fits_is_told():
-  assert compare_plans.worse(KEPT, KEPT | {'fits': False}) == [
+  assert compare.worse(KEPT, KEPT | {'fits': False}) == [
       'it no longer fits']
 
 
 @pytest.mark.parametrize('version', ['jax', 'libtpu'])
 def test_at_other_versions_nothing_is_worse(version):
   now = KEPT | {version: '9', 'estimated_mfu': 0.1}
-  assert compare_plans.worse(KEPT, now) == []
-  assert not compare_plans.same_versions(KEPT, now)
+  assert compare.worse(KEPT, now) == []
+  assert not compare.same_versions(KEPT, now)
 
 
 def test_a_line_stands_under_its_header():
-  line = compare_plans.line('base', KEPT)
+  line = compare.line('base', KEPT)
   assert len(line.split('  0.10.2')[0]) == len(
-      compare_plans.header().split('  jax')[0])
+      compare.header().split('  jax')[0])
 
 
 def test_a_plan_that_did_not_compile_is_refused_with_the_reason():
   with pytest.raises(ValueError, match='Ran out'):
-    compare_plans.row({'estimated_mfu': None, 'compiler_says': 'Ran out'})
+    compare.row({'estimated_mfu': None, 'compiler_says': 'Ran out'})

@@ -1,7 +1,7 @@
 """Whether a plan got worse than the one that is kept.
 
-    kept = compare_plans.row(json.load(open('plan.json')))
-    compare_plans.worse(kept, compare_plans.row(figures))    # [] or reasons
+    kept = compare.row(json.load(open('plan.json')))
+    compare.worse(kept, compare.row(figures))    # [] or reasons
 
 Source: ours.
 """
