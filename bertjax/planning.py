@@ -163,12 +163,13 @@ def _of_step(
   available = device.memory_bytes - device.reserved_bytes
   if isinstance(program, Refusal):
     needed, available = program.needed, program.available or available
-    state = sum(figures['memory_parts'].values())
     figures |= {
         'fits': False, 'memory_bytes_per_device': needed,
         'compiler_says': program.text[:2000]}
-    if needed:
-      figures['memory_parts'] |= {'other': needed - state}
+    if needed:  # not all gradients are there at once
+      parts = figures['memory_parts']
+      del parts['gradients']
+      parts['gradients_and_activations'] = needed - sum(parts.values())
   else:
     cost = compiled.cost_of(program.as_text())
     parts = compiled.memory_of(program)

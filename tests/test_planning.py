@@ -72,23 +72,15 @@ def test_a_step_is_planned_for_a_slice_that_is_not_there():
 
 
 @needs_libtpu
-@pytest.mark.slow
-def test_depth_adds_its_own_operations_and_two_layers_tell_of_more():
-  two, four, six = (
-      plan(make(layers, dropout=0.0), largest_batch=False)
-      for layers in (2, 4, 6))
-  for key in ('flops_compiled', 'hbm_bytes', 'estimated_seconds'):
-    assert six[key] == pytest.approx(2 * four[key] - two[key], rel=0.05), key
-
-
-@needs_libtpu
-@pytest.mark.slow
 def test_a_state_that_no_chip_holds_is_refused_with_its_parts():
   """1.8 billion parameters with gradients and moments, 27 GiB on each chip."""
   figures = plan(make(width=12288, dropout=0.0), batch.shapes(8, 8, 2))
   assert figures['fits'] is False and figures['estimated_mfu'] is None
   assert figures['memory_bytes_per_device'] > 16 * GIB
-  assert figures['memory_parts']['optimizer_state'] > 13 * GIB
+  parts = figures['memory_parts']
+  assert parts['optimizer_state'] > 13 * GIB
+  assert min(parts.values()) > 0
+  assert sum(parts.values()) == figures['memory_bytes_per_device']
   assert figures['largest_batch_per_device'] == 0
   text = table.text(figures)
   assert 'DOES NOT FIT' in text and 'make_mesh.fsdp' in text
