@@ -12,7 +12,7 @@ def test_a_row_keeps_what_is_compared_and_the_versions():
   assert KEPT == {
       'estimated_mfu': 0.5, 'hbm_bytes': 1000,
       'compiled_over_useful_flops': 1.01, 'memory_bytes_per_device': 2000,
-      'fits': True, 'jax': '0.10.2', 'libtpu': '0.0.42.1'}
+      'jax': '0.10.2', 'libtpu': '0.0.42.1'}
 
 
 @pytest.mark.parametrize('name, change', [
@@ -27,9 +27,13 @@ def test_a_figure_that_is_more_than_3_percent_worse_is_told(name, change):
   assert compare.worse(KEPT, near) == []
 
 
-def test_what_no_longer_fits_is_told():
-  assert compare.worse(KEPT, KEPT | {'fits': False}) == [
-      'it no longer fits']
+def test_the_reason_is_that_of_the_last_change():
+  row = compare.renewed(None, KEPT, 'first')
+  assert row == KEPT | {'reason': 'first'}
+  assert compare.renewed(row, KEPT, 'second') == row
+  now = KEPT | {'hbm_bytes': 999}
+  assert compare.renewed(row, now, 'second') == now | {'reason': 'second'}
+  assert compare.worse(row, now) == []
 
 
 @pytest.mark.parametrize('version', ['jax', 'libtpu'])
@@ -45,6 +49,14 @@ def test_a_line_stands_under_its_header():
       compare.header().split('  jax')[0])
 
 
-def test_a_plan_that_did_not_compile_is_refused_with_the_reason():
-  with pytest.raises(ValueError, match='Ran out'):
-    compare.row({'estimated_mfu': None, 'compiler_says': 'Ran out'})
+@pytest.mark.parametrize('figures, message', [
+    ({'estimated_mfu': None, 'compiler_says': 'Ran out'}, 'Ran out'),
+    ({'estimated_mfu': None, 'compiler_says': None,
+      'why_not_compiled': 'no libtpu'}, 'no libtpu'),
+    ({'estimated_mfu': 0.5, 'fits': False, 'compiler_says': None,
+      'why_not_compiled': None, 'memory_bytes_per_device': 2000,
+      'available_bytes': 1000}, '2,000 bytes of 1,000')])
+def test_a_plan_that_did_not_compile_or_fit_is_refused_with_the_reason(
+    figures, message):
+  with pytest.raises(ValueError, match=message):
+    compare.row(figures)
