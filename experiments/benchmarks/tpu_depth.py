@@ -12,7 +12,6 @@ rows of which are cut. Many minutes. Source: ours.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -63,8 +62,9 @@ def run(size: str, depths: Sequence[int]) -> None:
   case, planned = tpu_plan.published_size(size, 128), {}
   for layers in depths:
     planned[layers] = tpu_plan.plan(case.cut_to(layers))
-    if len(planned) > 2:  # the line goes through the first two
-      print(report(planned, layers), flush=True)
+    if len(planned) > 1:  # the first two are on their line
+      for known in planned if len(planned) == 2 else (layers,):
+        print(report(planned, known), flush=True)
 
 
 def main() -> int:
@@ -74,7 +74,7 @@ def main() -> int:
       '--layers', nargs='+', type=int, default=[2, 4, 6, 8, 12],
       help='depths; the line goes through the first two')
   options = parser.parse_args()
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  tpu_plan.prepare()
   run(options.size, options.layers)
   return 0
 

@@ -132,7 +132,7 @@ def check(names: list[str], reason: str | None) -> list[str]:
     try:
       now = compare.row(plan(CASES[name]))
     except ValueError as error:  # a UserError too; the other cases go on
-      failures.append(f'{name}: {error}')
+      failures.append(f'{name}: {str(error).splitlines()[0]}')
       continue
     print(f'{compare.line(name, now)}  {time.monotonic() - started:.0f} s, '
           f'{time.process_time() - busy:.0f} of CPU', flush=True)
@@ -150,6 +150,16 @@ def check(names: list[str], reason: str | None) -> list[str]:
   return failures
 
 
+def prepare() -> None:
+  """Quiets the compiler; ends the process where there is none."""
+  # Before anything imports jax, which would set it first.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  from bertjax.plan import topologies
+
+  if not topologies.has_compiler():
+    sys.exit('libtpu is not installed; pip install -r requirements-tpu.txt')
+
+
 def run() -> int:
   """Returns the exit status of the command line."""
   parser = argparse.ArgumentParser()
@@ -160,14 +170,7 @@ def run() -> int:
       '--write', metavar='REASON',
       help='write the figures into the table, and why they changed')
   options = parser.parse_args()
-  # Before anything imports jax, which would set it first.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  from bertjax.plan import topologies
-
-  if not topologies.has_compiler():
-    print('libtpu is not installed; pip install -r requirements-tpu.txt',
-          file=sys.stderr)
-    return 2
+  prepare()
   failures = check(options.cases, options.write)
   print('\n'.join(failures))
   return 1 if failures else 0
