@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import timing
 
-from bertjax import batch
+from bertjax import batch, command_line
 from bertjax.models.kernels import KERNELS, SegmentMask
 
 NAMES = ('einsum', 'dot_product', 'flash')
@@ -128,6 +128,7 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
 
 
 def main() -> None:
+  command_line.skip_absent_tpu()
   parser = timing.Parser(description=__doc__.splitlines()[0])
   parser.add_argument('--lengths', nargs='+', type=timing.positive,
                       default=[128, 512])

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 import timing
 
-from bertjax import batch, devices, flops, partitioning
+from bertjax import batch, command_line, devices, flops, partitioning
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import DTYPES, EncoderConfig
 from bertjax.models.encoder import REMATERIALISATION
@@ -36,24 +36,29 @@ from bertjax.training import objectives, optimizer, state, step
 
 
 def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
-  """Returns a function that makes bertjax's steps, by default on one device."""
+  """Returns a function that makes bertjax's steps, by default on one device.
+
+  Its `program` is the compiled step.
+  """
   mesh = mesh or partitioning.make_mesh(devices=jax.devices()[:1])
   model = BertForPreTraining(config)
   adamw = optimizer.adamw(1e-4)
   shapes = shapes_of(example)
-  train_step = step.compile_train_step(
-      objectives.MaskedLanguageModel(model), adamw, mesh,
-      state.abstract(model, adamw, shapes, mesh))
-  current = state.create(model, adamw, shapes, mesh, seed=0)
+  abstract = state.abstract(model, adamw, shapes, mesh)
   rng = jax.random.key(0)
+  program = step.compile_train_step(
+      objectives.MaskedLanguageModel(model), adamw, mesh, abstract
+  ).lower(abstract, shapes, rng).compile()
+  current = state.create(model, adamw, shapes, mesh, seed=0)
   placed = partitioning.put_batch(example, mesh)
 
   def run(times):
     nonlocal current
     for _ in range(times):
-      current, terms = train_step(current, placed, rng)
+      current, terms = program(current, placed, rng)
     jax.block_until_ready((current, terms))
 
+  run.program = program
   return run
 
 
@@ -181,6 +186,7 @@ def parse():
 
 
 def main() -> None:
+  command_line.skip_absent_tpu()
   parser, options, example = parse()
   packages = ['jax', 'jaxlib']
   if options.torch:
