@@ -33,20 +33,14 @@ def test_a_step_is_timed_without_tensorflow_gin_and_torch():
 
 def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
   done = run('attention.py', '--lengths', '16', '--positions', '32', '--heads',
-             '1', '--repetitions', '1')
+             '1', '--repetitions', '1', '--kernels', 'einsum', 'flash')
   assert done.returncode == 0, done.stderr
   rows = [line for line in done.stdout.splitlines() if line.startswith('| 16')]
-  assert len(rows) == 2 * 2 * 3
+  assert len(rows) == 2 * 2 * 2
   assert sum('no such kernel' in row for row in rows) == 4
 
 
-@pytest.mark.parametrize('flags, what', [
-    (('--length', '0'), 'above 0'),
-    (('--batches', 'missing.npz'), 'missing.npz'),
-    (('--dropout', '2'), 'below 1'),
-    (('--torch',), 'torch is not installed'),
-])
-def test_a_wrong_flag_is_one_line(flags, what):
-  done = run('step_time.py', *flags)
+def test_a_wrong_flag_is_one_line():
+  done = run('step_time.py', '--batches', 'missing.npz')
   assert done.returncode == 2
-  assert what in done.stderr and len(done.stderr.splitlines()) == 1
+  assert 'missing.npz' in done.stderr and len(done.stderr.splitlines()) == 1

@@ -43,8 +43,9 @@ def divisions(devices: int) -> list[dict[str, int]]:
     if devices % fixed or (fixed > 1 and devices // fixed < 2):
       continue
     sizes = {axis: size or devices // fixed for axis, size in division.items()}
-    # Not left to make_mesh, which gives 'data' what is over.
-    found.append({'data': 1} | sizes)
+    # 'data' is not left to make_mesh, which gives it all that is over.
+    found.append(
+        {'data': 1} | {axis: n for axis, n in sizes.items() if n > 1})
   return [sizes for i, sizes in enumerate(found) if sizes not in found[:i]]
 
 
@@ -90,7 +91,8 @@ def measure(config, scaling: str, options) -> None:
     makers = {
         name: functools.partial(keep, name, sizes)
         for sizes in divisions(count)
-        for name in [' x '.join(f'{axis} {n}' for axis, n in sizes.items())]}
+        for name in [' x '.join(
+            f'{axis} {n}' for axis, n in sizes.items() if n > 1) or 'none']}
     seconds, reasons = timing.in_turn(makers, options.repetitions)
     for name in makers:
       row = f'| {scaling} | {count} | {name} | {rows} '
