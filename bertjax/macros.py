@@ -19,7 +19,7 @@ from bertjax.training import run_directory
 
 # An unquoted string is taken for these even where a file sets them to None.
 _STRINGS = re.compile(
-    r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^METRICS)$')
+    r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS)$')
 
 
 def defined_in(configuration: str) -> dict[str, str]:

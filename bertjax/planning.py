@@ -20,17 +20,10 @@ from collections.abc import Callable, Mapping
 import jax
 import optax
 
-from bertjax import (
-  compiled,
-  devices,
-  flops,
-  output_files,
-  partitioning,
-  plan_table,
-  topologies,
-)
-from bertjax.compiled_step import Refusal, Step
+from bertjax import devices, flops, output_files, partitioning
 from bertjax.errors import UserError
+from bertjax.plan import compiled, table, topologies
+from bertjax.plan.step import Refusal, Step
 from bertjax.training import state as state_lib
 
 # Of the peak: what BERT reaches in the field where it is tuned. NVIDIA's large
@@ -73,7 +66,7 @@ def run(
       accumulation=arguments('accumulation', 1), topology=topology,
       make_mesh=make_mesh, dtype=dtype, efficiency=efficiency,
       largest_batch=largest_batch)
-  print(plan_table.text(figures), flush=True)
+  print(table.text(figures), flush=True)
   with output_files.writing(output) as path, open(path, 'w') as file:
     json.dump(figures, file, indent=1)
   print(f'written to {output}')
@@ -170,12 +163,13 @@ def _of_step(
   available = device.memory_bytes - device.reserved_bytes
   if isinstance(program, Refusal):
     needed, available = program.needed, program.available or available
-    state = sum(figures['memory_parts'].values())
     figures |= {
         'fits': False, 'memory_bytes_per_device': needed,
         'compiler_says': program.text[:2000]}
-    if needed:
-      figures['memory_parts'] |= {'other': needed - state}
+    if needed:  # not all gradients are there at once
+      parts = figures['memory_parts']
+      del parts['gradients']
+      parts['gradients_and_activations'] = needed - sum(parts.values())
   else:
     cost = compiled.cost_of(program.as_text())
     parts = compiled.memory_of(program)

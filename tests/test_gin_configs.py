@@ -14,7 +14,8 @@ ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
 # These train nothing: they read a run, or a checkpoint of others.
 ON_A_RUN = [
-    'convert_tf1', 'embed', 'evaluate', 'export', 'fill_mask', 'predict']
+    'attention_maps', 'convert_tf1', 'embed', 'evaluate', 'export', 'fill_mask',
+    'predict', 'report']
 FINE_TUNING = [
     recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue']
 TRAINING = [
@@ -64,12 +65,16 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
   from bertjax.data import tf1_checkpoints
   from bertjax.finetuning import predict
   from bertjax.inference import export, jobs
+  from bertjax.inspection import attention_maps
+  from bertjax.reporting import report
 
   job = {
+      'attention_maps': attention_maps.run,
       'convert_tf1': tf1_checkpoints.convert, 'export': export.run,
       'predict': predict.run, 'evaluate': predict.evaluate,
+      'report': report.run,
   }.get(recipe) or getattr(jobs, recipe)
-  with pytest.raises(UserError, match='set OUTPUT|set INPUT|has neither|RUN_D'):
+  with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|neither|RUN_D'):
     gin.get_configurable(job)()
 
 

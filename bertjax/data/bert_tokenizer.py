@@ -91,9 +91,10 @@ class BertTokenizer:
 
   def _encode_any(self, lines: tf.Tensor) -> tf.RaggedTensor:
     characters = tf.strings.unicode_decode(lines, 'UTF-8')
-    movable = tf.constant(character_table(self._cased).movable)
+    # TensorFlow puts a million bools into a graph one by one, bytes as a whole.
+    movable = tf.constant(character_table(self._cased).movable.view(np.uint8))
     return tf.cond(
-        tf.reduce_any(tf.gather(movable, characters.values)),
+        tf.reduce_any(tf.gather(movable, characters.values) > 0),
         lambda: self._encode_by_reference(lines),
         lambda: self._encode_by_table(characters))
 

@@ -54,9 +54,12 @@ class SelfAttention(nn.Module):
       dropout = functools.partial(
           layers.Dropout(config.attention_dropout_rate, name='dropout'),
           train=True)
+    elif config.attention_kernel == 'einsum':  # others have no weights to name
+      dropout = layers.Tap(name='weights')
     kernel = choose(KERNELS, config.attention_kernel,
                     'EncoderConfig.attention_kernel')
     context_BLHK = kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
+    context_BLHK = layers.Tap(name='context')(context_BLHK)
     return layers.dense(
         config, config.width, ('heads', 'head_width', 'width'), 'output',
         inputs=2)(context_BLHK)

@@ -101,7 +101,8 @@ class Encoder(nn.Module):
     """The same in a loop of the compiled program, which is then small.
 
     The parameters keep a name a layer, as without, and are stacked here;
-    dropout's bits are others, and intermediates are not to be had.
+    dropout's bits are others, and intermediates are not to be had (which is why
+    `inspection.taps` writes the layers out).
     """
     layer = Layer(self.config, train, parent=None)
     drops = train and self.has_rng('dropout')

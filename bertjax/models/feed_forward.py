@@ -54,6 +54,6 @@ class FeedForward(nn.Module):
     config = self.config
     inner_BLF = layers.dense(config, config.feed_forward,
                              ('width', 'feed_forward'), 'input')(hidden_BLD)
-    inner_BLF = activate(config, inner_BLF)
+    inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
     return layers.dense(config, config.width,
                         ('feed_forward', 'width'), 'output')(inner_BLF)

@@ -89,8 +89,10 @@ def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
   Returns:
     compute_dtype[B, S, D]
   """
-  return jnp.tanh(layers.dense(config, config.width, ('width', None), 'pooler',
-                               bias_axes=('width',))(first_BSD))
+  pooled_BSD = jnp.tanh(layers.dense(
+      config, config.width, ('width', None), 'pooler',
+      bias_axes=('width',))(first_BSD))
+  return layers.Tap(name='pooled')(pooled_BSD)
 
 
 def classify(

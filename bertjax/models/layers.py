@@ -140,6 +140,18 @@ def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return _mix(row + column * jnp.uint32(0x9E3779B9))
 
 
+class Tap(nn.Module):
+  """Gives what no submodule returns a name, and gives it back untouched.
+
+  No operation, so a compiled program is the same without;
+  `bertjax.inspection.taps` looks at what submodules return.
+  """
+
+  def __call__(self, value: jax.Array) -> jax.Array:
+    """Returns `value`."""
+    return value
+
+
 class Dropout(nn.Module):
   """Sets elements to 0 at `rate` and scales the rest to keep the expectation.
 

@@ -1,132 +1,222 @@
-"""Times a pretraining step of bertjax against transformers in torch.
+"""Times a pretraining step, alone or beside Hugging Face's BERT in torch.
 
-    pip install torch transformers
-    PYTHONPATH=. python experiments/benchmarks/step_time.py --sizes mini base
+    export PYTHONPATH=.
+    python experiments/benchmarks/step_time.py --sizes mini base
+    python experiments/benchmarks/step_time.py --torch     # torch, transformers
+    python experiments/benchmarks/step_time.py --torch --skip bfloat16
 
-The same work on the same machine in the same process: batch 16, length 128, 20
-predicted positions, float32, dropout 0 and 0.1, one AdamW step with clipping.
-torch runs `BertForPreTraining` eagerly with its own AdamW, which computes the
-vocabulary product on all positions, as everyone who uses it does. Each
-repetition times one step of either, in turn, so that a busy machine slows both
-alike; the median counts. Prints a row for each size and rate. Source: ours.
+One AdamW step with clipping, on one CPU, GPU or TPU, with synthetic batches or
+one from a file (`pipeline.py --export`). Every form does the same work, see
+`torch_bert` for torch's, and each repetition times one after the other. Prints
+the median, the useful FLOPs that it makes a second, and their share of the
+device's bfloat16 peak (MFU). `floor` is what the useful FLOPs take where they
+are products of the feed-forward shape and nothing else. Source: ours.
 """
 
-# ruff: noqa: E402, I001
+# ruff: noqa: E402
 from bertjax.training import host_memory
 
 # As bertjax.main does, before anything allocates; torch gains as well.
 host_memory.keep_freed()
 
-import argparse
 import os
 import statistics
-import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import torch
-import transformers
+import timing
 
-from bertjax import batch, partitioning
+from bertjax import batch, command_line, devices, flops, partitioning
 from bertjax.models.bert import BertForPreTraining
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import DTYPES, EncoderConfig
+from bertjax.models.encoder import REMATERIALISATION
+from bertjax.models.kernels import KERNELS
 from bertjax.training import objectives, optimizer, state, step
 
-# layers, width; google-research/bert
-SIZES = {'tiny': (2, 128), 'mini': (4, 256), 'small': (4, 512),
-         'medium': (8, 512), 'base': (12, 768)}
-VOCABULARY_SIZE = 30522
-LEARNING_RATE = 1e-4
 
+def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
+  """Returns a function that makes bertjax's steps, by default on one device.
 
-def make_jax_step(layers: int, width: int, dropout: float, example):
-  """Returns a function that makes one step and waits for it."""
-  model = BertForPreTraining(EncoderConfig(
-      vocabulary_size=VOCABULARY_SIZE, width=width, layers=layers,
-      heads=width // 64, feed_forward=4 * width, dropout=dropout))
-  adamw = optimizer.adamw(LEARNING_RATE)
-  mesh = partitioning.make_mesh()
-  shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype)
-            for name, array in example.items()}
-  compiled = step.compile_train_step(
-      objectives.MaskedLanguageModel(model), adamw, mesh,
-      state.abstract(model, adamw, shapes, mesh))
-  current = state.create(model, adamw, shapes, mesh, seed=0)
+  Its `program` is the compiled step.
+  """
+  mesh = mesh or partitioning.make_mesh(devices=jax.devices()[:1])
+  model = BertForPreTraining(config)
+  adamw = optimizer.adamw(1e-4)
+  shapes = shapes_of(example)
+  abstract = state.abstract(model, adamw, shapes, mesh)
   rng = jax.random.key(0)
+  program = step.compile_train_step(
+      objectives.MaskedLanguageModel(model), adamw, mesh, abstract
+  ).lower(abstract, shapes, rng).compile()
+  current = state.create(model, adamw, shapes, mesh, seed=0)
   placed = partitioning.put_batch(example, mesh)
 
-  def run():
+  def run(times):
     nonlocal current
-    current, terms = compiled(current, placed, rng)
+    for _ in range(times):
+      current, terms = program(current, placed, rng)
     jax.block_until_ready((current, terms))
 
+  run.program = program
   return run
 
 
-def make_torch_step(layers: int, width: int, dropout: float, example):
-  """Returns a function that makes one step."""
-  model = transformers.BertForPreTraining(transformers.BertConfig(
-      vocab_size=VOCABULARY_SIZE, hidden_size=width, num_hidden_layers=layers,
-      num_attention_heads=width // 64, intermediate_size=4 * width,
-      hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout))
-  model.train()
-  adamw = torch.optim.AdamW(model.parameters(), LEARNING_RATE)
-  labels = np.full(example['tokens'].shape, -100)
-  rows, slots = np.nonzero(example['weights'])
-  labels[rows, example['target_positions'][rows, slots]] = (
-      example['targets'][rows, slots])
-  inputs = {
-      'input_ids': example['tokens'],
-      'attention_mask': example['segments'],
-      'token_type_ids': example['types'],
-      'labels': labels,
-      'next_sentence_label': example['pair_labels'][:, 0],
-  }
-  inputs = {name: torch.tensor(array.astype(np.int64))
-            for name, array in inputs.items()}
+def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shape and dtype of every array of a batch."""
+  return {name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+          for name, array in example.items()}
 
-  def run():
-    adamw.zero_grad()
-    model(**inputs).loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    adamw.step()
+
+def make_products(config: EncoderConfig, positions: int, turns: int):
+  """Returns a function of `turns` pairs of feed-forward products alone."""
+  def draw(number, *shape):
+    return jax.random.normal(
+        jax.random.key(number), shape, config.compute_dtype) * shape[0] ** -0.5
+
+  hidden = draw(0, positions, config.width)
+  into = draw(1, config.width, config.feed_forward)
+  out = draw(2, config.feed_forward, config.width)
+
+  @jax.jit
+  def products(hidden):
+    for _ in range(turns):
+      hidden = jnp.dot(jnp.dot(hidden, into), out)
+    return hidden
+
+  def run(times):
+    for _ in range(times):
+      result = products(hidden)
+    jax.block_until_ready(result)
 
   return run
 
 
-def time_in_turn(steps, repetitions: int) -> list[float]:
-  """Returns the median milliseconds of every step, after one to warm up."""
-  times = [[] for _ in steps]
-  for repetition in range(repetitions + 1):
-    for run, taken in zip(steps, times, strict=True):
-      start = time.perf_counter()
-      run()
-      if repetition:
-        taken.append(1e3 * (time.perf_counter() - start))
-  return [statistics.median(taken) for taken in times]
+def read(path: str, parser) -> dict[str, np.ndarray]:
+  """Returns the batch of a file, or ends with what is wrong with it."""
+  try:
+    with np.load(path) as file:
+      example = {key: file[key] for key in batch.PRETRAINING if key in file}
+    batch.check(example)
+  except (OSError, ValueError, AttributeError) as error:
+    parser.error(f'argument --batches: {path}: {error}')
+  return example
 
 
-def main():
-  parser = argparse.ArgumentParser()
-  parser.add_argument('--sizes', nargs='+', default=['mini', 'base'],
-                      choices=SIZES)
-  parser.add_argument('--dropout', nargs='+', type=float, default=[0.0, 0.1])
-  parser.add_argument('--repetitions', type=int, default=5)
+def measure(config: EncoderConfig, example, options) -> None:
+  """Prints the rows of one configuration."""
+  useful = flops.of_step(config, shapes_of(example), True)
+  turn = 4 * example['tokens'].size * config.width * config.feed_forward
+  turns = max(1, useful // 4 // turn)
+  makers = {
+      'floor': lambda: make_products(config, example['tokens'].size, turns),
+      'bertjax': lambda: make_step(config, example)}
+  if options.torch:
+    import torch_bert
+
+    makers |= torch_bert.forms(config, example)
+  makers = {name: make for name, make in makers.items()
+            if not any(word in name.split() for word in options.skip)}
+  seconds, reasons = timing.in_turn(makers, options.repetitions)
+  if 'floor' in seconds:
+    seconds['floor'] = [s * useful / (turn * turns) for s in seconds['floor']]
+  device = devices.find(jax.devices()[0].device_kind)
+  ours = statistics.median(seconds.get('bertjax', [float('nan')]))
+  print(f'\n{config.layers} layers of {config.width}, batch '
+        f'{" x ".join(map(str, example["tokens"].shape))}, '
+        f'{example["targets"].shape[1]} predictions, dropout {config.dropout} '
+        f'and {config.attention_dropout_rate} of attention; bertjax in '
+        f'{config.compute_dtype}; {useful / 1e9:,.1f} useful GFLOP a step\n\n'
+        '| form | ms, median | least | most | of bertjax | TFLOP/s | MFU |\n'
+        '|---|---|---|---|---|---|---|')
+  for name in makers:
+    if name in reasons:
+      print(f'| {name} | {reasons[name]} |')
+      continue
+    taken = seconds[name]
+    median = statistics.median(taken)
+    mfu = f'{useful / median / device.flops_per_second:.1%}' if device else '-'
+    print(f'| {name} | {1e3 * median:.1f} | {1e3 * min(taken):.1f} '
+          f'| {1e3 * max(taken):.1f} | {median / ours:.2f} '
+          f'| {useful / median / 1e12:.3f} | {mfu} |', flush=True)
+
+
+def parse():
+  """Returns the flags and the batch that they ask for."""
+  parser = timing.Parser(description=__doc__.splitlines()[0])
+  parser.add_argument('--sizes', nargs='+', default=['mini'],
+                      choices=timing.SIZES)
+  for name, default in (('batch_size', 16), ('length', 128),
+                        ('vocabulary_size', 30522), ('repetitions', 7)):
+    parser.add_argument(f'--{name}', type=timing.positive, default=default)
+  parser.add_argument('--predictions', type=timing.positive,
+                      help='a row; default: 15%% of the length')
+  parser.add_argument('--sequences', type=timing.positive, default=1,
+                      help='packed in a row; torch takes one')
+  parser.add_argument('--batches', metavar='FILE.npz',
+                      help='a batch, in place of a synthetic one')
+  parser.add_argument('--dropout', nargs='+', type=float, default=[0.0])
+  parser.add_argument('--attention_dropout', type=float,
+                      help='default: as --dropout')
+  parser.add_argument('--dtype', choices=DTYPES, help="of bertjax's products")
+  parser.add_argument('--attention', choices=KERNELS, default='einsum')
+  parser.add_argument('--recompute', choices=REMATERIALISATION,
+                      default='nothing')
+  parser.add_argument('--scan', action='store_true', help='a loop of layers')
+  parser.add_argument('--torch', action='store_true')
+  parser.add_argument('--skip', nargs='+', default=[], choices=[
+      'floor', 'bertjax', 'torch', 'cut', 'float32', 'bfloat16', 'compiled'],
+                      help='forms with one of these words in their name')
   options = parser.parse_args()
-  example = batch.synthetic(batch_size=16, length=128, predictions=20,
-                            vocabulary_size=VOCABULARY_SIZE, seed=0)
-  print(f'jax {jax.__version__} on {jax.devices()[0].device_kind}, torch '
-        f'{torch.__version__}, transformers {transformers.__version__}, '
-        f'{os.cpu_count()} cores')
-  print('size    dropout  bertjax ms  torch ms  torch / bertjax')
+  if options.batches:
+    example = read(options.batches, parser)
+  else:
+    example = batch.synthetic(
+        options.batch_size, options.length,
+        options.predictions or batch.predictions_of(options.length, 0.15),
+        options.vocabulary_size, seed=0, sequences=options.sequences)
+  most = max(example['tokens'].max(), example['targets'].max())
+  if most >= options.vocabulary_size:
+    parser.error(f'argument --vocabulary_size: the batch has token {most}, '
+                 f'expected more than that, got {options.vocabulary_size}')
+  if options.torch and example['first_positions'].shape[1] > 1:
+    parser.error('argument --torch: a row has one sequence in torch, this batch'
+                 f' has {example["first_positions"].shape[1]}')
+  return parser, options, example
+
+
+def main() -> None:
+  command_line.skip_absent_tpu()
+  parser, options, example = parse()
+  packages = ['jax', 'jaxlib']
+  if options.torch:
+    # Both have to find room on one GPU.
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+    try:
+      import torch_bert
+    except ModuleNotFoundError as error:
+      parser.error(f'argument --torch: {error.name} is not installed')
+    packages += ['torch', 'transformers']
+  print(timing.machine(*packages)
+        + (f'; torch on {torch_bert.device()}' if options.torch else ''))
+  if (options.torch and torch_bert.device() == 'cpu'
+      and 'bfloat16' not in options.skip and not timing.has_bfloat16()):
+    print('this CPU has no instructions for bfloat16: those forms may take '
+          'minutes a step; --skip bfloat16 leaves them out', flush=True)
   for size in options.sizes:
+    layers, width = timing.SIZES[size]
     for dropout in options.dropout:
-      ours, theirs = time_in_turn(
-          [make_jax_step(*SIZES[size], dropout, example),
-           make_torch_step(*SIZES[size], dropout, example)],
-          options.repetitions)
-      print(f'{size:6} {dropout:8} {ours:11.0f} {theirs:9.0f} '
-            f'{theirs / ours:16.2f}', flush=True)
+      try:
+        config = EncoderConfig(
+            vocabulary_size=options.vocabulary_size, width=width, layers=layers,
+            heads=width // 64, feed_forward=4 * width, dropout=dropout,
+            attention_dropout=options.attention_dropout,
+            positions=max(512, example['tokens'].shape[1]),
+            dtype=options.dtype, attention_kernel=options.attention,
+            recompute=options.recompute, scan_layers=options.scan)
+      except ValueError as error:
+        parser.error(str(error))
+      measure(config, example, options)
 
 
 if __name__ == '__main__':

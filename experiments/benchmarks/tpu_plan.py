@@ -1,87 +1,180 @@
 """Plans the shipped pretraining steps for TPU v5e and compares with a table.
 
     pip install -r requirements-tpu.txt
-    PYTHONPATH=. python experiments/benchmarks/tpu_plan.py            # compare
-    PYTHONPATH=. python experiments/benchmarks/tpu_plan.py --write    # replace
-    PYTHONPATH=. python experiments/benchmarks/tpu_plan.py --cases base_128
+    PYTHONPATH=. python experiments/benchmarks/tpu_plan.py
+    PYTHONPATH=. python experiments/benchmarks/tpu_plan.py --write 'why'
+    PYTHONPATH=. python experiments/benchmarks/tpu_plan.py --cases large_512
 
 `tpu_plan.json` beside this file holds, by case, what the compiler said, with
-the versions of jax and libtpu. At the same versions a figure that is worse by
-more than 3% fails, until the table is written anew, with the reason in the
-commit; at other versions the figures are printed and nothing fails. Compiles on
-the CPU, a case after the other, a minute or more each. Source: ours.
+the versions of jax and libtpu and the reason of the last change. What does not
+compile, does not fit the chip, or has no row fails. At the same versions so
+does a figure that is worse by more than 3%, until the table is written anew; at
+other versions the figures are printed and nothing more.
+
+Without --cases: what CI has time for. Compiles on the CPU, in this process, for
+the compiler keeps two cores busy by itself. Source: ours.
 """
 
 import argparse
+import contextlib
+import dataclasses
+import io
 import json
 import os
 import pathlib
-import subprocess
+import re
 import sys
 import tempfile
+import time
 
-from bertjax import compare_plans
+from bertjax.plan import compare
 
 TABLE = pathlib.Path(__file__).with_suffix('.json')
-CUT = ('config.EncoderConfig.layers=2',)
-
-# Rows a chip of 8: 64 for base and 32 for large at 128.
-CASES = {
-    'base_128': (('plan', 'models/bert_base'), (
-        'BATCH_SIZE=512', 'LENGTH=128', 'DROPOUT=0.0')),
-    'base_128_dropout': (('plan', 'models/bert_base'), (
-        'BATCH_SIZE=512', 'LENGTH=128', 'DROPOUT=0.1')),
-    'large_128': (('plan', 'models/bert_large'), (
-        'BATCH_SIZE=256', 'LENGTH=128', 'DROPOUT=0.0')),
-    'large_128_dropout': (('plan', 'models/bert_large'), (
-        'BATCH_SIZE=256', 'LENGTH=128', 'DROPOUT=0.1')),
-    # Shipped recipes, cut to 2 layers.
-    **{f'{recipe}_2_layers': ((f'recipes/{recipe}', 'plan'), CUT)
-       for recipe in ('quickstart', 'pretrain_text')},
-}
+RECIPES = pathlib.Path(__file__).parents[2] / 'gin_configs' / 'recipes'
 
 
-def plan(case: str) -> dict:
-  """Returns the figures of a case, compiled in a process of its own."""
-  files, bindings = CASES[case]
-  files = [f'recipes/{f}.gin' if f == 'plan' else f'{f}.gin' for f in files]
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """A step to plan, as gin files and bindings."""
+
+  files: tuple[str, ...]
+  bindings: tuple[str, ...] = ()
+
+  def cut_to(self, layers: int) -> 'Case':
+    """Returns the case with this many layers; `tpu_depth.py` says what these
+    tell of all."""
+    return Case(self.files, (
+        *self.bindings, f'config.EncoderConfig.layers={layers}'))
+
+
+def pretraining_recipes() -> list[str]:
+  """Returns the names of the shipped recipes that pretrain."""
+  return sorted(
+      path.stem for path in RECIPES.glob('*.gin')
+      if re.search(r"^include 'runs/pretrain.gin'", path.read_text(), re.M))
+
+
+def published_size(size: str, length: int, dropout: float = 0.0) -> Case:
+  """Returns BERT base, 8192 tokens a chip, or large, 4096, on 8 chips."""
+  tokens = {'base': 8192, 'large': 4096}[size]
+  return Case(
+      ('recipes/plan.gin', f'models/bert_{size}.gin'),
+      (f'BATCH_SIZE={8 * tokens // length}', f'LENGTH={length}',
+       f'DROPOUT={dropout}'))
+
+
+def all_cases() -> dict[str, Case]:
+  """Returns the cases by name."""
+  cases = {
+      f'{name}_2_layers':
+          Case((f'recipes/{name}.gin', 'recipes/plan.gin')).cut_to(2)
+      for name in pretraining_recipes()}
+  for size in ('base', 'large'):
+    for length in (128, 512):
+      for dropout, suffix in ((0.0, ''), (0.1, '_dropout')):
+        name = f'{size}_{length}{suffix}'
+        cases[name] = published_size(size, length, dropout)
+        cases[f'{name}_2_layers'] = cases[name].cut_to(2)
+  # Data parallel 16 x FSDP 16. The layers are a loop, for written out they take
+  # the compiler too long.
+  cases['large_512_v5e_16x16'] = Case(
+      ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
+      ('TOPOLOGY=v5e:16x16', 'BATCH_SIZE=2048', 'LENGTH=512', 'DROPOUT=0.0',
+       'partitioning.make_mesh.data=16',
+       'config.EncoderConfig.scan_layers=True',
+       "config.EncoderConfig.recompute='products'"))
+  return cases
+
+
+CASES = all_cases()
+# As many as CI has time for; those of one length or rate are of base alone.
+IN_CI = (
+    *(f'{name}_2_layers' for name in pretraining_recipes()),
+    'base_128', 'large_128', 'base_128_dropout_2_layers', 'base_512_2_layers')
+
+
+def plan(case: Case) -> dict:
+  """Returns the figures of a case as `recipes/plan.gin` gives them to a user.
+
+  Raises:
+    UserError: see `planning.plan`.
+  """
+  import gin
+
+  from bertjax import command_line, main
+
   with tempfile.TemporaryDirectory() as folder:
-    subprocess.run(
-        [sys.executable, '-m', 'bertjax.main',
-         *(f'--gin_file={file}' for file in files),
-         *(f'--gin.{binding}' for binding in bindings),
-         '--gin.planning.run.largest_batch=False',
-         '--gin.TOPOLOGY=v5e:2x4', f'--gin.RUN_DIR={folder}'],
-        check=True, stdout=subprocess.DEVNULL,
-        env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
+    with command_line.quiet_imports():
+      main.parse(case.files, (
+          'TOPOLOGY=v5e:2x4', *case.bindings,
+          'planning.run.largest_batch=False', f'RUN_DIR={folder}'))
+    with contextlib.redirect_stdout(io.StringIO()):
+      gin.get_configurable(main.run)()
     with open(os.path.join(folder, 'plan.json')) as file:
-      return compare_plans.row(json.load(file))
+      return json.load(file)
 
 
-def main() -> int:
-  parser = argparse.ArgumentParser()
-  parser.add_argument('--cases', nargs='+', default=list(CASES), choices=CASES)
-  parser.add_argument('--write', action='store_true')
-  options = parser.parse_args()
-  kept = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-  worse = []
-  print(compare_plans.header())
-  for case in options.cases:
-    now = plan(case)
-    print(compare_plans.line(case, now), flush=True)
-    if options.write:
-      kept[case] = now
+def check(names: list[str], reason: str | None) -> list[str]:
+  """Plans cases, prints a line for each, and compares or writes the table.
+
+  Args:
+    names: of cases.
+    reason: why figures changed, written beside them; None: compare.
+
+  Returns:
+    What fails, in words.
+  """
+  table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+  failures = []
+  print(compare.header())
+  for name in names:
+    started, busy = time.monotonic(), time.process_time()
+    try:
+      now = compare.row(plan(CASES[name]))
+    except ValueError as error:  # a UserError too; the other cases go on
+      failures.append(f'{name}: {str(error).splitlines()[0]}')
+      continue
+    print(f'{compare.line(name, now)}  {time.monotonic() - started:.0f} s, '
+          f'{time.process_time() - busy:.0f} of CPU', flush=True)
+    if reason is not None:
+      table[name] = compare.renewed(table.get(name), now, reason)
+      kept = {key: row for key, row in table.items() if key in CASES}
       TABLE.write_text(json.dumps(kept, indent=1, sort_keys=True) + '\n')
-    elif case in kept:
-      worse += [
-          f'{case}: {what}' for what in compare_plans.worse(kept[case], now)]
-      if not compare_plans.same_versions(kept[case], now):
-        print(f'{case}: the table is of other versions, not compared')
+    elif name not in table:
+      failures.append(f'{name}: no row in {TABLE.name}; add it with --write')
+    elif not compare.same_versions(table[name], now):
+      print(f'{name}: the table is of other versions, not compared')
     else:
-      print(f'{case}: not in {TABLE.name}')
-  print('\n'.join(worse))
-  return 1 if worse else 0
+      failures += [
+          f'{name}: {what}' for what in compare.worse(table[name], now)]
+  return failures
+
+
+def prepare() -> None:
+  """Quiets the compiler; ends the process where there is none."""
+  # Before anything imports jax, which would set it first.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  from bertjax.plan import topologies
+
+  if not topologies.has_compiler():
+    sys.exit('libtpu is not installed; pip install -r requirements-tpu.txt')
+
+
+def run() -> int:
+  """Returns the exit status of the command line."""
+  parser = argparse.ArgumentParser()
+  parser.add_argument(
+      '--cases', nargs='+', choices=CASES, metavar='CASE', default=IN_CI,
+      help=f'of {", ".join(CASES)}; by default those of CI')
+  parser.add_argument(
+      '--write', metavar='REASON',
+      help='write the figures into the table, and why they changed')
+  options = parser.parse_args()
+  prepare()
+  failures = check(options.cases, options.write)
+  print('\n'.join(failures))
+  return 1 if failures else 0
 
 
 if __name__ == '__main__':
-  sys.exit(main())
+  sys.exit(run())

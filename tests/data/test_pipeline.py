@@ -72,6 +72,10 @@ def assert_equal(some, others):
       np.testing.assert_array_equal(one[key], other[key])
 
 
+def slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize('sequences', [1, 3])
 def test_batches_keep_the_contract(task, sequences):
   for example in batches(task, 5, sequences=sequences):
@@ -119,8 +123,8 @@ def test_masks_are_new_at_every_epoch(task):
 
 
 @pytest.mark.parametrize('rows, options', [
-    (np.arange(B).reshape(2, -1), {}),
-    (np.arange(B).reshape(4, -1), {}),
+    slow(np.arange(B).reshape(2, -1), {}),
+    slow(np.arange(B).reshape(4, -1), {}),
     (np.arange(B).reshape(4, -1), PACKED),
     (np.arange(B).reshape(B, 1), {}),  # more processes than streams
     ([[0, 1, B - 1], range(2, B - 1)], {}),  # devices in another order
@@ -137,7 +141,8 @@ def test_processes_together_give_the_batches_of_one(task, rows, options):
 
 
 @pytest.mark.parametrize('count, options', [
-    (0, {}), (3, {}), (90, {}), (0, PACKED), (7, PACKED), (90, PACKED)])
+    (0, {}), slow(3, {}), (90, {}), slow(0, PACKED), (7, PACKED),
+    slow(90, PACKED)])
 def test_a_restored_position_continues_exactly(
     task, count, options, monkeypatch
 ):
@@ -187,6 +192,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_a_position_is_restored_in_another_process(tmp_path):
   write_corpus(tmp_path / 'text.txt')
   for mode in ('save', 'load'):

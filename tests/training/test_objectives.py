@@ -1,6 +1,7 @@
 """The losses of tasks, against numpy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -35,6 +36,29 @@ def loss(kind, logits, labels, weights, class_weights=None, segments=None):
   value, gradient = jax.value_and_grad(mean)(logits.astype(np.float32))
   assert np.isfinite(gradient).all()
   return float(value)
+
+
+def test_what_a_sum_in_bfloat16_would_cost():
+  """Of products in bfloat16 the loss sums 30,522 in float32."""
+  logits = jnp.asarray(RNG.normal(size=(32, 30522)), jnp.bfloat16)
+  labels = RNG.integers(0, 30522, 32)
+  expected = softmax_losses(np.asarray(logits, np.float64), labels).mean()
+  total, _, weight = objectives.cross_entropy(
+      logits, labels, np.ones(32, np.float32))
+  assert float(total / weight) == pytest.approx(expected, rel=1e-6)
+
+  answers = np.asarray(logits, np.float64)[np.arange(32), labels]
+  # Past 256 a 1 is less than the last digit: the sum stops, 2 nats too low.
+  sums, _ = jax.lax.scan(
+      lambda sums, logits: (sums + jnp.exp(logits), None),
+      jnp.zeros(32, jnp.bfloat16), logits.T)
+  stuck = np.log(np.asarray(sums, np.float64)) - answers
+  assert expected - stuck.mean() > 1
+  # Also a normaliser that is only rounded, to a sixteenth, moves each loss.
+  rounded = np.asarray(
+      jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1).astype(
+          jnp.bfloat16), np.float64) - answers
+  assert abs(rounded.mean() - expected) > 0.01
 
 
 def test_classes_have_a_weighted_mean_of_cross_entropies():

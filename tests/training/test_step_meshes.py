@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from bertjax import batch, compiled, partitioning
+from bertjax import batch, partitioning
 from bertjax.models import bert, config
+from bertjax.plan import compiled
 from bertjax.training import objectives, optimizer, state, step
 
 ROWS, LENGTH, WIDTH, LAYERS = 16, 32, 64, 2

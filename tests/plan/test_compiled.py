@@ -5,8 +5,8 @@ import pytest
 from jax.experimental import pallas
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax import compiled, topologies
-from tests.test_hlo import TEXT
+from bertjax.plan import compiled, topologies
+from tests.plan.test_hlo import TEXT
 
 needs_libtpu = pytest.mark.skipif(
     not topologies.has_compiler(),

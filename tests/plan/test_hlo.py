@@ -1,6 +1,6 @@
 import pytest
 
-from bertjax import hlo
+from bertjax.plan import hlo
 
 # ruff: noqa: E501
 # Written by hand in the form of libtpu's: 3 turns of a loop that multiplies,

@@ -1,6 +1,6 @@
 import pytest
 
-from bertjax import hlo, hlo_bytes
+from bertjax.plan import hlo, hlo_bytes
 
 # One fusion of each kind; S(1) is on-chip memory. Written by hand.
 TEXT = '''%takes (p: f32[5,8], i: s32[]) -> f32[1,8] {

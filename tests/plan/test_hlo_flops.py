@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from bertjax import hlo, hlo_flops
+from bertjax.plan import hlo, hlo_flops
 
 
 def count(left, right, result, attributes, opcode='convolution'):

@@ -1,6 +1,6 @@
 """A plan as text: a table, and in words what does not fit and what to change.
 
-    print(plan_table.text(planning.plan(...)))
+    print(table.text(planning.plan(...)))
 
 Source: ours.
 """

@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from bertjax import hlo
+from bertjax.plan import hlo
 
 
 def of_product(

@@ -9,7 +9,7 @@ is as in XLA's `HloCostAnalysis`.
 
 import re
 
-from bertjax import hlo
+from bertjax.plan import hlo
 
 # These name values, or wait for them, and move nothing themselves.
 _MOVES_NOTHING = {

@@ -16,7 +16,7 @@ import re
 
 import jax
 
-from bertjax import hlo, hlo_bytes, hlo_flops
+from bertjax.plan import hlo, hlo_bytes, hlo_flops
 
 COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all',
                'collective-permute')

@@ -2,8 +2,8 @@ import jax
 import pytest
 
 from bertjax import batch, partitioning
-from bertjax.compiled_step import Refusal, Step
 from bertjax.models import bert, config
+from bertjax.plan.step import Refusal, Step
 from bertjax.training import objectives, optimizer
 
 

@@ -4,8 +4,8 @@
     for execution in module.executions():
       execution.instruction.opcode, execution.times, execution.fused
 
-Reads what `bertjax.compiled` counts and no more. Source: ours; the text's form
-is that of XLA's `HloInstruction::ToString`.
+Reads what `bertjax.plan.compiled` counts and no more. Source: ours; the text's
+form is that of XLA's `HloInstruction::ToString`.
 """
 
 import dataclasses

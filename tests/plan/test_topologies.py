@@ -4,8 +4,9 @@ from importlib import metadata
 
 import pytest
 
-from bertjax import devices, topologies
+from bertjax import devices
 from bertjax.errors import UserError
+from bertjax.plan import topologies
 
 
 @pytest.mark.parametrize('topology, parsed', [
@@ -51,7 +52,7 @@ def test_every_slice_has_devices_of_its_generation(name):
 
 def test_the_requirements_pin_the_libtpu_of_each_jax():
   """jax's own extra does, so that no other can be installed beside it."""
-  text = (pathlib.Path(topologies.__file__).parent.parent
+  text = (pathlib.Path(topologies.__file__).parents[2]
           / 'requirements-tpu.txt').read_text()
   assert 'jax[tpu]' in text
   (pin,) = (r for r in metadata.requires('jax') if r.startswith('libtpu'))

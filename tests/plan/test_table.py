@@ -1,4 +1,4 @@
-from bertjax import plan_table
+from bertjax.plan import table
 
 FIGURES = {
     'topology': 'v5e:2x4', 'device': 'v5e', 'devices': 8,
@@ -18,7 +18,7 @@ FIGURES = {
 
 
 def test_every_figure_stands_in_the_table_with_its_unit():
-  text = plan_table.text(FIGURES)
+  text = table.text(FIGURES)
   for part in ('1,234,567', '1.000 T', '1.010 T, 1.010 of', '3.00 GiB',
                'all-reduce 1.000 GiB in 2', '16.00 GiB of 15.00', '10.00 ms',
                '50.0%', '1.50 days, 288', '40%', '2.00 days, 384',
@@ -27,7 +27,7 @@ def test_every_figure_stands_in_the_table_with_its_unit():
 
 
 def test_what_does_not_fit_has_its_parts_and_a_remedy():
-  text = plan_table.text(FIGURES)
+  text = table.text(FIGURES)
   assert 'parameters 1.00, optimizer state 2.00' in text
   assert 'BATCH_SIZE to 56 or less' in text  # 7 rows on 4 x 2 devices
   assert 'Ran out.' in text
@@ -38,6 +38,6 @@ def test_what_is_not_known_has_no_row():
       'flops_compiled', 'memory_bytes_per_device', 'largest_batch_per_device',
       'estimated_seconds', 'days', 'days_at_stated_efficiency', 'libtpu',
       'mesh', 'estimate_leaves_out', 'compiler_says'))
-  text = plan_table.text(FIGURES | unknown | {
+  text = table.text(FIGURES | unknown | {
       'compiled': False, 'fits': None, 'why_not_compiled': 'no libtpu'})
   assert 'None' not in text and 'nothing is compiled: no libtpu.' in text

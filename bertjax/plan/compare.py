@@ -1,7 +1,7 @@
 """Whether a plan got worse than the one that is kept.
 
-    kept = compare_plans.row(json.load(open('plan.json')))
-    compare_plans.worse(kept, compare_plans.row(figures))    # [] or reasons
+    kept = compare.row(json.load(open('plan.json')))
+    compare.worse(kept, compare.row(figures))    # [] or reasons
 
 Source: ours.
 """
@@ -28,17 +28,18 @@ def row(figures: Mapping) -> dict:
   Raises:
     ValueError: it is of a step that does not fit, or that was not compiled.
   """
-  if figures['estimated_mfu'] is None:
+  if figures['estimated_mfu'] is None or not figures['fits']:
     raise ValueError(
-        'expected the plan of a step that compiles, got '
-        f'{figures["compiler_says"] or figures["why_not_compiled"]}')
+        'expected the plan of a step that compiles and fits, got '
+        + (figures['compiler_says'] or figures['why_not_compiled'] or
+           f'{figures["memory_bytes_per_device"]:,} bytes of '
+           f'{figures["available_bytes"]:,}'))
   return {
       'estimated_mfu': round(figures['estimated_mfu'], 4),
       'hbm_bytes': figures['hbm_bytes'],
       'compiled_over_useful_flops': round(
           figures['flops_compiled'] / figures['flops_useful'], 4),
       'memory_bytes_per_device': figures['memory_bytes_per_device'],
-      'fits': figures['fits'],
       **{name: figures[name] for name in _VERSIONS},
   }
 
@@ -61,9 +62,13 @@ def worse(kept: Mapping, now: Mapping) -> list[str]:
     if (-change if more_is_better else change) > TOLERANCE:
       found.append(
           f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})')
-  if kept['fits'] and not now['fits']:
-    found.append('it no longer fits')
   return found
+
+
+def renewed(kept: Mapping | None, now: Mapping, reason: str) -> dict:
+  """Returns the row to keep: the reason is that of the last change."""
+  same = kept and all(kept.get(name) == now[name] for name in now)
+  return {**now, 'reason': kept.get('reason', reason) if same else reason}
 
 
 def header() -> str:

@@ -1,0 +1,209 @@
+"""What each head of each layer attends to, of texts: numbers, picture, page.
+
+    predictor = Predictor.load('runs/books')
+    (maps,) = attention_maps.compute(predictor, ['The cat sat.'])
+    maps.tokens, maps.weights, maps.entropies, maps.importance
+    attention_maps.run(init_from='runs/books', texts='The cat sat.',
+                       output='maps')
+
+Source: ours; the importance of a head, Michel et al. 2019, see
+`head_importance`.
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from bertjax import output_files
+from bertjax.errors import UserError
+from bertjax.inference import batching, jobs, text_files
+from bertjax.inference.predictor import Predictor
+from bertjax.inspection import figure, head_importance, page, taps
+from bertjax.models import bert
+
+WEIGHTS = 'layer_*/attention/weights'
+BATCH = 8  # texts that are looked at together
+PAGE = 'attention_maps.html'
+
+
+@dataclasses.dataclass(frozen=True)
+class Maps:
+  """The attention of one text.
+
+  Attributes:
+    tokens: L, with [CLS] and [SEP].
+    second: where the second text of a pair begins; None: there is none.
+    layers: which they are, from 0.
+    weights: float32[N, H, L, M], how much of what L gets comes from M.
+    importance: float32[N, H], see `head_importance.of_masking`, or None.
+  """
+
+  tokens: tuple[str, ...]
+  second: int | None
+  layers: tuple[int, ...]
+  weights: np.ndarray
+  importance: np.ndarray | None = None
+
+  @property
+  def entropies(self) -> np.ndarray:
+    """Nats, the mean over L: float32[N, H], 0 to log L; see `entropies`."""
+    return entropies(self.weights).mean(-1)
+
+
+def entropies(weights: np.ndarray) -> np.ndarray:
+  """Returns the entropy of every distribution: float32[..., L], nats.
+
+  0 where all weight lies on one token, log M where it is spread evenly.
+
+  Args:
+    weights: float32[..., L, M], sums to 1 over M.
+  """
+  logarithms = np.log(np.where(weights > 0, weights, 1))
+  return np.abs(-(weights * logarithms).sum(-1))  # not -0
+
+
+def compute(
+    predictor: Predictor,
+    texts: Sequence[str | Sequence[str]],
+    length: int | None = None,
+    layers: Sequence[int] | None = None,
+    importance: bool = False,
+) -> list[Maps]:
+  """Returns the attention of each text, in their order.
+
+  Args:
+    predictor: any; its heads do not matter to the weights.
+    texts: texts, or pairs of texts. '[MASK]' is the special token.
+    length: the most tokens of a text, special ones included; none is cut.
+      None: see `Predictor.length`.
+    layers: which, from 0; None: all.
+    importance: whether the heads' importance for masked LM is computed as well:
+      a backward pass for each token.
+
+  Raises:
+    UserError: a text that is too long or has no tokens, a layer that there is
+      not, importance without a masked-LM head.
+  """
+  length = predictor.length(length)
+  predictor.check_length(length)
+  layers = check_layers(layers, predictor.config.layers)
+  if importance:
+    predictor.check_fills_masks()
+  rows = rows_of(predictor, texts, length)
+  model = bert.Bert(predictor.config)
+  # One shape for all, so that each program is compiled once.
+  count, columns = min(BATCH, len(rows)), max(len(row.ids) for row in rows)
+  found = []
+  for start in range(0, len(rows), BATCH):
+    some = rows[start : start + BATCH]
+    batch = batching.make([[row] for row in some], count, columns)
+    weights = np.asarray(taps.stack(taps.collect(
+        model, predictor.params, batch, (WEIGHTS,)), WEIGHTS), np.float32)
+    for line, row in enumerate(some):
+      size, chosen = len(row.ids), list(layers)
+      found.append(Maps(
+          tuple(predictor.tokenizer.tokens[i] for i in row.ids), row.second,
+          layers, weights[chosen, line, :, :size, :size],
+          head_importance.of_masking(predictor, row, columns)[chosen]
+          if importance else None))
+  return found
+
+
+def rows_of(predictor: Predictor, texts, length: int) -> list[batching.Row]:
+  """Tokenizes texts and refuses those that would have to be cut."""
+  if isinstance(texts, str):
+    texts = [texts]
+  if not texts:
+    raise UserError('expected a text or a list of texts, got none; set TEXTS')
+  for text in texts:
+    parts = [text] if isinstance(text, str) else text
+    if not (isinstance(parts, list | tuple) and len(parts) in (1, 2)
+            and all(isinstance(part, str) for part in parts)):
+      raise UserError('expected texts, or pairs of texts in parentheses, got '
+                      f'{text!r}; set TEXTS')
+  repaired = [
+      text_files.repair(text) if isinstance(text, str) else
+      [text_files.repair(part) for part in text] for text in texts]
+  rows, _ = predictor.tokenizer.rows(repaired, 10**9, masks=True)
+  for text, row in zip(texts, rows, strict=True):
+    shown = (text if isinstance(text, str) else text[0])[:40]
+    if len(row.ids) > length:
+      raise UserError(
+          f'the text that begins {shown!r} has {len(row.ids)} tokens, more '
+          f'than LENGTH {length}; shorten it or set LENGTH, up to the '
+          f'{predictor.config.positions} positions of {predictor.origin}')
+    if len(row.ids) < 3 + (row.second is not None):
+      raise UserError(f'the text {shown!r} has no tokens; set TEXTS')
+  return rows
+
+
+def check_layers(
+    layers: int | Sequence[int] | None, count: int
+) -> tuple[int, ...]:
+  """Returns the layers that are asked for; None: all.
+
+  Raises:
+    UserError: one that a model of `count` layers does not have.
+  """
+  if layers is None:
+    return tuple(range(count))
+  wanted = (layers,) if isinstance(layers, int) else tuple(layers)
+  for layer in wanted:
+    if not isinstance(layer, int) or not 0 <= layer < count:
+      raise UserError(f'expected layers from 0 to {count - 1}, got {layer!r}; '
+                      'set LAYERS')
+  if not wanted:
+    raise UserError('expected a list of layers, got none; set LAYERS')
+  return wanted
+
+
+def run(
+    *,
+    texts: str | Sequence[str | Sequence[str]],
+    output: str,
+    run_dir: str | None = None,
+    init_from: str | None = None,
+    length: int | None = None,
+    layers: int | Sequence[int] | None = None,
+    importance: bool | None = None,
+    dry_run: bool = False,
+) -> None:
+  """Draws the attention of texts: a PNG for each, and a page for all.
+
+  Args:
+    texts: one, or several, or pairs; see `compute`.
+    output: a directory, new or empty.
+    run_dir: a run, whose best or else latest checkpoint is used; or
+    init_from: a Hugging Face directory, or a run.
+    length: the most tokens of a text; see `compute`.
+    layers: which, from 0; None: all.
+    importance: whether to compute it; None: where there is a masked-LM head.
+    dry_run: check everything and write nothing.
+
+  Raises:
+    UserError: files, a model, or settings that cannot work.
+  """
+  output_files.check_directory(output)
+  predictor = jobs.load(run_dir, init_from, batch_size=1)
+  length = predictor.length(length)
+  predictor.check_length(length)
+  check_layers(layers, predictor.config.layers)
+  rows_of(predictor, texts, length)
+  if importance is None:
+    importance = 'mlm_head' in predictor.params
+  if importance:
+    predictor.check_fills_masks()
+  if dry_run:
+    return
+  with output_files.writing(output) as folder:
+    os.mkdir(folder)  # now, before minutes of work
+    found = compute(predictor, texts, length, layers, importance)
+    for number, maps in enumerate(found, start=1):
+      figure.draw(maps, predictor.origin).savefig(
+          os.path.join(folder, f'attention_maps_{number:02}.png'))
+    page.write(os.path.join(folder, PAGE), found, predictor.origin)
+  print(f'{os.path.join(output, PAGE)}, and beside it a picture for each of '
+        f'{len(found)} text(s)' + (
+            '' if importance else '; no importance of heads was computed'))

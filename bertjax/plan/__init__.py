@@ -1,0 +1,1 @@
+"""What the plan stands on: slices to compile for, and programs read."""

@@ -1,0 +1,1 @@
+"""What runs left, for people: reads files only."""

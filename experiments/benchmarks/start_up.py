@@ -1,0 +1,79 @@
+"""Seconds from the command to the first step, cold and with compiled programs.
+
+    PYTHONPATH=. python experiments/benchmarks/start_up.py
+    PYTHONPATH=. python experiments/benchmarks/start_up.py --model bert_tiny \\
+        --text_files novels.txt --vocab_file vocab.txt
+
+Starts `python -m bertjax.main` on the recipe for text of one's own, each time
+in a new RUN_DIR: first with an empty compilation cache, then with what that run
+left there. Prints when each line came, and stops the run after its first step,
+which is part of the time; `--batch_size` keeps that small. Source: ours.
+"""
+
+import argparse
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+
+RUNS = ('cold', 'with the cache')
+
+
+def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
+  """Runs until the first step; returns the second of each line that came."""
+  begin = time.perf_counter()
+  process = subprocess.Popen(
+      [sys.executable, '-u', '-m', 'bertjax.main', *arguments],
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      env=os.environ | {'JAX_COMPILATION_CACHE_DIR': cache})
+  lines = []
+  try:
+    for line in process.stdout:
+      lines.append((time.perf_counter() - begin, line.strip()))
+      if 'first step after' in line:
+        return lines
+  finally:
+    process.send_signal(signal.SIGKILL)  # nothing that it leaves is needed
+    process.wait()
+  sys.exit('no first step came:\n' + '\n'.join(line for _, line in lines[-3:]))
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument('--model', default='bert_base',
+                      help='a file of gin_configs/models')
+  parser.add_argument('--text_files', default='python_documentation')
+  parser.add_argument('--vocab_file', help='else one of 8,192 is trained')
+  parser.add_argument('--batch_size', type=int, default=8)
+  parser.add_argument('--length', type=int, default=128)
+  options = parser.parse_args()
+  versions = ', '.join(
+      f'{name} {metadata.version(name)}'
+      for name in ('jax', 'jaxlib', 'tensorflow'))
+  print(f'{platform.machine()}, {os.cpu_count()} cores, Python '
+        f'{platform.python_version()}, {versions}; {options.model}, batch '
+        f'{options.batch_size}, length {options.length}')
+  with tempfile.TemporaryDirectory() as folder:
+    for name in RUNS:
+      lines = start([
+          '--gin_file=recipes/pretrain_text.gin',
+          f'--gin_file=models/{options.model}.gin',
+          f'--gin.TEXT_FILES={options.text_files}',
+          f'--gin.VOCAB_FILE={options.vocab_file}',
+          '--gin.VOCAB_SIZE=8192',
+          f'--gin.BATCH_SIZE={options.batch_size}',
+          f'--gin.LENGTH={options.length}',
+          '--gin.TRAIN_STEPS=1000',
+          f'--gin.RUN_DIR={folder}/{name.replace(" ", "_")}',
+      ], os.path.join(folder, 'compiled'))
+      print(f'{name}: first step after {lines[-1][0]:.1f} s')
+      for second, line in lines:
+        print(f'  {second:5.1f} {line[:70]}', flush=True)
+
+
+if __name__ == '__main__':
+  main()

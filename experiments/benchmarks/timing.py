@@ -1,0 +1,107 @@
+"""What the benchmarks share: forms timed in turn, versions, checked flags.
+
+    seconds, reasons = timing.in_turn({'sum': make_sum}, repetitions=7)
+    print(timing.machine('jax', 'jaxlib'))
+
+A form is a way to do the same work. Source: ours.
+"""
+
+import argparse
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+
+# layers and width of google-research/bert's sizes; heads are 64 wide.
+SIZES = {
+    'tiny': (2, 128), 'mini': (4, 256), 'small': (4, 512), 'medium': (8, 512),
+    'base': (12, 768), 'large': (24, 1024),
+}
+# A repetition takes at least this long, so that launching counts for little.
+LEAST_SECONDS = 0.02
+
+# What does the work so many times and waits for the last.
+Run = Callable[[int], None]
+
+
+def in_turn(
+    makers: Mapping[str, Callable[[], Run]], repetitions: int
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+  """Times every form once, then again, so that a busy machine slows all alike.
+
+  Args:
+    makers: name -> makes the form's `Run`.
+    repetitions: how often each is timed, after two calls to warm up.
+
+  Returns:
+    name -> seconds that the work took in each repetition; and of the forms that
+    failed: name -> reason, in one line.
+  """
+  forms, seconds, reasons = {}, {}, {}
+  for name, make in makers.items():
+    try:
+      run = make()
+      run(1)  # compiles
+      start = time.perf_counter()
+      run(1)
+      taken = time.perf_counter() - start
+    except Exception as error:  # whatever a compiler says: the others go on
+      reasons[name] = one_line(error)
+    else:
+      forms[name] = run, max(1, math.ceil(LEAST_SECONDS / max(taken, 1e-6)))
+      seconds[name] = []
+  for _ in range(repetitions):
+    for name, (run, times) in forms.items():
+      start = time.perf_counter()
+      run(times)
+      seconds[name].append((time.perf_counter() - start) / times)
+  return seconds, reasons
+
+
+def one_line(error: Exception) -> str:
+  """Returns an error's kind and the first line of what it says."""
+  lines = str(error).strip().splitlines() or ['']
+  return f'{type(error).__name__}: {lines[0][:160]}'
+
+
+def machine(*packages: str) -> str:
+  """Returns processor, device, and the versions of Python and packages."""
+  import jax
+
+  versions = ', '.join(f'{name} {metadata.version(name)}' for name in packages)
+  return (f'{_cpu("model name") or platform.machine()}, {os.cpu_count()} '
+          f'cores; jax on {jax.devices()[0].device_kind}; Python '
+          f'{platform.python_version()}, {versions}')
+
+
+def has_bfloat16() -> bool:
+  """Returns whether this CPU says that it has instructions for bfloat16."""
+  return bool(re.search(r'\b(avx512_bf16|amx_bf16|bf16)\b',
+                        _cpu('flags') or _cpu('Features')))
+
+
+def _cpu(field: str) -> str:
+  """Returns a field of Linux's description of the first core, or ''."""
+  if not os.path.exists('/proc/cpuinfo'):
+    return ''
+  with open('/proc/cpuinfo', encoding='utf-8') as file:
+    found = re.search(rf'^{field}\s*: (.*)', file.read(), re.MULTILINE)
+  return found[1].strip() if found else ''
+
+
+class Parser(argparse.ArgumentParser):
+  """Says in one line what is wrong with a flag, and exits with 2."""
+
+  def error(self, message: str):
+    self.exit(2, f'{self.prog}: {message}; see --help\n')
+
+
+def positive(text: str) -> int:
+  """Returns the whole number above 0 that a flag gives."""
+  if not text.isascii() or not text.isdigit() or int(text) < 1:
+    raise argparse.ArgumentTypeError(
+        f'expected a whole number above 0, got {text!r}')
+  return int(text)

@@ -1,0 +1,77 @@
+"""The page of one run and of several."""
+
+import html.parser
+import re
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.reporting import report
+from tests.reporting.test_runs import write_run
+
+
+class Balance(html.parser.HTMLParser):
+  """Raises where a tag is not closed, or loads something."""
+
+  def __init__(self):
+    super().__init__()
+    self.open = []
+
+  def handle_starttag(self, tag, attrs):
+    assert not {'src', 'href'} & {name for name, _ in attrs}, tag
+    if tag not in ('meta', 'line', 'circle'):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag, tag
+
+  def handle_startendtag(self, tag, attrs):
+    pass
+
+
+def page(tmp_path, *directories):
+  output = tmp_path / 'out' / 'report.html'
+  report.run(runs=list(directories), output=str(output))
+  text = output.read_text()
+  parser = Balance()
+  parser.feed(text)
+  assert not parser.open
+  return text
+
+
+def test_runs_are_overlaid_and_told_apart(tmp_path):
+  text = page(
+      tmp_path, write_run(tmp_path / 'a', LEARNING_RATE=0.1, SEED=0),
+      write_run(tmp_path / 'b', LEARNING_RATE=0.2, SEED=0))
+  assert len(re.findall('<polyline', text)) == 2
+  assert '<td>LEARNING_RATE</td><td>0.1</td><td>0.2</td>' in text
+  assert '<td>SEED</td>' not in text
+
+
+def test_one_run_shows_its_macros(tmp_path):
+  text = page(tmp_path, write_run(tmp_path / 'a', SEED=3))
+  assert '<td>SEED</td><td>3</td>' in text
+
+
+def test_evaluations_have_their_last_and_their_best(tmp_path):
+  directory = tmp_path / 'a'
+  write_run(directory)
+  (directory / 'metrics.jsonl').write_text(
+      '{"step": 1, "eval/mlm_accuracy": 0.25, "eval/mlm_baseline": 0.05}\n'
+      '{"step": 2, "eval/mlm_accuracy": 0.5, "eval/mlm_baseline": 0.05}\n'
+      '{"step": 3, "eval/mlm_accuracy": 0.375, "eval/mlm_baseline": 0.05}\n')
+  assert ('<td>eval/mlm_accuracy</td><td>a</td><td>0.375</td><td>0.5</td>'
+          '<td>2</td><td>0.05</td>') in page(tmp_path, str(directory))
+
+
+def test_texts_of_a_run_are_not_taken_for_html(tmp_path):
+  text = page(tmp_path, write_run(tmp_path / 'a', NAME='<script>x</script>'))
+  assert '<script>' not in text and '&lt;script&gt;' in text
+
+
+def test_a_dry_run_checks_and_writes_nothing(tmp_path):
+  output = tmp_path / 'report.html'
+  with pytest.raises(UserError, match='no metrics.jsonl'):
+    report.run(runs=str(tmp_path), output=str(output), dry_run=True)
+  report.run(runs=write_run(tmp_path / 'a'), output=str(output), dry_run=True)
+  assert not output.exists()

@@ -1,0 +1,46 @@
+"""The benchmark scripts, at sizes that measure nothing."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+BLOCKED = ('tensorflow', 'seqio', 'gin', 'torch', 'transformers')
+
+
+def run(script, *flags):
+  """Runs a script where what it does without cannot be imported."""
+  folder = ROOT / 'experiments' / 'benchmarks'
+  code = (
+      'import runpy, sys\n'
+      f'for name in {BLOCKED}: sys.modules[name] = None\n'
+      f'sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]\n'
+      f'sys.argv = [{script!r}, *{flags}]\n'
+      f'runpy.run_path({str(folder / script)!r}, run_name="__main__")\n')
+  return subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_step_is_timed_without_tensorflow_gin_and_torch():
+  done = run('step_time.py', '--sizes', 'tiny', '--batch_size', '2', '--length',
+             '16', '--vocabulary_size', '64', '--repetitions', '1')
+  assert done.returncode == 0, done.stderr
+  assert '| bertjax |' in done.stdout and '| floor |' in done.stdout
+
+
+def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
+  done = run('attention.py', '--lengths', '16', '--positions', '32', '--heads',
+             '1', '--repetitions', '1', '--kernels', 'einsum', 'flash')
+  assert done.returncode == 0, done.stderr
+  rows = [line for line in done.stdout.splitlines() if line.startswith('| 16')]
+  assert len(rows) == 2 * 2 * 2
+  assert sum('no such kernel' in row for row in rows) == 4
+
+
+def test_a_wrong_flag_is_one_line():
+  done = run('step_time.py', '--batches', 'missing.npz')
+  assert done.returncode == 2
+  assert 'missing.npz' in done.stderr and len(done.stderr.splitlines()) == 1
