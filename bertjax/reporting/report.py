@@ -182,6 +182,8 @@ def _result_table(directory: str, rows: Sequence[dict]) -> str:
   cells = []
   for row in rows:
     for metric, scores in row['scores'].items():
+      if metric.rpartition('/')[2] not in row['metrics']:
+        continue  # a loss, or the trivial answer
       known = sorted(scores)
       middle = (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
       cells.append([

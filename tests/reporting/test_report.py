@@ -1,6 +1,7 @@
 """The page of one run and of several."""
 
 import html.parser
+import json
 import re
 
 import pytest
@@ -62,6 +63,17 @@ def test_evaluations_have_their_last_and_their_best(tmp_path):
       '{"step": 3, "eval/mlm_accuracy": 0.375, "eval/mlm_baseline": 0.05}\n')
   assert ('<td>eval/mlm_accuracy</td><td>a</td><td>0.375</td><td>0.5</td>'
           '<td>2</td><td>0.05</td>') in page(tmp_path, str(directory))
+
+
+def test_fine_tuning_has_its_scores(tmp_path):
+  write_run(tmp_path / 'f' / 'CoLA' / 'seed_0')
+  (tmp_path / 'f' / 'results.json').write_text(json.dumps({'tasks': [{
+      'task': 'CoLA', 'metrics': ['matthews'], 'scores': {
+          'eval/matthews': [0.5, 0.25, 0.75], 'eval/loss': [1, 1, 1]}}]}))
+  text = page(tmp_path, str(tmp_path / 'f'))
+  assert ('<td>CoLA</td><td>eval/matthews</td><td>0.5</td><td>0.25 to 0.75</td>'
+          '<td>3</td>') in text
+  assert '<td>eval/loss</td>' not in text
 
 
 def test_texts_of_a_run_are_not_taken_for_html(tmp_path):
