@@ -1,0 +1,1 @@
+"""What was measured with bertjax, and how to measure it again."""

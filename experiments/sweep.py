@@ -1,0 +1,204 @@
+"""Runs a question as a sweep: runs that resume, one table, one picture.
+
+    python -m experiments.sweep experiments/sweeps/masking_rate.py --dry_run
+    python -m experiments.sweep experiments/sweeps/masking_rate.py --at_once 2
+    python -m experiments.sweep experiments/sweeps/masking_rate.py \\
+        --slurm 'slurm_partition=gpu,gpus_per_node=1,timeout_min=240'
+
+A sweep is a Python file whose docstring asks the question and that sets SWEEP,
+see `experiments.sweeping.spec`. The same command again goes on with what was
+cut off, tries again what failed, and leaves alone what is done. In the folder
+of the sweep (`--output`, else runs/sweeps/NAME) are `results.jsonl`,
+`results.md`, `results.png`, and a folder a run with its `log.txt`. From Python:
+
+    frame = sweep.run(sweep.Sweep(...), 'runs/sweeps/mine')   # a DataFrame
+
+Ends with status 1 where a run failed. Source: ours.
+"""
+
+import argparse
+import ast
+import concurrent.futures
+import importlib.util
+import os
+import sys
+
+from bertjax.errors import UserError
+from experiments.sweeping import execute, gather, plan
+from experiments.sweeping.spec import Minutes, Range, Search, Stage, Sweep
+
+__all__ = ['Minutes', 'Range', 'Search', 'Stage', 'Sweep', 'run']
+
+
+def run(
+    sweep: Sweep,
+    output: str,
+    at_once: int = 1,
+    slurm: dict | None = None,
+    cluster: str = 'slurm',
+):
+  """Runs what is not done yet, and gathers everything.
+
+  Args:
+    sweep: what to run.
+    output: folder of its runs.
+    at_once: how many runs at a time on this machine.
+    slurm: parameters of submitit's executor; runs are then submitted, and
+      waited for.
+    cluster: of submitit; 'local' submits to this machine.
+
+  Returns:
+    a pandas.DataFrame, see `sweeping.gather.frame`.
+
+  Raises:
+    UserError: a macro that is not there, a folder of another sweep.
+  """
+  results = _run(sweep, output, at_once, slurm, cluster)
+  return gather.frame(results)
+
+
+def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
+  plan.check(sweep)
+  lines = plan.missing(sweep)
+  if lines:
+    raise UserError('; '.join(lines))
+  results = {}
+
+  def tell(result: dict) -> None:
+    results[result['folder']] = result
+    values = ', '.join(f'{k} {v:.4f}' for k, v in result['values'].items())
+    name = os.path.relpath(result['folder'], output)
+    print(f'{name}: {result["status"]}, {result["error"] or values}, '
+          f'{result["seconds"] / 60:.1f} minutes', flush=True)
+    gather.write(sweep, list(results.values()), output)
+
+  if sweep.search:
+    if slurm is not None:
+      raise UserError('a search runs where it is started: give it a storage, '
+                      'and start it on several machines, without --slurm')
+    from experiments.sweeping import search
+
+    search.run(sweep, output, os.path.basename(os.path.abspath(output)),
+               at_once, tell)
+    return list(results.values())
+  runs = plan.runs_of(sweep, output)
+  execute.check_same(
+      os.path.join(os.path.abspath(output), 'sweep.json'),
+      {'files': list(sweep.files), 'metrics': sweep.metrics,
+       'bindings': {k: repr(v) for k, v in sweep.bindings.items()}},
+      'other files, bindings or metrics')
+  if slurm is not None:
+    for job in _submit(runs, output, slurm, cluster):
+      tell(job.result())
+  else:
+    pool = concurrent.futures.ThreadPoolExecutor(at_once)
+    try:
+      for done in concurrent.futures.as_completed(
+          [pool.submit(execute.run, one) for one in runs]):
+        tell(done.result())
+    finally:  # Ctrl-C ends the runs that are under way, and begins no others
+      pool.shutdown(cancel_futures=True)
+  # In the order of the plan, not of their ends.
+  ordered = [results[one.folder] for one in runs]
+  gather.write(sweep, ordered, output)
+  return ordered
+
+
+def _submit(runs, output: str, parameters: dict, cluster: str):
+  import submitit
+
+  executor = submitit.AutoExecutor(
+      os.path.join(output, 'submitit'), cluster=cluster)
+  executor.update_parameters(**parameters)
+  with executor.batch():
+    jobs = [executor.submit(execute.run, one) for one in runs]
+  print(f'{len(jobs)} runs submitted; this waits for them, and may be started '
+        'again where it is ended', flush=True)
+  return jobs
+
+
+def describe(sweep: Sweep, output: str) -> str:
+  """Returns the plan: runs, time, disk, and what is missing."""
+  runs = plan.runs_of(sweep, output)
+  finished = [r for r in map(execute.read, runs) if r]
+  done = sum(result['status'] == 'done' for result in finished)
+  minutes, size = plan.estimate(sweep, finished)
+  count = (sweep.search.trials * len(sweep.seeds) if sweep.search
+           else len(runs))
+  lines = [f'{count} runs, {done} done, in {output}']
+  lines += [f'  {one.name}' for one in runs]
+  if sweep.search:
+    lines += [f'  {k}: {v}' for k, v in sweep.search.space.items()]
+  lines += [f'a run takes {minutes} and {size}',
+            *(f'missing: {line}' for line in plan.missing(sweep))]
+  return '\n'.join(lines)
+
+
+def load(path: str) -> tuple[Sweep, str]:
+  """Returns SWEEP of a file, and the question in its docstring."""
+  if not os.path.isfile(path):
+    raise UserError(f'there is no file {path}; give one of experiments/sweeps')
+  module_spec = importlib.util.spec_from_file_location('sweep_file', path)
+  module = importlib.util.module_from_spec(module_spec)
+  try:
+    module_spec.loader.exec_module(module)
+  except (SyntaxError, ImportError, NameError, TypeError) as error:
+    raise UserError(f'{path}: {error}; mend it') from error
+  if not isinstance(getattr(module, 'SWEEP', None), Sweep):
+    raise UserError(f'{path} sets no SWEEP; see experiments/sweeping/spec.py')
+  return module.SWEEP, (module.__doc__ or '').strip()
+
+
+def _parameters(text: str) -> dict:
+  """'a=1,b=x' to {'a': 1, 'b': 'x'}."""
+  found = {}
+  for part in filter(None, text.split(',')):
+    name, equals, value = part.partition('=')
+    if not equals:
+      raise UserError(f'--slurm: expected NAME=VALUE, got {part!r}')
+    try:
+      found[name] = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+      found[name] = value
+  return found
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(
+      description=__doc__,
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('file')
+  parser.add_argument('--output', help='folder of the runs')
+  parser.add_argument('--dry_run', action='store_true')
+  parser.add_argument('--at_once', type=int, default=1)
+  parser.add_argument('--slurm', metavar='NAME=VALUE,...')
+  options = parser.parse_args()
+  try:
+    sweep, question = load(options.file)
+    name = os.path.splitext(os.path.basename(options.file))[0]
+    output = options.output or os.path.join('runs', 'sweeps', name)
+    if options.at_once < 1:
+      raise UserError(f'expected --at_once of 1 or more, got {options.at_once}')
+    print(question, end='\n\n')
+    plan.check(sweep)
+    print(describe(sweep, output), flush=True)
+    if options.dry_run:
+      return 0
+    results = _run(
+        sweep, output, options.at_once, None if options.slurm is None
+        else _parameters(options.slurm), 'slurm')
+    print('\n' + gather.markdown(sweep, results))
+  except UserError as error:
+    print(f'sweep: {error}', file=sys.stderr)
+    return error.status
+  except KeyboardInterrupt:
+    print('sweep: interrupted; the same command goes on', file=sys.stderr)
+    return 130
+  return int(any(result['status'] == 'failed' for result in results))
+
+
+if __name__ == '__main__':
+  # Sweep files import `experiments.sweep`, and this module is __main__.
+  from experiments import sweep as library
+
+  sys.exit(library.main())

@@ -1,0 +1,197 @@
+"""The runs of a sweep before they run: commands, what is missing, how much.
+
+Reads gin files as text, so that it needs neither gin nor TensorFlow. Source:
+ours.
+"""
+
+import dataclasses
+import difflib
+import glob
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bertjax import command_line
+from bertjax.errors import UserError
+from experiments.sweeping.spec import (
+    Minutes,
+    Point,
+    Range,
+    Stage,
+    Sweep,
+    is_file,
+    name_of,
+)
+
+_PATHS = re.compile(r'(_FILES?|_DIR|_FROM)$')
+_NOT_PATHS = re.compile(r'tfds:.*|python_documentation|\w+://.*')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One point with one seed.
+
+  Attributes:
+    sweep: that it is of.
+    point: its values.
+    seed: its seed.
+    folder: where it leaves all that it leaves.
+  """
+
+  sweep: Sweep
+  point: Point
+  seed: int
+  folder: str
+
+  @property
+  def name(self) -> str:
+    """'MASK_RATE=0.3,NSP=True/seed_0'."""
+    return os.path.join(*self.folder.split(os.sep)[-2:])
+
+  def stages(self) -> list[tuple[Stage, str]]:
+    """Returns the stages with the RUN_DIR of each."""
+    sweep = self.sweep
+    first = Stage(sweep.files, sweep.bindings, sweep.metric)
+    run_dir = os.path.join(self.folder, 'run')
+    files = [value for value in self.point.values() if is_file(value)]
+    macros = {k: v for k, v in self.point.items() if not is_file(v)}
+    first = dataclasses.replace(
+        first, files=(*first.files, *files),
+        bindings={**first.bindings, **macros})
+    if not sweep.then:
+      return [(first, run_dir)]
+    then = dataclasses.replace(
+        sweep.then, bindings={**sweep.then.bindings, 'INIT_FROM': run_dir})
+    return [(first, run_dir), (then, os.path.join(self.folder, 'then'))]
+
+  def command(
+      self, stage: Stage, run_dir: str, **changed: Any
+  ) -> list[str]:
+    """Returns the command of a stage."""
+    seed = {'SEED': self.seed}
+    if 'SEEDS' in macros_of(stage.files):
+      seed = {'SEEDS': (self.seed,)}
+    bindings = {**stage.bindings, **seed, **changed, 'RUN_DIR': run_dir}
+    return [
+        sys.executable, '-m', 'bertjax.main',
+        *(f'--gin_file={file}' for file in stage.files),
+        *(f'--gin.{name}={_expand(value)!r}'
+          for name, value in bindings.items())]
+
+
+def runs_of(sweep: Sweep, output: str) -> list[Run]:
+  """Returns the runs of a grid or list; of a search none are known yet."""
+  return [run_at(sweep, output, point, seed)
+          for point in sweep.all_points() for seed in sweep.seeds]
+
+
+def run_at(sweep: Sweep, output: str, point: Point, seed: int) -> Run:
+  """Returns the run of a point."""
+  return Run(sweep, point, seed, os.path.join(
+      os.path.abspath(output), name_of(point), f'seed_{seed}'))
+
+
+def check(sweep: Sweep) -> None:
+  """Raises UserError for a macro or a gin file that does not exist."""
+  points = sweep.all_points() or [_any_point(sweep)]
+  for point in points:
+    for stage, _ in run_at(sweep, '', point, 0).stages():
+      known = macros_of(stage.files)
+      for name in (*stage.bindings, 'RUN_DIR'):
+        if name not in known:
+          near = difflib.get_close_matches(name, known, n=1)
+          raise UserError(
+              f'{" ".join(stage.files)} has no macro {name}; '
+              + (f'did you mean {near[0]}?' if near else
+                 f'it has {", ".join(sorted(known))}'))
+
+
+def _any_point(sweep: Sweep) -> Point:
+  return {name: values.low if isinstance(values, Range) else values[0]
+          for name, values in sweep.search.space.items()}
+
+
+def missing(sweep: Sweep) -> list[str]:
+  """Returns lines on what the runs need and is not there."""
+  lines = []
+  for point in sweep.all_points() or [_any_point(sweep)]:
+    for stage, _ in run_at(sweep, '', point, 0).stages():
+      given = {**macros_of(stage.files), **stage.bindings, 'RUN_DIR': ''}
+      for name, value in given.items():
+        if value == '%gin.REQUIRED':
+          lines.append(f'{name} has no value; set it in the bindings of SWEEP')
+        elif _PATHS.search(name) and name in stage.bindings and (
+            name != 'INIT_FROM' or not sweep.then):
+          lines += [f'{name}: {line}' for line in _not_there(value)]
+  return list(dict.fromkeys(lines))
+
+
+def _not_there(value) -> list[str]:
+  lines = []
+  for path in [value] if isinstance(value, str) else value or ():
+    expanded = _expand(path)
+    unset = re.findall(r'\$\{?(\w+)', expanded)
+    if unset:
+      lines.append(f'the environment variable {unset[0]} is not set')
+    elif not _NOT_PATHS.fullmatch(expanded) and not glob.glob(expanded):
+      lines.append(f'{expanded} is not there')
+  return lines
+
+
+def _expand(value):
+  """Puts environment variables into texts."""
+  if isinstance(value, str):
+    return os.path.expandvars(value)
+  if isinstance(value, list | tuple):
+    return type(value)(_expand(part) for part in value)
+  return value
+
+
+def macros_of(files: Sequence[str]) -> dict[str, str]:
+  """Returns name -> value, as text, of the macros of gin files and of those
+  that they include; later ones win.
+
+  Raises:
+    UserError: a file that is not there.
+  """
+  found = {}
+  for file in files:
+    with open(_find(file), encoding='utf-8') as opened:
+      text = opened.read()
+    for include, name, value in re.findall(
+        r"^(?:include '(.*?)'|([A-Z][A-Z_0-9]*) = ([^#\n]*))", text, re.M):
+      if include:
+        found.update(macros_of([include]))
+      else:
+        found[name] = value.strip()
+  return found
+
+
+def _find(file: str) -> str:
+  folders = ['', *command_line.search_paths()]
+  for folder in folders:
+    path = os.path.join(folder, file)
+    if os.path.isfile(path):
+      return path
+  raise UserError(f'there is no gin file {file}; mend the files of SWEEP')
+
+
+def estimate(sweep: Sweep, finished: Sequence[Mapping]) -> tuple[str, str]:
+  """Returns time and disk of a run in words, by the finished ones where any.
+
+  Args:
+    sweep: gives `minutes`, or those of its `Minutes`.
+    finished: results of runs, with `seconds` and `bytes`.
+  """
+  done = [row for row in finished if row['status'] == 'done']
+  if done:
+    return (f'{sum(r["seconds"] for r in done) / len(done) / 60:.1f} minutes',
+            f'{sum(r["bytes"] for r in done) / len(done) / 1e6:,.0f} MB')
+  steps = sweep.bindings.get('TRAIN_STEPS')
+  minutes = sweep.minutes or (
+      steps.minutes if isinstance(steps, Minutes) else None)
+  return ('an unknown time (set minutes in SWEEP, or see after the first run)'
+          if minutes is None else f'{minutes:g} minutes',
+          'an unknown size (known after the first run)')

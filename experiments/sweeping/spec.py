@@ -1,0 +1,151 @@
+"""What a sweep is: a question as data.
+
+    Sweep(files=('recipes/pretrain_text.gin',),
+          bindings={'TEXT_FILES': '$DATA/a.txt', 'TRAIN_STEPS': Minutes(3)},
+          grid={'MASK_RATE': (0.15, 0.3), 'NSP': (True, False)},
+          seeds=(0, 1), metric='eval/mlm_loss')
+
+Source: ours.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bertjax.errors import UserError
+
+Point = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Minutes:
+  """As TRAIN_STEPS: as many steps as this time takes, by a short run before."""
+
+  minutes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+  """Numbers of a search, both ends included; whole ones where both are."""
+
+  low: float
+  high: float
+  logarithmic: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+  """Points that Optuna chooses (TPE), instead of a grid.
+
+  Attributes:
+    space: macro -> `Range`, or a tuple to choose from.
+    trials: how many points.
+    prune: whether a run that is worse than the median of the earlier ones at
+      the same step is ended.
+    storage: URL of a database, which several machines may work on; None: a file
+      in the sweep's folder.
+  """
+
+  space: Mapping[str, Range | Sequence]
+  trials: int
+  prune: bool = True
+  storage: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """What follows a run: its INIT_FROM is that run's folder.
+
+  Attributes:
+    files: gin files, later ones win.
+    bindings: macro -> value.
+    metric: 'eval/mlm_loss' of a pretraining run, 'SST-2/accuracy' of a task.
+  """
+
+  files: Sequence[str]
+  bindings: Mapping[str, Any]
+  metric: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+  """Runs that differ in a few macros, or gin files.
+
+  Attributes:
+    files: gin files of every run, as `--gin_file` takes them; later ones win.
+    bindings: macro -> value of every run. `$NAME` in a text stands for an
+      environment variable.
+    grid: macro -> values, all combinations; a value that ends with '.gin' is
+      one more file, and its macro a name of yours. Or
+    points: such values, run by run. Or
+    search: see `Search`.
+    seeds: each point is run with each.
+    metric: as of `Stage`.
+    higher_is_better: of the metric.
+    then: a stage after each run.
+    minutes: about how long a run takes, for the plan; None: not said.
+  """
+
+  files: Sequence[str]
+  bindings: Mapping[str, Any]
+  metric: str
+  grid: Mapping[str, Sequence] | None = None
+  points: Sequence[Point] | None = None
+  search: Search | None = None
+  seeds: Sequence[int] = (0,)
+  higher_is_better: bool = False
+  then: Stage | None = None
+  minutes: float | None = None
+
+  @property
+  def metrics(self) -> list[str]:
+    """The metric of each stage."""
+    return [self.metric, *([self.then.metric] if self.then else [])]
+
+  def axes(self) -> list[str]:
+    """Returns what differs between the runs, but for the seed."""
+    if self.search:
+      return list(self.search.space)
+    return list(dict.fromkeys(
+        name for point in self.all_points() for name in point))
+
+  def all_points(self) -> list[Point]:
+    """Returns the points of a grid or list; [] of a search.
+
+    Raises:
+      UserError: not one of grid, points and search; or two equal points.
+    """
+    given = [x for x in (self.grid, self.points, self.search) if x is not None]
+    if len(given) != 1:
+      raise UserError('expected one of grid, points and search, got '
+                      f'{len(given)}; set one of them in SWEEP')
+    if self.search:
+      return []
+    points = self.points
+    if self.grid is not None:
+      points = [dict(zip(self.grid, values, strict=True))
+                for values in itertools.product(*self.grid.values())]
+    names = [name_of(point) for point in points]
+    for i, name in enumerate(names):
+      if name in names[:i]:
+        raise UserError(f'two runs would share the folder {name!r}; take one '
+                        'of them out of the grid or points of SWEEP')
+    return [dict(point) for point in points]
+
+
+def name_of(point: Point) -> str:
+  """Returns a folder's name: 'MASK_RATE=0.3,NSP=True'."""
+  parts = []
+  for name, value in point.items():
+    text = f'{value:g}' if isinstance(value, float) else str(value)
+    if is_file(value):
+      text = text.rsplit('/', 1)[-1].removesuffix('.gin')
+    parts.append(f'{name}={text}')
+  return re.sub(r'[^\w=.,+-]+', '_', ','.join(parts)) or 'all'
+
+
+def is_file(value) -> bool:
+  """Whether the value of an axis is one more gin file."""
+  return isinstance(value, str) and value.endswith('.gin')

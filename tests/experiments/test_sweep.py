@@ -1,0 +1,195 @@
+"""Sweeps: their plan, resume, failures, tables, search and submission.
+
+The runs are a script that writes what a run leaves, within milliseconds.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from bertjax.errors import UserError
+from experiments import sweep
+from experiments.sweeping import execute, gather, plan, spec
+
+ROOT = pathlib.Path(__file__).parents[2]
+FILES = ('recipes/pretrain_text.gin',)
+
+# Its loss is the learning rate; above 1 it fails.
+FAKE = """
+import json, pathlib, sys
+flags = dict(f.removeprefix('--gin.').split('=', 1)
+             for f in sys.argv[1:] if f.startswith('--gin.'))
+folder = pathlib.Path(eval(flags['RUN_DIR']))
+folder.mkdir(parents=True, exist_ok=True)
+with open(folder / 'launches', 'a') as file:
+  file.write('x')
+rate = eval(flags['LEARNING_RATE'])
+if rate > 1:
+  sys.exit('bertjax: LEARNING_RATE is too high')
+(folder / 'metrics.jsonl').write_text(''.join(
+    json.dumps({'step': step, 'eval/mlm_loss': rate + eval(flags['SEED']) / 10,
+                'speed/step_seconds': 0.5}) + '\\n' for step in (10, 20, 30)))
+(folder / 'flags').write_text(json.dumps(flags))
+"""
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch, tmp_path):
+  """Has every run be the script above."""
+  script = tmp_path / 'fake.py'
+  script.write_text(FAKE)
+  command = plan.Run.command
+
+  def fake_command(self, *arguments, **changed):
+    return [sys.executable, str(script),
+            *command(self, *arguments, **changed)[3:]]
+
+  monkeypatch.setattr(plan.Run, 'command', fake_command)
+
+
+def make(rates=(0.1, 0.2), **settings):
+  return sweep.Sweep(**{
+      'files': FILES, 'bindings': {'TEXT_FILES': 'python_documentation'},
+      'grid': {'LEARNING_RATE': rates}, 'metric': 'eval/mlm_loss', **settings})
+
+
+def launches(folder):
+  return {str(path.relative_to(folder).parent.parent):
+          len(path.read_text()) for path in folder.rglob('run/launches')}
+
+
+def test_a_sweep_is_every_point_with_every_seed(tmp_path):
+  frame = sweep.run(make(seeds=(0, 1)), str(tmp_path / 'out'), at_once=2)
+  assert frame['LEARNING_RATE'].tolist() == [0.1, 0.1, 0.2, 0.2]
+  assert frame['SEED'].tolist() == [0, 1, 0, 1]
+  assert frame['eval/mlm_loss'].tolist() == pytest.approx([0.1, 0.2, 0.2, 0.3])
+  table = (tmp_path / 'out' / 'results.md').read_text()
+  assert '| 0.1 | 0.1500 (0.1000 to 0.2000) | 2 of 2 |' in table
+  assert (tmp_path / 'out' / 'results.png').stat().st_size > 1000
+  lines = (tmp_path / 'out' / 'results.jsonl').read_text().splitlines()
+  assert [json.loads(line)['seed'] for line in lines] == [0, 1, 0, 1]
+
+
+def test_what_is_done_is_left_and_what_failed_is_tried_again(tmp_path):
+  output = tmp_path / 'out'
+  frame = sweep.run(make((0.1, 2.0, 0.3)), str(output))
+  assert frame['status'].tolist() == ['done', 'failed', 'done']
+  assert frame['error'][1] == 'bertjax: LEARNING_RATE is too high'
+  assert 'failed: bertjax: LEARNING_RATE' in (output / 'results.md').read_text()
+  sweep.run(make((0.1, 2.0, 0.3)), str(output))
+  assert launches(output) == {
+      'LEARNING_RATE=0.1/seed_0': 1, 'LEARNING_RATE=2/seed_0': 2,
+      'LEARNING_RATE=0.3/seed_0': 1}
+
+
+def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):
+  output = str(tmp_path / 'out')
+  sweep.run(make((0.1,)), output)
+  sweep.run(make((0.1, 0.2)), output)
+  assert launches(tmp_path / 'out')['LEARNING_RATE=0.1/seed_0'] == 1
+  with pytest.raises(UserError, match='holds a sweep with other .*--output'):
+    sweep.run(make(bindings={'TEXT_FILES': 'python_documentation',
+                             'LENGTH': 64}), output)
+
+
+def test_minutes_become_steps_once_for_all_seeds(tmp_path):
+  made = make((0.1,), seeds=(0, 1), bindings={
+      'TEXT_FILES': 'python_documentation', 'TRAIN_STEPS': sweep.Minutes(2)})
+  sweep.run(made, str(tmp_path / 'out'))
+  for seed in (0, 1):
+    flags = json.loads((tmp_path / 'out' / 'LEARNING_RATE=0.1' /
+                        f'seed_{seed}' / 'run' / 'flags').read_text())
+    assert flags['TRAIN_STEPS'] == '240'  # of half a second each
+  assert len(list((tmp_path / 'out').rglob('measured'))) == 1
+
+
+def test_a_second_stage_starts_from_the_first(tmp_path):
+  then = sweep.Stage(
+      files=('recipes/pretrain_text.gin',), metric='eval/mlm_loss',
+      bindings={'LEARNING_RATE': 0.7, 'TEXT_FILES': 'python_documentation'})
+  frame = sweep.run(make((0.1,), then=then), str(tmp_path / 'out'))
+  folder = tmp_path / 'out' / 'LEARNING_RATE=0.1' / 'seed_0'
+  flags = json.loads((folder / 'then' / 'flags').read_text())
+  assert flags['INIT_FROM'] == repr(str(folder / 'run'))
+  assert frame['eval/mlm_loss'].tolist() == [0.7]
+
+
+def test_scores_of_a_task_are_a_metric(tmp_path):
+  (tmp_path / 'results.json').write_text(json.dumps({'tasks': [{
+      'task': 'SST-2', 'scores': {'eval/accuracy': [0.5, 0.9, 0.7]}}]}))
+  assert execute.value_of(str(tmp_path), 'SST-2/accuracy') == 0.7
+
+
+def test_a_search_goes_on_where_it_was_and_finds_the_low_end(tmp_path):
+  output = str(tmp_path / 'out')
+  def searched(trials):
+    return make(grid=None, search=sweep.Search(
+        {'LEARNING_RATE': sweep.Range(0.001, 0.9, logarithmic=True)}, trials))
+
+  assert len(sweep.run(searched(3), output)) == 3
+  assert len(sweep.run(searched(5), output)) == 2
+  assert len(launches(tmp_path / 'out')) == 5
+  other = make(grid=None, search=sweep.Search({'LEARNING_RATE': (0.1, 0.2)}, 5))
+  with pytest.raises(UserError, match='opened with another space'):
+    sweep.run(other, output)
+
+
+def test_runs_are_submitted_and_waited_for(tmp_path):
+  frame = sweep.run(make(), str(tmp_path / 'out'), cluster='debug',
+                    slurm={'timeout_min': 1})
+  assert frame['status'].tolist() == ['done', 'done']
+
+
+@pytest.mark.parametrize('settings, words', [
+    ({'grid': {'LEARNIG_RATE': (1,)}}, 'did you mean LEARNING_RATE'),
+    ({'grid': {'SEED_': (1,)}, 'files': ('nowhere.gin',)}, 'no gin file'),
+    ({'rates': (0.1, 0.10)}, 'two runs would share the folder'),
+    ({'points': [{}]}, 'one of grid, points and search, got 2'),
+    ({'bindings': {}}, 'TEXT_FILES has no value'),
+    ({'bindings': {'TEXT_FILES': '/nowhere/*.txt'}}, 'TEXT_FILES: /nowhere'),
+    ({'bindings': {'TEXT_FILES': '$UNSET_HERE/a'}}, 'variable UNSET_HERE is'),
+])
+def test_a_mistake_is_one_line_before_anything_runs(tmp_path, settings, words):
+  with pytest.raises(UserError, match=words) as raised:
+    sweep.run(make(**settings), str(tmp_path / 'out'))
+  assert '\n' not in str(raised.value)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_files_are_an_axis_too():
+  made = make(grid={'size': ('models/bert_tiny.gin', 'models/bert_mini.gin')})
+  assert [run.name for run in plan.runs_of(made, 'out')] == [
+      'size=bert_tiny/seed_0', 'size=bert_mini/seed_0']
+  (stage, _), = plan.runs_of(made, 'out')[0].stages()
+  assert stage.files == (*FILES, 'models/bert_tiny.gin')
+  assert 'size' not in stage.bindings
+
+
+def test_a_table_without_results_says_so():
+  row = {'point': {'A': 1}, 'seed': 0, 'status': 'failed', 'values': {},
+         'error': 'a | b', 'seconds': 1, 'bytes': 0, 'folder': 'x'}
+  table = gather.markdown(make(grid={'A': (1,)}), [row])
+  assert '| 1 | - | 0 of 1 | - | failed: a / b |' in table
+
+
+SWEEPS = sorted(path for path in (ROOT / 'experiments' / 'sweeps').glob('*.py')
+                if path.stem != '__init__')
+
+
+@pytest.mark.parametrize('path', SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_that_is_shipped_has_a_plan_without_its_data(path):
+  code = ("import sys; sys.modules['tensorflow'] = sys.modules['gin'] = None; "
+          'from experiments import sweep; sys.exit(sweep.main())')
+  done = subprocess.run(
+      [sys.executable, '-c', code, str(path), '--dry_run'], cwd=ROOT,
+      capture_output=True, text=True, env={'PATH': '/usr/bin:/bin'})
+  assert done.returncode == 0, done.stderr
+  assert 'missing: ' in done.stdout and ' runs, 0 done' in done.stdout
+
+
+def test_names_are_folders():
+  assert spec.name_of({'A': 0.30000000000000004, 'B': 'x/y z'}) == (
+      'A=0.3,B=x_y_z')
