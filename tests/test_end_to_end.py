@@ -167,6 +167,7 @@ def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
   assert checkpoint(stopped, 12) == checkpoint(run_dir, 12)
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_and_another_configuration_is_refused(
     whole, corpus, tmp_path
 ):
@@ -213,6 +214,7 @@ def test_one_document_is_too_few_for_next_sentences(tmp_path):
   assert 'NSP=False' in result.stderr
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(corpus, tmp_path):
   result = run(corpus, tmp_path / 'run', status=1, LEARNING_RATE=1e30,
                WARMUP_STEPS=0)

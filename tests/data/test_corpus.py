@@ -175,6 +175,7 @@ _PREPARE = (
 )
 
 
+@pytest.mark.slow
 def test_processes_may_prepare_at_once_and_be_killed(tmp_path):
   path, directory = tmp_path / 'a.txt', tmp_path / 'store'
   reader = write(path, some_documents(20_000, 40))  # for half a second or so

@@ -173,6 +173,7 @@ print(json.dumps([[x.decode() for x in batch] for batch in found]))
 """
 
 
+@pytest.mark.slow
 def test_another_process_continues_exactly_where_one_stopped(tmp_path, large):
   reader, directory, _ = large._arguments
   size = len(shards(large, 'train', 2)[1])
