@@ -9,7 +9,6 @@ import difflib
 import glob
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,7 +74,7 @@ class Run:
       seed = {'SEEDS': (self.seed,)}
     bindings = {**stage.bindings, **seed, **changed, 'RUN_DIR': run_dir}
     return [
-        sys.executable, '-m', 'bertjax.main',
+        *self.sweep.program,
         *(f'--gin_file={file}' for file in stage.files),
         *(f'--gin.{name}={_expand(value)!r}'
           for name, value in bindings.items())]

@@ -11,6 +11,7 @@ Source: ours.
 import dataclasses
 import itertools
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,6 +87,7 @@ class Sweep:
     higher_is_better: of the metric.
     then: a stage after each run.
     minutes: about how long a run takes, for the plan; None: not said.
+    program: what is run, with the flags of `bertjax.main` behind it.
   """
 
   files: Sequence[str]
@@ -98,6 +100,7 @@ class Sweep:
   higher_is_better: bool = False
   then: Stage | None = None
   minutes: float | None = None
+  program: Sequence[str] = (sys.executable, '-m', 'bertjax.main')
 
   @property
   def metrics(self) -> list[str]:

@@ -36,24 +36,11 @@ if rate > 1:
 """
 
 
-@pytest.fixture(autouse=True)
-def fake(monkeypatch, tmp_path):
-  """Has every run be the script above."""
-  script = tmp_path / 'fake.py'
-  script.write_text(FAKE)
-  command = plan.Run.command
-
-  def fake_command(self, *arguments, **changed):
-    return [sys.executable, str(script),
-            *command(self, *arguments, **changed)[3:]]
-
-  monkeypatch.setattr(plan.Run, 'command', fake_command)
-
-
 def make(rates=(0.1, 0.2), **settings):
   return sweep.Sweep(**{
       'files': FILES, 'bindings': {'TEXT_FILES': 'python_documentation'},
-      'grid': {'LEARNING_RATE': rates}, 'metric': 'eval/mlm_loss', **settings})
+      'grid': {'LEARNING_RATE': rates}, 'metric': 'eval/mlm_loss',
+      'program': (sys.executable, '-c', FAKE), **settings})
 
 
 def launches(folder):
@@ -138,7 +125,7 @@ def test_a_search_goes_on_where_it_was_and_finds_the_low_end(tmp_path):
 
 
 def test_runs_are_submitted_and_waited_for(tmp_path):
-  frame = sweep.run(make(), str(tmp_path / 'out'), cluster='debug',
+  frame = sweep.run(make(), str(tmp_path / 'out'), cluster='local',
                     slurm={'timeout_min': 1})
   assert frame['status'].tolist() == ['done', 'done']
 
