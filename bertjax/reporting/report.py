@@ -8,6 +8,7 @@ The page holds all that it shows and loads nothing. Source: ours.
 import html
 import math
 import os
+import statistics
 from collections.abc import Sequence
 
 from bertjax import output_files
@@ -184,11 +185,10 @@ def _result_table(directory: str, rows: Sequence[dict]) -> str:
     for metric, scores in row['scores'].items():
       if metric.rpartition('/')[2] not in row['metrics']:
         continue  # a loss, or the trivial answer
-      known = sorted(scores)
-      middle = (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
       cells.append([
-          html.escape(row['task']), html.escape(metric), _value(middle),
-          f'{_value(known[0])} to {_value(known[-1])}', str(len(known))])
+          html.escape(row['task']), html.escape(metric),
+          _value(statistics.median(scores)),
+          f'{_value(min(scores))} to {_value(max(scores))}', str(len(scores))])
   return f'<p>{html.escape(directory)}</p>' + _table(
       ('task', 'metric', 'median', 'from, to', 'seeds'), cells)
 
@@ -218,8 +218,8 @@ def _grid(figures) -> str:
 
 
 def _median(run: Run, name: str) -> float | None:
-  values = sorted(_finite(run, name))
-  return values[len(values) // 2] if values else None
+  values = _finite(run, name)
+  return statistics.median(values) if values else None
 
 
 def _mean(run: Run, name: str) -> float | None:

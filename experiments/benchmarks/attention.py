@@ -32,7 +32,7 @@ def make(name: str, arrays, segments, backward: bool) -> timing.Run:
   """Returns a function that runs a kernel; its `result` is the last output."""
   platform = jax.default_backend()
   if platform not in PLATFORMS.get(name, (platform,)):
-    raise NotImplementedError(f'there is no such kernel on a {platform}')
+    raise LookupError(f'there is no such kernel on a {platform}')
   arrays, mask = jax.device_put((arrays, SegmentMask(segments)))
 
   def attend(query, key, value, mask):
