@@ -92,7 +92,28 @@ class MaskedLanguageModel:
           outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
       )
       terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
-    return terms
+    return terms | data_statistics(batch) if train else terms
+
+
+def data_statistics(batch: Batch) -> Terms:
+  """Returns what a batch of masked sequences was made with, to be watched.
+
+  `masked_fraction` of the real tokens are predicted; `visible_fraction` of
+  those stand in the text as they are (0.1 in BERT, which keeps a tenth);
+  `random_pair_fraction` of the pairs have a random sentence B.
+  """
+  weights_BP, pair_weights_BS = batch['weights'], batch['pair_weights']
+  shown_BP = jnp.take_along_axis(
+      batch['tokens'], batch['target_positions'], axis=1)
+  visible_BP = weights_BP * (shown_BP == batch['targets'])
+  masked, pairs = jnp.sum(weights_BP), jnp.sum(pair_weights_BS)
+  return {
+      'masked_fraction': (
+          masked, jnp.sum(batch['segments'] > 0, dtype=jnp.float32)),
+      'visible_fraction': (jnp.sum(visible_BP), masked),
+      'random_pair_fraction': (
+          jnp.sum(pair_weights_BS * batch['pair_labels']), pairs),
+  }
 
 
 def _span_losses(logits_BL2, labels_BS2, segments_BL):

@@ -96,3 +96,19 @@ def test_spans_choose_among_the_tokens_of_the_row_alone():
       for i, n in enumerate([4, 5, 7]) for end in (0, 1)])
   assert loss('spans', logits, labels, np.ones((3, 1)),
               segments=segments) == pytest.approx(expected, rel=1e-5)
+
+
+def test_statistics_of_a_batch():
+  batch = {
+      'tokens': np.array([[1, 7, 4, 2, 9, 2], [1, 4, 6, 2, 0, 0]], np.int32),
+      'segments': np.array([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 0, 0]], np.int32),
+      'target_positions': np.array([[1, 2], [1, 0]], np.int32),
+      'targets': np.array([[7, 8], [5, 1]], np.int32),  # the last one pads
+      'weights': np.array([[1, 1], [1, 0]], np.float32),
+      'pair_labels': np.array([[1, 1], [0, 1]], np.int32),
+      'pair_weights': np.array([[1, 1], [1, 0]], np.float32),
+  }
+  found = objectives.data_statistics(batch)
+  assert {k: (float(a), float(b)) for k, (a, b) in found.items()} == {
+      'masked_fraction': (3, 10), 'visible_fraction': (1, 3),
+      'random_pair_fraction': (2, 3)}
