@@ -14,8 +14,8 @@ ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
 # These train nothing: they read a run, or a checkpoint of others.
 ON_A_RUN = [
-    'attention_maps', 'convert_tf1', 'embed', 'evaluate', 'export', 'fill_mask',
-    'predict', 'report']
+    'attention_maps', 'convert_tf1', 'doctor', 'embed', 'evaluate', 'export',
+    'fill_mask', 'predict', 'reference', 'report']
 FINE_TUNING = [
     recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue']
 TRAINING = [
@@ -63,6 +63,7 @@ def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
 def test_recipes_that_read_a_run_name_every_argument(recipe):
   parse(recipe)
   from bertjax.data import tf1_checkpoints
+  from bertjax.doctor import doctor, references
   from bertjax.finetuning import predict
   from bertjax.inference import export, jobs
   from bertjax.inspection import attention_maps
@@ -72,7 +73,7 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
       'attention_maps': attention_maps.run,
       'convert_tf1': tf1_checkpoints.convert, 'export': export.run,
       'predict': predict.run, 'evaluate': predict.evaluate,
-      'report': report.run,
+      'report': report.run, 'doctor': doctor.run, 'reference': references.make,
   }.get(recipe) or getattr(jobs, recipe)
   with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|neither|RUN_D'):
     gin.get_configurable(job)()

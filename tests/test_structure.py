@@ -43,6 +43,7 @@ ALLOWED = {
         'training',
     },
     'reporting': {'errors', 'output_files', 'reporting', 'training'},
+    'doctor': {'doctor', 'errors', 'output_files', 'reporting', 'training'},
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'finetuning': {
         'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
