@@ -33,7 +33,7 @@ def test_a_step_is_timed_without_tensorflow_gin_and_torch():
 
 def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
   done = run('attention.py', '--lengths', '16', '--positions', '32', '--heads',
-             '1', '--repetitions', '1', '--kernels', 'einsum', 'flash')
+             '1', '--repetitions', '1', '--kernels', 'einsum', 'splash')
   assert done.returncode == 0, done.stderr
   rows = [line for line in done.stdout.splitlines() if line.startswith('| 16')]
   assert len(rows) == 2 * 2 * 2

@@ -52,7 +52,7 @@ def written_out(model: nn.Module) -> nn.Module:
   """Returns the same model, of the same parameters, with all there is to see.
 
   Its layers stand one after the other instead of in a loop, nothing is computed
-  twice, and attention is the 'einsum' kernel: 'flash' and 'dot_product' never
+  twice, and attention is the 'einsum' kernel: 'splash' and 'dot_product' never
   have the weights in memory; what they compute is the same but for rounding.
   """
   return model.clone(config=dataclasses.replace(

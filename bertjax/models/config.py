@@ -72,7 +72,7 @@ class EncoderConfig:
   initializer_stddev: float = 0.02
   activation: str = 'gelu'
   position_scheme: str = 'learned'
-  attention_kernel: str = 'einsum'
+  attention_kernel: str = 'auto'
   scan_layers: bool = False
   recompute: str = 'nothing'
   tied_decoder: bool = True

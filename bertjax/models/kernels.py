@@ -20,7 +20,8 @@ from bertjax.errors import UserError
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
 # any real score, and a row with no valid key gives uniform weights, not NaN.
 MASKED_SCORE = -1e30
-FLASH_BLOCK = 128  # positions that the TPU's kernel takes together
+# Positions that the TPU's kernel takes together: the first that divides L.
+SPLASH_BLOCKS = (512, 384, 256, 128)
 
 
 @flax.struct.dataclass
@@ -78,41 +79,61 @@ def dot_product(
       implementation='cudnn' if fused else 'xla')
 
 
-def flash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
-  """jax's Pallas kernel for TPUs, without L x M weights in memory.
+def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
+  """jax's Pallas kernel for TPUs, without L x M weights in memory; interpreted,
+  so slow, on a CPU.
 
   Raises:
-    UserError: `dropout` is not None; a mask of another kind than `SegmentMask`;
-      a length that is not a multiple of `FLASH_BLOCK`.
+    UserError: a GPU; `dropout` is not None; a mask of another kind than
+      `SegmentMask`; a length that is not a multiple of the last of
+      `SPLASH_BLOCKS`.
 
   Source: Dao et al. 2022 (arXiv:2205.14135); `jax.experimental.pallas`.
   """
   # Not above: nothing else needs Pallas.
-  from jax.experimental.pallas.ops.tpu import flash_attention
+  from jax.experimental.pallas.ops.tpu.splash_attention import (
+      splash_attention_kernel as kernel,
+  )
+  from jax.experimental.pallas.ops.tpu.splash_attention import (
+      splash_attention_mask as masks,
+  )
 
-  _check_no_dropout('flash', dropout)
+  _check_no_dropout('splash', dropout)
   if not isinstance(mask, SegmentMask):
-    raise UserError("expected a mask by segments for attention_kernel 'flash', "
-                    "got an array; set EncoderConfig.attention_kernel = "
-                    "'einsum'")
-  length = query_BLHK.shape[1]
-  if length % FLASH_BLOCK:
-    raise UserError(f"attention_kernel 'flash' takes lengths that are a "
-                    f'multiple of {FLASH_BLOCK}, got {length}; set LENGTH, or '
+    raise UserError('expected a mask by segments for attention_kernel '
+                    "'splash', got an array; set "
                     "EncoderConfig.attention_kernel = 'einsum'")
-  scale = query_BLHK.shape[-1] ** -0.5
+  platform = partitioning.platform()
+  if platform == 'gpu':
+    raise UserError("attention_kernel 'splash' is for TPUs; set "
+                    "EncoderConfig.attention_kernel = 'auto'")
+  length = query_BLHK.shape[1]
+  if length % SPLASH_BLOCKS[-1]:
+    raise UserError(f"attention_kernel 'splash' takes lengths that are a "
+                    f'multiple of {SPLASH_BLOCKS[-1]}, got {length}; set '
+                    "LENGTH, or EncoderConfig.attention_kernel = 'einsum'")
+  block = next(size for size in SPLASH_BLOCKS if not length % size)
+  # Positions last: a head's few features would be padded to 128 in memory.
+  last = kernel.QKVLayout.SEQ_MINOR
+  sizes = kernel.BlockSizes(
+      block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block,
+      use_fused_bwd_kernel=True, q_layout=last, k_layout=last, v_layout=last)
 
   def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
-    heads_first = (x.swapaxes(1, 2) for x in (query_BLHK, key_BMHK, value_BMHK))
-    return flash_attention.flash_attention(
-        *heads_first,
-        segment_ids=flash_attention.SegmentIds(segments_BL, segments_BL),
-        sm_scale=scale).swapaxes(1, 2)
+    heads = query_BLHK.shape[2]  # of this device
+    attend_row = kernel.make_splash_mha(
+        masks.MultiHeadMask([masks.FullMask((length, length))] * heads),
+        head_shards=1, q_seq_shards=1, block_sizes=sizes,
+        interpret=platform == 'cpu')
+    return jax.vmap(attend_row)(
+        *(x.swapaxes(1, 2) for x in (query_BLHK, key_BMHK, value_BMHK)),
+        kernel.SegmentIds(segments_BL, segments_BL)).swapaxes(1, 2)
 
   return partitioning.on_each_device(
       attend, (('batch', 'length', 'heads', 'head_width'),) * 3
       + (('batch', 'length'),), ('batch', 'length', 'heads', 'head_width'))(
-          query_BLHK, key_BMHK, value_BMHK, mask.segments_BL)
+          query_BLHK * query_BLHK.shape[-1] ** -0.5, key_BMHK, value_BMHK,
+          mask.segments_BL)
 
 
 def automatic(
@@ -129,8 +150,8 @@ def automatic(
     if platform == 'gpu':
       kernel = dot_product
     elif (platform == 'tpu' and isinstance(mask, SegmentMask)
-          and not length % FLASH_BLOCK):
-      kernel = flash
+          and not length % SPLASH_BLOCKS[-1]):
+      kernel = splash
   return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
 
 
@@ -145,5 +166,5 @@ KERNELS = {
     'auto': automatic,
     'einsum': einsum,
     'dot_product': dot_product,
-    'flash': flash,
+    'splash': splash,
 }

@@ -97,11 +97,14 @@ def of_pallas(
         if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
     ][:2]
     gradients = [a for a in instruction.arrays if len(a.dimensions) > 3]
+    # Features are last in the results, but not always in what is read.
+    features = gradients[0].dimensions[-1]
+    keys = key[-1] * key[-2] // features
     products = 2
     if 'dkv' in instruction.name:
       products = 5 if len(gradients) > 2 else 4
     elif 'dq' in instruction.name:
       products = 3
-    return 2 * products * math.prod(query) * key[-2]
+    return 2 * products * math.prod(query) * keys
   said = re.search(r'"cost_estimate":\{"flops":"(\d+)"', instruction.attributes)
   return int(said[1]) if said else None

@@ -23,9 +23,9 @@ import timing
 from bertjax import batch, command_line
 from bertjax.models.kernels import KERNELS, SegmentMask
 
-NAMES = ('einsum', 'dot_product', 'flash')
+NAMES = ('einsum', 'dot_product', 'splash')
 # Platforms that have a kernel, where not all do.
-PLATFORMS = {'flash': ('tpu',)}
+PLATFORMS = {'splash': ('tpu',)}
 
 
 def make(name: str, arrays, segments, backward: bool) -> timing.Run:

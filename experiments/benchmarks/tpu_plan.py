@@ -75,6 +75,11 @@ def all_cases() -> dict[str, Case]:
         name = f'{size}_{length}{suffix}'
         cases[name] = published_size(size, length, dropout)
         cases[f'{name}_2_layers'] = cases[name].cut_to(2)
+  # 16 rows a chip need FSDP and layers that are computed again.
+  cases['large_512_16_rows'] = Case(
+      ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
+      ('BATCH_SIZE=128', 'LENGTH=512', 'DROPOUT=0.0',
+       "config.EncoderConfig.recompute='products'"))
   # Data parallel 16 x FSDP 16. The layers are a loop, for written out they take
   # the compiler too long.
   cases['large_512_v5e_16x16'] = Case(

@@ -75,7 +75,7 @@ def test_taps_fit_together_as_the_model_computes_them(found):
 @pytest.mark.parametrize('change', [
     {'scan_layers': True, 'recompute': 'everything'},
     {'attention_kernel': 'dot_product'},
-    {'attention_kernel': 'flash'},  # takes no length of 12
+    {'attention_kernel': 'splash'},  # takes no length of 12
 ])
 def test_a_model_in_any_form_has_all_taps(params, found, change):
   model = BertForPreTraining(dataclasses.replace(TINY, **change))

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.pallas import tpu as pltpu
 
 from bertjax import partitioning
 from bertjax.errors import UserError
@@ -60,7 +59,7 @@ def make_packed(length=256, heads=4, width=64):
 
 
 @pytest.mark.parametrize('sizes', [None, (2, 1, 2)])
-def test_flash_equals_einsum_in_values_and_gradients(sizes):
+def test_splash_equals_einsum_in_values_and_gradients(sizes):
   *arrays, mask = make_packed()
   real = (np.asarray(mask.segments_BL) > 0)[..., None, None]
 
@@ -77,18 +76,17 @@ def test_flash_equals_einsum_in_values_and_gradients(sizes):
   expected = find(KERNELS['einsum'])
   mesh = partitioning.make_mesh(*(sizes or (1, 1, 1)), devices=jax.devices()[
       : int(np.prod(sizes or 1))])
-  with pltpu.force_tpu_interpret_mode(), (
-      partitioning.placing(mesh) if sizes else contextlib.nullcontext()):
-    found = find(KERNELS['flash'])
+  with partitioning.placing(mesh) if sizes else contextlib.nullcontext():
+    found = find(KERNELS['splash'])
   for ours, theirs in zip(found, expected, strict=True):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
 @pytest.mark.parametrize('name, change, message', [
-    ('flash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
+    ('splash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('dot_product', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
-    ('flash', {'mask': np.ones((4, 1, 256, 256), bool)}, 'by segments'),
-    ('flash', {'length': 96}, 'multiple of 128, got 96'),
+    ('splash', {'mask': np.ones((4, 1, 256, 256), bool)}, 'by segments'),
+    ('splash', {'length': 96}, 'multiple of 128, got 96'),
 ])
 def test_what_a_kernel_cannot_do_is_refused(name, change, message):
   *arrays, mask = make_packed(change.get('length', 256))

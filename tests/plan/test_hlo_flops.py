@@ -65,13 +65,14 @@ def test_a_real_convolution_has_what_xla_counts(stride, padding, groups):
   assert found == [lowered.cost_analysis()['flops']]
 
 
-def kernel(name, results, estimate=''):
+def kernel(name, results, estimate='', read='512,64'):
   q = 'bf16[2,4,512,64]{3,2,1,0}'
+  k = f'bf16[2,4,{read}]{{3,2,1,0}}'
   module = hlo.parse(f'''ENTRY %main (a: f32[]) -> f32[] {{
   %mask = s8[1,1,1]{{2,1,0}} constant(0)
-  %q = {q} parameter(0)
-  %k = {q} parameter(1)
-  %v = {q} parameter(2)
+  %q = {k} parameter(0)
+  %k = {k} parameter(1)
+  %v = {k} parameter(2)
   ROOT %{name} = ({', '.join([q] * results)}) custom-call(%mask, %q, %k, %v), custom_call_target="tpu_custom_call", backend_config={{"custom_call_config":{{"body":"AA=="{estimate}}}}}
 }}
 ''')  # noqa: E501
@@ -88,7 +89,9 @@ def kernel(name, results, estimate=''):
 ])
 def test_attention_kernels_have_the_products_of_their_kind(
     name, results, products):
-  assert kernel(name, results) == products * 2 * 2 * 4 * 512 * 512 * 64
+  for read in ('512,64', '64,512'):  # positions last: QKVLayout.SEQ_MINOR
+    assert kernel(name, results, read=read) == (
+        products * 2 * 2 * 4 * 512 * 512 * 64)
 
 
 def test_other_kernels_have_what_they_say_or_nothing():
