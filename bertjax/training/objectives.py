@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import optax
 
 from bertjax.batch import Batch
+from bertjax.errors import UserError
+from bertjax.models import heads
 from bertjax.training import log_normalizer
 
 Terms = dict[str, tuple[jax.Array, jax.Array]]
@@ -51,10 +53,14 @@ class MaskedLanguageModel:
   """Masked-LM loss plus, where the model has the head, next-sentence loss.
 
   Attributes:
-    model: a module that returns mlm_logits and, with NSP, nsp_logits.
+    model: a `BertForPreTraining`.
+    chunks: parts that the predictions of a row are scored in, one after the
+      other and once more in backward, so that only a part's logits are in
+      memory; divides P. Pays where these are what does not fit.
   """
 
   model: nn.Module
+  chunks: int = 1
 
   # The terms that are minimised; each is normalised by its own weight.
   losses = ('mlm_loss', 'nsp_loss')
@@ -83,9 +89,12 @@ class MaskedLanguageModel:
         train=train,
         rngs={'dropout': rng} if train else None,
     )
-    loss, right, weight = cross_entropy(
-        outputs['mlm_logits'], batch['targets'], batch['weights']
-    )
+    if self.chunks == 1:
+      loss, right, weight = cross_entropy(
+          outputs['mlm_logits'], batch['targets'], batch['weights'])
+    else:  # those logits are then not asked for, and XLA leaves them out
+      loss, right, weight = self._in_chunks(
+          parameters, outputs['hidden'], batch)
     terms = {'mlm_loss': (loss, weight), 'mlm_accuracy': (right, weight)}
     if self.model.next_sentence:
       loss, right, weight = cross_entropy(
@@ -93,6 +102,31 @@ class MaskedLanguageModel:
       )
       terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
     return terms | data_statistics(batch) if train else terms
+
+  def _in_chunks(self, parameters, hidden_BLD, batch):
+    """Returns what `cross_entropy` does."""
+    predictions = batch['targets'].shape[1]
+    if predictions % self.chunks:
+      raise UserError(
+          f'{predictions} predictions a row are not a multiple of '
+          f'{self.chunks} chunks; set MaskedLanguageModel.chunks')
+    head = heads.MaskedLanguageModelHead(self.model.config)
+    table_VD = parameters['embeddings']['token']['embedding']
+
+    @jax.checkpoint
+    def add_part(sums, part):
+      positions_BC, targets_BC, weights_BC = part
+      logits_BCV = head.apply(
+          {'params': parameters['mlm_head']},
+          heads.gather_positions(hidden_BLD, positions_BC), table_VD)
+      found = cross_entropy(logits_BCV, targets_BC, weights_BC)
+      return jax.tree.map(jnp.add, sums, found), None
+
+    parts = tuple(
+        batch[key].reshape(-1, self.chunks, predictions // self.chunks)
+        .swapaxes(0, 1) for key in ('target_positions', 'targets', 'weights'))
+    sums, _ = jax.lax.scan(add_part, (jnp.zeros(()),) * 3, parts)
+    return sums
 
 
 def data_statistics(batch: Batch) -> Terms:

@@ -7,13 +7,14 @@ import optax
 import pytest
 
 from bertjax import batch, partitioning
+from bertjax.errors import UserError
 from bertjax.models import bert, config
 from bertjax.training import objectives, optimizer, state, step
 
 SHAPES = batch.shapes(16, 32, 5)
 
 
-def tiny(dropout=0.0, next_sentence=True):
+def tiny(dropout=0.0, next_sentence=True, chunks=1):
   return objectives.MaskedLanguageModel(
       bert.BertForPreTraining(
           config.EncoderConfig(
@@ -21,12 +22,14 @@ def tiny(dropout=0.0, next_sentence=True):
               feed_forward=64, positions=32, dropout=dropout,
           ),
           next_sentence=next_sentence,
-      )
+      ),
+      chunks,
   )
 
 
-def run(mesh, accumulation=1, dropout=0.0, steps=3, next_sentence=True):
-  objective = tiny(dropout, next_sentence)
+def run(mesh, accumulation=1, dropout=0.0, steps=3, next_sentence=True,
+        chunks=1):
+  objective = tiny(dropout, next_sentence, chunks)
   chain = optimizer.adamw(1e-3)
   abstract = state.abstract(objective.model, chain, SHAPES, mesh)
   now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
@@ -120,6 +123,25 @@ def test_without_next_sentence_there_is_no_such_term():
   assert {name for name in losses[0] if 'fraction' not in name} == {
       'mlm_loss', 'mlm_accuracy', 'grad_norm'}
   assert 'nsp_head' not in parameters and 'pooler' not in parameters
+
+
+def test_predictions_in_chunks_give_the_same(one_device):
+  assert_same(run(partitioning.make_mesh(4, 1, 2), chunks=5), one_device())
+  with pytest.raises(UserError, match='5 predictions .* 2 chunks; set Masked'):
+    run(partitioning.make_mesh(), chunks=2, steps=1)
+
+
+@pytest.mark.parametrize('chunks', [1, 5])
+def test_with_chunks_no_array_holds_all_logits(chunks):
+  mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+  objective, chain = tiny(chunks=chunks), optimizer.adamw(1e-3)
+  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  program = step.compile_train_step(objective, chain, mesh, abstract).lower(
+      abstract, SHAPES, jax.random.key(0)).compile().as_text()
+  assert ('f32[16,5,104]' in program or 'f32[80,104]' in program) == (
+      chunks == 1)
+  assert ('f32[16,1,104]' in program or 'f32[16,104]' in program) == (
+      chunks == 5)
 
 
 def test_cross_entropy_is_that_of_optax():
