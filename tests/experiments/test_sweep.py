@@ -174,7 +174,9 @@ def test_every_sweep_that_is_shipped_has_a_plan_without_its_data(path):
       [sys.executable, '-c', code, str(path), '--dry_run'], cwd=ROOT,
       capture_output=True, text=True, env={'PATH': '/usr/bin:/bin'})
   assert done.returncode == 0, done.stderr
-  assert 'missing: ' in done.stdout and ' runs, 0 done' in done.stdout
+  assert ' runs, 0 done' in done.stdout
+  needs_nothing = path.stem == 'masking_rate'
+  assert ('missing: ' in done.stdout) != needs_nothing
 
 
 def test_names_are_folders():
