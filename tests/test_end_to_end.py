@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bertjax import main
+from bertjax.training import examples
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 
@@ -112,7 +113,8 @@ def whole(corpus, tmp_path_factory):
 
 def test_a_run_leaves_what_was_promised(whole):
   run_dir, result = whole
-  for name in ('config.gin', 'vocab.txt', 'metrics.jsonl', 'curves.png'):
+  for name in ('config.gin', 'vocab.txt', 'metrics.jsonl', 'curves.png',
+               'examples.jsonl'):
     assert (run_dir / name).stat().st_size
   assert list((run_dir / 'tensorboard').iterdir())
   values = metrics(run_dir)
@@ -164,6 +166,8 @@ def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
   assert 'same command goes on' in error and 'Traceback' not in error
   run(corpus, stopped)
   assert metrics(stopped) == metrics(run_dir)
+  assert list(examples.read(run_dir)) == [6, 12]
+  assert examples.read(stopped) == examples.read(run_dir)
   assert checkpoint(stopped, 12) == checkpoint(run_dir, 12)
 
 

@@ -8,6 +8,7 @@ The page holds all that it shows and loads nothing. Source: ours.
 import html
 import math
 import os
+import re
 import statistics
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ from bertjax.reporting.runs import Run
 _FIRST = ('eval/mlm_loss', 'eval/mlm_accuracy', 'eval/nsp_accuracy',
           'train/loss', 'train/mlm_loss', 'train/mlm_accuracy',
           'train/nsp_accuracy', 'train/learning_rate', 'train/grad_norm')
+_SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
+_EVALUATIONS = 6  # as many of a run have their masks shown
 _LOST = {'data_wait': 'waiting for data', 'evaluation': 'evaluations',
          'checkpoint': 'checkpoints'}
 _STYLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'report.css')
@@ -59,6 +62,8 @@ def render(found: Sequence[Run], results: Sequence = ()) -> str:
       ('Results of fine-tuning', ''.join(_result_table(*r) for r in results)),
       ('Evaluations', _evaluations(found)),
       ('Curves', _curves(found)),
+      ('Masks filled in, as training went on',
+       ''.join(_examples(run) for run in found)),
       ('Speed, and where time went', _speed(found)),
       ('Configuration' if len(found) == 1 else
        'Configuration, where runs differ', _configuration(found)),
@@ -131,6 +136,32 @@ def _chart(found: Sequence[Run], name: str, logarithmic: bool = False) -> str:
           f'{run.name}, most frequent answer', *run.metrics[baseline], i, True))
   title = name.replace('/', ': ').replace('_', ' ')
   return charts.lines(title, lines, logarithmic)
+
+
+def _examples(run: Run) -> str:
+  """Each text under the steps of a few evaluations, the last among them."""
+  if not run.examples:
+    return ''
+  steps = sorted(run.examples)
+  shown = steps[::-max(1, math.ceil(len(steps) / _EVALUATIONS))][::-1]
+  parts = [f'<p>{html.escape(run.name)}: <b class="right">right</b>, or '
+           '<b class="wrong">said<i>hidden</i></b></p>']
+  for i in range(len(run.examples[steps[-1]])):
+    rows = [[charts.number(step), _filled(run.examples[step][i])]
+            for step in shown if i < len(run.examples[step])]
+    parts.append(_table(('step', 'text'), rows))
+  return ''.join(parts)
+
+
+def _filled(text: str) -> str:
+  """'the [cat≠dog]' as HTML."""
+  text = html.escape(text)
+  text = re.sub(r'\[([^\[\]]*)≠([^\[\]]*)\]',
+                r'<b class="wrong">\1<i>\2</i></b>', text)
+  special = '|'.join(_SPECIAL)
+  text = re.sub(rf'\[(?!(?:{special})\])([^\[\]]+)\]',
+                r'<b class="right">\1</b>', text)
+  return f'<span class="text">{text}</span>'
 
 
 def _speed(found: Sequence[Run]) -> str:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 
 from bertjax.errors import UserError
-from bertjax.training import run_directory, writers
+from bertjax.training import examples, run_directory, writers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Run:
     metrics: name -> (steps, values), as in metrics.jsonl; null is nan.
     bindings: of its config.gin, name -> value as text; {} without the file.
     checkpoints: by step.
+    examples: step -> held-out texts, their masks filled in.
   """
 
   name: str
@@ -49,6 +50,7 @@ class Run:
   metrics: dict[str, tuple[list[int], list[float]]]
   bindings: dict[str, str]
   checkpoints: list[Checkpoint]
+  examples: dict[int, list[str]]
 
   def last(self, name: str) -> float | None:
     """Returns the last value of a metric; None where there is none."""
@@ -85,7 +87,8 @@ def read(directory: str, name: str | None = None) -> Run:
       bindings = run_directory.parse_bindings(file.read())
   return Run(name or os.path.basename(os.path.abspath(directory)), directory,
              writers.read_metrics(directory), bindings,
-             _checkpoints(os.path.join(directory, 'checkpoints')))
+             _checkpoints(os.path.join(directory, 'checkpoints')),
+             examples.read(directory))
 
 
 def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:

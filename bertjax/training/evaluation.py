@@ -6,6 +6,7 @@
 """
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,17 +51,30 @@ class HeldOut:
     """Returns one line of what was found."""
     return summary(values)
 
-  def show(self, parameters, run_dir: str) -> None:
-    """Prints a few filled-in masks, at the end of a run."""
-    path = os.path.join(run_dir, 'vocab.txt')
-    batch = next(iter(self.batches()), None)
-    if batch is not None:
-      batch = _few_rows(batch, 4)
-    batch, vocabulary = processes.from_first(lambda: (batch, _read(path)))
-    if batch is not None and vocabulary:
-      text = filled_masks(self.objective.model, parameters, batch, vocabulary)
-      print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:')
-      print(text)
+  def samples(self, run_dir: str) -> Callable[..., list[str]]:
+    """Returns a function of parameters that gives a few texts, their masks
+    filled in as [guess] or [guess≠right]; none without text or vocabulary."""
+    model = self.objective.model
+    guess = jax.jit(lambda parameters, batch: jnp.argmax(model.apply(
+        {'params': parameters}, batch, train=False)['mlm_logits'], -1))
+
+    @functools.cache
+    def text():  # when first asked for, since a run can end before
+      batch = next(iter(self.batches()), None)
+      if batch is not None:
+        batch = _few_rows(batch, 4)
+      path = os.path.join(run_dir, 'vocab.txt')
+      return processes.from_first(lambda: (batch, _read(path)))
+
+    def fill(parameters):
+      batch, vocabulary = text()
+      if batch is None or not vocabulary:
+        return []
+      guesses_BP = multihost_utils.process_allgather(
+          guess(parameters, batch), tiled=True)
+      return filled_masks(guesses_BP, batch, vocabulary)
+
+    return fill
 
 
 def _read(path: str) -> list[str] | None:
@@ -160,26 +174,15 @@ def _few_rows(batch: Batch, rows: int) -> Batch:
 
 
 def filled_masks(
-    model, parameters, batch: Batch, vocabulary: Sequence[str], rows: int = 4
-) -> str:
-  """Returns sentences with each [MASK] as `[guess]`, the right word if wrong.
+    guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
+) -> list[str]:
+  """Returns texts with each [MASK] as `[guess]`, the right word if wrong.
 
   Args:
-    model: gives `mlm_logits`.
-    parameters: of the model.
+    guesses_BP: int[B, P], the likeliest token of each target.
     batch: masked sequences.
     vocabulary: id -> token.
-    rows: how many sequences to show.
   """
-  batch = _few_rows(batch, rows)
-  guesses_BP = multihost_utils.process_allgather(
-      jax.jit(
-          lambda p, b: jnp.argmax(
-              model.apply({'params': p}, b, train=False)['mlm_logits'], -1
-          )
-      )(parameters, batch),
-      tiled=True,
-  )
   lines = []
   for row, guesses in enumerate(guesses_BP):
     words = [vocabulary[i] for i in batch['tokens'][row]]
@@ -195,4 +198,4 @@ def filled_masks(
         right, said = vocabulary[target], vocabulary[guess]
         words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
     lines.append(' '.join(words).replace(' ##', ''))
-  return '\n'.join(line for line in lines if line)
+  return [line for line in lines if line]

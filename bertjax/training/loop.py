@@ -32,6 +32,7 @@ from bertjax.training import (
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
 from bertjax.training.checkpoints import Checkpoints
+from bertjax.training.examples import Examples
 from bertjax.training.metrics import Totals
 from bertjax.training.selection import Best
 
@@ -69,7 +70,7 @@ def train(
     learning_rate: the optimizer's schedule, to be logged.
     batches: makes the iterable of host batches; its iterator has `position`
       and `restore`, see `pipeline`.
-    evaluations: name -> has `prepare`, `summary` and `show`, see
+    evaluations: name -> has `prepare`, `summary` and `samples`, see
       `evaluation.HeldOut`.
     mesh: see `partitioning.make_mesh`.
     run_dir: holds everything that the run leaves.
@@ -127,9 +128,11 @@ def train(
     loaded = None if checkpoints.steps() or not initial else initial()
     iterator = iter(batches())
     evaluators = {
-        name: held_out.prepare(mesh, abstract)
+        name: (held_out.prepare(mesh, abstract), held_out.samples(run_dir))
         for name, held_out in evaluations.items()
     }
+    examples = Examples(run_dir)
+    texts = []  # of the last evaluation
     restored = checkpoints.restore(abstract)
     if restored is None:
       state = state_lib.create(model, optimizer, shapes, mesh, seed)
@@ -148,6 +151,7 @@ def train(
       iterator.restore(position)
       writer.resume(step)
       print(f'continuing from step {step} of {steps}', flush=True)
+    examples.resume(step)
     best.resume(run_dir)
     if best_checkpoint:
       best_checkpoint.remove_after(step)
@@ -165,12 +169,15 @@ def train(
 
     def evaluate():
       values = {}
-      for name, evaluator in evaluators.items():
+      texts.clear()
+      for name, (evaluator, sample) in evaluators.items():
         found = evaluator(state.parameters)
+        texts.extend(sample(state.parameters))
         if found:
           progress.note(
               f'step {step}, {name}: {evaluations[name].summary(found)}')
         values |= {f'{name}/{key}': value for key, value in found.items()}
+      examples.write(step, texts)
       return values
 
     # -- the loop --------------------------------------------------------------
@@ -252,8 +259,9 @@ def train(
     checkpoints.wait()
   if processes.is_first():
     writers.curves(run_dir)
-  for held_out in evaluations.values():
-    held_out.show(state.parameters, run_dir)
+    if texts:
+      print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:',
+            *texts, sep='\n')
 
 
 def _check(model, steps, batch_size, length, *intervals):

@@ -8,6 +8,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.reporting import report
+from bertjax.training.examples import Examples
 from tests.reporting.test_runs import write_run
 
 
@@ -52,6 +53,18 @@ def test_runs_are_overlaid_and_told_apart(tmp_path):
 def test_one_run_shows_its_macros(tmp_path):
   text = page(tmp_path, write_run(tmp_path / 'a', SEED=3))
   assert '<td>SEED</td><td>3</td>' in text
+
+
+def test_masks_are_shown_as_they_were_filled_in(tmp_path):
+  directory = write_run(tmp_path / 'a')
+  examples = Examples(directory)
+  for step in range(1, 14):
+    examples.write(step, [f'[CLS] a < [b] [x≠y] {step}.', '[CLS] [z≠w]'])
+  text = page(tmp_path, directory)
+  assert ('[CLS] a &lt; <b class="right">b</b> <b class="wrong">x<i>y</i></b> '
+          '13.') in text
+  steps = re.findall(r'(\d+)\.</span>', text)
+  assert steps == ['1', '4', '7', '10', '13']
 
 
 def test_evaluations_have_their_last_and_their_best(tmp_path):

@@ -1,0 +1,62 @@
+"""Held-out text with its masks filled in, evaluation by evaluation.
+
+    examples = Examples('runs/x')
+    examples.resume(0)
+    examples.write(100, ['the [cat≠dog] sat'])
+    read('runs/x')                                # {100: ['the [cat≠dog] sat']}
+
+examples.jsonl has a line an evaluation. Source: ours.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+
+from bertjax import processes
+
+EXAMPLES = 'examples.jsonl'
+
+
+class Examples:
+  """Appends to examples.jsonl of a run; of several processes the first does."""
+
+  def __init__(self, directory: str):
+    self._directory = directory
+    self._path = os.path.join(directory, EXAMPLES)
+
+  def resume(self, step: int) -> None:
+    """Drops what was written after `step`, that of a restored checkpoint."""
+    if not processes.is_first() or not os.path.exists(self._path):
+      return
+    kept = {at: lines for at, lines in read(self._directory).items()
+            if at <= step}
+    with open(self._path + '.new', 'w', encoding='utf-8') as file:
+      for at, lines in kept.items():
+        file.write(_line(at, lines))
+    os.replace(self._path + '.new', self._path)
+
+  def write(self, step: int, lines: Sequence[str]) -> None:
+    """Writes the texts of a step, if any."""
+    if lines and processes.is_first():
+      with open(self._path, 'a', encoding='utf-8') as file:
+        file.write(_line(step, lines))
+
+
+def read(directory: str) -> dict[int, list[str]]:
+  """Returns step -> texts of a run, up to a line that is cut off."""
+  found = {}
+  path = os.path.join(directory, EXAMPLES)
+  if os.path.exists(path):
+    with open(path, encoding='utf-8', errors='replace') as file:
+      for line in file:
+        try:
+          record = json.loads(line)
+        except json.JSONDecodeError:
+          break
+        found[record['step']] = record['texts']
+  return found
+
+
+def _line(step: int, lines: Sequence[str]) -> str:
+  return json.dumps(
+      {'step': step, 'texts': list(lines)}, ensure_ascii=False) + '\n'
