@@ -109,8 +109,8 @@ def from_text(
   the others wait for them.
 
   Args:
-    text_files: 'python_documentation', 'tfds:NAME', files and globs, or a reader
-      whose `repr` says what it reads, see `text_files`.
+    text_files: 'python_documentation', 'tfds:NAME', files and globs, or a
+      reader whose `repr` says what it reads, see `text_files`.
     run_dir: gets vocab.txt and, unless corpus_dir says otherwise, `corpus/`.
     vocab_file: a published vocab.txt; None: train one on the text.
     vocab_size: of a vocabulary that is trained.
