@@ -229,6 +229,7 @@ def main(argv: Sequence[str]) -> int:
   logging.set_verbosity(logging.ERROR)
   try:
     try:
+      _FLAGS.unparse_flags()  # of a call before: lists would grow
       rest = _FLAGS(command_line.arguments(argv))[1:]
     except flags.Error as error:
       raise UserError(f'{error}; see --help') from error

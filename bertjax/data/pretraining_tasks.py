@@ -90,7 +90,7 @@ def vocabulary_size(vocab_file: str | None, size: int) -> int:
 
 
 def from_text(
-    text_files: str | list[str],
+    text_files,
     run_dir: str,
     vocab_file: str | None = None,
     vocab_size: int = 30522,
@@ -109,7 +109,8 @@ def from_text(
   the others wait for them.
 
   Args:
-    text_files: 'python_documentation', 'tfds:NAME', or files and globs.
+    text_files: 'python_documentation', 'tfds:NAME', files and globs, or a
+      reader whose `repr` says what it reads, see `text_files`.
     run_dir: gets vocab.txt and, unless corpus_dir says otherwise, `corpus/`.
     vocab_file: a published vocab.txt; None: train one on the text.
     vocab_size: of a vocabulary that is trained.

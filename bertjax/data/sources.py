@@ -133,7 +133,7 @@ def _permutations(size: int, seed: int) -> tf.data.Dataset:
 
 
 def from_spec(
-    text_files_or_name: str | Sequence[str],
+    text_files_or_name,
     directory: str,
     tfds_data_dir: str | None = None,
     held_out_fraction: float = 0.05,
@@ -141,7 +141,8 @@ def from_spec(
   """Returns the source that TEXT_FILES stands for; bad values raise UserError.
 
   Args:
-    text_files_or_name: 'python_documentation', 'tfds:NAME', or files and globs.
+    text_files_or_name: 'python_documentation', 'tfds:NAME', files and globs, or
+      a reader, see `text_files`.
     directory: below which the corpus is prepared.
     tfds_data_dir: where TFDS keeps data sets, for 'tfds:NAME'.
     held_out_fraction: share of the documents in the split 'validation'.
@@ -155,6 +156,8 @@ def from_spec(
         tfds_data_dir,
         held_out_fraction=held_out_fraction,
     )
+  elif hasattr(spec, 'documents'):
+    reader = spec
   else:
     reader = text_files.TextFiles(spec)
     reader.paths()  # raises where there is nothing to read

@@ -194,7 +194,8 @@ def _write_model(
   vocabulary_file.write(tokenizer.tokens, os.path.join(folder, 'vocab.txt'),
                         tokenizer.cased)
   model_file.write_task(folder, {
-      'task': task.name, 'kind': task.kind, 'labels': task.labels,
+      'task': task.name, 'kind': task.kind, 'head': task.head,
+      'labels': task.labels,
       'metrics': task.metrics, 'length': _length(settings, task, start),
       'stride': settings.stride, 'columns': dict(data.columns)})
 

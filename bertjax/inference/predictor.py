@@ -212,7 +212,7 @@ class Predictor:
     """Yields the logits of the task's head for each row: [C], or [L, C]."""
     self.check_length(length)
     kind, labels = self.task['kind'], self.task['labels']
-    head = task_heads.HEADS[kind]
+    head = self.task.get('head') or task_heads.HEADS[kind]
     function = functions.task_logits(
         self.config, head, task_heads.outputs(kind, labels))
     return self._run(function, rows, length, batch_size,

@@ -13,6 +13,7 @@ import numpy as np
 from bertjax.errors import UserError
 
 # Kind of task -> the head that it takes, a name in `models.bert.TASK_HEADS`.
+# May be changed from outside; a run of fine-tuning keeps the name of its own.
 HEADS = {
     'classes': 'classifier',
     'number': 'classifier',

@@ -10,7 +10,8 @@ Source: Devlin et al. 2019; equal to `BertForPreTraining` of Hugging Face
 transformers on the same weights (`experiments/golden/`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -111,22 +112,37 @@ class BertForPreTraining(nn.Module):
     return outputs
 
 
-# What a task's head reads: the pooled [CLS] of each sequence, or every
-# position; and whether it drops out first. As transformers' BertFor... classes.
+class TaskHead(NamedTuple):
+  """What stands on the encoder for a task.
+
+  Attributes:
+    reads: 'pooled', the pooled [CLS] of each sequence, or 'hidden', the
+      encoder's output at every position.
+    drops: whether it drops out first.
+    make: (config, features, classes, name) -> float32[..., C]; makes the one
+      submodule `name`, see `heads.classify`.
+  """
+
+  reads: str
+  drops: bool = True
+  make: Callable[..., jax.Array] = heads.classify
+
+
+# As transformers' BertFor... classes. More may be added from outside.
 TASK_HEADS = {
-    'classifier': ('pooled', True),
-    'tag_head': ('hidden', True),
-    'span_head': ('hidden', False),
+    'classifier': TaskHead('pooled'),
+    'tag_head': TaskHead('hidden'),
+    'span_head': TaskHead('hidden', drops=False),
 }
 
 
 def reads_positions(head: str) -> bool:
   """Whether a head's logits are of each position, not of each sequence."""
-  return TASK_HEADS[head][0] == 'hidden'
+  return choose(TASK_HEADS, head, 'BertForTask.head').reads == 'hidden'
 
 
 class BertForTask(nn.Module):
-  """An encoder with the linear head of a task that is fine-tuned for.
+  """An encoder with the head of a task that is fine-tuned for.
 
   Attributes:
     config: the architecture.
@@ -147,23 +163,23 @@ class BertForTask(nn.Module):
     """Runs the model.
 
     Args:
-      batch: `tokens`, `types`, `positions`, `segments`: int32[B, L], and for
-        'classifier' `first_positions`: int32[B, S].
+      batch: `tokens`, `types`, `positions`, `segments`: int32[B, L], and for a
+        head that reads 'pooled' `first_positions`: int32[B, S].
       train: whether to drop out; needs the rng 'dropout' where a rate is not 0.
 
     Returns:
-      logits: float32[B, S, C] for 'classifier', else float32[B, L, C].
+      logits: float32[B, S, C] of a head that reads 'pooled', else
+      float32[B, L, C].
     """
     config = self.config
-    reads, drops = choose(TASK_HEADS, self.head, 'BertForTask.head')
+    head = choose(TASK_HEADS, self.head, 'BertForTask.head')
     features, _ = encode(config, batch, train)
-    if reads == 'pooled':
+    if head.reads == 'pooled':
       features = heads.pool(
           config, heads.gather_positions(features, batch['first_positions']))
-    if drops:
+    if head.drops:
       rate = self.head_dropout
       features = layers.Dropout(
           config.dropout if rate is None else rate, name='head_dropout')(
               features, train)
-    return {'logits': heads.classify(
-        config, features, self.classes, self.head)}
+    return {'logits': head.make(config, features, self.classes, self.head)}

@@ -336,6 +336,8 @@ def test_a_specification_names_its_source(tmp_path):
   )
   for spec in (f'{tmp_path}/a.txt', [f'{tmp_path}/*.txt']):
     assert reader(spec) == text_files.TextFiles(spec)
+  own = text_files.TextFiles(f'{tmp_path}/a.txt')  # or any other reader
+  assert reader(own) is own
   with pytest.raises(UserError, match='no file matches'):
     reader(f'{tmp_path}/b.txt')
 

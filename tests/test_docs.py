@@ -1,0 +1,283 @@
+"""The pages of experiments/docs: what they show runs, what they name exists."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pathlib
+import re
+import shlex
+import sys
+
+import gin
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bertjax import batch, main
+from bertjax.data import masking, pretraining_tasks, sources
+from bertjax.inference import task_heads
+from bertjax.interop import source
+from bertjax.models import bert, positions
+from bertjax.models.config import EncoderConfig
+
+ROOT = pathlib.Path(main.__file__).parent.parent
+DOCS = ROOT / 'experiments' / 'docs'
+GIN_FILES = sorted((ROOT / 'gin_configs').rglob('*.gin'))
+COMING_FROM = (DOCS / 'coming_from.md').read_text()
+# So that a run takes seconds; the page's commands are run as they are besides.
+TINY = [
+    '--gin_bindings=config.EncoderConfig.width = 16',
+    '--gin_bindings=config.EncoderConfig.layers = 1',
+    '--gin_bindings=config.EncoderConfig.heads = 2',
+    '--gin_bindings=config.EncoderConfig.feed_forward = 32',
+]
+
+
+def blocks(page, language=r'\w*'):
+  text = (DOCS / page).read_text()
+  return re.findall(rf'^```{language}\n(.*?)^```', text, re.M | re.S)
+
+
+def commands(page):
+  """The arguments behind `python -m bertjax.main` of each command."""
+  lines = [line for block in blocks(page, 'sh') for line in block.splitlines()]
+  for line in lines:
+    words = shlex.split(line)
+    assert words[:3] == ['python', '-m', 'bertjax.main'], line
+    yield words[2:]
+
+
+def write_files(page, folder):
+  """Writes the blocks whose first line is the name of a file."""
+  for block in blocks(page):
+    name = re.match(r'# ([\w.]+\.(py|gin))\n', block)
+    if name:
+      (folder / name[1]).write_text(block)
+
+
+@pytest.fixture(autouse=True)
+def fresh_gin():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+  """The files of extending.md; their modules are imported but once."""
+  folder = tmp_path_factory.mktemp('mine')
+  write_files('extending.md', folder)
+  tables = (positions.SCHEMES, masking.UNITS, bert.TASK_HEADS, task_heads.HEADS)
+  before = [dict(table) for table in tables]
+  sys.path.insert(0, str(folder))
+  yield folder
+  sys.path.remove(str(folder))
+  for table, entries in zip(tables, before, strict=True):
+    table.clear()
+    table.update(entries)
+  for name in [name for name in sys.modules if name.startswith('my_')]:
+    del sys.modules[name]
+
+
+@pytest.fixture
+def folder(written, monkeypatch):
+  """`written`, as the folder that commands run in."""
+  monkeypatch.chdir(written)
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', '')
+  return written
+
+
+@pytest.mark.slow  # the commands themselves; what follows tries each block
+def test_what_extending_shows_trains_embeds_and_predicts(
+    folder, monkeypatch, capfd
+):
+  pretrain, embed, fine_tune, predict = commands('extending.md')
+  import my_masking
+
+  (folder / 'in.txt').write_text('Rhyme 3 has line 4 of 7.\nline 6 of 9\n')
+  rows = []
+  monkeypatch.setattr(masking, 'UNITS', {
+      **masking.UNITS,
+      'block': lambda *a: rows.append(a) or my_masking.block(*a)})
+
+  assert main.main([*pretrain, *TINY]) == 0, capfd.readouterr().err
+  assert rows, 'the unit of masking was not used'
+  assert '40 documents, 360 lines' in capfd.readouterr().out
+  found = source.read('runs/mine')
+  assert found.config.position_scheme == 'sinusoidal' and found.step == 4
+  assert set(found.params['embeddings']) == {'token', 'type', 'norm'}
+  # Lion keeps one moment, Adam two.
+  saved = json.loads(
+      (folder / 'runs/mine/checkpoints/4/state/_METADATA').read_text())
+  names = {key for path in saved['tree_metadata'] for key in eval(path)}
+  assert 'mu' in names and 'nu' not in names
+
+  assert main.main(embed) == 0, capfd.readouterr().err
+  assert np.load('vectors.npy').shape == (2, 16)
+
+  assert main.main([*fine_tune, *TINY]) == 0, capfd.readouterr().err
+  (row,) = json.loads((folder / 'runs/parity/results.json').read_text())[
+      'tasks']
+  assert row['task'] == 'parity' and row['seeds'] == [0]
+  found = source.read('runs/parity')
+  assert set(found.params['two_layers']) == {'hidden', 'output'}
+  assert main.main(predict) == 0, capfd.readouterr().err
+  said = [json.loads(line) for line in open('out.jsonl')]
+  assert len(said) == 2 and {x['label'] for x in said} <= {'odd', 'even'}
+
+  # A run says what is missing where its modules are not imported.
+  monkeypatch.delitem(bert.TASK_HEADS, 'two_layers')
+  assert main.main([*predict, '--gin.OUTPUT="more.jsonl"']) == 2
+  assert "'two_layers'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('arguments', list(commands('extending.md')),
+                         ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1])
+def test_commands_of_extending_are_understood(folder, arguments):
+  _parse(arguments)
+
+
+BATCH = {
+    name: jnp.ones(shape.shape, shape.dtype)
+    for name, shape in batch.shapes(2, 8, 2).items()
+} | {'positions': jnp.tile(jnp.arange(8), (2, 1)),
+     'first_positions': jnp.zeros((2, 1), jnp.int32)}
+CONFIG = EncoderConfig(
+    vocabulary_size=16, width=8, layers=1, heads=2, feed_forward=16)
+
+
+def test_the_positions_of_extending_tell_equal_tokens_apart(folder):
+  import my_positions  # noqa: F401
+
+  model = bert.Bert(dataclasses.replace(CONFIG, position_scheme='sinusoidal'))
+  variables = model.init(jax.random.key(0), BATCH, train=False)
+  assert set(variables['params']['embeddings']) == {'token', 'type', 'norm'}
+  hidden = model.apply(variables, BATCH, train=False)['hidden'][0]
+  assert len(np.unique(np.round(hidden, 4), axis=0)) == 8
+
+
+def test_the_optimizer_of_extending_decays_kernels_alone(folder):
+  import my_optimizer
+
+  parameters = {'dense': {'kernel': jnp.ones(3), 'bias': jnp.ones(3)}}
+  optimizer = my_optimizer.lion(learning_rate=0.1)
+  zeros = jax.tree.map(jnp.zeros_like, parameters)
+  updates, _ = optimizer.update(zeros, optimizer.init(parameters), parameters)
+  assert (updates['dense']['kernel'] < 0).all()
+  assert (updates['dense']['bias'] == 0).all()
+
+
+def test_the_task_and_the_head_of_extending_fit_each_other(folder):
+  import my_head  # noqa: F401
+  import my_task
+
+  ((task, train, evaluations, _),) = (
+      vars(x).values() for x in my_task.parity(6))
+  assert task.head == 'two_layers' and task.outputs == 2
+  assert {x.label for x in train()} == set(task.labels)
+  assert len(list(evaluations['eval']())) == 20
+  model = bert.BertForTask(CONFIG, task.head, task.outputs)
+  logits, variables = model.init_with_output(
+      jax.random.key(0), BATCH, train=False)
+  assert logits['logits'].shape == (2, 1, 2)
+  assert set(variables['params']['two_layers']) == {'hidden', 'output'}
+
+
+def test_the_block_of_extending_is_one_run_of_neighbours(folder):
+  import my_masking
+
+  maskable = np.ones((50, 20), bool)
+  maskable[:, [0, 7, 19]] = False  # [CLS], [SEP], [SEP]
+  words = np.maximum(np.cumsum(maskable, axis=1) - 1, 0)
+  chosen, _ = my_masking.block(
+      maskable, words, np.full(50, 4), np.arange(50, dtype=np.uint64))
+  assert not (chosen & ~maskable).any() and (chosen.sum(1) == 4).all()
+  spans = [np.ptp(words[row][chosen[row]]) for row in range(50)]
+  assert spans == [3] * 50
+  assert len({int(np.argmax(row)) for row in chosen}) > 5
+
+
+def test_the_reader_of_extending_is_prepared_as_files_are(folder):
+  import my_text
+
+  made = sources.from_spec(my_text.Rhymes(12), str(folder / 'store'), None, 0.2)
+  texts = [*made.texts('train'), *made.texts('validation')]
+  assert len(texts) == 12 and all(len(x.splitlines()) == 9 for x in texts)
+
+
+@pytest.mark.parametrize('arguments', list(commands('coming_from.md')),
+                         ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1])
+def test_commands_of_coming_from_are_understood(arguments):
+  _parse(arguments)
+
+
+def test_the_schedule_of_coming_from_takes_the_place_of_the_linear_one(
+    tmp_path
+):
+  write_files('coming_from.md', tmp_path)
+  first = next(commands('coming_from.md'))
+  _parse([*first, f'--gin_file={tmp_path / "cosine.gin"}'])
+  for name in ('optimizer.adamw', 'loop.train'):
+    value = gin.query_parameter(f'bertjax.training.{name}.learning_rate')
+    assert 'warmup_cosine' in str(value)
+
+
+def _parse(arguments):
+  flags = [x.removeprefix('--') for x in arguments[1:]]
+  files = [x.split('=', 1)[1] for x in flags if x.startswith('gin_file=')]
+  main.parse(files, [x[4:] for x in flags if x.startswith('gin.')])
+
+
+def test_macros_files_and_parameters_of_coming_from_exist():
+  known = {
+      name for path in GIN_FILES
+      for name in re.findall(r'^([A-Z_]+) =', path.read_text(), re.M)}
+  spans = re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', COMING_FROM,
+                                            flags=re.M | re.S))
+  macros, parameters, files = set(), set(), set()
+  for span in spans:
+    span = re.sub(r"'[^']*'", '', span)  # values
+    macros |= set(re.findall(r'\b[A-Z][A-Z_]{3,}\b', span)) - {'VALUE'}
+    span = span.removeprefix('--gin.')
+    parameters |= set(
+        re.findall(r'\b([a-z_]+\.[A-Za-z_]+\.[a-z_0-9]+)\b', span))
+    files |= {name for name in re.findall(r'[\w/]+\.gin\b', span)}
+  parameters -= {'module.function.parameter'}
+  assert len(macros) > 30 and len(parameters) > 12 and len(files) > 5
+  assert macros - {'NAME'} <= known
+  for name in files - {'cosine.gin'}:
+    assert any(str(path).endswith(f'/{name}') for path in GIN_FILES), name
+  for name in parameters:
+    module, function, parameter = name.split('.')
+    assert parameter in _parameters(module, function), name
+
+
+def _parameters(module, function):
+  """The parameters of a function, also those that it passes on."""
+  for path in (ROOT / 'bertjax').rglob(f'{module}.py'):
+    dotted = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    made = getattr(importlib.import_module(dotted), function, None)
+    if dataclasses.is_dataclass(made):
+      return [field.name for field in dataclasses.fields(made)]
+    if made is pretraining_tasks.from_text:  # **task
+      more = inspect.signature(pretraining_tasks.register).parameters
+      return [*inspect.signature(made).parameters, *more]
+    if made is not None:
+      return [*inspect.signature(made).parameters]
+  return []
+
+
+def test_links_between_the_pages_lead_somewhere():
+  readme = (ROOT / 'README.md').read_text()
+  for page in ('coming_from.md', 'extending.md'):
+    assert f'experiments/docs/{page}' in readme
+    text = (DOCS / page).read_text()
+    names = re.findall(r'name="([\w-]+)"', text)
+    for file, anchor in re.findall(r'\]\(([\w.]*)#([\w-]+)\)', text):
+      there = (DOCS / file).read_text() if file else text
+      titles = re.findall(r'^#+ (.*)$', there, re.M)
+      anchors = [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+                 for title in titles]
+      assert anchor in anchors + names, anchor
