@@ -180,7 +180,8 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
                    f'{_vocabulary_size(run):,} entries of the vocabulary, '
                    f'{math.log(_vocabulary_size(run)):.2f}; the model learns '
                    'nothing')
-  if expected > 0.05 and fell < expected / 4:
+  if expected > 0.03 and fell < expected / 2 and (
+      _side(reference, metric, last, now) > 0):
     return Finding(False, f'{text}, where healthy runs fell by {expected:.0%}: '
                    'the most frequent words are all that it knows')
   return Finding(True, text)

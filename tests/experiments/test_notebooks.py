@@ -48,7 +48,7 @@ def execute(name, folder, **parameters):
 @pytest.mark.slow
 def test_the_quickstart(tmp_path):
   said = execute('quickstart', ROOT / 'experiments', RUN_DIR=f'{tmp_path}/run',
-                 TRAIN_STEPS=6, EPOCHS=0.2, SEEDS=(0,))
+                 TRAIN_STEPS=6, EPOCHS=1, SEEDS=(0,))
   assert (tmp_path / 'run' / 'curves.png').exists()
   assert 'step 6: [CLS]' in said and "'token':" in said
   rows = json.loads((tmp_path / 'run_finetune' / 'results.json').read_text())
@@ -70,7 +70,7 @@ def test_tpu_pretraining_goes_on_after_a_disconnect(tmp_path):
 def test_inspect_attention(tmp_path):
   run = str(tmp_path / 'run')
   main.start('recipes/quickstart.gin', RUN_DIR=run, TRAIN_STEPS=1,
-             LENGTH=32, BATCH_SIZE=4)
+             LENGTH=32, BATCH_SIZE=8)
   said = execute('inspect_attention', ROOT, MODEL=run)
   assert 'layer_01/attention/weights' in said
   assert 'Figure' in said
