@@ -268,25 +268,6 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def start(*files: str, **macros_) -> None:
-  """Does in this process, a notebook's, what the command line does.
-
-      main.start('recipes/quickstart.gin', RUN_DIR='runs/a', TRAIN_STEPS=100)
-
-  Args:
-    *files: as of --gin_file.
-    **macros_: as of --gin.NAME, but values and not texts of them.
-
-  Raises:
-    RunStopped: with the exit status; the line that says why stands above.
-  """
-  status = main([
-      'bertjax', *(f'--gin_file={file}' for file in files),
-      *(f'--gin.{name}={value!r}' for name, value in macros_.items())])
-  if status:
-    raise RunStopped(f'{" ".join(files)} ended with status {status}', status)
-
-
 if __name__ == '__main__':
   # gin files bind the `run` of bertjax.main, and this module is __main__.
   from bertjax import main as library
