@@ -32,8 +32,9 @@ checkout = next(
     (folder for folder in (here, here / 'bertjax', *here.parents)
      if (folder / 'bertjax' / 'main.py').is_file()), None)
 if checkout is None and not REPOSITORY:
-  raise SystemExit(f'there is no checkout of bertjax in {here} or above it; '
-                   'set REPOSITORY to the address to clone it from')
+  raise FileNotFoundError(
+      f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
+      'to the address to clone it from')
 if checkout is None:
   checkout = here / 'bertjax'
   subprocess.run(['git', 'clone', '--depth=1', REPOSITORY, checkout],
