@@ -64,8 +64,6 @@ runtime.install()
 # the commands: a TPU belongs to one process at a time.
 
 # %%
-import json
-
 import jax
 from IPython.display import Image, Markdown, display
 
@@ -170,7 +168,8 @@ for title, folder in (('From the pretrained model', FINETUNED),
 classifier = Predictor.load(FINETUNED)
 for docstring, found in zip(
     DOCSTRINGS, classifier.classify(DOCSTRINGS), strict=True):
-  print(docstring, json.dumps(found, indent=2), sep='\n')
+  print(docstring)
+  print(f'    {found["label"]} {found["scores"][found["label"]]:.2f}')
 
 # %% [markdown]
 # What the heads of this model attend to: `inspect_attention.ipynb`. A larger

@@ -126,9 +126,13 @@ def _show(command, lines: list[str] | None = None) -> int:
   Not by `!`: that would go on with the next cell where a command fails, and
   kill it where it is interrupted.
   """
+  environment = dict(os.environ)
+  if 'jax' in sys.modules:  # which sets it to 1 where it is imported, and so
+    environment.pop('TF_CPP_MIN_LOG_LEVEL', None)  # for what is started there
   with subprocess.Popen(
-      [str(word) for word in command], cwd=ROOT, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True, encoding='utf-8', errors='replace',
+      [str(word) for word in command], cwd=ROOT, env=environment,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+      encoding='utf-8', errors='replace',
   ) as process:
     try:
       _print(process.stdout, lines)
