@@ -66,7 +66,8 @@ def storage(folder: str | None = None) -> str:
 
 def devices() -> None:
   """Prints jax's version and the devices that `run` will train on."""
-  code = 'import jax; print("jax", jax.__version__, *jax.devices(), sep="\\n")'
+  code = ('import jax; print(f"jax {jax.__version__}, {jax.device_count()} '
+          'device(s):", *jax.devices(), sep="\\n")')
   if _show([sys.executable, '-c', code]):
     raise UserError('jax found no devices, see above; where another notebook '
                     'or process uses them, end that')
@@ -115,7 +116,9 @@ def _range_of(name: str) -> str:
 
 def _literal(value) -> str:
   """Returns a value as gin reads it, with double quotes: easier in a shell."""
-  if isinstance(value, str | list | tuple):
+  if isinstance(value, list | tuple):
+    return f'[{", ".join(map(_literal, value))}]'
+  if isinstance(value, str):
     return json.dumps(value, ensure_ascii=False)
   return repr(value)
 

@@ -103,7 +103,7 @@ runtime.devices()
 # %%
 from bertjax.reporting import runs
 
-before = [checkpoint.step for checkpoint in runs.read(RUN_DIR).checkpoints]
+began = max((x.step for x in runs.read(RUN_DIR).checkpoints), default=0)
 runtime.run(
     'recipes/pretrain_text.gin', f'models/bert_{SIZE}.gin', 'meshes/data.gin',
     RUN_DIR=RUN_DIR, TEXT_FILES=TEXT_FILES, VOCAB_SIZE=VOCAB_SIZE,
@@ -114,8 +114,8 @@ runtime.run(
 # %%
 from IPython.display import Image, display
 
-after = [checkpoint.step for checkpoint in runs.read(RUN_DIR).checkpoints]
-print(f'checkpoints of steps {before} before this session, {after} now')
+print(f'this session began at step {began} and ended at step',
+      runs.read(RUN_DIR).checkpoints[-1].step)
 display(Image(f'{RUN_DIR}/curves.png'))
 
 # %% [markdown]
@@ -127,7 +127,10 @@ from bertjax.inference.predictor import Predictor
 model = Predictor.load(RUN_DIR)
 for sentence, masks in zip(
     SENTENCES, model.fill_mask(SENTENCES), strict=True):
-  print(sentence, *masks, sep='\n')
+  print(sentence)
+  for guesses in masks:
+    print('   ', *(f'{token} {share:.2f}' for token, share in guesses),
+          sep='   ')
 
 # %% [markdown]
 # Fine-tuning takes the run as `INIT_FROM`, as in `quickstart.ipynb`. As a

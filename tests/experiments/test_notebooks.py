@@ -176,12 +176,13 @@ def test_pretraining_again_continues(tmp_path, monkeypatch):
   first, before = start(20), metrics()
   assert_no_error(first)
   assert 'continuing' not in said(first)
+  assert '8 device(s):\n' in said(first)
   assert "'data': 8, 'fsdp': 1, 'tensor': 1} over 8 cpu device" in said(first)
-  assert 'of steps [] before this session, [10, 20] now' in said(first)
+  assert 'this session began at step 0 and ended at step 20' in said(first)
   second = start(30)
   assert_no_error(second)
   assert 'continuing from step 20 of 30' in said(second)
-  assert 'of steps [10, 20] before this session' in said(second)
+  assert 'this session began at step 20 and ended at step 30' in said(second)
   assert metrics()[:len(before)] == before
   assert metrics()[-1]['step'] == 30
   assert (tmp_path / 'drive' / 'tpu_pretraining_step_30' /
