@@ -24,9 +24,9 @@ TRAIN_STEPS = 2800  # of pretraining
 SEEDS = [0, 1, 2]   # of fine-tuning, a run each
 EPOCHS = 3          # of fine-tuning
 SENTENCES = [       # for the pretrained model to fill in
+    'A list (or a tuple [MASK] of strings.',
+    'A widget has a parent. The [MASK] of a widget is a window.',
     'If the file does not exist, an [MASK] is raised.',
-    'Return a list of [MASK].',
-    'Return [MASK] if the object is a class.',
 ]
 DOCSTRINGS = [      # for the fine-tuned model to classify
     'Wait until the task is done, or cancel it after a timeout.',
@@ -127,6 +127,10 @@ print(*(model.tokenizer.tokens[i] for i in pieces.ids))
 
 # %% [markdown]
 # ## Fill in masked words
+#
+# A million parameters, trained for minutes on 2 MB of text, know which words
+# are frequent, that brackets close and that words recur, and little more. It is
+# enough to help with the task below.
 
 # %%
 for sentence, masks in zip(

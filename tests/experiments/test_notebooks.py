@@ -148,7 +148,7 @@ def test_quickstart(quickstart):
   assert re.search(r'masked LM \| 0\.\d+ \| 0\.\d+', held_out)
   assert '| docstrings |' in finetuned and '| docstrings |' in from_nothing
   text = said(notebook)
-  assert 'an [MASK] is raised.' in text  # and what is filled in
+  assert 'The [MASK] of a widget is' in text  # and what is filled in
   assert len(re.findall(r'^ {4,}\S+ 0\.\d\d(?: +\S+ 0\.\d\d){3}$', text,
                         re.MULTILINE)) == 3
   assert re.search(r'\n    \w+ 0\.\d\d\nParse.*\n    \w+ 0\.\d\d\n', text)
