@@ -13,6 +13,10 @@ class UserError(ValueError):
 
   status = 2
 
+  def _render_traceback_(self) -> list[str]:
+    """Returns what IPython shows instead of a traceback: the message."""
+    return [f'bertjax: {self}']
+
 
 class RunStopped(RuntimeError):
   """A run that ended early; the message says where, and how to go on."""

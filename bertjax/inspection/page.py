@@ -1,6 +1,7 @@
 """The attention of texts as one page to click through, without any server.
 
     page.write('attention_maps.html', [maps], 'runs/books')
+    IPython.display.HTML(page.frame([maps], 'runs/books'))   # in a notebook
 
 Everything is within the file: nothing is loaded, on any machine. Weights are
 kept to 1 / 65,535. Source: ours; see page.html and the files beside it.
@@ -51,6 +52,18 @@ def render(found: Sequence, origin: str) -> str:
     name, after = piece.split('}}', 1)
     pieces += [parts[name], after]
   return ''.join(pieces)
+
+
+def frame(found: Sequence, origin: str, height: int = 900) -> str:
+  """Returns HTML that shows the page within another, such as a notebook.
+
+  Args:
+    found: see `write`.
+    origin: see `write`.
+    height: in pixels; the width is what there is.
+  """
+  return (f'<div><iframe srcdoc="{html.escape(render(found, origin))}" '
+          f'style="width: 100%; height: {height}px; border: 0"></iframe></div>')
 
 
 def _text(maps) -> dict:

@@ -1,6 +1,7 @@
 """The page holds what it was made of, and loads nothing."""
 
 import base64
+import html
 import json
 import re
 
@@ -44,3 +45,11 @@ def test_the_page_is_whole_and_loads_nothing():
   ids = set(re.findall(r'\bid="([\w-]+)"', text))
   assert text.index('const byId') < text.index("byId('")
   assert set(re.findall(r"byId\('([\w-]+)'\)", text)) <= ids
+
+
+def test_within_another_page_it_is_the_same():
+  found = [make_maps(('[CLS]', '"', '&lt;', '[SEP]'))]
+  (source,) = re.findall(
+      r'^<div><iframe srcdoc="([^"]*)" style="[^"<>]*"></iframe></div>$',
+      page.frame(found, 'runs/"books"', height=300))
+  assert html.unescape(source) == page.render(found, 'runs/"books"')

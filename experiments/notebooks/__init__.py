@@ -1,0 +1,1 @@
+"""Notebooks, and the little that they need of the machine they run on."""
