@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from bertjax.doctor import doctor, references
+from bertjax.doctor import checks, doctor, references
 from bertjax.errors import RunStopped, UserError
 from bertjax.reporting import runs
 
@@ -101,7 +101,7 @@ def test_what_is_broken_is_named(tmp_path, reference, check):
 
 
 def test_every_check_is_tried():
-  assert set(BROKEN) == set(doctor.CHECKS)
+  assert set(BROKEN) == set(checks.CHECKS)
 
 
 def test_the_loss_of_the_most_frequent_words_is_a_stuck_one(
