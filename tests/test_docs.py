@@ -1,5 +1,6 @@
 """The pages of experiments/docs: what they show runs, what they name exists."""
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -111,7 +112,8 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   # Lion keeps one moment, Adam two.
   saved = json.loads(
       (folder / 'runs/mine/checkpoints/4/state/_METADATA').read_text())
-  names = {key for path in saved['tree_metadata'] for key in eval(path)}
+  names = {key for path in saved['tree_metadata']
+           for key in ast.literal_eval(path)}
   assert 'mu' in names and 'nu' not in names
 
   assert main.main(embed) == 0, capfd.readouterr().err
