@@ -8,17 +8,20 @@ status. Whatever else is raised is a defect of bertjax and keeps its traceback.
 """
 
 
-class UserError(ValueError):
-  """Bad input; the message says what was expected, what was got, the fix."""
-
-  status = 2
+class _OneLine(Exception):
 
   def _render_traceback_(self) -> list[str]:
     """Returns what IPython shows instead of a traceback: the message."""
     return [f'bertjax: {self}']
 
 
-class RunStopped(RuntimeError):
+class UserError(_OneLine, ValueError):
+  """Bad input; the message says what was expected, what was got, the fix."""
+
+  status = 2
+
+
+class RunStopped(_OneLine, RuntimeError):
   """A run that ended early; the message says where, and how to go on."""
 
   def __init__(self, message: str, status: int):

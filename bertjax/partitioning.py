@@ -198,6 +198,12 @@ def platform() -> str:
   return mesh.devices.flat[0].platform
 
 
+def one_device_each() -> bool:
+  """Whether `on_each_device` can say which part each device has: it must not
+  where arrays may be divided and nobody has said how, by `placing`."""
+  return _mesh.get() is not None or jax.device_count() == 1
+
+
 def on_each_device(function: Callable, inputs, output) -> Callable:
   """Runs a function on the part that each device has, under `placing`.
 

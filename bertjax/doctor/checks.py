@@ -51,11 +51,12 @@ def _finite(run: Run, reference: Reference) -> Finding:
 
 def _learning_rate(run: Run, reference: Reference) -> Finding | None:
   points = _beside(run, reference, 'train/learning_rate')
+  points = [point for point in points if _counts(point, points)]
   if not points:
     return None
   ratios = [value / max(np.median(usual), 1e-12) for _, value, usual in points]
-  worst = max(range(len(points)), key=lambda i: abs(
-      math.log(max(ratios[i], 1e-12))) if _counts(points[i], points) else 0)
+  worst = max(range(len(points)),
+              key=lambda i: abs(math.log(max(ratios[i], 1e-12))))
   step, value, usual = points[worst]
   text = f'{value:.3g} at step {step}, reference {np.median(usual):.3g}'
   if 1 / _RATE <= ratios[worst] <= _RATE:
@@ -97,13 +98,14 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
   expected = 1 - np.median(usual_now) / np.median(usual_before)
   fell = 1 - now / before
   text = (f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}')
-  if _vocabulary_size(run) and now > 0.97 * math.log(_vocabulary_size(run)):
-    return Finding(False, f'{text}: that of guessing among the '
-                   f'{_vocabulary_size(run):,} entries of the vocabulary, '
-                   f'{math.log(_vocabulary_size(run)):.2f}; the model learns '
-                   'nothing')
-  if expected > 0.03 and fell < expected / 2 and (
-      _side(reference, metric, last, now) > 0):
+  if _side(reference, metric, last, now) <= 0:
+    return Finding(True, text)
+  size = _vocabulary_size(run)
+  if size and now > 0.97 * math.log(size):
+    return Finding(False, f'{text}: that of guessing among the {size:,} '
+                   f'entries of the vocabulary, {math.log(size):.2f}; the '
+                   'model learns nothing')
+  if expected > 0.03 and fell < expected / 2:
     return Finding(False, f'{text}, where healthy runs fell by {expected:.0%}: '
                    'the most frequent words are all that it knows')
   return Finding(True, text)
@@ -142,8 +144,8 @@ def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
         strays.append(len(sides) - 1)
       i = strays[-1] if strays else -1
       step, value, _ = points[i]
-      low, high = reference.band(metric, step)
-      where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'beside'
+      low, high = limits(reference, metric, step)
+      where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'within'
       ok = ok and not strays
       texts.append(f'{metric} {value:.4g} at step {step}, {where} {low:.4g} to '
                    f'{high:.4g}')
@@ -198,7 +200,9 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
   train, held_out = (dict(zip(*run.metrics[loss], strict=True))
                      for loss in losses)
   steps = [step for step in held_out if step in train
-           and reference.values(losses[1], step) is not None]
+           and math.isfinite(held_out[step] - train[step])
+           and all(reference.values(loss, step) is not None
+                   for loss in losses)]
   if not steps:
     return None
   gap = held_out[steps[-1]] - train[steps[-1]]
@@ -236,12 +240,30 @@ def _beside(
 ) -> list[tuple[int, float, np.ndarray]]:
   """Returns (step, value, those of the reference) where both have them."""
   points = []
-  for step, value in zip(
-      *run.metrics.get(metric, ((), ())), strict=True):
+  curve = run.metrics.get(metric, ((), ()))
+  if metric in reference.curves and metric.startswith('train/') and (
+      metric != 'train/learning_rate'):
+    curve = _in_windows(*curve, reference.curves[metric][0])
+  for step, value in zip(*curve, strict=True):
     usual = reference.values(metric, step)
     if usual is not None and math.isfinite(value):
       points.append((step, value, usual))
   return points
+
+
+def _in_windows(steps, values, ends) -> tuple[list[int], list[float]]:
+  """Returns means over the steps that the reference was logged in, where ours
+  were logged more often: train/* are means since the line before."""
+  windows = {}
+  for step, value in zip(steps, values, strict=True):
+    end = int(np.searchsorted(ends, step))
+    if end < len(ends):
+      windows.setdefault(int(ends[end]), []).append((step, value))
+  if all(len(window) == 1 for window in windows.values()):
+    return steps, values
+  whole = [end for end, window in windows.items() if window[-1][0] == end]
+  return whole, [
+      float(np.mean([value for _, value in windows[end]])) for end in whole]
 
 
 def _vocabulary_size(run: Run) -> int | None:

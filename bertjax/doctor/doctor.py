@@ -3,8 +3,8 @@
     doctor.run(run_dir='runs/quickstart')
 
     runs/quickstart at step 2800, beside quickstart (3 seeds)
-      ok   learning rate   1.5e-06 at step 2800, as it should be
-      OFF  masking         ...
+      ok   learning rate   0.00107 at step 200, reference 0.00107
+      OFF  masking         masked 0.380, reference 0.143 (!); ...
 
 A run that is still going on may be asked about, too. Source: ours.
 """
@@ -39,7 +39,7 @@ def run(
   """
   if output is not None:
     output_files.check_folder(output)
-  found = runs_lib.find(run_dir)
+  found = runs_lib.find(run_dir, 'RUN_DIR')
   compared = [(one, references.find(one, reference)) for one in found]
   if dry_run:
     return
@@ -65,6 +65,8 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
     finding = check(run, reference)
     if finding is not None:
       found[name] = finding
+  if not run.metrics:
+    raise UserError(f'{run.directory} has logged nothing yet; ask again later')
   if not any(metric in reference.curves for metric in run.metrics):
     raise UserError(f'{run.directory} has no metric of {reference.name}; set '
                     'REFERENCE to another')
@@ -81,6 +83,8 @@ def describe(
   lines += [
       f'  {"ok " if finding.ok else "OFF"}  {name:<15} {finding.text}'
       for name, finding in findings.items()]
+  if (told := references.told_python(reference)) is not None:
+    lines.append(f'  {told}')
   if differing := references.different(reference.bindings, run.bindings):
     lines.append('  configured otherwise than the reference: '
                  + '; '.join(differing))

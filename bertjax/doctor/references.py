@@ -9,6 +9,7 @@ Source: ours.
 
 import dataclasses
 import json
+import math
 import os
 import platform
 import re
@@ -42,6 +43,7 @@ class Reference:
     seeds: of the runs.
     seconds: of each, without start-up.
     machine: that they ran on.
+    python: its version, whose documentation is the quickstart's text.
     bindings: of their configuration, name -> value as text.
     curves: metric -> (steps, values[seed, step]).
   """
@@ -50,6 +52,7 @@ class Reference:
   seeds: list[str]
   seconds: list[float]
   machine: str
+  python: str
   bindings: dict[str, str]
   curves: dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -111,7 +114,7 @@ def read(reference: str) -> Reference:
   """
   path = os.path.join(FOLDER, f'{reference}.json')
   if not os.path.exists(path):
-    path = reference
+    path = str(reference)
   try:
     with open(path, encoding='utf-8') as file:
       content = json.load(file)
@@ -149,6 +152,9 @@ def make(
   if len(found) < 3:
     raise UserError(f'a reference needs 3 runs or more, to know what is usual; '
                     f'got {len(found)}: set RUNS')
+  if len({_seed(run) for run in found}) < len(found):
+    raise UserError('a reference needs runs of different seeds, got '
+                    f'{", ".join(map(_seed, found))}; set RUNS')
   bindings = _comparable(found[0].bindings)
   for run in found[1:]:
     if differing := different(bindings, _comparable(run.bindings)):
@@ -162,16 +168,20 @@ def make(
     if any(run.metrics.get(metric, ((), ()))[0] != steps for run in found):
       raise UserError(f'{metric} is not there at the same steps in all runs; '
                       'set RUNS to runs of one LOG_STEPS that have ended')
+    if not all(math.isfinite(value) for run in found
+               for value in run.metrics[metric][1]):
+      raise UserError(f'{metric} is not finite in every run; set RUNS to '
+                      'healthy ones')
     curves[metric] = {
         'steps': steps,
         'values': [
             [_rounded(value) for value in run.metrics[metric][1]]
             for run in found]}
   content = {
-      'seeds': [run.bindings.get('SEED', run.name.removeprefix('seed_'))
-                for run in found],
+      'seeds': [_seed(run) for run in found],
       'seconds': [round(_seconds(run), 1) for run in found],
       'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
+      'python': _python(),
       'bindings': bindings, 'curves': curves}
   if dry_run:
     return
@@ -191,6 +201,24 @@ def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
       f'{name} {ours.get(name, "(unset)")} -> {theirs.get(name, "(unset)")}'
       for name in sorted({*ours, *theirs})
       if ours.get(name) != theirs.get(name)]
+
+
+def told_python(reference: Reference) -> str | None:
+  """Returns a line where the text is not that of the reference: each version
+  of Python documents itself anew."""
+  if reference.bindings.get('TEXT_FILES') != "'python_documentation'" or (
+      reference.python == _python()):
+    return None
+  return (f'this is Python {_python()}, the reference of {reference.python}: '
+          'another text')
+
+
+def _python() -> str:
+  return '.'.join(platform.python_version_tuple()[:2])
+
+
+def _seed(run: Run) -> str:
+  return run.bindings.get('SEED', run.name.rpartition('seed_')[2])
 
 
 def _comparable(bindings: dict[str, str]) -> dict[str, str]:

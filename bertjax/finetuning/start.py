@@ -49,9 +49,11 @@ class Start:
       return None
     loaded = layerwise.without_top(
         self.params, self.config.layers, fresh_layers)
-    same = self.task and (self.task['kind'], tuple(self.task['labels'])) == (
-        task.kind, tuple(task.labels))
-    heads = task_heads.HEADS.values()
+    same = self.task and (
+        self.task['kind'], tuple(self.task['labels']),
+        self.task.get('head') or task.head) == (
+            task.kind, tuple(task.labels), task.head)
+    heads = {*task_heads.HEADS.values(), (self.task or {}).get('head')}
     return {k: v for k, v in loaded.items() if same or k not in heads}
 
 

@@ -81,14 +81,15 @@ def dot_product(
 
 def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   """jax's Pallas kernel for TPUs, without L x M weights in memory; interpreted,
-  so slow, on a CPU.
+  so slow, on a CPU. Padding attends to padding.
 
   Raises:
     UserError: a GPU; `dropout` is not None; a mask of another kind than
       `SegmentMask`; a length that is not a multiple of the last of
       `SPLASH_BLOCKS`.
 
-  Source: Dao et al. 2022 (arXiv:2205.14135); `jax.experimental.pallas`.
+  Source: Dao et al. 2022 (arXiv:2205.14135);
+  `jax.experimental.pallas.ops.tpu.splash_attention`.
   """
   # Not above: nothing else needs Pallas.
   from jax.experimental.pallas.ops.tpu.splash_attention import (
@@ -112,6 +113,9 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
     raise UserError(f"attention_kernel 'splash' takes lengths that are a "
                     f'multiple of {SPLASH_BLOCKS[-1]}, got {length}; set '
                     "LENGTH, or EncoderConfig.attention_kernel = 'einsum'")
+  if platform == 'tpu' and not partitioning.one_device_each():
+    # XLA cannot divide a Pallas kernel: a few held-out rows, a prediction.
+    return einsum(query_BLHK, key_BMHK, value_BMHK, mask)
   block = next(size for size in SPLASH_BLOCKS if not length % size)
   # Positions last: a head's few features would be padded to 128 in memory.
   last = kernel.QKVLayout.SEQ_MINOR

@@ -98,7 +98,7 @@ def of_pallas(
     ][:2]
     gradients = [a for a in instruction.arrays if len(a.dimensions) > 3]
     # Features are last in the results, but not always in what is read.
-    features = gradients[0].dimensions[-1]
+    features = gradients[0].dimensions[-1] if gradients else key[-1]
     keys = key[-1] * key[-2] // features
     products = 2
     if 'dkv' in instruction.name:

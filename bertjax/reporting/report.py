@@ -156,10 +156,12 @@ def _examples(run: Run) -> str:
 def _filled(text: str) -> str:
   """'the [cat≠dog]' as HTML."""
   text = html.escape(text)
-  text = re.sub(r'\[([^\[\]]*)≠([^\[\]]*)\]',
-                r'<b class="wrong">\1<i>\2</i></b>', text)
   special = '|'.join(_SPECIAL)
-  text = re.sub(rf'\[(?!(?:{special})\])([^\[\]]+)\]',
+  # One token: the text's own brackets stand apart from what is in them.
+  token = rf'(\[(?:{special})\]|[^\s≠]+?)'
+  text = re.sub(rf'\[{token}≠{token}\]',
+                r'<b class="wrong">\1<i>\2</i></b>', text)
+  text = re.sub(rf'\[(?!(?:{special})\])([^\s\[\]≠]+)\]',
                 r'<b class="right">\1</b>', text)
   return f'<span class="text">{text}</span>'
 

@@ -58,8 +58,14 @@ class Run:
     return values[-1] if values else None
 
 
-def find(directories: str | Sequence[str]) -> list[Run]:
+def find(
+    directories: str | Sequence[str], macro: str = 'RUNS'
+) -> list[Run]:
   """Returns the runs in directories: one each, or all of a fine-tuning.
+
+  Args:
+    directories: one or several.
+    macro: that they were given in, for the errors.
 
   Raises:
     UserError: a directory that is not there or has no metrics.
@@ -67,10 +73,10 @@ def find(directories: str | Sequence[str]) -> list[Run]:
   if isinstance(directories, str):
     directories = [directories]
   if not directories:
-    raise UserError('expected a directory of a run, got none; set RUNS')
+    raise UserError(f'expected a directory of a run, got none; set {macro}')
   found = []
   for directory in directories:
-    found += _runs_in(os.path.normpath(directory))
+    found += _runs_in(os.path.normpath(directory), macro)
   names = _short_names(found)
   return [read(path, name) for path, name in zip(found, names, strict=True)]
 
@@ -104,16 +110,16 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
   return found
 
 
-def _runs_in(directory: str) -> list[str]:
+def _runs_in(directory: str, macro: str) -> list[str]:
   if not os.path.isdir(directory):
-    raise UserError(f'{directory} is no directory; set RUNS')
+    raise UserError(f'{directory} is no directory; set {macro}')
   if os.path.exists(os.path.join(directory, writers.METRICS)):
     return [directory]
   below = sorted(glob.glob(
       os.path.join(glob.escape(directory), '*', 'seed_*', writers.METRICS)))
   if not below:
     raise UserError(f'{directory} has no {writers.METRICS}, so no run has '
-                    'logged there; set RUNS to directories of runs')
+                    f'logged there; set {macro} to that of a run')
   return [os.path.dirname(path) for path in below]
 
 

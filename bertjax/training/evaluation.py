@@ -60,11 +60,9 @@ class HeldOut:
 
     @functools.cache
     def text():  # when first asked for, since a run can end before
-      batch = next(iter(self.batches()), None)
-      if batch is not None:
-        batch = _few_rows(batch, 4)
-      path = os.path.join(run_dir, 'vocab.txt')
-      return processes.from_first(lambda: (batch, _read(path)))
+      return processes.from_first(lambda: (
+          _few_rows(next(iter(self.batches()), None), 4),
+          _read(os.path.join(run_dir, 'vocab.txt'))))
 
     def fill(parameters):
       batch, vocabulary = text()
@@ -165,8 +163,10 @@ def summary(values: dict[str, float]) -> str:
   return '; '.join(parts)
 
 
-def _few_rows(batch: Batch, rows: int) -> Batch:
+def _few_rows(batch: Batch | None, rows: int) -> Batch | None:
   """Takes rows from all over: neighbours often come from one document."""
+  if batch is None:
+    return None
   step = max(1, len(batch['tokens']) // rows)
   return {
       key: np.asarray(array)[::step][:rows] for key, array in batch.items()
@@ -195,7 +195,8 @@ def filled_masks(
         strict=True,
     ):
       if weight:
-        right, said = vocabulary[target], vocabulary[guess]
+        right = vocabulary[target]
+        said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
         words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
     lines.append(' '.join(words).replace(' ##', ''))
   return [line for line in lines if line]

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 
 from bertjax import processes
+from bertjax.training import writers
 
 EXAMPLES = 'examples.jsonl'
 
@@ -30,15 +31,17 @@ class Examples:
       return
     kept = {at: lines for at, lines in read(self._directory).items()
             if at <= step}
-    with open(self._path + '.new', 'w', encoding='utf-8') as file:
-      for at, lines in kept.items():
-        file.write(_line(at, lines))
-    os.replace(self._path + '.new', self._path)
+    with writers.explain_failure(self._path):
+      with open(self._path + '.new', 'w', encoding='utf-8') as file:
+        for at, lines in kept.items():
+          file.write(_line(at, lines))
+      os.replace(self._path + '.new', self._path)
 
   def write(self, step: int, lines: Sequence[str]) -> None:
     """Writes the texts of a step, if any."""
     if lines and processes.is_first():
-      with open(self._path, 'a', encoding='utf-8') as file:
+      with (writers.explain_failure(self._path),
+            open(self._path, 'a', encoding='utf-8') as file):
         file.write(_line(step, lines))
 
 

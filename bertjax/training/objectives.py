@@ -56,7 +56,7 @@ class MaskedLanguageModel:
     model: a `BertForPreTraining`.
     chunks: parts that the predictions of a row are scored in, one after the
       other and once more in backward, so that only a part's logits are in
-      memory; divides P. Pays where these are what does not fit.
+      memory. Pays where these are what does not fit.
   """
 
   model: nn.Module
@@ -64,6 +64,11 @@ class MaskedLanguageModel:
 
   # The terms that are minimised; each is normalised by its own weight.
   losses = ('mlm_loss', 'nsp_loss')
+
+  def __post_init__(self):
+    if not isinstance(self.chunks, int) or self.chunks < 1:
+      raise UserError(f'expected 1 chunk or more, got {self.chunks!r}; set '
+                      'MaskedLanguageModel.chunks')
 
   def weights(self, batch: Batch) -> dict[str, jax.Array]:
     """Returns what each loss is divided by, summed over the whole batch."""
@@ -105,11 +110,7 @@ class MaskedLanguageModel:
 
   def _in_chunks(self, parameters, hidden_BLD, batch):
     """Returns what `cross_entropy` does."""
-    predictions = batch['targets'].shape[1]
-    if predictions % self.chunks:
-      raise UserError(
-          f'{predictions} predictions a row are not a multiple of '
-          f'{self.chunks} chunks; set MaskedLanguageModel.chunks')
+    padding = -batch['targets'].shape[1] % self.chunks
     head = heads.MaskedLanguageModelHead(self.model.config)
     table_VD = parameters['embeddings']['token']['embedding']
 
@@ -123,8 +124,9 @@ class MaskedLanguageModel:
       return jax.tree.map(jnp.add, sums, found), None
 
     parts = tuple(
-        batch[key].reshape(-1, self.chunks, predictions // self.chunks)
-        .swapaxes(0, 1) for key in ('target_positions', 'targets', 'weights'))
+        jnp.pad(batch[key], ((0, 0), (0, padding)))
+        .reshape(len(batch[key]), self.chunks, -1).swapaxes(0, 1)
+        for key in ('target_positions', 'targets', 'weights'))
     sums, _ = jax.lax.scan(add_part, (jnp.zeros(()),) * 3, parts)
     return sums
 

@@ -84,7 +84,7 @@ class Writer:
     lines = [
         line for line, record in _read(self._path) if record['step'] <= step
     ]
-    with _explain_failure(self._path):
+    with explain_failure(self._path):
       with open(self._path + '.new', 'w', encoding='utf-8') as file:
         file.writelines(lines)
         file.flush()
@@ -120,7 +120,7 @@ class Writer:
         for name, number in numbers.items()
     }
     line = json.dumps({'step': int(step), **record}, allow_nan=False)
-    with _explain_failure(self._path):
+    with explain_failure(self._path):
       self._file.write(line + '\n')
       self._file.flush()
       for name, number in numbers.items():
@@ -131,7 +131,7 @@ class Writer:
     """Flushes and closes the files."""
     files = [f for f in (self._file, self._events) if f is not None]
     self._file = self._events = None
-    with _explain_failure(self._path):
+    with explain_failure(self._path):
       for file in files:
         file.close()
 
@@ -165,7 +165,8 @@ def _read(path: str) -> list[tuple[str, dict]]:
 
 
 @contextlib.contextmanager
-def _explain_failure(path: str):
+def explain_failure(path: str):
+  """Turns what the file system refuses into a UserError."""
   try:
     yield
   except OSError as error:
@@ -212,7 +213,7 @@ def curves(directory: str) -> str | None:
   for axes in grid:  # what is left of the grid
     axes.remove()
   path = os.path.join(directory, CURVES)
-  with _explain_failure(path):
+  with explain_failure(path):
     figure.savefig(path, dpi=130)
   return path
 

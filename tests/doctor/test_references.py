@@ -37,14 +37,21 @@ def test_a_reference_holds_the_curves_of_its_runs(tmp_path):
   assert reference.band('train/loss', 10) == (4.0, 6.0)
 
 
-@pytest.mark.parametrize('curves, bindings, message', [
-    (((1.0, 2.0),) * 2, {}, '3 runs or more'),
-    (((1.0, 2.0), (1.0, 2.0), (1.0,)), {}, 'same steps'),
+@pytest.mark.parametrize('curves, message', [
+    (((1.0, 2.0),) * 2, '3 runs or more'),
+    (((1.0, 2.0), (1.0, 2.0), (1.0,)), 'same steps'),
+    (((1.0, 2.0), (1.0, 2.0), (1.0, None)), 'not finite'),
 ])
-def test_what_makes_no_reference(tmp_path, curves, bindings, message):
+def test_what_makes_no_reference(tmp_path, curves, message):
   with pytest.raises(UserError, match=message):
-    make(tmp_path, curves, **bindings)
+    make(tmp_path, curves)
   assert not (tmp_path / 'mine.json').exists()
+
+
+def test_one_run_three_times_is_no_reference(tmp_path):
+  path = write_run(tmp_path / 'r', SEED=7, **SIZE)
+  with pytest.raises(UserError, match='different seeds, got 7, 7, 7'):
+    references.make(runs=[path] * 3, output=str(tmp_path / 'mine.json'))
 
 
 def test_runs_that_differ_in_more_than_their_seed_are_refused(tmp_path):

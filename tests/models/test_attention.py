@@ -82,6 +82,25 @@ def test_splash_equals_einsum_in_values_and_gradients(sizes):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+def test_several_tpus_without_a_mesh_take_what_xla_can_divide(monkeypatch):
+  """As of parameters on a mesh and a few rows of held-out text."""
+  monkeypatch.setattr(partitioning, 'platform', lambda: 'tpu')
+  mesh = partitioning.make_mesh()
+  everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  *arrays, mask = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+      make_packed(512))
+  lowered = jax.jit(lambda *x: KERNELS['auto'](*x)).trace(
+      *arrays, mask).lower(lowering_platforms=('tpu',))
+  assert 'tpu_custom_call' not in lowered.as_text()
+
+
+def test_splash_is_refused_on_a_gpu(monkeypatch):
+  monkeypatch.setattr(partitioning, 'platform', lambda: 'gpu')
+  with pytest.raises(UserError, match="for TPUs; set .*'auto'"):
+    KERNELS['splash'](*make_packed())
+
+
 @pytest.mark.parametrize('name, change, message', [
     ('splash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('dot_product', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),

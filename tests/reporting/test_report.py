@@ -67,6 +67,15 @@ def test_masks_are_shown_as_they_were_filled_in(tmp_path):
   assert steps == ['1', '4', '7', '10', '13']
 
 
+@pytest.mark.parametrize('text, shown', [
+    ('a list [ int ] [SEP]', 'a list [ int ] [SEP]'),
+    ('[[UNK]≠dog] [a≠[UNK]]', '<b class="wrong">[UNK]<i>dog</i></b> '
+     '<b class="wrong">a<i>[UNK]</i></b>'),
+    ('[##s]x', '<b class="right">##s</b>x')])
+def test_brackets_of_the_text_are_no_guesses(text, shown):
+  assert report._filled(text) == f'<span class="text">{shown}</span>'
+
+
 def test_evaluations_have_their_last_and_their_best(tmp_path):
   directory = tmp_path / 'a'
   write_run(directory)

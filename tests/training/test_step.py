@@ -126,9 +126,10 @@ def test_without_next_sentence_there_is_no_such_term():
 
 
 def test_predictions_in_chunks_give_the_same(one_device):
-  assert_same(run(partitioning.make_mesh(4, 1, 2), chunks=5), one_device())
-  with pytest.raises(UserError, match='5 predictions .* 2 chunks; set Masked'):
-    run(partitioning.make_mesh(), chunks=2, steps=1)
+  # 5 predictions a row, and one that pads.
+  assert_same(run(partitioning.make_mesh(4, 1, 2), chunks=2), one_device())
+  with pytest.raises(UserError, match='1 chunk or more, got 0; set Masked'):
+    tiny(chunks=0)
 
 
 @pytest.mark.parametrize('chunks', [1, 5])
