@@ -83,6 +83,10 @@ def describe(
   lines += [
       f'  {"ok " if finding.ok else "OFF"}  {name:<15} {finding.text}'
       for name, finding in findings.items()]
+  if set(findings) == {'finite'}:
+    first = min(int(steps[0]) for steps, _ in reference.curves.values())
+    lines.append('  nothing else can be compared: the reference begins at step '
+                 f'{first}; ask again then')
   if (told := references.told_python(reference)) is not None:
     lines.append(f'  {told}')
   if differing := references.different(reference.bindings, run.bindings):

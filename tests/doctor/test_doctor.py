@@ -157,6 +157,12 @@ def test_a_healthy_run_ends_well(tmp_path, reference, capsys):
   assert 'OFF' not in capsys.readouterr().out
 
 
+def test_a_run_that_has_hardly_begun_is_told_so(tmp_path, reference, capsys):
+  path = write(tmp_path / 'run', 10, steps=range(10, 40, 10))
+  doctor.run(run_dir=path, reference=reference)
+  assert 'reference begins at step 100; ask again' in capsys.readouterr().out
+
+
 def test_a_run_of_something_else_is_refused(tmp_path, reference):
   path = write(tmp_path / 'run', 10, lambda step, values: {'train/x': 1.0})
   with pytest.raises(UserError, match='has no metric of healthy'):
