@@ -22,19 +22,17 @@ class Examples:
   """Appends to examples.jsonl of a run; of several processes the first does."""
 
   def __init__(self, directory: str):
-    self._directory = directory
     self._path = os.path.join(directory, EXAMPLES)
 
   def resume(self, step: int) -> None:
     """Drops what was written after `step`, that of a restored checkpoint."""
     if not processes.is_first() or not os.path.exists(self._path):
       return
-    kept = {at: lines for at, lines in read(self._directory).items()
-            if at <= step}
+    kept = [line for line, record in writers.read_lines(self._path)
+            if record['step'] <= step]
     with writers.explain_failure(self._path):
       with open(self._path + '.new', 'w', encoding='utf-8') as file:
-        for at, lines in kept.items():
-          file.write(_line(at, lines))
+        file.writelines(kept)
       os.replace(self._path + '.new', self._path)
 
   def write(self, step: int, lines: Sequence[str]) -> None:
@@ -42,24 +40,11 @@ class Examples:
     if lines and processes.is_first():
       with (writers.explain_failure(self._path),
             open(self._path, 'a', encoding='utf-8') as file):
-        file.write(_line(step, lines))
+        file.write(json.dumps({'step': step, 'texts': list(lines)},
+                              ensure_ascii=False) + '\n')
 
 
 def read(directory: str) -> dict[int, list[str]]:
   """Returns step -> texts of a run, up to a line that is cut off."""
-  found = {}
-  path = os.path.join(directory, EXAMPLES)
-  if os.path.exists(path):
-    with open(path, encoding='utf-8', errors='replace') as file:
-      for line in file:
-        try:
-          record = json.loads(line)
-        except json.JSONDecodeError:
-          break
-        found[record['step']] = record['texts']
-  return found
-
-
-def _line(step: int, lines: Sequence[str]) -> str:
-  return json.dumps(
-      {'step': step, 'texts': list(lines)}, ensure_ascii=False) + '\n'
+  lines = writers.read_lines(os.path.join(directory, EXAMPLES))
+  return {record['step']: record['texts'] for _, record in lines}

@@ -81,9 +81,8 @@ class Writer:
     if not processes.is_first():
       return
     self.close()
-    lines = [
-        line for line, record in _read(self._path) if record['step'] <= step
-    ]
+    lines = [line for line, record in read_lines(self._path)
+             if record['step'] <= step]
     with explain_failure(self._path):
       with open(self._path + '.new', 'w', encoding='utf-8') as file:
         file.writelines(lines)
@@ -139,7 +138,7 @@ class Writer:
 def read_metrics(directory: str) -> dict[str, tuple[list[int], list[float]]]:
   """Returns name -> (steps, values) of a run, null as nan; {} without file."""
   curves = {}
-  for _, record in _read(os.path.join(directory, METRICS)):
+  for _, record in read_lines(os.path.join(directory, METRICS)):
     step = record.pop('step')
     for name, value in record.items():
       steps, values = curves.setdefault(name, ([], []))
@@ -148,7 +147,7 @@ def read_metrics(directory: str) -> dict[str, tuple[list[int], list[float]]]:
   return curves
 
 
-def _read(path: str) -> list[tuple[str, dict]]:
+def read_lines(path: str) -> list[tuple[str, dict]]:
   """Returns whole lines with what they hold, up to one that is cut off."""
   found = []
   if os.path.exists(path):
