@@ -167,12 +167,14 @@ SWEEPS = sorted(path for path in (ROOT / 'experiments' / 'sweeps').glob('*.py')
 
 
 @pytest.mark.parametrize('path', SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_that_is_shipped_has_a_plan_without_its_data(path):
+def test_every_sweep_that_is_shipped_has_a_plan_without_its_data(
+    path, tmp_path):
   code = ("import sys; sys.modules['tensorflow'] = sys.modules['gin'] = None; "
           'from experiments import sweep; sys.exit(sweep.main())')
   done = subprocess.run(
-      [sys.executable, '-c', code, str(path), '--dry_run'], cwd=ROOT,
-      capture_output=True, text=True, env={'PATH': '/usr/bin:/bin'})
+      [sys.executable, '-c', code, str(path), '--dry_run'], cwd=tmp_path,
+      capture_output=True, text=True,
+      env={'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT)})
   assert done.returncode == 0, done.stderr
   assert ' runs, 0 done' in done.stdout
   needs_nothing = path.stem == 'masking_rate'
