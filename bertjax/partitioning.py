@@ -275,6 +275,13 @@ def process_rows(batch_size: int, mesh: Mesh) -> np.ndarray | None:
   return parts[_process_parts(mesh)].ravel()
 
 
+def own_rows(batch: Batch, mesh: Mesh) -> Batch:
+  """Returns this process's part of a global batch that every process has."""
+  rows = process_rows(len(batch['tokens']), mesh)
+  return batch if rows is None else {
+      key: array[rows] for key, array in batch.items()}
+
+
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
   """Places this process's rows as its part of the one global batch."""
   sharding = batch_sharding(mesh)

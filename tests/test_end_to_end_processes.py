@@ -123,13 +123,14 @@ def test_one_process_goes_on_from_the_checkpoint_of_two_as_they_did(
   assert_same_metrics(tmp_path / 'run', together[0])
 
 
-def test_fine_tuning_by_two_is_refused_in_one_line(tmp_path):
+def test_prediction_by_two_is_refused_in_one_line(tmp_path):
   address = free_address()
   started = [
       subprocess.Popen(
           [sys.executable, '-m', 'bertjax.main',
-           '--gin_file=recipes/quickstart_finetune.gin',
-           f'--gin.RUN_DIR={tmp_path / "run"}',
+           '--gin_file=recipes/predict.gin',
+           f'--gin.INIT_FROM={tmp_path}', f'--gin.INPUT={tmp_path / "in.txt"}',
+           f'--gin.OUTPUT={tmp_path / "out.jsonl"}',
            f'--coordinator_address={address}', '--process_count=2',
            f'--process_index={index}'],
           cwd=one_process.ROOT, env=one_process.environment(), text=True,
@@ -139,7 +140,59 @@ def test_fine_tuning_by_two_is_refused_in_one_line(tmp_path):
   for status, _, error in finish(started):
     assert status == 2 and len(error.splitlines()) == 1, error
     assert 'runs in one process, got 2' in error
-  assert not (tmp_path / 'run').exists()
+  assert not list(tmp_path.iterdir())
+
+
+def fine_tune(folder, run_dir, count, devices, pack):
+  """Fine-tunes from nothing on sentences of two kinds, by `count` processes."""
+  words = ['good', 'bad', 'a', 'film', 'very', 'long', 'short', 'story']
+  rng = random.Random(0)
+  for name, lines in (('train', 52), ('dev', 21)):
+    rows = ['text,label']
+    for _ in range(lines):
+      some = rng.choices(words, k=rng.randrange(2, 12))
+      rows.append(f'{" ".join(some)},{"yes" if "good" in some else "no"}')
+    (folder / f'{name}.csv').write_text('\n'.join(rows) + '\n')
+  (folder / 'vocab.txt').write_text('\n'.join(
+      ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *words]) + '\n')
+  macros = {
+      'TRAIN_FILES': folder / 'train.csv', 'EVAL_FILES': folder / 'dev.csv',
+      'VOCAB_FILE': folder / 'vocab.txt', 'RUN_DIR': run_dir, 'SEEDS': (0, 1),
+      'BATCH_SIZE': 8, 'LENGTH': 16, 'EPOCHS': 2, 'LOG_STEPS': 1,
+      'LEARNING_RATE': 1e-3, 'PACK': pack}
+  address = free_address()
+  flags = (f'{one_process.FAST_COMPILATION} '
+           f'--xla_force_host_platform_device_count={devices}')
+  return finish([
+      subprocess.Popen(
+          [sys.executable, '-m', 'bertjax.main',
+           '--gin_file=recipes/finetune_text.gin',
+           '--gin_file=models/bert_tiny.gin',
+           *(f'--gin.{key}={value}' for key, value in macros.items()),
+           f'--coordinator_address={address}', f'--process_count={count}',
+           f'--process_index={index}'],
+          cwd=one_process.ROOT, text=True, stdout=subprocess.PIPE,
+          stderr=subprocess.PIPE,
+          env=one_process.environment() | {'XLA_FLAGS': flags})
+      for index in range(count)
+  ])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('pack', [False, True])
+def test_two_processes_fine_tune_as_one_does(tmp_path, pack):
+  for name, count, devices in (('one', 1, 2), ('two', 2, 1)):
+    ended = fine_tune(tmp_path, tmp_path / name, count, devices, pack)
+    assert [status for status, _, _ in ended] == [0] * count, ended
+  assert '| text' in ended[0][1] and '| text' not in ended[1][1]
+  for seed in ('seed_0', 'seed_1'):
+    runs = [tmp_path / name / 'text' / seed for name in ('one', 'two')]
+    assert_same_metrics(*runs)
+    one, two = (json.loads((run / 'result.json').read_text()) for run in runs)
+    assert one['step'] == two['step'] and one['values'] == pytest.approx(
+        two['values'], 1e-5)
+  assert (tmp_path / 'two' / 'results.md').read_text() == (
+      tmp_path / 'one' / 'results.md').read_text()
 
 
 @pytest.mark.slow

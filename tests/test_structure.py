@@ -47,7 +47,7 @@ ALLOWED = {
     'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
     'finetuning': {
         'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
-        'output_files', 'packing', 'partitioning', 'training',
+        'output_files', 'packing', 'partitioning', 'processes', 'training',
         'vocabulary_file',
     },
     'data': {

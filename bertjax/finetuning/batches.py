@@ -15,8 +15,9 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jax.sharding import Mesh
 
-from bertjax import packing
+from bertjax import packing, partitioning
 from bertjax.errors import UserError
 from bertjax.inference import batching
 from bertjax.inference.batching import Row
@@ -93,7 +94,8 @@ class Batches:
     length: the longest row that there can be.
     seed: of the order.
     pack: whether short rows share a row of `length`.
-    multiple: the rows of a batch are a multiple of this, for its devices.
+    mesh: rows of a batch are divided over its devices, and what comes is this
+      process's part of it; None: one device.
   """
 
   def __init__(
@@ -103,12 +105,12 @@ class Batches:
       length: int,
       seed: int,
       pack: bool = False,
-      multiple: int = 1,
+      mesh: Mesh | None = None,
   ):
     if pack and rows.kind == 'spans':
       raise UserError('windows of a context are not packed; set PACK to False')
     self._rows, self._batch_size, self._length = rows, batch_size, length
-    self._seed, self._pack, self._multiple = seed, pack, multiple
+    self._seed, self._pack, self._mesh = seed, pack, mesh
     self._done = 0  # batches
     self._order = (None, None)
 
@@ -130,8 +132,12 @@ class Batches:
     else:
       groups, count = [[i] for i in chosen], self._batch_size
       columns = self._columns(max(map(self._size, chosen)))
-    count = -(-count // self._multiple) * self._multiple
-    return make(self._rows, groups, count, columns)
+    if self._mesh is None:
+      return make(self._rows, groups, count, columns)
+    multiple = partitioning.batch_parts(self._mesh)
+    count = -(-count // multiple) * multiple
+    return partitioning.own_rows(
+        make(self._rows, groups, count, columns), self._mesh)
 
   def position(self) -> dict[str, bytes]:
     """Returns where it stands, for `restore`."""

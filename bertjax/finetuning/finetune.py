@@ -19,7 +19,7 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from bertjax import batch, partitioning, vocabulary_file
+from bertjax import batch, partitioning, processes, vocabulary_file
 from bertjax.errors import UserError
 from bertjax.finetuning import encoders, results, scoring, specs
 from bertjax.finetuning import start as start_lib
@@ -75,7 +75,8 @@ def run(
     raise UserError(f'expected distinct seeds of 0 or more, got {seeds}; set '
                     'SEEDS')
   first = start_lib.read(init_from, vocab_file, config)
-  table = results.Table(run_dir)
+  # Read by one process, here and below: files reach other machines late.
+  table = processes.from_first(lambda: results.Table(run_dir))
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
     task, start = data.task, first
     mnli = table.best_run(task.start_from) if from_mnli and init_from else None
@@ -83,23 +84,26 @@ def run(
     if mnli:
       print(f'{task.name} starts from the model of {origin}: {mnli}')
       start = start_lib.read(mnli)
-    table.check_start(task, origin)
-    missing = [s for s in seeds if not table.is_done(task, s)]
+    missing = processes.from_first(
+        lambda: table.missing(task, origin, seeds))  # noqa: B023
     if missing or dry_run:
       arguments = prepare(data, start, settings, optimizer, schedule, mesh)
     if dry_run:
       loop.train(**arguments, run_dir=table.folder(task), dry_run=True)
       continue
     for seed in missing:
-      table.write()  # marks run_dir as one with runs of this configuration
       folder = table.folder(task, seed)
       print(f'\n{task.name}, seed {seed}: {arguments["steps"]:,} steps',
             flush=True)
       began = time.monotonic()
-      _write_model(folder, data, start, settings)
+      if processes.is_first():
+        table.write()  # marks run_dir as one with runs of this configuration
+        _write_model(folder, data, start, settings)
       train(arguments, seed, folder)
       _write_result(folder, task, seed, origin, settings, began)
-    table.add(task)
+    if processes.is_first():
+      table.add(task)
+    table = processes.from_first(lambda: table)  # noqa: B023
   if not dry_run:
     print('\n' + table.markdown(), flush=True)
 
@@ -128,7 +132,7 @@ def prepare(
           f'LENGTH {length} and cut')
   batches = functools.partial(
       Batches, rows, size, length, pack=settings.pack,
-      multiple=partitioning.batch_parts(mesh))
+      mesh=mesh)
   batches(seed=0)
   config = dataclasses.replace(
       start.config, dropout=settings.dropout, attention_dropout=None)
@@ -209,6 +213,8 @@ def _write_result(
     best = Best(_metric(task))
     best.resume(folder)
     step = best.step
+  if not processes.is_first():
+    return
   values = results.write(
       folder, task, seed, step, origin, time.monotonic() - began)
   if 'eval/threshold' in values:  # above it there is no answer

@@ -70,24 +70,28 @@ class Table:
     folder = os.path.join(self._run_dir, task.name)
     return folder if seed is None else os.path.join(folder, f'seed_{seed}')
 
-  def is_done(self, task: Task, seed: int) -> bool:
-    """Whether a run has written its result."""
-    return os.path.exists(os.path.join(self.folder(task, seed), RESULT))
-
-  def check_start(self, task: Task, origin: str | None) -> None:
-    """Raises UserError where runs of the task started from another model.
+  def missing(
+      self, task: Task, origin: str | None, seeds: Sequence[int]
+  ) -> list[int]:
+    """Returns the seeds whose runs have not written a result.
 
     Args:
       task: of the runs.
       origin: see `write`.
+      seeds: that there shall be.
+
+    Raises:
+      UserError: runs that have, started from another model.
     """
-    for _, result in self._done(task):
+    done = [result for _, result in self._done(task)]
+    for result in done:
       if result['start_from'] != origin:
         then, now = (x or 'INIT_FROM' for x in (result['start_from'], origin))
         raise UserError(
             f'seed {result["seed"]} of {task.name} started from {then}, and '
             f'others would start from {now}; set RUN_DIR to another directory, '
             f'or FROM_MNLI to {then != "INIT_FROM"}')
+    return [s for s in seeds if s not in {result['seed'] for result in done}]
 
   def write(self) -> None:
     """Writes results.json and results.md."""

@@ -97,5 +97,6 @@ def logits_function(
   apply = functions.task_logits(model.config, model.head, model.classes,
                                 NamedSharding(mesh, PartitionSpec()))
   return lambda rows: batching.run(
-      lambda batch: apply(parameters, partitioning.put_batch(batch, mesh)),
+      lambda batch: apply(parameters, partitioning.put_batch(
+          partitioning.own_rows(batch, mesh), mesh)),
       rows, length, batch_size, multiple, bert.reads_positions(model.head))

@@ -1,10 +1,11 @@
 """The training state and how it is built: shapes first, arrays in place.
 
-    state, shardings = state.create(model, optimizer, example, mesh, seed=0)
+    state = state.create(model, optimizer, example, mesh, seed=0)
 
 Source: flax's `TrainState`, without functions inside the pytree.
 """
 
+import functools
 from typing import Any
 
 import flax
@@ -32,25 +33,18 @@ class TrainState:
   optimizer_state: Any
 
 
-def initializer(
-    model: nn.Module, optimizer: optax.GradientTransformation, example, seed
-):
-  """Returns a function without arguments that makes step 0, still boxed."""
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def initialize(model: nn.Module, optimizer, shapes: tuple, key) -> TrainState:
+  """Makes step 0, still boxed; `shapes` are a batch's items.
 
-  def initialize():
-    variables = model.init(jax.random.key(seed), example, train=False)
-    parameters = variables['params']
-    # optax maps over the boxes, so its moments inherit the logical axes.
-    return TrainState(
-        jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters)
-    )
-
-  return initialize
-
-
-def zeros_like(shapes):
-  """Returns a batch of zeros for shapes; enough to initialise a model."""
-  return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  Jitted, so that shapes and arrays come from one trace.
+  """
+  example = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes}
+  parameters = model.init(key, example, train=False)['params']
+  # optax maps over the boxes, so its moments inherit the logical axes.
+  return TrainState(
+      jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters)
+  )
 
 
 def abstract(
@@ -67,9 +61,8 @@ def abstract(
     batch_shapes: dict of ShapeDtypeStruct, see `batch.shapes`.
     mesh: where the state lives.
   """
-  boxed = jax.eval_shape(
-      initializer(model, optimizer, zeros_like(batch_shapes), seed=0)
-  )
+  boxed = initialize.eval_shape(
+      model, optimizer, tuple(batch_shapes.items()), jax.random.key(0))
   shardings = partitioning.shardings_of(boxed, mesh)
   return jax.tree.map(
       lambda leaf, sharding: jax.ShapeDtypeStruct(
@@ -92,10 +85,11 @@ def create(
       lambda leaf: leaf.sharding,
       abstract(model, optimizer, batch_shapes, mesh),
   )
-  make = initializer(model, optimizer, zeros_like(batch_shapes), seed)
+  shapes = tuple(batch_shapes.items())
   return jax.jit(
-      lambda: nn.meta.unbox(make()), out_shardings=shardings
-  )()
+      lambda key: nn.meta.unbox(initialize(model, optimizer, shapes, key)),
+      out_shardings=shardings,
+  )(jax.random.key(seed))
 
 
 def count_parameters(state: TrainState) -> int:

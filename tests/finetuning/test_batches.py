@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.finetuning import batches
 from bertjax.inference.batching import Row
@@ -57,7 +58,8 @@ def test_a_packed_batch_gives_the_same_update(kind, head):
   objective = objectives.Task(
       BertForTask(CONFIG, head, 3), kind, class_weights=(1.0, 2.0, 0.5))
   plain = next(batches.Batches(stored, 16, 16, seed=0))
-  packed = next(batches.Batches(stored, 16, 16, seed=0, pack=True, multiple=2))
+  mesh = partitioning.make_mesh(devices=jax.devices()[:2])
+  packed = next(batches.Batches(stored, 16, 16, seed=0, pack=True, mesh=mesh))
   assert len(packed['tokens']) < 16 and len(packed['tokens']) % 2 == 0
   parameters = jax.tree.map(
       lambda x: x.value, objective.model.init(

@@ -18,9 +18,9 @@ def make(folder, task, seed, values, step=None, origin=None):
           for m in task.metrics for suffix in ('', '_baseline')}}) + '\n'
       for i, v in enumerate(values)))
   table = results.Table(str(folder))
-  assert not table.is_done(task, seed)
+  assert table.missing(task, origin, [seed]) == [seed]
   results.write(str(run), task, seed, step, origin, seconds=1.0)
-  assert table.is_done(task, seed)
+  assert table.missing(task, origin, [seed]) == []
   return str(run)
 
 
@@ -64,7 +64,7 @@ def test_runs_of_another_start_are_not_put_in_one_row(tmp_path):
   task = specs.GLUE['RTE']
   make(tmp_path, task, 0, [0.5])
   table = results.Table(str(tmp_path))
-  table.check_start(task, None)
+  assert table.missing(task, None, [1, 0]) == [1]
   with pytest.raises(UserError, match='seed 0 of RTE started from INIT_FROM.*'
                      'start from MNLI.*FROM_MNLI to False'):
-    table.check_start(task, 'MNLI')
+    table.missing(task, 'MNLI', [1])

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from bertjax import batch as batch_lib
+from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.inspection import taps
 from bertjax.models import layers
@@ -145,8 +146,8 @@ def test_training_is_the_same_program_without_taps(monkeypatch):
     optimizer = optax.sgd(0.1)
     shapes = {k: jax.ShapeDtypeStruct(v.shape, v.dtype)
               for k, v in BATCH.items()}
-    start = jax.eval_shape(lambda: nn.unbox(state.initializer(
-        objective.model, optimizer, state.zeros_like(shapes), 0)()))
+    start = state.abstract(objective.model, optimizer, shapes,
+                           partitioning.make_mesh(devices=jax.devices()[:1]))
     text = jax.jit(lambda *arguments: step.train_step(
         *arguments, objective=objective, optimizer=optimizer)).lower(
             start, shapes, jax.random.key(0)).compile().as_text()
