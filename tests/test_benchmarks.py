@@ -40,6 +40,14 @@ def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
   assert sum('no such kernel' in row for row in rows) == 4
 
 
+def test_meshes_are_timed_with_their_collectives():
+  done = run('mesh_scaling.py', '--devices', '2', '--length', '16', '--rows',
+             '2', '--vocabulary_size', '64', '--repetitions', '1')
+  assert done.returncode == 0, done.stderr
+  rows = [line for line in done.stdout.splitlines() if '| data 2 |' in line]
+  assert len(rows) == 2 and all('all-reduce' in row for row in rows)
+
+
 def test_a_wrong_flag_is_one_line():
   done = run('step_time.py', '--batches', 'missing.npz')
   assert done.returncode == 2

@@ -51,7 +51,7 @@ def divisions(devices: int) -> list[dict[str, int]]:
 
 def collectives(program) -> str:
   """Returns kind, executions and MB of each collective of a compiled step."""
-  from bertjax import compiled
+  from bertjax.plan import compiled
 
   cost = compiled.cost_of(program.as_text())
   return '; '.join(
