@@ -24,14 +24,14 @@ def free_address():
     return f'localhost:{server.getsockname()[1]}'
 
 
-def start(corpus, run_dir, count, *options, devices=1, **macros):
-  """Starts the same command `count` times."""
+def launch(count, *options, devices=1):
+  """Starts the same command line `count` times."""
   address = free_address()
   flags = (f'{one_process.FAST_COMPILATION} '
            f'--xla_force_host_platform_device_count={devices}')
   return [
       subprocess.Popen(
-          [*one_process.arguments(corpus, run_dir, **STEPS | macros), *options,
+          [sys.executable, '-m', 'bertjax.main', *options,
            f'--coordinator_address={address}', f'--process_count={count}',
            f'--process_index={index}'],
           cwd=one_process.ROOT, text=True, stdout=subprocess.PIPE,
@@ -39,6 +39,13 @@ def start(corpus, run_dir, count, *options, devices=1, **macros):
           env=one_process.environment() | {'XLA_FLAGS': flags})
       for index in range(count)
   ]
+
+
+def start(corpus, run_dir, count, *options, devices=1, **macros):
+  """Starts the same pretraining `count` times."""
+  _, _, _, *arguments = one_process.arguments(
+      corpus, run_dir, **STEPS | macros)
+  return launch(count, *arguments, *options, devices=devices)
 
 
 def finish(processes):
@@ -124,19 +131,10 @@ def test_one_process_goes_on_from_the_checkpoint_of_two_as_they_did(
 
 
 def test_prediction_by_two_is_refused_in_one_line(tmp_path):
-  address = free_address()
-  started = [
-      subprocess.Popen(
-          [sys.executable, '-m', 'bertjax.main',
-           '--gin_file=recipes/predict.gin',
-           f'--gin.INIT_FROM={tmp_path}', f'--gin.INPUT={tmp_path / "in.txt"}',
-           f'--gin.OUTPUT={tmp_path / "out.jsonl"}',
-           f'--coordinator_address={address}', '--process_count=2',
-           f'--process_index={index}'],
-          cwd=one_process.ROOT, env=one_process.environment(), text=True,
-          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-      for index in range(2)
-  ]
+  started = launch(
+      2, '--gin_file=recipes/predict.gin', f'--gin.INIT_FROM={tmp_path}',
+      f'--gin.INPUT={tmp_path / "in.txt"}',
+      f'--gin.OUTPUT={tmp_path / "out.jsonl"}')
   for status, _, error in finish(started):
     assert status == 2 and len(error.splitlines()) == 1, error
     assert 'runs in one process, got 2' in error
@@ -160,22 +158,11 @@ def fine_tune(folder, run_dir, count, devices, pack):
       'VOCAB_FILE': folder / 'vocab.txt', 'RUN_DIR': run_dir, 'SEEDS': (0, 1),
       'BATCH_SIZE': 8, 'LENGTH': 16, 'EPOCHS': 2, 'LOG_STEPS': 1,
       'LEARNING_RATE': 1e-3, 'PACK': pack}
-  address = free_address()
-  flags = (f'{one_process.FAST_COMPILATION} '
-           f'--xla_force_host_platform_device_count={devices}')
-  return finish([
-      subprocess.Popen(
-          [sys.executable, '-m', 'bertjax.main',
-           '--gin_file=recipes/finetune_text.gin',
-           '--gin_file=models/bert_tiny.gin',
-           *(f'--gin.{key}={value}' for key, value in macros.items()),
-           f'--coordinator_address={address}', f'--process_count={count}',
-           f'--process_index={index}'],
-          cwd=one_process.ROOT, text=True, stdout=subprocess.PIPE,
-          stderr=subprocess.PIPE,
-          env=one_process.environment() | {'XLA_FLAGS': flags})
-      for index in range(count)
-  ])
+  return finish(launch(
+      count, '--gin_file=recipes/finetune_text.gin',
+      '--gin_file=models/bert_tiny.gin',
+      *(f'--gin.{key}={value}' for key, value in macros.items()),
+      devices=devices))
 
 
 @pytest.mark.slow
