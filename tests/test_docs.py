@@ -1,4 +1,4 @@
-"""The pages of experiments/docs: what they show runs, what they name exists."""
+"""README and experiments/docs: what they show runs, what they name exists."""
 
 import ast
 import dataclasses
@@ -25,8 +25,8 @@ from bertjax.models.config import EncoderConfig
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 DOCS = ROOT / 'experiments' / 'docs'
+README = '../../README.md'  # from there
 GIN_FILES = sorted((ROOT / 'gin_configs').rglob('*.gin'))
-COMING_FROM = (DOCS / 'coming_from.md').read_text()
 # So that a run takes seconds; the page's commands are run as they are besides.
 TINY = [
     '--gin_bindings=config.EncoderConfig.width = 16',
@@ -45,6 +45,9 @@ def commands(page):
   """The arguments behind `python -m bertjax.main` of each command."""
   lines = [line for block in blocks(page, 'sh') for line in block.splitlines()]
   for line in lines:
+    *_, line = line.split(' && ')  # pip install ... && python ...
+    if line.startswith(('# ', 'pip ', 'pytest', 'python -m experiments.')):
+      continue
     words = shlex.split(line)
     assert words[:3] == ['python', '-m', 'bertjax.main'], line
     yield words[2:]
@@ -209,9 +212,10 @@ def test_the_reader_of_extending_is_prepared_as_files_are(folder):
   assert len(texts) == 12 and all(len(x.splitlines()) == 9 for x in texts)
 
 
-@pytest.mark.parametrize('arguments', list(commands('coming_from.md')),
-                         ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1])
-def test_commands_of_coming_from_are_understood(arguments):
+@pytest.mark.parametrize(
+    'arguments', [*commands('coming_from.md'), *commands(README)],
+    ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1])
+def test_commands_are_understood(arguments):
   _parse(arguments)
 
 
@@ -232,24 +236,26 @@ def _parse(arguments):
   main.parse(files, [x[4:] for x in flags if x.startswith('gin.')])
 
 
-def test_macros_files_and_parameters_of_coming_from_exist():
+def test_macros_files_and_parameters_of_the_pages_exist():
+  text = '\n'.join((DOCS / page).read_text()
+                   for page in ('coming_from.md', 'manual.md', README))
   known = {
       name for path in GIN_FILES
       for name in re.findall(r'^([A-Z_]+) =', path.read_text(), re.M)}
-  spans = re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', COMING_FROM,
-                                            flags=re.M | re.S))
+  spans = re.findall(
+      r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', text, flags=re.M | re.S))
   macros, parameters, files = set(), set(), set()
   for span in spans:
     span = re.sub(r"'[^']*'", '', span)  # values
-    macros |= set(re.findall(r'\b[A-Z][A-Z_]{3,}\b', span)) - {'VALUE'}
-    span = span.removeprefix('--gin.')
+    macros |= set(re.findall(r'\b[A-Z][A-Z_]{3,}\b', span)) - {'VALUE', 'FILE'}
+    span = span.replace('--gin.', '')
     parameters |= set(
         re.findall(r'\b([a-z_]+\.[A-Za-z_]+\.[a-z_0-9]+)\b', span))
     files |= {name for name in re.findall(r'[\w/]+\.gin\b', span)}
   parameters -= {'module.function.parameter'}
   assert len(macros) > 30 and len(parameters) > 12 and len(files) > 5
-  assert macros - {'NAME'} <= known
-  for name in files - {'cosine.gin'}:
+  assert macros - {'NAME', 'JAX_COMPILATION_CACHE_DIR'} <= known
+  for name in files - {'cosine.gin', 'config.gin', 'recipes/X.gin'}:
     assert any(str(path).endswith(f'/{name}') for path in GIN_FILES), name
   for name in parameters:
     module, function, parameter = name.split('.')
@@ -272,8 +278,8 @@ def _parameters(module, function):
 
 
 def test_links_between_the_pages_lead_somewhere():
-  readme = (ROOT / 'README.md').read_text()
-  for page in ('coming_from.md', 'extending.md'):
+  readme = (DOCS / README).read_text()
+  for page in ('manual.md', 'coming_from.md', 'extending.md'):
     assert f'experiments/docs/{page}' in readme
     text = (DOCS / page).read_text()
     names = re.findall(r'name="([\w-]+)"', text)

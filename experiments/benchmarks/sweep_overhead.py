@@ -1,0 +1,75 @@
+"""What a sweep costs beside its runs, and what later runs find compiled.
+
+    PYTHONPATH=. python experiments/benchmarks/sweep_overhead.py
+
+Runs a sweep of a few short runs of the quickstart, with an empty compilation
+cache. The seconds that no run was alive are the sweep's own: its plan, the
+waiting for a run that has ended, results, table and picture. Prints them a run,
+and when each run made its first step. Source: ours.
+"""
+
+import argparse
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import tempfile
+import threading
+import time
+import types
+from importlib import metadata
+
+from experiments import sweep
+from experiments.sweeping import execute
+
+
+class Popen(subprocess.Popen):
+  """Knows how long its process lived, whenever somebody asks."""
+
+  lives: list[float] = []
+
+  def __init__(self, *arguments, **named):
+    began = time.perf_counter()
+    super().__init__(*arguments, **named)
+
+    def wait():
+      # WNOWAIT leaves the status to the sweep.
+      os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+      self.lives.append(time.perf_counter() - began)
+
+    threading.Thread(target=wait).start()
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument('--runs', type=int, default=4)
+  parser.add_argument('--steps', type=int, default=20)
+  options = parser.parse_args()
+  print(f'{platform.machine()}, {os.cpu_count()} cores, Python '
+        f'{platform.python_version()}, jax {metadata.version("jax")}')
+  execute.subprocess = types.SimpleNamespace(  # of the runs alone
+      Popen=Popen, STDOUT=subprocess.STDOUT)
+  with tempfile.TemporaryDirectory() as folder:
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{folder}/compiled'
+    began = time.perf_counter()
+    frame = sweep.run(sweep.Sweep(
+        files=('recipes/quickstart.gin', 'models/bert_tiny.gin'),
+        bindings={'TRAIN_STEPS': options.steps, 'LOG_STEPS': 10,
+                  'EVAL_STEPS': None, 'CHECKPOINT_STEPS': options.steps},
+        grid={'LEARNING_RATE': tuple(1e-3 * (i + 1)
+                                     for i in range(options.runs))},
+        seeds=(0,), metric='train/loss'), f'{folder}/sweep')
+    whole = time.perf_counter() - began
+    firsts = [
+        re.findall(r'first step after ([\d.]+) s', path.read_text())
+        for path in (pathlib.Path(run) / 'log.txt' for run in frame['folder'])]
+  own = (whole - sum(Popen.lives)) / len(frame)
+  print(f'{len(frame)} runs, {(frame["status"] == "done").sum()} done: '
+        f'{whole:.1f} s, of which runs {sum(Popen.lives):.1f}; '
+        f'{own:.2f} s a run are the sweep\'s')
+  print('first step after', *(' '.join(first) for first in firsts), 's')
+
+
+if __name__ == '__main__':
+  main()
