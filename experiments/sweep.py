@@ -21,7 +21,10 @@ import ast
 import concurrent.futures
 import importlib.util
 import os
+import signal
 import sys
+import threading
+import traceback
 
 from bertjax.errors import UserError
 from experiments.sweeping import execute, gather, plan
@@ -58,78 +61,102 @@ def run(
 
 
 def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
+  if at_once < 1:
+    raise UserError(f'expected 1 or more runs at once, got {at_once}')
   plan.check(sweep)
   lines = plan.missing(sweep)
   if lines:
     raise UserError('; '.join(lines))
-  results = {}
+  results, lock, ended = {}, threading.Lock(), threading.Event()
 
   def tell(result: dict) -> None:
-    results[result['folder']] = result
-    values = ', '.join(f'{k} {v:.4f}' for k, v in result['values'].items())
-    name = os.path.relpath(result['folder'], output)
-    print(f'{name}: {result["status"]}, {result["error"] or values}, '
-          f'{result["seconds"] / 60:.1f} minutes', flush=True)
-    gather.write(sweep, list(results.values()), output)
+    with lock:
+      results[result['folder']] = result
+      values = ', '.join(f'{k} {v:.4f}' for k, v in result['values'].items())
+      name = os.path.relpath(result['folder'], output)
+      print(f'{name}: {result["status"]}, {result["error"] or values}, '
+            f'{result["seconds"] / 60:.1f} minutes', flush=True)
+      gather.write(sweep, list(results.values()), output)
 
-  if sweep.search:
-    if slurm is not None:
-      raise UserError('a search runs where it is started: give it a storage, '
-                      'and start it on several machines, without --slurm')
-    from experiments.sweeping import search
+  def run_one(run, watch=None) -> dict:
+    if not execute.is_done(run):
+      print(f'{run.name}: begins, {run.folder}/{execute.LOG}', flush=True)
+    result = execute.run(run, watch or (
+        lambda _: 'the sweep was ended' if ended.is_set() else None))
+    tell(result)
+    return result
 
-    search.run(sweep, output, os.path.basename(os.path.abspath(output)),
-               at_once, tell)
-    return list(results.values())
-  runs = plan.runs_of(sweep, output)
-  execute.check_same(
-      os.path.join(os.path.abspath(output), 'sweep.json'),
-      {'files': list(sweep.files), 'metrics': sweep.metrics,
-       'bindings': {k: repr(v) for k, v in sweep.bindings.items()}},
-      'other files, bindings or metrics')
-  if slurm is not None:
-    for job in _submit(runs, output, slurm, cluster):
-      tell(job.result())
-  else:
-    pool = concurrent.futures.ThreadPoolExecutor(at_once)
-    try:
-      for done in concurrent.futures.as_completed(
-          [pool.submit(execute.run, one) for one in runs]):
-        tell(done.result())
-    finally:  # Ctrl-C ends the runs that are under way, and begins no others
-      pool.shutdown(cancel_futures=True)
-  # In the order of the plan, not of their ends.
-  ordered = [results[one.folder] for one in runs]
+  # Where this thread is interrupted, those of the pool end their runs.
+  pool = concurrent.futures.ThreadPoolExecutor(at_once)
+  try:
+    if sweep.search:
+      if slurm is not None:
+        raise UserError('a search runs where it is started: give it a storage, '
+                        'and start it on several machines, without --slurm')
+      from experiments.sweeping import search
+
+      ordered = pool.submit(
+          search.run, sweep, output, os.path.basename(os.path.abspath(output)),
+          at_once, run_one, ended).result()
+    else:
+      runs = plan.runs_of(sweep, output)
+      execute.check_same(
+          os.path.join(os.path.abspath(output), 'sweep.json'),
+          sweep.identity(), 'other files, bindings or metrics')
+      if slurm is not None:
+        _run_by_slurm(runs, output, slurm, cluster, tell)
+      else:
+        for done in concurrent.futures.as_completed(
+            [pool.submit(run_one, one) for one in runs]):
+          done.result()
+      # In the order of the plan, not of their ends.
+      ordered = [results[one.folder] for one in runs]
+  finally:
+    ended.set()
+    pool.shutdown(cancel_futures=True)
   gather.write(sweep, ordered, output)
   return ordered
 
 
-def _submit(runs, output: str, parameters: dict, cluster: str):
+def _run_by_slurm(runs, output: str, parameters: dict, cluster: str, tell):
+  """Submits what is not done, and tells of each run as its job ends."""
   import submitit
 
-  executor = submitit.AutoExecutor(
-      os.path.join(output, 'submitit'), cluster=cluster)
-  executor.update_parameters(**parameters)
+  left = [one for one in runs if not execute.is_done(one)]
+  for one in runs:
+    if one not in left:
+      tell(execute.read(one))
+  try:
+    executor = submitit.AutoExecutor(
+        os.path.join(output, 'submitit'), cluster=cluster)
+    executor.update_parameters(**parameters)
+  except (RuntimeError, TypeError, NameError) as error:
+    raise UserError(f'--slurm: {error}; run it where Slurm is, with parameters '
+                    'of submitit') from error
   with executor.batch():
-    jobs = [executor.submit(execute.run, one) for one in runs]
-  print(f'{len(jobs)} runs submitted; this waits for them, and may be started '
-        'again where it is ended', flush=True)
-  return jobs
+    jobs = [executor.submit(execute.run, one) for one in left]
+  print(f'{len(jobs)} runs submitted; this waits for them. Cancel those that '
+        'still wait (scancel) before you start it again', flush=True)
+  for one, job in zip(left, jobs, strict=True):
+    try:
+      tell(job.result())
+    except Exception as error:  # killed, out of time: the others go on
+      said = str(error).strip().splitlines() or ['']
+      tell(execute.lost(one, f'job {job.job_id}: {said[-1]}'))
 
 
 def describe(sweep: Sweep, output: str) -> str:
   """Returns the plan: runs, time, disk, and what is missing."""
   runs = plan.runs_of(sweep, output)
-  finished = [r for r in map(execute.read, runs) if r]
+  finished = execute.read_all(output)
   done = sum(result['status'] == 'done' for result in finished)
-  minutes, size = plan.estimate(sweep, finished)
   count = (sweep.search.trials * len(sweep.seeds) if sweep.search
            else len(runs))
   lines = [f'{count} runs, {done} done, in {output}']
   lines += [f'  {one.name}' for one in runs]
   if sweep.search:
     lines += [f'  {k}: {v}' for k, v in sweep.search.space.items()]
-  lines += [f'a run takes {minutes} and {size}',
+  lines += [*plan.estimate(sweep, finished, max(count - done, 0)),
             *(f'missing: {line}' for line in plan.missing(sweep))]
   return '\n'.join(lines)
 
@@ -142,8 +169,14 @@ def load(path: str) -> tuple[Sweep, str]:
   module = importlib.util.module_from_spec(module_spec)
   try:
     module_spec.loader.exec_module(module)
-  except (SyntaxError, ImportError, NameError, TypeError) as error:
-    raise UserError(f'{path}: {error}; mend it') from error
+  except UserError:
+    raise
+  except Exception as error:  # whatever the file does
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+             if frame.filename == path]
+    line = lines[-1] if lines else getattr(error, 'lineno', '?')  # its syntax
+    raise UserError(f'{path}, line {line}: {type(error).__name__}: {error}; '
+                    'mend it') from error
   if not isinstance(getattr(module, 'SWEEP', None), Sweep):
     raise UserError(f'{path} sets no SWEEP; see experiments/sweeping/spec.py')
   return module.SWEEP, (module.__doc__ or '').strip()
@@ -173,12 +206,11 @@ def main() -> int:
   parser.add_argument('--at_once', type=int, default=1)
   parser.add_argument('--slurm', metavar='NAME=VALUE,...')
   options = parser.parse_args()
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
   try:
     sweep, question = load(options.file)
     name = os.path.splitext(os.path.basename(options.file))[0]
     output = options.output or os.path.join('runs', 'sweeps', name)
-    if options.at_once < 1:
-      raise UserError(f'expected --at_once of 1 or more, got {options.at_once}')
     print(question, end='\n\n')
     plan.check(sweep)
     print(describe(sweep, output), flush=True)
@@ -191,6 +223,13 @@ def main() -> int:
   except UserError as error:
     print(f'sweep: {error}', file=sys.stderr)
     return error.status
+  except ImportError as error:
+    print(f'sweep: {error}; pip install -r experiments/requirements.txt',
+          file=sys.stderr)
+    return 2
+  except OSError as error:
+    print(f'sweep: {error}; mend --output', file=sys.stderr)
+    return 2
   except KeyboardInterrupt:
     print('sweep: interrupted; the same command goes on', file=sys.stderr)
     return 130

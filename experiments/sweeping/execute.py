@@ -6,6 +6,8 @@ A run that is done is not started again, one that was cut off goes on from its
 last checkpoint, and one that failed is tried again. Source: ours.
 """
 
+import fcntl
+import glob
 import json
 import math
 import os
@@ -20,55 +22,71 @@ from bertjax.training import run_directory, writers
 from experiments.sweeping.plan import Run
 from experiments.sweeping.spec import Minutes
 
-RESULT = 'result.json'
+RESULT, LOG = 'result.json', 'log.txt'
 _MEASURED_STEPS = 60
 _POLL_SECONDS = 0.2
 
 
-class Stopped(Exception):
-  """`watch` asked to end the run."""
+class _Stopped(Exception):
+  """Why the run was ended by `watch`."""
 
 
-def run(run: Run, watch: Callable[[str], bool] | None = None) -> dict:
+class _Failed(Exception):
+  """One line on why a run has no result."""
+
+
+def run(
+    run: Run, watch: Callable[[str], str | None] = lambda run_dir: None
+) -> dict:
   """Runs all stages, and returns what was found.
 
   Args:
     run: of a sweep.
-    watch: called now and then with the RUN_DIR of the first stage; where it
-      gives True, the run is ended.
+    watch: called now and then with the RUN_DIR of the stage; where it gives a
+      reason, the run is ended.
 
   Returns:
-    `point`, `seed`, `status` ('done' or 'failed'), `values` by metric, `error`
-    (a line, or None), `seconds` (of all its launches), `bytes` of its files.
-
-  Raises:
-    Stopped: `watch` gave True; the result says 'stopped'.
+    `point`, `seed`, `status` ('done', 'failed', 'stopped' by `watch`, or
+    'cut off'), `values` by metric, `error` (a line, or None), `seconds` (of all
+    its launches), `bytes` of its files, `folder`.
   """
   earlier = read(run)
   if earlier and earlier['status'] == 'done':
     return earlier
   began = time.monotonic()
-  os.makedirs(run.folder, exist_ok=True)
-  values, status, error = {}, 'done', None
+  values, status, error = {}, 'cut off', None
   try:
-    for i, (stage, run_dir) in enumerate(run.stages()):
+    os.makedirs(run.folder, exist_ok=True)
+    for metric, (stage, run_dir) in zip(
+        run.sweep.metrics, run.stages(), strict=True):
       command = run.command(stage, run_dir, **_steps(run, stage, run_dir))
-      _launch(command, run.folder, lambda d=run_dir, i=i: (
-          watch is not None and i == 0 and watch(d)))
-      values[stage.metric] = value_of(run_dir, stage.metric)
-  except Stopped:
-    status = 'stopped'
-    raise
+      _launch(command, run.folder, lambda d=run_dir: watch(d))
+      values[metric] = value_of(run_dir, stage.metric)
+    status = 'done'
+  except _Stopped as stopped:
+    status, error = 'stopped', str(stopped)
   except _Failed as failure:
     status, error = 'failed', str(failure)
+  except (OSError, LookupError, ValueError) as unforeseen:
+    status, error = 'failed', f'{type(unforeseen).__name__}: {unforeseen}'
   finally:
     seconds = time.monotonic() - began + (earlier or {}).get('seconds', 0)
-    result = {
-        'point': run.point, 'seed': run.seed, 'status': status,
-        'values': values, 'error': error, 'seconds': round(seconds, 1),
-        'bytes': _size(run.folder), 'folder': run.folder}
-    _write(os.path.join(run.folder, RESULT), result)
+    result = _result(run, status, error, values, seconds)
+    if os.path.isdir(run.folder):
+      _write(os.path.join(run.folder, RESULT), result)
   return result
+
+
+def lost(run: Run, error: str) -> dict:
+  """Returns the result of a run of which no more is heard."""
+  return _result(run, 'failed', error, {}, (read(run) or {}).get('seconds', 0))
+
+
+def _result(run: Run, status: str, error, values: dict, seconds: float) -> dict:
+  return {
+      'point': run.point, 'seed': run.seed, 'status': status, 'values': values,
+      'error': error, 'seconds': round(seconds, 1), 'bytes': _size(run.folder),
+      'folder': run.folder}
 
 
 def read(run: Run) -> dict | None:
@@ -78,6 +96,21 @@ def read(run: Run) -> dict | None:
     return None
   with open(path, encoding='utf-8') as file:
     return json.load(file)
+
+
+def is_done(run: Run) -> bool:
+  """Whether a run needs no more."""
+  return (read(run) or {}).get('status') == 'done'
+
+
+def read_all(output: str) -> list[dict]:
+  """Returns the results that runs have left in the folder of a sweep."""
+  found = []
+  for path in sorted(glob.glob(
+      os.path.join(glob.escape(output), '*', 'seed_*', RESULT))):
+    with open(path, encoding='utf-8') as file:
+      found.append(json.load(file))
+  return found
 
 
 def value_of(run_dir: str, metric: str) -> float:
@@ -103,10 +136,6 @@ def value_of(run_dir: str, metric: str) -> float:
   return found[metric]
 
 
-class _Failed(Exception):
-  """One line on why a run has no result."""
-
-
 def _steps(run: Run, stage, run_dir: str) -> dict[str, int]:
   """Returns TRAIN_STEPS where it is to fill some minutes.
 
@@ -117,50 +146,59 @@ def _steps(run: Run, stage, run_dir: str) -> dict[str, int]:
     return {}
   point = os.path.dirname(run.folder)
   path = os.path.join(point, 'steps.json')
-  if not os.path.exists(path):
-    measured = os.path.join(run.folder, 'measured')
-    _launch(run.command(
-        stage, measured, TRAIN_STEPS=_MEASURED_STEPS,
-        LOG_STEPS=_MEASURED_STEPS // 6, EVAL_STEPS=None), run.folder)
-    # The first holds what the first step waits for.
-    _, seconds = writers.read_metrics(measured)['speed/step_seconds']
-    steps = wanted.minutes * 60 / statistics.median(seconds[1:])
-    _write(path, {'TRAIN_STEPS': max(_MEASURED_STEPS, round(steps))})
+  with open(os.path.join(point, '.lock'), 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)  # also of threads: each has opened it
+    if not os.path.exists(path):
+      measured = os.path.join(run.folder, 'measured')
+      _launch(run.command(
+          stage, measured, TRAIN_STEPS=_MEASURED_STEPS,
+          LOG_STEPS=_MEASURED_STEPS // 6, EVAL_STEPS=None), run.folder)
+      # The first holds what the first step waits for.
+      _, seconds = writers.read_metrics(measured)['speed/step_seconds']
+      steps = wanted.minutes * 60 / statistics.median(seconds[1:])
+      _write(path, {'TRAIN_STEPS': max(_MEASURED_STEPS, round(steps))})
   with open(path, encoding='utf-8') as file:
     return json.load(file)
 
 
 def _launch(
-    command: list[str], folder: str, stop: Callable[[], bool] = lambda: False
+    command: list[str], folder: str,
+    stop: Callable[[], str | None] = lambda: None,
 ) -> None:
   """Runs a command to its end; what it prints goes into log.txt.
 
   Raises:
     _Failed: it ended with another status than 0.
-    Stopped: `stop` gave True.
+    _Stopped: `stop` gave a reason.
   """
-  with open(os.path.join(folder, 'log.txt'), 'a', encoding='utf-8') as log:
+  with open(os.path.join(folder, LOG), 'a', encoding='utf-8') as log:
     log.write(f'+ {" ".join(command)}\n')
     log.flush()
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
       while process.poll() is None:
         time.sleep(_POLL_SECONDS)
-        if stop():
-          raise Stopped
+        if reason := stop():
+          raise _Stopped(reason)
     finally:
       if process.poll() is None:  # also where this process is interrupted
         process.send_signal(signal.SIGTERM)
         process.wait()
+  if process.returncode < 0:
+    raise _Failed(f'killed by {signal.Signals(-process.returncode).name}')
   if process.returncode:
     raise _Failed(_last_line(folder) or f'status {process.returncode}')
 
 
 def _last_line(folder: str) -> str:
-  with open(os.path.join(folder, 'log.txt'), encoding='utf-8',
+  """Returns what the last command said: its own word, else its last line."""
+  with open(os.path.join(folder, LOG), encoding='utf-8',
             errors='replace') as file:
     lines = [line.strip() for line in file if line.strip()]
-  return lines[-1] if not lines[-1].startswith('+ ') else ''
+  begin = max(i for i, line in enumerate(lines) if line.startswith('+ '))
+  said = lines[begin + 1:]
+  own = [line for line in said if line.startswith('bertjax: ')]
+  return (own or said or [''])[-1]
 
 
 def _size(folder: str) -> int:

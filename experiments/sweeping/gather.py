@@ -58,7 +58,7 @@ def markdown(sweep: Sweep, results: Sequence[dict]) -> str:
           f'{statistics.median(values):.4f} '
           f'({min(values):.4f} to {max(values):.4f})'))
     seconds = [result['seconds'] for result in done]
-    cells += [f'{len(done)} of {len(some)}',
+    cells += [f'{len(done)} of {len(sweep.seeds)}',
               f'{statistics.median(seconds) / 60:.1f}' if seconds else '-',
               '; '.join(dict.fromkeys(
                   f'{r["status"]}: {r["error"]}' for r in some
@@ -71,7 +71,7 @@ def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
   """Draws each metric over the first axis, a line a value of the others."""
   from matplotlib.figure import Figure
 
-  axes_names = sweep.axes()
+  first, *_ = [*sweep.axes(), '']  # '' where there are but seeds
   figure = Figure(figsize=(5.2 * len(sweep.metrics), 3.6),
                   layout='constrained')
   panels = figure.subplots(1, len(sweep.metrics), squeeze=False)[0]
@@ -80,13 +80,13 @@ def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
     for point, some in points(results):
       values = [r['values'][metric] for r in some if r['status'] == 'done']
       if values:
-        rest = {k: v for k, v in point.items() if k != axes_names[0]}
+        rest = {k: v for k, v in point.items() if k != first}
         lines.setdefault(', '.join(
             f'{k} {_word(v)}' for k, v in rest.items()), []).append(
-                (point.get(axes_names[0]), values))
+                (point.get(first, ''), values))
     for label, line in lines.items():
       _draw_line(panel, line, label, joined=sweep.search is None)
-    panel.set_xlabel(axes_names[0])
+    panel.set_xlabel(first)
     panel.set_title(metric, fontsize=10, loc='left')
     panel.grid(alpha=0.25, linewidth=0.5)
     panel.spines[['top', 'right']].set_visible(False)

@@ -4,6 +4,7 @@ Reads gin files as text, so that it needs neither gin nor TensorFlow. Source:
 ours.
 """
 
+import ast
 import dataclasses
 import difflib
 import glob
@@ -99,7 +100,7 @@ def check(sweep: Sweep) -> None:
     for stage, _ in run_at(sweep, '', point, 0).stages():
       known = macros_of(stage.files)
       for name in (*stage.bindings, 'RUN_DIR'):
-        if name not in known:
+        if name not in known and '.' not in name:  # gin knows parameters
           near = difflib.get_close_matches(name, known, n=1)
           raise UserError(
               f'{" ".join(stage.files)} has no macro {name}; '
@@ -121,10 +122,21 @@ def missing(sweep: Sweep) -> list[str]:
       for name, value in given.items():
         if value == '%gin.REQUIRED':
           lines.append(f'{name} has no value; set it in the bindings of SWEEP')
-        elif _PATHS.search(name) and name in stage.bindings and (
-            name != 'INIT_FROM' or not sweep.then):
+        elif name == 'INIT_FROM' and not sweep.then or (
+            name != 'INIT_FROM' and _PATHS.search(name)
+            and name in stage.bindings):
+          if name not in stage.bindings:  # what the recipe starts from
+            value = _literal(value)
           lines += [f'{name}: {line}' for line in _not_there(value)]
   return list(dict.fromkeys(lines))
+
+
+def _literal(text: str):
+  """Returns the value of a macro's text; None where gin computes it."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return None
 
 
 def _not_there(value) -> list[str]:
@@ -160,7 +172,8 @@ def macros_of(files: Sequence[str]) -> dict[str, str]:
     with open(_find(file), encoding='utf-8') as opened:
       text = opened.read()
     for include, name, value in re.findall(
-        r"^(?:include '(.*?)'|([A-Z][A-Z_0-9]*) = ([^#\n]*))", text, re.M):
+        r"""^(?:include ['"](.*?)['"]|([A-Z][A-Z_0-9]*) = ([^#\n]*))""",
+        text, re.M):
       if include:
         found.update(macros_of([include]))
       else:
@@ -177,20 +190,27 @@ def _find(file: str) -> str:
   raise UserError(f'there is no gin file {file}; mend the files of SWEEP')
 
 
-def estimate(sweep: Sweep, finished: Sequence[Mapping]) -> tuple[str, str]:
-  """Returns time and disk of a run in words, by the finished ones where any.
+def estimate(
+    sweep: Sweep, finished: Sequence[Mapping], left: int
+) -> list[str]:
+  """Returns lines on the time and the disk of a run, and of all that are left.
 
   Args:
-    sweep: gives `minutes`, or those of its `Minutes`.
-    finished: results of runs, with `seconds` and `bytes`.
+    sweep: gives `minutes`, or those of its `Minutes`, and `megabytes`.
+    finished: results of runs, with `seconds` and `bytes`; these go before.
+    left: how many runs are not done.
   """
   done = [row for row in finished if row['status'] == 'done']
-  if done:
-    return (f'{sum(r["seconds"] for r in done) / len(done) / 60:.1f} minutes',
-            f'{sum(r["bytes"] for r in done) / len(done) / 1e6:,.0f} MB')
   steps = sweep.bindings.get('TRAIN_STEPS')
-  minutes = sweep.minutes or (
-      steps.minutes if isinstance(steps, Minutes) else None)
-  return ('an unknown time (set minutes in SWEEP, or see after the first run)'
-          if minutes is None else f'{minutes:g} minutes',
-          'an unknown size (known after the first run)')
+  minutes, megabytes = sweep.minutes, sweep.megabytes
+  if minutes is None and isinstance(steps, Minutes):
+    minutes = steps.minutes
+  if done:
+    minutes = sum(row['seconds'] for row in done) / len(done) / 60
+    megabytes = sum(row['bytes'] for row in done) / len(done) / 1e6
+  return [
+      f'{what}: not known; set {name} in SWEEP, or see after the first run'
+      if one is None else
+      f'{what}: {one:,.1f} {name} a run, {one * left:,.0f} for the {left} left'
+      for what, name, one in (
+          ('time', 'minutes', minutes), ('disk', 'megabytes', megabytes))]

@@ -7,21 +7,28 @@ optuna has them.
 import json
 import math
 import os
+import statistics
+import threading
+import time
 import warnings
 from collections.abc import Callable
 
 from bertjax.errors import UserError
 from bertjax.training import writers
-from experiments.sweeping import execute, plan
+from experiments.sweeping import plan
 from experiments.sweeping.spec import Range, Sweep
 
-_SPACE = 'bertjax:space'
+_IDENTITY, _RESULTS = 'bertjax:sweep', 'bertjax:results'
+
+
+class _CutOff(Exception):
+  """A trial that is to be tried again."""
 
 
 def run(
     sweep: Sweep, output: str, name: str, at_once: int,
-    tell: Callable[[dict], None],
-) -> None:
+    run_one: Callable[..., dict], ended: threading.Event,
+) -> list[dict]:
   """Runs trials until the study has as many as the sweep wants.
 
   Args:
@@ -29,69 +36,113 @@ def run(
     output: folder of the runs, and of the study without a storage of its own.
     name: of the study.
     at_once: how many runs at a time.
-    tell: called with each result.
+    run_one: runs a run, as `execute.run` does, and says so.
+    ended: set where the trials under way are to end, and be tried again by the
+      next that opens the study.
+
+  Returns:
+    The results of all trials, also of earlier ones and of other machines.
 
   Raises:
-    UserError: a study with another space.
+    UserError: a study of another sweep; a storage that cannot be opened.
   """
   import optuna
 
-  optuna.logging.set_verbosity(optuna.logging.WARNING)
+  optuna.logging.set_verbosity(optuna.logging.ERROR)
   warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
   search = sweep.search
-  os.makedirs(output, exist_ok=True)
-  storage = optuna.storages.RDBStorage(
-      search.storage or f'sqlite:///{os.path.abspath(output)}/study.db',
-      # A trial whose machine has gone is tried again, in its own folder.
-      heartbeat_interval=60,
-      heartbeat_stale_trial_callback=(
-          optuna.storages.RetryHeartbeatStaleTrialCallback()))
-  study = optuna.create_study(
-      storage=storage, study_name=name, load_if_exists=True,
-      direction='maximize' if sweep.higher_is_better else 'minimize',
-      sampler=optuna.samplers.TPESampler(constant_liar=at_once > 1),
-      pruner=optuna.pruners.MedianPruner()
-      if search.prune else optuna.pruners.NopPruner())
-  _check_space(study, sweep)
+  study = _open(sweep, output, name, at_once)
+  _check_identity(study, sweep)
 
   def objective(trial):
     point = {key: _suggest(trial, key, values)
              for key, values in search.space.items()}
-    scores = []
+    results = []
     for seed in sweep.seeds:
-      result = _run_one(sweep, output, point, seed, trial)
-      tell(result)
-      if result['status'] != 'done':
-        raise optuna.TrialPruned(result['error'])
-      scores.append(result['values'][sweep.metrics[-1]])
-    return sum(scores) / len(scores)
+      run = plan.run_at(sweep, output, point, seed)
+      results.append(run_one(run, _watch(sweep, seed, trial, ended)))
+      if ended.is_set():
+        study.enqueue_trial(point)
+        raise _CutOff
+      if results[-1]['status'] != 'done':
+        break
+    trial.set_user_attr(_RESULTS, results)
+    if results[-1]['status'] != 'done':
+      raise optuna.TrialPruned(results[-1]['error'])
+    return statistics.fmean(r['values'][sweep.metrics[-1]] for r in results)
 
-  ended = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
-  left = search.trials - len(study.get_trials(deepcopy=False, states=ended))
+  states = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+  left = search.trials - len(study.get_trials(deepcopy=False, states=states))
   if left > 0:
-    study.optimize(objective, n_trials=left, n_jobs=at_once)
+    study.optimize(
+        objective, n_trials=left, n_jobs=at_once, catch=(_CutOff,),
+        callbacks=[  # other machines' trials count as well
+            optuna.study.MaxTrialsCallback(search.trials, states),
+            lambda study, _: study.stop() if ended.is_set() else None])
+  found = [result for trial in study.get_trials(deepcopy=False, states=states)
+           for result in trial.user_attrs.get(_RESULTS, [])]
+  return [*{result['folder']: result for result in found}.values()]
 
 
-def _run_one(sweep, output, point, seed, trial) -> dict:
-  """Runs a seed, the first one as long as it is better than the median."""
-  run = plan.run_at(sweep, output, point, seed)
+def _open(sweep: Sweep, output: str, name: str, at_once: int):
+  os.makedirs(output, exist_ok=True)
+  place = sweep.search.storage or (
+      f'sqlite:///{os.path.abspath(output)}/study.db')
+  try:
+    try:
+      return _create(sweep, place, name, at_once)
+    except Exception:  # two that begin at once both make the tables
+      time.sleep(1)
+      return _create(sweep, place, name, at_once)
+  except Exception as error:  # of optuna, SQLAlchemy, a driver, the disk
+    said = str(error).strip().splitlines() or ['']
+    raise UserError(f'the study cannot be kept in {place}: '
+                    f'{type(error).__name__}: {said[0]}; mend search.storage'
+                    ) from error
+
+
+def _create(sweep: Sweep, place: str, name: str, at_once: int):
+  import optuna
+
+  if '://' in place:
+    storage = optuna.storages.RDBStorage(
+        place,
+        # A trial whose machine has gone is tried again, in its own folder.
+        heartbeat_interval=60,
+        heartbeat_stale_trial_callback=(
+            optuna.storages.RetryHeartbeatStaleTrialCallback()))
+  else:
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(place))
+  return optuna.create_study(
+      storage=storage, study_name=name, load_if_exists=True,
+      direction='maximize' if sweep.higher_is_better else 'minimize',
+      sampler=optuna.samplers.TPESampler(constant_liar=at_once > 1),
+      pruner=optuna.pruners.MedianPruner()
+      if sweep.search.prune else optuna.pruners.NopPruner())
+
+
+def _watch(sweep: Sweep, seed: int, trial, ended: threading.Event):
+  """Returns what ends a run: the first seed that is worse than the median."""
+  watched = sweep.search.prune and seed == sweep.seeds[0] and not sweep.then
   seen = -1
 
-  def watch(run_dir: str) -> bool:
+  def watch(run_dir: str) -> str | None:
     nonlocal seen
+    if ended.is_set():
+      return 'the search was ended'
+    if not watched:
+      return None
     steps, values = writers.read_metrics(run_dir).get(sweep.metric, ((), ()))
     for step, value in zip(steps, values, strict=True):
       if step > seen and math.isfinite(value):
         seen = step
         trial.report(value, step)
-    return bool(seen >= 0) and trial.should_prune()
+    if seen >= 0 and trial.should_prune():
+      return f'worse at step {seen} than the median of others'
+    return None
 
-  is_watched = (
-      sweep.search.prune and seed == sweep.seeds[0] and not sweep.then)
-  try:
-    return execute.run(run, watch if is_watched else None)
-  except execute.Stopped:
-    return execute.read(run) | {'error': 'worse than the median of others'}
+  return watch
 
 
 def _suggest(trial, name: str, values):
@@ -102,13 +153,14 @@ def _suggest(trial, name: str, values):
   return suggest(name, values.low, values.high, log=values.logarithmic)
 
 
-def _check_space(study, sweep: Sweep) -> None:
+def _check_identity(study, sweep: Sweep) -> None:
   now = json.loads(json.dumps({
-      'metrics': sweep.metrics, 'seeds': list(sweep.seeds),
+      **sweep.identity(), 'seeds': list(sweep.seeds),
+      'higher_is_better': sweep.higher_is_better,
       'space': {k: repr(v) for k, v in sweep.search.space.items()}}))
-  then = study.user_attrs.get(_SPACE)
+  then = study.user_attrs.get(_IDENTITY)
   if then is None:
-    study.set_user_attr(_SPACE, now)
+    study.set_user_attr(_IDENTITY, now)
   elif then != now:
     changed = [key for key in now if then.get(key) != now[key]]
     raise UserError(

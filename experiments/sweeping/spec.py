@@ -35,6 +35,11 @@ class Range:
   high: float
   logarithmic: bool = False
 
+  def __post_init__(self):
+    if self.low > self.high or (self.logarithmic and self.low <= 0):
+      raise UserError(f'{self}: expected low <= high, and low > 0 where it is '
+                      'logarithmic')
+
 
 @dataclasses.dataclass(frozen=True)
 class Search:
@@ -45,8 +50,9 @@ class Search:
     trials: how many points.
     prune: whether a run that is worse than the median of the earlier ones at
       the same step is ended.
-    storage: URL of a database, which several machines may work on; None: a file
-      in the sweep's folder.
+    storage: URL of a database, which several machines may work on, or a path,
+      for a journal that they may share by NFS; None: SQLite in the sweep's
+      folder.
   """
 
   space: Mapping[str, Range | Sequence]
@@ -78,8 +84,9 @@ class Sweep:
     files: gin files of every run, as `--gin_file` takes them; later ones win.
     bindings: macro -> value of every run. `$NAME` in a text stands for an
       environment variable.
-    grid: macro -> values, all combinations; a value that ends with '.gin' is
-      one more file, and its macro a name of yours. Or
+    grid: macro (or module.function.parameter) -> values, all combinations; a
+      value that ends with '.gin' is one more file, and its macro a name of
+      yours. Or
     points: such values, run by run. Or
     search: see `Search`.
     seeds: each point is run with each.
@@ -87,6 +94,7 @@ class Sweep:
     higher_is_better: of the metric.
     then: a stage after each run.
     minutes: about how long a run takes, for the plan; None: not said.
+    megabytes: about what it leaves, likewise.
     program: what is run, with the flags of `bertjax.main` behind it.
   """
 
@@ -100,12 +108,40 @@ class Sweep:
   higher_is_better: bool = False
   then: Stage | None = None
   minutes: float | None = None
+  megabytes: float | None = None
   program: Sequence[str] = (sys.executable, '-m', 'bertjax.main')
+
+  def __post_init__(self):
+    for stage in (self, self.then) if self.then else (self,):
+      _check_values('files', stage.files)
+    for name, values in (self.grid or {}).items():
+      _check_values(f'{name} of the grid', values)
+    for name, values in (self.search.space if self.search else {}).items():
+      if not isinstance(values, Range):
+        _check_values(f'{name} of the space', values)
+    _check_values('seeds', self.seeds)
+    if len(set(self.seeds)) < len(self.seeds):
+      raise UserError(f'two runs would share a folder: seeds are {self.seeds}; '
+                      'name each once')
+    for name in {*self.bindings, *self.axes()} & {'SEED', 'SEEDS', 'RUN_DIR'}:
+      raise UserError(f'{name} is set by the sweep; take it out of SWEEP, and '
+                      'set its seeds, or --output')
 
   @property
   def metrics(self) -> list[str]:
     """The metric of each stage."""
-    return [self.metric, *([self.then.metric] if self.then else [])]
+    if not self.then:
+      return [self.metric]
+    same = self.then.metric == self.metric
+    return [self.metric, f'then/{self.metric}' if same else self.then.metric]
+
+  def identity(self) -> dict[str, Any]:
+    """Returns, as JSON has it, what all results in one folder share."""
+    first, *then = [
+        {'files': list(stage.files),
+         'bindings': {k: repr(v) for k, v in stage.bindings.items()}}
+        for stage in ((self, self.then) if self.then else (self,))]
+    return {**first, 'then': then, 'metrics': self.metrics}
 
   def axes(self) -> list[str]:
     """Returns what differs between the runs, but for the seed."""
@@ -136,6 +172,11 @@ class Sweep:
         raise UserError(f'two runs would share the folder {name!r}; take one '
                         'of them out of the grid or points of SWEEP')
     return [dict(point) for point in points]
+
+
+def _check_values(name: str, values) -> None:
+  if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+    raise UserError(f'{name}: expected values in a tuple, got {values!r}')
 
 
 def name_of(point: Point) -> str:

@@ -3,11 +3,16 @@
 The runs are a script that writes what a run leaves, within milliseconds.
 """
 
+import concurrent.futures
+import dataclasses
 import json
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
+import optuna
 import pytest
 
 from bertjax.errors import UserError
@@ -17,9 +22,10 @@ from experiments.sweeping import execute, gather, plan, spec
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ('recipes/pretrain_text.gin',)
 
-# Its loss is the learning rate; above 1 it fails.
+# Its loss is the learning rate; above 1 it fails. LENGTH is how long it waits
+# before its end, with a first loss that is told.
 FAKE = """
-import json, pathlib, sys
+import json, os, pathlib, sys, time
 flags = dict(f.removeprefix('--gin.').split('=', 1)
              for f in sys.argv[1:] if f.startswith('--gin.'))
 folder = pathlib.Path(eval(flags['RUN_DIR']))
@@ -28,7 +34,16 @@ with open(folder / 'launches', 'a') as file:
   file.write('x')
 rate = eval(flags['LEARNING_RATE'])
 if rate > 1:
-  sys.exit('bertjax: LEARNING_RATE is too high')
+  print('bertjax: LEARNING_RATE is too high', 'step 5', sep='\\n')
+  sys.exit(2)
+if rate < 0:
+  os.kill(os.getpid(), 9)
+if rate == 0:
+  sys.exit()
+if 'LENGTH' in flags and rate > 0.4:
+  (folder / 'metrics.jsonl').write_text(
+      json.dumps({'step': 10, 'eval/mlm_loss': rate}) + '\\n')
+  time.sleep(eval(flags['LENGTH']))
 (folder / 'metrics.jsonl').write_text(''.join(
     json.dumps({'step': step, 'eval/mlm_loss': rate + eval(flags['SEED']) / 10,
                 'speed/step_seconds': 0.5}) + '\\n' for step in (10, 20, 30)))
@@ -72,6 +87,59 @@ def test_what_is_done_is_left_and_what_failed_is_tried_again(tmp_path):
       'LEARNING_RATE=0.3/seed_0': 1}
 
 
+def test_runs_without_a_result_say_why_and_are_tried_again(tmp_path):
+  made = make((-1.0, 0.0, 0.1))
+  for _ in range(2):
+    frame = sweep.run(made, str(tmp_path / 'out'))
+    assert frame['status'].tolist() == ['failed', 'failed', 'done']
+    assert frame['error'][0] == 'killed by SIGKILL'
+    assert 'there is no eval/mlm_loss in' in frame['error'][1]
+  assert launches(tmp_path / 'out')['LEARNING_RATE=0/seed_0'] == 2
+  frame = sweep.run(make(program=('/nowhere/python',)), str(tmp_path / 'new'))
+  assert frame['error'].str.contains('FileNotFoundError.*/nowhere').all()
+
+
+SLOW = """
+import sys
+from experiments import sweep
+SWEEP = sweep.Sweep(
+    files=('recipes/pretrain_text.gin',), metric='eval/mlm_loss',
+    bindings={{'TEXT_FILES': 'python_documentation', 'LENGTH': {wait}}},
+    {points}, program=(sys.executable, '-c', {fake!r}))
+"""
+GRID = "grid={'LEARNING_RATE': (0.5, 0.1)}"
+SEARCH = "search=sweep.Search({'LEARNING_RATE': (0.5, 0.6)}, 2, prune=False)"
+
+
+@pytest.mark.parametrize('points', [GRID, SEARCH])
+def test_a_sweep_that_is_ended_ends_its_run_and_goes_on(tmp_path, points):
+  path = tmp_path / 'slow.py'
+  command = [sys.executable, '-m', 'experiments.sweep', str(path), '--output',
+             str(tmp_path / 'out')]
+  path.write_text(SLOW.format(wait=600, points=points, fake=FAKE))
+  process = subprocess.Popen(
+      command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+  while not (lives := [*(tmp_path / 'out').rglob('metrics.jsonl')]):
+    assert process.poll() is None
+    time.sleep(0.1)
+  process.send_signal(signal.SIGTERM)
+  assert process.communicate(timeout=60)[1].splitlines() == [
+      'sweep: interrupted; the same command goes on']
+  assert process.returncode == 130
+  (result,) = execute.read_all(str(tmp_path / 'out'))
+  assert result['status'] == 'stopped' and 'ended' in result['error']
+  assert subprocess.run(  # the run itself is gone
+      ['pgrep', '-f', str(lives[0].parent)], stdout=subprocess.DEVNULL
+  ).returncode == 1
+  if points == SEARCH:  # the same sweep, less the wait
+    path.write_text(SLOW.format(wait=600, points=points, fake=FAKE.replace(
+        'time.sleep(eval', 'str(eval')))
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    results = execute.read_all(str(tmp_path / 'out'))
+    assert lives[0].parent.parent.as_posix() in [
+        result['folder'] for result in results if result['status'] == 'done']
+
+
 def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):
   output = str(tmp_path / 'out')
   sweep.run(make((0.1,)), output)
@@ -80,6 +148,17 @@ def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):
   with pytest.raises(UserError, match='holds a sweep with other .*--output'):
     sweep.run(make(bindings={'TEXT_FILES': 'python_documentation',
                              'LENGTH': 64}), output)
+  with pytest.raises(UserError, match='holds a sweep with other'):
+    sweep.run(make(then=sweep.Stage(FILES, {
+        'TEXT_FILES': 'python_documentation'}, 'eval/mlm_loss')), output)
+
+
+def test_a_sweep_may_be_of_seeds_alone(tmp_path):
+  frame = sweep.run(make(grid={}, seeds=(1, 2), bindings={
+      'TEXT_FILES': 'python_documentation', 'LEARNING_RATE': 0.1}),
+      str(tmp_path / 'out'))
+  assert frame['eval/mlm_loss'].tolist() == pytest.approx([0.2, 0.3])
+  assert (tmp_path / 'out' / 'results.png').stat().st_size > 1000
 
 
 def test_minutes_become_steps_once_for_all_seeds(tmp_path):
@@ -101,7 +180,8 @@ def test_a_second_stage_starts_from_the_first(tmp_path):
   folder = tmp_path / 'out' / 'LEARNING_RATE=0.1' / 'seed_0'
   flags = json.loads((folder / 'then' / 'flags').read_text())
   assert flags['INIT_FROM'] == repr(str(folder / 'run'))
-  assert frame['eval/mlm_loss'].tolist() == [0.7]
+  assert frame['eval/mlm_loss'].tolist() == [0.1]
+  assert frame['then/eval/mlm_loss'].tolist() == [0.7]
 
 
 def test_scores_of_a_task_are_a_metric(tmp_path):
@@ -117,11 +197,47 @@ def test_a_search_goes_on_where_it_was_and_finds_the_low_end(tmp_path):
         {'LEARNING_RATE': sweep.Range(0.001, 0.9, logarithmic=True)}, trials))
 
   assert len(sweep.run(searched(3), output)) == 3
-  assert len(sweep.run(searched(5), output)) == 2
-  assert len(launches(tmp_path / 'out')) == 5
+  frame = sweep.run(searched(5), output)
+  assert len(frame) == len(launches(tmp_path / 'out')) == 5
+  assert len(sweep.run(searched(5), output)) == 5
+  rows = (tmp_path / 'out' / 'results.jsonl').read_text().splitlines()
+  assert len(rows) == 5
   other = make(grid=None, search=sweep.Search({'LEARNING_RATE': (0.1, 0.2)}, 5))
   with pytest.raises(UserError, match='opened with another space'):
     sweep.run(other, output)
+  with pytest.raises(UserError, match='opened with another higher_is_better'):
+    sweep.run(dataclasses.replace(searched(5), higher_is_better=True), output)
+  assert '5 runs, 5 done' in sweep.describe(searched(5), output)
+
+
+def test_a_bad_run_of_a_search_is_ended_early(tmp_path):
+  # That of 0.9 would wait for ten minutes, had it no better ones before it.
+  made = make(grid=None, seeds=(0,), bindings={
+      'TEXT_FILES': 'python_documentation', 'LENGTH': 600},
+      search=sweep.Search({'LEARNING_RATE': sweep.Range(0.1, 0.3)}, 6))
+  output = str(tmp_path / 'out')
+  sweep.run(made, output)
+  study = optuna.load_study(
+      study_name='out', storage=f'sqlite:///{output}/study.db')
+  study.set_user_attr('bertjax:sweep', None)
+  study.enqueue_trial({'LEARNING_RATE': 0.9})
+  frame = sweep.run(dataclasses.replace(made, search=sweep.Search(
+      {'LEARNING_RATE': sweep.Range(0.1, 0.9)}, 7)), output)
+  worst = frame[frame['LEARNING_RATE'] == 0.9].iloc[0]
+  assert worst['status'] == 'stopped'
+  assert 'worse at step 10 than the median' in worst['error']
+
+
+@pytest.mark.parametrize('storage', [None, 'journal.log'])
+def test_two_share_a_study(tmp_path, monkeypatch, storage):
+  monkeypatch.chdir(tmp_path)
+  made = make(grid=None, search=sweep.Search(
+      {'LEARNING_RATE': sweep.Range(0.001, 0.3)}, 8, storage=storage))
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    frames = [*pool.map(lambda _: sweep.run(made, 'out', at_once=2), range(2))]
+  # Each may have begun one more before it heard of the last.
+  assert 8 <= len(launches(tmp_path / 'out')) <= 12
+  assert max(len(frame) for frame in frames) >= 8
 
 
 def test_runs_are_submitted_and_waited_for(tmp_path):
@@ -138,12 +254,43 @@ def test_runs_are_submitted_and_waited_for(tmp_path):
     ({'bindings': {}}, 'TEXT_FILES has no value'),
     ({'bindings': {'TEXT_FILES': '/nowhere/*.txt'}}, 'TEXT_FILES: /nowhere'),
     ({'bindings': {'TEXT_FILES': '$UNSET_HERE/a'}}, 'variable UNSET_HERE is'),
+    ({'seeds': (0, 0)}, 'two runs would share a folder'),
+    ({'grid': {'SEED': (0, 1)}}, 'SEED is set by the sweep'),
+    ({'grid': {'LEARNING_RATE': 0.1}}, 'expected values in a tuple, got 0.1'),
+    ({'grid': {'LEARNING_RATE': ()}}, r'expected values in a tuple, got \(\)'),
+    ({'files': 'recipes/pretrain_text.gin'}, 'files: expected values in a tup'),
 ])
 def test_a_mistake_is_one_line_before_anything_runs(tmp_path, settings, words):
   with pytest.raises(UserError, match=words) as raised:
     sweep.run(make(**settings), str(tmp_path / 'out'))
   assert '\n' not in str(raised.value)
   assert not (tmp_path / 'out').exists()
+
+
+def test_a_search_whose_storage_cannot_be_opened_says_so(tmp_path):
+  for storage in ('nodb://x', f'sqlite:///{tmp_path}/no/study.db'):
+    made = make(grid=None, search=sweep.Search(
+        {'LEARNING_RATE': (0.1, 0.2)}, 2, storage=storage))
+    with pytest.raises(UserError, match='cannot be kept in .*mend') as raised:
+      sweep.run(made, str(tmp_path / 'out'))
+    assert '\n' not in str(raised.value)
+  with pytest.raises(UserError, match='low <= high'):
+    sweep.Range(0.3, 0.2)
+
+
+@pytest.mark.parametrize('text, words', [
+    ("import os\n\nDATA = os.environ['NOWHERE_AT_ALL']", 'line 3: KeyError'),
+    ('SWEEP = 3 3', 'line 1: SyntaxError'), ('x = 1', 'sets no SWEEP')])
+def test_a_file_that_is_no_sweep_is_one_line(tmp_path, text, words):
+  (tmp_path / 'mine.py').write_text(text)
+  with pytest.raises(UserError, match=words):
+    sweep.load(str(tmp_path / 'mine.py'))
+
+
+def test_slurm_where_there_is_none_is_one_line(tmp_path, monkeypatch):
+  monkeypatch.setenv('PATH', str(tmp_path))
+  with pytest.raises(UserError, match='--slurm: '):
+    sweep.run(make(), str(tmp_path / 'out'), slurm={'timeout_min': 1})
 
 
 def test_files_are_an_axis_too():
