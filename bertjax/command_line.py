@@ -8,7 +8,6 @@ Source: ours.
 
 import contextlib
 import difflib
-import glob
 import importlib.util
 import os
 import re
@@ -16,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from bertjax import devices
 from bertjax.errors import UserError
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -100,9 +100,8 @@ def skip_absent_tpu() -> None:
   """
   import jax
 
-  accelerators = [*glob.glob('/dev/accel*'), *glob.glob('/dev/vfio/[0-9]*')]
   plugins = [name for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin',
                                'jax_rocm7_plugin')
              if importlib.util.find_spec(name)]
-  if not (accelerators or plugins or jax.config.jax_platforms):
+  if not (devices.tpu_is_there() or plugins or jax.config.jax_platforms):
     jax.config.update('jax_platforms', 'cpu')

@@ -8,6 +8,7 @@ TensorCore), else a chip. Source: the makers' data sheets, named at each row.
 """
 
 import dataclasses
+import glob
 import re
 
 MIB = 2**20
@@ -121,3 +122,9 @@ def named(name: str) -> Device | None:
     if device.name.lower() == name.lower():
       return device
   return None
+
+
+def tpu_is_there() -> bool:
+  """Whether this machine has a TPU, by its files; libtpu alone may be there to
+  compile for one."""
+  return bool(glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*'))

@@ -66,6 +66,10 @@ def make_mesh(
   sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
   all_devices = jax.devices() if devices is None else devices
   devices = len(all_devices)
+  for name, size in sizes.items():
+    if not isinstance(size, int) or isinstance(size, bool):
+      raise UserError(f'expected a whole number of parts, got {size!r}; set '
+                      f'make_mesh.{name}')
   open_axes = [name for name, size in sizes.items() if size == -1]
   if len(open_axes) > 1:
     raise UserError(f'only one mesh axis may be -1, got {sizes}')
@@ -110,6 +114,9 @@ def batch_parts(mesh: Mesh) -> int:
 
 def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
   """Refuses a global batch that the devices cannot split evenly."""
+  if accumulation < 1:
+    raise UserError(f'expected 1 part of a batch or more, got {accumulation}; '
+                    'set loop.train.accumulation')
   rows = batch_parts(mesh) * accumulation
   if batch_size < 1 or batch_size % rows:
     raise UserError(
@@ -273,6 +280,11 @@ def process_rows(batch_size: int, mesh: Mesh) -> np.ndarray | None:
   check_batch_size(batch_size, mesh, 1)
   parts = np.arange(batch_size).reshape(batch_parts(mesh), -1)
   return parts[_process_parts(mesh)].ravel()
+
+
+def process_share(mesh: Mesh) -> float:
+  """Returns which share of a global batch this process feeds."""
+  return len(_process_parts(mesh)) / batch_parts(mesh)
 
 
 def own_rows(batch: Batch, mesh: Mesh) -> Batch:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import optax
+from jax.sharding import Mesh
 
 from bertjax import devices, flops, output_files, partitioning
 from bertjax.errors import UserError
@@ -37,7 +38,7 @@ def run(
     topology: str,
     run_dir: str,
     make_mesh: Callable = partitioning.make_mesh,
-    dtype: str | None = 'bfloat16',
+    dtype: str | None = None,
     efficiency: float = EFFICIENCY,
     largest_batch: bool = True,
     dry_run: bool = False,
@@ -56,16 +57,21 @@ def run(
   output = os.path.join(run_dir, 'plan.json')
   output_files.check_folder(output)
   topologies.parse(topology)
-  if dry_run:
-    return
   if not jax.config.jax_platforms:  # nothing runs here: leave a GPU to others
     jax.config.update('jax_platforms', 'cpu')
+  objective, optimizer, shapes, steps = map(
+      arguments, ('objective', 'optimizer', 'shapes', 'steps'))
+  accumulation = arguments('accumulation', 1)
+  if dry_run:
+    mesh, _ = _mesh(topology, make_mesh)
+    _check(objective.model.config, shapes, steps, efficiency, mesh,
+           accumulation)
+    state_lib.abstract(objective.model, optimizer, shapes, mesh)
+    return
   figures = plan(
-      objective=arguments('objective'), optimizer=arguments('optimizer'),
-      shapes=arguments('shapes'), steps=arguments('steps'),
-      accumulation=arguments('accumulation', 1), topology=topology,
-      make_mesh=make_mesh, dtype=dtype, efficiency=efficiency,
-      largest_batch=largest_batch)
+      objective=objective, optimizer=optimizer, shapes=shapes, steps=steps,
+      accumulation=accumulation, topology=topology, make_mesh=make_mesh,
+      dtype=dtype, efficiency=efficiency, largest_batch=largest_batch)
   print(table.text(figures), flush=True)
   with output_files.writing(output) as path, open(path, 'w') as file:
     json.dump(figures, file, indent=1)
@@ -81,7 +87,7 @@ def plan(
     steps: int,
     accumulation: int = 1,
     make_mesh: Callable = partitioning.make_mesh,
-    dtype: str | None = 'bfloat16',
+    dtype: str | None = None,
     efficiency: float = EFFICIENCY,
     largest_batch: bool = True,
 ) -> dict:
@@ -95,33 +101,29 @@ def plan(
     steps: of the whole run.
     accumulation: parts that a batch is worked through in.
     make_mesh: makes the mesh of a list of devices, `make_mesh(devices=...)`.
-    dtype: of the products on a TPU; None: as the model has it.
+    dtype: of the products; None: as the model has it, which unless it is set is
+      bfloat16 on a TPU.
     efficiency: share of the peak for the second pair of days and device-hours.
     largest_batch: compile once more, for `largest_batch_per_device`.
 
   Raises:
     UserError: an unknown topology, or a mesh or batch that does not fit it.
   """
-  name, count = topologies.parse(topology)
+  name, _ = topologies.parse(topology)
   is_tpu = topologies.is_tpu(name)
   device = devices.named(name)
-  compiles = is_tpu and topologies.has_compiler()
-  if compiles:
-    if dtype is not None:
-      objective = _with_dtype(objective, dtype)
-    mesh = make_mesh(devices=topologies.devices(topology))
-    count = mesh.size
-  else:
-    mesh = partitioning.make_mesh(1, devices=jax.devices('cpu')[:1])
-    count *= 2 if name in topologies.TWO_DEVICES else 1
+  if dtype is not None:
+    objective = _with_dtype(objective, dtype)
+  mesh, compiles = _mesh(topology, make_mesh)
+  count = mesh.size
   config = objective.model.config
   rows, length = shapes['tokens'].shape
-  _check(rows, length, config, count if not compiles else None)
+  _check(config, shapes, steps, efficiency, mesh, accumulation)
   useful = flops.of_step(
       config, shapes, getattr(objective.model, 'next_sentence', False))
   figures = {
       'topology': topology, 'device': name, 'devices': count,
-      'mesh': dict(mesh.shape) if compiles else None,
+      'mesh': dict(mesh.shape),
       'batch_size': rows, 'length': length,
       'dtype': config.dtype or ('float32' if name == 'cpu' else 'bfloat16'),
       'dropout': config.dropout, 'accumulation': accumulation,
@@ -155,8 +157,6 @@ _COMPILED = (
 def _of_step(
     step: Step, useful: float, device, find_largest: bool) -> dict:
   """Returns the figures of a step that can be compiled."""
-  partitioning.check_batch_size(
-      step.shapes['tokens'].shape[0], step.mesh, step.accumulation)
   abstract = step.abstract()
   figures = _of_state(abstract, device)
   program = step.compile()
@@ -283,15 +283,31 @@ def _with_dtype(objective, dtype: str):
   return dataclasses.replace(objective, model=model.clone(config=config))
 
 
-def _check(rows: int, length: int, config, count: int | None) -> None:
+def _mesh(topology: str, make_mesh: Callable) -> tuple[Mesh, bool]:
+  """Returns the mesh of a topology, and whether it can be compiled for."""
+  name, count = topologies.parse(topology)
+  if topologies.is_tpu(name) and topologies.has_compiler():
+    return make_mesh(devices=topologies.devices(topology)), True
+  # Nothing is placed on it: one device stands for all.
+  count *= 2 if name in topologies.TWO_DEVICES else 1
+  return make_mesh(devices=jax.devices('cpu')[:1] * count), False
+
+
+def _check(
+    config, shapes, steps: int, efficiency: float, mesh: Mesh,
+    accumulation: int,
+) -> None:
+  rows, length = shapes['tokens'].shape
+  partitioning.check_batch_size(rows, mesh, accumulation)
   if length > config.positions:
     raise UserError(
         f'LENGTH {length} exceeds the {config.positions} positions of the '
         'model; set EncoderConfig.positions or a smaller LENGTH')
-  if count and rows % count:
-    raise UserError(
-        f'a global batch of {rows} cannot be divided among {count} device(s); '
-        f'set BATCH_SIZE to a multiple of {count}')
+  if steps < 1:
+    raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
+  if not 0 < efficiency <= 1:
+    raise UserError(f'an efficiency of {efficiency} is no share of the peak; '
+                    'set planning.run.efficiency above 0, up to 1')
 
 
 def _libtpu_version() -> str:

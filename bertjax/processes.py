@@ -14,6 +14,7 @@ on jax.distributed.
 
 import contextlib
 import functools
+import importlib.util
 import os
 import pickle
 import socket
@@ -118,7 +119,7 @@ def _detect(seconds: float) -> tuple:
   from jax._src import clusters
 
   try:
-    return clusters.ClusterEnv.auto_detect_unset_distributed_params(
+    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
         None, None, None, None, None, int(seconds))
   except Exception as error:  # each kind of cluster has its own ones
     raise UserError(
@@ -126,6 +127,13 @@ def _detect(seconds: float) -> tuple:
         f'({" ".join(str(error).split())}); set {_FLAGS}, or --process_count=1 '
         'to run alone'
     ) from error
+  if found[0] is None and not importlib.util.find_spec('kubernetes') and (
+      {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= os.environ.keys()):
+    # jax would let each pod run alone, into one folder.
+    raise UserError(
+        "this is a job of Kubernetes: pip install 'jax[k8s]' to find its pods, "
+        f'or set {_FLAGS}, or --process_count=1 to run alone')
+  return found
 
 
 def _check(address, count, index) -> None:

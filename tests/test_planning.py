@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import subprocess
@@ -174,6 +175,20 @@ def test_a_state_that_no_device_holds_does_not_fit():
   assert 'make_mesh.fsdp' in table.text(figures)
 
 
+def test_a_gpu_holds_its_part_of_what_the_mesh_divides():
+  def parts(fsdp, tensor):
+    return plan(topology='H100:8', make_mesh=functools.partial(
+        partitioning.make_mesh, fsdp=fsdp, tensor=tensor))
+
+  whole, part = parts(1, 1), parts(8, 1)
+  assert part['mesh'] == {'data': 1, 'fsdp': 8, 'tensor': 1}
+  for name, size in whole['memory_parts'].items():
+    assert part['memory_parts'][name] == pytest.approx(size / 8, rel=0.05)
+  assert part['flops_useful'] == whole['flops_useful']
+  with pytest.raises(UserError, match='does not cover 8'):
+    parts(3, 1)
+
+
 @pytest.mark.parametrize('shapes, message', [
     (batch.shapes(60, 128, 20), 'multiple of 8'),
     (batch.shapes(64, 1024, 20), 'LENGTH 1024')])
@@ -232,6 +247,24 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
   found = parsed(
       ['recipes/pretrain_text.gin', 'recipes/plan.gin'], f'RUN_DIR={tmp_path}')
   assert found['shapes']['tokens'].shape == (32, 128)
+
+
+@pytest.mark.parametrize('binding, message', [
+    ('BATCH_SIZE=12', 'multiple of 8'),
+    ('partitioning.make_mesh.data=3', 'does not cover 8'),
+    ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
+    ('partitioning.make_mesh.tensor=2.0', 'whole number of parts, got 2.0'),
+    ('planning.run.efficiency=0', 'efficiency of 0'),
+    ('TRAIN_STEPS=0', 'TRAIN_STEPS is 0'),
+    ('loop.train.accumulation=0', '1 part of a batch or more, got 0')])
+def test_a_dry_run_refuses_what_a_plan_would(tmp_path, binding, message):
+  gin.clear_config()
+  main.parse(['recipes/plan.gin'], [
+      'TOPOLOGY=H100:8', f'RUN_DIR={tmp_path}', 'planning.run.dry_run=True',
+      'config.EncoderConfig.vocabulary_multiple=128', binding])
+  with pytest.raises(UserError, match=message):
+    gin.get_configurable(main.run)()
+  gin.clear_config()
 
 
 def test_a_recipe_that_fine_tunes_is_refused(parsed):

@@ -201,6 +201,16 @@ def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
       pass
 
 
+def test_pods_that_jax_cannot_find_do_not_run_alone(monkeypatch):
+  monkeypatch.setenv('KUBERNETES_SERVICE_HOST', '10.0.0.1')
+  monkeypatch.setenv('JOB_COMPLETION_INDEX', '1')
+  monkeypatch.setitem(sys.modules, 'kubernetes', None)
+  monkeypatch.setattr(processes.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(UserError, match=r"pip install 'jax\[k8s\]'"):
+    with processes.joined():
+      pass
+
+
 def test_workers_of_a_tpu_pod_are_found(monkeypatch):
   from jax._src.clusters import cloud_tpu_cluster
 

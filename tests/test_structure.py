@@ -54,7 +54,7 @@ ALLOWED = {
         'batch', 'errors', 'data', 'finetuning', 'interop', 'output_files',
         'packing', 'processes', 'vocabulary_file'},
     'vocabulary_file': {'errors'},
-    'command_line': {'errors'},
+    'command_line': {'devices', 'errors'},
     'macros': {'errors', 'training'},
     'main': {
         'command_line', 'errors', 'macros', 'main', 'processes', 'training'},

@@ -17,6 +17,8 @@ from bertjax.errors import RunStopped, UserError
 from bertjax.reporting import runs as runs_lib
 from bertjax.reporting.runs import Run
 
+_SHOWN = 5  # differences to the reference
+
 
 def run(
     *,
@@ -91,5 +93,7 @@ def describe(
     lines.append(f'  {told}')
   if differing := references.different(reference.bindings, run.bindings):
     lines.append('  configured otherwise than the reference: '
-                 + '; '.join(differing))
+                 + '; '.join(differing[:_SHOWN])
+                 + (f'; and {len(differing) - _SHOWN} more'
+                    if len(differing) > _SHOWN else ''))
   return '\n'.join(lines)

@@ -159,6 +159,13 @@ def automatic(
   return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
 
 
+def check(config) -> None:
+  """Refuses, before anything is made, a kernel that cannot train."""
+  if config.attention_kernel in ('dot_product', 'splash'):
+    _check_no_dropout(
+        config.attention_kernel, config.attention_dropout_rate or None)
+
+
 def _check_no_dropout(name: str, dropout) -> None:
   if dropout is not None:
     raise UserError(

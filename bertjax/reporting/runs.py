@@ -61,7 +61,8 @@ class Run:
 def find(
     directories: str | Sequence[str], macro: str = 'RUNS'
 ) -> list[Run]:
-  """Returns the runs in directories: one each, or all of a fine-tuning.
+  """Returns the runs in directories: one each, or all of a fine-tuning, or of
+  a sweep.
 
   Args:
     directories: one or several.
@@ -78,7 +79,12 @@ def find(
   for directory in directories:
     found += _runs_in(os.path.normpath(directory), macro)
   names = _short_names(found)
-  return [read(path, name) for path, name in zip(found, names, strict=True)]
+  runs = [read(path, name) for path, name in zip(found, names, strict=True)]
+  for run in runs:
+    if not run.metrics:
+      raise UserError(f'{run.directory} has logged nothing yet; ask again when '
+                      f'it has made LOG_STEPS, or leave it out of {macro}')
+  return runs
 
 
 def read(directory: str, name: str | None = None) -> Run:
@@ -115,8 +121,10 @@ def _runs_in(directory: str, macro: str) -> list[str]:
     raise UserError(f'{directory} is no directory; set {macro}')
   if os.path.exists(os.path.join(directory, writers.METRICS)):
     return [directory]
-  below = sorted(glob.glob(
-      os.path.join(glob.escape(directory), '*', 'seed_*', writers.METRICS)))
+  below = [
+      path for seed in ('seed_*', os.path.join('seed_*', 'run'))  # a sweep's
+      for path in sorted(glob.glob(os.path.join(
+          glob.escape(directory), '*', seed, writers.METRICS)))]
   if not below:
     raise UserError(f'{directory} has no {writers.METRICS}, so no run has '
                     f'logged there; set {macro} to that of a run')

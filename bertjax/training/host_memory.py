@@ -13,6 +13,8 @@ changed there. Source: glibc manual, "Malloc Tunable Parameters".
 import ctypes
 import importlib.util
 
+from bertjax import devices
+
 # glibc's <malloc.h>.
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
@@ -22,12 +24,11 @@ _ARENA_MAX = -8
 def keep_freed() -> bool:
   """Returns whether freed memory is kept from now on.
 
-  It is not where jax has a plugin for an accelerator, nor where the C library
-  is not glibc. A process never holds more than it did at its peak either way.
+  It is not where there is a TPU or jax has a plugin for a GPU, nor where the C
+  library is not glibc. A process never holds more than it did at its peak
+  either way.
   """
-  if importlib.util.find_spec('libtpu') or importlib.util.find_spec(
-      'jax_plugins'
-  ):
+  if devices.tpu_is_there() or importlib.util.find_spec('jax_plugins'):
     return False
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
   # One arena, as the heaps of all others are too small for such blocks.

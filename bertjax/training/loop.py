@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from bertjax import flops, partitioning, processes
 from bertjax.errors import RunStopped, UserError
+from bertjax.models import kernels
 from bertjax.training import (
   initialization,
   model_file,
@@ -102,9 +103,11 @@ def train(
   batch_size, length = shapes['tokens'].shape
   _check(model, steps, batch_size, length, log_steps, eval_steps,
          checkpoint_steps)
+  kernels.check(model.config)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
-  profile = profiling.Profile(os.path.join(run_dir, 'profile'), profile_steps)
+  profile = profiling.Profile(
+      os.path.join(run_dir, 'profile'), profile_steps, steps)
   abstract = state_lib.abstract(model, optimizer, shapes, mesh)
   print(_describe(abstract, shapes, mesh), flush=True)
   if dry_run:
@@ -182,9 +185,9 @@ def train(
 
     # -- the loop --------------------------------------------------------------
     clock = throughput.Clock(
-        flops.of_step(
-            model.config, shapes, getattr(model, 'next_sentence', False)),
-        throughput.peak(mesh))
+        lambda batch: flops.of_step(
+            model.config, batch, getattr(model, 'next_sentence', False)),
+        throughput.peak(mesh), partitioning.process_share(mesh))
     pending = []  # terms of steps that the host has not looked at yet
     first_step = True
     with (
@@ -212,7 +215,6 @@ def train(
           clock.start()
 
         last = step == steps
-        log = last or step % log_steps == 0
         evaluate_now = last or (eval_steps and step % eval_steps == 0)
         if evaluate_now:
           _look_at(pending, totals, checkpoints)
@@ -220,7 +222,7 @@ def train(
           found = evaluate() if evaluate_now else {}
         is_best = best.add(step, found)
         last = last or best.exhausted
-        log = log or last
+        log = last or step % log_steps == 0
         stopping = stop.agreed()
         save = last or stopping or (
             checkpoint_steps and step % checkpoint_steps == 0
@@ -254,8 +256,7 @@ def train(
           raise RunStopped(
               f'stopped by {signal.Signals(stopping).name} at step {step}, '
               'which is saved; the same command goes on from there',
-              status=128 + stopping,
-          )
+              status=128 + stopping)
     checkpoints.wait()
   if processes.is_first():
     writers.curves(run_dir)

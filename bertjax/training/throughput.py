@@ -1,6 +1,7 @@
 """Seconds a step, tokens a second, MFU, and the shares of time lost.
 
-    clock = throughput.Clock(flops.of_step(config, shapes, True), peak(mesh))
+    clock = throughput.Clock(
+        lambda batch: flops.of_step(config, batch, True), peak(mesh))
     with clock.waiting():
       batch = next(batches)
     clock.count(batch)
@@ -15,11 +16,12 @@ devices could do in its time. Source: Chowdhery et al. 2022 (PaLM), appendix B.
 import collections
 import contextlib
 import time
+from collections.abc import Callable
 
 import numpy as np
 from jax.sharding import Mesh
 
-from bertjax import devices, processes
+from bertjax import devices
 
 
 def peak(mesh: Mesh) -> float | None:
@@ -33,20 +35,25 @@ class Clock:
   """Times a window of steps; compilation, evaluation and saving do not count.
   """
 
-  def __init__(self, flops: float = 0.0, peak: float | None = None):
+  def __init__(
+      self, flops: Callable = lambda batch: 0, peak: float | None = None,
+      share: float = 1.0,
+  ):
     """Makes a clock.
 
     Args:
-      flops: the useful ones of a step.
+      flops: gives the useful ones of a step on a batch, by its shapes.
       peak: FLOP/s of all devices; None: no MFU.
+      share: of a global batch that the host batches are, see
+        `partitioning.process_share`.
     """
-    self._flops, self._peak = flops, peak
+    self._flops_of, self._peak, self._share = flops, peak, share
     self.start()
 
   def start(self) -> None:
     """Begins a new window."""
     self._since = time.monotonic()
-    self._steps = self._tokens = self._sequences = 0
+    self._steps = self._tokens = self._sequences = self._flops = 0
     self._waited = 0.0
     self._paused = collections.Counter()
 
@@ -68,12 +75,14 @@ class Clock:
     self._paused[what] += seconds
 
   def count(self, batch) -> None:
-    """Counts one step, and the tokens (not padding) and sequences (one or more
-    a row) of its host batch; the other processes' are taken to be as many."""
-    parts = processes.count()
+    """Counts one step, and the tokens (not padding), sequences (one or more a
+    row) and FLOPs of its host batch; the rest of the global batch is taken to
+    have as many."""
     self._steps += 1
-    self._tokens += parts * int(np.count_nonzero(batch['segments']))
-    self._sequences += parts * int(np.max(batch['segments'], axis=-1).sum())
+    self._tokens += np.count_nonzero(batch['segments']) / self._share
+    self._sequences += (
+        np.max(batch['segments'], axis=-1).sum() / self._share)
+    self._flops += self._flops_of(batch) / self._share
 
   def speed(self) -> dict[str, float]:
     """Returns the window's speed, and begins the next.
@@ -93,7 +102,7 @@ class Clock:
           'speed/data_wait_fraction': min(1.0, self._waited / seconds),
       }
       if self._peak:
-        speed['speed/mfu'] = self._flops * self._steps / seconds / self._peak
+        speed['speed/mfu'] = self._flops / seconds / self._peak
       everything = seconds + self._paused.total()
       for what, paused in self._paused.items():
         speed[f'speed/{what}_fraction'] = paused / everything

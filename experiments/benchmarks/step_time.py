@@ -159,7 +159,7 @@ def parse():
   parser.add_argument('--attention_dropout', type=float,
                       help='default: as --dropout')
   parser.add_argument('--dtype', choices=DTYPES, help="of bertjax's products")
-  parser.add_argument('--attention', choices=KERNELS, default='einsum')
+  parser.add_argument('--attention', choices=KERNELS, default='auto')
   parser.add_argument('--recompute', choices=REMATERIALISATION,
                       default='nothing')
   parser.add_argument('--scan', action='store_true', help='a loop of layers')

@@ -55,10 +55,20 @@ def test_a_fine_tuning_is_all_its_runs_with_one_configuration(tmp_path):
   assert runs.results(str(tmp_path / 'f')) == [(str(tmp_path / 'f'), rows)]
 
 
+def test_a_sweep_is_all_its_runs(tmp_path):
+  for rate in ('0.15', '0.3'):
+    write_run(tmp_path / f'MASK_RATE={rate}' / 'seed_0' / 'run')
+  found = runs.find(str(tmp_path))
+  assert [run.name for run in found] == ['MASK_RATE=0.15', 'MASK_RATE=0.3']
+
+
 def test_what_is_no_run_is_one_line(tmp_path):
   with pytest.raises(UserError, match='no directory; set RUNS'):
     runs.find(str(tmp_path / 'nowhere'))
   with pytest.raises(UserError, match='no metrics.jsonl'):
+    runs.find(str(tmp_path))
+  (tmp_path / 'metrics.jsonl').write_text('')
+  with pytest.raises(UserError, match='has logged nothing yet'):
     runs.find(str(tmp_path))
   with pytest.raises(UserError, match='got none; set RUNS'):
     runs.find([])

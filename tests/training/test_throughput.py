@@ -8,7 +8,7 @@ from bertjax.training import throughput
 
 
 def test_pauses_do_not_count_and_waiting_is_a_share():
-  clock = throughput.Clock(flops=3e9, peak=6e10)
+  clock = throughput.Clock(lambda batch: 1.5e9 * len(batch['segments']), 6e10)
   with clock.paused('evaluation'):
     time.sleep(0.2)
   with clock.waiting():
@@ -46,6 +46,21 @@ def test_the_peak_is_that_of_all_devices(monkeypatch):
   monkeypatch.setattr(
       throughput.devices, 'find', lambda kind: devices.named('v5e'))
   assert throughput.peak(mesh) == 8 * 197e12
+
+
+def test_a_part_of_a_batch_stands_for_the_whole():
+  def speed(share, *rows):
+    clock = throughput.Clock(lambda batch: batch['segments'].size, 1.0, share)
+    for count in rows:
+      clock.count({'segments': np.ones((count, 4), int)})
+    speed = clock.speed()
+    seconds = len(rows) * speed['speed/step_seconds']
+    return [round(seconds * speed[f'speed/{name}']) for name in (
+        'tokens_per_second', 'sequences_per_second', 'mfu')]
+
+  # Of batches with fewer rows the useful FLOPs are fewer.
+  assert speed(1.0, 8, 2) == [40, 10, 40]
+  assert speed(0.5, 4, 1) == speed(1.0, 8, 2)
 
 
 def test_an_empty_window_has_no_speed():
