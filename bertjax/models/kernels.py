@@ -71,12 +71,26 @@ def dot_product(
     UserError: `dropout` is not None.
   """
   _check_no_dropout('dot_product', dropout)
-  # cuDNN's takes half precision only.
-  fused = (partitioning.platform() == 'gpu'
-           and query_BLHK.dtype != jnp.float32)
   return jax.nn.dot_product_attention(
       query_BLHK, key_BMHK, value_BMHK, mask=_dense(mask),
-      implementation='cudnn' if fused else 'xla')
+      implementation='cudnn' if _cudnn_takes(query_BLHK) else 'xla')
+
+
+def _cudnn_takes(query_BLHK) -> bool:
+  """Whether cuDNN has a kernel: on NVIDIA's GPUs from Ampere on (not Colab's
+  T4), in half precision, for heads and lengths that jax lists as supported."""
+  _, length, _, width = query_BLHK.shape
+  return (partitioning.platform() == 'gpu' and _compute_capability() >= 8
+          and query_BLHK.dtype != jnp.float32
+          and width % 8 == 0 and width <= 128 and length % 2 == 0)
+
+
+def _compute_capability() -> float:
+  """Returns that of an NVIDIA GPU, such as 7.5; 0 of another device."""
+  try:
+    return float(jax.devices()[0].compute_capability)
+  except (AttributeError, ValueError):  # a CPU; AMD's 'gfx90a'
+    return 0.0
 
 
 def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
@@ -151,7 +165,7 @@ def automatic(
   kernel = einsum
   if dropout is None and length >= 512:
     platform = partitioning.platform()
-    if platform == 'gpu':
+    if _cudnn_takes(query_BLHK):
       kernel = dot_product
     elif (platform == 'tpu' and isinstance(mask, SegmentMask)
           and not length % SPLASH_BLOCKS[-1]):

@@ -9,6 +9,7 @@ import pytest
 
 from bertjax import partitioning
 from bertjax.errors import UserError
+from bertjax.models import kernels
 from bertjax.models.kernels import KERNELS, SegmentMask
 
 
@@ -47,6 +48,21 @@ def test_kernel_drops_weights_out_after_the_softmax(name):
   got = KERNELS[name](query, key, value, mask,
                       lambda weights: weights.at[..., 0].set(0))
   np.testing.assert_allclose(got, 0.75, atol=1e-6)
+
+
+def test_scores_and_softmax_are_float32_and_what_bfloat16_would_cost():
+  """Scores of 100.25 and 100: e ** 0.25 to 1 in float32. In bfloat16, whose
+  numbers lie 0.5 apart there, they would be equal: a weight 11% too small."""
+  bfloat16 = jnp.bfloat16
+  query = jnp.array([2, 2, 0, 0], bfloat16).reshape(1, 1, 1, 4)
+  key = jnp.array([[100, 0.25, 0, 0], [100, 0, 0, 0]], bfloat16)
+  value = jnp.array([[1, 0, 0, 0], [0, 1, 0, 0]], bfloat16)
+  got = KERNELS['einsum'](query, key.reshape(1, 2, 1, 4),
+                          value.reshape(1, 2, 1, 4), np.ones((1, 1, 1, 2)) > 0)
+  right = np.exp(0.25) / (1 + np.exp(0.25))
+  np.testing.assert_allclose(float(got[0, 0, 0, 0]), right, rtol=2 ** -8)
+  wrong = jax.nn.softmax(jnp.array([100.25, 100], bfloat16))
+  assert float(wrong[0]) == 0.5 and right > 1.12 * 0.5
 
 
 def make_packed(length=256, heads=4, width=64):
@@ -93,6 +109,28 @@ def test_several_tpus_without_a_mesh_take_what_xla_can_divide(monkeypatch):
   lowered = jax.jit(lambda *x: KERNELS['auto'](*x)).trace(
       *arrays, mask).lower(lowering_platforms=('tpu',))
   assert 'tpu_custom_call' not in lowered.as_text()
+
+
+@pytest.mark.parametrize('change, fused', [
+    ({}, True), ({'length': 256}, False), ({'width': 20}, False),
+    ({'capability': 7.5}, False), ({'dtype': jnp.float32}, False)])
+def test_from_512_a_gpu_gets_the_kernel_of_cudnn(monkeypatch, change, fused):
+  """Where there is one; its program is made here and run nowhere."""
+  from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+  monkeypatch.setattr(partitioning, 'platform', lambda: 'gpu')
+  monkeypatch.setattr(
+      kernels, '_compute_capability', lambda: change.get('capability', 8.0))
+  monkeypatch.setattr(cudnn, 'check_cudnn_version', lambda: 91000)
+  *arrays, mask = make_packed(change.get('length', 512),
+                              width=change.get('width', 64))
+  arrays = [jnp.asarray(x, change.get('dtype', jnp.bfloat16)) for x in arrays]
+  gradient = jax.grad(
+      lambda *x: KERNELS['auto'](*x).astype(jnp.float32).sum(), (0, 1, 2))
+  program = jax.jit(gradient).trace(*arrays, mask).lower(
+      lowering_platforms=('cuda',)).as_text()
+  for name in ('cudnn$fmhaScaleBiasSoftmax', 'cudnn$fmhaScaleBiasSoftmaxBack'):
+    assert (name in program) is fused
 
 
 def test_splash_is_refused_on_a_gpu(monkeypatch):

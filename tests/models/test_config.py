@@ -2,6 +2,7 @@
 
 import pytest
 
+from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig, choose
 
@@ -43,3 +44,11 @@ def test_attention_dropout_follows_dropout_unless_it_is_set():
 def test_a_misspelt_choice_is_answered_with_the_nearest():
   with pytest.raises(UserError, match="got 'lerned'.*did you mean 'learned'"):
     choose({'learned': 1, 'rotary': 2}, 'lerned', 'EncoderConfig.x')
+
+
+@pytest.mark.parametrize('platform, dtype', [
+    ('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')])
+def test_products_are_bfloat16_where_that_is_fast(monkeypatch, platform, dtype):
+  monkeypatch.setattr(partitioning, 'platform', lambda: platform)
+  assert EncoderConfig(**SIZES).compute_dtype == dtype
+  assert EncoderConfig(**SIZES, dtype='float32').compute_dtype == 'float32'

@@ -28,11 +28,12 @@ def tiny(dropout=0.0, next_sentence=True, chunks=1):
 
 
 def run(mesh, accumulation=1, dropout=0.0, steps=3, next_sentence=True,
-        chunks=1):
+        chunks=1, sequences=1):
   objective = tiny(dropout, next_sentence, chunks)
   chain = optimizer.adamw(1e-3)
-  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
-  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  shapes = batch.shapes(16, 32, 5, sequences)
+  abstract = state.abstract(objective.model, chain, shapes, mesh)
+  now = state.create(objective.model, chain, shapes, mesh, seed=0)
   update = step.compile_train_step(
       objective, chain, mesh, abstract, accumulation
   )
@@ -40,7 +41,7 @@ def run(mesh, accumulation=1, dropout=0.0, steps=3, next_sentence=True,
   for number in range(steps):
     # Rows differ in their number of targets, so a mean of means would show.
     example = partitioning.put_batch(
-        batch.synthetic(16, 32, 5, 104, seed=number), mesh
+        batch.synthetic(16, 32, 5, 104, seed=number, sequences=sequences), mesh
     )
     now, terms = update(now, example, jax.random.key(7))
     losses.append({k: float(a) / float(b) for k, (a, b) in terms.items()})
@@ -77,6 +78,19 @@ def test_every_mesh_of_eight_devices_trains_as_one_does(one_device, sizes):
   mesh = partitioning.make_mesh(*sizes)
   assert_same(run(mesh, accumulation=2, dropout=0.1),
               one_device(accumulation=2, dropout=0.1))
+
+
+@pytest.mark.parametrize('accumulation, dropout', [
+    (1, 0.0), pytest.param(1, 0.1, marks=pytest.mark.slow),
+    pytest.param(2, 0.0, marks=pytest.mark.slow), (2, 0.1)])
+@pytest.mark.parametrize('sizes', [
+    (2, 2, 2), *(pytest.param(x, marks=pytest.mark.slow)
+                 for x in MESHES[:3])])
+def test_packed_rows_train_as_on_one_device(
+    one_device, sizes, accumulation, dropout):
+  settings = dict(accumulation=accumulation, dropout=dropout, sequences=3)
+  assert_same(run(partitioning.make_mesh(*sizes), **settings),
+              one_device(**settings))
 
 
 @pytest.mark.parametrize('accumulation', [2, 4])
