@@ -12,5 +12,5 @@ SWEEP = sweep.Sweep(
     bindings={'INIT_FROM': 'runs/quickstart'},
     grid={'BATCH_SIZE': (16, 32, 64, 128),
           'LEARNING_RATE': (3e-4, 1e-3, 3e-3)},
-    seeds=(0, 1, 2), minutes=0.5,
+    seeds=(0, 1, 2), minutes=0.8, megabytes=10,
     metric='docstrings/accuracy', higher_is_better=True)

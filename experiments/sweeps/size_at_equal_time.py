@@ -16,7 +16,7 @@ SWEEP = sweep.Sweep(
         'LEARNING_RATE': 1e-3},
     grid={'SIZE': ('models/bert_tiny.gin', 'models/bert_mini.gin',
                    'models/bert_small.gin')},
-    metric='eval/mlm_loss',
+    metric='eval/mlm_loss', minutes=12, megabytes=380,
     then=sweep.Stage(
         files=('recipes/glue.gin',),
         bindings={

@@ -76,6 +76,43 @@ def test_brackets_of_the_text_are_no_guesses(text, shown):
   assert report._filled(text) == f'<span class="text">{shown}</span>'
 
 
+def test_speed_lost_time_and_checkpoints_are_told(tmp_path):
+  directory = tmp_path / 'a'
+  write_run(directory)
+  (directory / 'metrics.jsonl').write_text(''.join(
+      json.dumps({'step': step, 'train/loss': 9.0 - step,
+                  'speed/step_seconds': 0.25, 'speed/tokens_per_second': 4096,
+                  'speed/data_wait_fraction': wait,
+                  'speed/evaluation_fraction': 0.5,
+                  'speed/checkpoint_fraction': 0.0}) + '\n'
+      for step, wait in ((1, 0.1), (2, 0.3))))
+  for step, size in ((1, 1_000_000), (2, 500_000)):
+    (directory / 'checkpoints' / str(step)).mkdir(parents=True)
+    (directory / 'checkpoints' / str(step) / 'x').write_bytes(bytes(size))
+  text = page(tmp_path, str(directory))
+  assert ('<td>a</td><td>0.25</td><td>4096</td><td></td><td>20.0%</td>'
+          '<td>50.0%</td><td>0.0%</td>') in text
+  assert '<td>a</td><td>1, 2</td><td>1.5 MB</td>' in text
+  # No more than a few points: their curve alone, none smoothed beside it.
+  assert 'raw"' not in text
+
+
+def test_long_curves_are_shown_raw_and_smoothed(tmp_path):
+  directory = tmp_path / 'a'
+  write_run(directory)
+  (directory / 'metrics.jsonl').write_text(''.join(
+      json.dumps({'step': step, 'train/loss': 1.0 + step % 2}) + '\n'
+      for step in range(100)))
+  raw, smooth = re.findall(
+      r'<polyline class="line c0 (.*?)" points="(.*?)"', page(
+          tmp_path, str(directory)))
+  assert (raw[0], smooth[0]) == ('raw', '')
+  def range_of(line):
+    heights = [float(pair.split(',')[1]) for pair in line[1].split()[20:]]
+    return max(heights) - min(heights)
+  assert range_of(smooth) < 0.3 * range_of(raw)
+
+
 def test_evaluations_have_their_last_and_their_best(tmp_path):
   directory = tmp_path / 'a'
   write_run(directory)
