@@ -148,7 +148,8 @@ def _run_by_slurm(runs, output: str, parameters: dict, cluster: str, tell):
 def describe(sweep: Sweep, output: str) -> str:
   """Returns the plan: runs, time, disk, and what is missing."""
   runs = plan.runs_of(sweep, output)
-  finished = execute.read_all(output)
+  finished = execute.read_all(output) if sweep.search else [
+      result for one in runs if (result := execute.read(one))]
   done = sum(result['status'] == 'done' for result in finished)
   count = (sweep.search.trials * len(sweep.seeds) if sweep.search
            else len(runs))

@@ -32,6 +32,13 @@ BLOCK = 512  # code points asked about at once, where the answer is plain
 # Marks of combining class 216 and 9 that are spacing, so are never stripped:
 # a mark of any other class changes its place beside one of them.
 HIGH_MARK, LOW_MARK = '\U0001d165', '\u1b44'
+HIGHEST_MARK = '\u0345'  # the only one of class 240
+
+
+def shared(array: np.ndarray) -> tf.Tensor:
+  """A constant that all graphs read; as one of their own each would copy it."""
+  with tf.init_scope():
+    return tf.constant(array)
 
 
 class CharacterTable(NamedTuple):
@@ -52,12 +59,12 @@ class CharacterTable(NamedTuple):
   def look_up(self, characters: tf.Tensor) -> tf.RaggedTensor:
     """What each becomes: int32[n] code points -> ragged int32[n, None]."""
     # `tf.gather` of a ragged table would read through all of it every time.
-    starts = tf.constant(self.starts)
+    starts = shared(self.starts)
     places = tf.ragged.range(
         tf.gather(starts, characters), tf.gather(starts, characters + 1),
         row_splits_dtype=tf.int64)
     return places.with_values(
-        tf.gather(tf.constant(self.codes), places.values))
+        tf.gather(shared(self.codes), places.values))
 
 
 @functools.cache
@@ -65,25 +72,28 @@ def character_table(cased: bool) -> CharacterTable:
   """The table of BERT's cased, or of its uncased, tokenizer."""
   normalize = normalizers.BertNormalizer(lowercase=not cased).normalize_str
   separated = _separated_characters()
-  images = {c: '' for c in SURROGATES}
+  lengths = np.ones(CODE_POINTS, np.int32)
+  lengths[SURROGATES.start:SURROGATES.stop] = 0
+  images = {}
   for text in _blocks():
     whole = normalize(text)
-    if whole != text:
-      images.update((ord(c), normalize(c) if whole else '') for c in text)
-  images.update((c, chr(c)) for c in separated if c not in images)
-  lengths = np.ones(CODE_POINTS, np.int32)
-  identity = np.ones(CODE_POINTS, bool)
-  replaced = {}
+    if not whole:  # private, or not assigned
+      lengths[ord(text[0]):ord(text[0]) + BLOCK] = 0
+    elif whole == f' {"  ".join(text)} ':  # CJK
+      images.update((ord(c), f' {c} ') for c in text)
+    elif whole != text:
+      images.update((ord(c), normalize(c)) for c in text)
+  images.update(
+      (c, chr(c)) for c in separated if c not in images and lengths[c])
   for code, image in images.items():
-    replaced[code] = [
-        ord(out) for c in image for out in separated.get(ord(c), c)]
-    lengths[code] = len(replaced[code])
-    identity[code] = False
+    images[code] = ''.join(separated.get(ord(c), c) for c in image)
+    lengths[code] = len(images[code])
   starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+  identity = lengths == 1
   codes = np.empty(starts[-1], np.int32)
   codes[starts[:-1][identity]] = np.flatnonzero(identity)
-  for code, image in replaced.items():
-    codes[starts[code]:starts[code + 1]] = image
+  for code, image in images.items():
+    codes[starts[code]:starts[code + 1]] = [*map(ord, image)]
   return CharacterTable(starts, codes, _movable_characters(normalize))
 
 
@@ -115,6 +125,12 @@ def _movable_characters(normalize: Callable[[str], str]) -> np.ndarray:
         for first, second in (
             (HIGH_MARK, character), (character, LOW_MARK)))
   # Python's Unicode is newer than the library's, so it knows all the marks.
-  return np.array([
-      bool(unicodedata.combining(c) or unicodedata.decomposition(c))
-      and moves(c) for c in map(chr, range(CODE_POINTS))])
+  movable = np.zeros(CODE_POINTS, bool)
+  for text in _blocks():
+    # A mark would change its place with one of the highest class before it.
+    pairs = HIGHEST_MARK + HIGHEST_MARK.join(text)
+    if unicodedata.normalize('NFKD', pairs) != pairs or HIGHEST_MARK in text:
+      movable[ord(text[0]):ord(text[0]) + BLOCK] = [
+          bool(unicodedata.combining(c) or unicodedata.decomposition(c))
+          and moves(c) for c in text]
+  return movable

@@ -26,7 +26,7 @@ from tensorflow_text.core.pybinds import (
 )
 from tokenizers import models, normalizers, pre_tokenizers
 
-from bertjax.data.bert_characters import character_table
+from bertjax.data.bert_characters import character_table, shared
 
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
 MAX_BYTES = 4 * MAX_CHARACTERS  # of a word that is not too long, in UTF-8
@@ -52,8 +52,8 @@ def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
 class BertTokenizer:
   """Texts to ids of WordPiece's pieces, without special tokens.
 
-  A graph takes the models as constants, so one tokenizer serves any number of
-  graphs.
+  The graphs share its models and tables, so one tokenizer serves any number of
+  them.
   """
 
   def __init__(self, tokens: Sequence[str], cased: bool):
@@ -91,10 +91,9 @@ class BertTokenizer:
 
   def _encode_any(self, lines: tf.Tensor) -> tf.RaggedTensor:
     characters = tf.strings.unicode_decode(lines, 'UTF-8')
-    # TensorFlow puts a million bools into a graph one by one, bytes as a whole.
-    movable = tf.constant(character_table(self._cased).movable.view(np.uint8))
+    movable = shared(character_table(self._cased).movable)
     return tf.cond(
-        tf.reduce_any(tf.gather(movable, characters.values) > 0),
+        tf.reduce_any(tf.gather(movable, characters.values)),
         lambda: self._encode_by_reference(lines),
         lambda: self._encode_by_table(characters))
 
@@ -124,7 +123,7 @@ class BertTokenizer:
 
   def _pieces(self, model: np.ndarray, texts: tf.Tensor) -> tf.RaggedTensor:
     return tf_text.FastWordpieceTokenizer(
-        model_buffer=tf.constant(model),
+        model_buffer=shared(model),
         token_out_type=tf.int32).tokenize(texts)
 
   @functools.cached_property

@@ -50,6 +50,7 @@ class PretrainingConverter(seqio.FeatureConverter):
     # Lengths are static and checked once, by `batch.check`, not each time.
     super().__init__(pack=False, apply_length_check=False)
 
+  @tf.autograph.experimental.do_not_convert
   def _convert_features(self, ds, task_feature_lengths):
     """Before: pair_labels 1. After: pair_labels [1], first_positions [0]."""
 

@@ -25,6 +25,9 @@ from bertjax.data import hashing, masking, pairs, release
 
 release.protect_iterators()
 
+# Else TensorFlow reads the source of all that a graph is made by, for seconds.
+as_written = tf.autograph.experimental.do_not_convert
+
 # Documents (pieces of at most 32 KB) that are paired and shuffled together.
 WINDOW = 16
 
@@ -66,6 +69,7 @@ def split_sentences(text: tf.Tensor) -> tf.RaggedTensor:
   return tf.ragged.boolean_mask(sentences, sentences.with_values(~blank))
 
 
+@as_written
 def tokenize(
     dataset: tf.data.Dataset, vocabulary: seqio.Vocabulary, window: int = WINDOW
 ) -> tf.data.Dataset:
@@ -87,7 +91,8 @@ def _tokenizer(vocabulary: seqio.Vocabulary):
   tables of characters and pieces it is by far the largest of the graphs."""
 
   @tf.function(
-      input_signature=[tf.TensorSpec([None], tf.string)], jit_compile=False
+      input_signature=[tf.TensorSpec([None], tf.string)], jit_compile=False,
+      autograph=False,
   )
   def tokenize_texts(text):
     sentences = split_sentences(text)
@@ -108,6 +113,7 @@ def _tokenizer(vocabulary: seqio.Vocabulary):
   return tokenize_window
 
 
+@as_written
 def pair(
     dataset: tf.data.Dataset,
     sequence_length,
@@ -204,6 +210,7 @@ def _rows(built, length, cls_id, sep_id):
   return tokens, types, segments, np.array([x[2] for x in built], np.int32)
 
 
+@as_written
 def mask(
     dataset: tf.data.Dataset,
     sequence_length,
