@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 
 from bertjax import devices, flops, output_files, partitioning
 from bertjax.errors import UserError
+from bertjax.models import kernels
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.step import Refusal, Step
 from bertjax.training import state as state_lib
@@ -63,6 +64,8 @@ def run(
       arguments, ('objective', 'optimizer', 'shapes', 'steps'))
   accumulation = arguments('accumulation', 1)
   if dry_run:
+    if dtype is not None:
+      objective = _with_dtype(objective, dtype)
     mesh, _ = _mesh(topology, make_mesh)
     _check(objective.model.config, shapes, steps, efficiency, mesh,
            accumulation)
@@ -298,6 +301,7 @@ def _check(
     accumulation: int,
 ) -> None:
   rows, length = shapes['tokens'].shape
+  kernels.check(config)
   partitioning.check_batch_size(rows, mesh, accumulation)
   if length > config.positions:
     raise UserError(

@@ -67,7 +67,10 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
   lines = plan.missing(sweep)
   if lines:
     raise UserError('; '.join(lines))
-  results, lock, ended = {}, threading.Lock(), threading.Event()
+  runs = plan.runs_of(sweep, output)
+  results = {result['folder']: result for result in _finished(
+      sweep, runs, output)}
+  lock, ended = threading.Lock(), threading.Event()
 
   def tell(result: dict) -> None:
     with lock:
@@ -99,7 +102,6 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
           search.run, sweep, output, os.path.basename(os.path.abspath(output)),
           at_once, run_one, ended).result()
     else:
-      runs = plan.runs_of(sweep, output)
       execute.check_same(
           os.path.join(os.path.abspath(output), 'sweep.json'),
           sweep.identity(), 'other files, bindings or metrics')
@@ -148,8 +150,7 @@ def _run_by_slurm(runs, output: str, parameters: dict, cluster: str, tell):
 def describe(sweep: Sweep, output: str) -> str:
   """Returns the plan: runs, time, disk, and what is missing."""
   runs = plan.runs_of(sweep, output)
-  finished = execute.read_all(output) if sweep.search else [
-      result for one in runs if (result := execute.read(one))]
+  finished = _finished(sweep, runs, output)
   done = sum(result['status'] == 'done' for result in finished)
   count = (sweep.search.trials * len(sweep.seeds) if sweep.search
            else len(runs))
@@ -157,15 +158,25 @@ def describe(sweep: Sweep, output: str) -> str:
   lines += [f'  {one.name}' for one in runs]
   if sweep.search:
     lines += [f'  {k}: {v}' for k, v in sweep.search.space.items()]
-  lines += [*plan.estimate(sweep, finished, max(count - done, 0)),
+  pruned = sum(result['status'] == 'stopped' for result in finished)
+  left = count - done - (pruned if sweep.search else 0)
+  lines += [*plan.estimate(sweep, finished, max(left, 0)),
             *(f'missing: {line}' for line in plan.missing(sweep))]
   return '\n'.join(lines)
 
 
+def _finished(sweep: Sweep, runs, output: str) -> list[dict]:
+  """Returns the results that are there."""
+  if sweep.search:
+    return execute.read_all(output)
+  return [result for one in runs if (result := execute.read(one))]
+
+
 def load(path: str) -> tuple[Sweep, str]:
   """Returns SWEEP of a file, and the question in its docstring."""
-  if not os.path.isfile(path):
-    raise UserError(f'there is no file {path}; give one of experiments/sweeps')
+  if not os.path.isfile(path) or not path.endswith('.py'):
+    raise UserError(f'there is no Python file {path}; give one as those of '
+                    'experiments/sweeps')
   module_spec = importlib.util.spec_from_file_location('sweep_file', path)
   module = importlib.util.module_from_spec(module_spec)
   try:

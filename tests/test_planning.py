@@ -254,16 +254,19 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('partitioning.make_mesh.data=3', 'does not cover 8'),
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
     ('partitioning.make_mesh.tensor=2.0', 'whole number of parts, got 2.0'),
+    ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
+    ("planning.run.dtype='float12'", 'float12'),
     ('planning.run.efficiency=0', 'efficiency of 0'),
     ('TRAIN_STEPS=0', 'TRAIN_STEPS is 0'),
     ('loop.train.accumulation=0', '1 part of a batch or more, got 0')])
 def test_a_dry_run_refuses_what_a_plan_would(tmp_path, binding, message):
   gin.clear_config()
   main.parse(['recipes/plan.gin'], [
-      'TOPOLOGY=H100:8', f'RUN_DIR={tmp_path}', 'planning.run.dry_run=True',
+      'TOPOLOGY=H100:8', f'RUN_DIR={tmp_path}',
       'config.EncoderConfig.vocabulary_multiple=128', binding])
   with pytest.raises(UserError, match=message):
-    gin.get_configurable(main.run)()
+    gin.get_configurable(main.run)(dry_run=True)
+  assert not list(tmp_path.iterdir())
   gin.clear_config()
 
 

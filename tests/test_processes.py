@@ -205,7 +205,6 @@ def test_pods_that_jax_cannot_find_do_not_run_alone(monkeypatch):
   monkeypatch.setenv('KUBERNETES_SERVICE_HOST', '10.0.0.1')
   monkeypatch.setenv('JOB_COMPLETION_INDEX', '1')
   monkeypatch.setitem(sys.modules, 'kubernetes', None)
-  monkeypatch.setattr(processes.importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(UserError, match=r"pip install 'jax\[k8s\]'"):
     with processes.joined():
       pass

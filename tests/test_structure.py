@@ -21,8 +21,8 @@ ALLOWED = {
     'flops': set(),
     'plan': {'devices', 'errors', 'partitioning', 'plan', 'training'},
     'planning': {
-        'devices', 'errors', 'flops', 'output_files', 'partitioning', 'plan',
-        'training',
+        'devices', 'errors', 'flops', 'models', 'output_files', 'partitioning',
+        'plan', 'training',
     },
     'output_files': {'errors'},
     'batch': {'errors'},

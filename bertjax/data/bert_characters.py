@@ -36,7 +36,8 @@ HIGHEST_MARK = '\u0345'  # the only one of class 240
 
 
 def shared(array: np.ndarray) -> tf.Tensor:
-  """A constant that all graphs read; as one of their own each would copy it."""
+  """A constant outside of the graph that is being made: one of its own would be
+  copied into each function that calls it."""
   with tf.init_scope():
     return tf.constant(array)
 

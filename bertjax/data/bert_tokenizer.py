@@ -52,8 +52,7 @@ def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
 class BertTokenizer:
   """Texts to ids of WordPiece's pieces, without special tokens.
 
-  The graphs share its models and tables, so one tokenizer serves any number of
-  them.
+  One tokenizer serves any number of graphs; each holds models and tables once.
   """
 
   def __init__(self, tokens: Sequence[str], cased: bool):

@@ -116,15 +116,20 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
   return found
 
 
+# Where the runs of a fine-tuning lie, and those of a sweep with its stages.
+_BELOW = ('*/seed_*', '*/seed_*/run', '*/seed_*/run/*/seed_*', '*/seed_*/then',
+          '*/seed_*/then/*/seed_*')
+
+
 def _runs_in(directory: str, macro: str) -> list[str]:
   if not os.path.isdir(directory):
     raise UserError(f'{directory} is no directory; set {macro}')
   if os.path.exists(os.path.join(directory, writers.METRICS)):
     return [directory]
   below = [
-      path for seed in ('seed_*', os.path.join('seed_*', 'run'))  # a sweep's
-      for path in sorted(glob.glob(os.path.join(
-          glob.escape(directory), '*', seed, writers.METRICS)))]
+      path for kind in _BELOW for path in sorted(glob.glob(os.path.join(
+          glob.escape(directory), kind, writers.METRICS)))
+      if os.path.getsize(path)]  # a run of several may have just begun
   if not below:
     raise UserError(f'{directory} has no {writers.METRICS}, so no run has '
                     f'logged there; set {macro} to that of a run')

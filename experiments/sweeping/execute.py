@@ -6,6 +6,7 @@ A run that is done is not started again, one that was cut off goes on from its
 last checkpoint, and one that failed is tried again. Source: ours.
 """
 
+import contextlib
 import fcntl
 import glob
 import json
@@ -50,17 +51,28 @@ def run(
     'cut off'), `values` by metric, `error` (a line, or None), `seconds` (of all
     its launches), `bytes` of its files, `folder`.
   """
+  try:
+    os.makedirs(run.folder, exist_ok=True)
+    with _locked(run.folder):  # a search may ask for a point twice at once
+      return _run(run, watch)
+  except OSError as error:
+    return _result(run, 'failed', f'{type(error).__name__}: {error}', {}, 0)
+
+
+def _run(run: Run, watch) -> dict:
   earlier = read(run)
   if earlier and earlier['status'] == 'done':
     return earlier
   began = time.monotonic()
   values, status, error = {}, 'cut off', None
   try:
-    os.makedirs(run.folder, exist_ok=True)
     for metric, (stage, run_dir) in zip(
         run.sweep.metrics, run.stages(), strict=True):
-      command = run.command(stage, run_dir, **_steps(run, stage, run_dir))
-      _launch(command, run.folder, lambda d=run_dir: watch(d))
+      def stop(run_dir=run_dir):
+        return watch(run_dir)
+
+      command = run.command(stage, run_dir, **_steps(run, stage, stop))
+      _launch(command, run.folder, stop)
       values[metric] = value_of(run_dir, stage.metric)
     status = 'done'
   except _Stopped as stopped:
@@ -72,8 +84,7 @@ def run(
   finally:
     seconds = time.monotonic() - began + (earlier or {}).get('seconds', 0)
     result = _result(run, status, error, values, seconds)
-    if os.path.isdir(run.folder):
-      _write(os.path.join(run.folder, RESULT), result)
+    _write(os.path.join(run.folder, RESULT), result)
   return result
 
 
@@ -136,7 +147,15 @@ def value_of(run_dir: str, metric: str) -> float:
   return found[metric]
 
 
-def _steps(run: Run, stage, run_dir: str) -> dict[str, int]:
+@contextlib.contextmanager
+def _locked(folder: str):
+  """Waits for other threads, processes and machines that work in a folder."""
+  with open(os.path.join(folder, '.lock'), 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
   """Returns TRAIN_STEPS where it is to fill some minutes.
 
   A run of a few steps is timed, once for all seeds and launches of a point.
@@ -146,13 +165,12 @@ def _steps(run: Run, stage, run_dir: str) -> dict[str, int]:
     return {}
   point = os.path.dirname(run.folder)
   path = os.path.join(point, 'steps.json')
-  with open(os.path.join(point, '.lock'), 'w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)  # also of threads: each has opened it
+  with _locked(point):
     if not os.path.exists(path):
       measured = os.path.join(run.folder, 'measured')
       _launch(run.command(
           stage, measured, TRAIN_STEPS=_MEASURED_STEPS,
-          LOG_STEPS=_MEASURED_STEPS // 6, EVAL_STEPS=None), run.folder)
+          LOG_STEPS=_MEASURED_STEPS // 6, EVAL_STEPS=None), run.folder, stop)
       # The first holds what the first step waits for.
       _, seconds = writers.read_metrics(measured)['speed/step_seconds']
       steps = wanted.minutes * 60 / statistics.median(seconds[1:])
@@ -163,7 +181,7 @@ def _steps(run: Run, stage, run_dir: str) -> dict[str, int]:
 
 def _launch(
     command: list[str], folder: str,
-    stop: Callable[[], str | None] = lambda: None,
+    stop: Callable[[], str | None],
 ) -> None:
   """Runs a command to its end; what it prints goes into log.txt.
 
@@ -171,6 +189,8 @@ def _launch(
     _Failed: it ended with another status than 0.
     _Stopped: `stop` gave a reason.
   """
+  if reason := stop():
+    raise _Stopped(reason)
   with open(os.path.join(folder, LOG), 'a', encoding='utf-8') as log:
     log.write(f'+ {" ".join(command)}\n')
     log.flush()

@@ -13,11 +13,14 @@ from experiments.sweeping.spec import Sweep, is_file, name_of
 
 def write(sweep: Sweep, results: Sequence[dict], output: str) -> str:
   """Writes results.jsonl, results.md and results.png; returns the table."""
-  with open(os.path.join(output, 'results.jsonl'), 'w', encoding='utf-8') as f:
-    f.writelines(json.dumps(result) + '\n' for result in results)
   table = markdown(sweep, results)
-  with open(os.path.join(output, 'results.md'), 'w', encoding='utf-8') as f:
-    f.write(table + '\n')
+  for name, text in (
+      ('results.jsonl', ''.join(f'{json.dumps(row)}\n' for row in results)),
+      ('results.md', f'{table}\n')):
+    path = os.path.join(output, name)
+    with open(f'{path}.new', 'w', encoding='utf-8') as file:
+      file.write(text)
+    os.replace(f'{path}.new', path)
   if any(result['status'] == 'done' for result in results):
     draw(sweep, results, os.path.join(output, 'results.png'))
   return table

@@ -21,8 +21,8 @@ from experiments.sweeping.spec import Range, Sweep
 _IDENTITY, _RESULTS = 'bertjax:sweep', 'bertjax:results'
 
 
-class _CutOff(Exception):
-  """A trial that is to be tried again."""
+class _NoTrial(Exception):
+  """A trial that does not count: its run was cut off, or failed."""
 
 
 def run(
@@ -63,23 +63,29 @@ def run(
       results.append(run_one(run, _watch(sweep, seed, trial, ended)))
       if ended.is_set():
         study.enqueue_trial(point)
-        raise _CutOff
+        raise _NoTrial
       if results[-1]['status'] != 'done':
         break
     trial.set_user_attr(_RESULTS, results)
-    if results[-1]['status'] != 'done':
+    if results[-1]['status'] == 'stopped':
       raise optuna.TrialPruned(results[-1]['error'])
+    if results[-1]['status'] != 'done':
+      raise _NoTrial
     return statistics.fmean(r['values'][sweep.metrics[-1]] for r in results)
 
   states = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
   left = search.trials - len(study.get_trials(deepcopy=False, states=states))
   if left > 0:
-    study.optimize(
-        objective, n_trials=left, n_jobs=at_once, catch=(_CutOff,),
-        callbacks=[  # other machines' trials count as well
-            optuna.study.MaxTrialsCallback(search.trials, states),
-            lambda study, _: study.stop() if ended.is_set() else None])
-  found = [result for trial in study.get_trials(deepcopy=False, states=states)
+    try:
+      study.optimize(
+          objective, n_trials=left, n_jobs=at_once, catch=(_NoTrial,),
+          callbacks=[  # other machines' trials count as well
+              optuna.study.MaxTrialsCallback(search.trials, states),
+              lambda study, _: study.stop() if ended.is_set() else None])
+    except optuna.exceptions.OptunaError as error:
+      raise UserError(f'the study was lost: {error}; the same command goes on '
+                      'when its storage is there again') from error
+  found = [result for trial in study.get_trials(deepcopy=False)
            for result in trial.user_attrs.get(_RESULTS, [])]
   return [*{result['folder']: result for result in found}.values()]
 
@@ -133,12 +139,13 @@ def _watch(sweep: Sweep, seed: int, trial, ended: threading.Event):
       return 'the search was ended'
     if not watched:
       return None
+    before = seen
     steps, values = writers.read_metrics(run_dir).get(sweep.metric, ((), ()))
     for step, value in zip(steps, values, strict=True):
       if step > seen and math.isfinite(value):
         seen = step
         trial.report(value, step)
-    if seen >= 0 and trial.should_prune():
+    if seen > before and trial.should_prune():
       return f'worse at step {seen} than the median of others'
     return None
 

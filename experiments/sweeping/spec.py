@@ -48,11 +48,11 @@ class Search:
   Attributes:
     space: macro -> `Range`, or a tuple to choose from.
     trials: how many points.
-    prune: whether a run that is worse than the median of the earlier ones at
-      the same step is ended.
+    prune: whether a run of the first seed that is worse than the median of the
+      earlier ones at the same step is ended; not where a second stage follows.
     storage: URL of a database, which several machines may work on, or a path,
-      for a journal that they may share by NFS; None: SQLite in the sweep's
-      folder.
+      for a journal that they may share by NFS (in which the trial of a machine
+      that has gone is not tried again); None: SQLite in the sweep's folder.
   """
 
   space: Mapping[str, Range | Sequence]
@@ -123,7 +123,9 @@ class Sweep:
     if len(set(self.seeds)) < len(self.seeds):
       raise UserError(f'two runs would share a folder: seeds are {self.seeds}; '
                       'name each once')
-    for name in {*self.bindings, *self.axes()} & {'SEED', 'SEEDS', 'RUN_DIR'}:
+    then = self.then.bindings if self.then else {}
+    for name in ({*self.bindings, *self.axes(), *then} & {
+        'SEED', 'SEEDS', 'RUN_DIR'}) | ({*then} & {'INIT_FROM'}):
       raise UserError(f'{name} is set by the sweep; take it out of SWEEP, and '
                       'set its seeds, or --output')
 

@@ -228,6 +228,31 @@ def test_a_bad_run_of_a_search_is_ended_early(tmp_path):
   assert 'worse at step 10 than the median' in worst['error']
 
 
+def test_a_point_that_is_asked_for_twice_runs_once_and_failures_do_not_count(
+    tmp_path):
+  made = make(grid=None, search=sweep.Search({'LEARNING_RATE': (0.1, 2.0)}, 6))
+  frame = sweep.run(made, str(tmp_path / 'out'), at_once=3)
+  assert launches(tmp_path / 'out').get('LEARNING_RATE=0.1/seed_0', 1) == 1
+  assert len(frame) == len(set(frame['folder'])) <= 2
+  study = optuna.load_study(
+      study_name='out', storage=f'sqlite:///{tmp_path}/out/study.db')
+  for trial in study.trials:
+    assert trial.state.name == (
+        'FAIL' if trial.params['LEARNING_RATE'] == 2.0 else 'COMPLETE')
+
+
+def test_a_sweep_under_way_shows_what_was_there_before(tmp_path, monkeypatch):
+  output = tmp_path / 'out'
+  sweep.run(make((0.1, 0.2, 0.3)), str(output))
+  seen = []
+  write = gather.write
+  monkeypatch.setattr(gather, 'write', lambda sweep, results, output: (
+      seen.append(len(results)), write(sweep, results, output)))
+  sweep.run(make((0.1, 0.2, 0.3, 0.4)), str(output))
+  assert min(seen) == 3 and seen[-1] == 4
+  assert len((output / 'results.jsonl').read_text().splitlines()) == 4
+
+
 @pytest.mark.parametrize('storage', [None, 'journal.log'])
 def test_two_share_a_study(tmp_path, monkeypatch, storage):
   monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """The segment mask and the reference kernel, against loops in numpy."""
 
 import contextlib
+import types
 
 import jax
 import jax.numpy as jnp
@@ -111,9 +112,20 @@ def test_several_tpus_without_a_mesh_take_what_xla_can_divide(monkeypatch):
   assert 'tpu_custom_call' not in lowered.as_text()
 
 
+@pytest.mark.parametrize('said, capability', [
+    ('7.5', 7.5), ('12.0', 12.0), ('gfx90a', 0.0), (None, 0.0)])
+def test_the_compute_capability_is_that_of_an_nvidia_gpu(
+    monkeypatch, said, capability):
+  device = types.SimpleNamespace(
+      **{} if said is None else {'compute_capability': said})
+  monkeypatch.setattr(kernels.jax, 'devices', lambda: [device])
+  assert kernels._compute_capability() == capability
+
+
 @pytest.mark.parametrize('change, fused', [
-    ({}, True), ({'length': 256}, False), ({'width': 20}, False),
-    ({'capability': 7.5}, False), ({'dtype': jnp.float32}, False)])
+    ({}, True), ({'length': 256}, False), ({'length': 513}, False),
+    ({'width': 20}, False), ({'capability': 7.5}, False),
+    ({'dtype': jnp.float32}, False)])
 def test_from_512_a_gpu_gets_the_kernel_of_cudnn(monkeypatch, change, fused):
   """Where there is one; its program is made here and run nowhere."""
   from jax._src.cudnn import fused_attention_stablehlo as cudnn

@@ -58,8 +58,14 @@ def test_a_fine_tuning_is_all_its_runs_with_one_configuration(tmp_path):
 def test_a_sweep_is_all_its_runs(tmp_path):
   for rate in ('0.15', '0.3'):
     write_run(tmp_path / f'MASK_RATE={rate}' / 'seed_0' / 'run')
+  begun = tmp_path / 'MASK_RATE=0.4' / 'seed_0' / 'run'
+  begun.mkdir(parents=True)
+  (begun / 'metrics.jsonl').write_text('')
   found = runs.find(str(tmp_path))
   assert [run.name for run in found] == ['MASK_RATE=0.15', 'MASK_RATE=0.3']
+  then = tmp_path / 'MASK_RATE=0.3' / 'seed_0' / 'then' / 'CoLA' / 'seed_0'
+  write_run(then)
+  assert [run.directory for run in runs.find(str(tmp_path))][2:] == [str(then)]
 
 
 def test_what_is_no_run_is_one_line(tmp_path):
