@@ -18,6 +18,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from bertjax import output_files
 from bertjax.errors import UserError
 from bertjax.training import run_directory, writers
 from experiments.sweeping.plan import Run
@@ -228,9 +229,9 @@ def _size(folder: str) -> int:
 
 
 def _write(path: str, content: dict) -> None:
-  with open(path + '.new', 'w', encoding='utf-8') as file:
+  with output_files.writing(path) as part, open(
+      part, 'w', encoding='utf-8') as file:
     json.dump(content, file, indent=1)
-  os.replace(path + '.new', path)
 
 
 def check_same(path: str, content: dict, what: str) -> None:

@@ -8,6 +8,7 @@ import os
 import statistics
 from collections.abc import Sequence
 
+from bertjax import output_files
 from experiments.sweeping.spec import Sweep, is_file, name_of
 
 
@@ -17,10 +18,9 @@ def write(sweep: Sweep, results: Sequence[dict], output: str) -> str:
   for name, text in (
       ('results.jsonl', ''.join(f'{json.dumps(row)}\n' for row in results)),
       ('results.md', f'{table}\n')):
-    path = os.path.join(output, name)
-    with open(f'{path}.new', 'w', encoding='utf-8') as file:
+    with output_files.writing(os.path.join(output, name)) as part, open(
+        part, 'w', encoding='utf-8') as file:
       file.write(text)
-    os.replace(f'{path}.new', path)
   if any(result['status'] == 'done' for result in results):
     draw(sweep, results, os.path.join(output, 'results.png'))
   return table

@@ -228,17 +228,22 @@ def test_a_bad_run_of_a_search_is_ended_early(tmp_path):
   assert 'worse at step 10 than the median' in worst['error']
 
 
-def test_a_point_that_is_asked_for_twice_runs_once_and_failures_do_not_count(
-    tmp_path):
-  made = make(grid=None, search=sweep.Search({'LEARNING_RATE': (0.1, 2.0)}, 6))
+def test_a_point_that_is_asked_for_again_and_again_runs_once(tmp_path):
+  made = make(grid=None, search=sweep.Search({'LEARNING_RATE': (0.1,)}, 6))
   frame = sweep.run(made, str(tmp_path / 'out'), at_once=3)
-  assert launches(tmp_path / 'out').get('LEARNING_RATE=0.1/seed_0', 1) == 1
-  assert len(frame) == len(set(frame['folder'])) <= 2
+  assert launches(tmp_path / 'out') == {'LEARNING_RATE=0.1/seed_0': 1}
+  assert frame['status'].tolist() == ['done']
+
+
+def test_failed_trials_do_not_count_and_are_tried_again(tmp_path):
+  made = make(grid=None, search=sweep.Search({'LEARNING_RATE': (2.0,)}, 2))
+  for tried in (2, 4):
+    frame = sweep.run(made, str(tmp_path / 'out'))
+    assert launches(tmp_path / 'out') == {'LEARNING_RATE=2/seed_0': tried}
+    assert frame['status'].tolist() == ['failed']
   study = optuna.load_study(
       study_name='out', storage=f'sqlite:///{tmp_path}/out/study.db')
-  for trial in study.trials:
-    assert trial.state.name == (
-        'FAIL' if trial.params['LEARNING_RATE'] == 2.0 else 'COMPLETE')
+  assert [trial.state.name for trial in study.trials] == 4 * ['FAIL']
 
 
 def test_a_sweep_under_way_shows_what_was_there_before(tmp_path, monkeypatch):
