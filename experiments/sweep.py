@@ -70,10 +70,10 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
   runs = plan.runs_of(sweep, output)
   results = {result['folder']: result for result in _finished(
       sweep, runs, output)}
-  lock, ended = threading.Lock(), threading.Event()
+  ended = threading.Event()
 
   def tell(result: dict) -> None:
-    with lock:
+    with execute.locked(output):
       results[result['folder']] = result
       values = ', '.join(f'{k} {v:.4f}' for k, v in result['values'].items())
       name = os.path.relpath(result['folder'], output)
@@ -116,7 +116,8 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
   finally:
     ended.set()
     pool.shutdown(cancel_futures=True)
-  gather.write(sweep, ordered, output)
+  with execute.locked(output):
+    gather.write(sweep, ordered, output)
   return ordered
 
 

@@ -54,7 +54,7 @@ def run(
   """
   try:
     os.makedirs(run.folder, exist_ok=True)
-    with _locked(run.folder):  # a search may ask for a point twice at once
+    with locked(run.folder):  # a search may ask for a point twice at once
       return _run(run, watch)
   except OSError as error:
     return _result(run, 'failed', f'{type(error).__name__}: {error}', {}, 0)
@@ -149,7 +149,7 @@ def value_of(run_dir: str, metric: str) -> float:
 
 
 @contextlib.contextmanager
-def _locked(folder: str):
+def locked(folder: str):
   """Waits for other threads, processes and machines that work in a folder."""
   with open(os.path.join(folder, '.lock'), 'w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -166,7 +166,7 @@ def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
     return {}
   point = os.path.dirname(run.folder)
   path = os.path.join(point, 'steps.json')
-  with _locked(point):
+  with locked(point):
     if not os.path.exists(path):
       measured = os.path.join(run.folder, 'measured')
       _launch(run.command(
