@@ -1,12 +1,16 @@
 """Runs as a user starts them: whole, resumed, killed, refused."""
 
+import atexit
+import functools
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -54,8 +58,30 @@ FAST_COMPILATION = (
     '--xla_llvm_disable_expensive_passes=true')
 
 
+# Python reads it at its start: a process that takes a class or a function out of
+# a pickle ends there. Numbers and texts alone cannot run anything.
+NO_PICKLES = """
+import os, sys
+def refuse(event, arguments):
+  if event == 'pickle.find_class':
+    os.write(2, f'unpickles {arguments}\\n'.encode())
+    os._exit(70)
+sys.addaudithook(refuse)
+"""
+
+
+@functools.cache
+def no_pickles():
+  folder = pathlib.Path(tempfile.mkdtemp())
+  (folder / 'sitecustomize.py').write_text(NO_PICKLES)
+  atexit.register(shutil.rmtree, folder)
+  return str(folder)
+
+
 def environment():
-  changes = {'XLA_FLAGS': FAST_COMPILATION, 'PYTHONPATH': str(ROOT)}
+  changes = {
+      'XLA_FLAGS': FAST_COMPILATION,
+      'PYTHONPATH': f'{no_pickles()}{os.pathsep}{ROOT}'}
   # What TensorFlow prints is main's to silence.
   kept = {k: v for k, v in os.environ.items() if not k.startswith('TF_')}
   return kept | changes
@@ -134,6 +160,18 @@ def test_a_run_leaves_what_was_promised(whole):
       if name.startswith('train/'):
         assert value == float(np.float32(value))
   assert '[' in result.stdout.split('Held-out text')[1]
+
+
+def test_a_process_that_unpickles_is_ended_by_these_tests():
+  code = """
+import pickle
+print(pickle.loads(pickle.dumps([1, 'a'])))
+pickle.loads(pickle.dumps(pickle.Pickler))
+print('not reached')
+"""
+  result = subprocess.run([sys.executable, '-c', code], env=environment(),
+                          capture_output=True, text=True)
+  assert result.returncode == 70 and result.stdout == "[1, 'a']\n", result
 
 
 def test_its_configuration_gives_the_same_run(whole, corpus, tmp_path):

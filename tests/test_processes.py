@@ -69,11 +69,11 @@ def start(body, count=2):
 
 
 TOGETHER = """
-rng = np.random.default_rng(index)
-mine = {'index': index, 'array': rng.random(1000 * index), 'nan': np.nan}
-found = processes.gather(mine)
-assert [value['index'] for value in found] == [0, 1]
-assert len(found[1]['array']) == 1000
+def values(of):
+  numbers = np.random.default_rng(of).random(1000 * of).tolist()
+  return {'index': of, 'numbers': numbers, 'nothing': None, 'é': [True]}
+assert processes.gather(values(index)) == [values(0), values(1)]
+assert np.isnan(processes.gather(np.nan)).all()
 assert processes.from_first(lambda: [index, 'x']) == [0, 'x']
 
 path = os.environ['FILE']

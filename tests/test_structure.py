@@ -14,6 +14,12 @@ TENSORFLOW = {
     'tensorflow', 'tensorflow_text', 'tensorflow_datasets', 'seqio',
     'apache_beam',
 }
+# What gives Python objects for bytes, and may run code on the way. That no
+# library does so behind them is watched in test_end_to_end.py.
+UNPICKLING = {
+    'pickle', '_pickle', 'marshal', 'shelve', 'copyreg', 'multiprocessing',
+'dill', 'cloudpickle', 'joblib', 'torch',
+}
 # Package -> packages of bertjax that it may import; None: any.
 ALLOWED = {
     'errors': set(),
@@ -99,6 +105,14 @@ def test_everything_but_data_works_without_tensorflow():
       f'for name in {modules}: importlib.import_module(name)\n'
   )
   subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+
+
+def test_nothing_is_unpickled():
+  for path in SOURCES:
+    for name in imports(path):
+      assert name.split('.')[0] not in UNPICKLING, f'{path.name} imports {name}'
+    for word in ('allow_pickle=True', 'read_pickle', 'torch.load'):
+      assert word not in path.read_text(), f'{path.name}: {word}'
 
 
 def test_the_package_itself_imports_nothing():

@@ -76,7 +76,8 @@ def run(
                     'SEEDS')
   first = start_lib.read(init_from, vocab_file, config)
   # Read by one process, here and below: files reach other machines late.
-  table = processes.from_first(lambda: results.Table(run_dir))
+  rows = processes.from_first(lambda: results.read(run_dir))
+  table = results.Table(run_dir, rows)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
     task, start = data.task, first
     mnli = table.best_run(task.start_from) if from_mnli and init_from else None
@@ -103,7 +104,8 @@ def run(
       _write_result(folder, task, seed, origin, settings, began)
     if processes.is_first():
       table.add(task)
-    table = processes.from_first(lambda: table)  # noqa: B023
+    rows = processes.from_first(lambda: table.rows)  # noqa: B023
+    table = results.Table(run_dir, rows)
   if not dry_run:
     print('\n' + table.markdown(), flush=True)
 

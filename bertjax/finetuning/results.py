@@ -1,7 +1,7 @@
 """What runs of fine-tuning reached: result.json of each, one table of all.
 
     results.write('runs/glue/SST-2/seed_0', task, seed=0, ...)
-    table = results.Table('runs/glue')
+    table = results.Table('runs/glue', results.read('runs/glue'))
     table.add(task)
     print(table.markdown())
 
@@ -55,15 +55,24 @@ def write(
   return values
 
 
-class Table:
-  """A row a task, over all seeds that are done in its folder of `run_dir`."""
+def read(run_dir: str) -> dict[str, dict]:
+  """Returns task -> row of results.json; none where there is no such file."""
+  path = os.path.join(run_dir, RESULTS)
+  if not os.path.exists(path):
+    return {}
+  with open(path, encoding='utf-8') as file:
+    return {row['task']: row for row in json.load(file)['tasks']}
 
-  def __init__(self, run_dir: str):
-    self._run_dir, self._rows = run_dir, {}
-    path = os.path.join(run_dir, RESULTS)
-    if os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
-        self._rows = {row['task']: row for row in json.load(file)['tasks']}
+
+class Table:
+  """A row a task, over all seeds that are done in its folder of `run_dir`.
+
+  Attributes:
+    rows: task -> row, as `read` gives them.
+  """
+
+  def __init__(self, run_dir: str, rows: dict[str, dict]):
+    self._run_dir, self.rows = run_dir, rows
 
   def folder(self, task: Task, seed: int | None = None) -> str:
     """Returns the folder of a task, or of one of its runs."""
@@ -95,7 +104,7 @@ class Table:
 
   def write(self) -> None:
     """Writes results.json and results.md."""
-    self._write(self._run_dir, self._rows.values())
+    self._write(self._run_dir, self.rows.values())
 
   def add(self, task: Task) -> None:
     """Adds a task whose runs are done, and writes the files anew."""
@@ -116,7 +125,7 @@ class Table:
         'published': task.published,
         'source': task.source,
     }
-    self._rows[task.name] = row
+    self.rows[task.name] = row
     self.write()
     own = self.folder(task)
     self._write(own, [row | {'best_run': os.path.relpath(best, own)}])
@@ -132,12 +141,12 @@ class Table:
 
   def best_run(self, task: str | None) -> str | None:
     """Returns the folder of a task's best run; None where it has none."""
-    row = self._rows.get(task)
+    row = self.rows.get(task)
     return row and os.path.join(self._run_dir, row['best_run'])
 
   def markdown(self) -> str:
     """Returns the table, in percent."""
-    return markdown(list(self._rows.values()))
+    return markdown(list(self.rows.values()))
 
   def _write(self, folder: str, rows) -> None:
     rows = list(rows)

@@ -60,9 +60,12 @@ class HeldOut:
 
     @functools.cache
     def text():  # when first asked for, since a run can end before
-      return processes.from_first(lambda: (
+      rows, vocabulary = processes.from_first(lambda: (
           _few_rows(next(iter(self.batches()), None), 4),
           _read(os.path.join(run_dir, 'vocab.txt'))))
+      return rows and {
+          key: np.array(values, dtype) for key, (values, dtype) in rows.items()
+      }, vocabulary
 
     def fill(parameters):
       batch, vocabulary = text()
@@ -132,7 +135,7 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
     batch = next(iterator, None)
     shapes = [
         shape for shape in processes.gather(
-            batch and {k: (v.shape, v.dtype) for k, v in batch.items()})
+            batch and {k: (v.shape, v.dtype.name) for k, v in batch.items()})
         if shape
     ]
     if not shapes:
@@ -143,7 +146,7 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
 def _sum(counts: np.ndarray) -> np.ndarray:
   """Returns the sum over all processes of counts of ids; shorter ones end
   in zeros."""
-  everyones = processes.gather(counts)
+  everyones = processes.gather(counts.tolist())
   total = np.zeros(max(map(len, everyones)))
   for counts in everyones:
     total[: len(counts)] += counts
@@ -163,13 +166,18 @@ def summary(values: dict[str, float]) -> str:
   return '; '.join(parts)
 
 
-def _few_rows(batch: Batch | None, rows: int) -> Batch | None:
-  """Takes rows from all over: neighbours often come from one document."""
+def _few_rows(batch: Batch | None, rows: int) -> dict[str, tuple] | None:
+  """Takes rows from all over: neighbours often come from one document.
+
+  Returns:
+    key -> values as lists, name of their dtype.
+  """
   if batch is None:
     return None
   step = max(1, len(batch['tokens']) // rows)
   return {
-      key: np.asarray(array)[::step][:rows] for key, array in batch.items()
+      key: (array[::step][:rows].tolist(), array.dtype.name)
+      for key, array in batch.items()
   }
 
 

@@ -19,7 +19,8 @@ import sys
 import time
 from collections.abc import Mapping
 
-import tensorboardX
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
 
 from bertjax import processes
 from bertjax.errors import UserError
@@ -90,12 +91,8 @@ class Writer:
         os.fsync(file.fileno())
       os.replace(self._path + '.new', self._path)
       self._file = open(self._path, 'a', encoding='utf-8')
-      # TensorBoard then hides the events of later steps in earlier files.
-      self._events = tensorboardX.SummaryWriter(
-          os.path.join(self._directory, TENSORBOARD),
-          purge_step=step + 1,
-          flush_secs=10,
-      )
+      self._events = _Events(
+          os.path.join(self._directory, TENSORBOARD), step + 1)
     self._last_step = json.loads(lines[-1])['step'] if lines else -1
 
   def write(self, step: int, values: Mapping[str, float]):
@@ -122,8 +119,7 @@ class Writer:
     with explain_failure(self._path):
       self._file.write(line + '\n')
       self._file.flush()
-      for name, number in numbers.items():
-        self._events.add_scalar(name, number, step)
+      self._events.write(step, numbers)
     self._last_step = step
 
   def close(self):
@@ -133,6 +129,38 @@ class Writer:
     with explain_failure(self._path):
       for file in files:
         file.close()
+
+
+class _Events:
+  """A file of TensorBoard's events, written by the thread that calls.
+
+  tensorboardX's own SummaryWriter sends events as pickles to a thread, and
+  waits for ever once that thread has died of a full disk.
+  """
+
+  _FLUSH_SECONDS = 10
+
+  def __init__(self, directory: str, first_step: int):
+    os.makedirs(directory, exist_ok=True)
+    self._file = event_file_writer.EventsWriter(
+        os.path.join(directory, 'events'))
+    # TensorBoard then hides the events of later steps in earlier files.
+    self._file.write_event(event_pb2.Event(
+        step=first_step, wall_time=time.time(),
+        session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START)))
+    self._flushed = -math.inf
+
+  def write(self, step: int, numbers: Mapping[str, float]):
+    now = time.time()
+    for name, number in numbers.items():
+      self._file.write_event(event_pb2.Event(
+          step=step, wall_time=now, summary=summary.scalar(name, number)))
+    if now - self._flushed > self._FLUSH_SECONDS:
+      self._file.flush()
+      self._flushed = now
+
+  def close(self):
+    self._file.close()
 
 
 def read_metrics(directory: str) -> dict[str, tuple[list[int], list[float]]]:
