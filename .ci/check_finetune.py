@@ -1,6 +1,6 @@
 """Checks that pretraining is worth 5 points of accuracy in the demonstration.
 
-    python .ci/check_finetune.py runs/quickstart_finetune runs/from_nothing
+python .ci/check_finetune.py runs/quickstart_finetune runs/from_nothing
 """
 
 import json

@@ -1,6 +1,6 @@
 """Checks what the quickstart left in its RUN_DIR, and that it learnt.
 
-    python .ci/check_quickstart.py runs/quickstart
+python .ci/check_quickstart.py runs/quickstart
 """
 
 import json
@@ -14,8 +14,8 @@ assert any((run_dir / 'checkpoints').iterdir()), 'no checkpoint'
 assert any((run_dir / 'tensorboard').iterdir()), 'no TensorBoard events'
 
 lines = [
-    json.loads(line)
-    for line in (run_dir / 'metrics.jsonl').read_text().splitlines()
+  json.loads(line)
+  for line in (run_dir / 'metrics.jsonl').read_text().splitlines()
 ]
 steps = [line['step'] for line in lines]
 assert steps == sorted(set(steps)), 'a step stands twice'

@@ -38,39 +38,39 @@ Batch = Mapping[str, jax.Array | np.ndarray]
 
 # key -> (dimensions, dtype)
 PRETRAINING = {
-    'tokens': ('BL', np.int32),
-    'types': ('BL', np.int32),
-    'positions': ('BL', np.int32),
-    'segments': ('BL', np.int32),
-    'target_positions': ('BP', np.int32),
-    'targets': ('BP', np.int32),
-    'weights': ('BP', np.float32),
-    'first_positions': ('BS', np.int32),
-    'pair_labels': ('BS', np.int32),
-    'pair_weights': ('BS', np.float32),
+  'tokens': ('BL', np.int32),
+  'types': ('BL', np.int32),
+  'positions': ('BL', np.int32),
+  'segments': ('BL', np.int32),
+  'target_positions': ('BP', np.int32),
+  'targets': ('BP', np.int32),
+  'weights': ('BP', np.float32),
+  'first_positions': ('BS', np.int32),
+  'pair_labels': ('BS', np.int32),
+  'pair_weights': ('BS', np.float32),
 }
 
 
 def shapes(
-    batch_size: int, length: int, predictions: int, sequences: int = 1
+  batch_size: int, length: int, predictions: int, sequences: int = 1
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shape and dtype of every key of a pretraining batch."""
   sizes = {'B': batch_size, 'L': length, 'P': predictions, 'S': sequences}
   return {
-      key: jax.ShapeDtypeStruct(tuple(sizes[d] for d in dimensions), dtype)
-      for key, (dimensions, dtype) in PRETRAINING.items()
+    key: jax.ShapeDtypeStruct(tuple(sizes[d] for d in dimensions), dtype)
+    for key, (dimensions, dtype) in PRETRAINING.items()
   }
 
 
 def task_shapes(
-    batch_size: int, length: int
+  batch_size: int, length: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns what a model of a task reads of a batch, one sequence a row."""
   row = jax.ShapeDtypeStruct((batch_size, length), np.int32)
   first = jax.ShapeDtypeStruct((batch_size, 1), np.int32)
   return {
-      **dict.fromkeys(('tokens', 'types', 'positions', 'segments'), row),
-      'first_positions': first,
+    **dict.fromkeys(('tokens', 'types', 'positions', 'segments'), row),
+    'first_positions': first,
   }
 
 
@@ -78,8 +78,8 @@ def predictions_of(length: int, mask_rate: float) -> int:
   """Returns P for a row: 15% of 128 gives 20, of 512 gives 77, as in BERT."""
   if not 0 < mask_rate < 1:
     raise UserError(
-        f'a masking rate between 0 and 1 is expected, got {mask_rate}; set '
-        'MASK_RATE'
+      f'a masking rate between 0 and 1 is expected, got {mask_rate}; set '
+      'MASK_RATE'
     )
   return max(1, int(np.ceil(round(length * mask_rate, 6))))
 
@@ -98,8 +98,8 @@ def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
   """
   if most is not None and most < 1:
     raise UserError(
-        f'a row holds one sequence or more, got {most}; set '
-        'batch.sequences_of.most'
+      f'a row holds one sequence or more, got {most}; set '
+      'batch.sequences_of.most'
     )
   if not pack:
     return 1
@@ -124,17 +124,17 @@ def check(batch: Batch) -> None:
     for letter, size in zip(dimensions, array.shape, strict=True):
       if sizes.setdefault(letter, size) != size:
         raise ValueError(
-            f'{key} has {letter}={size}, other keys have {sizes[letter]}'
+          f'{key} has {letter}={size}, other keys have {sizes[letter]}'
         )
 
 
 def synthetic(
-    batch_size: int,
-    length: int,
-    predictions: int,
-    vocabulary_size: int,
-    seed: int,
-    sequences: int = 1,
+  batch_size: int,
+  length: int,
+  predictions: int,
+  vocabulary_size: int,
+  seed: int,
+  sequences: int = 1,
 ) -> dict[str, np.ndarray]:
   """Returns a random batch that keeps the contract, for tests and benchmarks.
 
@@ -148,7 +148,7 @@ def synthetic(
   real = np.arange(length) < lengths
   counts = np.minimum(predictions, np.maximum(1, lengths * 15 // 100))
   order = np.argsort(
-      np.where(real, rng.random(shape), 2.0), axis=1, kind='stable'
+    np.where(real, rng.random(shape), 2.0), axis=1, kind='stable'
   )
   counted = np.arange(predictions) < counts
   # Where each sequence begins, and the next one; then the same of its tokens.
@@ -158,24 +158,22 @@ def synthetic(
   half = (np.take_along_axis(bounds, number + 1, 1) - begin) // 2
   positions = np.arange(length) - begin
   return {
-      'tokens': np.where(
-          real, rng.integers(first_id, vocabulary_size, shape), 0
-      ).astype(np.int32),
-      'types': (real & (positions >= half)).astype(np.int32),
-      'positions': positions.astype(np.int32),
-      'segments': np.where(real, number + 1, 0).astype(np.int32),
-      'target_positions': np.where(
-          counted, order[:, :predictions], 0
-      ).astype(np.int32),
-      'targets': np.where(
-          counted,
-          rng.integers(first_id, vocabulary_size, (batch_size, predictions)),
-          0,
-      ).astype(np.int32),
-      'weights': counted.astype(np.float32),
-      'first_positions': bounds[:, :-1].astype(np.int32),
-      'pair_labels': rng.integers(
-          0, 2, (batch_size, sequences)
-      ).astype(np.int32),
-      'pair_weights': np.ones((batch_size, sequences), np.float32),
+    'tokens': np.where(
+      real, rng.integers(first_id, vocabulary_size, shape), 0
+    ).astype(np.int32),
+    'types': (real & (positions >= half)).astype(np.int32),
+    'positions': positions.astype(np.int32),
+    'segments': np.where(real, number + 1, 0).astype(np.int32),
+    'target_positions': np.where(counted, order[:, :predictions], 0).astype(
+      np.int32
+    ),
+    'targets': np.where(
+      counted,
+      rng.integers(first_id, vocabulary_size, (batch_size, predictions)),
+      0,
+    ).astype(np.int32),
+    'weights': counted.astype(np.float32),
+    'first_positions': bounds[:, :-1].astype(np.int32),
+    'pair_labels': rng.integers(0, 2, (batch_size, sequences)).astype(np.int32),
+    'pair_weights': np.ones((batch_size, sequences), np.float32),
   }

@@ -26,10 +26,10 @@ def search_paths() -> list[str]:
   includes are found: the checkout's, or the installed package's."""
   roots = [os.path.dirname(_PACKAGE), _PACKAGE]
   paths = [
-      path
-      for root in roots
-      for path in (root, os.path.join(root, 'gin_configs'))
-      if os.path.isdir(os.path.join(root, 'gin_configs'))
+    path
+    for root in roots
+    for path in (root, os.path.join(root, 'gin_configs'))
+    if os.path.isdir(os.path.join(root, 'gin_configs'))
   ]
   return paths
 
@@ -40,19 +40,18 @@ def check_files(files: Sequence[str], paths: Sequence[str]) -> None:
     if any(os.path.isfile(os.path.join(p, file)) for p in ('', *paths)):
       continue
     known = [
-        os.path.relpath(os.path.join(folder, name), root)
-        for root in paths
-        for folder, _, names in os.walk(root)
-        if os.path.basename(root) == 'gin_configs'
-        for name in names
-        if name.endswith('.gin')
+      os.path.relpath(os.path.join(folder, name), root)
+      for root in paths
+      for folder, _, names in os.walk(root)
+      if os.path.basename(root) == 'gin_configs'
+      for name in names
+      if name.endswith('.gin')
     ]
     stripped = file.removeprefix('gin_configs/')
     near = difflib.get_close_matches(stripped, known, n=1, cutoff=0.4)
     raise UserError(
-        f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
-        'gin_configs'
-        + (f'; did you mean gin_configs/{near[0]}?' if near else '')
+      f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
+      'gin_configs' + (f'; did you mean gin_configs/{near[0]}?' if near else '')
     )
 
 
@@ -100,8 +99,10 @@ def skip_absent_tpu() -> None:
   """
   import jax
 
-  plugins = [name for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin',
-                               'jax_rocm7_plugin')
-             if importlib.util.find_spec(name)]
+  plugins = [
+    name
+    for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin', 'jax_rocm7_plugin')
+    if importlib.util.find_spec(name)
+  ]
   if not (devices.tpu_is_there() or plugins or jax.config.jax_platforms):
     jax.config.update('jax_platforms', 'cpu')

@@ -9,7 +9,6 @@ status. Whatever else is raised is a defect of bertjax and keeps its traceback.
 
 
 class _OneLine(Exception):
-
   def _render_traceback_(self) -> list[str]:
     """Returns what IPython shows instead of a traceback: the message."""
     return [f'bertjax: {self}']

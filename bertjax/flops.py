@@ -16,9 +16,7 @@ import math
 from collections.abc import Mapping
 
 
-def of_forward(
-    config, shapes: Mapping, next_sentence: bool
-) -> dict[str, int]:
+def of_forward(config, shapes: Mapping, next_sentence: bool) -> dict[str, int]:
   """Counts the products of one forward pass over a batch.
 
   Args:
@@ -39,11 +37,12 @@ def of_forward(
   # Query, key, value and output; into and out of the feed-forward width.
   layer = 4 * width * width + 2 * width * config.feed_forward
   return {
-      'layers': 2 * rows * length * config.layers * layer,
-      'attention': 2 * rows * config.layers * 2 * length * length * width,
-      'vocabulary': 2 * predicted * (
-          width * width + width * config.vocabulary_size),
-      'next_sentence': 2 * first * (width * width + 2 * width),
+    'layers': 2 * rows * length * config.layers * layer,
+    'attention': 2 * rows * config.layers * 2 * length * length * width,
+    'vocabulary': 2
+    * predicted
+    * (width * width + width * config.vocabulary_size),
+    'next_sentence': 2 * first * (width * width + 2 * width),
   }
 
 

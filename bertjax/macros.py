@@ -19,7 +19,8 @@ from bertjax.training import run_directory
 
 # An unquoted string is taken for these even where a file sets them to None.
 _STRINGS = re.compile(
-    r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS)$')
+  r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS)$'
+)
 
 
 def defined_in(configuration: str) -> dict[str, str]:
@@ -42,7 +43,7 @@ def check_used(configuration: str) -> None:
 
 
 def quote(
-    binding: str, configuration: str, parse: Callable[[str], object]
+  binding: str, configuration: str, parse: Callable[[str], object]
 ) -> str:
   """Returns a NAME=VALUE of the command line as gin takes it.
 
@@ -66,26 +67,26 @@ def quote(
   value = _value(text, parse)
   wants_text = isinstance(default, str) or _STRINGS.search(name) is not None
   if value is _UNREADABLE or (
-      isinstance(default, str) and isinstance(value, int | float | bool)
+    isinstance(default, str) and isinstance(value, int | float | bool)
   ):
     if not wants_text:
       raise UserError(
-          f'--gin.{name}={text}: {_kind(default)} is expected'
-          f"; for a string, quote it: --gin.{name}='\"{text}\"'"
+        f'--gin.{name}={text}: {_kind(default)} is expected'
+        f'; for a string, quote it: --gin.{name}=\'"{text}"\''
       )
     return f'{name}={text!r}'
   numbers = isinstance(default, float) and type(value) is int
   several = isinstance(default, list | tuple) and (
-      isinstance(value, list | tuple) or type(value) is type(default[0]))
+    isinstance(value, list | tuple) or type(value) is type(default[0])
+  )
   fits = numbers or several
   if None not in (value, default) and not fits and value is not _REFERENCE:
     same = isinstance(value, type(default)) and (
-        isinstance(value, bool) == isinstance(default, bool)
+      isinstance(value, bool) == isinstance(default, bool)
     )
     if default is not _REFERENCE and not same and not wants_text:
       raise UserError(
-          f'--gin.{name}={text}: {_kind(default)} is expected, got '
-          f'{_kind(value)}'
+        f'--gin.{name}={text}: {_kind(default)} is expected, got {_kind(value)}'
       )
   return f'{name}={text}'
 
@@ -109,14 +110,22 @@ def _value(text: str, parse):
 
 
 def _kind(value) -> str:
-  kinds = {bool: 'True or False', int: 'a whole number', float: 'a number',
-           str: 'a string', _Reference: 'a value that gin can read',
-           type(None): 'None or a value that gin can read'}
+  kinds = {
+    bool: 'True or False',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'a string',
+    _Reference: 'a value that gin can read',
+    type(None): 'None or a value that gin can read',
+  }
   return kinds.get(type(value), f'a {type(value).__name__}')
 
 
 def _unknown(name: str, used: set[str]) -> str:
   near = difflib.get_close_matches(name.upper(), used, n=1, cutoff=0.5)
-  hint = f'did you mean {near[0]}?' if near else (
-      f'there are {", ".join(sorted(used))}')
+  hint = (
+    f'did you mean {near[0]}?'
+    if near
+    else (f'there are {", ".join(sorted(used))}')
+  )
   return f'nothing uses the macro {name}; {hint}'

@@ -45,8 +45,9 @@ _FLAGS = flags.FlagValues()
 for _name in ('gin_file', 'gin_bindings', 'gin_search_paths'):
   flags.DEFINE_multi_string(_name, [], 'See above.', flag_values=_FLAGS)
 flags.DEFINE_bool('dry_run', False, 'See above.', flag_values=_FLAGS)
-flags.DEFINE_string('coordinator_address', None, 'See above.',
-                    flag_values=_FLAGS)
+flags.DEFINE_string(
+  'coordinator_address', None, 'See above.', flag_values=_FLAGS
+)
 for _name in ('process_count', 'process_index'):
   flags.DEFINE_integer(_name, None, 'See above.', flag_values=_FLAGS)
 flags.DEFINE_float('join_seconds', 300, 'See above.', flag_values=_FLAGS)
@@ -57,13 +58,13 @@ gin.config._FILE_READERS = [(open, os.path.isfile)]
 
 
 def run(
-    job: Callable,
-    directory: str | None = None,
-    allow_difference: bool = False,
-    several_processes: bool = False,
-    dry_run: bool = False,
-    first_file: str | None = None,
-    unneeded: Sequence[str] = (),
+  job: Callable,
+  directory: str | None = None,
+  allow_difference: bool = False,
+  several_processes: bool = False,
+  dry_run: bool = False,
+  first_file: str | None = None,
+  unneeded: Sequence[str] = (),
 ) -> None:
   """Calls the job that a recipe bound; gin fills in its arguments.
 
@@ -82,8 +83,8 @@ def run(
   del first_file, unneeded  # of `parse`, which reads them from the bindings
   if processes.count() > 1 and not several_processes:
     raise UserError(
-        f'this recipe runs in one process, got {processes.count()}; start it '
-        'on one machine alone, with --process_count=1 within a cluster'
+      f'this recipe runs in one process, got {processes.count()}; start it '
+      'on one machine alone, with --process_count=1 within a cluster'
     )
   configuration = gin.config_str()
   if dry_run:
@@ -103,8 +104,10 @@ def arguments(of: Callable) -> Callable:
   UserError where the recipe fine-tunes.
   """
   if re.search(r'^finetune\.run\.', gin.config_str(), re.MULTILINE):
-    raise UserError('expected a recipe that pretrains, got one that '
-                    'fine-tunes; leave its --gin_file out')
+    raise UserError(
+      'expected a recipe that pretrains, got one that '
+      'fine-tunes; leave its --gin_file out'
+    )
   bindings = gin.get_bindings(of, resolve_references=False)
 
   def argument(name: str, default=None):  # gin makes them by copying
@@ -117,7 +120,7 @@ def arguments(of: Callable) -> Callable:
 
 
 def parse(
-    files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
 ) -> None:
   """Reads gin files, then bindings, and refuses what cannot be meant.
 
@@ -140,14 +143,15 @@ def parse(
     if first_file:  # now in front of the others, which win
       gin.clear_config()
       gin.parse_config_files_and_bindings(
-          [first_file, *files], [], finalize_config=False)
+        [first_file, *files], [], finalize_config=False
+      )
     configuration = gin.config_str()
     for name in _bound_to_run('unneeded') or ():
       if macros.defined_in(configuration).get(name) == '%gin.REQUIRED':
         gin.bind_parameter(f'{name}/macro.value', None)
     bindings = [
-        macros.quote(binding, configuration, gin.config.parse_value)
-        for binding in bindings
+      macros.quote(binding, configuration, gin.config.parse_value)
+      for binding in bindings
     ]
     gin.parse_config_files_and_bindings([], bindings, finalize_config=False)
     macros.check_used(gin.config_str())
@@ -169,8 +173,15 @@ def _one_line_errors():
     yield
   except UserError:
     raise
-  except (SyntaxError, tokenize.TokenError, ValueError, ImportError, NameError,
-          OSError, AttributeError) as error:
+  except (
+    SyntaxError,
+    tokenize.TokenError,
+    ValueError,
+    ImportError,
+    NameError,
+    OSError,
+    AttributeError,
+  ) as error:
     raise UserError(_explain(error)) from error
 
 
@@ -187,17 +198,22 @@ def _explain(error: Exception) -> str:
   line = ' '.join(text.split())
   token = re.search(r"malformed node .* Failed to parse token '(.*?)'", line)
   if token:
-    return (f'gin: {token[1]} is not a value; a text has quotes of its own: '
-            f"""--gin.NAME='"{token[1]}"'""")
+    return (
+      f'gin: {token[1]} is not a value; a text has quotes of its own: '
+      f"""--gin.NAME='"{token[1]}"'"""
+    )
   parameter = re.match(
-      r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'", line
+    r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'", line
   )
   if parameter:
     line += _nearest_parameter(*parameter.groups())
   unknown = re.match(r"No configurable matching '(.*?)'", line)
   if unknown:
-    known = set(re.findall(r'^(?:[\w/]+/)?([\w.]+)\.\w+ =', gin.config_str(),
-                           re.MULTILINE))
+    known = set(
+      re.findall(
+        r'^(?:[\w/]+/)?([\w.]+)\.\w+ =', gin.config_str(), re.MULTILINE
+      )
+    )
     near = difflib.get_close_matches(unknown[1], known, n=1)
     line += f' Did you mean {near[0]!r}?' if near else ''
   return f'gin: {line}'
@@ -210,8 +226,9 @@ def _nearest_parameter(name: str, parameter: str) -> str:
     return ''
   names = list(inspect.signature(function).parameters)
   near = difflib.get_close_matches(parameter, names, n=1, cutoff=0.4)
-  return f' Did you mean {near[0]!r}?' if near else (
-      f' It has {", ".join(names)}.')
+  return (
+    f' Did you mean {near[0]!r}?' if near else (f' It has {", ".join(names)}.')
+  )
 
 
 # --------------------------------------------------------------- command line
@@ -237,7 +254,7 @@ def main(argv: Sequence[str]) -> int:
       raise UserError(f'unexpected argument {rest[0]!r}; see --help')
     if not _FLAGS.gin_file:
       raise UserError(
-          'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
+        'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
       )
     # Not above: they import jax, which --help does without, and which would
     # set TensorFlow's log level first.
@@ -245,13 +262,13 @@ def main(argv: Sequence[str]) -> int:
     from bertjax.training import compilation_cache
 
     with processes.joined(
-        _FLAGS.coordinator_address, _FLAGS.process_count, _FLAGS.process_index,
-        _FLAGS.join_seconds,
+      _FLAGS.coordinator_address,
+      _FLAGS.process_count,
+      _FLAGS.process_index,
+      _FLAGS.join_seconds,
     ):
       with command_line.quiet_imports():
-        parse(
-            _FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths
-        )
+        parse(_FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths)
       logging.set_verbosity(logging.ERROR)
       compilation_cache.enable()
       command_line.skip_absent_tpu()

@@ -25,10 +25,12 @@ def check_folder(path: str) -> None:
     folder = os.path.dirname(folder)
   if not os.path.isdir(folder):
     raise UserError(
-        f'cannot write {path}, since {folder} is no folder; set OUTPUT')
+      f'cannot write {path}, since {folder} is no folder; set OUTPUT'
+    )
   if not os.access(folder, os.W_OK):
-    raise UserError(f'cannot write {path}, since {folder} cannot be written; '
-                    'set OUTPUT')
+    raise UserError(
+      f'cannot write {path}, since {folder} cannot be written; set OUTPUT'
+    )
 
 
 def check_directory(path: str) -> None:
@@ -37,10 +39,11 @@ def check_directory(path: str) -> None:
   Raises:
     UserError: it is there and not an empty directory, or see `check_folder`.
   """
-  if os.path.lexists(path) and (
-      not os.path.isdir(path) or os.listdir(path)):
-    raise UserError(f'expected a new directory, but {path} is there and holds '
-                    'something; set OUTPUT to another')
+  if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+    raise UserError(
+      f'expected a new directory, but {path} is there and holds '
+      'something; set OUTPUT to another'
+    )
   check_folder(path)
 
 
@@ -63,8 +66,10 @@ def writing(path: str) -> Iterator[str]:
     yield part
     os.replace(part, path)
   except OSError as error:
-    raise UserError(f'cannot write {path}: {error.strerror or error}; free '
-                    'space there or set OUTPUT') from error
+    raise UserError(
+      f'cannot write {path}: {error.strerror or error}; free '
+      'space there or set OUTPUT'
+    ) from error
   finally:
     with contextlib.suppress(OSError):
       _remove(part)

@@ -17,9 +17,9 @@ from bertjax.batch import PRETRAINING
 
 
 def pack(
-    sizes: Sequence[int],
-    capacity: Callable[[int], int],
-    budgets: Sequence[tuple[Sequence[int], int]] = (),
+  sizes: Sequence[int],
+  capacity: Callable[[int], int],
+  budgets: Sequence[tuple[Sequence[int], int]] = (),
 ) -> list[list[int]]:
   """Divides sequences among rows: best fit, the longest first.
 
@@ -44,16 +44,20 @@ def pack(
 
   def fits(group, index):
     return all(
-        sum(taken[i] for i in group) + taken[index] <= limit
-        for taken, limit in budgets
+      sum(taken[i] for i in group) + taken[index] <= limit
+      for taken, limit in budgets
     )
 
   for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
     size = sizes[index]
     room, place = next(
-        ((room, place) for room in range(size, most + 1)
-         for place, group in enumerate(with_room[room]) if fits(group, index)),
-        (None, None),
+      (
+        (room, place)
+        for room in range(size, most + 1)
+        for place, group in enumerate(with_room[room])
+        if fits(group, index)
+      ),
+      (None, None),
     )
     if room is None:
       room, group = capacity(size), []
@@ -66,9 +70,9 @@ def pack(
 
 
 def join(
-    examples: Mapping[str, np.ndarray],
-    groups: Sequence[Sequence[int]],
-    sequences: int,
+  examples: Mapping[str, np.ndarray],
+  groups: Sequence[Sequence[int]],
+  sequences: int,
 ) -> dict[str, np.ndarray]:
   """Returns a pretraining batch in which those of a group share a row.
 
@@ -92,24 +96,28 @@ def join(
   if max(map(len, groups)) > sequences:
     raise ValueError(f'more than {sequences} sequences in a group')
   sizes = {  # by the dimension's letter: what is not padding
-      'L': (examples['segments'] > 0).sum(1).tolist(),
-      'P': (examples['weights'] > 0).sum(1).tolist(),
-      'S': [1] * len(examples['segments']),
+    'L': (examples['segments'] > 0).sum(1).tolist(),
+    'P': (examples['weights'] > 0).sum(1).tolist(),
+    'S': [1] * len(examples['segments']),
   }
   packed = {
-      key: np.zeros(
-          (len(groups), sequences if letter == 'S' else examples[key].shape[1]),
-          dtype)
-      for key, ((_, letter), dtype) in PRETRAINING.items()
+    key: np.zeros(
+      (len(groups), sequences if letter == 'S' else examples[key].shape[1]),
+      dtype,
+    )
+    for key, ((_, letter), dtype) in PRETRAINING.items()
   }
   for row, group in enumerate(groups):
     begin = dict.fromkeys(sizes, 0)
     for number, index in enumerate(group):
-      place = {letter: slice(begin[letter], begin[letter] + size[index])
-               for letter, size in sizes.items()}
+      place = {
+        letter: slice(begin[letter], begin[letter] + size[index])
+        for letter, size in sizes.items()
+      }
       for key, ((_, letter), _) in PRETRAINING.items():
-        packed[key][row, place[letter]] = (
-            examples[key][index, : sizes[letter][index]])
+        packed[key][row, place[letter]] = examples[key][
+          index, : sizes[letter][index]
+        ]
       packed['segments'][row, place['L']] = number + 1
       for key, letter in (('target_positions', 'P'), ('first_positions', 'S')):
         packed[key][row, place[letter]] += begin['L']

@@ -28,17 +28,17 @@ AXES = ('data', 'fsdp', 'tensor')
 
 # logical axis -> mesh axis or axes that split it; None: never split.
 RULES = {
-    'batch': ('data', 'fsdp'),
-    'length': None,
-    'width': 'fsdp',
-    'heads': 'tensor',
-    'head_width': None,
-    'feed_forward': 'tensor',
-    'vocabulary': 'tensor',
-    'layers': None,
-    'positions': None,
-    'types': None,
-    'classes': None,
+  'batch': ('data', 'fsdp'),
+  'length': None,
+  'width': 'fsdp',
+  'heads': 'tensor',
+  'head_width': None,
+  'feed_forward': 'tensor',
+  'vocabulary': 'tensor',
+  'layers': None,
+  'positions': None,
+  'types': None,
+  'classes': None,
 }
 
 # logical axis -> field of EncoderConfig that sets its size, where names differ.
@@ -46,7 +46,7 @@ SETTINGS = {'vocabulary': 'vocabulary_multiple'}
 
 
 def make_mesh(
-    data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None
+  data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None
 ) -> Mesh:
   """Returns a mesh over all devices; one size may be -1, for what is left.
 
@@ -68,8 +68,9 @@ def make_mesh(
   devices = len(all_devices)
   for name, size in sizes.items():
     if not isinstance(size, int) or isinstance(size, bool):
-      raise UserError(f'expected a whole number of parts, got {size!r}; set '
-                      f'make_mesh.{name}')
+      raise UserError(
+        f'expected a whole number of parts, got {size!r}; set make_mesh.{name}'
+      )
   open_axes = [name for name, size in sizes.items() if size == -1]
   if len(open_axes) > 1:
     raise UserError(f'only one mesh axis may be -1, got {sizes}')
@@ -78,13 +79,13 @@ def make_mesh(
     sizes[open_axes[0]] = devices // fixed
   if math.prod(sizes.values()) != devices or min(sizes.values()) < 1:
     raise UserError(
-        f'a mesh of {sizes} does not cover {devices} device(s); set '
-        'make_mesh.data, fsdp and tensor'
+      f'a mesh of {sizes} does not cover {devices} device(s); set '
+      'make_mesh.data, fsdp and tensor'
     )
   return Mesh(
-      _arrange(sizes, all_devices),
-      AXES,
-      axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
+    _arrange(sizes, all_devices),
+    AXES,
+    axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
   )
 
 
@@ -93,18 +94,24 @@ def _arrange(sizes: dict[str, int], devices) -> np.ndarray:
   slices = len({getattr(device, 'slice_index', 0) for device in devices})
   if slices == 1:
     return mesh_utils.create_device_mesh(
-        tuple(sizes.values()), devices, allow_split_physical_axes=True)
-  outer = next((axis for axis in ('data', 'fsdp') if sizes[axis] % slices == 0),
-               None)
+      tuple(sizes.values()), devices, allow_split_physical_axes=True
+    )
+  outer = next(
+    (axis for axis in ('data', 'fsdp') if sizes[axis] % slices == 0), None
+  )
   if outer is None:
     raise UserError(
-        f'a mesh of {sizes} cannot be divided among {slices} slices; set '
-        f'make_mesh.data or fsdp to a multiple of {slices}')
+      f'a mesh of {sizes} cannot be divided among {slices} slices; set '
+      f'make_mesh.data or fsdp to a multiple of {slices}'
+    )
   return mesh_utils.create_hybrid_device_mesh(
-      tuple(size // slices if axis == outer else size
-            for axis, size in sizes.items()),
-      tuple(slices if axis == outer else 1 for axis in sizes),
-      devices, allow_split_physical_axes=True)
+    tuple(
+      size // slices if axis == outer else size for axis, size in sizes.items()
+    ),
+    tuple(slices if axis == outer else 1 for axis in sizes),
+    devices,
+    allow_split_physical_axes=True,
+  )
 
 
 def batch_parts(mesh: Mesh) -> int:
@@ -115,14 +122,16 @@ def batch_parts(mesh: Mesh) -> int:
 def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
   """Refuses a global batch that the devices cannot split evenly."""
   if accumulation < 1:
-    raise UserError(f'expected 1 part of a batch or more, got {accumulation}; '
-                    'set loop.train.accumulation')
+    raise UserError(
+      f'expected 1 part of a batch or more, got {accumulation}; '
+      'set loop.train.accumulation'
+    )
   rows = batch_parts(mesh) * accumulation
   if batch_size < 1 or batch_size % rows:
     raise UserError(
-        f'a global batch of {batch_size} cannot be divided among '
-        f'{rows // accumulation} device(s) in {accumulation} part(s); set '
-        f'BATCH_SIZE to a multiple of {rows}'
+      f'a global batch of {batch_size} cannot be divided among '
+      f'{rows // accumulation} device(s) in {accumulation} part(s); set '
+      f'BATCH_SIZE to a multiple of {rows}'
     )
 
 
@@ -148,16 +157,18 @@ def shardings_of(boxed, mesh: Mesh):
       raise ValueError(f'no partitioning rule for logical axes {unknown}')
     spec = [None if name is None else RULES[name] for name in leaf.names]
     for name, axis, size in zip(
-        leaf.names, spec, leaf.value.shape, strict=True):
+      leaf.names, spec, leaf.value.shape, strict=True
+    ):
       if axis is not None and size % mesh.shape[axis]:
         raise UserError(
-            f'{name} {size} cannot be divided among {mesh.shape[axis]} '
-            f'device(s); set make_mesh.{axis} to a divisor of it, or '
-            f'EncoderConfig.{SETTINGS.get(name, name)}')
+          f'{name} {size} cannot be divided among {mesh.shape[axis]} '
+          f'device(s); set make_mesh.{axis} to a divisor of it, or '
+          f'EncoderConfig.{SETTINGS.get(name, name)}'
+        )
     return NamedSharding(mesh, PartitionSpec(*spec))
 
   return jax.tree.map(
-      sharding, boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
+    sharding, boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
   )
 
 
@@ -190,8 +201,9 @@ def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
   if mesh is None:
     return array
   return jax.lax.with_sharding_constraint(
-      array, NamedSharding(mesh, nn.logical_to_mesh_axes(
-          axes, tuple(RULES.items()))))
+    array,
+    NamedSharding(mesh, nn.logical_to_mesh_axes(axes, tuple(RULES.items()))),
+  )
 
 
 def platform() -> str:
@@ -226,9 +238,12 @@ def on_each_device(function: Callable, inputs, output) -> Callable:
     return function
   rules = tuple(RULES.items())
   return jax.shard_map(
-      function, mesh=mesh, check_vma=False,
-      in_specs=tuple(nn.logical_to_mesh_axes(axes, rules) for axes in inputs),
-      out_specs=nn.logical_to_mesh_axes(output, rules))
+    function,
+    mesh=mesh,
+    check_vma=False,
+    in_specs=tuple(nn.logical_to_mesh_axes(axes, rules) for axes in inputs),
+    out_specs=nn.logical_to_mesh_axes(output, rules),
+  )
 
 
 def gather(parameters, shardings):
@@ -245,7 +260,8 @@ def gather(parameters, shardings):
   def whole(array, sharding):
     spec = [None if axis == 'fsdp' else axis for axis in sharding.spec]
     return jax.lax.with_sharding_constraint(
-        array, NamedSharding(sharding.mesh, PartitionSpec(*spec)))
+      array, NamedSharding(sharding.mesh, PartitionSpec(*spec))
+    )
 
   return jax.tree.map(whole, parameters, shardings)
 
@@ -258,7 +274,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def _process_parts(mesh: Mesh) -> list[int]:
   """Returns which parts of a batch this process's devices hold, ascending."""
   indices = batch_sharding(mesh).addressable_devices_indices_map(
-      (batch_parts(mesh),))
+    (batch_parts(mesh),)
+  )
   return sorted({rows.start or 0 for (rows,) in indices.values()})
 
 
@@ -290,8 +307,11 @@ def process_share(mesh: Mesh) -> float:
 def own_rows(batch: Batch, mesh: Mesh) -> Batch:
   """Returns this process's part of a global batch that every process has."""
   rows = process_rows(len(batch['tokens']), mesh)
-  return batch if rows is None else {
-      key: array[rows] for key, array in batch.items()}
+  return (
+    batch
+    if rows is None
+    else {key: array[rows] for key, array in batch.items()}
+  )
 
 
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
@@ -299,8 +319,8 @@ def put_batch(batch: Batch, mesh: Mesh) -> Batch:
   sharding = batch_sharding(mesh)
   if processes.count() == 1:
     return {
-        key: jax.make_array_from_process_local_data(sharding, np.asarray(array))
-        for key, array in batch.items()
+      key: jax.make_array_from_process_local_data(sharding, np.asarray(array))
+      for key, array in batch.items()
     }
   place = {part: i for i, part in enumerate(_process_parts(mesh))}
 
@@ -312,6 +332,7 @@ def put_batch(batch: Batch, mesh: Mesh) -> Batch:
       return array[begin : begin + size]
 
     return jax.make_array_from_callback(
-        (size * batch_parts(mesh), *array.shape[1:]), sharding, read)
+      (size * batch_parts(mesh), *array.shape[1:]), sharding, read
+    )
 
   return {key: put(np.asarray(array)) for key, array in batch.items()}

@@ -34,15 +34,15 @@ EFFICIENCY = 0.4
 
 
 def run(
-    *,
-    arguments: Callable,
-    topology: str,
-    run_dir: str,
-    make_mesh: Callable = partitioning.make_mesh,
-    dtype: str | None = None,
-    efficiency: float = EFFICIENCY,
-    largest_batch: bool = True,
-    dry_run: bool = False,
+  *,
+  arguments: Callable,
+  topology: str,
+  run_dir: str,
+  make_mesh: Callable = partitioning.make_mesh,
+  dtype: str | None = None,
+  efficiency: float = EFFICIENCY,
+  largest_batch: bool = True,
+  dry_run: bool = False,
 ) -> None:
   """Prints the plan of a run and writes `run_dir`/plan.json.
 
@@ -61,20 +61,30 @@ def run(
   if not jax.config.jax_platforms:  # nothing runs here: leave a GPU to others
     jax.config.update('jax_platforms', 'cpu')
   objective, optimizer, shapes, steps = map(
-      arguments, ('objective', 'optimizer', 'shapes', 'steps'))
+    arguments, ('objective', 'optimizer', 'shapes', 'steps')
+  )
   accumulation = arguments('accumulation', 1)
   if dry_run:
     if dtype is not None:
       objective = _with_dtype(objective, dtype)
     mesh, _ = _mesh(topology, make_mesh)
-    _check(objective.model.config, shapes, steps, efficiency, mesh,
-           accumulation)
+    _check(
+      objective.model.config, shapes, steps, efficiency, mesh, accumulation
+    )
     state_lib.abstract(objective.model, optimizer, shapes, mesh)
     return
   figures = plan(
-      objective=objective, optimizer=optimizer, shapes=shapes, steps=steps,
-      accumulation=accumulation, topology=topology, make_mesh=make_mesh,
-      dtype=dtype, efficiency=efficiency, largest_batch=largest_batch)
+    objective=objective,
+    optimizer=optimizer,
+    shapes=shapes,
+    steps=steps,
+    accumulation=accumulation,
+    topology=topology,
+    make_mesh=make_mesh,
+    dtype=dtype,
+    efficiency=efficiency,
+    largest_batch=largest_batch,
+  )
   print(table.text(figures), flush=True)
   with output_files.writing(output) as path, open(path, 'w') as file:
     json.dump(figures, file, indent=1)
@@ -82,17 +92,17 @@ def run(
 
 
 def plan(
-    *,
-    objective,
-    optimizer: optax.GradientTransformation,
-    shapes: Mapping[str, jax.ShapeDtypeStruct],
-    topology: str,
-    steps: int,
-    accumulation: int = 1,
-    make_mesh: Callable = partitioning.make_mesh,
-    dtype: str | None = None,
-    efficiency: float = EFFICIENCY,
-    largest_batch: bool = True,
+  *,
+  objective,
+  optimizer: optax.GradientTransformation,
+  shapes: Mapping[str, jax.ShapeDtypeStruct],
+  topology: str,
+  steps: int,
+  accumulation: int = 1,
+  make_mesh: Callable = partitioning.make_mesh,
+  dtype: str | None = None,
+  efficiency: float = EFFICIENCY,
+  largest_batch: bool = True,
 ) -> dict:
   """Returns the figures of a run; those that nobody knows are None.
 
@@ -123,21 +133,32 @@ def plan(
   rows, length = shapes['tokens'].shape
   _check(config, shapes, steps, efficiency, mesh, accumulation)
   useful = flops.of_step(
-      config, shapes, getattr(objective.model, 'next_sentence', False))
+    config, shapes, getattr(objective.model, 'next_sentence', False)
+  )
   figures = {
-      'topology': topology, 'device': name, 'devices': count,
-      'mesh': dict(mesh.shape),
-      'batch_size': rows, 'length': length,
-      'dtype': config.dtype or ('float32' if name == 'cpu' else 'bfloat16'),
-      'dropout': config.dropout, 'accumulation': accumulation,
-      'jax': jax.__version__, 'libtpu': _libtpu_version() if compiles else None,
-      'compiled': compiles,
-      'why_not_compiled': None if compiles else (
-          'libtpu is not installed (requirements-tpu.txt)' if is_tpu else
-          'only TPUs can be compiled for here'),
-      'flops_useful': useful / count, 'steps': steps,
-      'stated_efficiency': efficiency,
-      **dict.fromkeys(_COMPILED),
+    'topology': topology,
+    'device': name,
+    'devices': count,
+    'mesh': dict(mesh.shape),
+    'batch_size': rows,
+    'length': length,
+    'dtype': config.dtype or ('float32' if name == 'cpu' else 'bfloat16'),
+    'dropout': config.dropout,
+    'accumulation': accumulation,
+    'jax': jax.__version__,
+    'libtpu': _libtpu_version() if compiles else None,
+    'compiled': compiles,
+    'why_not_compiled': None
+    if compiles
+    else (
+      'libtpu is not installed (requirements-tpu.txt)'
+      if is_tpu
+      else 'only TPUs can be compiled for here'
+    ),
+    'flops_useful': useful / count,
+    'steps': steps,
+    'stated_efficiency': efficiency,
+    **dict.fromkeys(_COMPILED),
   }
   if compiles:
     step = Step(objective, optimizer, shapes, mesh, accumulation)
@@ -150,15 +171,25 @@ def plan(
 
 # What only a compiled step has.
 _COMPILED = (
-    'flops_compiled', 'bytes_accessed', 'memory_bytes_per_device',
-    'memory_parts', 'collective_bytes', 'collectives', 'hbm_bytes',
-    'estimated_seconds', 'estimated_mfu', 'estimate_leaves_out', 'fits',
-    'available_bytes', 'largest_batch_per_device', 'largest_batch_from',
-    'compiler_says')
+  'flops_compiled',
+  'bytes_accessed',
+  'memory_bytes_per_device',
+  'memory_parts',
+  'collective_bytes',
+  'collectives',
+  'hbm_bytes',
+  'estimated_seconds',
+  'estimated_mfu',
+  'estimate_leaves_out',
+  'fits',
+  'available_bytes',
+  'largest_batch_per_device',
+  'largest_batch_from',
+  'compiler_says',
+)
 
 
-def _of_step(
-    step: Step, useful: float, device, find_largest: bool) -> dict:
+def _of_step(step: Step, useful: float, device, find_largest: bool) -> dict:
   """Returns the figures of a step that can be compiled."""
   abstract = step.abstract()
   figures = _of_state(abstract, device)
@@ -167,8 +198,10 @@ def _of_step(
   if isinstance(program, Refusal):
     needed, available = program.needed, program.available or available
     figures |= {
-        'fits': False, 'memory_bytes_per_device': needed,
-        'compiler_says': program.text[:2000]}
+      'fits': False,
+      'memory_bytes_per_device': needed,
+      'compiler_says': program.text[:2000],
+    }
     if needed:  # not all gradients are there at once
       parts = figures['memory_parts']
       del parts['gradients']
@@ -179,14 +212,18 @@ def _of_step(
     needed = compiled.needed_bytes(parts)
     seconds = cost.cycles / device.clock_hertz
     figures |= {
-        'fits': needed <= available, 'memory_bytes_per_device': needed,
-        'memory_parts': parts, 'flops_compiled': cost.flops,
-        'bytes_accessed': program.cost_analysis()['bytes accessed'],
-        'collective_bytes': cost.collective_bytes,
-        'collectives': cost.collectives, 'hbm_bytes': cost.hbm_bytes,
-        'estimated_seconds': seconds,
-        'estimated_mfu': useful / seconds / device.flops_per_second,
-        'estimate_leaves_out': _left_out(cost)}
+      'fits': needed <= available,
+      'memory_bytes_per_device': needed,
+      'memory_parts': parts,
+      'flops_compiled': cost.flops,
+      'bytes_accessed': program.cost_analysis()['bytes accessed'],
+      'collective_bytes': cost.collective_bytes,
+      'collectives': cost.collectives,
+      'hbm_bytes': cost.hbm_bytes,
+      'estimated_seconds': seconds,
+      'estimated_mfu': useful / seconds / device.flops_per_second,
+      'estimate_leaves_out': _left_out(cost),
+    }
   figures['available_bytes'] = available
   if find_largest and needed:
     figures |= _largest(step, needed, available, figures)
@@ -196,12 +233,16 @@ def _of_step(
 def _left_out(cost: compiled.Cost) -> list[str]:
   """Returns what the estimate of seconds does not hold."""
   left_out = [
-      'the time of collectives', 'copies that overlap with other work',
-      'the host and the data']
+    'the time of collectives',
+    'copies that overlap with other work',
+    'the host and the data',
+  ]
   if cost.pallas_calls:
     share = cost.pallas_flops / cost.flops
-    left_out.append(f'the time inside {cost.pallas_calls} calls of Pallas '
-                    f'kernels, which have {share:.1%} of the FLOPs')
+    left_out.append(
+      f'the time inside {cost.pallas_calls} calls of Pallas '
+      f'kernels, which have {share:.1%} of the FLOPs'
+    )
   if cost.pallas_uncounted:
     left_out.append(f'FLOPs of {", ".join(cost.pallas_uncounted)}, unknown')
   if cost.unknown_loops:
@@ -216,19 +257,27 @@ def _largest(step: Step, needed: int, available: int, figures) -> dict:
   what lies between two compiled programs is better known than what lies beyond.
   """
   fits = needed <= available
-  fixed = sum(figures['memory_parts'].get(key, 0) for key in (
-      ('arguments',) if fits else ('parameters', 'optimizer_state')))
+  fixed = sum(
+    figures['memory_parts'].get(key, 0)
+    for key in (('arguments',) if fits else ('parameters', 'optimizer_state'))
+  )
   unit = step.accumulation
   guess = (available - fixed) / max(needed - fixed, 1) * step.rows
-  low, high = (step.rows + unit, 4 * step.rows) if fits else (
-      unit, step.rows - unit)
+  low, high = (
+    (step.rows + unit, 4 * step.rows) if fits else (unit, step.rows - unit)
+  )
   second = int(min(max(guess, low), high)) // unit * unit
   if second < unit:
-    return {'largest_batch_per_device': 0,
-            'largest_batch_from': 'the smallest one does not fit'}
+    return {
+      'largest_batch_per_device': 0,
+      'largest_batch_from': 'the smallest one does not fit',
+    }
   program = step.compile(second)
-  other = (program.needed if isinstance(program, Refusal)
-           else compiled.needed_bytes(compiled.memory_of(program)))
+  other = (
+    program.needed
+    if isinstance(program, Refusal)
+    else compiled.needed_bytes(compiled.memory_of(program))
+  )
   if not other:
     return {}
   slope = (other - needed) / (second - step.rows)
@@ -238,45 +287,61 @@ def _largest(step: Step, needed: int, available: int, figures) -> dict:
   if not isinstance(program, Refusal):
     largest = max(largest, second)
   return {
-      'largest_batch_per_device': max(0, math.floor(largest / unit) * unit),
-      'largest_batch_from': 'a line through the memory of '
-          f'{min(step.rows, second)} and {max(step.rows, second)} rows'}
+    'largest_batch_per_device': max(0, math.floor(largest / unit) * unit),
+    'largest_batch_from': 'a line through the memory of '
+    f'{min(step.rows, second)} and {max(step.rows, second)} rows',
+  }
 
 
 def _of_state(abstract: state_lib.TrainState, device) -> dict:
   """Returns the model's size and what the state takes of a device."""
+
   def held(tree):
     return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree))
+      math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+      for leaf in jax.tree.leaves(tree)
+    )
 
-  parts = {'parameters': held(abstract.parameters),
-           'gradients': held(abstract.parameters),
-           'optimizer_state': held(abstract.optimizer_state)}
+  parts = {
+    'parameters': held(abstract.parameters),
+    'gradients': held(abstract.parameters),
+    'optimizer_state': held(abstract.optimizer_state),
+  }
   too_big = device is not None and sum(parts.values()) > device.memory_bytes
   return {
-      'parameters': state_lib.count_parameters(abstract),
-      'memory_parts': parts, 'fits': False if too_big else None}
+    'parameters': state_lib.count_parameters(abstract),
+    'memory_parts': parts,
+    'fits': False if too_big else None,
+  }
 
 
 def _of_run(figures: dict, device) -> dict:
   """Returns days and device-hours of all steps."""
+
   def of(seconds):
     if seconds is None:
       return None, None
     hours = seconds * figures['steps'] / 3600
     return hours / 24, hours * figures['devices']
 
-  stated = None if device is None else (
-      figures['flops_useful'] / device.flops_per_second
-      / figures['stated_efficiency'])
+  stated = (
+    None
+    if device is None
+    else (
+      figures['flops_useful']
+      / device.flops_per_second
+      / figures['stated_efficiency']
+    )
+  )
   days, hours = of(figures['estimated_seconds'])
   stated_days, stated_hours = of(stated)
   return {
-      'days': days, 'device_hours': hours,
-      'seconds_at_stated_efficiency': stated,
-      'days_at_stated_efficiency': stated_days,
-      'device_hours_at_stated_efficiency': stated_hours}
+    'days': days,
+    'device_hours': hours,
+    'seconds_at_stated_efficiency': stated,
+    'days_at_stated_efficiency': stated_days,
+    'device_hours_at_stated_efficiency': stated_hours,
+  }
 
 
 def _with_dtype(objective, dtype: str):
@@ -297,21 +362,28 @@ def _mesh(topology: str, make_mesh: Callable) -> tuple[Mesh, bool]:
 
 
 def _check(
-    config, shapes, steps: int, efficiency: float, mesh: Mesh,
-    accumulation: int,
+  config,
+  shapes,
+  steps: int,
+  efficiency: float,
+  mesh: Mesh,
+  accumulation: int,
 ) -> None:
   rows, length = shapes['tokens'].shape
   kernels.check(config)
   partitioning.check_batch_size(rows, mesh, accumulation)
   if length > config.positions:
     raise UserError(
-        f'LENGTH {length} exceeds the {config.positions} positions of the '
-        'model; set EncoderConfig.positions or a smaller LENGTH')
+      f'LENGTH {length} exceeds the {config.positions} positions of the '
+      'model; set EncoderConfig.positions or a smaller LENGTH'
+    )
   if steps < 1:
     raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
   if not 0 < efficiency <= 1:
-    raise UserError(f'an efficiency of {efficiency} is no share of the peak; '
-                    'set planning.run.efficiency above 0, up to 1')
+    raise UserError(
+      f'an efficiency of {efficiency} is no share of the peak; '
+      'set planning.run.efficiency above 0, up to 1'
+    )
 
 
 def _libtpu_version() -> str:

@@ -37,10 +37,10 @@ _FLAGS = '--coordinator_address, --process_count and --process_index'
 
 @contextlib.contextmanager
 def joined(
-    address: str | None = None,
-    count: int | None = None,
-    index: int | None = None,
-    seconds: float = 300,
+  address: str | None = None,
+  count: int | None = None,
+  index: int | None = None,
+  seconds: float = 300,
 ) -> Iterator[None]:
   """Waits for all processes of the run, and ends with them.
 
@@ -69,8 +69,10 @@ def joined(
   # What it prints then is to be seen also while standard error is redirected.
   meeting.watch(functools.partial(_end_now, os.dup(2)))
   if index:
-    print(f'process {index} of {count}: process 0 tells how the run goes',
-          flush=True)
+    print(
+      f'process {index} of {count}: process 0 tells how the run goes',
+      flush=True,
+    )
     sys.stdout.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
   _pending.append((address, count, index, local_devices, seconds))
@@ -79,7 +81,8 @@ def joined(
     meeting.leave()
   except BaseException as error:
     if isinstance(error, Exception) and not isinstance(
-        error, UserError | RunStopped):
+      error, UserError | RunStopped
+    ):
       meeting.await_end(5)
     line = next(iter(str(error).splitlines()), '')
     if not isinstance(error, UserError | RunStopped):
@@ -99,12 +102,12 @@ def connect() -> None:
     # It takes SIGTERM for itself, and the loop has its own way, see `Vote`.
     jax.config.update('jax_enable_preemption_service', False)
     jax.distributed.initialize(
-        _forward(address) if index else address,
-        count,
-        index,
-        local_devices,
-        cluster_detection_method='deactivate',
-        initialization_timeout=int(max(1, seconds)),
+      _forward(address) if index else address,
+      count,
+      index,
+      local_devices,
+      cluster_detection_method='deactivate',
+      initialization_timeout=int(max(1, seconds)),
     )
 
 
@@ -120,19 +123,26 @@ def _detect(seconds: float) -> tuple:
 
   try:
     found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, None, None, int(seconds))
+      None, None, None, None, None, int(seconds)
+    )
   except Exception as error:  # each kind of cluster has its own ones
     raise UserError(
-        'jax finds a cluster but not who its processes are '
-        f'({" ".join(str(error).split())}); set {_FLAGS}, or --process_count=1 '
-        'to run alone'
+      'jax finds a cluster but not who its processes are '
+      f'({" ".join(str(error).split())}); set {_FLAGS}, or --process_count=1 '
+      'to run alone'
     ) from error
-  if found[0] is None and not importlib.util.find_spec('kubernetes') and (
-      {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= os.environ.keys()):
+  if (
+    found[0] is None
+    and not importlib.util.find_spec('kubernetes')
+    and (
+      {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= os.environ.keys()
+    )
+  ):
     # jax would let each pod run alone, into one folder.
     raise UserError(
-        "this is a job of Kubernetes: pip install 'jax[k8s]' to find its pods, "
-        f'or set {_FLAGS}, or --process_count=1 to run alone')
+      "this is a job of Kubernetes: pip install 'jax[k8s]' to find its pods, "
+      f'or set {_FLAGS}, or --process_count=1 to run alone'
+    )
   return found
 
 
@@ -146,8 +156,9 @@ def _check(address, count, index) -> None:
   rendezvous.split_address(address)
   if count < 1 or not 0 <= index < count:
     raise UserError(
-        f'expected a process index of 0 to count - 1, got {index} of {count}; '
-        'set --process_index and --process_count')
+      f'expected a process index of 0 to count - 1, got {index} of {count}; '
+      'set --process_index and --process_count'
+    )
 
 
 def _end_now(screen: int, line: str, status: int) -> None:
@@ -183,7 +194,8 @@ def _forward(address: str) -> str:
         continue
       for source, sink, is_far in ((near, far, False), (far, near, True)):
         threading.Thread(
-            target=pump, args=(source, sink, is_far), daemon=True).start()
+          target=pump, args=(source, sink, is_far), daemon=True
+        ).start()
 
   threading.Thread(target=accept, daemon=True).start()
   return f'localhost:{listener.getsockname()[1]}'
@@ -219,8 +231,8 @@ def gather(value: Any) -> list[Any]:
   padded = np.pad(content, (0, sizes.max() - content.size))
   rows = multihost_utils.process_allgather(padded)
   return [
-      json.loads(row[:size].tobytes())
-      for row, size in zip(rows, sizes, strict=True)
+    json.loads(row[:size].tobytes())
+    for row, size in zip(rows, sizes, strict=True)
   ]
 
 
@@ -261,7 +273,8 @@ class Vote:
   @functools.cached_property
   def _largest(self):
     return jax.jit(
-        jnp.max, out_shardings=NamedSharding(self._mesh, PartitionSpec()))
+      jnp.max, out_shardings=NamedSharding(self._mesh, PartitionSpec())
+    )
 
   @functools.cached_property
   def _mesh(self):
@@ -276,8 +289,11 @@ class Vote:
     if count() == 1:
       return number
     last = 0 if self._last is None else int(self._last)
-    self._last = self._largest(jax.make_array_from_callback(
+    self._last = self._largest(
+      jax.make_array_from_callback(
         (self._mesh.size,),
         NamedSharding(self._mesh, PartitionSpec('devices')),
-        lambda _: np.array([number], np.int32)))
+        lambda _: np.array([number], np.int32),
+      )
+    )
     return last

@@ -23,10 +23,10 @@ from bertjax.errors import UserError
 
 # A machine that is gone: probed after 10 s of silence, every 5 s, 4 times.
 _KEEPALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+  (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+  (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+  (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+  (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
 _LONGEST_MESSAGE = 1 << 16
 _GREETING = 'bertjax'
@@ -37,8 +37,8 @@ def split_address(address: str) -> tuple[str, int]:
   host, _, port = address.rpartition(':')
   if not host or not port.isdecimal() or not 0 < int(port) < 65536:
     raise UserError(
-        f'expected HOST:PORT of process 0, got {address!r}; set '
-        '--coordinator_address'
+      f'expected HOST:PORT of process 0, got {address!r}; set '
+      '--coordinator_address'
     )
   return host.strip('[]'), int(port)
 
@@ -125,8 +125,11 @@ class Meeting:
 
   def _listen(self, peer: 'Peer') -> None:
     """Reads what a process sends, to its end."""
-    message = {'failed': f'{peer.name} has died; the same command on all '
-               'machines goes on from the last checkpoint', 'status': 1}
+    message = {
+      'failed': f'{peer.name} has died; the same command on all '
+      'machines goes on from the last checkpoint',
+      'status': 1,
+    }
     while (received := peer.receive()) is not None:
       if 'done' in received:
         peer.gone.set()
@@ -194,8 +197,8 @@ def _receive_all(address, count, index, seconds, deadline) -> Meeting:
     listener = _listener(port)
   except OSError as error:
     raise UserError(
-        f'process 0 cannot listen at port {port} ({error.strerror}); set '
-        '--coordinator_address to another port, on all processes'
+      f'process 0 cannot listen at port {port} ({error.strerror}); set '
+      '--coordinator_address to another port, on all processes'
     ) from error
   with listener:
     while len(peers) < count - 1:
@@ -205,9 +208,9 @@ def _receive_all(address, count, index, seconds, deadline) -> Meeting:
       except TimeoutError:
         missing = [str(i) for i in range(1, count) if i not in peers]
         text = (
-            f'process {", ".join(missing)} of {count} has not come to '
-            f'{address} in {seconds:g} seconds; start the same command there '
-            f'with --process_index={missing[0]}, or set --process_count'
+          f'process {", ".join(missing)} of {count} has not come to '
+          f'{address} in {seconds:g} seconds; start the same command there '
+          f'with --process_index={missing[0]}, or set --process_count'
         )
         _refuse(peers.values(), text)
         raise UserError(text) from None
@@ -228,11 +231,15 @@ def _welcome(peer: Peer, peers: dict[int, Peer], count, address) -> None:
   other = hello['index']
   text = None
   if hello['count'] != count:
-    text = (f'process {other} was started with --process_count='
-            f'{hello["count"]} and process 0 with {count}; set one number')
+    text = (
+      f'process {other} was started with --process_count='
+      f'{hello["count"]} and process 0 with {count}; set one number'
+    )
   elif other in peers or other == 0:
-    text = (f'two processes came to {address} with --process_index={other}; '
-            f'set a number of its own for each of the {count}')
+    text = (
+      f'two processes came to {address} with --process_index={other}; '
+      f'set a number of its own for each of the {count}'
+    )
   if text:
     _refuse([peer, *peers.values()], text)
     raise UserError(text)
@@ -255,8 +262,14 @@ def _join(address, count, index, seconds, deadline) -> Meeting:
       if left <= 0:
         raise TimeoutError
       peer = Peer(socket.create_connection(place, timeout=left))
-      peer.send({'greeting': _GREETING, 'index': index, 'count': count,
-                 'host': socket.gethostname()})
+      peer.send(
+        {
+          'greeting': _GREETING,
+          'index': index,
+          'count': count,
+          'host': socket.gethostname(),
+        }
+      )
       answer = peer.receive()
       if answer is None:  # not process 0, or one that has just died
         peer.close()
@@ -264,12 +277,13 @@ def _join(address, count, index, seconds, deadline) -> Meeting:
       elif 'welcome' in answer:  # from here on process 0 watches the time
         peer.settimeout(None)
         answer = peer.receive() or {
-            'refused': f'process 0 of {count} has died before all had come'}
+          'refused': f'process 0 of {count} has died before all had come'
+        }
     except TimeoutError:
       raise UserError(
-          f'process 0 of {count} has not answered process {index} at {address} '
-          f'in {seconds:g} seconds; start the same command there with '
-          '--process_index=0, or set --coordinator_address'
+        f'process 0 of {count} has not answered process {index} at {address} '
+        f'in {seconds:g} seconds; start the same command there with '
+        '--process_index=0, or set --coordinator_address'
       ) from None
     except OSError:  # nobody listens yet, or the name is not known yet
       time.sleep(0.5)
@@ -286,5 +300,6 @@ def _name(index: int, count: int, host: str) -> str:
 def _listener(port: int) -> socket.socket:
   if socket.has_dualstack_ipv6():
     return socket.create_server(
-        ('', port), family=socket.AF_INET6, dualstack_ipv6=True)
+      ('', port), family=socket.AF_INET6, dualstack_ipv6=True
+    )
   return socket.create_server(('', port))

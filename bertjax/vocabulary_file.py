@@ -26,17 +26,17 @@ BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
 GENERAL_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
 # What tokenizer.json says where it is BERT's.
 PLAIN = {
-    'normalizer': {
-        'type': 'BertNormalizer',
-        'clean_text': True,
-        'handle_chinese_chars': True,
-    },
-    'pre_tokenizer': {'type': 'BertPreTokenizer'},
-    'model': {
-        'type': 'WordPiece',
-        'continuing_subword_prefix': '##',
-        'max_input_chars_per_word': 100,
-    },
+  'normalizer': {
+    'type': 'BertNormalizer',
+    'clean_text': True,
+    'handle_chinese_chars': True,
+  },
+  'pre_tokenizer': {'type': 'BertPreTokenizer'},
+  'model': {
+    'type': 'WordPiece',
+    'continuing_subword_prefix': '##',
+    'max_input_chars_per_word': 100,
+  },
 }
 _ELSEWHERE = 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere'
 
@@ -66,8 +66,9 @@ def read(path: str) -> list[str]:
     tokens = _find_tokens(whole, path)
   else:
     raise UserError(
-        f'expected a vocabulary, a token a line, but there is no file {path}; '
-        f'put it there, or {_ELSEWHERE}')
+      f'expected a vocabulary, a token a line, but there is no file {path}; '
+      f'put it there, or {_ELSEWHERE}'
+    )
   check(tokens, path)
   return tokens
 
@@ -82,8 +83,10 @@ def _find_tokens(whole: dict, path: str) -> list[str]:
   except (LookupError, TypeError, ValueError):
     without_gaps = False
   if not without_gaps:
-    raise UserError(f'expected model.vocab of ids from 0 in {path}, without '
-                    f'gaps; mend it, or put vocab.txt beside it')
+    raise UserError(
+      f'expected model.vocab of ids from 0 in {path}, without '
+      f'gaps; mend it, or put vocab.txt beside it'
+    )
   return tokens
 
 
@@ -100,8 +103,10 @@ def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   vocabulary cannot say of itself.
   """
   config = {'do_lower_case': not cased, 'tokenizer_class': 'BertTokenizer'}
-  _write_text(os.path.join(os.path.dirname(path), 'tokenizer_config.json'),
-              json.dumps(config, indent=2) + '\n')
+  _write_text(
+    os.path.join(os.path.dirname(path), 'tokenizer_config.json'),
+    json.dumps(config, indent=2) + '\n',
+  )
   _write_text(path, ''.join(token + '\n' for token in tokens))
 
 
@@ -111,14 +116,16 @@ def check(tokens: Sequence[str], where: str) -> None:
   for i, token in enumerate(tokens):
     if token in places:
       raise UserError(
-          f'expected distinct tokens, but {where} holds {token!r} in lines '
-          f'{places[token] + 1} and {i + 1}; mend it, or {_ELSEWHERE}')
+        f'expected distinct tokens, but {where} holds {token!r} in lines '
+        f'{places[token] + 1} and {i + 1}; mend it, or {_ELSEWHERE}'
+      )
     places[token] = i
   missing = [token for token in SPECIAL_TOKENS if token not in places]
   if missing:
     raise UserError(
-        f'expected {" ".join(SPECIAL_TOKENS)} in {where}, but it lacks '
-        f'{" ".join(missing)}; mend it, or {_ELSEWHERE}')
+      f'expected {" ".join(SPECIAL_TOKENS)} in {where}, but it lacks '
+      f'{" ".join(missing)}; mend it, or {_ELSEWHERE}'
+    )
 
 
 def check_tokenizer(folder: str) -> None:
@@ -131,26 +138,36 @@ def check_tokenizer(folder: str) -> None:
   for file, name, plain, got in _settings(folder):
     if got is not None and got not in plain:
       raise UserError(
-          f'expected {name} = {plain[0]!r} in {os.path.join(folder, file)}, '
-          f'got {got!r}, with which ids would differ from those of the '
-          f'tokenizer here; {_ELSEWHERE} (vocab.txt alone, copied to another '
-          'folder, is taken as plain BERT)')
+        f'expected {name} = {plain[0]!r} in {os.path.join(folder, file)}, '
+        f'got {got!r}, with which ids would differ from those of the '
+        f'tokenizer here; {_ELSEWHERE} (vocab.txt alone, copied to another '
+        'folder, is taken as plain BERT)'
+      )
 
 
 def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
   """Yields (file, setting, what is plain BERT, what is there or None)."""
   config, whole = (
-      _read_json(os.path.join(folder, name))
-      for name in ('tokenizer_config.json', 'tokenizer.json'))
+    _read_json(os.path.join(folder, name))
+    for name in ('tokenizer_config.json', 'tokenizer.json')
+  )
   classes = BERT_CLASSES + (GENERAL_CLASSES if whole else ())
   for file in ('tokenizer_config.json', 'config.json'):
     there = _read_json(os.path.join(folder, file))
     yield file, 'tokenizer_class', classes, there.get('tokenizer_class')
   lowercase, _ = _find_lowercase(folder)
-  yield ('tokenizer_config.json', 'strip_accents', (lowercase is not False,),
-         config.get('strip_accents'))
-  yield ('tokenizer_config.json', 'tokenize_chinese_chars', (True,),
-         config.get('tokenize_chinese_chars'))
+  yield (
+    'tokenizer_config.json',
+    'strip_accents',
+    (lowercase is not False,),
+    config.get('strip_accents'),
+  )
+  yield (
+    'tokenizer_config.json',
+    'tokenize_chinese_chars',
+    (True,),
+    config.get('tokenize_chinese_chars'),
+  )
   for section, plain in PLAIN.items():
     found = whole.get(section, plain) or {'type': 'null'}
     if section == 'normalizer':
@@ -158,8 +175,11 @@ def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
     for name, value in plain.items():
       yield 'tokenizer.json', f'{section}.{name}', (value,), found.get(name)
   # In a text they would be one token there, and several here.
-  added = [each['content'] for each in whole.get('added_tokens') or ()
-           if each['content'] not in SPECIAL_TOKENS]
+  added = [
+    each['content']
+    for each in whole.get('added_tokens') or ()
+    if each['content'] not in SPECIAL_TOKENS
+  ]
   yield 'tokenizer.json', 'added_tokens', (SPECIAL_TOKENS,), added or None
 
 
@@ -181,11 +201,12 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
 def _find_lowercase(folder: str) -> tuple[bool | None, str]:
   """Returns what the files of a folder say, and which one; else None."""
   config, whole = (
-      _read_json(os.path.join(folder, name))
-      for name in ('tokenizer_config.json', 'tokenizer.json'))
+    _read_json(os.path.join(folder, name))
+    for name in ('tokenizer_config.json', 'tokenizer.json')
+  )
   for file, name, found in (
-      ('tokenizer_config.json', 'do_lower_case', config),
-      ('tokenizer.json', 'lowercase', whole.get('normalizer') or {}),
+    ('tokenizer_config.json', 'do_lower_case', config),
+    ('tokenizer.json', 'lowercase', whole.get('normalizer') or {}),
   ):
     if isinstance(found.get(name), bool):
       return found[name], f'{file} says {name} = {found[name]}'
@@ -207,8 +228,9 @@ def _read_text(path: str) -> str | None:
     return None
   except UnicodeDecodeError as error:
     raise UserError(
-        f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
-        f'at {error.start}; mend it, or {_ELSEWHERE}') from error
+      f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
+      f'at {error.start}; mend it, or {_ELSEWHERE}'
+    ) from error
 
 
 def _read_json(path: str) -> dict:
@@ -216,9 +238,12 @@ def _read_json(path: str) -> dict:
   try:
     content = {} if text is None else json.loads(text)
   except json.JSONDecodeError as error:
-    raise UserError(f'expected JSON in {path}, got {error}; mend it, or '
-                    f'{_ELSEWHERE}') from error
+    raise UserError(
+      f'expected JSON in {path}, got {error}; mend it, or {_ELSEWHERE}'
+    ) from error
   if not isinstance(content, dict):
-    raise UserError(f'expected an object in {path}, got {content!r:.40}; mend '
-                    f'it, or {_ELSEWHERE}')
+    raise UserError(
+      f'expected an object in {path}, got {content!r:.40}; mend '
+      f'it, or {_ELSEWHERE}'
+    )
   return content

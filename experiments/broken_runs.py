@@ -38,14 +38,16 @@ def _on_batches(change):
 
 
 def _shift_targets():
-  _on_batches(lambda batch: batch | {
-      'targets': np.roll(batch['targets'], 1, axis=0)})
+  _on_batches(
+    lambda batch: batch | {'targets': np.roll(batch['targets'], 1, axis=0)}
+  )
 
 
 def _random_labels():
   rng = np.random.default_rng(0)
-  _on_batches(lambda batch: batch | {
-      'pair_labels': rng.permutation(batch['pair_labels'])})
+  _on_batches(
+    lambda batch: batch | {'pair_labels': rng.permutation(batch['pair_labels'])}
+  )
 
 
 def _slow_data():
@@ -74,33 +76,40 @@ def _repeat(kept=100):
 
 # Name -> (what breaks it: bindings or a function, the checks that may say so).
 BREAKS = {
-    'learning rate 30 times': (
-        {'LEARNING_RATE': 4.5e-2}, ('learning rate',)),
-    'learning rate a hundredth': (
-        {'LEARNING_RATE': 1.5e-5}, ('learning rate',)),
-    'nothing hidden': (_keep_visible, ('masking',)),
-    'too much masked': ({'MASK_RATE': 0.4}, ('masking',)),
-    'targets shifted': (_shift_targets, ('stuck loss',)),
-    'random pair labels': (_random_labels, ('next sentence',)),
-    'initialisation 20 times': (
-        {'config.EncoderConfig.initializer_stddev': 0.6}, ('gradient norm',)),
-    'slow data': (_slow_data, ('data stall',)),
-    'the same batches': (_repeat, ('repeated data',)),
+  'learning rate 30 times': ({'LEARNING_RATE': 4.5e-2}, ('learning rate',)),
+  'learning rate a hundredth': ({'LEARNING_RATE': 1.5e-5}, ('learning rate',)),
+  'nothing hidden': (_keep_visible, ('masking',)),
+  'too much masked': ({'MASK_RATE': 0.4}, ('masking',)),
+  'targets shifted': (_shift_targets, ('stuck loss',)),
+  'random pair labels': (_random_labels, ('next sentence',)),
+  'initialisation 20 times': (
+    {'config.EncoderConfig.initializer_stddev': 0.6},
+    ('gradient norm',),
+  ),
+  'slow data': (_slow_data, ('data stall',)),
+  'the same batches': (_repeat, ('repeated data',)),
 }
 # Of healthy runs these have only then left chance behind.
-STEPS_OF = {'targets shifted': 1000, 'random pair labels': 2100,
-            'the same batches': 1400}
+STEPS_OF = {
+  'targets shifted': 1000,
+  'random pair labels': 2100,
+  'the same batches': 1400,
+}
 HEALTHY = 3
 
 
 def main() -> int:
   parser = argparse.ArgumentParser(
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('folder')
   parser.add_argument('--only', help='a break, or "healthy"')
-  parser.add_argument('--seed', type=int, default=0,
-                      help='that the seeds of the runs are drawn with')
+  parser.add_argument(
+    '--seed',
+    type=int,
+    default=0,
+    help='that the seeds of the runs are drawn with',
+  )
   parser.add_argument('--inside', help=argparse.SUPPRESS)
   options, rest = parser.parse_known_args()
   if options.inside:  # in a process of its own, which is then broken
@@ -127,15 +136,30 @@ def _try(name: str, seed: int, folder: str) -> bool:
 
   run_dir = os.path.join(folder, name.replace(' ', '_'))
   what, expected = BREAKS.get(name, ({}, ()))
-  bindings = {'SEED': seed, 'RUN_DIR': run_dir, 'LOG_STEPS': 100,
-              **(what if isinstance(what, dict) else {})}
-  arguments = [f'--gin_file={RECIPE}',
-               *(f'--gin.{k}={v!r}' for k, v in bindings.items())]
+  bindings = {
+    'SEED': seed,
+    'RUN_DIR': run_dir,
+    'LOG_STEPS': 100,
+    **(what if isinstance(what, dict) else {}),
+  }
+  arguments = [
+    f'--gin_file={RECIPE}',
+    *(f'--gin.{k}={v!r}' for k, v in bindings.items()),
+  ]
   print(f'\n{name}, seed {seed}', flush=True)
   if name in BREAKS:
-    _until(STEPS_OF.get(name, SOME_STEPS), run_dir, [
-        sys.executable, os.path.abspath(__file__), folder, '--inside', name,
-        *arguments])
+    _until(
+      STEPS_OF.get(name, SOME_STEPS),
+      run_dir,
+      [
+        sys.executable,
+        os.path.abspath(__file__),
+        folder,
+        '--inside',
+        name,
+        *arguments,
+      ],
+    )
   else:
     _until(2800, run_dir, [sys.executable, '-m', 'bertjax.main', *arguments])
   run = runs.read(run_dir)
@@ -164,7 +188,8 @@ def _until(step: int, run_dir: str, command: list[str]) -> None:
   os.makedirs(run_dir, exist_ok=True)
   with open(os.path.join(run_dir, 'log.txt'), 'a') as log:
     process = subprocess.Popen(
-        command, stdout=log, stderr=log, env=os.environ | {'PYTHONPATH': '.'})
+      command, stdout=log, stderr=log, env=os.environ | {'PYTHONPATH': '.'}
+    )
     while process.poll() is None:
       time.sleep(1)
       if logged() >= step:

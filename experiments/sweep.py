@@ -34,11 +34,11 @@ __all__ = ['Minutes', 'Range', 'Search', 'Stage', 'Sweep', 'run']
 
 
 def run(
-    sweep: Sweep,
-    output: str,
-    at_once: int = 1,
-    slurm: dict | None = None,
-    cluster: str = 'slurm',
+  sweep: Sweep,
+  output: str,
+  at_once: int = 1,
+  slurm: dict | None = None,
+  cluster: str = 'slurm',
 ):
   """Runs what is not done yet, and gathers everything.
 
@@ -68,8 +68,9 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
   if lines:
     raise UserError('; '.join(lines))
   runs = plan.runs_of(sweep, output)
-  results = {result['folder']: result for result in _finished(
-      sweep, runs, output)}
+  results = {
+    result['folder']: result for result in _finished(sweep, runs, output)
+  }
   ended = threading.Event()
 
   def tell(result: dict) -> None:
@@ -77,15 +78,20 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
       results[result['folder']] = result
       values = ', '.join(f'{k} {v:.4f}' for k, v in result['values'].items())
       name = os.path.relpath(result['folder'], output)
-      print(f'{name}: {result["status"]}, {result["error"] or values}, '
-            f'{result["seconds"] / 60:.1f} minutes', flush=True)
+      print(
+        f'{name}: {result["status"]}, {result["error"] or values}, '
+        f'{result["seconds"] / 60:.1f} minutes',
+        flush=True,
+      )
       gather.write(sweep, list(results.values()), output)
 
   def run_one(run, watch=None) -> dict:
     if not execute.is_done(run):
       print(f'{run.name}: begins, {run.folder}/{execute.LOG}', flush=True)
-    result = execute.run(run, watch or (
-        lambda _: 'the sweep was ended' if ended.is_set() else None))
+    result = execute.run(
+      run,
+      watch or (lambda _: 'the sweep was ended' if ended.is_set() else None),
+    )
     tell(result)
     return result
 
@@ -94,22 +100,33 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
   try:
     if sweep.search:
       if slurm is not None:
-        raise UserError('a search runs where it is started: give it a storage, '
-                        'and start it on several machines, without --slurm')
+        raise UserError(
+          'a search runs where it is started: give it a storage, '
+          'and start it on several machines, without --slurm'
+        )
       from experiments.sweeping import search
 
       ordered = pool.submit(
-          search.run, sweep, output, os.path.basename(os.path.abspath(output)),
-          at_once, run_one, ended).result()
+        search.run,
+        sweep,
+        output,
+        os.path.basename(os.path.abspath(output)),
+        at_once,
+        run_one,
+        ended,
+      ).result()
     else:
       execute.check_same(
-          os.path.join(os.path.abspath(output), 'sweep.json'),
-          sweep.identity(), 'other files, bindings or metrics')
+        os.path.join(os.path.abspath(output), 'sweep.json'),
+        sweep.identity(),
+        'other files, bindings or metrics',
+      )
       if slurm is not None:
         _run_by_slurm(runs, output, slurm, cluster, tell)
       else:
         for done in concurrent.futures.as_completed(
-            [pool.submit(run_one, one) for one in runs]):
+          [pool.submit(run_one, one) for one in runs]
+        ):
           done.result()
       # In the order of the plan, not of their ends.
       ordered = [results[one.folder] for one in runs]
@@ -131,15 +148,20 @@ def _run_by_slurm(runs, output: str, parameters: dict, cluster: str, tell):
       tell(execute.read(one))
   try:
     executor = submitit.AutoExecutor(
-        os.path.join(output, 'submitit'), cluster=cluster)
+      os.path.join(output, 'submitit'), cluster=cluster
+    )
     executor.update_parameters(**parameters)
   except (RuntimeError, TypeError, NameError) as error:
-    raise UserError(f'--slurm: {error}; run it where Slurm is, with parameters '
-                    'of submitit') from error
+    raise UserError(
+      f'--slurm: {error}; run it where Slurm is, with parameters of submitit'
+    ) from error
   with executor.batch():
     jobs = [executor.submit(execute.run, one) for one in left]
-  print(f'{len(jobs)} runs submitted; this waits for them. Cancel those that '
-        'still wait (scancel) before you start it again', flush=True)
+  print(
+    f'{len(jobs)} runs submitted; this waits for them. Cancel those that '
+    'still wait (scancel) before you start it again',
+    flush=True,
+  )
   for one, job in zip(left, jobs, strict=True):
     try:
       tell(job.result())
@@ -153,16 +175,17 @@ def describe(sweep: Sweep, output: str) -> str:
   runs = plan.runs_of(sweep, output)
   finished = _finished(sweep, runs, output)
   done = sum(result['status'] == 'done' for result in finished)
-  count = (sweep.search.trials * len(sweep.seeds) if sweep.search
-           else len(runs))
+  count = sweep.search.trials * len(sweep.seeds) if sweep.search else len(runs)
   lines = [f'{count} runs, {done} done, in {output}']
   lines += [f'  {one.name}' for one in runs]
   if sweep.search:
     lines += [f'  {k}: {v}' for k, v in sweep.search.space.items()]
   pruned = sum(result['status'] == 'stopped' for result in finished)
   left = count - done - (pruned if sweep.search else 0)
-  lines += [*plan.estimate(sweep, finished, max(left, 0)),
-            *(f'missing: {line}' for line in plan.missing(sweep))]
+  lines += [
+    *plan.estimate(sweep, finished, max(left, 0)),
+    *(f'missing: {line}' for line in plan.missing(sweep)),
+  ]
   return '\n'.join(lines)
 
 
@@ -176,8 +199,9 @@ def _finished(sweep: Sweep, runs, output: str) -> list[dict]:
 def load(path: str) -> tuple[Sweep, str]:
   """Returns SWEEP of a file, and the question in its docstring."""
   if not os.path.isfile(path) or not path.endswith('.py'):
-    raise UserError(f'there is no Python file {path}; give one as those of '
-                    'experiments/sweeps')
+    raise UserError(
+      f'there is no Python file {path}; give one as those of experiments/sweeps'
+    )
   module_spec = importlib.util.spec_from_file_location('sweep_file', path)
   module = importlib.util.module_from_spec(module_spec)
   try:
@@ -185,11 +209,15 @@ def load(path: str) -> tuple[Sweep, str]:
   except UserError:
     raise
   except Exception as error:  # whatever the file does
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-             if frame.filename == path]
+    lines = [
+      frame.lineno
+      for frame in traceback.extract_tb(error.__traceback__)
+      if frame.filename == path
+    ]
     line = lines[-1] if lines else getattr(error, 'lineno', '?')  # its syntax
-    raise UserError(f'{path}, line {line}: {type(error).__name__}: {error}; '
-                    'mend it') from error
+    raise UserError(
+      f'{path}, line {line}: {type(error).__name__}: {error}; mend it'
+    ) from error
   if not isinstance(getattr(module, 'SWEEP', None), Sweep):
     raise UserError(f'{path} sets no SWEEP; see experiments/sweeping/spec.py')
   return module.SWEEP, (module.__doc__ or '').strip()
@@ -211,8 +239,8 @@ def _parameters(text: str) -> dict:
 
 def main() -> int:
   parser = argparse.ArgumentParser(
-      description=__doc__,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('file')
   parser.add_argument('--output', help='folder of the runs')
   parser.add_argument('--dry_run', action='store_true')
@@ -230,15 +258,21 @@ def main() -> int:
     if options.dry_run:
       return 0
     results = _run(
-        sweep, output, options.at_once, None if options.slurm is None
-        else _parameters(options.slurm), 'slurm')
+      sweep,
+      output,
+      options.at_once,
+      None if options.slurm is None else _parameters(options.slurm),
+      'slurm',
+    )
     print('\n' + gather.markdown(sweep, results))
   except UserError as error:
     print(f'sweep: {error}', file=sys.stderr)
     return error.status
   except ImportError as error:
-    print(f'sweep: {error}; pip install -r experiments/requirements.txt',
-          file=sys.stderr)
+    print(
+      f'sweep: {error}; pip install -r experiments/requirements.txt',
+      file=sys.stderr,
+    )
     return 2
   except OSError as error:
     print(f'sweep: {error}; mend --output', file=sys.stderr)

@@ -12,10 +12,10 @@ import pytest
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '')
-    + ' --xla_force_host_platform_device_count=8'
-    + ' --xla_backend_optimization_level=0'
-    + ' --xla_llvm_disable_expensive_passes=true'
+  os.environ.get('XLA_FLAGS', '')
+  + ' --xla_force_host_platform_device_count=8'
+  + ' --xla_backend_optimization_level=0'
+  + ' --xla_llvm_disable_expensive_passes=true'
 )
 
 

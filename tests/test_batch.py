@@ -10,33 +10,39 @@ def test_synthetic_batches_keep_the_contract():
   batch.check(example)
   shapes = batch.shapes(4, 32, 5)
   assert {k: (v.shape, v.dtype) for k, v in example.items()} == {
-      k: (v.shape, v.dtype) for k, v in shapes.items()
+    k: (v.shape, v.dtype) for k, v in shapes.items()
   }
 
 
 def test_synthetic_rows_can_hold_several_sequences():
   example = batch.synthetic(4, 32, 5, 100, seed=0, sequences=3)
   batch.check(example)
-  assert example['pair_labels'].shape == batch.shapes(
-      4, 32, 5, 3)['pair_labels'].shape == (4, 3)
+  assert (
+    example['pair_labels'].shape
+    == batch.shapes(4, 32, 5, 3)['pair_labels'].shape
+    == (4, 3)
+  )
   for row in range(4):
     for number, first in enumerate(example['first_positions'][row]):
       places = np.flatnonzero(example['segments'][row] == number + 1)
       assert places[0] == first and len(places) >= 5
       np.testing.assert_array_equal(
-          example['positions'][row, places], np.arange(len(places)))
+        example['positions'][row, places], np.arange(len(places))
+      )
       assert example['types'][row, places].sum() in (
-          len(places) // 2, (len(places) + 1) // 2)
+        len(places) // 2,
+        (len(places) + 1) // 2,
+      )
 
 
 @pytest.mark.parametrize(
-    'key, value, message',
-    [
-        ('weights', None, 'lacks weights'),
-        ('tokens', np.zeros((4, 32), np.int64), 'tokens is int64'),
-        ('types', np.zeros((4, 31), np.int32), 'L=31'),
-        ('targets', np.zeros(4, np.int32), 'expected BP'),
-    ],
+  'key, value, message',
+  [
+    ('weights', None, 'lacks weights'),
+    ('tokens', np.zeros((4, 32), np.int64), 'tokens is int64'),
+    ('types', np.zeros((4, 31), np.int32), 'L=31'),
+    ('targets', np.zeros(4, np.int32), 'expected BP'),
+  ],
 )
 def test_a_batch_that_breaks_the_contract_is_named(key, value, message):
   example = batch.synthetic(4, 32, 5, 100, seed=0)

@@ -14,26 +14,51 @@ def run(script, *flags):
   """Runs a script where what it does without cannot be imported."""
   folder = ROOT / 'experiments' / 'benchmarks'
   code = (
-      'import runpy, sys\n'
-      f'for name in {BLOCKED}: sys.modules[name] = None\n'
-      f'sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]\n'
-      f'sys.argv = [{script!r}, *{flags}]\n'
-      f'runpy.run_path({str(folder / script)!r}, run_name="__main__")\n')
+    'import runpy, sys\n'
+    f'for name in {BLOCKED}: sys.modules[name] = None\n'
+    f'sys.path[:0] = [{str(ROOT)!r}, {str(folder)!r}]\n'
+    f'sys.argv = [{script!r}, *{flags}]\n'
+    f'runpy.run_path({str(folder / script)!r}, run_name="__main__")\n'
+  )
   return subprocess.run(
-      [sys.executable, '-c', code], capture_output=True, text=True)
+    [sys.executable, '-c', code], capture_output=True, text=True
+  )
 
 
 @pytest.mark.slow
 def test_a_step_is_timed_without_tensorflow_gin_and_torch():
-  done = run('step_time.py', '--sizes', 'tiny', '--batch_size', '2', '--length',
-             '16', '--vocabulary_size', '64', '--repetitions', '1')
+  done = run(
+    'step_time.py',
+    '--sizes',
+    'tiny',
+    '--batch_size',
+    '2',
+    '--length',
+    '16',
+    '--vocabulary_size',
+    '64',
+    '--repetitions',
+    '1',
+  )
   assert done.returncode == 0, done.stderr
   assert '| bertjax |' in done.stdout and '| floor |' in done.stdout
 
 
 def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
-  done = run('attention.py', '--lengths', '16', '--positions', '32', '--heads',
-             '1', '--repetitions', '1', '--kernels', 'einsum', 'splash')
+  done = run(
+    'attention.py',
+    '--lengths',
+    '16',
+    '--positions',
+    '32',
+    '--heads',
+    '1',
+    '--repetitions',
+    '1',
+    '--kernels',
+    'einsum',
+    'splash',
+  )
   assert done.returncode == 0, done.stderr
   rows = [line for line in done.stdout.splitlines() if line.startswith('| 16')]
   assert len(rows) == 2 * 2 * 2
@@ -41,8 +66,19 @@ def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
 
 
 def test_meshes_are_timed_with_their_collectives():
-  done = run('mesh_scaling.py', '--devices', '2', '--length', '16', '--rows',
-             '2', '--vocabulary_size', '64', '--repetitions', '1')
+  done = run(
+    'mesh_scaling.py',
+    '--devices',
+    '2',
+    '--length',
+    '16',
+    '--rows',
+    '2',
+    '--vocabulary_size',
+    '64',
+    '--repetitions',
+    '1',
+  )
   assert done.returncode == 0, done.stderr
   rows = [line for line in done.stdout.splitlines() if '| data 2 |' in line]
   assert len(rows) == 2 and all('all-reduce' in row for row in rows)

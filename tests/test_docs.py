@@ -29,10 +29,10 @@ README = '../../README.md'  # from there
 GIN_FILES = sorted((ROOT / 'gin_configs').rglob('*.gin'))
 # So that a run takes seconds; the page's commands are run as they are besides.
 TINY = [
-    '--gin_bindings=config.EncoderConfig.width = 16',
-    '--gin_bindings=config.EncoderConfig.layers = 1',
-    '--gin_bindings=config.EncoderConfig.heads = 2',
-    '--gin_bindings=config.EncoderConfig.feed_forward = 32',
+  '--gin_bindings=config.EncoderConfig.width = 16',
+  '--gin_bindings=config.EncoderConfig.layers = 1',
+  '--gin_bindings=config.EncoderConfig.heads = 2',
+  '--gin_bindings=config.EncoderConfig.feed_forward = 32',
 ]
 
 
@@ -95,16 +95,21 @@ def folder(written, monkeypatch):
 
 @pytest.mark.slow  # the commands themselves; what follows tries each block
 def test_what_extending_shows_trains_embeds_and_predicts(
-    folder, monkeypatch, capfd
+  folder, monkeypatch, capfd
 ):
   pretrain, embed, fine_tune, predict = commands('extending.md')
   import my_masking
 
   (folder / 'in.txt').write_text('Rhyme 3 has line 4 of 7.\nline 6 of 9\n')
   rows = []
-  monkeypatch.setattr(masking, 'UNITS', {
+  monkeypatch.setattr(
+    masking,
+    'UNITS',
+    {
       **masking.UNITS,
-      'block': lambda *a: rows.append(a) or my_masking.block(*a)})
+      'block': lambda *a: rows.append(a) or my_masking.block(*a),
+    },
+  )
 
   assert main.main([*pretrain, *TINY]) == 0, capfd.readouterr().err
   assert rows, 'the unit of masking was not used'
@@ -114,9 +119,11 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   assert set(found.params['embeddings']) == {'token', 'type', 'norm'}
   # Lion keeps one moment, Adam two.
   saved = json.loads(
-      (folder / 'runs/mine/checkpoints/4/state/_METADATA').read_text())
-  names = {key for path in saved['tree_metadata']
-           for key in ast.literal_eval(path)}
+    (folder / 'runs/mine/checkpoints/4/state/_METADATA').read_text()
+  )
+  names = {
+    key for path in saved['tree_metadata'] for key in ast.literal_eval(path)
+  }
   assert 'mu' in names and 'nu' not in names
 
   assert main.main(embed) == 0, capfd.readouterr().err
@@ -124,7 +131,8 @@ def test_what_extending_shows_trains_embeds_and_predicts(
 
   assert main.main([*fine_tune, *TINY]) == 0, capfd.readouterr().err
   (row,) = json.loads((folder / 'runs/parity/results.json').read_text())[
-      'tasks']
+    'tasks'
+  ]
   assert row['task'] == 'parity' and row['seeds'] == [0]
   found = source.read('runs/parity')
   assert set(found.params['two_layers']) == {'hidden', 'output'}
@@ -138,19 +146,25 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   assert "'two_layers'" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize('arguments', list(commands('extending.md')),
-                         ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1])
+@pytest.mark.parametrize(
+  'arguments',
+  list(commands('extending.md')),
+  ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1],
+)
 def test_commands_of_extending_are_understood(folder, arguments):
   _parse(arguments)
 
 
 BATCH = {
-    name: jnp.ones(shape.shape, shape.dtype)
-    for name, shape in batch.shapes(2, 8, 2).items()
-} | {'positions': jnp.tile(jnp.arange(8), (2, 1)),
-     'first_positions': jnp.zeros((2, 1), jnp.int32)}
+  name: jnp.ones(shape.shape, shape.dtype)
+  for name, shape in batch.shapes(2, 8, 2).items()
+} | {
+  'positions': jnp.tile(jnp.arange(8), (2, 1)),
+  'first_positions': jnp.zeros((2, 1), jnp.int32),
+}
 CONFIG = EncoderConfig(
-    vocabulary_size=16, width=8, layers=1, heads=2, feed_forward=16)
+  vocabulary_size=16, width=8, layers=1, heads=2, feed_forward=16
+)
 
 
 def test_the_positions_of_extending_tell_equal_tokens_apart(folder):
@@ -179,13 +193,15 @@ def test_the_task_and_the_head_of_extending_fit_each_other(folder):
   import my_task
 
   ((task, train, evaluations, _),) = (
-      vars(x).values() for x in my_task.parity(6))
+    vars(x).values() for x in my_task.parity(6)
+  )
   assert task.head == 'two_layers' and task.outputs == 2
   assert {x.label for x in train()} == set(task.labels)
   assert len(list(evaluations['eval']())) == 20
   model = bert.BertForTask(CONFIG, task.head, task.outputs)
   logits, variables = model.init_with_output(
-      jax.random.key(0), BATCH, train=False)
+    jax.random.key(0), BATCH, train=False
+  )
   assert logits['logits'].shape == (2, 1, 2)
   assert set(variables['params']['two_layers']) == {'hidden', 'output'}
 
@@ -197,7 +213,8 @@ def test_the_block_of_extending_is_one_run_of_neighbours(folder):
   maskable[:, [0, 7, 19]] = False  # [CLS], [SEP], [SEP]
   words = np.maximum(np.cumsum(maskable, axis=1) - 1, 0)
   chosen, _ = my_masking.block(
-      maskable, words, np.full(50, 4), np.arange(50, dtype=np.uint64))
+    maskable, words, np.full(50, 4), np.arange(50, dtype=np.uint64)
+  )
   assert not (chosen & ~maskable).any() and (chosen.sum(1) == 4).all()
   spans = [np.ptp(words[row][chosen[row]]) for row in range(50)]
   assert spans == [3] * 50
@@ -213,14 +230,16 @@ def test_the_reader_of_extending_is_prepared_as_files_are(folder):
 
 
 @pytest.mark.parametrize(
-    'arguments', [*commands('coming_from.md'), *commands(README)],
-    ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1])
+  'arguments',
+  [*commands('coming_from.md'), *commands(README)],
+  ids=lambda x: re.search(r'(\w+)\.gin', x[1])[1],
+)
 def test_commands_are_understood(arguments):
   _parse(arguments)
 
 
 def test_the_schedule_of_coming_from_takes_the_place_of_the_linear_one(
-    tmp_path
+  tmp_path,
 ):
   write_files('coming_from.md', tmp_path)
   first = next(commands('coming_from.md'))
@@ -237,20 +256,26 @@ def _parse(arguments):
 
 
 def test_macros_files_and_parameters_of_the_pages_exist():
-  text = '\n'.join((DOCS / page).read_text()
-                   for page in ('coming_from.md', 'manual.md', README))
+  text = '\n'.join(
+    (DOCS / page).read_text()
+    for page in ('coming_from.md', 'manual.md', README)
+  )
   known = {
-      name for path in GIN_FILES
-      for name in re.findall(r'^([A-Z_]+) =', path.read_text(), re.M)}
+    name
+    for path in GIN_FILES
+    for name in re.findall(r'^([A-Z_]+) =', path.read_text(), re.M)
+  }
   spans = re.findall(
-      r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', text, flags=re.M | re.S))
+    r'`([^`\n]+)`', re.sub(r'^```.*?^```', '', text, flags=re.M | re.S)
+  )
   macros, parameters, files = set(), set(), set()
   for span in spans:
     span = re.sub(r"'[^']*'", '', span)  # values
     macros |= set(re.findall(r'\b[A-Z][A-Z_]{3,}\b', span)) - {'VALUE', 'FILE'}
     span = span.replace('--gin.', '')
     parameters |= set(
-        re.findall(r'\b([a-z_]+\.[A-Za-z_]+\.[a-z_0-9]+)\b', span))
+      re.findall(r'\b([a-z_]+\.[A-Za-z_]+\.[a-z_0-9]+)\b', span)
+    )
     files |= {name for name in re.findall(r'[\w/]+\.gin\b', span)}
   parameters -= {'module.function.parameter'}
   assert len(macros) > 30 and len(parameters) > 12 and len(files) > 5
@@ -286,6 +311,8 @@ def test_links_between_the_pages_lead_somewhere():
     for file, anchor in re.findall(r'\]\(([\w.]*)#([\w-]+)\)', text):
       there = (DOCS / file).read_text() if file else text
       titles = re.findall(r'^#+ (.*)$', there, re.M)
-      anchors = [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
-                 for title in titles]
+      anchors = [
+        re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+        for title in titles
+      ]
       assert anchor in anchors + names, anchor

@@ -25,41 +25,52 @@ ROOT = pathlib.Path(main.__file__).parent.parent
 def write_corpus(path, documents=60):
   rng = np.random.default_rng(0)
   words = [''.join(rng.choice(list('abcdefghij'), 4)) for _ in range(200)]
-  path.write_text('\n\n'.join(
+  path.write_text(
+    '\n\n'.join(
       '\n'.join(
-          ' '.join(rng.choice(words, 8)).capitalize() + '.'
-          for _ in range(rng.integers(2, 20))
+        ' '.join(rng.choice(words, 8)).capitalize() + '.'
+        for _ in range(rng.integers(2, 20))
       )
       for _ in range(documents)
-  ))
+    )
+  )
   return str(path)
 
 
 def arguments(corpus, run_dir, **macros):
   macros = {
-      'TEXT_FILES': corpus, 'RUN_DIR': run_dir, 'VOCAB_SIZE': 300,
-      'TRAIN_STEPS': 12, 'BATCH_SIZE': 8, 'LENGTH': 32, 'LOG_STEPS': 5,
-      'EVAL_STEPS': 6, 'CHECKPOINT_STEPS': 4, **macros,
+    'TEXT_FILES': corpus,
+    'RUN_DIR': run_dir,
+    'VOCAB_SIZE': 300,
+    'TRAIN_STEPS': 12,
+    'BATCH_SIZE': 8,
+    'LENGTH': 32,
+    'LOG_STEPS': 5,
+    'EVAL_STEPS': 6,
+    'CHECKPOINT_STEPS': 4,
+    **macros,
   }
   return [
-      sys.executable, '-m', 'bertjax.main',
-      '--gin_file=gin_configs/recipes/pretrain_text.gin',
-      '--gin_bindings=config.EncoderConfig.width = 32',
-      '--gin_bindings=config.EncoderConfig.layers = 2',
-      '--gin_bindings=config.EncoderConfig.heads = 2',
-      '--gin_bindings=config.EncoderConfig.feed_forward = 64',
-      *(f'--gin.{name}={value}' for name, value in macros.items()),
+    sys.executable,
+    '-m',
+    'bertjax.main',
+    '--gin_file=gin_configs/recipes/pretrain_text.gin',
+    '--gin_bindings=config.EncoderConfig.width = 32',
+    '--gin_bindings=config.EncoderConfig.layers = 2',
+    '--gin_bindings=config.EncoderConfig.heads = 2',
+    '--gin_bindings=config.EncoderConfig.feed_forward = 64',
+    *(f'--gin.{name}={value}' for name, value in macros.items()),
   ]
 
 
 # As in conftest.py, but for one device.
 FAST_COMPILATION = (
-    '--xla_backend_optimization_level=0 '
-    '--xla_llvm_disable_expensive_passes=true')
+  '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+)
 
 
-# Python reads it at its start: a process that takes a class or a function out of
-# a pickle ends there. Numbers and texts alone cannot run anything.
+# Python reads it at its start: a process that takes a class or a function out
+# of a pickle ends there. Numbers and texts alone cannot run anything.
 NO_PICKLES = """
 import os, sys
 def refuse(event, arguments):
@@ -80,8 +91,9 @@ def no_pickles():
 
 def environment():
   changes = {
-      'XLA_FLAGS': FAST_COMPILATION,
-      'PYTHONPATH': f'{no_pickles()}{os.pathsep}{ROOT}'}
+    'XLA_FLAGS': FAST_COMPILATION,
+    'PYTHONPATH': f'{no_pickles()}{os.pathsep}{ROOT}',
+  }
   # What TensorFlow prints is main's to silence.
   kept = {k: v for k, v in os.environ.items() if not k.startswith('TF_')}
   return kept | changes
@@ -89,8 +101,11 @@ def environment():
 
 def run(corpus, run_dir, status=0, **macros):
   result = subprocess.run(
-      arguments(corpus, run_dir, **macros), cwd=ROOT, env=environment(),
-      capture_output=True, text=True,
+    arguments(corpus, run_dir, **macros),
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
   )
   assert result.returncode == status, result.stdout + result.stderr
   return result
@@ -99,16 +114,14 @@ def run(corpus, run_dir, status=0, **macros):
 def metrics(run_dir):
   """step -> values that do not depend on the clock."""
   lines = [
-      json.loads(line)
-      for line in (run_dir / 'metrics.jsonl').read_text().splitlines()
+    json.loads(line)
+    for line in (run_dir / 'metrics.jsonl').read_text().splitlines()
   ]
   steps = [line['step'] for line in lines]
   assert steps == sorted(set(steps))
   return {
-      line['step']: {
-          k: v for k, v in line.items() if not k.startswith('speed/')
-      }
-      for line in lines
+    line['step']: {k: v for k, v in line.items() if not k.startswith('speed/')}
+    for line in lines
   }
 
 
@@ -121,8 +134,8 @@ def checkpoint(run_dir, step):
   import jax
 
   return {
-      jax.tree_util.keystr(key): np.asarray(leaf).tobytes()
-      for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    jax.tree_util.keystr(key): np.asarray(leaf).tobytes()
+    for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
 
 
@@ -139,21 +152,35 @@ def whole(corpus, tmp_path_factory):
 
 def test_a_run_leaves_what_was_promised(whole):
   run_dir, result = whole
-  for name in ('config.gin', 'vocab.txt', 'metrics.jsonl', 'curves.png',
-               'examples.jsonl'):
+  for name in (
+    'config.gin',
+    'vocab.txt',
+    'metrics.jsonl',
+    'curves.png',
+    'examples.jsonl',
+  ):
     assert (run_dir / name).stat().st_size
   assert list((run_dir / 'tensorboard').iterdir())
   values = metrics(run_dir)
   assert sorted(values) == [5, 6, 10, 12]
   for step in (5, 10, 12):
     assert {
-        'train/loss', 'train/mlm_loss', 'train/mlm_accuracy', 'train/nsp_loss',
-        'train/nsp_accuracy', 'train/learning_rate', 'train/grad_norm',
+      'train/loss',
+      'train/mlm_loss',
+      'train/mlm_accuracy',
+      'train/nsp_loss',
+      'train/nsp_accuracy',
+      'train/learning_rate',
+      'train/grad_norm',
     } <= set(values[step])
   for step in (6, 12):
     assert {
-        'eval/mlm_loss', 'eval/mlm_accuracy', 'eval/nsp_loss',
-        'eval/nsp_accuracy', 'eval/mlm_baseline', 'eval/nsp_baseline',
+      'eval/mlm_loss',
+      'eval/mlm_accuracy',
+      'eval/nsp_loss',
+      'eval/nsp_accuracy',
+      'eval/mlm_baseline',
+      'eval/nsp_baseline',
     } <= set(values[step])
   for line in (run_dir / 'metrics.jsonl').read_text().splitlines():
     for name, value in json.loads(line).items():
@@ -169,8 +196,12 @@ print(pickle.loads(pickle.dumps([1, 'a'])))
 pickle.loads(pickle.dumps(pickle.Pickler))
 print('not reached')
 """
-  result = subprocess.run([sys.executable, '-c', code], env=environment(),
-                          capture_output=True, text=True)
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    env=environment(),
+    capture_output=True,
+    text=True,
+  )
   assert result.returncode == 70 and result.stdout == "[1, 'a']\n", result
 
 
@@ -178,22 +209,34 @@ def test_its_configuration_gives_the_same_run(whole, corpus, tmp_path):
   run_dir, _ = whole
   again = tmp_path / 'again'
   result = subprocess.run(
-      [sys.executable, '-m', 'bertjax.main',
-       f'--gin_file={run_dir / "config.gin"}', f'--gin.RUN_DIR={again}'],
-      cwd=ROOT, env=environment(), capture_output=True, text=True,
+    [
+      sys.executable,
+      '-m',
+      'bertjax.main',
+      f'--gin_file={run_dir / "config.gin"}',
+      f'--gin.RUN_DIR={again}',
+    ],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
   )
   assert result.returncode == 0, result.stderr
   assert metrics(again) == metrics(run_dir)
 
 
 def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
-    whole, corpus, tmp_path
+  whole, corpus, tmp_path
 ):
   run_dir, _ = whole
   stopped = tmp_path / 'run'
   process = subprocess.Popen(
-      arguments(corpus, stopped), cwd=ROOT, env=environment(),
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    arguments(corpus, stopped),
+    cwd=ROOT,
+    env=environment(),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
   )
   for line in process.stdout:
     if line.startswith('first step'):
@@ -211,7 +254,7 @@ def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
 
 @pytest.mark.slow
 def test_a_longer_run_goes_on_and_another_configuration_is_refused(
-    whole, corpus, tmp_path
+  whole, corpus, tmp_path
 ):
   run_dir = tmp_path / 'run'
   run(corpus, run_dir, TRAIN_STEPS=4)
@@ -224,16 +267,18 @@ def test_a_longer_run_goes_on_and_another_configuration_is_refused(
 
 
 @pytest.mark.parametrize(
-    'macros, words',
-    [
-        ({'BATCH_SIZE': 0}, 'BATCH_SIZE'),
-        ({'VOCAB_FILE': '/nowhere/vocab.txt'}, 'VOCAB_FILE'),
-        *(pytest.param(macros, words, marks=pytest.mark.slow)
-          for macros, words in (
-              ({'WARMUP_STEPS': 50}, 'WARMUP_STEPS'),
-              ({'MASK_UNIT': 'sentence'}, 'MASK_UNIT'),
-          )),
-    ],
+  'macros, words',
+  [
+    ({'BATCH_SIZE': 0}, 'BATCH_SIZE'),
+    ({'VOCAB_FILE': '/nowhere/vocab.txt'}, 'VOCAB_FILE'),
+    *(
+      pytest.param(macros, words, marks=pytest.mark.slow)
+      for macros, words in (
+        ({'WARMUP_STEPS': 50}, 'WARMUP_STEPS'),
+        ({'MASK_UNIT': 'sentence'}, 'MASK_UNIT'),
+      )
+    ),
+  ],
 )
 def test_wrong_input_is_one_line(corpus, tmp_path, macros, words):
   result = run(corpus, tmp_path / 'run', status=2, **macros)
@@ -258,8 +303,9 @@ def test_one_document_is_too_few_for_next_sentences(tmp_path):
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(corpus, tmp_path):
-  result = run(corpus, tmp_path / 'run', status=1, LEARNING_RATE=1e30,
-               WARMUP_STEPS=0)
+  result = run(
+    corpus, tmp_path / 'run', status=1, LEARNING_RATE=1e30, WARMUP_STEPS=0
+  )
   assert 'not finite' in result.stderr and 'step 0' in result.stderr
   assert len(result.stderr.strip().splitlines()) == 1
 
@@ -267,7 +313,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpus, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_runs_killed_at_random_moments_end_as_one_that_was_not(
-    whole, corpus, tmp_path
+  whole, corpus, tmp_path
 ):
   """Ten SIGKILLs, at any moment from the start of the process on."""
   seed = random.SystemRandom().randrange(2**32)
@@ -279,8 +325,12 @@ def test_runs_killed_at_random_moments_end_as_one_that_was_not(
   longest = 15.0  # seconds; about what the whole run takes
   while kills < 10:
     process = subprocess.Popen(
-        arguments(corpus, killed), cwd=ROOT, env=environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+      arguments(corpus, killed),
+      cwd=ROOT,
+      env=environment(),
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
     )
     deadline = time.monotonic() + rng.uniform(1.0, longest)
     while time.monotonic() < deadline and process.poll() is None:

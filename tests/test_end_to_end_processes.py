@@ -16,7 +16,11 @@ import pytest
 from tests import test_end_to_end as one_process
 
 STEPS = {
-    'TRAIN_STEPS': 6, 'LOG_STEPS': 1, 'EVAL_STEPS': 4, 'CHECKPOINT_STEPS': 2}
+  'TRAIN_STEPS': 6,
+  'LOG_STEPS': 1,
+  'EVAL_STEPS': 4,
+  'CHECKPOINT_STEPS': 2,
+}
 
 
 def free_address():
@@ -27,24 +31,34 @@ def free_address():
 def launch(count, *options, devices=1):
   """Starts the same command line `count` times."""
   address = free_address()
-  flags = (f'{one_process.FAST_COMPILATION} '
-           f'--xla_force_host_platform_device_count={devices}')
+  flags = (
+    f'{one_process.FAST_COMPILATION} '
+    f'--xla_force_host_platform_device_count={devices}'
+  )
   return [
-      subprocess.Popen(
-          [sys.executable, '-m', 'bertjax.main', *options,
-           f'--coordinator_address={address}', f'--process_count={count}',
-           f'--process_index={index}'],
-          cwd=one_process.ROOT, text=True, stdout=subprocess.PIPE,
-          stderr=subprocess.PIPE,
-          env=one_process.environment() | {'XLA_FLAGS': flags})
-      for index in range(count)
+    subprocess.Popen(
+      [
+        sys.executable,
+        '-m',
+        'bertjax.main',
+        *options,
+        f'--coordinator_address={address}',
+        f'--process_count={count}',
+        f'--process_index={index}',
+      ],
+      cwd=one_process.ROOT,
+      text=True,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      env=one_process.environment() | {'XLA_FLAGS': flags},
+    )
+    for index in range(count)
   ]
 
 
 def start(corpus, run_dir, count, *options, devices=1, **macros):
   """Starts the same pretraining `count` times."""
-  _, _, _, *arguments = one_process.arguments(
-      corpus, run_dir, **STEPS | macros)
+  _, _, _, *arguments = one_process.arguments(corpus, run_dir, **STEPS | macros)
   return launch(count, *arguments, *options, devices=devices)
 
 
@@ -56,8 +70,8 @@ def finish(processes):
     for process in processes:
       process.kill()
   return [
-      (process.returncode, *texts)
-      for process, texts in zip(processes, outputs, strict=True)
+    (process.returncode, *texts)
+    for process, texts in zip(processes, outputs, strict=True)
   ]
 
 
@@ -80,7 +94,8 @@ def assert_same_metrics(some, other):
     assert values.keys() == other[step].keys()
     for name, value in values.items():
       np.testing.assert_allclose(
-          value, other[step][name], rtol=1e-5, atol=1e-6, err_msg=name)
+        value, other[step][name], rtol=1e-5, atol=1e-6, err_msg=name
+      )
 
 
 @pytest.fixture(scope='module')
@@ -121,20 +136,26 @@ def test_two_processes_leave_one_set_of_files(together):
 
 @pytest.mark.slow
 def test_one_process_goes_on_from_the_checkpoint_of_two_as_they_did(
-    together, corpus, tmp_path
+  together, corpus, tmp_path
 ):
   copy_until(together[0], tmp_path / 'run', 2)
-  run_alone(corpus, tmp_path / 'run',
-            '--gin.partitioning.make_mesh.fsdp=2',
-            '--gin.partitioning.make_mesh.tensor=2')
+  run_alone(
+    corpus,
+    tmp_path / 'run',
+    '--gin.partitioning.make_mesh.fsdp=2',
+    '--gin.partitioning.make_mesh.tensor=2',
+  )
   assert_same_metrics(tmp_path / 'run', together[0])
 
 
 def test_prediction_by_two_is_refused_in_one_line(tmp_path):
   started = launch(
-      2, '--gin_file=recipes/predict.gin', f'--gin.INIT_FROM={tmp_path}',
-      f'--gin.INPUT={tmp_path / "in.txt"}',
-      f'--gin.OUTPUT={tmp_path / "out.jsonl"}')
+    2,
+    '--gin_file=recipes/predict.gin',
+    f'--gin.INIT_FROM={tmp_path}',
+    f'--gin.INPUT={tmp_path / "in.txt"}',
+    f'--gin.OUTPUT={tmp_path / "out.jsonl"}',
+  )
   for status, _, error in finish(started):
     assert status == 2 and len(error.splitlines()) == 1, error
     assert 'runs in one process, got 2' in error
@@ -152,18 +173,32 @@ def fine_tune(folder, run_dir, count, devices, pack):
       some = rng.choices(words, k=rng.randrange(2, 12))
       rows.append(f'{" ".join(some)},{some.count("good") - len(some) / 8}')
     (folder / f'{name}.csv').write_text('\n'.join(rows) + '\n')
-  (folder / 'vocab.txt').write_text('\n'.join(
-      ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *words]) + '\n')
+  (folder / 'vocab.txt').write_text(
+    '\n'.join(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *words]) + '\n'
+  )
   macros = {
-      'TRAIN_FILES': folder / 'train.csv', 'EVAL_FILES': folder / 'dev.csv',
-      'VOCAB_FILE': folder / 'vocab.txt', 'RUN_DIR': run_dir, 'SEEDS': (0, 1),
-      'KIND': 'number', 'PACK': pack, 'BATCH_SIZE': 8, 'LENGTH': 16,
-      'EPOCHS': 2, 'LOG_STEPS': 1, 'LEARNING_RATE': 1e-3}
-  return finish(launch(
-      count, '--gin_file=recipes/finetune_text.gin',
+    'TRAIN_FILES': folder / 'train.csv',
+    'EVAL_FILES': folder / 'dev.csv',
+    'VOCAB_FILE': folder / 'vocab.txt',
+    'RUN_DIR': run_dir,
+    'SEEDS': (0, 1),
+    'KIND': 'number',
+    'PACK': pack,
+    'BATCH_SIZE': 8,
+    'LENGTH': 16,
+    'EPOCHS': 2,
+    'LOG_STEPS': 1,
+    'LEARNING_RATE': 1e-3,
+  }
+  return finish(
+    launch(
+      count,
+      '--gin_file=recipes/finetune_text.gin',
       '--gin_file=models/bert_tiny.gin',
       *(f'--gin.{key}={value}' for key, value in macros.items()),
-      devices=devices))
+      devices=devices,
+    )
+  )
 
 
 @pytest.mark.slow
@@ -178,18 +213,26 @@ def test_two_processes_fine_tune_as_one_does(tmp_path, pack):
     assert_same_metrics(*runs)
     one, two = (json.loads((run / 'result.json').read_text()) for run in runs)
     assert one['step'] == two['step'] and one['values'] == pytest.approx(
-        two['values'], 1e-5)
+      two['values'], 1e-5
+    )
   assert (tmp_path / 'two' / 'results.md').read_text() == (
-      tmp_path / 'one' / 'results.md').read_text()
+    tmp_path / 'one' / 'results.md'
+  ).read_text()
 
 
 @pytest.mark.slow
 def test_four_processes_go_on_from_the_checkpoint_of_one(
-    alone, corpus, tmp_path
+  alone, corpus, tmp_path
 ):
   copy_until(alone, tmp_path / 'run', 2)
-  run(corpus, tmp_path / 'run', 4, '--gin.partitioning.make_mesh.tensor=2',
-      '--gin.partitioning.make_mesh.fsdp=2', devices=2)
+  run(
+    corpus,
+    tmp_path / 'run',
+    4,
+    '--gin.partitioning.make_mesh.tensor=2',
+    '--gin.partitioning.make_mesh.fsdp=2',
+    devices=2,
+  )
   assert_same_metrics(tmp_path / 'run', alone)
 
 
@@ -205,9 +248,7 @@ def test_four_processes_lose_what_one_loses(alone, corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_to_one_stops_all_at_the_same_step(
-    alone, corpus, tmp_path
-):
+def test_sigterm_to_one_stops_all_at_the_same_step(alone, corpus, tmp_path):
   processes = start(corpus, tmp_path / 'run', 2)
   for line in processes[0].stdout:
     if line.startswith('first step'):
@@ -224,8 +265,9 @@ def test_sigterm_to_one_stops_all_at_the_same_step(
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_all_in_one_line(corpus, tmp_path):
-  ended = finish(start(
-      corpus, tmp_path / 'run', 2, LEARNING_RATE=1e30, WARMUP_STEPS=0))
+  ended = finish(
+    start(corpus, tmp_path / 'run', 2, LEARNING_RATE=1e30, WARMUP_STEPS=0)
+  )
   for status, _, error in ended:
     assert status == 1 and 'not finite' in error, error
     assert len(error.splitlines()) == 1, error
@@ -254,7 +296,7 @@ def test_a_dry_run_by_two_leaves_nothing(corpus, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_runs_with_one_process_killed_at_random_end_as_one_that_was_not(
-    alone, corpus, tmp_path
+  alone, corpus, tmp_path
 ):
   seed = int(os.environ.get('SEED', random.SystemRandom().randrange(2**32)))
   print(f'seed {seed}')

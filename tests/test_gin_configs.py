@@ -14,12 +14,23 @@ ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
 # These train nothing: they read a run, or a checkpoint of others.
 ON_A_RUN = [
-    'attention_maps', 'convert_tf1', 'doctor', 'embed', 'evaluate', 'export',
-    'fill_mask', 'predict', 'reference', 'report']
+  'attention_maps',
+  'convert_tf1',
+  'doctor',
+  'embed',
+  'evaluate',
+  'export',
+  'fill_mask',
+  'predict',
+  'reference',
+  'report',
+]
 FINE_TUNING = [
-    recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue']
+  recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue'
+]
 TRAINING = [
-    recipe for recipe in RECIPES if recipe not in ON_A_RUN + FINE_TUNING]
+  recipe for recipe in RECIPES if recipe not in ON_A_RUN + FINE_TUNING
+]
 MODELS = sorted(path.stem for path in (ROOT / 'models').glob('*.gin'))
 
 
@@ -33,7 +44,8 @@ def fresh_gin():
 def parse(recipe, *files):
   text = (ROOT / 'recipes' / f'{recipe}.gin').read_text()
   bindings = [
-      f"{name}='x'" for name in re.findall(r'^(\w+) = %gin.REQ', text, re.M)]
+    f"{name}='x'" for name in re.findall(r'^(\w+) = %gin.REQ', text, re.M)
+  ]
   main.parse([f'recipes/{recipe}.gin', *files], bindings)
 
 
@@ -44,7 +56,8 @@ def build():
   chain = gin.get_configurable(optimizer.adamw)()
   shapes = gin.get_configurable(batch.shapes)()
   return state.abstract(
-      objective.model, chain, shapes, partitioning.make_mesh())
+    objective.model, chain, shapes, partitioning.make_mesh()
+  )
 
 
 @pytest.mark.parametrize('recipe', TRAINING)
@@ -70,10 +83,14 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
   from bertjax.reporting import report
 
   job = {
-      'attention_maps': attention_maps.run,
-      'convert_tf1': tf1_checkpoints.convert, 'export': export.run,
-      'predict': predict.run, 'evaluate': predict.evaluate,
-      'report': report.run, 'doctor': doctor.run, 'reference': references.make,
+    'attention_maps': attention_maps.run,
+    'convert_tf1': tf1_checkpoints.convert,
+    'export': export.run,
+    'predict': predict.run,
+    'evaluate': predict.evaluate,
+    'report': report.run,
+    'doctor': doctor.run,
+    'reference': references.make,
   }.get(recipe) or getattr(jobs, recipe)
   with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|neither|RUN_D'):
     gin.get_configurable(job)()
@@ -89,13 +106,15 @@ def test_packing_is_one_macro_for_batches_and_their_shapes():
   from bertjax.data import pipeline
 
   for bindings, sequences in (([], 1), (['PACK=True'], 32)):
-    main.parse(['recipes/pretrain_text.gin'],
-               ["TEXT_FILES='x'", 'LENGTH=512', *bindings])
+    main.parse(
+      ['recipes/pretrain_text.gin'], ["TEXT_FILES='x'", 'LENGTH=512', *bindings]
+    )
     shapes = gin.get_configurable(batch.shapes)()
     assert shapes['pair_labels'].shape == (32, sequences)
     assert shapes['weights'].shape == (32, 77)
-    assert str(gin.get_bindings(pipeline.batches, resolve_references=False)[
-        'sequences']).endswith('batch.sequences_of()')
+    assert str(
+      gin.get_bindings(pipeline.batches, resolve_references=False)['sequences']
+    ).endswith('batch.sequences_of()')
 
 
 @pytest.mark.parametrize('recipe', FINE_TUNING)
@@ -116,7 +135,8 @@ def test_glue_of_tfds_is_one_more_file():
   from bertjax.finetuning import finetune
 
   parse('glue', 'data/glue_tfds.gin')
-  assert str(gin.get_bindings(finetune.run, resolve_references=False)[
-      'data_sets']).endswith('glue_from_tfds()')
+  assert str(
+    gin.get_bindings(finetune.run, resolve_references=False)['data_sets']
+  ).endswith('glue_from_tfds()')
   with pytest.raises(UserError, match='found none; set DATA_DIR'):
     gin.get_configurable(finetuning_tasks.glue_from_tfds)()

@@ -34,8 +34,9 @@ def refusal(*bindings, files=(RECIPE,)):
 
 def test_macros_are_set_and_later_files_win():
   macros = parse(
-      "TEXT_FILES='x.txt'", 'TRAIN_STEPS=7',
-      files=(RECIPE, 'models/bert_tiny.gin'),
+    "TEXT_FILES='x.txt'",
+    'TRAIN_STEPS=7',
+    files=(RECIPE, 'models/bert_tiny.gin'),
   )
   assert macros['TRAIN_STEPS'] == '7'
   assert gin.query_parameter('bertjax.models.config.EncoderConfig.layers') == 2
@@ -64,7 +65,7 @@ def test_a_misspelt_function_is_refused_with_the_nearest():
 
 def test_what_is_required_is_named():
   assert refusal() == (
-      'TEXT_FILES is required; set it with --gin.TEXT_FILES=VALUE'
+    'TEXT_FILES is required; set it with --gin.TEXT_FILES=VALUE'
   )
 
 
@@ -74,8 +75,12 @@ def test_a_string_needs_no_quotes(text):
 
 
 def test_files_that_are_required_need_no_quotes():
-  macros = parse('INPUT=in.txt', 'OUTPUT=x/out.npy', 'RUN_DIR=runs/x',
-                 files=('recipes/embed.gin',))
+  macros = parse(
+    'INPUT=in.txt',
+    'OUTPUT=x/out.npy',
+    'RUN_DIR=runs/x',
+    files=('recipes/embed.gin',),
+  )
   assert macros['INPUT'] == "'in.txt'" and macros['OUTPUT'] == "'x/out.npy'"
 
 
@@ -84,24 +89,29 @@ def test_a_number_is_a_string_where_a_string_is_wanted():
 
 
 @pytest.mark.parametrize(
-    'binding, expected',
-    [
-        ('NSP=false', 'True or False'),
-        ('TRAIN_STEPS="100"', 'a whole number'),
-        ('TRAIN_STEPS=ten', 'a whole number'),
-        ('TRAIN_STEPS=1.5', 'a whole number'),
-        ('LEARNING_RATE=True', 'a number'),
-        ('TRAIN_STEPS', '--gin.TRAIN_STEPS=VALUE'),
-        ('TRAIN_STEPS=[1', 'a whole number'),
-    ],
+  'binding, expected',
+  [
+    ('NSP=false', 'True or False'),
+    ('TRAIN_STEPS="100"', 'a whole number'),
+    ('TRAIN_STEPS=ten', 'a whole number'),
+    ('TRAIN_STEPS=1.5', 'a whole number'),
+    ('LEARNING_RATE=True', 'a number'),
+    ('TRAIN_STEPS', '--gin.TRAIN_STEPS=VALUE'),
+    ('TRAIN_STEPS=[1', 'a whole number'),
+  ],
 )
 def test_a_value_of_another_type_is_refused(binding, expected):
   assert expected in refusal("TEXT_FILES='x'", binding)
 
 
 def test_whole_numbers_are_numbers_and_none_is_off():
-  macros = parse("TEXT_FILES='x'", 'LEARNING_RATE=1', 'EVAL_STEPS=5',
-                 'CHECKPOINT_STEPS=None', 'WARMUP_STEPS=3')
+  macros = parse(
+    "TEXT_FILES='x'",
+    'LEARNING_RATE=1',
+    'EVAL_STEPS=5',
+    'CHECKPOINT_STEPS=None',
+    'WARMUP_STEPS=3',
+  )
   assert macros['LEARNING_RATE'] == '1' and macros['EVAL_STEPS'] == '5'
 
 
@@ -133,8 +143,11 @@ def test_a_text_without_quotes_is_refused_with_them():
 
 def command(*arguments, **options):
   return subprocess.run(
-      [sys.executable, '-m', 'bertjax.main', *arguments],
-      capture_output=True, text=True, cwd=ROOT, **options,
+    [sys.executable, '-m', 'bertjax.main', *arguments],
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    **options,
   )
 
 
@@ -146,21 +159,28 @@ def test_help_answers_at_once():
 
 
 @pytest.mark.parametrize(
-    'arguments',
-    [
-        (),
-        ('--gin_fil=x',),
-        ('quickstart',),
-        ('--gin_file=nowhere.gin',),
-        (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=x', '--gin.BATCHSIZE=3'),
-        (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=/nowhere/*.txt'),
-        (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=python_documentation',
-         '--gin.LENGTH=1024'),
-    ],
+  'arguments',
+  [
+    (),
+    ('--gin_fil=x',),
+    ('quickstart',),
+    ('--gin_file=nowhere.gin',),
+    (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=x', '--gin.BATCHSIZE=3'),
+    (f'--gin_file={RECIPE}', '--gin.TEXT_FILES=/nowhere/*.txt'),
+    (
+      f'--gin_file={RECIPE}',
+      '--gin.TEXT_FILES=python_documentation',
+      '--gin.LENGTH=1024',
+    ),
+  ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path):
-  result = command(*arguments, '--gin.RUN_DIR=' + str(tmp_path / 'run')
-                   if len(arguments) > 1 else '--nodry_run')
+  result = command(
+    *arguments,
+    '--gin.RUN_DIR=' + str(tmp_path / 'run')
+    if len(arguments) > 1
+    else '--nodry_run',
+  )
   assert result.returncode == 2, result.stderr
   assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
@@ -168,8 +188,9 @@ def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path):
 def test_a_dry_run_prints_and_leaves_nothing(tmp_path):
   run_dir = tmp_path / 'run'
   result = command(
-      '--gin_file=gin_configs/recipes/quickstart.gin', '--dry_run',
-      f'--gin.RUN_DIR={run_dir}',
+    '--gin_file=gin_configs/recipes/quickstart.gin',
+    '--dry_run',
+    f'--gin.RUN_DIR={run_dir}',
   )
   assert result.returncode == 0, result.stderr
   assert 'BATCH_SIZE = ' in result.stdout
@@ -185,9 +206,10 @@ def test_statuses_tell_mistakes_from_runs_that_stopped():
 @pytest.mark.parametrize('value', ['0', '(0,)', '[3, 4]'])
 def test_one_or_several_values_fit_where_there_are_several(value):
   configuration = 'SEEDS = (0, 1, 2)\nf.seeds = %SEEDS\n'
-  assert macros.quote(
-      f'SEEDS={value}', configuration, gin.config.parse_value
-  ) == f'SEEDS={value}'
+  assert (
+    macros.quote(f'SEEDS={value}', configuration, gin.config.parse_value)
+    == f'SEEDS={value}'
+  )
   for wrong in ('1.5', "'a'"):
     with pytest.raises(UserError, match='SEEDS'):
       macros.quote(f'SEEDS={wrong}', configuration, gin.config.parse_value)

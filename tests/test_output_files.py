@@ -43,8 +43,8 @@ def test_half_a_directory_does_not_stay(tmp_path, monkeypatch):
   path = tmp_path / 'model'
   monkeypatch.setattr(os, 'replace', full)
   with (
-      pytest.raises(UserError, match=f'{path}: No space left.*set OUTPUT'),
-      output_files.writing(str(path)) as part,
+    pytest.raises(UserError, match=f'{path}: No space left.*set OUTPUT'),
+    output_files.writing(str(path)) as part,
   ):
     os.mkdir(part)
     open(os.path.join(part, 'config.json'), 'w').close()
@@ -53,9 +53,9 @@ def test_half_a_directory_does_not_stay(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_one_line(tmp_path):
   with (
-      pytest.raises(UserError, match='No space left.*set OUTPUT'),
-      output_files.writing(str(tmp_path / 'out')),
-      open('/dev/full', 'w') as file,
+    pytest.raises(UserError, match='No space left.*set OUTPUT'),
+    output_files.writing(str(tmp_path / 'out')),
+    open('/dev/full', 'w') as file,
   ):
     file.write('x')
 
@@ -67,8 +67,8 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
   with pytest.raises(UserError, match=f'{file} is no folder; set OUTPUT'):
     output_files.check_folder(below)
   with (
-      pytest.raises(UserError, match=f'{below}: Not a directory'),
-      output_files.writing(below),
+    pytest.raises(UserError, match=f'{below}: Not a directory'),
+    output_files.writing(below),
   ):
     pass
   monkeypatch.setattr(os, 'access', lambda path, _: path != str(tmp_path))

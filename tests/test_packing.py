@@ -19,22 +19,23 @@ def test_packing_loses_nothing_and_fills_no_row_too_far():
 def test_no_row_exceeds_any_budget():
   rng = np.random.default_rng(0)
   sizes, targets = rng.integers(1, 12, 200), rng.integers(0, 4, 200)
-  groups = packing.pack(
-      sizes, lambda _: 16, [(targets, 4), ([1] * 200, 3)])
+  groups = packing.pack(sizes, lambda _: 16, [(targets, 4), ([1] * 200, 3)])
   assert sorted(i for group in groups for i in group) == list(range(200))
-  taken = np.array([
-      (sizes[group].sum(), targets[group].sum(), len(group))
-      for group in groups
-  ])
+  taken = np.array(
+    [(sizes[group].sum(), targets[group].sum(), len(group)) for group in groups]
+  )
   # Each is used up somewhere, so each was the one that kept another out.
   np.testing.assert_array_equal(taken.max(0), [16, 4, 3])
 
 
-@pytest.mark.parametrize('budget, expected', [
+@pytest.mark.parametrize(
+  'budget, expected',
+  [
     (([2, 1, 2, 1], 3), [[1, 0], [2, 3]]),
     (([2, 1, 2, 2], 2), [[1], [2], [0], [3]]),
     (([9, 1, 1, 1], 3), [[1, 3], [2], [0]]),  # beyond it, but alone
-])
+  ],
+)
 def test_a_sequence_joins_a_row_only_where_the_budget_lasts(budget, expected):
   assert packing.pack([2, 6, 4, 2], lambda _: 8, [budget]) == expected
 
@@ -44,35 +45,37 @@ def make_examples():
   tokens = [[2, 7, 3, 0, 0, 0], [2, 3, 0, 0, 0, 0], [2, 8, 3, 9, 3, 0]]
   types = [[0] * 6, [0] * 6, [0, 0, 0, 1, 1, 0]]
   examples = {
-      'tokens': tokens,
-      'types': types,
-      'positions': [[0, 1, 2, 3, 4, 5]] * 3,
-      'segments': np.array(tokens) > 0,
-      'target_positions': [[1, 0, 0], [0, 0, 0], [1, 3, 0]],
-      'targets': [[17, 0, 0], [0, 0, 0], [18, 19, 0]],
-      'weights': [[1, 0, 0], [0, 0, 0], [1, 1, 0]],
-      'first_positions': [[0]] * 3,
-      'pair_labels': [[1], [1], [0]],
-      'pair_weights': [[1], [1], [0]],
+    'tokens': tokens,
+    'types': types,
+    'positions': [[0, 1, 2, 3, 4, 5]] * 3,
+    'segments': np.array(tokens) > 0,
+    'target_positions': [[1, 0, 0], [0, 0, 0], [1, 3, 0]],
+    'targets': [[17, 0, 0], [0, 0, 0], [18, 19, 0]],
+    'weights': [[1, 0, 0], [0, 0, 0], [1, 1, 0]],
+    'first_positions': [[0]] * 3,
+    'pair_labels': [[1], [1], [0]],
+    'pair_weights': [[1], [1], [0]],
   }
-  return {key: np.asarray(examples[key], dtype)
-          for key, (_, dtype) in batch.PRETRAINING.items()}
+  return {
+    key: np.asarray(examples[key], dtype)
+    for key, (_, dtype) in batch.PRETRAINING.items()
+  }
 
 
 def test_a_packed_row_holds_its_sequences_one_after_the_other():
   packed = packing.join(make_examples(), [[2], [1, 0]], sequences=3)
   batch.check(packed)
   expected = {
-      'tokens': [[2, 8, 3, 9, 3, 0], [2, 3, 2, 7, 3, 0]],
-      'types': [[0, 0, 0, 1, 1, 0], [0] * 6],
-      'positions': [[0, 1, 2, 3, 4, 0], [0, 1, 0, 1, 2, 0]],
-      'segments': [[1, 1, 1, 1, 1, 0], [1, 1, 2, 2, 2, 0]],
-      'target_positions': [[1, 3, 0], [3, 0, 0]],
-      'targets': [[18, 19, 0], [17, 0, 0]],
-      'weights': [[1, 1, 0], [1, 0, 0]],
-      'first_positions': [[0, 0, 0], [0, 2, 0]],
-      'pair_labels': [[0, 0, 0], [1, 1, 0]],
-      'pair_weights': [[0, 0, 0], [1, 1, 0]],
+    'tokens': [[2, 8, 3, 9, 3, 0], [2, 3, 2, 7, 3, 0]],
+    'types': [[0, 0, 0, 1, 1, 0], [0] * 6],
+    'positions': [[0, 1, 2, 3, 4, 0], [0, 1, 0, 1, 2, 0]],
+    'segments': [[1, 1, 1, 1, 1, 0], [1, 1, 2, 2, 2, 0]],
+    'target_positions': [[1, 3, 0], [3, 0, 0]],
+    'targets': [[18, 19, 0], [17, 0, 0]],
+    'weights': [[1, 1, 0], [1, 0, 0]],
+    'first_positions': [[0, 0, 0], [0, 2, 0]],
+    'pair_labels': [[0, 0, 0], [1, 1, 0]],
+    'pair_weights': [[0, 0, 0], [1, 1, 0]],
   }
   assert packed.keys() == expected.keys()
   for key, value in expected.items():

@@ -15,30 +15,53 @@ from bertjax.plan import step, table, topologies
 from bertjax.training import objectives, optimizer
 
 needs_libtpu = pytest.mark.skipif(
-    not topologies.has_compiler(),
-    reason='libtpu is not installed (requirements-tpu.txt)')
+  not topologies.has_compiler(),
+  reason='libtpu is not installed (requirements-tpu.txt)',
+)
 # What others read of plan.json.
 KEYS = {
-    'parameters', 'flops_useful', 'flops_compiled', 'bytes_accessed',
-    'memory_bytes_per_device', 'memory_parts', 'collective_bytes', 'hbm_bytes',
-    'estimated_seconds', 'estimated_mfu', 'fits', 'largest_batch_per_device',
-    'steps', 'days', 'device_hours'}
+  'parameters',
+  'flops_useful',
+  'flops_compiled',
+  'bytes_accessed',
+  'memory_bytes_per_device',
+  'memory_parts',
+  'collective_bytes',
+  'hbm_bytes',
+  'estimated_seconds',
+  'estimated_mfu',
+  'fits',
+  'largest_batch_per_device',
+  'steps',
+  'days',
+  'device_hours',
+}
 GIB = 2**30
 
 
 def make(layers=1, width=128, vocabulary_size=1024, **settings):
   return config.EncoderConfig(
-      vocabulary_size=vocabulary_size, width=width, layers=layers,
-      heads=width // 64, feed_forward=4 * width, **settings)
+    vocabulary_size=vocabulary_size,
+    width=width,
+    layers=layers,
+    heads=width // 64,
+    feed_forward=4 * width,
+    **settings,
+  )
 
 
 def plan(model_config=None, shapes=None, **settings):
   model = bert.BertForPreTraining(model_config or make(dropout=0.0))
-  return planning.plan(**{
+  return planning.plan(
+    **{
       'objective': objectives.MaskedLanguageModel(model),
       'optimizer': optimizer.adamw(1e-4),
       'shapes': shapes or batch.shapes(64, 128, 20),
-      'topology': 'v5e:2x4', 'steps': 1000, **settings})
+      'topology': 'v5e:2x4',
+      'steps': 1000,
+      **settings,
+    }
+  )
 
 
 @needs_libtpu
@@ -52,14 +75,17 @@ def test_a_step_is_planned_for_a_slice_that_is_not_there():
   assert figures['fits'] is True and figures['compiled'] is True
   parts = figures['memory_parts']
   assert figures['memory_bytes_per_device'] == (
-      parts['arguments'] + parts['outputs'] - parts['aliased']
-      + parts['temporary'])
+    parts['arguments']
+    + parts['outputs']
+    - parts['aliased']
+    + parts['temporary']
+  )
   # Parameters and two moments in float32 on each chip; the state is donated.
   state = 3 * 4 * figures['parameters']
   assert state < parts['arguments'] < 1.2 * state
   assert 0.95 * state < parts['aliased'] <= parts['outputs']
   # Gradients are summed over the chips in 2 or 4 bytes each.
-  (kind, moved), = figures['collective_bytes'].items()
+  ((kind, moved),) = figures['collective_bytes'].items()
   assert kind == 'all-reduce'
   assert 2 <= moved / figures['parameters'] < 4.5
   assert figures['hbm_bytes'] > 2 * state  # read and written
@@ -105,6 +131,7 @@ class Program:
       alias_size_in_bytes = GIB
       temp_size_in_bytes = self.rows * GIB // 4
       generated_code_size_in_bytes = 0
+
     return Analysis()
 
 
@@ -116,15 +143,18 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   monkeypatch.setattr(planning, '_libtpu_version', lambda: 'none')
   # An estimate of no cycles has no MFU.
   monkeypatch.setattr(
-      planning.compiled, 'cost_of', lambda _: planning.compiled.Cost(
-          1, 0, 0, (), 1, 1, {}, {}, 0))
+    planning.compiled,
+    'cost_of',
+    lambda _: planning.compiled.Cost(1, 0, 0, (), 1, 1, {}, {}, 0),
+  )
 
   def compile_(self, rows=None):
     rows = self.rows if rows is None else rows
     if 1 + rows / 4 <= 15.75:
       return Program(rows)
     return step.Refusal(
-        f'RESOURCE_EXHAUSTED: Used {1 + rows / 4:.2f}G of 15.75G hbm.')
+      f'RESOURCE_EXHAUSTED: Used {1 + rows / 4:.2f}G of 15.75G hbm.'
+    )
 
   monkeypatch.setattr(step.Step, 'compile', compile_)
   figures = plan(shapes=batch.shapes(8 * rows, 128, 20))
@@ -134,22 +164,31 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   assert ('BATCH_SIZE to 472' in table.text(figures)) is (rows > 59)
 
 
-@pytest.mark.parametrize('topology, count, peak', [
-    ('H100:8', 8, 989e12), ('A100-80', 1, 312e12)])
+@pytest.mark.parametrize(
+  'topology, count, peak', [('H100:8', 8, 989e12), ('A100-80', 1, 312e12)]
+)
 def test_a_gpu_has_the_arithmetic_alone_and_it_says_so(topology, count, peak):
   figures = plan(topology=topology)
   assert figures.keys() >= KEYS and figures['compiled'] is False
-  for key in ('flops_compiled', 'estimated_mfu', 'estimated_seconds', 'days',
-              'memory_bytes_per_device', 'largest_batch_per_device'):
+  for key in (
+    'flops_compiled',
+    'estimated_mfu',
+    'estimated_seconds',
+    'days',
+    'memory_bytes_per_device',
+    'largest_batch_per_device',
+  ):
     assert figures[key] is None
   useful = flops.of_step(make(), batch.shapes(64, 128, 20), True) / count
   assert figures['flops_useful'] == useful
   assert figures['days_at_stated_efficiency'] == pytest.approx(
-      1000 * useful / peak / 0.4 / 86400)
+    1000 * useful / peak / 0.4 / 86400
+  )
   bytes_ = 4 * figures['parameters']
   assert figures['memory_parts']['parameters'] == bytes_
   assert figures['memory_parts']['optimizer_state'] == pytest.approx(
-      2 * bytes_, abs=100)
+    2 * bytes_, abs=100
+  )
   assert 'Arithmetic alone' in table.text(figures)
 
 
@@ -164,8 +203,12 @@ def test_without_libtpu_a_tpu_has_the_arithmetic_alone(monkeypatch):
   figures = plan(topology='tpu7x:2x2x1')
   assert figures['devices'] == 8 and figures['compiled'] is False
   assert figures['days_at_stated_efficiency'] == pytest.approx(
-      figures['flops_useful'] / devices.named('tpu7x').flops_per_second / 0.4
-      * 1000 / 86400)
+    figures['flops_useful']
+    / devices.named('tpu7x').flops_per_second
+    / 0.4
+    * 1000
+    / 86400
+  )
   assert 'libtpu is not installed' in table.text(figures)
 
 
@@ -177,8 +220,12 @@ def test_a_state_that_no_device_holds_does_not_fit():
 
 def test_a_gpu_holds_its_part_of_what_the_mesh_divides():
   def parts(fsdp, tensor):
-    return plan(topology='H100:8', make_mesh=functools.partial(
-        partitioning.make_mesh, fsdp=fsdp, tensor=tensor))
+    return plan(
+      topology='H100:8',
+      make_mesh=functools.partial(
+        partitioning.make_mesh, fsdp=fsdp, tensor=tensor
+      ),
+    )
 
   whole, part = parts(1, 1), parts(8, 1)
   assert part['mesh'] == {'data': 1, 'fsdp': 8, 'tensor': 1}
@@ -189,11 +236,16 @@ def test_a_gpu_holds_its_part_of_what_the_mesh_divides():
     parts(3, 1)
 
 
-@pytest.mark.parametrize('shapes, message', [
+@pytest.mark.parametrize(
+  'shapes, message',
+  [
     (batch.shapes(60, 128, 20), 'multiple of 8'),
-    (batch.shapes(64, 1024, 20), 'LENGTH 1024')])
-@pytest.mark.parametrize('topology', [
-    'H100:8', pytest.param('v5e:2x4', marks=needs_libtpu)])
+    (batch.shapes(64, 1024, 20), 'LENGTH 1024'),
+  ],
+)
+@pytest.mark.parametrize(
+  'topology', ['H100:8', pytest.param('v5e:2x4', marks=needs_libtpu)]
+)
 def test_what_cannot_run_is_refused(topology, shapes, message):
   with pytest.raises(UserError, match=message):
     plan(shapes=shapes, topology=topology)
@@ -202,11 +254,13 @@ def test_what_cannot_run_is_refused(topology, shapes, message):
 @pytest.fixture
 def parsed(monkeypatch):
   """Parses files and bindings, and returns what the plan is called with."""
+
   def parse(files, *bindings):
     main.parse(files, bindings)
     found = {}
     monkeypatch.setattr(
-        planning, 'plan', lambda **settings: found.update(settings) or {})
+      planning, 'plan', lambda **settings: found.update(settings) or {}
+    )
     monkeypatch.setattr(table, 'text', lambda _: '')
     gin.get_configurable(main.run)()
     return found
@@ -217,11 +271,17 @@ def parsed(monkeypatch):
 
 
 def test_alone_it_plans_the_size_and_the_macros_that_are_given(
-    parsed, tmp_path):
+  parsed, tmp_path
+):
   found = parsed(
-      ['recipes/plan.gin', 'models/bert_large.gin'], 'TOPOLOGY=v5p:2x2x2',
-      'BATCH_SIZE=512', 'LENGTH=512', 'DROPOUT=0.0', 'TRAIN_STEPS=7',
-      f'RUN_DIR={tmp_path}/new')
+    ['recipes/plan.gin', 'models/bert_large.gin'],
+    'TOPOLOGY=v5p:2x2x2',
+    'BATCH_SIZE=512',
+    'LENGTH=512',
+    'DROPOUT=0.0',
+    'TRAIN_STEPS=7',
+    f'RUN_DIR={tmp_path}/new',
+  )
   model_config = found['objective'].model.config
   assert (model_config.layers, model_config.dropout) == (24, 0.0)
   assert model_config.vocabulary_size == 30522
@@ -235,8 +295,11 @@ def test_alone_it_plans_the_size_and_the_macros_that_are_given(
 def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
   """And needs nothing of what only its data needs."""
   found = parsed(
-      ['recipes/quickstart.gin', 'recipes/plan.gin'], f'RUN_DIR={tmp_path}',
-      'partitioning.make_mesh.fsdp=2', 'loop.train.accumulation=2')
+    ['recipes/quickstart.gin', 'recipes/plan.gin'],
+    f'RUN_DIR={tmp_path}',
+    'partitioning.make_mesh.fsdp=2',
+    'loop.train.accumulation=2',
+  )
   model_config = found['objective'].model.config
   assert model_config.vocabulary_size == 4096 and model_config.dropout == 0.0
   assert model_config.heads == 8 and model_config.layers == 2
@@ -245,11 +308,14 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
   assert found['make_mesh'](devices=jax.devices()).shape['fsdp'] == 2
   gin.clear_config()
   found = parsed(
-      ['recipes/pretrain_text.gin', 'recipes/plan.gin'], f'RUN_DIR={tmp_path}')
+    ['recipes/pretrain_text.gin', 'recipes/plan.gin'], f'RUN_DIR={tmp_path}'
+  )
   assert found['shapes']['tokens'].shape == (32, 128)
 
 
-@pytest.mark.parametrize('binding, message', [
+@pytest.mark.parametrize(
+  'binding, message',
+  [
     ('BATCH_SIZE=12', 'multiple of 8'),
     ('partitioning.make_mesh.data=3', 'does not cover 8'),
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
@@ -258,12 +324,20 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ("planning.run.dtype='float12'", 'float12'),
     ('planning.run.efficiency=0', 'efficiency of 0'),
     ('TRAIN_STEPS=0', 'TRAIN_STEPS is 0'),
-    ('loop.train.accumulation=0', '1 part of a batch or more, got 0')])
+    ('loop.train.accumulation=0', '1 part of a batch or more, got 0'),
+  ],
+)
 def test_a_dry_run_refuses_what_a_plan_would(tmp_path, binding, message):
   gin.clear_config()
-  main.parse(['recipes/plan.gin'], [
-      'TOPOLOGY=H100:8', f'RUN_DIR={tmp_path}',
-      'config.EncoderConfig.vocabulary_multiple=128', binding])
+  main.parse(
+    ['recipes/plan.gin'],
+    [
+      'TOPOLOGY=H100:8',
+      f'RUN_DIR={tmp_path}',
+      'config.EncoderConfig.vocabulary_multiple=128',
+      binding,
+    ],
+  )
   with pytest.raises(UserError, match=message):
     gin.get_configurable(main.run)(dry_run=True)
   assert not list(tmp_path.iterdir())
@@ -277,14 +351,24 @@ def test_a_recipe_that_fine_tunes_is_refused(parsed):
 
 def test_the_command_needs_neither_tensorflow_nor_data(tmp_path):
   code = (
-      'import sys\n'
-      "for name in ('tensorflow', 'seqio'): sys.modules[name] = None\n"
-      'from bertjax import main\n'
-      'sys.exit(main.main(sys.argv))\n')
+    'import sys\n'
+    "for name in ('tensorflow', 'seqio'): sys.modules[name] = None\n"
+    'from bertjax import main\n'
+    'sys.exit(main.main(sys.argv))\n'
+  )
   result = subprocess.run(
-      [sys.executable, '-c', code, '--gin_file=recipes/plan.gin',
-       '--gin_file=models/bert_base.gin', '--gin.TOPOLOGY=H100:8',
-       f'--gin.RUN_DIR={tmp_path}'], capture_output=True, text=True)
+    [
+      sys.executable,
+      '-c',
+      code,
+      '--gin_file=recipes/plan.gin',
+      '--gin_file=models/bert_base.gin',
+      '--gin.TOPOLOGY=H100:8',
+      f'--gin.RUN_DIR={tmp_path}',
+    ],
+    capture_output=True,
+    text=True,
+  )
   assert result.returncode == 0, result.stderr
   figures = json.loads((tmp_path / 'plan.json').read_text())
   assert figures['parameters'] == 110_106_428
@@ -294,9 +378,17 @@ def test_the_command_needs_neither_tensorflow_nor_data(tmp_path):
 
 def test_an_unknown_topology_is_one_line_that_lists_them(tmp_path):
   result = subprocess.run(
-      [sys.executable, '-m', 'bertjax.main', '--gin_file=recipes/plan.gin',
-       '--gin.TOPOLOGY=v9:2x2', f'--gin.RUN_DIR={tmp_path}'],
-      capture_output=True, text=True)
+    [
+      sys.executable,
+      '-m',
+      'bertjax.main',
+      '--gin_file=recipes/plan.gin',
+      '--gin.TOPOLOGY=v9:2x2',
+      f'--gin.RUN_DIR={tmp_path}',
+    ],
+    capture_output=True,
+    text=True,
+  )
   assert result.returncode == 2
   (line,) = result.stderr.strip().splitlines()
   assert 'v5e: 1x1 2x2 2x4' in line and 'TOPOLOGY' in line
@@ -306,5 +398,4 @@ def test_a_mesh_that_does_not_cover_the_slice_is_refused():
   if not topologies.has_compiler():
     pytest.skip('libtpu is not installed (requirements-tpu.txt)')
   with pytest.raises(UserError, match='does not cover 8'):
-    plan(make_mesh=lambda devices: partitioning.make_mesh(
-        3, devices=devices))
+    plan(make_mesh=lambda devices: partitioning.make_mesh(3, devices=devices))

@@ -48,23 +48,29 @@ def free_address():
 def start(body, count=2):
   """Returns (status, output, error) of each of the processes that run it."""
   address = free_address()
-  code = START.format(body='\n'.join(
-      '    ' + line for line in body.strip('\n').split('\n')))
+  code = START.format(
+    body='\n'.join('    ' + line for line in body.strip('\n').split('\n'))
+  )
   changes = {
-      'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
-      'TF_CPP_MIN_LOG_LEVEL': '2'}
+    'PYTHONPATH': str(ROOT),
+    'JAX_PLATFORMS': 'cpu',
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
+    'TF_CPP_MIN_LOG_LEVEL': '2',
+  }
   started = [
-      subprocess.Popen(
-          [sys.executable, '-c', code, address, str(count), str(index)],
-          env=os.environ | changes, stdout=subprocess.PIPE,
-          stderr=subprocess.PIPE, text=True)
-      for index in range(count)
+    subprocess.Popen(
+      [sys.executable, '-c', code, address, str(count), str(index)],
+      env=os.environ | changes,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for index in range(count)
   ]
   outputs = [process.communicate(timeout=300) for process in started]
   return [
-      (process.returncode, *texts)
-      for process, texts in zip(started, outputs, strict=True)
+    (process.returncode, *texts)
+    for process, texts in zip(started, outputs, strict=True)
   ]
 
 
@@ -126,7 +132,8 @@ processes.wait('for ever')
   assert first[2] == 'bertjax: expected a file, got none; set TEXT_FILES\n'
   assert second[2].startswith('bertjax: process 0 of 2 (')
   assert second[2].endswith(
-      ') ended: expected a file, got none; set TEXT_FILES\n')
+    ') ended: expected a file, got none; set TEXT_FILES\n'
+  )
 
 
 @pytest.mark.parametrize('dead', [0, 1])
@@ -160,7 +167,9 @@ def test_alone_nothing_is_waited_for():
     processes.wait('y')
 
 
-@pytest.mark.parametrize('flags, words', [
+@pytest.mark.parametrize(
+  'flags, words',
+  [
     (('host:1', 2, None), '--process_index'),
     ((None, 2, 0), '--coordinator_address'),
     (('host', 2, 0), 'HOST:PORT'),
@@ -168,7 +177,8 @@ def test_alone_nothing_is_waited_for():
     (('host:1', 0, 0), 'got 0 of 0'),
     (('host:1', 1, 1), 'got 1 of 1'),
     (('host:1', 2, -1), 'got -1 of 2'),
-])
+  ],
+)
 def test_flags_that_cannot_be_meant_are_refused(flags, words):
   with pytest.raises(UserError, match=words):
     with processes.joined(*flags):
@@ -177,8 +187,11 @@ def test_flags_that_cannot_be_meant_are_refused(flags, words):
 
 def test_slurm_is_found_and_one_task_of_it_is_one_process(monkeypatch):
   for name, value in {
-      'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'node[003-4,9]',
-      'SLURM_NTASKS': '3', 'SLURM_PROCID': '2', 'SLURM_LOCALID': '0',
+    'SLURM_JOB_ID': '7',
+    'SLURM_STEP_NODELIST': 'node[003-4,9]',
+    'SLURM_NTASKS': '3',
+    'SLURM_PROCID': '2',
+    'SLURM_LOCALID': '0',
   }.items():
     monkeypatch.setenv(name, value)
   assert processes._detect(1) == ('node003:61447', 3, 2, [0])
@@ -217,6 +230,7 @@ def test_workers_of_a_tpu_pod_are_found(monkeypatch):
   monkeypatch.setenv('TPU_WORKER_HOSTNAMES', 'localhost,other')
   monkeypatch.setenv('TPU_WORKER_ID', '1')
   monkeypatch.setattr(
-      cloud_tpu_cluster, 'get_tpu_env_value_from_metadata', lambda key: None)
+    cloud_tpu_cluster, 'get_tpu_env_value_from_metadata', lambda key: None
+  )
   address, count, index, _ = processes._detect(1)
   assert (address, count, index) == ('localhost:8482', 2, 1)

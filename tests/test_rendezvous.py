@@ -55,11 +55,14 @@ def wait_for(ends, count):
   return sorted(ends)
 
 
-@pytest.mark.parametrize('text, parts', [
+@pytest.mark.parametrize(
+  'text, parts',
+  [
     ('10.0.0.1:1234', ('10.0.0.1', 1234)),
     ('host.name:80', ('host.name', 80)),
     ('[::1]:1234', ('::1', 1234)),
-])
+  ],
+)
 def test_addresses_have_a_host_and_a_port(text, parts):
   assert rendezvous.split_address(text) == parts
 
@@ -114,12 +117,12 @@ def test_processes_that_fail_together_each_say_so_themselves(address):
 
 
 def test_a_process_that_does_not_come_is_named_with_the_address(address):
-  first, second = all_of(
-      2, lambda index: rendezvous.meet(address, 3, index, 2))
+  first, second = all_of(2, lambda index: rendezvous.meet(address, 3, index, 2))
   for error in (first, second):
     assert isinstance(error, UserError) and '\n' not in str(error)
     assert f'process 2 of 3 has not come to {address} in 2 seconds' in str(
-        error)
+      error
+    )
 
 
 def test_without_process_0_there_is_no_answer_at_the_address(address):
@@ -169,13 +172,15 @@ def connect(address):
   raise TimeoutError(f'nobody listens at {address}')
 
 
-@pytest.mark.parametrize('flags, words', [
+@pytest.mark.parametrize(
+  'flags, words',
+  [
     ([(2, 0), (3, 1)], '--process_count=3 and process 0 with 2'),
     ([(3, 0), (3, 1), (3, 1)], 'two processes came .* --process_index=1'),
-])
+  ],
+)
 def test_flags_that_contradict_are_refused_by_all(address, flags, words):
-  errors = all_of(
-      len(flags), lambda i: rendezvous.meet(address, *flags[i], 20))
+  errors = all_of(len(flags), lambda i: rendezvous.meet(address, *flags[i], 20))
   for error in errors:
     assert isinstance(error, UserError)
   with pytest.raises(UserError, match=words):

@@ -11,60 +11,111 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 SOURCES = sorted((ROOT / 'bertjax').rglob('*.py'))
 TENSORFLOW = {
-    'tensorflow', 'tensorflow_text', 'tensorflow_datasets', 'seqio',
-    'apache_beam',
+  'tensorflow',
+  'tensorflow_text',
+  'tensorflow_datasets',
+  'seqio',
+  'apache_beam',
 }
 # What gives Python objects for bytes, and may run code on the way. That no
 # library does so behind them is watched in test_end_to_end.py.
 UNPICKLING = {
-    'pickle', '_pickle', 'marshal', 'shelve', 'copyreg', 'multiprocessing',
-'dill', 'cloudpickle', 'joblib', 'torch',
+  'pickle',
+  '_pickle',
+  'marshal',
+  'shelve',
+  'copyreg',
+  'multiprocessing',
+  'dill',
+  'cloudpickle',
+  'joblib',
+  'torch',
 }
 # Package -> packages of bertjax that it may import; None: any.
 ALLOWED = {
-    'errors': set(),
-    'devices': set(),
-    'flops': set(),
-    'plan': {'devices', 'errors', 'partitioning', 'plan', 'training'},
-    'planning': {
-        'devices', 'errors', 'flops', 'models', 'output_files', 'partitioning',
-        'plan', 'training',
-    },
-    'output_files': {'errors'},
-    'batch': {'errors'},
-    'packing': {'batch'},
-    'rendezvous': {'errors'},
-    'processes': {'errors', 'rendezvous'},
-    'partitioning': {'batch', 'errors', 'processes'},
-    'models': {'batch', 'errors', 'models', 'partitioning'},
-    'training': {
-        'batch', 'devices', 'errors', 'flops', 'models', 'partitioning',
-        'processes', 'training'},
-    'inference': {
-        'errors', 'models', 'interop', 'inference', 'output_files', 'packing',
-        'training', 'vocabulary_file',
-    },
-    'inspection': {
-        'batch', 'errors', 'inference', 'inspection', 'models', 'output_files',
-        'training',
-    },
-    'reporting': {'errors', 'output_files', 'reporting', 'training'},
-    'doctor': {'doctor', 'errors', 'output_files', 'reporting', 'training'},
-    'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
-    'finetuning': {
-        'batch', 'errors', 'finetuning', 'inference', 'interop', 'models',
-        'output_files', 'packing', 'partitioning', 'processes', 'training',
-        'vocabulary_file',
-    },
-    'data': {
-        'batch', 'errors', 'data', 'finetuning', 'interop', 'output_files',
-        'packing', 'processes', 'vocabulary_file'},
-    'vocabulary_file': {'errors'},
-    'command_line': {'devices', 'errors'},
-    'macros': {'errors', 'training'},
-    'main': {
-        'command_line', 'errors', 'macros', 'main', 'processes', 'training'},
-    '__init__': set(),
+  'errors': set(),
+  'devices': set(),
+  'flops': set(),
+  'plan': {'devices', 'errors', 'partitioning', 'plan', 'training'},
+  'planning': {
+    'devices',
+    'errors',
+    'flops',
+    'models',
+    'output_files',
+    'partitioning',
+    'plan',
+    'training',
+  },
+  'output_files': {'errors'},
+  'batch': {'errors'},
+  'packing': {'batch'},
+  'rendezvous': {'errors'},
+  'processes': {'errors', 'rendezvous'},
+  'partitioning': {'batch', 'errors', 'processes'},
+  'models': {'batch', 'errors', 'models', 'partitioning'},
+  'training': {
+    'batch',
+    'devices',
+    'errors',
+    'flops',
+    'models',
+    'partitioning',
+    'processes',
+    'training',
+  },
+  'inference': {
+    'errors',
+    'models',
+    'interop',
+    'inference',
+    'output_files',
+    'packing',
+    'training',
+    'vocabulary_file',
+  },
+  'inspection': {
+    'batch',
+    'errors',
+    'inference',
+    'inspection',
+    'models',
+    'output_files',
+    'training',
+  },
+  'reporting': {'errors', 'output_files', 'reporting', 'training'},
+  'doctor': {'doctor', 'errors', 'output_files', 'reporting', 'training'},
+  'interop': {'errors', 'models', 'training', 'interop', 'vocabulary_file'},
+  'finetuning': {
+    'batch',
+    'errors',
+    'finetuning',
+    'inference',
+    'interop',
+    'models',
+    'output_files',
+    'packing',
+    'partitioning',
+    'processes',
+    'training',
+    'vocabulary_file',
+  },
+  'data': {
+    'batch',
+    'errors',
+    'data',
+    'finetuning',
+    'interop',
+    'output_files',
+    'packing',
+    'processes',
+    'vocabulary_file',
+  },
+  'vocabulary_file': {'errors'},
+  'command_line': {'devices', 'errors'},
+  'macros': {'errors', 'training'},
+  'main': {'command_line', 'errors', 'macros', 'main', 'processes', 'training'},
+  '__init__': set(),
 }
 
 
@@ -94,15 +145,15 @@ def test_imports_go_in_one_direction(path):
 
 def test_everything_but_data_works_without_tensorflow():
   modules = [
-      '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-      for path in SOURCES
-      if package(path) not in ('data', '__init__') and path.stem != '__init__'
+    '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    for path in SOURCES
+    if package(path) not in ('data', '__init__') and path.stem != '__init__'
   ]
   assert 'bertjax.training.loop' in modules
   code = (
-      'import sys, importlib\n'
-      f'for name in {sorted(TENSORFLOW)}: sys.modules[name] = None\n'
-      f'for name in {modules}: importlib.import_module(name)\n'
+    'import sys, importlib\n'
+    f'for name in {sorted(TENSORFLOW)}: sys.modules[name] = None\n'
+    f'for name in {modules}: importlib.import_module(name)\n'
   )
   subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
 

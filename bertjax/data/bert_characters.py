@@ -53,6 +53,7 @@ class CharacterTable(NamedTuple):
     movable: bool[CODE_POINTS], those that survive and may trade places with a
       neighbour: a text with two of them is beyond the table.
   """
+
   starts: np.ndarray
   codes: np.ndarray
   movable: np.ndarray
@@ -62,10 +63,11 @@ class CharacterTable(NamedTuple):
     # `tf.gather` of a ragged table would read through all of it every time.
     starts = shared(self.starts)
     places = tf.ragged.range(
-        tf.gather(starts, characters), tf.gather(starts, characters + 1),
-        row_splits_dtype=tf.int64)
-    return places.with_values(
-        tf.gather(shared(self.codes), places.values))
+      tf.gather(starts, characters),
+      tf.gather(starts, characters + 1),
+      row_splits_dtype=tf.int64,
+    )
+    return places.with_values(tf.gather(shared(self.codes), places.values))
 
 
 @functools.cache
@@ -74,18 +76,19 @@ def character_table(cased: bool) -> CharacterTable:
   normalize = normalizers.BertNormalizer(lowercase=not cased).normalize_str
   separated = _separated_characters()
   lengths = np.ones(CODE_POINTS, np.int32)
-  lengths[SURROGATES.start:SURROGATES.stop] = 0
+  lengths[SURROGATES.start : SURROGATES.stop] = 0
   images = {}
   for text in _blocks():
     whole = normalize(text)
     if not whole:  # private, or not assigned
-      lengths[ord(text[0]):ord(text[0]) + BLOCK] = 0
+      lengths[ord(text[0]) : ord(text[0]) + BLOCK] = 0
     elif whole == f' {"  ".join(text)} ':  # CJK
       images.update((ord(c), f' {c} ') for c in text)
     elif whole != text:
       images.update((ord(c), normalize(c)) for c in text)
   images.update(
-      (c, chr(c)) for c in separated if c not in images and lengths[c])
+    (c, chr(c)) for c in separated if c not in images and lengths[c]
+  )
   for code, image in images.items():
     images[code] = ''.join(separated.get(ord(c), c) for c in image)
     lengths[code] = len(images[code])
@@ -94,7 +97,7 @@ def character_table(cased: bool) -> CharacterTable:
   codes = np.empty(starts[-1], np.int32)
   codes[starts[:-1][identity]] = np.flatnonzero(identity)
   for code, image in images.items():
-    codes[starts[code]:starts[code + 1]] = [*map(ord, image)]
+    codes[starts[code] : starts[code + 1]] = [*map(ord, image)]
   return CharacterTable(starts, codes, _movable_characters(normalize))
 
 
@@ -120,18 +123,22 @@ def _separated_characters() -> dict[int, str]:
 
 def _movable_characters(normalize: Callable[[str], str]) -> np.ndarray:
   """bool[CODE_POINTS], those that change places with one of the two marks."""
+
   def moves(character: str) -> bool:
     return any(
-        normalize(first + second) != normalize(first) + normalize(second)
-        for first, second in (
-            (HIGH_MARK, character), (character, LOW_MARK)))
+      normalize(first + second) != normalize(first) + normalize(second)
+      for first, second in ((HIGH_MARK, character), (character, LOW_MARK))
+    )
+
   # Python's Unicode is newer than the library's, so it knows all the marks.
   movable = np.zeros(CODE_POINTS, bool)
   for text in _blocks():
     # A mark would change its place with one of the highest class before it.
     pairs = HIGHEST_MARK + HIGHEST_MARK.join(text)
     if unicodedata.normalize('NFKD', pairs) != pairs or HIGHEST_MARK in text:
-      movable[ord(text[0]):ord(text[0]) + BLOCK] = [
-          bool(unicodedata.combining(c) or unicodedata.decomposition(c))
-          and moves(c) for c in text]
+      movable[ord(text[0]) : ord(text[0]) + BLOCK] = [
+        bool(unicodedata.combining(c) or unicodedata.decomposition(c))
+        and moves(c)
+        for c in text
+      ]
   return movable

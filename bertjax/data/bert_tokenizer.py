@@ -34,8 +34,7 @@ MAX_BYTES = 4 * MAX_CHARACTERS  # of a word that is not too long, in UTF-8
 # Only ASCII letters form words here, so their bytes are characters; the rest
 # is ASCII white space (the model does not split at any other), and punctuation
 # and CJK of Unicode 1.1, on which everybody agrees that each is a word.
-PLAIN_LINE = (
-    r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*')
+PLAIN_LINE = r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*'
 
 
 def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
@@ -75,12 +74,17 @@ class BertTokenizer:
     """
     plain = tf.strings.regex_full_match(lines, PLAIN_LINE)
     return tf.cond(
-        tf.reduce_all(plain),
-        lambda: self._encode_plain(lines),
-        # Each line is empty in one of the two.
-        lambda: tf.concat([
-            self._encode_plain(tf.where(plain, lines, '')),
-            self._encode_any(tf.where(plain, '', lines))], axis=1))
+      tf.reduce_all(plain),
+      lambda: self._encode_plain(lines),
+      # Each line is empty in one of the two.
+      lambda: tf.concat(
+        [
+          self._encode_plain(tf.where(plain, lines, '')),
+          self._encode_any(tf.where(plain, '', lines)),
+        ],
+        axis=1,
+      ),
+    )
 
   def _encode_plain(self, lines: tf.Tensor) -> tf.RaggedTensor:
     """Lines that match PLAIN_LINE."""
@@ -92,45 +96,60 @@ class BertTokenizer:
     characters = tf.strings.unicode_decode(lines, 'UTF-8')
     movable = shared(character_table(self._cased).movable)
     return tf.cond(
-        tf.reduce_any(tf.gather(movable, characters.values)),
-        lambda: self._encode_by_reference(lines),
-        lambda: self._encode_by_table(characters))
+      tf.reduce_any(tf.gather(movable, characters.values)),
+      lambda: self._encode_by_reference(lines),
+      lambda: self._encode_by_table(characters),
+    )
 
   def _encode_by_table(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
     """Code points int32[lines, None] without two movable ones in a line."""
     replaced = character_table(self._cased).look_up(characters.values)
     words = tf.strings.split(
-        tf.strings.unicode_encode(_regroup(replaced, characters), 'UTF-8'))
+      tf.strings.unicode_encode(_regroup(replaced, characters), 'UTF-8')
+    )
     # The model counts bytes, BERT characters: make the bytes too many.
     too_long = tf.strings.length(words.values, 'UTF8_CHAR') > MAX_CHARACTERS
-    return _regroup(self._pieces(self._word_model, tf.where(
-        too_long, 'x' * (MAX_BYTES + 1), words.values)), words)
+    return _regroup(
+      self._pieces(
+        self._word_model,
+        tf.where(too_long, 'x' * (MAX_BYTES + 1), words.values),
+      ),
+      words,
+    )
 
   def _encode_by_reference(self, lines: tf.Tensor) -> tf.RaggedTensor:
     ids, lengths = tf.numpy_function(
-        self._encode_bytes, [lines], [tf.int32, tf.int64], stateful=False)
+      self._encode_bytes, [lines], [tf.int32, tf.int64], stateful=False
+    )
     return tf.RaggedTensor.from_row_lengths(
-        tf.ensure_shape(ids, [None]), tf.ensure_shape(lengths, lines.shape),
-        validate=False)
+      tf.ensure_shape(ids, [None]),
+      tf.ensure_shape(lengths, lines.shape),
+      validate=False,
+    )
 
   def _encode_bytes(self, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     encodings = self._reference.encode_batch(
-        [line.decode('utf-8', 'replace') for line in lines],
-        add_special_tokens=False)
-    return (np.array([i for e in encodings for i in e.ids], np.int32),
-            np.array([len(e.ids) for e in encodings], np.int64))
+      [line.decode('utf-8', 'replace') for line in lines],
+      add_special_tokens=False,
+    )
+    return (
+      np.array([i for e in encodings for i in e.ids], np.int32),
+      np.array([len(e.ids) for e in encodings], np.int64),
+    )
 
   def _pieces(self, model: np.ndarray, texts: tf.Tensor) -> tf.RaggedTensor:
     return tf_text.FastWordpieceTokenizer(
-        model_buffer=shared(model),
-        token_out_type=tf.int32).tokenize(texts)
+      model_buffer=shared(model), token_out_type=tf.int32
+    ).tokenize(texts)
 
   @functools.cached_property
   def _reference(self) -> tokenizers.Tokenizer:
     tokenizer = reference_pipeline(self._cased)
     tokenizer.model = models.WordPiece(
-        {token: i for i, token in enumerate(self._tokens)},
-        unk_token='[UNK]', max_input_chars_per_word=MAX_CHARACTERS)
+      {token: i for i, token in enumerate(self._tokens)},
+      unk_token='[UNK]',
+      max_input_chars_per_word=MAX_CHARACTERS,
+    )
     return tokenizer
 
   @functools.cached_property
@@ -146,14 +165,19 @@ class BertTokenizer:
     # some of these, and the model would find an entry across a space. The
     # brackets keep the stand-in from being found.
     entries = [
-        f'[no_word_{i}]' if any(c <= ' ' for c in token) else token
-        for i, token in enumerate(self._tokens)]
-    return np.frombuffer(model_builder.build_fast_wordpiece_model(
-        entries, max_bytes, '##', '[UNK]', takes_words, False), np.uint8)
+      f'[no_word_{i}]' if any(c <= ' ' for c in token) else token
+      for i, token in enumerate(self._tokens)
+    ]
+    return np.frombuffer(
+      model_builder.build_fast_wordpiece_model(
+        entries, max_bytes, '##', '[UNK]', takes_words, False
+      ),
+      np.uint8,
+    )
 
 
 def _regroup(parts: tf.RaggedTensor, wholes: tf.RaggedTensor):
   """[n, parts] and [lines, n] to [lines, parts]."""
   return tf.RaggedTensor.from_row_splits(
-      parts.values, tf.gather(parts.row_splits, wholes.row_splits),
-      validate=False)
+    parts.values, tf.gather(parts.row_splits, wholes.row_splits), validate=False
+  )

@@ -26,11 +26,11 @@ LONGEST_LINE = 8_000
 
 # The 32-bit marks come first: UTF-32-LE's begins with UTF-16-LE's.
 _BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, 'utf-8'),
-    (codecs.BOM_UTF32_LE, 'utf-32-le'),
-    (codecs.BOM_UTF32_BE, 'utf-32-be'),
-    (codecs.BOM_UTF16_LE, 'utf-16-le'),
-    (codecs.BOM_UTF16_BE, 'utf-16-be'),
+  (codecs.BOM_UTF8, 'utf-8'),
+  (codecs.BOM_UTF32_LE, 'utf-32-le'),
+  (codecs.BOM_UTF32_BE, 'utf-32-be'),
+  (codecs.BOM_UTF16_LE, 'utf-16-le'),
+  (codecs.BOM_UTF16_BE, 'utf-16-be'),
 )
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _NOT_SPACE = re.compile(r'\S')
@@ -85,7 +85,7 @@ def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
   genuine = '\ufffd'.encode(encoding)
   # The end is a block of its own, so that a character it cuts is found.
   for block, last in itertools.chain(
-      [(head, False)], ((block, False) for block in blocks), [(b'', True)]
+    [(head, False)], ((block, False) for block in blocks), [(b'', True)]
   ):
     try:
       yield decoder.decode(block, last)
@@ -94,7 +94,7 @@ def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
       replacing.setstate(state)
       text = replacing.decode(block, last)
       counts.invalid_characters += text.count('\ufffd') - (
-          state[0] + block
+        state[0] + block
       ).count(genuine)
       decoder.setstate(replacing.getstate())
       yield text
@@ -163,7 +163,7 @@ def _cut(line: str) -> list[str]:
 
 
 def split_documents(
-    batches: Iterable[list[str]], counts: Counts
+  batches: Iterable[list[str]], counts: Counts
 ) -> Iterator[list[str]]:
   """Yields lists of lines with text; an empty list ends a document.
 

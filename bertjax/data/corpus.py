@@ -64,20 +64,25 @@ class Prepared:
     train, held_out = self.documents('train'), self.documents('validation')
     megabytes = (self.bytes('train') + self.bytes('validation')) / 1e6
     report = [
-        f'{train + held_out:,} documents, {counts.lines:,} lines, '
-        f'{megabytes:,.1f} MB of text in {counts.files:,} files; '
-        f'{held_out:,} documents held out'
+      f'{train + held_out:,} documents, {counts.lines:,} lines, '
+      f'{megabytes:,.1f} MB of text in {counts.files:,} files; '
+      f'{held_out:,} documents held out'
     ]
     if not held_out and self.index['held_out_fraction']:
       report.append('fewer than three different documents: none is held out')
     for count, what in (
-        (counts.empty_files, 'files without text'),
-        (counts.invalid_characters, 'invalid characters, replaced by U+FFFD'),
-        (counts.nuls, 'NUL characters, removed'),
-        (counts.long_lines, f'lines above {cleaning.LONGEST_LINE:,} characters,'
-         ' cut at white space'),
-        (counts.malformed_json, 'lines of JSON files without a text, skipped; '
-         f'the first is {counts.first_malformed_json}'),
+      (counts.empty_files, 'files without text'),
+      (counts.invalid_characters, 'invalid characters, replaced by U+FFFD'),
+      (counts.nuls, 'NUL characters, removed'),
+      (
+        counts.long_lines,
+        f'lines above {cleaning.LONGEST_LINE:,} characters, cut at white space',
+      ),
+      (
+        counts.malformed_json,
+        'lines of JSON files without a text, skipped; '
+        f'the first is {counts.first_malformed_json}',
+      ),
     ):
       if count:
         report.append(f'{count:,} {what}')
@@ -85,7 +90,7 @@ class Prepared:
 
 
 def prepare(
-    reader, directory: str, held_out_fraction: float = 0.05
+  reader, directory: str, held_out_fraction: float = 0.05
 ) -> Prepared:
   """Reads a corpus into a store below `directory`, or finds it there.
 
@@ -107,17 +112,17 @@ def prepare(
   """
   if not 0 <= held_out_fraction < 1:
     raise UserError(
-        f'expected a share of at least 0 and below 1 of the documents to hold '
-        f'out, got {held_out_fraction}; set held_out_fraction'
+      f'expected a share of at least 0 and below 1 of the documents to hold '
+      f'out, got {held_out_fraction}; set held_out_fraction'
     )
   if '://' in directory:
     raise UserError(
-        f'expected a folder on a local disk for the prepared corpus, got '
-        f'{directory}; set another directory'
+      f'expected a folder on a local disk for the prepared corpus, got '
+      f'{directory}; set another directory'
     )
   key = json.dumps([store.FORMAT, held_out_fraction, reader.fingerprint()])
   path = os.path.join(
-      directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+    directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
   )
   prepared = _find(path)
   if prepared:
@@ -129,9 +134,9 @@ def prepare(
       return prepared or _make(reader, path, held_out_fraction)
   except OSError as error:
     raise UserError(
-        f'cannot write the prepared corpus to {directory}: '
-        f'{error.strerror or error}; free some space there or set another '
-        'directory'
+      f'cannot write the prepared corpus to {directory}: '
+      f'{error.strerror or error}; free some space there or set another '
+      'directory'
     ) from error
 
 
@@ -181,7 +186,7 @@ def _make(reader, path: str, held_out_fraction: float) -> Prepared:
 def _better_threshold(index: dict[str, Any], threshold: int) -> int:
   """Returns a threshold that leaves neither split empty, or 0."""
   train, held_out = (
-      index['splits'][split]['documents'] for split in store.SPLITS
+    index['splits'][split]['documents'] for split in store.SPLITS
   )
   if threshold == 0 or (train + held_out >= 3 and train and held_out):
     return threshold
@@ -194,10 +199,10 @@ def _nothing(reader, counts: dict[str, Any]) -> str:
   because = ''
   if counts['malformed_json']:
     because = (
-        ': the first line that is no JSON object with a string "text" is '
-        f'{counts["first_malformed_json"]}'
+      ': the first line that is no JSON object with a string "text" is '
+      f'{counts["first_malformed_json"]}'
     )
   return (
-      f'expected text, found no document in the {counts["files"]} files of '
-      f'{reader}{because}; set TEXT_FILES'
+    f'expected text, found no document in the {counts["files"]} files of '
+    f'{reader}{because}; set TEXT_FILES'
   )

@@ -16,8 +16,16 @@ from bertjax.finetuning.examples import TextExample
 from bertjax.finetuning.specs import Task
 
 PACKAGES = (
-    'asyncio', 'email', 'http', 'importlib', 'logging', 'multiprocessing',
-    'tkinter', 'unittest', 'urllib', 'xml',
+  'asyncio',
+  'email',
+  'http',
+  'importlib',
+  'logging',
+  'multiprocessing',
+  'tkinter',
+  'unittest',
+  'urllib',
+  'xml',
 )
 _SHORTEST = 40  # characters; below stand 'Return self.' and its like
 
@@ -37,8 +45,9 @@ def make() -> list[DataSet]:
       side += [TextExample((text,), package) for text in docstrings]
   labels = tuple(sorted({example.label for example in train}))
   seen = {example.texts for example in train}  # what modules repeat
-  evaluation = [x for x in evaluation
-                if x.label in labels and x.texts not in seen]
+  evaluation = [
+    x for x in evaluation if x.label in labels and x.texts not in seen
+  ]
   task = Task('docstrings', 'classes', labels, ('accuracy', 'f1_macro'))
   return [DataSet(task, lambda: train, {'eval': lambda: evaluation})]
 
@@ -47,10 +56,12 @@ def _modules(package: str) -> list[list[str]]:
   """Returns the docstrings of each module, those with the most first."""
   folder = os.path.join(sysconfig.get_path('stdlib'), package) + os.sep
   modules = [
-      [' '.join(text.split())
-       for text in python_documentation.docstrings(path, cleaning.Counts())]
-      for path in python_documentation.module_paths()
-      if path.startswith(folder)
+    [
+      ' '.join(text.split())
+      for text in python_documentation.docstrings(path, cleaning.Counts())
+    ]
+    for path in python_documentation.module_paths()
+    if path.startswith(folder)
   ]
   modules = [[x for x in texts if len(x) >= _SHORTEST] for texts in modules]
   return sorted(filter(None, modules), key=len, reverse=True)

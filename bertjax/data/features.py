@@ -28,21 +28,21 @@ class PretrainingConverter(seqio.FeatureConverter):
   """Adds positions and [CLS] positions; one sequence a row (S = 1)."""
 
   TASK_FEATURES = {
-      'tokens': _ROW(tf.int32),
-      'types': _ROW(tf.int32),
-      'segments': _ROW(tf.int32),
-      'target_positions': _ROW(tf.int32),
-      'targets': _ROW(tf.int32),
-      'weights': _ROW(tf.float32),
-      'pair_labels': _ROW(tf.int32, **_SCALAR),
-      'pair_weights': _ROW(tf.float32, **_SCALAR),
+    'tokens': _ROW(tf.int32),
+    'types': _ROW(tf.int32),
+    'segments': _ROW(tf.int32),
+    'target_positions': _ROW(tf.int32),
+    'targets': _ROW(tf.int32),
+    'weights': _ROW(tf.float32),
+    'pair_labels': _ROW(tf.int32, **_SCALAR),
+    'pair_weights': _ROW(tf.float32, **_SCALAR),
   }
   MODEL_FEATURES = {
-      **TASK_FEATURES,
-      'positions': _ROW(tf.int32),
-      'first_positions': _ROW(tf.int32),
-      'pair_labels': _ROW(tf.int32),
-      'pair_weights': _ROW(tf.float32),
+    **TASK_FEATURES,
+    'positions': _ROW(tf.int32),
+    'first_positions': _ROW(tf.int32),
+    'pair_labels': _ROW(tf.int32),
+    'pair_weights': _ROW(tf.float32),
   }
   PACKING_FEATURE_DTYPES = None
 
@@ -56,10 +56,10 @@ class PretrainingConverter(seqio.FeatureConverter):
 
     def convert(example):
       return {name: example[name] for name in self.TASK_FEATURES} | {
-          'positions': tf.range(tf.shape(example['tokens'])[0]),
-          'first_positions': tf.zeros([1], tf.int32),
-          'pair_labels': example['pair_labels'][None],
-          'pair_weights': example['pair_weights'][None],
+        'positions': tf.range(tf.shape(example['tokens'])[0]),
+        'first_positions': tf.zeros([1], tf.int32),
+        'pair_labels': example['pair_labels'][None],
+        'pair_weights': example['pair_weights'][None],
       }
 
     return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
@@ -70,7 +70,7 @@ class PretrainingConverter(seqio.FeatureConverter):
 
 
 def pack(
-    dataset: tf.data.Dataset, sequences: int, window: int = WINDOW
+  dataset: tf.data.Dataset, sequences: int, window: int = WINDOW
 ) -> tf.data.Dataset:
   """Packs several sequences into one row, see `packing`.
 
@@ -97,19 +97,21 @@ def pack(
     examples = dict(zip(element, arrays, strict=True))
     tokens = (examples['segments'] > 0).sum(1).tolist()
     targets = (examples['weights'] > 0).sum(1).tolist()
-    groups = packing.pack(tokens, lambda _: length, [
-        (targets, predictions), ([1] * len(tokens), sequences)
-    ])
+    groups = packing.pack(
+      tokens,
+      lambda _: length,
+      [(targets, predictions), ([1] * len(tokens), sequences)],
+    )
     packed = packing.join(examples, sorted(groups), sequences)
     return [packed[key] for key in shapes]
 
   def pack_tensors(examples):
     rows = tf.numpy_function(
-        pack_window, [*examples.values()], [x.dtype for x in shapes.values()]
+      pack_window, [*examples.values()], [x.dtype for x in shapes.values()]
     )
     return {
-        key: tf.ensure_shape(array, [None, *shapes[key].shape[1:]])
-        for key, array in zip(shapes, rows, strict=True)
+      key: tf.ensure_shape(array, [None, *shapes[key].shape[1:]])
+      for key, array in zip(shapes, rows, strict=True)
     }
 
   return dataset.batch(window).map(pack_tensors).unbatch()
@@ -118,7 +120,7 @@ def pack(
 def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:
   """Returns seqio's sequence_length for L and P: one entry a task feature."""
   return {
-      **dict.fromkeys(('tokens', 'types', 'segments'), length),
-      **dict.fromkeys(('target_positions', 'targets', 'weights'), predictions),
-      **dict.fromkeys(('pair_labels', 'pair_weights'), 1),
+    **dict.fromkeys(('tokens', 'types', 'segments'), length),
+    **dict.fromkeys(('target_positions', 'targets', 'weights'), predictions),
+    **dict.fromkeys(('pair_labels', 'pair_weights'), 1),
   }

@@ -25,8 +25,11 @@ from bertjax.finetuning.examples import TextExample
 
 # The fields of text in TFDS's GLUE; a task has the first that are all there.
 _FIELDS = (
-    ('premise', 'hypothesis'), ('sentence1', 'sentence2'),
-    ('question1', 'question2'), ('question', 'sentence'), ('sentence',),
+  ('premise', 'hypothesis'),
+  ('sentence1', 'sentence2'),
+  ('question1', 'question2'),
+  ('question', 'sentence'),
+  ('sentence',),
 )
 
 
@@ -51,7 +54,8 @@ def register(data_set: DataSet, name: str | None = None) -> str:
   if task.kind not in ('classes', 'number'):
     raise UserError(f'seqio tasks have one label; {task.name} has {task.kind}')
   name = name or 'finetune_' + ''.join(
-      c if c.isalnum() else '_' for c in task.name.lower())
+    c if c.isalnum() else '_' for c in task.name.lower()
+  )
   if name in seqio.TaskRegistry.names():
     seqio.TaskRegistry.remove(name)
   dtype = tf.int32 if task.kind == 'classes' else tf.float32
@@ -60,29 +64,35 @@ def register(data_set: DataSet, name: str | None = None) -> str:
   def dataset(split: str, shuffle_files: bool = False, seed=None):
     del shuffle_files, seed
     return tf.data.Dataset.from_generator(
-        functools.partial(_records, readers[split], task),
-        output_signature={
-            'text_a': tf.TensorSpec((), tf.string),
-            'text_b': tf.TensorSpec((), tf.string),
-            'label': tf.TensorSpec((), dtype)})
+      functools.partial(_records, readers[split], task),
+      output_signature={
+        'text_a': tf.TensorSpec((), tf.string),
+        'text_b': tf.TensorSpec((), tf.string),
+        'label': tf.TensorSpec((), dtype),
+      },
+    )
 
   def feature(kind):
-    return seqio.Feature(seqio.PassThroughVocabulary(1), add_eos=False,
-                         rank=0, dtype=kind)
+    return seqio.Feature(
+      seqio.PassThroughVocabulary(1), add_eos=False, rank=0, dtype=kind
+    )
 
   seqio.TaskRegistry.add(
-      name,
-      source=seqio.FunctionDataSource(dataset, splits=tuple(readers)),
-      preprocessors=[],
-      output_features={'text_a': feature(tf.string),
-                       'text_b': feature(tf.string), 'label': feature(dtype)},
-      metric_fns=[functools.partial(_metrics, task)],
+    name,
+    source=seqio.FunctionDataSource(dataset, splits=tuple(readers)),
+    preprocessors=[],
+    output_features={
+      'text_a': feature(tf.string),
+      'text_b': feature(tf.string),
+      'label': feature(dtype),
+    },
+    metric_fns=[functools.partial(_metrics, task)],
   )
   return name
 
 
 def glue_from_tfds(
-    data_dir: str, tasks: str | Sequence[str] | None = None
+  data_dir: str, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
   """Returns GLUE tasks that TFDS has on disk; nothing is downloaded.
 
@@ -108,20 +118,24 @@ def glue_from_tfds(
     if 'train' not in builder.info.splits or not dev:
       if tasks is not None:
         raise UserError(
-            f'expected the splits train and validation in {folder}, got '
-            f'{", ".join(builder.info.splits)}; set TASKS to a task that is '
-            'trained')
+          f'expected the splits train and validation in {folder}, got '
+          f'{", ".join(builder.info.splits)}; set TASKS to a task that is '
+          'trained'
+        )
       continue
     evaluations = {
-        'eval' if i == 0 else 'eval_mismatched': functools.partial(
-            _examples, builder, split)
-        for i, split in enumerate(sorted(dev))
+      'eval' if i == 0 else 'eval_mismatched': functools.partial(
+        _examples, builder, split
+      )
+      for i, split in enumerate(sorted(dev))
     }
-    found.append(DataSet(
-        task, functools.partial(_examples, builder, 'train'), evaluations))
+    found.append(
+      DataSet(task, functools.partial(_examples, builder, 'train'), evaluations)
+    )
   if not found:
-    raise UserError(f'expected GLUE tasks of TFDS in {data_dir}, found none; '
-                    'set DATA_DIR')
+    raise UserError(
+      f'expected GLUE tasks of TFDS in {data_dir}, found none; set DATA_DIR'
+    )
   return found
 
 
@@ -133,9 +147,10 @@ def _examples(builder, split: str) -> Iterator[TextExample]:
     label = record['label']
     known = label >= 0
     yield TextExample(
-        tuple(record[field].decode() for field in fields),
-        (classes[label] if classes else float(label)) if known else None,
-        int(record['idx']))
+      tuple(record[field].decode() for field in fields),
+      (classes[label] if classes else float(label)) if known else None,
+      int(record['idx']),
+    )
 
 
 def _records(read, task: specs.Task) -> Iterator[dict]:
@@ -151,4 +166,5 @@ def _metrics(task: specs.Task, targets, predictions) -> dict[str, float]:
   """Of records with `label`, or labels, and as many predictions."""
   labels = [x['label'] if isinstance(x, dict) else x for x in targets]
   return metrics.score(
-      task.metrics, np.asarray(labels), np.asarray(predictions))
+    task.metrics, np.asarray(labels), np.asarray(predictions)
+  )

@@ -41,13 +41,13 @@ class Vocabulary(Protocol):
 
 
 def mask(
-    tokens_BL: np.ndarray,
-    segments_BL: np.ndarray,
-    seeds_B: np.ndarray,
-    vocabulary: Vocabulary,
-    rate: float,
-    unit: str,
-    predictions: int,
+  tokens_BL: np.ndarray,
+  segments_BL: np.ndarray,
+  seeds_B: np.ndarray,
+  vocabulary: Vocabulary,
+  rate: float,
+  unit: str,
+  predictions: int,
 ) -> dict[str, np.ndarray]:
   """Masks a batch of rows; each depends on its tokens and its seed alone.
 
@@ -70,7 +70,7 @@ def mask(
   # At least one target in a row that has any token: BERT's rule.
   budget_B = np.clip(budget_B, 1, predictions).astype(np.int64)
   word_BL = _numbers(
-      maskable_BL, vocabulary.continuation[tokens_BL], segments_BL
+    maskable_BL, vocabulary.continuation[tokens_BL], segments_BL
   )
   chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
 
@@ -81,22 +81,20 @@ def mask(
   column_L = np.arange(tokens_BL.shape[1])
   draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, case_BL)
   random_BL = vocabulary.replacements[
-      hashing.integers(
-          len(vocabulary.replacements), seeds_B[:, None], _TOKEN, column_L
-      )
+    hashing.integers(
+      len(vocabulary.replacements), seeds_B[:, None], _TOKEN, column_L
+    )
   ]
   replaced_BL = np.where(
-      draw_BL < MASKED,
-      vocabulary.mask_id,
-      np.where(draw_BL < MASKED + RANDOM, random_BL, tokens_BL),
+    draw_BL < MASKED,
+    vocabulary.mask_id,
+    np.where(draw_BL < MASKED + RANDOM, random_BL, tokens_BL),
   )
   return {
-      'tokens': np.where(chosen_BL, replaced_BL, tokens_BL).astype(np.int32),
-      'target_positions': np.where(weights_BP, positions_BP, 0).astype(
-          np.int32
-      ),
-      'targets': np.where(weights_BP, targets_BP, 0).astype(np.int32),
-      'weights': weights_BP.astype(np.float32),
+    'tokens': np.where(chosen_BL, replaced_BL, tokens_BL).astype(np.int32),
+    'target_positions': np.where(weights_BP, positions_BP, 0).astype(np.int32),
+    'targets': np.where(weights_BP, targets_BP, 0).astype(np.int32),
+    'weights': weights_BP.astype(np.float32),
   }
 
 
@@ -108,10 +106,10 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
   """
   joined_BL = np.zeros_like(maskable_BL)
   joined_BL[:, 1:] = (
-      continuation_BL[:, 1:]
-      & maskable_BL[:, 1:]
-      & maskable_BL[:, :-1]
-      & (segments_BL[:, 1:] == segments_BL[:, :-1])
+    continuation_BL[:, 1:]
+    & maskable_BL[:, 1:]
+    & maskable_BL[:, :-1]
+    & (segments_BL[:, 1:] == segments_BL[:, :-1])
   )
   return np.maximum(np.cumsum(maskable_BL & ~joined_BL, axis=1) - 1, 0)
 
@@ -119,12 +117,12 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
 def _tokens(maskable_BL, word_BL, budget_B, seeds_B):
   """Chooses exactly `budget` tokens a row, each as likely as any other."""
   score_BL = hashing.uniform(
-      seeds_B[:, None], _UNIT, np.arange(maskable_BL.shape[1])
+    seeds_B[:, None], _UNIT, np.arange(maskable_BL.shape[1])
   )
   order_BL = np.argsort(np.where(maskable_BL, score_BL, 2.0), axis=1)
   rank_BL = np.empty_like(order_BL)
   np.put_along_axis(
-      rank_BL, order_BL, np.arange(order_BL.shape[1])[None], axis=1
+    rank_BL, order_BL, np.arange(order_BL.shape[1])[None], axis=1
   )
   return maskable_BL & (rank_BL < budget_B[:, None]), _own_case(word_BL)
 
@@ -178,12 +176,12 @@ def _spans(maskable_BL, word_BL, budget_B, seeds_B):
     rows = np.arange(len(column_B))
     free_B = at_start_BL.any(1) & ~chosen_BL[rows, column_B]
     span_BL = (
-        maskable_BL
-        & ~chosen_BL
-        & (word_BL >= start_B[:, None])
-        & (word_BL < (start_B + length_B)[:, None])
-        & (run_BL == run_BL[rows, column_B][:, None])
-        & free_B[:, None]
+      maskable_BL
+      & ~chosen_BL
+      & (word_BL >= start_B[:, None])
+      & (word_BL < (start_B + length_B)[:, None])
+      & (run_BL == run_BL[rows, column_B][:, None])
+      & free_B[:, None]
     )
     span_BL &= np.cumsum(span_BL, axis=1) <= left_B[:, None]
     chosen_BL |= span_BL

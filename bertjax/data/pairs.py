@@ -38,8 +38,10 @@ class Document:
   def slice(self, first: int, last: int) -> np.ndarray:
     """Returns the tokens of sentences first to last, last not included."""
     start = self.ends[first - 1] if first else 0
-    return self.tokens[start : self.ends[last - 1]] if last > first else (
-        self.tokens[:0]
+    return (
+      self.tokens[start : self.ends[last - 1]]
+      if last > first
+      else (self.tokens[:0])
     )
 
   def reach(self, first: int, target: int) -> int:
@@ -58,19 +60,21 @@ def split_long_sentences(ends: np.ndarray, longest: int) -> np.ndarray:
   sizes = ends - starts
   if sizes.max(initial=0) <= longest:
     return ends[sizes > 0]
-  return np.concatenate([
+  return np.concatenate(
+    [
       np.append(np.arange(start + longest, end, longest), end)
       for start, end in zip(starts, ends, strict=True)
       if end > start
-  ])
+    ]
+  )
 
 
 def build(
-    documents: list[Document],
-    length: int,
-    next_sentence: bool,
-    rng: np.random.Generator,
-    short: float = SHORT_SEQUENCES,
+  documents: list[Document],
+  length: int,
+  next_sentence: bool,
+  rng: np.random.Generator,
+  short: float = SHORT_SEQUENCES,
 ) -> list[Pair]:
   """Returns the sequences of all documents of a window, in order.
 
@@ -84,11 +88,9 @@ def build(
   identities = np.array([document.identity for document in documents])
   build_from = _pairs_of if next_sentence else _segments_of
   return [
-      pair
-      for document in documents
-      for pair in build_from(
-          document, documents, identities, length, rng, short
-      )
+    pair
+    for document in documents
+    for pair in build_from(document, documents, identities, length, rng, short)
   ]
 
 

@@ -43,10 +43,10 @@ class Batches:
   """
 
   def __init__(
-      self,
-      datasets: dict[int, tf.data.Dataset],
-      rows: int,
-      picked: np.ndarray | None = None,
+    self,
+    datasets: dict[int, tf.data.Dataset],
+    rows: int,
+    picked: np.ndarray | None = None,
   ):
     """Takes the data set of each of this process's streams, in row order.
 
@@ -68,10 +68,10 @@ class BatchIterator(Iterator):
   """This process's rows of the global batches, with a position to save."""
 
   def __init__(
-      self,
-      iterators: dict[int, Iterator],
-      rows: int,
-      picked: np.ndarray | None,
+    self,
+    iterators: dict[int, Iterator],
+    rows: int,
+    picked: np.ndarray | None,
   ):
     self._iterators = iterators
     self._rows = rows
@@ -88,18 +88,20 @@ class BatchIterator(Iterator):
       raise StopIteration
     some = next(part for part in parts if part is not None)
     return {
-        key: np.concatenate([
-            _fill(None if part is None else part[key], self._rows, some[key])
-            for part in parts
-        ])[self._picked]
-        for key in some
+      key: np.concatenate(
+        [
+          _fill(None if part is None else part[key], self._rows, some[key])
+          for part in parts
+        ]
+      )[self._picked]
+      for key in some
     }
 
   def position(self) -> dict[str, bytes]:
     """Returns where each stream stands, for `restore`."""
     return {
-        f'stream_{number}': _save(iterator)
-        for number, iterator in self._iterators.items()
+      f'stream_{number}': _save(iterator)
+      for number, iterator in self._iterators.items()
     }
 
   def restore(self, position: dict[str, bytes]) -> None:
@@ -130,8 +132,8 @@ def _save(iterator) -> bytes:
   with tempfile.TemporaryDirectory() as directory:
     path = tf.train.Checkpoint(iterator=iterator).write(f'{directory}/at')
     contents = {
-        suffix: np.fromfile(path + suffix, np.uint8)
-        for suffix in ('.index', '.data-00000-of-00001')
+      suffix: np.fromfile(path + suffix, np.uint8)
+      for suffix in ('.index', '.data-00000-of-00001')
     }
   sizes = np.array([len(part) for part in contents.values()], np.int64)
   return sizes.tobytes() + b''.join(x.tobytes() for x in contents.values())
@@ -157,24 +159,24 @@ def find_task(task) -> seqio.Task | seqio.Mixture:
   if task not in names:
     near = difflib.get_close_matches(task, names, n=1) or sorted(names)
     raise UserError(
-        f'no task is named {task!r}; '
-        + (f'did you mean {near[0]!r}?' if near else 'none is registered')
+      f'no task is named {task!r}; '
+      + (f'did you mean {near[0]!r}?' if near else 'none is registered')
     )
   return seqio.get_mixture_or_task(task)
 
 
 def batches(
-    task: str | seqio.Task | seqio.Mixture,
-    batch_size: int,
-    length: int,
-    predictions: int,
-    seed: int,
-    split: str = 'train',
-    epochs: int | None = None,
-    shuffle: bool = True,
-    sequences: int = 1,
-    streams: int = STREAMS,
-    process_rows: Sequence[int] | None = None,
+  task: str | seqio.Task | seqio.Mixture,
+  batch_size: int,
+  length: int,
+  predictions: int,
+  seed: int,
+  split: str = 'train',
+  epochs: int | None = None,
+  shuffle: bool = True,
+  sequences: int = 1,
+  streams: int = STREAMS,
+  process_rows: Sequence[int] | None = None,
 ) -> Batches:
   """Returns the batches of a task.
 
@@ -198,35 +200,54 @@ def batches(
   task = find_task(task)
   streams = math.gcd(batch_size, streams)
   rows = batch_size // streams
-  wanted = np.arange(batch_size) if process_rows is None else np.asarray(
-      process_rows)
+  wanted = (
+    np.arange(batch_size) if process_rows is None else np.asarray(process_rows)
+  )
   own, order = np.unique(wanted // rows, return_inverse=True)
   datasets = {
-      stream: _stream(
-          task, stream, streams, rows, length, predictions, seed, split, epochs,
-          shuffle, sequences,
-      )
-      for stream in map(int, own)
+    stream: _stream(
+      task,
+      stream,
+      streams,
+      rows,
+      length,
+      predictions,
+      seed,
+      split,
+      epochs,
+      shuffle,
+      sequences,
+    )
+    for stream in map(int, own)
   }
   return Batches(datasets, rows, order * rows + wanted % rows)
 
 
 def _stream(
-    task, stream, streams, rows, length, predictions, seed, split, epochs,
-    shuffle, sequences,
+  task,
+  stream,
+  streams,
+  rows,
+  length,
+  predictions,
+  seed,
+  split,
+  epochs,
+  shuffle,
+  sequences,
 ) -> tf.data.Dataset:
   """Returns the rows that one stream gives to each global batch."""
   lengths = features.task_feature_lengths(length, predictions)
   dataset = task.get_dataset(
-      sequence_length=lengths,
-      split=split,
-      shuffle=shuffle,
-      # seqio adds small numbers to a seed: keep those of streams far apart.
-      seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
-      shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
-      num_epochs=epochs,
-      trim_output_features=False,
-      try_in_mem_cache=False,
+    sequence_length=lengths,
+    split=split,
+    shuffle=shuffle,
+    # seqio adds small numbers to a seed: keep those of streams far apart.
+    seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
+    shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
+    num_epochs=epochs,
+    trim_output_features=False,
+    try_in_mem_cache=False,
   )
   dataset = features.PretrainingConverter()(dataset, lengths)
   if sequences > 1:
@@ -239,8 +260,6 @@ def _stream(
   options.autotune.enabled = False
   # numpy functions count as stateful; ours are pure.
   options.experimental_external_state_policy = (
-      tf.data.experimental.ExternalStatePolicy.IGNORE
+    tf.data.experimental.ExternalStatePolicy.IGNORE
   )
   return dataset.with_options(options)
-
-

@@ -33,8 +33,8 @@ WINDOW = 16
 
 # After these a full stop does not end a sentence (English; ours).
 _ABBREVIATIONS = (
-    'Mr|Mrs|Ms|Messrs|Mme|Dr|Prof|Rev|Hon|St|Sr|Jr|Gen|Col|Capt|Lieut|Lt|Sgt|'
-    r'No|Nos|Vol|vol|Fig|fig|cf|Cf|vs|e\.g|i\.e|approx|ca|pp|ed|eds|Inc|Ltd|Co'
+  'Mr|Mrs|Ms|Messrs|Mme|Dr|Prof|Rev|Hon|St|Sr|Jr|Gen|Col|Capt|Lieut|Lt|Sgt|'
+  r'No|Nos|Vol|vol|Fig|fig|cf|Cf|vs|e\.g|i\.e|approx|ca|pp|ed|eds|Inc|Ltd|Co'
 )
 _KEPT_SPACE = '\x1f'
 
@@ -57,10 +57,10 @@ def split_sentences(text: tf.Tensor) -> tf.RaggedTensor:
   """
   replace = tf.strings.regex_replace
   text = replace(
-      text, rf'\b({_ABBREVIATIONS}|\p{{Lu}})\.[ \t]+', rf'\1.{_KEPT_SPACE}'
+    text, rf'\b({_ABBREVIATIONS}|\p{{Lu}})\.[ \t]+', rf'\1.{_KEPT_SPACE}'
   )
   text = replace(
-      text, r'''([.!?…؟।]["')\]”’»]*)[ \t]+([^\p{Ll}\s])''', '\\1\n\\2'
+    text, r"""([.!?…؟।]["')\]”’»]*)[ \t]+([^\p{Ll}\s])""", '\\1\n\\2'
   )
   text = replace(text, '([。！？][」』”’）]*)', '\\1\n')
   text = replace(text, _KEPT_SPACE, ' ')
@@ -71,7 +71,7 @@ def split_sentences(text: tf.Tensor) -> tf.RaggedTensor:
 
 @as_written
 def tokenize(
-    dataset: tf.data.Dataset, vocabulary: seqio.Vocabulary, window: int = WINDOW
+  dataset: tf.data.Dataset, vocabulary: seqio.Vocabulary, window: int = WINDOW
 ) -> tf.data.Dataset:
   """Gathers documents in windows and tokenizes their sentences.
 
@@ -81,7 +81,7 @@ def tokenize(
   """
 
   return dataset.batch(window).map(
-      _tokenizer(vocabulary), num_parallel_calls=tf.data.AUTOTUNE
+    _tokenizer(vocabulary), num_parallel_calls=tf.data.AUTOTUNE
   )
 
 
@@ -91,23 +91,25 @@ def _tokenizer(vocabulary: seqio.Vocabulary):
   tables of characters and pieces it is by far the largest of the graphs."""
 
   @tf.function(
-      input_signature=[tf.TensorSpec([None], tf.string)], jit_compile=False,
-      autograph=False,
+    input_signature=[tf.TensorSpec([None], tf.string)],
+    jit_compile=False,
+    autograph=False,
   )
   def tokenize_texts(text):
     sentences = split_sentences(text)
     tokens = vocabulary.encode_tf(sentences.flat_values)
     return (
-        tf.cast(tokens.flat_values, tf.int32),
-        tokens.row_lengths(),
-        sentences.row_lengths(),
+      tf.cast(tokens.flat_values, tf.int32),
+      tokens.row_lengths(),
+      sentences.row_lengths(),
     )
 
   def tokenize_window(window):
     names = ('tokens', 'sentence_lengths', 'sentence_counts')
     values = tokenize_texts(window['text'])
     return {
-        'document': window['document'], **dict(zip(names, values, strict=True))
+      'document': window['document'],
+      **dict(zip(names, values, strict=True)),
     }
 
   return tokenize_window
@@ -115,12 +117,12 @@ def _tokenizer(vocabulary: seqio.Vocabulary):
 
 @as_written
 def pair(
-    dataset: tf.data.Dataset,
-    sequence_length,
-    vocabulary: seqio.Vocabulary,
-    next_sentence: bool = True,
-    short: float = pairs.SHORT_SEQUENCES,
-    shuffle: bool = True,
+  dataset: tf.data.Dataset,
+  sequence_length,
+  vocabulary: seqio.Vocabulary,
+  next_sentence: bool = True,
+  short: float = pairs.SHORT_SEQUENCES,
+  shuffle: bool = True,
 ) -> tf.data.Dataset:
   """Builds the sequences of each window, see `pairs.build`.
 
@@ -141,13 +143,13 @@ def pair(
   def build(document, tokens, sentence_lengths, sentence_counts, seed):
     rng = np.random.default_rng(seed.astype(np.uint32))
     documents = _documents(
-        document, tokens, sentence_lengths, sentence_counts, length // 2
+      document, tokens, sentence_lengths, sentence_counts, length // 2
     )
     built = pairs.build(documents, length, next_sentence, rng, short)
     if shuffle:
       built = [built[i] for i in rng.permutation(len(built))]
     seeds = hashing.mix(
-        *seed.astype(np.uint32), np.arange(len(built), dtype=np.uint64)
+      *seed.astype(np.uint32), np.arange(len(built), dtype=np.uint64)
     )
     return *_rows(built, length, vocabulary.cls_id, vocabulary.sep_id), seeds
 
@@ -155,15 +157,15 @@ def pair(
   def pair_window(window, seed):
     names = ('tokens', 'types', 'segments', 'pair_labels', 'seeds')
     arrays = tf.numpy_function(
-        build,
-        [
-            window['document'],
-            window['tokens'],
-            window['sentence_lengths'],
-            window['sentence_counts'],
-            seed,
-        ],
-        [tf.int32, tf.int32, tf.int32, tf.int32, tf.uint64],
+      build,
+      [
+        window['document'],
+        window['tokens'],
+        window['sentence_lengths'],
+        window['sentence_counts'],
+        seed,
+      ],
+      [tf.int32, tf.int32, tf.int32, tf.int32, tf.uint64],
     )
     examples = dict(zip(names, arrays, strict=True))
     for name in ('tokens', 'types', 'segments'):
@@ -171,7 +173,7 @@ def pair(
     for name in ('pair_labels', 'seeds'):
       examples[name] = tf.ensure_shape(examples[name], [None])
     examples['pair_weights'] = tf.fill(
-        tf.shape(examples['pair_labels']), float(next_sentence)
+      tf.shape(examples['pair_labels']), float(next_sentence)
     )
     return examples
 
@@ -187,11 +189,11 @@ def _documents(identities, tokens, sentence_lengths, sentence_counts, longest):
     sentence += count
     if len(own) and own[-1]:
       documents.append(
-          pairs.Document(
-              int(identity),
-              tokens[token : token + own[-1]],
-              pairs.split_long_sentences(own, longest),
-          )
+        pairs.Document(
+          int(identity),
+          tokens[token : token + own[-1]],
+          pairs.split_long_sentences(own, longest),
+        )
       )
       token += own[-1]
   return documents
@@ -212,11 +214,11 @@ def _rows(built, length, cls_id, sep_id):
 
 @as_written
 def mask(
-    dataset: tf.data.Dataset,
-    sequence_length,
-    vocabulary: seqio.Vocabulary,
-    rate: float = 0.15,
-    unit: str = 'token',
+  dataset: tf.data.Dataset,
+  sequence_length,
+  vocabulary: seqio.Vocabulary,
+  rate: float = 0.15,
+  unit: str = 'token',
 ) -> tf.data.Dataset:
   """Masks the sequences of each window, see `masking.mask`.
 
@@ -227,27 +229,27 @@ def mask(
   length = sequence_length['tokens']
   predictions = sequence_length.get('targets') or predictions_of(length, rate)
   dtypes = {
-      'tokens': (tf.int32, length),
-      'target_positions': (tf.int32, predictions),
-      'targets': (tf.int32, predictions),
-      'weights': (tf.float32, predictions),
+    'tokens': (tf.int32, length),
+    'target_positions': (tf.int32, predictions),
+    'targets': (tf.int32, predictions),
+    'weights': (tf.float32, predictions),
   }
 
   def mask_rows(tokens, segments, seeds):
     masked = masking.mask(
-        tokens, segments, seeds, vocabulary, rate, unit, predictions
+      tokens, segments, seeds, vocabulary, rate, unit, predictions
     )
     return [masked[name] for name in dtypes]
 
   def mask_window(window):
     arrays = tf.numpy_function(
-        mask_rows,
-        [window['tokens'], window['segments'], window['seeds']],
-        [dtype for dtype, _ in dtypes.values()],
+      mask_rows,
+      [window['tokens'], window['segments'], window['seeds']],
+      [dtype for dtype, _ in dtypes.values()],
     )
     masked = {
-        name: tf.ensure_shape(array, [None, size])
-        for array, (name, (_, size)) in zip(arrays, dtypes.items(), strict=True)
+      name: tf.ensure_shape(array, [None, size])
+      for array, (name, (_, size)) in zip(arrays, dtypes.items(), strict=True)
     }
     kept = {k: v for k, v in window.items() if k != 'seeds'}
     return kept | masked
@@ -261,18 +263,18 @@ def unbatch(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def masked_language_model(
-    vocabulary: seqio.Vocabulary,
-    next_sentence: bool,
-    rate: float,
-    unit: str,
-    short: float = pairs.SHORT_SEQUENCES,
+  vocabulary: seqio.Vocabulary,
+  next_sentence: bool,
+  rate: float,
+  unit: str,
+  short: float = pairs.SHORT_SEQUENCES,
 ) -> list:
   """Returns the preprocessors of BERT's pretraining, in order."""
   return [
-      functools.partial(tokenize, vocabulary=vocabulary),
-      functools.partial(
-          pair, vocabulary=vocabulary, next_sentence=next_sentence, short=short
-      ),
-      functools.partial(mask, vocabulary=vocabulary, rate=rate, unit=unit),
-      unbatch,
+    functools.partial(tokenize, vocabulary=vocabulary),
+    functools.partial(
+      pair, vocabulary=vocabulary, next_sentence=next_sentence, short=short
+    ),
+    functools.partial(mask, vocabulary=vocabulary, rate=rate, unit=unit),
+    unbatch,
   ]

@@ -17,25 +17,25 @@ from bertjax.data import masking, preprocessors, sources, vocabularies
 from bertjax.errors import UserError
 
 _RANKS_AND_DTYPES = {
-    'tokens': (1, tf.int32),
-    'types': (1, tf.int32),
-    'segments': (1, tf.int32),
-    'target_positions': (1, tf.int32),
-    'targets': (1, tf.int32),
-    'weights': (1, tf.float32),
-    'pair_labels': (0, tf.int32),
-    'pair_weights': (0, tf.float32),
+  'tokens': (1, tf.int32),
+  'types': (1, tf.int32),
+  'segments': (1, tf.int32),
+  'target_positions': (1, tf.int32),
+  'targets': (1, tf.int32),
+  'weights': (1, tf.float32),
+  'pair_labels': (0, tf.int32),
+  'pair_weights': (0, tf.float32),
 }
 
 
 def register(
-    name: str,
-    source: seqio.DataSource,
-    vocabulary: seqio.Vocabulary,
-    next_sentence: bool = True,
-    mask_rate: float = 0.15,
-    mask_unit: str = 'token',
-    short: float = 0.1,
+  name: str,
+  source: seqio.DataSource,
+  vocabulary: seqio.Vocabulary,
+  next_sentence: bool = True,
+  mask_rate: float = 0.15,
+  mask_unit: str = 'token',
+  short: float = 0.1,
 ) -> str:
   """Registers masked-LM (and next-sentence) pretraining on a source of text.
 
@@ -56,20 +56,18 @@ def register(
   if name in seqio.TaskRegistry.names():
     seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(
-      name,
-      source=source,
-      preprocessors=preprocessors.masked_language_model(
-          vocabulary, next_sentence, mask_rate, mask_unit, short
-      ),
-      output_features={
-          feature: seqio.Feature(
-              vocabulary, add_eos=False, dtype=dtype, rank=rank
-          )
-          for feature, (rank, dtype) in _RANKS_AND_DTYPES.items()
-      },
-      # Sources shuffle documents and windows their sequences; a buffer of
-      # examples as well would only make every checkpoint larger.
-      shuffle_buffer_size=None,
+    name,
+    source=source,
+    preprocessors=preprocessors.masked_language_model(
+      vocabulary, next_sentence, mask_rate, mask_unit, short
+    ),
+    output_features={
+      feature: seqio.Feature(vocabulary, add_eos=False, dtype=dtype, rank=rank)
+      for feature, (rank, dtype) in _RANKS_AND_DTYPES.items()
+    },
+    # Sources shuffle documents and windows their sequences; a buffer of
+    # examples as well would only make every checkpoint larger.
+    shuffle_buffer_size=None,
   )
   return name
 
@@ -77,8 +75,8 @@ def register(
 def _check_unit(mask_unit: str) -> None:
   if mask_unit not in masking.UNITS:
     raise UserError(
-        f'{mask_unit!r} is not a unit of masking; set MASK_UNIT to one of '
-        f'{", ".join(map(repr, masking.UNITS))}'
+      f'{mask_unit!r} is not a unit of masking; set MASK_UNIT to one of '
+      f'{", ".join(map(repr, masking.UNITS))}'
     )
 
 
@@ -90,17 +88,17 @@ def vocabulary_size(vocab_file: str | None, size: int) -> int:
 
 
 def from_text(
-    text_files,
-    run_dir: str,
-    vocab_file: str | None = None,
-    vocab_size: int = 30522,
-    cased: bool | None = None,
-    min_frequency: int = 2,
-    held_out_fraction: float = 0.05,
-    corpus_dir: str | None = None,
-    tfds_data_dir: str | None = None,
-    name: str = 'text',
-    **task,
+  text_files,
+  run_dir: str,
+  vocab_file: str | None = None,
+  vocab_size: int = 30522,
+  cased: bool | None = None,
+  min_frequency: int = 2,
+  held_out_fraction: float = 0.05,
+  corpus_dir: str | None = None,
+  tfds_data_dir: str | None = None,
+  name: str = 'text',
+  **task,
 ) -> str:
   """Prepares text and vocabulary and registers the task that they make.
 
@@ -131,21 +129,21 @@ def from_text(
   _check_unit(task.get('mask_unit', 'token'))  # before the work, too
   with processes.first_before_others(f'prepare {name}'):
     source = sources.from_spec(
-        text_files,
-        corpus_dir or os.path.join(run_dir, 'corpus'),
-        tfds_data_dir,
-        held_out_fraction,
+      text_files,
+      corpus_dir or os.path.join(run_dir, 'corpus'),
+      tfds_data_dir,
+      held_out_fraction,
     )
     print(source.report(), flush=True)
     if task.get('next_sentence', True):
       _check_two_documents(source)
     vocabulary = _vocabulary(
-        os.path.join(run_dir, 'vocab.txt'),
-        vocab_file,
-        cased,
-        lambda cased: vocabularies.train(
-            source.texts('train'), vocab_size, cased, min_frequency
-        ),
+      os.path.join(run_dir, 'vocab.txt'),
+      vocab_file,
+      cased,
+      lambda cased: vocabularies.train(
+        source.texts('train'), vocab_size, cased, min_frequency
+      ),
     )
   register(name, source, vocabulary, **task)
   _made[name] = arguments
@@ -162,9 +160,9 @@ def _check_two_documents(source: sources.TextSource) -> None:
   documents = source.prepared.documents('train')
   if documents < 2:
     raise UserError(
-        f'next-sentence prediction needs two documents or more, TEXT_FILES has '
-        f'{documents} to train on; put a blank line between documents or set '
-        'NSP=False'
+      f'next-sentence prediction needs two documents or more, TEXT_FILES has '
+      f'{documents} to train on; put a blank line between documents or set '
+      'NSP=False'
     )
 
 
@@ -179,8 +177,11 @@ def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
       vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
     origin = vocab_file
   else:
-    cased, why = bool(cased), 'CASED says so' if cased is not None else (
-        'CASED is None and the vocabulary new'
+    cased, why = (
+      bool(cased),
+      'CASED says so'
+      if cased is not None
+      else ('CASED is None and the vocabulary new'),
     )
     if not tf.io.gfile.exists(kept):
       print('training the vocabulary', flush=True)
@@ -188,8 +189,8 @@ def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
     vocabulary = vocabularies.BertVocabulary.read(kept, cased)
     origin = kept
   print(
-      f'vocabulary: {vocabulary.vocab_size:,} entries of {origin}, '
-      f'{"cased" if vocabulary.cased else "lower-cased"} ({why})',
-      flush=True,
+    f'vocabulary: {vocabulary.vocab_size:,} entries of {origin}, '
+    f'{"cased" if vocabulary.cased else "lower-cased"} ({why})',
+    flush=True,
   )
   return vocabulary

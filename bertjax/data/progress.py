@@ -37,8 +37,8 @@ class Progress:
     speed = done_bytes / (now - self._start)
     left = (self._total - done_bytes) / max(speed, 1)
     line = (
-        f'{self._what}: {done_bytes / max(self._total, 1):.0%}, '
-        f'{speed / 1e6:.0f} MB/s, {datetime.timedelta(seconds=int(left))} left'
+      f'{self._what}: {done_bytes / max(self._total, 1):.0%}, '
+      f'{speed / 1e6:.0f} MB/s, {datetime.timedelta(seconds=int(left))} left'
     )
     self._shown = True
     if self._terminal:

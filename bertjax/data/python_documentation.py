@@ -22,10 +22,20 @@ from bertjax.data import cleaning
 from bertjax.errors import UserError
 
 # Tests, bundled programs, and what is installed beside the standard library.
-_SKIPPED_FOLDERS = frozenset((
-    '__pycache__', 'idlelib', 'lib-dynload', 'lib2to3', 'pydoc_data',
-    'site-packages', 'dist-packages', 'test', 'tests', 'turtledemo',
-))
+_SKIPPED_FOLDERS = frozenset(
+  (
+    '__pycache__',
+    'idlelib',
+    'lib-dynload',
+    'lib2to3',
+    'pydoc_data',
+    'site-packages',
+    'dist-packages',
+    'test',
+    'tests',
+    'turtledemo',
+  )
+)
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # A blank line or the next entry of a list begins a new paragraph.
 _PARAGRAPH_BREAK = re.compile(r'\n\s*\n|\n(?=\s*[-*•] )')
@@ -60,9 +70,9 @@ class PythonDocumentation:
       counts: grows.
     """
     (topics,) = (
-        ast.literal_eval(node.value)
-        for node in _parse(_topics_path(), counts).body
-        if isinstance(node, ast.Assign)
+      ast.literal_eval(node.value)
+      for node in _parse(_topics_path(), counts).body
+      if isinstance(node, ast.Assign)
     )
     yield from _documents([topics[name] for name in sorted(topics)], counts)
     for path in module_paths():
@@ -74,8 +84,8 @@ def _topics_path() -> str:
   path = os.path.join(sysconfig.get_path('stdlib'), 'pydoc_data', 'topics.py')
   if not os.path.exists(path):
     raise UserError(
-        f'expected the documentation of Python at {path}, which this '
-        'installation lacks; set TEXT_FILES to files of text'
+      f'expected the documentation of Python at {path}, which this '
+      'installation lacks; set TEXT_FILES to files of text'
     )
   return path
 
@@ -119,7 +129,7 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def _documents(
-    texts: list[str], counts: cleaning.Counts
+  texts: list[str], counts: cleaning.Counts
 ) -> Iterator[list[str]]:
   for text in texts:
     paragraphs = _paragraphs(text)
@@ -139,10 +149,10 @@ def _paragraphs(text: str) -> list[str]:
     joined = ' '.join(' '.join(lines).split())
     signs = len(joined) - sum(map(str.isalpha, joined)) - joined.count(' ')
     if (
-        joined
-        and signs <= _LARGEST_SHARE_OF_SIGNS * len(joined) + 1  # a full stop
-        and '::=' not in joined
-        and '>>>' not in joined
+      joined
+      and signs <= _LARGEST_SHARE_OF_SIGNS * len(joined) + 1  # a full stop
+      and '::=' not in joined
+      and '>>>' not in joined
     ):
       paragraphs.append(joined)
   return paragraphs

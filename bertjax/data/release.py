@@ -44,8 +44,8 @@ def _empty(resource: tf.Tensor, dataset: tf.data.Dataset) -> None:
 
   def replace():
     tf.raw_ops.MakeIterator(
-        dataset=tf.data.experimental.to_variant(dataset.take(0)),
-        iterator=resource,
+      dataset=tf.data.experimental.to_variant(dataset.take(0)),
+      iterator=resource,
     )
 
   thread = threading.Thread(target=replace, daemon=True)

@@ -17,11 +17,11 @@ import seqio
 import tensorflow as tf
 
 from bertjax.data import (
-    corpus,
-    python_documentation,
-    release,
-    store,
-    text_files,
+  corpus,
+  python_documentation,
+  release,
+  store,
+  text_files,
 )
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
@@ -67,12 +67,12 @@ class PreparedSource(TextSource):
     return [store.text_path(self.prepared.path, split)]
 
   def get_dataset(
-      self,
-      split: str = 'train',
-      shuffle: bool = True,
-      seed: int | None = None,
-      shard_info: seqio.ShardInfo | None = None,
-      **unused,
+    self,
+    split: str = 'train',
+    shuffle: bool = True,
+    seed: int | None = None,
+    shard_info: seqio.ShardInfo | None = None,
+    **unused,
   ) -> tf.data.Dataset:
     """Returns one epoch of pieces of documents.
 
@@ -105,11 +105,11 @@ class PreparedSource(TextSource):
 
     def read_record(number):
       document, text = tf.numpy_function(
-          read, [number], (tf.int64, tf.string), stateful=False
+        read, [number], (tf.int64, tf.string), stateful=False
       )
       return {
-          'document': tf.ensure_shape(document, []),
-          'text': tf.ensure_shape(text, []),
+        'document': tf.ensure_shape(document, []),
+        'text': tf.ensure_shape(text, []),
       }
 
     numbers = tf.data.Dataset.range(len(rows))
@@ -123,9 +123,9 @@ def _permutations(size: int, seed: int) -> tf.data.Dataset:
 
   def permute(epoch_seed):
     return tf.data.Dataset.range(size).map(
-        lambda number: tf.random.experimental.index_shuffle(
-            number, tf.stack([epoch_seed, seed]), np.int64(size - 1)
-        )
+      lambda number: tf.random.experimental.index_shuffle(
+        number, tf.stack([epoch_seed, seed]), np.int64(size - 1)
+      )
     )
 
   epoch_seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
@@ -133,10 +133,10 @@ def _permutations(size: int, seed: int) -> tf.data.Dataset:
 
 
 def from_spec(
-    text_files_or_name,
-    directory: str,
-    tfds_data_dir: str | None = None,
-    held_out_fraction: float = 0.05,
+  text_files_or_name,
+  directory: str,
+  tfds_data_dir: str | None = None,
+  held_out_fraction: float = 0.05,
 ) -> TextSource:
   """Returns the source that TEXT_FILES stands for; bad values raise UserError.
 
@@ -152,9 +152,9 @@ def from_spec(
     reader = python_documentation.PythonDocumentation()
   elif isinstance(spec, str) and spec.startswith('tfds:'):
     return TfdsTextSource(
-        spec.removeprefix('tfds:'),
-        tfds_data_dir,
-        held_out_fraction=held_out_fraction,
+      spec.removeprefix('tfds:'),
+      tfds_data_dir,
+      held_out_fraction=held_out_fraction,
     )
   elif hasattr(spec, 'documents'):
     reader = spec

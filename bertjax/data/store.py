@@ -53,11 +53,10 @@ def read_rows(path: str, split: str) -> np.ndarray:
 def is_whole(path: str, splits: dict[str, dict[str, int]]) -> bool:
   """Tells whether the files have the sizes that the index says."""
   return all(
-      os.path.getsize(text_path(path, split))
-      == tally['bytes'] + len(_SEPARATOR) * tally['pieces']
-      and os.path.getsize(rows_path(path, split))
-      == _ROW.size * tally['pieces']
-      for split, tally in splits.items()
+    os.path.getsize(text_path(path, split))
+    == tally['bytes'] + len(_SEPARATOR) * tally['pieces']
+    and os.path.getsize(rows_path(path, split)) == _ROW.size * tally['pieces']
+    for split, tally in splits.items()
   )
 
 
@@ -79,16 +78,16 @@ def write(reader, path: str, threshold: int) -> dict[str, Any]:
   counts = cleaning.Counts()
   smallest, largest = 2**63, -1
   splits = {
-      split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
+    split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
   }
   show = progress.Progress('preparing the corpus', reader.size())
   with contextlib.ExitStack() as stack:
     files = {
-        split: [
-            stack.enter_context(open(place(path, split), 'wb'))
-            for place in (text_path, rows_path)
-        ]
-        for split in SPLITS
+      split: [
+        stack.enter_context(open(place(path, split), 'wb'))
+        for place in (text_path, rows_path)
+      ]
+      for split in SPLITS
     }
     for document, piece, text in _pieces(reader.documents(counts)):
       split = 'validation' if document < threshold else 'train'
@@ -106,10 +105,10 @@ def write(reader, path: str, threshold: int) -> dict[str, Any]:
       file.flush()
       os.fsync(file.fileno())
   return {
-      'splits': splits,
-      'counts': dataclasses.asdict(counts),
-      'smallest': smallest,
-      'largest': largest,
+    'splits': splits,
+    'counts': dataclasses.asdict(counts),
+    'smallest': smallest,
+    'largest': largest,
   }
 
 

@@ -61,11 +61,11 @@ class TextFiles:
     patterns = self.patterns
     patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
     if not patterns or not all(
-        isinstance(pattern, str) and pattern.strip() for pattern in patterns
+      isinstance(pattern, str) and pattern.strip() for pattern in patterns
     ):
       raise UserError(
-          'expected a file, a glob or a list of them, got '
-          f'{self.patterns!r}; set TEXT_FILES'
+        'expected a file, a glob or a list of them, got '
+        f'{self.patterns!r}; set TEXT_FILES'
       )
     return sorted({path for pattern in patterns for path in _expand(pattern)})
 
@@ -82,8 +82,8 @@ class TextFiles:
   def fingerprint(self) -> Any:
     """Returns the names, sizes and times of change of the files."""
     return [
-        (path if '://' in path else os.path.abspath(path), size, time)
-        for path, size, time in self._sizes_and_times()
+      (path if '://' in path else os.path.abspath(path), size, time)
+      for path, size, time in self._sizes_and_times()
     ]
 
   def size(self) -> int:
@@ -115,16 +115,14 @@ def _expand(pattern: str) -> list[str]:
   try:
     if tf.io.gfile.isdir(pattern):
       raise UserError(
-          f'expected text files, got the directory {pattern}; '
-          f"set TEXT_FILES to '{pattern.rstrip('/')}/*' or the like"
+        f'expected text files, got the directory {pattern}; '
+        f"set TEXT_FILES to '{pattern.rstrip('/')}/*' or the like"
       )
     if tf.io.gfile.exists(pattern):
       return [pattern]  # also a name that holds '[' or '*'
     local = '://' not in pattern
     found = (
-        glob.glob(pattern, recursive=True)
-        if local
-        else tf.io.gfile.glob(pattern)
+      glob.glob(pattern, recursive=True) if local else tf.io.gfile.glob(pattern)
     )
     found = [path for path in found if not tf.io.gfile.isdir(path)]
   except tf.errors.OpError as error:
@@ -137,8 +135,7 @@ def _expand(pattern: str) -> list[str]:
         folder = os.path.dirname(folder)
       where = f' (the nearest folder that exists is {folder})'
     raise UserError(
-        f'no file matches {pattern!r}{where}; set TEXT_FILES to one that '
-        'exists'
+      f'no file matches {pattern!r}{where}; set TEXT_FILES to one that exists'
     )
   return found
 
@@ -146,7 +143,7 @@ def _expand(pattern: str) -> list[str]:
 def _unreadable(path: str, error: Exception) -> UserError:
   reason = str(getattr(error, 'message', error)).splitlines()[0]
   return UserError(
-      f'cannot read {path}: {reason}; make it readable or set TEXT_FILES'
+    f'cannot read {path}: {reason}; make it readable or set TEXT_FILES'
   )
 
 
@@ -168,8 +165,8 @@ def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
     raise _unreadable(path, error) from error
   except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
     raise UserError(
-        f'{path} is cut short or not what its suffix says ({error}); '
-        'replace it, or leave it out of TEXT_FILES'
+      f'{path} is cut short or not what its suffix says ({error}); '
+      'replace it, or leave it out of TEXT_FILES'
     ) from error
 
 
@@ -203,7 +200,7 @@ def _decompress_zstandard(file: Any) -> Iterator[bytes]:
 
 
 def _json_documents(
-    path: str, texts: Iterator[str], counts: cleaning.Counts
+  path: str, texts: Iterator[str], counts: cleaning.Counts
 ) -> Iterator[list[str]]:
   for number, line in enumerate(_whole_lines(texts), 1):
     if not line or line.isspace():
@@ -214,7 +211,7 @@ def _json_documents(
     except (ValueError, LookupError, TypeError, RecursionError):
       counts.malformed_json += 1
       counts.first_malformed_json = (
-          counts.first_malformed_json or f'{path}:{number}'
+        counts.first_malformed_json or f'{path}:{number}'
       )
       continue
     if lines:

@@ -26,9 +26,9 @@ class TextSource(seqio.DataSource, abc.ABC):
     # Without a number of examples seqio keeps no copy in memory, which a
     # symbolic checkpoint could not restore.
     super().__init__(
-        splits=store.SPLITS,
-        num_input_examples=None,
-        performs_internal_shuffling=True,
+      splits=store.SPLITS,
+      num_input_examples=None,
+      performs_internal_shuffling=True,
     )
 
   @property

@@ -21,13 +21,13 @@ from bertjax.interop import config_json, huggingface, names
 
 # Where TF1's names do not follow from the others' by rule.
 IRREGULAR = {
-    'cls.predictions.bias': 'cls/predictions/output_bias',
-    'cls.seq_relationship.weight': 'cls/seq_relationship/output_weights',
-    'cls.seq_relationship.bias': 'cls/seq_relationship/output_bias',
-    'classifier.weight': 'output_weights',
-    'classifier.bias': 'output_bias',
-    'qa_outputs.weight': 'cls/squad/output_weights',
-    'qa_outputs.bias': 'cls/squad/output_bias',
+  'cls.predictions.bias': 'cls/predictions/output_bias',
+  'cls.seq_relationship.weight': 'cls/seq_relationship/output_weights',
+  'cls.seq_relationship.bias': 'cls/seq_relationship/output_bias',
+  'classifier.weight': 'output_weights',
+  'classifier.bias': 'output_bias',
+  'qa_outputs.weight': 'cls/squad/output_weights',
+  'qa_outputs.bias': 'cls/squad/output_bias',
 }
 # The optimizer's, which are not part of the model.
 _OPTIMIZER = re.compile(r'(/adam_[mv]|global_step|/lamb_[mv])$')
@@ -63,16 +63,23 @@ class Tensors(Mapping[str, np.ndarray]):
       self._reader = tf.train.load_checkpoint(prefix)
       shapes = self._reader.get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError) as error:
-      raise UserError(f'expected a checkpoint of TensorFlow 1, {prefix}, got '
-                      f'{str(error).splitlines()[0]}; set INPUT') from error
+      raise UserError(
+        f'expected a checkpoint of TensorFlow 1, {prefix}, got '
+        f'{str(error).splitlines()[0]}; set INPUT'
+      ) from error
     self._there = {n for n in shapes if not _OPTIMIZER.search(n)}
-    templates = (*names.EMBEDDINGS, *names.IN_EVERY_LAYER, *(
-        row for rows in names.HEADS.values() for row in rows))
+    templates = (
+      *names.EMBEDDINGS,
+      *names.IN_EVERY_LAYER,
+      *(row for rows in names.HEADS.values() for row in rows),
+    )
     every = {
-        theirs.format(i) for _, theirs, *_ in templates for i in range(layers)}
+      theirs.format(i) for _, theirs, *_ in templates for i in range(layers)
+    }
     self._names = {t: tf1_name(t) for t in sorted(every)}
     self._names = {
-        t: found for t, found in self._names.items() if found[0] in self._there}
+      t: found for t, found in self._names.items() if found[0] in self._there
+    }
 
   def unused(self) -> list[str]:
     """Returns TF1's names that have none here."""
@@ -83,8 +90,10 @@ class Tensors(Mapping[str, np.ndarray]):
     try:
       tensor = self._reader.get_tensor(there).astype(np.float32)
     except tf.errors.OpError as error:
-      raise UserError(f'{there} cannot be read, {str(error).splitlines()[0]}; '
-                      'the checkpoint is cut off or damaged') from error
+      raise UserError(
+        f'{there} cannot be read, {str(error).splitlines()[0]}; '
+        'the checkpoint is cut off or damaged'
+      ) from error
     return tensor.T if transposed else tensor
 
   def __iter__(self) -> Iterator[str]:
@@ -114,8 +123,9 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
     with tf.io.gfile.GFile(path) as file:
       attributes = json.load(file)
   except tf.errors.NotFoundError as error:
-    raise UserError(f'expected the architecture in {path}, which is not there'
-                    ) from error
+    raise UserError(
+      f'expected the architecture in {path}, which is not there'
+    ) from error
   except ValueError as error:
     raise UserError(f'expected JSON in {path}, got {error}') from error
   config = config_json.to_encoder(attributes, path)
@@ -127,12 +137,16 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   heads = huggingface.find_heads(set(tensors), {})
   huggingface.architecture(heads)
   params = names.from_huggingface(tensors, config, heads)
-  print(f'{source}: {config.layers} layers of width {config.width}; heads: '
-        f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
-        f'({why})')
+  print(
+    f'{source}: {config.layers} layers of width {config.width}; heads: '
+    f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
+    f'({why})'
+  )
   if tensors.unused():
-    print(f'warning: NOT used, {len(tensors.unused())} tensors: '
-          + ', '.join(tensors.unused()))
+    print(
+      f'warning: NOT used, {len(tensors.unused())} tensors: '
+      + ', '.join(tensors.unused())
+    )
   if not dry_run:
     with output_files.writing(output) as part:
       huggingface.save(part, config, params, tokens, cased)
@@ -144,7 +158,8 @@ def _find_checkpoint(folder: str) -> str:
   found = tf.io.gfile.glob(os.path.join(folder, '*.index'))
   if len(found) != 1:
     raise UserError(
-        f'expected one checkpoint (*.index) in {folder}, found '
-        f'{", ".join(map(os.path.basename, found)) or "none"}; set INPUT to a '
-        'folder as google-research/bert has them')
+      f'expected one checkpoint (*.index) in {folder}, found '
+      f'{", ".join(map(os.path.basename, found)) or "none"}; set INPUT to a '
+      'folder as google-research/bert has them'
+    )
   return found[0].removesuffix('.index')

@@ -31,11 +31,11 @@ class TfdsTextSource(TextSource):
   """
 
   def __init__(
-      self,
-      name: str,
-      data_dir: str,
-      field: str = 'text',
-      held_out_fraction: float = 0.05,
+    self,
+    name: str,
+    data_dir: str,
+    field: str = 'text',
+    held_out_fraction: float = 0.05,
   ):
     """Touches nothing yet.
 
@@ -55,28 +55,28 @@ class TfdsTextSource(TextSource):
   def _source(self) -> seqio.TfdsDataSource:
     """seqio's source, which reads a directory and never downloads."""
     source = seqio.TfdsDataSource(
-        tfds_data_dir=find_data_set(self._name, self._data_dir),
-        splits={split: 'train' for split in store.SPLITS},
-        read_only=True,
+      tfds_data_dir=find_data_set(self._name, self._data_dir),
+      splits={split: 'train' for split in store.SPLITS},
+      read_only=True,
     )
     info = source.tfds_dataset.info
     for what, known, expected, setting in (
-        ('split', info.splits, 'train', 'name'),
-        ('field', info.features, self._field, 'field'),
+      ('split', info.splits, 'train', 'name'),
+      ('field', info.features, self._field, 'field'),
     ):
       if expected not in known:
         raise UserError(
-            f'tfds:{self._name} has no {what} {expected!r}, only '
-            f'{", ".join(map(repr, sorted(known)))}; '
-            f'set TfdsTextSource.{setting}'
+          f'tfds:{self._name} has no {what} {expected!r}, only '
+          f'{", ".join(map(repr, sorted(known)))}; '
+          f'set TfdsTextSource.{setting}'
         )
     return source
 
   def report(self) -> str:
     examples = self._source.num_input_examples('train')
     return (
-        f'{examples:,} documents of tfds:{self._name}; about '
-        f'{self._held_out_fraction:.1%} are held out'
+      f'{examples:,} documents of tfds:{self._name}; about '
+      f'{self._held_out_fraction:.1%} are held out'
     )
 
   def texts(self, split: str) -> Iterator[str]:
@@ -87,12 +87,12 @@ class TfdsTextSource(TextSource):
     return self._source.list_shards(split)
 
   def get_dataset(
-      self,
-      split: str = 'train',
-      shuffle: bool = True,
-      seed: int | None = None,
-      shard_info: seqio.ShardInfo | None = None,
-      **unused,
+    self,
+    split: str = 'train',
+    shuffle: bool = True,
+    seed: int | None = None,
+    shard_info: seqio.ShardInfo | None = None,
+    **unused,
   ) -> tf.data.Dataset:
     """Returns one epoch of documents, each in exactly one shard.
 
@@ -106,13 +106,13 @@ class TfdsTextSource(TextSource):
       dataset = self._source.get_dataset(split, shuffle=False)
       dataset = dataset.shard(shards, shard_info.index)
     return dataset.map(self._clean).filter(
-        lambda example: self._is_in(split, example)
+      lambda example: self._is_in(split, example)
     )
 
   def _clean(self, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     r"""{'text': 'A\r\n\r\n B\0'} -> {'document': 81..., 'text': 'A\nB'}."""
     text = tf.strings.unicode_transcode(
-        example[self._field], 'UTF-8', 'UTF-8', errors='replace'
+      example[self._field], 'UTF-8', 'UTF-8', errors='replace'
     )
     text = tf.strings.regex_replace(text, r'\x00', '')
     text = tf.strings.regex_replace(text, r'\s*[\r\n]\s*', '\n')
@@ -130,8 +130,8 @@ def find_data_set(name: str, data_dir: str | None) -> str:
   """Returns the directory of a data set, config and version."""
   if not data_dir:
     raise UserError(
-        f'expected the folder where TFDS keeps tfds:{name}, got none; '
-        'set tfds_data_dir'
+      f'expected the folder where TFDS keeps tfds:{name}, got none; '
+      'set tfds_data_dir'
     )
   found = {}  # 'wikipedia/20230601.en:1.0.0' -> directory
   for depth in ('*/*', '*/*/*'):
@@ -148,10 +148,10 @@ def find_data_set(name: str, data_dir: str | None) -> str:
   near = difflib.get_close_matches(name, found, n=3, cutoff=0.3)
   known = (configurations or near or sorted(found))[:3]
   raise UserError(
-      f'no data set {name!r} in {data_dir}'
-      + (f', but {", ".join(known)}' if known else ', nor any other')
-      + '; set TEXT_FILES, or tfds_data_dir to where TFDS has prepared it '
-      '(nothing is downloaded)'
+    f'no data set {name!r} in {data_dir}'
+    + (f', but {", ".join(known)}' if known else ', nor any other')
+    + '; set TEXT_FILES, or tfds_data_dir to where TFDS has prepared it '
+    '(nothing is downloaded)'
   )
 
 

@@ -56,8 +56,7 @@ class BertVocabulary(seqio.Vocabulary):
     self.continuation = np.array([t.startswith('##') for t in tokens])
     self.special = np.array([t in SPECIAL_TOKENS for t in tokens])
     unused = np.array([t.startswith('[unused') for t in tokens])
-    self.replacements = np.flatnonzero(
-        ~self.special & ~unused).astype(np.int32)
+    self.replacements = np.flatnonzero(~self.special & ~unused).astype(np.int32)
     self._tokenizer = BertTokenizer(self.tokens, cased)
     self._special_ids = {t: self.tokens.index(t) for t in SPECIAL_TOKENS}
 
@@ -110,8 +109,11 @@ class BertVocabulary(seqio.Vocabulary):
     return len(self.tokens)
 
   def __eq__(self, other) -> bool:
-    return (isinstance(other, BertVocabulary) and self.cased == other.cased
-            and self.tokens == other.tokens)
+    return (
+      isinstance(other, BertVocabulary)
+      and self.cased == other.cased
+      and self.tokens == other.tokens
+    )
 
   def __hash__(self) -> int:
     return hash((self.tokens, self.cased))
@@ -139,11 +141,13 @@ class BertVocabulary(seqio.Vocabulary):
     """The same: int32[..., n] to string[...]."""
     words = tf.gather(tf.constant(self.tokens), ids)
     return tf.strings.regex_replace(
-        tf.strings.reduce_join(words, axis=-1, separator=' '), ' ##', '')
+      tf.strings.reduce_join(words, axis=-1, separator=' '), ' ##', ''
+    )
 
 
-def train(texts: Iterable[str], size: int, cased: bool,
-          min_frequency: int = 2) -> list[str]:
+def train(
+  texts: Iterable[str], size: int, cased: bool, min_frequency: int = 2
+) -> list[str]:
   """Learns a vocabulary; the same texts give the same one.
 
   Reads the texts once; what it keeps in memory is each distinct word.
@@ -164,21 +168,29 @@ def train(texts: Iterable[str], size: int, cased: bool,
   counts, alphabet = _limit_alphabet(counts, min_frequency)
   if not alphabet:
     raise UserError(
-        'expected texts to train a vocabulary on, but they hold no words; '
-        'set TEXT_FILES')
+      'expected texts to train a vocabulary on, but they hold no words; '
+      'set TEXT_FILES'
+    )
   # With the alphabet given, ids do not depend on the order in which the
   # library's hash map, seeded at random, yields the words; nor do the ties.
   first = [*SPECIAL_TOKENS, *alphabet]
   if size < len(first):
     raise UserError(
-        f'{size} tokens cannot hold the {len(first)} special tokens and single '
-        f'characters of the texts; set VOCAB_SIZE to {len(first)} or more')
+      f'{size} tokens cannot hold the {len(first)} special tokens and single '
+      f'characters of the texts; set VOCAB_SIZE to {len(first)} or more'
+    )
   tokenizer = reference_pipeline(cased)
   tokenizer.normalizer = None
   tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-  tokenizer.train_from_iterator(_repeat(counts), trainers.WordPieceTrainer(
-      vocab_size=size, min_frequency=min_frequency, special_tokens=first,
-      show_progress=False))
+  tokenizer.train_from_iterator(
+    _repeat(counts),
+    trainers.WordPieceTrainer(
+      vocab_size=size,
+      min_frequency=min_frequency,
+      special_tokens=first,
+      show_progress=False,
+    ),
+  )
   ids = tokenizer.get_vocab()
   tokens = sorted(ids, key=ids.get)
   return tokens + [f'[unused{i}]' for i in range(size - len(tokens))]
@@ -194,7 +206,8 @@ def _count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
 
 
 def _limit_alphabet(
-    counts: dict[str, int], min_frequency: int,
+  counts: dict[str, int],
+  min_frequency: int,
 ) -> tuple[dict[str, int], list[str]]:
   """Words without rare characters, sorted; and the single characters in them.
 
@@ -205,12 +218,15 @@ def _limit_alphabet(
     for character in word:
       characters[character] += count
   frequent = sorted(
-      (c for c in characters if characters[c] >= min_frequency),
-      key=lambda c: (-characters[c], c))[:MAX_ALPHABET]
+    (c for c in characters if characters[c] >= min_frequency),
+    key=lambda c: (-characters[c], c),
+  )[:MAX_ALPHABET]
   known = set(frequent)
   counts = {
-      word: counts[word] for word in sorted(counts)
-      if len(word) <= MAX_CHARACTERS and known.issuperset(word)}
+    word: counts[word]
+    for word in sorted(counts)
+    if len(word) <= MAX_CHARACTERS and known.issuperset(word)
+  }
   continuing = {'##' + c for word in counts for c in word[1:]}
   return counts, sorted(known) + sorted(continuing)
 

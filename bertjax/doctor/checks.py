@@ -22,8 +22,11 @@ from bertjax.training import model_file
 _LOSS, _ACCURACY, _FACTOR = 0.03, 0.05, 2.0
 _RATE = 1.2  # factor of the learning rate
 # How far a share of the data may lie from what healthy runs had.
-_SHARES = {'masked_fraction': 0.01, 'visible_fraction': 0.02,
-           'random_pair_fraction': 0.04}
+_SHARES = {
+  'masked_fraction': 0.01,
+  'visible_fraction': 0.02,
+  'random_pair_fraction': 0.04,
+}
 _WAIT = 0.1  # more waiting for data than in the reference, as a share
 
 
@@ -55,14 +58,18 @@ def _learning_rate(run: Run, reference: Reference) -> Finding | None:
   if not points:
     return None
   ratios = [value / max(np.median(usual), 1e-12) for _, value, usual in points]
-  worst = max(range(len(points)),
-              key=lambda i: abs(math.log(max(ratios[i], 1e-12))))
+  worst = max(
+    range(len(points)), key=lambda i: abs(math.log(max(ratios[i], 1e-12)))
+  )
   step, value, usual = points[worst]
   text = f'{value:.3g} at step {step}, reference {np.median(usual):.3g}'
   if 1 / _RATE <= ratios[worst] <= _RATE:
     return Finding(True, text)
-  return Finding(False, f'{text}: {ratios[worst]:.3g} times; look at '
-                 'LEARNING_RATE, WARMUP_STEPS and TRAIN_STEPS')
+  return Finding(
+    False,
+    f'{text}: {ratios[worst]:.3g} times; look at '
+    'LEARNING_RATE, WARMUP_STEPS and TRAIN_STEPS',
+  )
 
 
 def _counts(point, points) -> bool:
@@ -97,17 +104,23 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
   (last, now, usual_now) = points[-1]
   expected = 1 - np.median(usual_now) / np.median(usual_before)
   fell = 1 - now / before
-  text = (f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}')
+  text = f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}'
   if _side(reference, metric, last, now) <= 0:
     return Finding(True, text)
   size = _vocabulary_size(run)
   if size and now > 0.97 * math.log(size):
-    return Finding(False, f'{text}: that of guessing among the {size:,} '
-                   f'entries of the vocabulary, {math.log(size):.2f}; the '
-                   'model learns nothing')
+    return Finding(
+      False,
+      f'{text}: that of guessing among the {size:,} '
+      f'entries of the vocabulary, {math.log(size):.2f}; the '
+      'model learns nothing',
+    )
   if expected > 0.03 and fell < expected / 2:
-    return Finding(False, f'{text}, where healthy runs fell by {expected:.0%}: '
-                   'the most frequent words are all that it knows')
+    return Finding(
+      False,
+      f'{text}, where healthy runs fell by {expected:.0%}: '
+      'the most frequent words are all that it knows',
+    )
   return Finding(True, text)
 
 
@@ -121,8 +134,10 @@ def _next_sentence(run: Run, reference: Reference) -> Finding | None:
   low, _ = reference.band(metric, step)
   text = f'accuracy {value:.3f} at step {step}, reference from {low:.3f}'
   if low > 0.6 and value < (low + 0.5) / 2:
-    return Finding(False, f'{text}: at chance, so its pairs or labels are not '
-                   'what they should be')
+    return Finding(
+      False,
+      f'{text}: at chance, so its pairs or labels are not what they should be',
+    )
   return Finding(True, text)
 
 
@@ -136,10 +151,12 @@ def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
       points = _beside(run, reference, metric)
       if not points:
         continue
-      sides = [_side(reference, metric, step, value)
-               for step, value, _ in points]
-      strays = [i for i in range(1, len(sides))
-                if sides[i] and sides[i] == sides[i - 1]]
+      sides = [
+        _side(reference, metric, step, value) for step, value, _ in points
+      ]
+      strays = [
+        i for i in range(1, len(sides)) if sides[i] and sides[i] == sides[i - 1]
+      ]
       if len(sides) < 6 and sides[-1]:
         strays.append(len(sides) - 1)
       i = strays[-1] if strays else -1
@@ -147,8 +164,9 @@ def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
       low, high = limits(reference, metric, step)
       where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'within'
       ok = ok and not strays
-      texts.append(f'{metric} {value:.4g} at step {step}, {where} {low:.4g} to '
-                   f'{high:.4g}')
+      texts.append(
+        f'{metric} {value:.4g} at step {step}, {where} {low:.4g} to {high:.4g}'
+      )
     return Finding(ok, '; '.join(texts)) if texts else None
 
   return check
@@ -161,7 +179,7 @@ def _side(reference, metric, step, value) -> int:
 
 
 def limits(
-    reference: Reference, metric: str, step: int
+  reference: Reference, metric: str, step: int
 ) -> tuple[float, float] | None:
   """Returns the band of the runs, widened by its own width, and at least by
   what is usual for a metric of this kind."""
@@ -187,62 +205,80 @@ def _data_wait(run: Run, reference: Reference) -> Finding | None:
   text = f'{ours:.1%} of the time waits for data, reference {usual:.1%}'
   if ours <= usual + _WAIT:
     return Finding(True, text)
-  return Finding(False, f'{text}: the pipeline is slower than the model; see '
-                 'experiments/benchmarks/pipeline.py')
+  return Finding(
+    False,
+    f'{text}: the pipeline is slower than the model; see '
+    'experiments/benchmarks/pipeline.py',
+  )
 
 
 def _repeated(run: Run, reference: Reference) -> Finding | None:
   """The text that is trained on is known far better than held-out text."""
   losses = ('train/mlm_loss', 'eval/mlm_loss')
-  if any(loss not in run.metrics or loss not in reference.curves
-         for loss in losses):
+  if any(
+    loss not in run.metrics or loss not in reference.curves for loss in losses
+  ):
     return None
-  train, held_out = (dict(zip(*run.metrics[loss], strict=True))
-                     for loss in losses)
-  steps = [step for step in held_out if step in train
-           and math.isfinite(held_out[step] - train[step])
-           and all(reference.values(loss, step) is not None
-                   for loss in losses)]
+  train, held_out = (
+    dict(zip(*run.metrics[loss], strict=True)) for loss in losses
+  )
+  steps = [
+    step
+    for step in held_out
+    if step in train
+    and math.isfinite(held_out[step] - train[step])
+    and all(reference.values(loss, step) is not None for loss in losses)
+  ]
   if not steps:
     return None
   gap = held_out[steps[-1]] - train[steps[-1]]
   usual = reference.values(losses[1], steps[-1]) - reference.values(
-      losses[0], steps[-1])
-  text = (f'held-out loss is {gap:+.3f} from that in training at step '
-          f'{steps[-1]}, reference {usual.min():+.3f} to {usual.max():+.3f}')
+    losses[0], steps[-1]
+  )
+  text = (
+    f'held-out loss is {gap:+.3f} from that in training at step '
+    f'{steps[-1]}, reference {usual.min():+.3f} to {usual.max():+.3f}'
+  )
   slack = max(usual.max() - usual.min(), _LOSS * train[steps[-1]])
   if gap <= usual.max() + slack:
     return Finding(True, text)
-  return Finding(False, f'{text}: known by heart; the same text comes again '
-                 'and again')
+  return Finding(
+    False, f'{text}: known by heart; the same text comes again and again'
+  )
 
 
 # Name -> check of a run beside a reference; None where there is nothing to see.
 CHECKS: dict[str, Callable[[Run, Reference], Finding | None]] = {
-    'finite': _finite,
-    'learning rate': _learning_rate,
-    'masking': _masking,
-    'stuck loss': _stuck,
-    'next sentence': _next_sentence,
-    'training': _curves(
-        'train/loss', 'train/mlm_loss', 'train/mlm_accuracy'),
-    'held out': _curves(
-        'eval/mlm_loss', 'eval/mlm_accuracy', 'eval/nsp_accuracy',
-        'eval/loss', 'eval/accuracy'),
-    'gradient norm': _curves('train/grad_norm'),
-    'repeated data': _repeated,
-    'data stall': _data_wait,
+  'finite': _finite,
+  'learning rate': _learning_rate,
+  'masking': _masking,
+  'stuck loss': _stuck,
+  'next sentence': _next_sentence,
+  'training': _curves('train/loss', 'train/mlm_loss', 'train/mlm_accuracy'),
+  'held out': _curves(
+    'eval/mlm_loss',
+    'eval/mlm_accuracy',
+    'eval/nsp_accuracy',
+    'eval/loss',
+    'eval/accuracy',
+  ),
+  'gradient norm': _curves('train/grad_norm'),
+  'repeated data': _repeated,
+  'data stall': _data_wait,
 }
 
 
 def _beside(
-    run: Run, reference: Reference, metric: str
+  run: Run, reference: Reference, metric: str
 ) -> list[tuple[int, float, np.ndarray]]:
   """Returns (step, value, those of the reference) where both have them."""
   points = []
   curve = run.metrics.get(metric, ((), ()))
-  if metric in reference.curves and metric.startswith('train/') and (
-      metric != 'train/learning_rate'):
+  if (
+    metric in reference.curves
+    and metric.startswith('train/')
+    and (metric != 'train/learning_rate')
+  ):
     curve = _in_windows(*curve, reference.curves[metric][0])
   for step, value in zip(*curve, strict=True):
     usual = reference.values(metric, step)
@@ -263,7 +299,8 @@ def _in_windows(steps, values, ends) -> tuple[list[int], list[float]]:
     return steps, values
   whole = [end for end, window in windows.items() if window[-1][0] == end]
   return whole, [
-      float(np.mean([value for _, value in windows[end]])) for end in whole]
+    float(np.mean([value for _, value in windows[end]])) for end in whole
+  ]
 
 
 def _vocabulary_size(run: Run) -> int | None:

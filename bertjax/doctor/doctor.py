@@ -21,11 +21,11 @@ _SHOWN = 5  # differences to the reference
 
 
 def run(
-    *,
-    run_dir: str,
-    reference: str | None = None,
-    output: str | None = None,
-    dry_run: bool = False,
+  *,
+  run_dir: str,
+  reference: str | None = None,
+  output: str | None = None,
+  dry_run: bool = False,
 ) -> None:
   """Prints what is off in a run, or in each run of a fine-tuning.
 
@@ -56,8 +56,11 @@ def run(
     print(f'curves in {output}')
   if off:
     raise RunStopped(
-        f'{run_dir} is not healthy' if len(found) == 1 else
-        f'{off} of {len(found)} runs in {run_dir} are not healthy', status=1)
+      f'{run_dir} is not healthy'
+      if len(found) == 1
+      else f'{off} of {len(found)} runs in {run_dir} are not healthy',
+      status=1,
+    )
 
 
 def examine(run: Run, reference: Reference) -> dict[str, Finding]:
@@ -70,30 +73,42 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
   if not run.metrics:
     raise UserError(f'{run.directory} has logged nothing yet; ask again later')
   if not any(metric in reference.curves for metric in run.metrics):
-    raise UserError(f'{run.directory} has no metric of {reference.name}; set '
-                    'REFERENCE to another')
+    raise UserError(
+      f'{run.directory} has no metric of {reference.name}; set '
+      'REFERENCE to another'
+    )
   return found
 
 
 def describe(
-    run: Run, reference: Reference, findings: dict[str, Finding]
+  run: Run, reference: Reference, findings: dict[str, Finding]
 ) -> str:
   """Returns a line for each finding, and what the configurations differ in."""
   last = max(steps[-1] for steps, _ in run.metrics.values() if steps)
-  lines = [f'{run.directory} at step {last}, beside {reference.name} '
-           f'({len(reference.seeds)} seeds)']
+  lines = [
+    f'{run.directory} at step {last}, beside {reference.name} '
+    f'({len(reference.seeds)} seeds)'
+  ]
   lines += [
-      f'  {"ok " if finding.ok else "OFF"}  {name:<15} {finding.text}'
-      for name, finding in findings.items()]
+    f'  {"ok " if finding.ok else "OFF"}  {name:<15} {finding.text}'
+    for name, finding in findings.items()
+  ]
   if set(findings) == {'finite'}:
     first = min(int(steps[0]) for steps, _ in reference.curves.values())
-    lines.append('  nothing else can be compared: the reference begins at step '
-                 f'{first}; ask again then')
+    lines.append(
+      '  nothing else can be compared: the reference begins at step '
+      f'{first}; ask again then'
+    )
   if (told := references.told_python(reference)) is not None:
     lines.append(f'  {told}')
   if differing := references.different(reference.bindings, run.bindings):
-    lines.append('  configured otherwise than the reference: '
-                 + '; '.join(differing[:_SHOWN])
-                 + (f'; and {len(differing) - _SHOWN} more'
-                    if len(differing) > _SHOWN else ''))
+    lines.append(
+      '  configured otherwise than the reference: '
+      + '; '.join(differing[:_SHOWN])
+      + (
+        f'; and {len(differing) - _SHOWN} more'
+        if len(differing) > _SHOWN
+        else ''
+      )
+    )
   return '\n'.join(lines)

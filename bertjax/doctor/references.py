@@ -27,8 +27,9 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
 
 # What a run is compared in: its text or task, and its model's size.
 _IDENTITY = re.compile(
-    r'TEXT_FILES|finetune\.run\.data_sets'
-    r'|config\.EncoderConfig\.(layers|width|heads|feed_forward)')
+  r'TEXT_FILES|finetune\.run\.data_sets'
+  r'|config\.EncoderConfig\.(layers|width|heads|feed_forward)'
+)
 # A healthy run may be ahead of the others, or behind, by this.
 _TIME = 1.25
 _DIGITS = 5
@@ -78,8 +79,10 @@ class Reference:
 def names() -> list[str]:
   """Returns the names of the references that are shipped."""
   return sorted(
-      name.removesuffix('.json') for name in os.listdir(FOLDER)
-      if name.endswith('.json'))
+    name.removesuffix('.json')
+    for name in os.listdir(FOLDER)
+    if name.endswith('.json')
+  )
 
 
 def find(run: Run, reference: str | None = None) -> Reference:
@@ -101,9 +104,10 @@ def find(run: Run, reference: str | None = None) -> Reference:
     if ours and _identity(found.bindings) == ours:
       return found
   raise UserError(
-      f'{run.directory} has no reference: its text or the size of its model is '
-      f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
-      'to a file that recipes/reference.gin makes of healthy runs')
+    f'{run.directory} has no reference: its text or the size of its model is '
+    f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
+    'to a file that recipes/reference.gin makes of healthy runs'
+  )
 
 
 def read(reference: str) -> Reference:
@@ -119,21 +123,23 @@ def read(reference: str) -> Reference:
     with open(path, encoding='utf-8') as file:
       content = json.load(file)
     content['curves'] = {
-        metric: (np.array(curve['steps']), np.array(curve['values']))
-        for metric, curve in content['curves'].items()}
-    return Reference(
-        os.path.basename(path).removesuffix('.json'), **content)
+      metric: (np.array(curve['steps']), np.array(curve['values']))
+      for metric, curve in content['curves'].items()
+    }
+    return Reference(os.path.basename(path).removesuffix('.json'), **content)
   except OSError as error:
     raise UserError(
-        f'there is no reference {reference}; set REFERENCE to one of '
-        f'{", ".join(names())}, or to a file') from error
+      f'there is no reference {reference}; set REFERENCE to one of '
+      f'{", ".join(names())}, or to a file'
+    ) from error
   except (AttributeError, ValueError, KeyError, TypeError) as error:
-    raise UserError(f'{path} is no reference ({error}); make one with '
-                    'recipes/reference.gin') from error
+    raise UserError(
+      f'{path} is no reference ({error}); make one with recipes/reference.gin'
+    ) from error
 
 
 def make(
-    *, runs: str | Sequence[str], output: str, dry_run: bool = False
+  *, runs: str | Sequence[str], output: str, dry_run: bool = False
 ) -> None:
   """Writes the curves of healthy runs as a reference.
 
@@ -150,39 +156,51 @@ def make(
   output_files.check_folder(output)
   found = runs_lib.find(runs)
   if len(found) < 3:
-    raise UserError(f'a reference needs 3 runs or more, to know what is usual; '
-                    f'got {len(found)}: set RUNS')
+    raise UserError(
+      f'a reference needs 3 runs or more, to know what is usual; '
+      f'got {len(found)}: set RUNS'
+    )
   if len({_seed(run) for run in found}) < len(found):
-    raise UserError('a reference needs runs of different seeds, got '
-                    f'{", ".join(map(_seed, found))}; set RUNS')
+    raise UserError(
+      'a reference needs runs of different seeds, got '
+      f'{", ".join(map(_seed, found))}; set RUNS'
+    )
   bindings = _comparable(found[0].bindings)
   for run in found[1:]:
     if differing := different(bindings, _comparable(run.bindings)):
       raise UserError(
-          f'{found[0].directory} and {run.directory} differ in more than their '
-          f'seed: {"; ".join(differing)}; set RUNS to others')
+        f'{found[0].directory} and {run.directory} differ in more than their '
+        f'seed: {"; ".join(differing)}; set RUNS to others'
+      )
   curves = {}
   for metric, (steps, _) in found[0].metrics.items():
     if metric.startswith('speed/') and metric != 'speed/data_wait_fraction':
       continue
     if any(run.metrics.get(metric, ((), ()))[0] != steps for run in found):
-      raise UserError(f'{metric} is not there at the same steps in all runs; '
-                      'set RUNS to runs of one LOG_STEPS that have ended')
-    if not all(math.isfinite(value) for run in found
-               for value in run.metrics[metric][1]):
-      raise UserError(f'{metric} is not finite in every run; set RUNS to '
-                      'healthy ones')
+      raise UserError(
+        f'{metric} is not there at the same steps in all runs; '
+        'set RUNS to runs of one LOG_STEPS that have ended'
+      )
+    if not all(
+      math.isfinite(value) for run in found for value in run.metrics[metric][1]
+    ):
+      raise UserError(
+        f'{metric} is not finite in every run; set RUNS to healthy ones'
+      )
     curves[metric] = {
-        'steps': steps,
-        'values': [
-            [_rounded(value) for value in run.metrics[metric][1]]
-            for run in found]}
+      'steps': steps,
+      'values': [
+        [_rounded(value) for value in run.metrics[metric][1]] for run in found
+      ],
+    }
   content = {
-      'seeds': [_seed(run) for run in found],
-      'seconds': [round(_seconds(run), 1) for run in found],
-      'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
-      'python': _python(),
-      'bindings': bindings, 'curves': curves}
+    'seeds': [_seed(run) for run in found],
+    'seconds': [round(_seconds(run), 1) for run in found],
+    'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
+    'python': _python(),
+    'bindings': bindings,
+    'curves': curves,
+  }
   if dry_run:
     return
   with output_files.writing(output) as path:
@@ -198,19 +216,23 @@ def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
   seed and place; a macro speaks for what it is bound to."""
   ours, theirs = _comparable(ours), _comparable(theirs)
   return [
-      f'{name} {ours.get(name, "(unset)")} -> {theirs.get(name, "(unset)")}'
-      for name in sorted({*ours, *theirs})
-      if ours.get(name) != theirs.get(name)]
+    f'{name} {ours.get(name, "(unset)")} -> {theirs.get(name, "(unset)")}'
+    for name in sorted({*ours, *theirs})
+    if ours.get(name) != theirs.get(name)
+  ]
 
 
 def told_python(reference: Reference) -> str | None:
   """Returns a line where the text is not that of the reference: each version
   of Python documents itself anew."""
   if reference.bindings.get('TEXT_FILES') != "'python_documentation'" or (
-      reference.python == _python()):
+    reference.python == _python()
+  ):
     return None
-  return (f'this is Python {_python()}, the reference of {reference.python}: '
-          'another text')
+  return (
+    f'this is Python {_python()}, the reference of {reference.python}: '
+    'another text'
+  )
 
 
 def _python() -> str:
@@ -223,23 +245,31 @@ def _seed(run: Run) -> str:
 
 def _comparable(bindings: dict[str, str]) -> dict[str, str]:
   return {
-      name: value for name, value in bindings.items()
-      if name != 'SEED' and not run_directory.IGNORED.fullmatch(name)}
+    name: value
+    for name, value in bindings.items()
+    if name != 'SEED' and not run_directory.IGNORED.fullmatch(name)
+  }
 
 
 def _identity(bindings: dict[str, str]) -> dict[str, str]:
-  return {name: value for name, value in bindings.items()
-          if _IDENTITY.fullmatch(name)}
+  return {
+    name: value for name, value in bindings.items() if _IDENTITY.fullmatch(name)
+  }
 
 
 def _seconds(run: Run) -> float:
   """Of training, evaluation and saving; start-up is not in the metrics."""
   total, before = 0.0, 0
-  metrics = {name.removeprefix('speed/'): dict(zip(*curve, strict=True))
-             for name, curve in run.metrics.items()
-             if name.startswith('speed/')}
-  lost = [curve for name, curve in metrics.items()
-          if name in ('evaluation_fraction', 'checkpoint_fraction')]
+  metrics = {
+    name.removeprefix('speed/'): dict(zip(*curve, strict=True))
+    for name, curve in run.metrics.items()
+    if name.startswith('speed/')
+  }
+  lost = [
+    curve
+    for name, curve in metrics.items()
+    if name in ('evaluation_fraction', 'checkpoint_fraction')
+  ]
   for step, seconds in metrics.get('step_seconds', {}).items():
     share = sum(curve.get(step, 0.0) for curve in lost)
     total += (step - before) * seconds / (1 - share)

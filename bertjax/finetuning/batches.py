@@ -69,15 +69,17 @@ class Rows:
       else:
         dtype = np.float32 if kind in ('number', 'labels') else np.int32
         labels = np.asarray(labels, dtype)
-      return cls(kind, _map(ids), np.asarray(starts), np.asarray(seconds),
-                 labels)
+      return cls(
+        kind, _map(ids), np.asarray(starts), np.asarray(seconds), labels
+      )
 
   def __len__(self) -> int:
     return len(self.seconds)
 
   def __getitem__(self, index: int) -> Row:
-    return Row(self.ids[self.starts[index] : self.starts[index + 1]],
-               self.seconds[index])
+    return Row(
+      self.ids[self.starts[index] : self.starts[index + 1]], self.seconds[index]
+    )
 
 
 def _map(file) -> np.ndarray:
@@ -99,13 +101,13 @@ class Batches:
   """
 
   def __init__(
-      self,
-      rows: Rows,
-      batch_size: int,
-      length: int,
-      seed: int,
-      pack: bool = False,
-      mesh: Mesh | None = None,
+    self,
+    rows: Rows,
+    batch_size: int,
+    length: int,
+    seed: int,
+    pack: bool = False,
+    mesh: Mesh | None = None,
   ):
     if pack and rows.kind == 'spans':
       raise UserError('windows of a context are not packed; set PACK to False')
@@ -123,7 +125,8 @@ class Batches:
     self._done += 1
     if self._pack:
       places = packing.pack(
-          [self._size(i) for i in chosen], lambda _: self._length)
+        [self._size(i) for i in chosen], lambda _: self._length
+      )
       groups = [[chosen[i] for i in group] for group in places]
       # Few shapes: rows in eighths of the batch.
       step = max(1, self._batch_size // 8)
@@ -137,7 +140,8 @@ class Batches:
     multiple = partitioning.batch_parts(self._mesh)
     count = -(-count // multiple) * multiple
     return partitioning.own_rows(
-        make(self._rows, groups, count, columns), self._mesh)
+      make(self._rows, groups, count, columns), self._mesh
+    )
 
   def position(self) -> dict[str, bytes]:
     """Returns where it stands, for `restore`."""
@@ -152,7 +156,8 @@ class Batches:
     epoch, place = divmod(place, len(self._rows))
     if self._order[0] != epoch:
       order = np.random.default_rng((self._seed, epoch)).permutation(
-          len(self._rows))
+        len(self._rows)
+      )
       self._order = (epoch, order)
     return int(self._order[1][place])
 
@@ -167,7 +172,7 @@ class Batches:
 
 
 def make(
-    rows: Rows, groups: Sequence[Sequence[int]], count: int, columns: int
+  rows: Rows, groups: Sequence[Sequence[int]], count: int, columns: int
 ) -> dict[str, np.ndarray]:
   """Returns a batch with labels, see `bertjax.batch`, of some rows.
 
@@ -178,7 +183,8 @@ def make(
     columns: L.
   """
   batch = batching.make(
-      [[rows[index] for index in group] for group in groups], count, columns)
+    [[rows[index] for index in group] for group in groups], count, columns
+  )
   del batch['target_positions']
   if rows.kind == 'tags':
     labels = np.zeros((count, columns), np.int32)

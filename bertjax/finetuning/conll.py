@@ -19,10 +19,10 @@ from bertjax.output_files import writing
 
 
 def read(
-    path: str,
-    word_column: int = 0,
-    tag_column: int | None = -1,
-    separator: str | None = None,
+  path: str,
+  word_column: int = 0,
+  tag_column: int | None = -1,
+  separator: str | None = None,
 ) -> Iterator[TagExample]:
   r"""Yields the sentences of a file.
 
@@ -47,12 +47,15 @@ def read(
       empty = False
     columns = list(zip(*lines, strict=True))
     yield TagExample(
-        columns[word_column],
-        None if tag_column is None else columns[tag_column],
-        tuple(lines))
+      columns[word_column],
+      None if tag_column is None else columns[tag_column],
+      tuple(lines),
+    )
   if empty:
-    raise UserError(f'expected sentences, a word a line, in {path}, got none; '
-                    'give another path')
+    raise UserError(
+      f'expected sentences, a word a line, in {path}, got none; '
+      'give another path'
+    )
 
 
 def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -62,10 +65,10 @@ def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def write(
-    path: str,
-    examples: Iterable[TagExample],
-    predicted: Iterable[Sequence[str]],
-    separator: str = ' ',
+  path: str,
+  examples: Iterable[TagExample],
+  predicted: Iterable[Sequence[str]],
+  separator: str = ' ',
 ) -> None:
   """Writes the columns of the examples and the predicted tags as one more.
 
@@ -81,8 +84,10 @@ def write(
   Raises:
     UserError: see `output_files.writing`.
   """
-  with writing(path) as part, open(
-      part, 'w', encoding='utf-8', newline='\n') as file:
+  with (
+    writing(path) as part,
+    open(part, 'w', encoding='utf-8', newline='\n') as file,
+  ):
     for example, tags in zip(examples, predicted, strict=True):
       for fields, tag in zip(example.columns, tags, strict=True):
         file.write(separator.join((*fields, tag)) + '\n')
@@ -90,10 +95,13 @@ def write(
 
 
 def _sentences(
-    path: str, separator: str | None) -> Iterator[list[tuple[str, ...]]]:
+  path: str, separator: str | None
+) -> Iterator[list[tuple[str, ...]]]:
   if not os.path.isfile(path):
-    raise UserError(f'expected a file with a word a line, but there is no file '
-                    f'{path}; give another path')
+    raise UserError(
+      f'expected a file with a word a line, but there is no file '
+      f'{path}; give another path'
+    )
   count, first, lines = None, None, []
   for number, line in enumerate(text_files.lines(path), start=1):
     line = line.removesuffix('\n').removesuffix('\r')
@@ -103,28 +111,35 @@ def _sentences(
       lines = []
       continue
     # Not split(): words hold no-break spaces and the like.
-    fields = tuple(line.split(separator) if separator
-                   else re.split('[ \t]+', line.strip(' \t')))
+    fields = tuple(
+      line.split(separator)
+      if separator
+      else re.split('[ \t]+', line.strip(' \t'))
+    )
     if count is None:
       count, first = len(fields), number
     if len(fields) != count:
       raise UserError(
-          f'expected {count} columns in line {number} of {path}, as in line '
-          f'{first}, got {len(fields)}; correct it or set SEPARATOR')
+        f'expected {count} columns in line {number} of {path}, as in line '
+        f'{first}, got {len(fields)}; correct it or set SEPARATOR'
+      )
     lines.append(fields)
   if lines:
     yield lines
 
 
 def _check_columns(
-    count: int, word_column: int, tag_column: int | None, path: str) -> None:
+  count: int, word_column: int, tag_column: int | None, path: str
+) -> None:
   for name, column in (('WORD', word_column), ('TAG', tag_column)):
     if column is not None and not -count <= column < count:
       raise UserError(
-          f'expected a {name}_COLUMN from 0 to {count - 1}, or from {-count} '
-          f'to -1, since {path} has {count} columns, got {column}; set '
-          f'{name}_COLUMN or SEPARATOR')
+        f'expected a {name}_COLUMN from 0 to {count - 1}, or from {-count} '
+        f'to -1, since {path} has {count} columns, got {column}; set '
+        f'{name}_COLUMN or SEPARATOR'
+      )
   if tag_column is not None and (tag_column - word_column) % count == 0:
     raise UserError(
-        f'expected tags beside the words in {path}, got column {word_column} '
-        f'of {count} for both; set TAG_COLUMN, WORD_COLUMN or SEPARATOR')
+      f'expected tags beside the words in {path}, got column {word_column} '
+      f'of {count} for both; set TAG_COLUMN, WORD_COLUMN or SEPARATOR'
+    )

@@ -27,11 +27,11 @@ from bertjax.models.config import choose
 
 TEXT_KINDS = ('classes', 'labels', 'number')
 USUAL_METRICS = {
-    'classes': ('accuracy', 'f1_macro'),
-    'labels': ('f1_micro', 'f1_macro'),
-    'number': ('pearson', 'spearman'),
-    'tags': ('f1', 'precision', 'recall', 'accuracy'),
-    'spans': ('f1', 'exact_match'),
+  'classes': ('accuracy', 'f1_macro'),
+  'labels': ('f1_micro', 'f1_macro'),
+  'number': ('pearson', 'spearman'),
+  'tags': ('f1', 'precision', 'recall', 'accuracy'),
+  'spans': ('f1', 'exact_match'),
 }
 
 
@@ -72,7 +72,7 @@ def read(task: Mapping, path) -> Iterable:
 
 
 def glue(
-    folder: str, tasks: str | Sequence[str] | None = None
+  folder: str, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
   """Returns the GLUE tasks whose TSV files a folder has.
 
@@ -89,31 +89,38 @@ def glue(
     task = specs.find(name)
     if name == 'AX':
       if tasks is not None:
-        raise UserError('AX has no training examples; it is evaluated with '
-                        'MNLI where its file has labels: set TASKS to MNLI')
+        raise UserError(
+          'AX has no training examples; it is evaluated with '
+          'MNLI where its file has labels: set TASKS to MNLI'
+        )
       continue
     paths = [glue_files.find(folder, name, split) for split in ('train', 'dev')]
     if None not in paths:
       train, dev = (
-          functools.partial(glue_files.read, path, name) for path in paths)
+        functools.partial(glue_files.read, path, name) for path in paths
+      )
       found.append(DataSet(task, train, {'eval': dev, **_more(folder, name)}))
     elif tasks is not None:
-      raise UserError(f'expected train.tsv and dev.tsv of {name} in {folder}, '
-                      'which lacks one of them; set DATA_DIR')
+      raise UserError(
+        f'expected train.tsv and dev.tsv of {name} in {folder}, '
+        'which lacks one of them; set DATA_DIR'
+      )
   if not found:
-    raise UserError(f'expected folders of GLUE tasks, such as SST-2 with '
-                    f'train.tsv and dev.tsv, in {folder}; set DATA_DIR')
+    raise UserError(
+      f'expected folders of GLUE tasks, such as SST-2 with '
+      f'train.tsv and dev.tsv, in {folder}; set DATA_DIR'
+    )
   return found
 
 
 def text(
-    train_files,
-    eval_files,
-    text_columns: str | Sequence[str],
-    label_column: str,
-    kind: str = 'classes',
-    metrics: Sequence[str] | None = None,
-    name: str = 'text',
+  train_files,
+  eval_files,
+  text_columns: str | Sequence[str],
+  label_column: str,
+  kind: str = 'classes',
+  metrics: Sequence[str] | None = None,
+  name: str = 'text',
 ) -> list[DataSet]:
   """Returns a task of the user's own files, its classes found in training.
 
@@ -133,42 +140,49 @@ def text(
     choose(dict.fromkeys(possible), metric, 'METRICS')
   columns = {'text_columns': text_columns, 'label_column': label_column}
   reader = functools.partial(
-      functools.partial, labelled_text.read, kind=kind, **columns)
+    functools.partial, labelled_text.read, kind=kind, **columns
+  )
   train = reader(train_files)
   labels = labelled_text.labels_of(train(), kind)
   if 'f1' in metrics and len(labels) != 2:
-    raise UserError(f'f1 is of the second of two classes, and there are '
-                    f"{len(labels)}; set METRICS to 'f1_macro' or 'f1_micro'")
+    raise UserError(
+      f'f1 is of the second of two classes, and there are '
+      f"{len(labels)}; set METRICS to 'f1_macro' or 'f1_micro'"
+    )
   task = Task(name, kind, labels, metrics)
   return [DataSet(task, train, {'eval': reader(eval_files)}, columns)]
 
 
 def tags(
-    train_file: str,
-    eval_file: str,
-    word_column: int = 0,
-    tag_column: int = -1,
-    separator: str | None = None,
-    name: str = 'tags',
+  train_file: str,
+  eval_file: str,
+  word_column: int = 0,
+  tag_column: int = -1,
+  separator: str | None = None,
+  name: str = 'tags',
 ) -> list[DataSet]:
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
   _check_file(train_file, 'TRAIN_FILES')
   _check_file(eval_file, 'EVAL_FILES')
-  columns = {'word_column': word_column, 'tag_column': tag_column,
-             'separator': separator}
+  columns = {
+    'word_column': word_column,
+    'tag_column': tag_column,
+    'separator': separator,
+  }
   reader = functools.partial(functools.partial, conll.read, **columns)
   train = reader(train_file)
   labels = conll.tags_of(example.tags for example in train())
   chunks = tag_metrics.is_chunked(labels)
-  task = Task(name, 'tags', labels,
-              USUAL_METRICS['tags'] if chunks else ('accuracy',))
+  task = Task(
+    name, 'tags', labels, USUAL_METRICS['tags'] if chunks else ('accuracy',)
+  )
   return [DataSet(task, train, {'eval': reader(eval_file)}, columns)]
 
 
 def questions(
-    train_file: str, eval_file: str | None = None, name: str = 'questions'
+  train_file: str, eval_file: str | None = None, name: str = 'questions'
 ) -> list[DataSet]:
   """Returns a task of files in the JSON of SQuAD 1.1 or 2.0.
 
@@ -186,8 +200,10 @@ def questions(
     held_out = squad.read(eval_file)
   train, left = squad.check(examples)
   if left:
-    print(f'{train_file}: {left} answers do not occur in their context where '
-          'they should; the nearest occurrence is taken, or else none')
+    print(
+      f'{train_file}: {left} answers do not occur in their context where '
+      'they should; the nearest occurrence is taken, or else none'
+    )
   task = Task(name, 'spans', (), USUAL_METRICS['spans'], length=384)
   return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
 
@@ -200,7 +216,8 @@ def _more(folder: str, name: str) -> dict[str, Callable]:
   mismatched = glue_files.find(folder, name, 'dev_mismatched')
   if mismatched:
     more['eval_mismatched'] = functools.partial(
-        glue_files.read, mismatched, name)
+      glue_files.read, mismatched, name
+    )
   diagnostic = glue_files.find(folder, 'AX', 'test')
   if diagnostic and next(iter(glue_files.read(diagnostic, 'AX'))).label:
     more['eval_ax'] = functools.partial(glue_files.read, diagnostic, 'AX')

@@ -39,10 +39,10 @@ LogitsOf = Callable[[Iterable[Row]], Iterator[np.ndarray]]
 
 
 def make(
-    task: Task,
-    tokenizer: Tokenizer,
-    length: int,
-    stride: int = windows.STRIDE,
+  task: Task,
+  tokenizer: Tokenizer,
+  length: int,
+  stride: int = windows.STRIDE,
 ):
   """Returns the encoder of the task's kind."""
   if task.kind == 'tags':
@@ -69,7 +69,7 @@ class TextEncoder:
   cut: int = 0
 
   def rows(
-      self, examples: Iterable[TextExample]
+    self, examples: Iterable[TextExample]
   ) -> Iterator[tuple[Row, object]]:
     """Yields each row with its label, as `batches.Rows` takes it."""
     for some in chunks(examples):
@@ -77,15 +77,18 @@ class TextEncoder:
       yield from zip(self._rows(some), labels, strict=True)
 
   def predict(
-      self, examples: Iterable[TextExample], logits_of: LogitsOf
+    self, examples: Iterable[TextExample], logits_of: LogitsOf
   ) -> np.ndarray:
     """Returns probabilities [n, C] of classes or labels, or numbers [n]."""
-    logits = np.stack(list(logits_of(
-        row for some in chunks(examples) for row in self._rows(some))))
+    logits = np.stack(
+      list(
+        logits_of(row for some in chunks(examples) for row in self._rows(some))
+      )
+    )
     return task_heads.probabilities(self.task.kind, logits)
 
   def score(
-      self, examples: Sequence[TextExample], found: np.ndarray
+    self, examples: Sequence[TextExample], found: np.ndarray
   ) -> dict[str, float]:
     """Returns the task's metrics of what `predict` or `baseline` gave."""
     if self.task.kind == 'classes':
@@ -98,7 +101,7 @@ class TextEncoder:
     return metrics.score(self.task.metrics, labels, found)
 
   def baseline(
-      self, train: Sequence, examples: Sequence[TextExample]
+    self, train: Sequence, examples: Sequence[TextExample]
   ) -> np.ndarray:
     """Returns the best constant answer, as `predict` would."""
     del train
@@ -115,19 +118,22 @@ class TextEncoder:
     """
     known = {label: i for i, label in enumerate(self.task.labels)}
     if any(example.label is None for example in examples):
-      raise UserError('expected labels to train or to score on, but an example '
-                      'has none; set LABEL_COLUMN, or another file')
+      raise UserError(
+        'expected labels to train or to score on, but an example '
+        'has none; set LABEL_COLUMN, or another file'
+      )
     if self.task.kind == 'number':
       return np.asarray([example.label for example in examples], np.float32)
     names = [
-        example.label if isinstance(example.label, tuple) else (example.label,)
-        for example in examples
+      example.label if isinstance(example.label, tuple) else (example.label,)
+      for example in examples
     ]
     unknown = sorted({x for some in names for x in some} - set(known))
     if unknown:
       raise UserError(
-          f'the labels {", ".join(map(repr, unknown[:3]))} do not occur in '
-          f'training, which has {", ".join(map(repr, self.task.labels[:9]))}')
+        f'the labels {", ".join(map(repr, unknown[:3]))} do not occur in '
+        f'training, which has {", ".join(map(repr, self.task.labels[:9]))}'
+      )
     if self.task.kind == 'classes':
       return np.asarray([known[name] for (name,) in names], np.int32)
     labels = np.zeros((len(names), len(known)), np.float32)
@@ -137,7 +143,8 @@ class TextEncoder:
 
   def _rows(self, examples: Sequence[TextExample]) -> list[Row]:
     rows, cut = self.tokenizer.rows(
-        [example.texts for example in examples], self.length)
+      [example.texts for example in examples], self.length
+    )
     self.cut += cut
     return rows
 
@@ -152,13 +159,14 @@ class TagEncoder:
   reported: bool = False  # tags that are not known
 
   def rows(
-      self, examples: Iterable[TagExample]
+    self, examples: Iterable[TagExample]
   ) -> Iterator[tuple[Row, object]]:
     """Yields the pieces of each sentence with a tag id for each token."""
     known = {label: i for i, label in enumerate(self.task.labels)}
     for some in chunks(examples):
       sentences = word_rows.make(
-          self.tokenizer, [example.words for example in some], self.length)
+        self.tokenizer, [example.words for example in some], self.length
+      )
       for example, pieces in zip(some, sentences, strict=True):
         for piece in pieces:
           ids = [batches.NO_TAG] * len(piece.row.ids)
@@ -167,14 +175,19 @@ class TagEncoder:
           yield piece.row, ids
 
   def predict(
-      self, examples: Iterable[TagExample], logits_of: LogitsOf
+    self, examples: Iterable[TagExample], logits_of: LogitsOf
   ) -> list[list[str]]:
     """Returns a tag for each word of each sentence."""
     return [
-        tags for some in chunks(examples)
-        for tags in word_rows.predict(
-            self.tokenizer, [example.words for example in some],
-            self.task.labels, self.length, logits_of)
+      tags
+      for some in chunks(examples)
+      for tags in word_rows.predict(
+        self.tokenizer,
+        [example.words for example in some],
+        self.task.labels,
+        self.length,
+        logits_of,
+      )
     ]
 
   def score(self, examples: Sequence[TagExample], found) -> dict[str, float]:
@@ -183,14 +196,16 @@ class TagEncoder:
     known = set(self.task.labels)
     unknown = sum(tag not in known for tags in gold for tag in tags)
     if unknown and not self.reported:
-      print(f'{unknown:,} words have tags that training never had, and count '
-            'as errors')
+      print(
+        f'{unknown:,} words have tags that training never had, and count '
+        'as errors'
+      )
       self.reported = True
     values = tag_metrics.entity_scores(gold, found)
     return {name: values[name] for name in self.task.metrics}
 
   def baseline(
-      self, train: Iterable[TagExample], examples: Sequence[TagExample]
+    self, train: Iterable[TagExample], examples: Sequence[TagExample]
   ) -> list[list[str]]:
     """Returns each word's most frequent tag in training."""
     return tag_metrics.most_frequent_tag(train, examples)
@@ -206,34 +221,43 @@ class SpanEncoder:
   stride: int
 
   def rows(
-      self, examples: Iterable[QuestionExample]
+    self, examples: Iterable[QuestionExample]
   ) -> Iterator[tuple[Row, object]]:
     """Yields windows with the first and last token of the first answer."""
     for example in examples:
       for window in windows.make(
-          self.tokenizer, example.question, example.context, self.length,
-          self.stride):
+        self.tokenizer,
+        example.question,
+        example.context,
+        self.length,
+        self.stride,
+      ):
         span = (0, 0)
         if example.answers:
           answer = example.answers[0]
           span = windows.token_span(
-              window, answer.start, answer.start + len(answer.text))
+            window, answer.start, answer.start + len(answer.text)
+          )
         yield window.row, span
 
   def predict(
-      self, examples: Iterable[QuestionExample], logits_of: LogitsOf
+    self, examples: Iterable[QuestionExample], logits_of: LogitsOf
   ) -> dict[str, windows.Answers]:
     """Returns the answers to each question by its identifier."""
     found = {}
     for some in chunks(examples):
       answers = windows.predict(
-          self.tokenizer, [(x.question, x.context) for x in some], self.length,
-          logits_of, self.stride)
+        self.tokenizer,
+        [(x.question, x.context) for x in some],
+        self.length,
+        logits_of,
+        self.stride,
+      )
       found |= zip([x.identifier for x in some], answers, strict=True)
     return found
 
   def score(
-      self, examples: Sequence[QuestionExample], found
+    self, examples: Sequence[QuestionExample], found
   ) -> dict[str, float]:
     """Returns exact match and F1, of 0 to 1; see `squad_metrics.score`.
 
@@ -243,22 +267,30 @@ class SpanEncoder:
     texts = {key: getattr(x, 'text', x) for key, x in found.items()}
     threshold = None
     if any(not example.answers for example in examples) and all(
-        isinstance(x, windows.Answers) for x in found.values()):
-      threshold, _ = squad_metrics.best_threshold(examples, {
-          key: (x.text, x.null_difference) for key, x in found.items()})
-      texts = {key: '' if found[key].null_difference > threshold else text
-               for key, text in texts.items()}
+      isinstance(x, windows.Answers) for x in found.values()
+    ):
+      threshold, _ = squad_metrics.best_threshold(
+        examples, {key: (x.text, x.null_difference) for key, x in found.items()}
+      )
+      texts = {
+        key: '' if found[key].null_difference > threshold else text
+        for key, text in texts.items()
+      }
     values = {
-        k: v / 100 for k, v in squad_metrics.score(examples, texts).items()}
+      k: v / 100 for k, v in squad_metrics.score(examples, texts).items()
+    }
     return values | ({} if threshold is None else {'threshold': threshold})
 
   def baseline(
-      self,
-      train: Iterable[QuestionExample],
-      examples: Sequence[QuestionExample],
+    self,
+    train: Iterable[QuestionExample],
+    examples: Sequence[QuestionExample],
   ) -> dict[str, str]:
     """Returns the first words of each context, as many as answers have."""
-    lengths = [len(answer.text.split())
-               for example in train for answer in example.answers[:1]]
+    lengths = [
+      len(answer.text.split())
+      for example in train
+      for answer in example.answers[:1]
+    ]
     words = int(statistics.median(lengths)) if lengths else 1
     return squad.first_words(examples, words)

@@ -34,19 +34,19 @@ from bertjax.training.selection import Best
 
 
 def run(
-    *,
-    data_sets: Sequence[DataSet],
-    run_dir: str,
-    settings: Settings,
-    optimizer: Callable[..., optax.GradientTransformation],
-    schedule: Callable[..., optax.Schedule],
-    mesh: Mesh,
-    config: Callable[..., EncoderConfig] | None = None,
-    init_from: str | None = None,
-    vocab_file: str | None = None,
-    seeds: int | Sequence[int] = (0,),
-    from_mnli: bool = True,
-    dry_run: bool = False,
+  *,
+  data_sets: Sequence[DataSet],
+  run_dir: str,
+  settings: Settings,
+  optimizer: Callable[..., optax.GradientTransformation],
+  schedule: Callable[..., optax.Schedule],
+  mesh: Mesh,
+  config: Callable[..., EncoderConfig] | None = None,
+  init_from: str | None = None,
+  vocab_file: str | None = None,
+  seeds: int | Sequence[int] = (0,),
+  from_mnli: bool = True,
+  dry_run: bool = False,
 ) -> None:
   """Fine-tunes and scores a model for each task and seed.
 
@@ -72,8 +72,9 @@ def run(
   """
   seeds = [seeds] if isinstance(seeds, int) else list(seeds)
   if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-    raise UserError(f'expected distinct seeds of 0 or more, got {seeds}; set '
-                    'SEEDS')
+    raise UserError(
+      f'expected distinct seeds of 0 or more, got {seeds}; set SEEDS'
+    )
   first = start_lib.read(init_from, vocab_file, config)
   # Read by one process, here and below: files reach other machines late.
   rows = processes.from_first(lambda: results.read(run_dir))
@@ -85,8 +86,7 @@ def run(
     if mnli:
       print(f'{task.name} starts from the model of {origin}: {mnli}')
       start = start_lib.read(mnli)
-    missing = processes.from_first(
-        lambda: table.missing(task, origin, seeds))  # noqa: B023
+    missing = processes.from_first(lambda: table.missing(task, origin, seeds))  # noqa: B023
     if missing or dry_run:
       arguments = prepare(data, start, settings, optimizer, schedule, mesh)
     if dry_run:
@@ -94,8 +94,9 @@ def run(
       continue
     for seed in missing:
       folder = table.folder(task, seed)
-      print(f'\n{task.name}, seed {seed}: {arguments["steps"]:,} steps',
-            flush=True)
+      print(
+        f'\n{task.name}, seed {seed}: {arguments["steps"]:,} steps', flush=True
+      )
       began = time.monotonic()
       if processes.is_first():
         table.write()  # marks run_dir as one with runs of this configuration
@@ -111,12 +112,12 @@ def run(
 
 
 def prepare(
-    data: DataSet,
-    start: Start,
-    settings: Settings,
-    optimizer: Callable[..., optax.GradientTransformation],
-    schedule: Callable[..., optax.Schedule],
-    mesh: Mesh,
+  data: DataSet,
+  start: Start,
+  settings: Settings,
+  optimizer: Callable[..., optax.GradientTransformation],
+  schedule: Callable[..., optax.Schedule],
+  mesh: Mesh,
 ) -> dict[str, Any]:
   """Returns what the seeds of a task share: arguments of `loop.train`.
 
@@ -130,53 +131,64 @@ def prepare(
   encoder = encoders.make(task, start.tokenizer, length, settings.stride)
   rows = Rows.of(encoder.rows(data.train()), task.kind)
   if getattr(encoder, 'cut', 0):
-    print(f'{encoder.cut:,} of {len(rows):,} training examples are longer than '
-          f'LENGTH {length} and cut')
+    print(
+      f'{encoder.cut:,} of {len(rows):,} training examples are longer than '
+      f'LENGTH {length} and cut'
+    )
   batches = functools.partial(
-      Batches, rows, size, length, pack=settings.pack,
-      mesh=mesh)
+    Batches, rows, size, length, pack=settings.pack, mesh=mesh
+  )
   batches(seed=0)
   config = dataclasses.replace(
-      start.config, dropout=settings.dropout, attention_dropout=None)
+    start.config, dropout=settings.dropout, attention_dropout=None
+  )
   model = BertForTask(config, task.head, task.outputs, settings.head_dropout)
   evaluations = {
-      name: scoring.TaskEvaluation(model, encoder, list(read()), data.train,
-                                   size)
-      for name, read in data.evaluations.items()
+    name: scoring.TaskEvaluation(model, encoder, list(read()), data.train, size)
+    for name, read in data.evaluations.items()
   }
   for evaluation in evaluations.values():
     evaluation.check()
   steps = math.ceil(len(rows) * (settings.epochs or task.epochs) / size)
   every = max(1, math.ceil(len(rows) / size) // settings.evaluations)
   learning_rate = schedule(
-      peak=settings.learning_rate or task.learning_rate, total_steps=steps)
+    peak=settings.learning_rate or task.learning_rate, total_steps=steps
+  )
   return {
-      'objective': objectives.Task(
-          model, task.kind, class_weights(settings.class_weights, task, rows)),
-      'optimizer': layerwise.scale(
-          optimizer(learning_rate=learning_rate), config.layers,
-          settings.layer_decay, settings.frozen_layers),
-      'learning_rate': learning_rate,
-      'batches': batches,
-      'evaluations': evaluations,
-      'mesh': mesh,
-      'steps': steps,
-      'shapes': batch.task_shapes(size, length),
-      'initial': functools.partial(
-          start.parameters, task, settings.fresh_layers),
-      'log_steps': settings.log_steps,
-      'eval_steps': every,
-      'checkpoint_steps': every,
-      'select': _metric(task) if settings.select == 'best' else None,
-      'patience': settings.patience,
+    'objective': objectives.Task(
+      model, task.kind, class_weights(settings.class_weights, task, rows)
+    ),
+    'optimizer': layerwise.scale(
+      optimizer(learning_rate=learning_rate),
+      config.layers,
+      settings.layer_decay,
+      settings.frozen_layers,
+    ),
+    'learning_rate': learning_rate,
+    'batches': batches,
+    'evaluations': evaluations,
+    'mesh': mesh,
+    'steps': steps,
+    'shapes': batch.task_shapes(size, length),
+    'initial': functools.partial(start.parameters, task, settings.fresh_layers),
+    'log_steps': settings.log_steps,
+    'eval_steps': every,
+    'checkpoint_steps': every,
+    'select': _metric(task) if settings.select == 'best' else None,
+    'patience': settings.patience,
   }
 
 
 def train(arguments: dict[str, Any], seed: int, folder: str) -> None:
   """Trains one seed, with what `prepare` gave, and leaves it in `folder`."""
   batches = functools.partial(arguments['batches'], seed=seed)
-  loop.train(**arguments | {'batches': batches}, seed=seed, run_dir=folder,
-             keep=1, keep_first=False)
+  loop.train(
+    **arguments | {'batches': batches},
+    seed=seed,
+    run_dir=folder,
+    keep=1,
+    keep_first=False,
+  )
 
 
 def _metric(task: specs.Task) -> str:
@@ -186,29 +198,44 @@ def _metric(task: specs.Task) -> str:
 def _length(settings: Settings, task: specs.Task, start: Start) -> int:
   length = settings.length or task.length
   if length > start.config.positions:
-    raise UserError(f'LENGTH {length} exceeds the {start.config.positions} '
-                    'positions of the model; set LENGTH')
+    raise UserError(
+      f'LENGTH {length} exceeds the {start.config.positions} '
+      'positions of the model; set LENGTH'
+    )
   return length
 
 
 def _write_model(
-    folder: str, data: DataSet, start: Start, settings: Settings
+  folder: str, data: DataSet, start: Start, settings: Settings
 ) -> None:
   """Writes what prediction needs beside the parameters."""
   task, tokenizer = data.task, start.tokenizer
   os.makedirs(folder, exist_ok=True)
-  vocabulary_file.write(tokenizer.tokens, os.path.join(folder, 'vocab.txt'),
-                        tokenizer.cased)
-  model_file.write_task(folder, {
-      'task': task.name, 'kind': task.kind, 'head': task.head,
+  vocabulary_file.write(
+    tokenizer.tokens, os.path.join(folder, 'vocab.txt'), tokenizer.cased
+  )
+  model_file.write_task(
+    folder,
+    {
+      'task': task.name,
+      'kind': task.kind,
+      'head': task.head,
       'labels': task.labels,
-      'metrics': task.metrics, 'length': _length(settings, task, start),
-      'stride': settings.stride, 'columns': dict(data.columns)})
+      'metrics': task.metrics,
+      'length': _length(settings, task, start),
+      'stride': settings.stride,
+      'columns': dict(data.columns),
+    },
+  )
 
 
 def _write_result(
-    folder: str, task: specs.Task, seed: int, origin: str | None,
-    settings: Settings, began: float,
+  folder: str,
+  task: specs.Task,
+  seed: int,
+  origin: str | None,
+  settings: Settings,
+  began: float,
 ) -> None:
   step = None
   if settings.select == 'best':
@@ -218,7 +245,10 @@ def _write_result(
   if not processes.is_first():
     return
   values = results.write(
-      folder, task, seed, step, origin, time.monotonic() - began)
+    folder, task, seed, step, origin, time.monotonic() - began
+  )
   if 'eval/threshold' in values:  # above it there is no answer
-    model_file.write_task(folder, model_file.read_task(folder) | {
-        'threshold': values['eval/threshold']})
+    model_file.write_task(
+      folder,
+      model_file.read_task(folder) | {'threshold': values['eval/threshold']},
+    )

@@ -23,16 +23,16 @@ _ENTAILMENT = ('entailment', 'not_entailment')
 _THREE_WAY = ('entailment', 'neutral', 'contradiction')
 # Task -> names of its classes in the order of their ids; None: a number.
 LABELS: dict[str, tuple[str, ...] | None] = {
-    'CoLA': ('unacceptable', 'acceptable'),
-    'SST-2': ('negative', 'positive'),
-    'MRPC': ('not_equivalent', 'equivalent'),
-    'STS-B': None,
-    'QQP': ('not_duplicate', 'duplicate'),
-    'MNLI': _THREE_WAY,
-    'QNLI': _ENTAILMENT,
-    'RTE': _ENTAILMENT,
-    'WNLI': _ENTAILMENT[::-1],
-    'AX': _THREE_WAY,
+  'CoLA': ('unacceptable', 'acceptable'),
+  'SST-2': ('negative', 'positive'),
+  'MRPC': ('not_equivalent', 'equivalent'),
+  'STS-B': None,
+  'QQP': ('not_duplicate', 'duplicate'),
+  'MNLI': _THREE_WAY,
+  'QNLI': _ENTAILMENT,
+  'RTE': _ENTAILMENT,
+  'WNLI': _ENTAILMENT[::-1],
+  'AX': _THREE_WAY,
 }
 
 
@@ -54,17 +54,18 @@ class _Columns(NamedTuple):
 
 _SENTENCES = ('sentence1', 'sentence2')
 _COLUMNS = {
-    'CoLA': _Columns(('sentence',), numbered=True),
-    'SST-2': _Columns(('sentence',), numbered=True),
-    'MRPC': _Columns(('#1 String', '#2 String'), 'Quality', numbered=True),
-    'STS-B': _Columns(_SENTENCES, 'score'),
-    'QQP': _Columns(
-        ('question1', 'question2'), 'is_duplicate', numbered=True, index='id'),
-    'MNLI': _Columns(_SENTENCES, 'gold_label'),
-    'QNLI': _Columns(('question', 'sentence')),
-    'RTE': _Columns(_SENTENCES),
-    'WNLI': _Columns(_SENTENCES, numbered=True),
-    'AX': _Columns(_SENTENCES),
+  'CoLA': _Columns(('sentence',), numbered=True),
+  'SST-2': _Columns(('sentence',), numbered=True),
+  'MRPC': _Columns(('#1 String', '#2 String'), 'Quality', numbered=True),
+  'STS-B': _Columns(_SENTENCES, 'score'),
+  'QQP': _Columns(
+    ('question1', 'question2'), 'is_duplicate', numbered=True, index='id'
+  ),
+  'MNLI': _Columns(_SENTENCES, 'gold_label'),
+  'QNLI': _Columns(('question', 'sentence')),
+  'RTE': _Columns(_SENTENCES),
+  'WNLI': _Columns(_SENTENCES, numbered=True),
+  'AX': _Columns(_SENTENCES),
 }
 # The file of AX with labels differs from the one without.
 _AX_LABELLED = _Columns(('Premise', 'Hypothesis'), 'Label')
@@ -134,8 +135,10 @@ def read(path: str, task: str) -> Iterator[TextExample]:
     columns = _AX_LABELLED
   for name in columns.texts:
     if name not in known:
-      raise UserError(f'expected a column {name} of {task} in {path}, which '
-                      f'has {", ".join(known)}; set DATA_DIR')
+      raise UserError(
+        f'expected a column {name} of {task} in {path}, which '
+        f'has {", ".join(known)}; set DATA_DIR'
+      )
   broken = []
   found = tables.records(path, names, broken)
   for place, (number, record) in enumerate(found):
@@ -143,13 +146,17 @@ def read(path: str, task: str) -> Iterator[TextExample]:
     if task == 'MNLI' and label == '-':
       continue
     yield TextExample(
-        tuple(record[name] for name in columns.texts),
-        None if label is None else _label(
-            label, task, columns.numbered, f'line {number} of {path}'),
-        record.get(columns.index, place))
+      tuple(record[name] for name in columns.texts),
+      None
+      if label is None
+      else _label(label, task, columns.numbered, f'line {number} of {path}'),
+      record.get(columns.index, place),
+    )
   if broken:
-    print(f'{path}: {len(broken)} lines left out, which lack fields or have '
-          'more', flush=True)
+    print(
+      f'{path}: {len(broken)} lines left out, which lack fields or have more',
+      flush=True,
+    )
 
 
 def _plain(name: str) -> str:
@@ -164,11 +171,15 @@ def _label(text: str, task: str, numbered: bool, where: str) -> str | float:
     except ValueError:
       number = -1
     if not 0 <= number <= 5:
-      raise UserError(f'expected a score from 0 to 5 in {where}, got {text!r}; '
-                      f'is it a file of {task}?')
+      raise UserError(
+        f'expected a score from 0 to 5 in {where}, got {text!r}; '
+        f'is it a file of {task}?'
+      )
     return number
   written = [str(i) for i in range(len(names))] if numbered else list(names)
   if text not in written:
-    raise UserError(f'expected {" or ".join(written)} as the label in {where}, '
-                    f'got {text!r}; is it a file of {task}?')
+    raise UserError(
+      f'expected {" or ".join(written)} as the label in {where}, '
+      f'got {text!r}; is it a file of {task}?'
+    )
   return names[written.index(text)]

@@ -24,10 +24,10 @@ _MOST_CLASSES = 1000
 
 
 def read(
-    paths: str | Sequence[str],
-    text_columns: str | Sequence[str],
-    label_column: str | None = None,
-    kind: str = 'classes',
+  paths: str | Sequence[str],
+  text_columns: str | Sequence[str],
+  label_column: str | None = None,
+  kind: str = 'classes',
 ) -> Iterator[TextExample]:
   """Yields the examples of files, each with its number of `tables.records`.
 
@@ -45,10 +45,12 @@ def read(
   """
   texts = [text_columns] if isinstance(text_columns, str) else [*text_columns]
   if len(texts) not in (1, 2):
-    raise UserError(f'expected one column of text or two, got {len(texts)}; '
-                    'set TEXT_COLUMNS')
+    raise UserError(
+      f'expected one column of text or two, got {len(texts)}; set TEXT_COLUMNS'
+    )
   label_of = choose(
-      {'classes': _name, 'number': _number, 'labels': _names}, kind, 'KIND')
+    {'classes': _name, 'number': _number, 'labels': _names}, kind, 'KIND'
+  )
   files = _expand(paths)
   wanted = {name: 'TEXT_COLUMNS' for name in texts}
   if label_column is not None:
@@ -60,10 +62,14 @@ def read(
     for number, record in tables.records(path):
       where = f'of {unit} {number} of {path}'
       yield TextExample(
-          tuple(_text(record.get(x), f'column {x} {where}') for x in texts),
-          None if label_column is None else label_of(
-              record.get(label_column), f'column {label_column} {where}'),
-          number)
+        tuple(_text(record.get(x), f'column {x} {where}') for x in texts),
+        None
+        if label_column is None
+        else label_of(
+          record.get(label_column), f'column {label_column} {where}'
+        ),
+        number,
+      )
 
 
 def labels_of(examples: Iterable[TextExample], kind: str) -> tuple[str, ...]:
@@ -83,12 +89,16 @@ def labels_of(examples: Iterable[TextExample], kind: str) -> tuple[str, ...]:
   for example in examples:
     found.update(example.label if kind == 'labels' else [example.label])
     if kind == 'classes' and len(found) > _MOST_CLASSES:
-      raise UserError(f'expected at most {_MOST_CLASSES} classes, got more; is '
-                      'LABEL_COLUMN a number (set KIND to number) or an '
-                      'identifier?')
+      raise UserError(
+        f'expected at most {_MOST_CLASSES} classes, got more; is '
+        'LABEL_COLUMN a number (set KIND to number) or an '
+        'identifier?'
+      )
   if kind == 'classes' and len(found) < 2:
-    raise UserError('expected at least two classes, got only '
-                    f'{", ".join(found) or "none"}; check LABEL_COLUMN')
+    raise UserError(
+      'expected at least two classes, got only '
+      f'{", ".join(found) or "none"}; check LABEL_COLUMN'
+    )
   if not found:
     raise UserError('expected at least one label, got none; check LABEL_COLUMN')
   if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
@@ -100,11 +110,16 @@ def _expand(paths: str | Sequence[str]) -> list[str]:
   found = set()
   for pattern in [paths] if isinstance(paths, str) else paths:
     # A name may hold brackets, so a file goes before what it matches as a glob.
-    some = [pattern] if os.path.exists(pattern) else glob.glob(
-        pattern, recursive=True)
+    some = (
+      [pattern]
+      if os.path.exists(pattern)
+      else glob.glob(pattern, recursive=True)
+    )
     if not some:
-      raise UserError(f'expected files, but nothing matches {pattern}; '
-                      'set TRAIN_FILES or EVAL_FILES')
+      raise UserError(
+        f'expected files, but nothing matches {pattern}; '
+        'set TRAIN_FILES or EVAL_FILES'
+      )
     found.update(some)
   return sorted(found)
 
@@ -114,14 +129,17 @@ def _check_columns(path: str, wanted: dict[str, str]) -> None:
   for name, setting in wanted.items():
     if known.count(name) != 1:
       near = difflib.get_close_matches(name, known, n=10, cutoff=0)
-      raise UserError(f'expected one column {name} in {path}, which has '
-                      f'{", ".join(near)}; set {setting}')
+      raise UserError(
+        f'expected one column {name} in {path}, which has '
+        f'{", ".join(near)}; set {setting}'
+      )
 
 
 def _text(value: object, where: str) -> str:
   if not isinstance(value, str) or not value.strip():
-    raise UserError(f'expected text in {where}, got '
-                    f'{_shown(value)}; fill it in or remove it')
+    raise UserError(
+      f'expected text in {where}, got {_shown(value)}; fill it in or remove it'
+    )
   return text_files.repair(value)
 
 
@@ -130,10 +148,15 @@ def _name(value: object, where: str) -> str:
   if isinstance(value, float) and value.is_integer():
     value = int(value)
   missing = isinstance(value, float) and not math.isfinite(value)
-  if missing or not isinstance(value, str | int | float) or (
-      not str(value).strip()):
-    raise UserError(f'expected the name of a class in {where}, got '
-                    f'{_shown(value)}; fill it in, or set LABEL_COLUMN or KIND')
+  if (
+    missing
+    or not isinstance(value, str | int | float)
+    or (not str(value).strip())
+  ):
+    raise UserError(
+      f'expected the name of a class in {where}, got '
+      f'{_shown(value)}; fill it in, or set LABEL_COLUMN or KIND'
+    )
   return str(value)
 
 
@@ -150,8 +173,10 @@ def _number(value: object, where: str) -> float:
   except (TypeError, ValueError, OverflowError):
     number = math.nan
   if not math.isfinite(number):
-    raise UserError(f'expected a number in {where}, got {_shown(value)}; '
-                    'mend it, or set LABEL_COLUMN or KIND')
+    raise UserError(
+      f'expected a number in {where}, got {_shown(value)}; '
+      'mend it, or set LABEL_COLUMN or KIND'
+    )
   return number
 
 

@@ -42,25 +42,25 @@ _f1 = functools.partial(_sklearn, 'f1_score', zero_division=0)
 
 # Class ids: int[n]; numbers: float[n]; several labels: bool[n, C].
 METRICS = {
-    'accuracy': _sklearn('accuracy_score'),
-    # Of class 1, 'equivalent' or 'duplicate', as GLUE has it.
-    'f1': _f1(pos_label=1, average='binary'),
-    'f1_macro': _f1(average='macro'),
-    'f1_micro': _f1(average='micro'),
-    'matthews': _sklearn('matthews_corrcoef'),
-    'pearson': _correlation('pearsonr'),
-    'spearman': _correlation('spearmanr'),
+  'accuracy': _sklearn('accuracy_score'),
+  # Of class 1, 'equivalent' or 'duplicate', as GLUE has it.
+  'f1': _f1(pos_label=1, average='binary'),
+  'f1_macro': _f1(average='macro'),
+  'f1_micro': _f1(average='micro'),
+  'matthews': _sklearn('matthews_corrcoef'),
+  'pearson': _correlation('pearsonr'),
+  'spearman': _correlation('spearmanr'),
 }
 # Kind of labels -> the metrics that it can have.
 OF_KIND = {
-    'classes': ('accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews'),
-    'labels': ('f1_micro', 'f1_macro', 'accuracy'),
-    'number': ('pearson', 'spearman'),
+  'classes': ('accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews'),
+  'labels': ('f1_micro', 'f1_macro', 'accuracy'),
+  'number': ('pearson', 'spearman'),
 }
 
 
 def score(
-    names: Sequence[str], labels: np.ndarray, found: np.ndarray
+  names: Sequence[str], labels: np.ndarray, found: np.ndarray
 ) -> dict[str, float]:
   """Returns name -> value of metrics in `METRICS`."""
   if labels.ndim == 2 and labels.shape[1] == 1:

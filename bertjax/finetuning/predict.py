@@ -31,15 +31,15 @@ SAID = ('label', 'labels', 'scores', 'value')
 
 
 def run(
-    *,
-    source: str,
-    output: str,
-    run_dir: str | None = None,
-    init_from: str | None = None,
-    length: int | None = None,
-    batch_size: int = 32,
-    text_columns: str | Sequence[str] | None = None,
-    dry_run: bool = False,
+  *,
+  source: str,
+  output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int | None = None,
+  batch_size: int = 32,
+  text_columns: str | Sequence[str] | None = None,
+  dry_run: bool = False,
 ) -> None:
   """Writes what a model says of each text of a file.
 
@@ -77,15 +77,15 @@ def run(
 
 
 def evaluate(
-    *,
-    files,
-    run_dir: str | None = None,
-    init_from: str | None = None,
-    length: int | None = None,
-    batch_size: int = 32,
-    text_columns: str | Sequence[str] | None = None,
-    label_column: str | None = None,
-    dry_run: bool = False,
+  *,
+  files,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int | None = None,
+  batch_size: int = 32,
+  text_columns: str | Sequence[str] | None = None,
+  label_column: str | None = None,
+  dry_run: bool = False,
 ) -> None:
   """Prints the task's metrics of a model on files with labels, as JSON.
 
@@ -104,19 +104,24 @@ def evaluate(
   named = {'text_columns': text_columns, 'label_column': label_column}
   if task['kind'] in data_sets.TEXT_KINDS:
     task['columns'] = task.get('columns', {}) | {
-        k: v for k, v in named.items() if v is not None}
+      k: v for k, v in named.items() if v is not None
+    }
     if not _is_glue(task) and len(task['columns']) < 2:
-      raise UserError(f'{predictor.origin} does not say which columns hold '
-                      'text and label; set TEXT_COLUMNS and LABEL_COLUMN')
+      raise UserError(
+        f'{predictor.origin} does not say which columns hold '
+        'text and label; set TEXT_COLUMNS and LABEL_COLUMN'
+      )
   elif any(named.values()):
-    raise UserError(f'a model of {task["kind"]} takes no TEXT_COLUMNS and no '
-                    'LABEL_COLUMN')
+    raise UserError(
+      f'a model of {task["kind"]} takes no TEXT_COLUMNS and no LABEL_COLUMN'
+    )
   if dry_run:
     return
   encoder = _encoder(task, predictor, length)
   examples = list(data_sets.read(task, files))
   found = encoder.predict(
-      examples, lambda rows: predictor.logits(rows, length, batch_size))
+    examples, lambda rows: predictor.logits(rows, length, batch_size)
+  )
   values = encoder.score(examples, found)
   print(json.dumps({'examples': len(examples), **values}, indent=2))
 
@@ -128,17 +133,22 @@ def _is_glue(task: Mapping) -> bool:
 def _encoder(task: Mapping, predictor: Predictor, length: int):
   """Returns the encoder of a model; of others than ours with usual metrics."""
   spec = specs.Task(
-      task.get('task', 'task'), task['kind'], tuple(task['labels']),
-      tuple(task.get('metrics', data_sets.USUAL_METRICS[task['kind']])))
-  return encoders.make(spec, predictor.tokenizer, length,
-                       task.get('stride', windows.STRIDE))
+    task.get('task', 'task'),
+    task['kind'],
+    tuple(task['labels']),
+    tuple(task.get('metrics', data_sets.USUAL_METRICS[task['kind']])),
+  )
+  return encoders.make(
+    spec, predictor.tokenizer, length, task.get('stride', windows.STRIDE)
+  )
 
 
 def _load(run_dir, init_from, length, batch_size) -> tuple[Predictor, int]:
   predictor = jobs.load(run_dir, init_from, batch_size)
   if predictor.task is None:
-    raise UserError(f'{predictor.origin} has no head of a task; choose a run '
-                    'of fine-tuning')
+    raise UserError(
+      f'{predictor.origin} has no head of a task; choose a run of fine-tuning'
+    )
   length = predictor.length(length)
   predictor.check_length(length)
   return predictor, length
@@ -151,8 +161,12 @@ def _classify(predictor, source, length, batch_size, columns):
 
   def write(output: str) -> None:
     found = jobs.stream(
-        _texts(source, columns, predictor.task), count, predictor, batch_size,
-        lambda some: predictor.classify(some, length, batch_size))
+      _texts(source, columns, predictor.task),
+      count,
+      predictor,
+      batch_size,
+      lambda some: predictor.classify(some, length, batch_size),
+    )
     with writing(output) as path:
       jobs.write_lines(path, (record | said for record, said in found))
     print(f'{count:,} texts in {output}')
@@ -161,7 +175,7 @@ def _classify(predictor, source, length, batch_size, columns):
 
 
 def _texts(
-    source: str, columns, task: Mapping
+  source: str, columns, task: Mapping
 ) -> Iterator[tuple[dict, str | tuple[str, ...]]]:
   """Yields each record, and its text or pair of texts."""
   if os.path.splitext(source)[1].lower() not in tables.SUFFIXES:
@@ -173,30 +187,37 @@ def _texts(
     names = names or _columns(record, columns, task, source)
     texts = tuple(record.get(name) for name in names)
     if not all(isinstance(text, str) for text in texts):
-      raise UserError(f'expected text in {" and ".join(names)} of line '
-                      f'{number} of {source}, got {texts}; set TEXT_COLUMNS')
+      raise UserError(
+        f'expected text in {" and ".join(names)} of line '
+        f'{number} of {source}, got {texts}; set TEXT_COLUMNS'
+      )
     texts = tuple(map(text_files.repair, texts))
     kept = {
-        f'{name}_given' if name in SAID else name: value
-        for name, value in record.items()
+      f'{name}_given' if name in SAID else name: value
+      for name, value in record.items()
     }
     yield kept, texts if len(texts) > 1 else texts[0]
 
 
 def _columns(record: dict, wanted, task: Mapping, source: str) -> list[str]:
   """Returns the columns of text: those asked for, of training, or `text`."""
-  options = [wanted] if wanted else [
+  options = (
+    [wanted]
+    if wanted
+    else [
       task.get('columns', {}).get('text_columns'),
       glue_files.text_columns(task['task']) if _is_glue(task) else None,
       'text',
-  ]
+    ]
+  )
   names = [[x] if isinstance(x, str) else [*x] for x in options if x]
   for some in names:
     if record.keys() >= set(some):
       return some
   raise UserError(
-      f'expected text in {" and ".join(names[0])} of {source}, which has '
-      f'{", ".join(record)}; set TEXT_COLUMNS')
+    f'expected text in {" and ".join(names[0])} of {source}, which has '
+    f'{", ".join(record)}; set TEXT_COLUMNS'
+  )
 
 
 def _tag(predictor, source, length, batch_size):
@@ -209,11 +230,21 @@ def _tag(predictor, source, length, batch_size):
   count = sum(1 for _ in read())
 
   def write(output: str) -> None:
-    found, again = itertools.tee(jobs.stream(
-        ((example, example.words) for example in read()), count, predictor,
-        batch_size, lambda some: predictor.tag(some, length, batch_size)))
-    conll.write(output, (example for example, _ in found),
-                (tags for _, tags in again), separator or ' ')
+    found, again = itertools.tee(
+      jobs.stream(
+        ((example, example.words) for example in read()),
+        count,
+        predictor,
+        batch_size,
+        lambda some: predictor.tag(some, length, batch_size),
+      )
+    )
+    conll.write(
+      output,
+      (example for example, _ in found),
+      (tags for _, tags in again),
+      separator or ' ',
+    )
     print(f'{count:,} sentences in {output}')
 
   return write
@@ -226,16 +257,27 @@ def _answer(predictor, source, length, batch_size):
   encoder = _encoder(predictor.task, predictor, length)
 
   def answers(some):
-    return encoder.predict(some, lambda rows: predictor.logits(
-        rows, length, batch_size)).values()
+    return encoder.predict(
+      some, lambda rows: predictor.logits(rows, length, batch_size)
+    ).values()
 
   def write(output: str) -> None:
-    found = dict(jobs.stream(
-        ((x.identifier, x) for x in examples), len(examples), predictor,
-        batch_size, answers))
-    squad.write_predictions(output, {
+    found = dict(
+      jobs.stream(
+        ((x.identifier, x) for x in examples),
+        len(examples),
+        predictor,
+        batch_size,
+        answers,
+      )
+    )
+    squad.write_predictions(
+      output,
+      {
         key: '' if x.null_difference > threshold else x.text
-        for key, x in found.items()})
+        for key, x in found.items()
+      },
+    )
     n_best = os.path.splitext(output)[0] + '_n_best.json'
     squad.write_n_best(n_best, found)
     print(f'{len(examples):,} answers in {output}, the n best in {n_best}')

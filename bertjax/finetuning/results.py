@@ -22,17 +22,25 @@ from bertjax.training import writers
 from bertjax.training.run_directory import RESULTS
 
 RESULT = 'result.json'
-_HEADER = ('task', 'metric', 'trivial', 'median', 'mean ± std', 'best', 'seeds',
-           'published')
+_HEADER = (
+  'task',
+  'metric',
+  'trivial',
+  'median',
+  'mean ± std',
+  'best',
+  'seeds',
+  'published',
+)
 
 
 def write(
-    run_dir: str,
-    task: Task,
-    seed: int,
-    step: int | None,
-    origin: str | None,
-    seconds: float,
+  run_dir: str,
+  task: Task,
+  seed: int,
+  step: int | None,
+  origin: str | None,
+  seconds: float,
 ) -> dict[str, float]:
   """Writes result.json of a run, and returns its metrics.
 
@@ -49,9 +57,17 @@ def write(
     at = steps[-1] if step is None else step
     if name.startswith('eval') and at in steps:
       values[name] = found[steps.index(at)]
-  _write_json(os.path.join(run_dir, RESULT), {
-      'task': task.name, 'seed': seed, 'step': step, 'start_from': origin,
-      'values': values, 'seconds': round(seconds, 1)})
+  _write_json(
+    os.path.join(run_dir, RESULT),
+    {
+      'task': task.name,
+      'seed': seed,
+      'step': step,
+      'start_from': origin,
+      'values': values,
+      'seconds': round(seconds, 1),
+    },
+  )
   return values
 
 
@@ -80,7 +96,7 @@ class Table:
     return folder if seed is None else os.path.join(folder, f'seed_{seed}')
 
   def missing(
-      self, task: Task, origin: str | None, seeds: Sequence[int]
+    self, task: Task, origin: str | None, seeds: Sequence[int]
   ) -> list[int]:
     """Returns the seeds whose runs have not written a result.
 
@@ -97,9 +113,10 @@ class Table:
       if result['start_from'] != origin:
         then, now = (x or 'INIT_FROM' for x in (result['start_from'], origin))
         raise UserError(
-            f'seed {result["seed"]} of {task.name} started from {then}, and '
-            f'others would start from {now}; set RUN_DIR to another directory, '
-            f'or FROM_MNLI to {then != "INIT_FROM"}')
+          f'seed {result["seed"]} of {task.name} started from {then}, and '
+          f'others would start from {now}; set RUN_DIR to another directory, '
+          f'or FROM_MNLI to {then != "INIT_FROM"}'
+        )
     return [s for s in seeds if s not in {result['seed'] for result in done}]
 
   def write(self) -> None:
@@ -111,19 +128,19 @@ class Table:
     done = self._done(task)
     found = [result for _, result in done]
     scores = {
-        name: [result['values'][name] for result in found]
-        for name in found[0]['values']
+      name: [result['values'][name] for result in found]
+      for name in found[0]['values']
     }
     main = scores[f'eval/{task.metrics[0]}']
     best, _ = done[max(range(len(main)), key=main.__getitem__)]
     row = {
-        'task': task.name,
-        'metrics': task.metrics,
-        'seeds': [result['seed'] for result in found],
-        'scores': scores,
-        'best_run': os.path.relpath(best, self._run_dir),
-        'published': task.published,
-        'source': task.source,
+      'task': task.name,
+      'metrics': task.metrics,
+      'seeds': [result['seed'] for result in found],
+      'scores': scores,
+      'best_run': os.path.relpath(best, self._run_dir),
+      'published': task.published,
+      'source': task.source,
     }
     self.rows[task.name] = row
     self.write()
@@ -133,8 +150,9 @@ class Table:
   def _done(self, task: Task) -> list[tuple[str, dict]]:
     """Returns the folders and results of the runs that are done, by seed."""
     done = []
-    for path in glob.glob(os.path.join(
-        glob.escape(self.folder(task)), 'seed_*', RESULT)):
+    for path in glob.glob(
+      os.path.join(glob.escape(self.folder(task)), 'seed_*', RESULT)
+    ):
       with open(path, encoding='utf-8') as file:
         done.append((os.path.dirname(path), json.load(file)))
     return sorted(done, key=lambda pair: pair[1]['seed'])
@@ -151,8 +169,9 @@ class Table:
   def _write(self, folder: str, rows) -> None:
     rows = list(rows)
     os.makedirs(folder, exist_ok=True)
-    _write_json(os.path.join(folder, RESULTS), {
-        'tasks': rows, 'average': average(rows)})
+    _write_json(
+      os.path.join(folder, RESULTS), {'tasks': rows, 'average': average(rows)}
+    )
     with open(os.path.join(folder, 'results.md'), 'w', encoding='utf-8') as f:
       f.write(markdown(rows) + '\n')
 
@@ -165,10 +184,12 @@ def average(rows: Sequence[dict]) -> float | None:
   if len(rows) < 2:
     return None
   return statistics.mean(
-      statistics.mean(
-          statistics.median(row['scores'][f'eval/{metric}'])
-          for metric in row['metrics'])
-      for row in rows)
+    statistics.mean(
+      statistics.median(row['scores'][f'eval/{metric}'])
+      for metric in row['metrics']
+    )
+    for row in rows
+  )
 
 
 def markdown(rows: Sequence[dict]) -> str:
@@ -182,22 +203,34 @@ def markdown(rows: Sequence[dict]) -> str:
       trivial = row['scores'][f'{name}_baseline'][0]
       spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
       suffix = group.removeprefix('eval').replace('_', ' ')
-      published = row['published'] if name == (
-          f'eval/{row["metrics"][0]}') else None
-      lines.append((
-          row['task'] + suffix, metric, _percent(trivial),
+      published = (
+        row['published'] if name == (f'eval/{row["metrics"][0]}') else None
+      )
+      lines.append(
+        (
+          row['task'] + suffix,
+          metric,
+          _percent(trivial),
           _percent(statistics.median(scores)),
           f'{_percent(statistics.mean(scores))} ± '
           f'{"-" if math.isnan(spread) else _percent(spread)}',
-          _percent(max(scores)), ', '.join(map(str, row['seeds'])),
-          '-' if published is None else f'{published:.1f}'))
+          _percent(max(scores)),
+          ', '.join(map(str, row['seeds'])),
+          '-' if published is None else f'{published:.1f}',
+        )
+      )
   if average(rows) is not None:
     lines.append(('average', '', '', _percent(average(rows)), '', '', '', ''))
   lines.insert(1, tuple('-' * len(word) for word in _HEADER))
   widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADER))]
-  return '\n'.join('| ' + ' | '.join(
+  return '\n'.join(
+    '| '
+    + ' | '.join(
       word.ljust(width) for word, width in zip(line, widths, strict=True)
-  ) + ' |' for line in lines)
+    )
+    + ' |'
+    for line in lines
+  )
 
 
 def _percent(value: float) -> str:

@@ -46,8 +46,12 @@ class TaskEvaluation:
     del abstract
 
     def evaluate(parameters):
-      found = self.encoder.predict(self.examples, logits_function(
-          self.model, parameters, mesh, self.encoder.length, self.batch_size))
+      found = self.encoder.predict(
+        self.examples,
+        logits_function(
+          self.model, parameters, mesh, self.encoder.length, self.batch_size
+        ),
+      )
       return self.encoder.score(self.examples, found) | self.baseline
 
     return evaluate
@@ -55,24 +59,27 @@ class TaskEvaluation:
   def check(self) -> None:
     """Raises UserError where there is nothing to score, or no label."""
     if not self.examples:
-      raise UserError('expected examples to evaluate on, but there are none; '
-                      'set EVAL_FILES')
+      raise UserError(
+        'expected examples to evaluate on, but there are none; set EVAL_FILES'
+      )
     _ = self.baseline
 
   @functools.cached_property
   def baseline(self) -> dict[str, float]:
     """The task's metrics of the trivial answer, as name_baseline."""
-    values = self.encoder.score(self.examples, self.encoder.baseline(
-        self.train(), self.examples))
-    return {f'{name}_baseline': values[name]
-            for name in self.encoder.task.metrics}
+    values = self.encoder.score(
+      self.examples, self.encoder.baseline(self.train(), self.examples)
+    )
+    return {
+      f'{name}_baseline': values[name] for name in self.encoder.task.metrics
+    }
 
   def summary(self, values: dict[str, float]) -> str:
     """Returns one line: each metric beside its baseline."""
     return ', '.join(
-        f'{name} {values[name]:.4f} (trivial: '
-        f'{values[f"{name}_baseline"]:.4f})'
-        for name in self.encoder.task.metrics)
+      f'{name} {values[name]:.4f} (trivial: {values[f"{name}_baseline"]:.4f})'
+      for name in self.encoder.task.metrics
+    )
 
   def samples(self, run_dir: str):
     """Returns a function of parameters that gives no text to look at."""
@@ -81,7 +88,7 @@ class TaskEvaluation:
 
 
 def logits_function(
-    model: BertForTask, parameters, mesh: Mesh, length: int, batch_size: int
+  model: BertForTask, parameters, mesh: Mesh, length: int, batch_size: int
 ) -> Callable[[Iterable[Row]], Iterator[np.ndarray]]:
   """Returns what maps rows to their logits, see `encoders`.
 
@@ -94,9 +101,20 @@ def logits_function(
   """
   multiple = partitioning.batch_parts(mesh)
   batch_size = -(-batch_size // multiple) * multiple
-  apply = functions.task_logits(model.config, model.head, model.classes,
-                                NamedSharding(mesh, PartitionSpec()))
+  apply = functions.task_logits(
+    model.config,
+    model.head,
+    model.classes,
+    NamedSharding(mesh, PartitionSpec()),
+  )
   return lambda rows: batching.run(
-      lambda batch: apply(parameters, partitioning.put_batch(
-          partitioning.own_rows(batch, mesh), mesh)),
-      rows, length, batch_size, multiple, bert.reads_positions(model.head))
+    lambda batch: apply(
+      parameters,
+      partitioning.put_batch(partitioning.own_rows(batch, mesh), mesh),
+    ),
+    rows,
+    length,
+    batch_size,
+    multiple,
+    bert.reads_positions(model.head),
+  )

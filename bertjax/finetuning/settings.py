@@ -61,22 +61,33 @@ class Settings:
   def __post_init__(self):
     if self.select not in ('best', 'last'):
       raise UserError(
-          f"expected 'best' or 'last', got {self.select!r}; set SELECT")
+        f"expected 'best' or 'last', got {self.select!r}; set SELECT"
+      )
     if self.patience is not None and (
-        self.select == 'last' or not self.patience > 0):
+      self.select == 'last' or not self.patience > 0
+    ):
       raise UserError(
-          f"PATIENCE {self.patience} with SELECT {self.select!r}: early "
-          "stopping takes a patience of 1 or more, and SELECT 'best'")
-    for name in ('epochs', 'batch_size', 'length', 'learning_rate', 'stride',
-                 'evaluations', 'log_steps'):
+        f'PATIENCE {self.patience} with SELECT {self.select!r}: early '
+        "stopping takes a patience of 1 or more, and SELECT 'best'"
+      )
+    for name in (
+      'epochs',
+      'batch_size',
+      'length',
+      'learning_rate',
+      'stride',
+      'evaluations',
+      'log_steps',
+    ):
       value = getattr(self, name)
       if value is not None and not value > 0:
-        raise UserError(f'expected a number above 0, got {value}; set '
-                        f'{name.upper()}')
+        raise UserError(
+          f'expected a number above 0, got {value}; set {name.upper()}'
+        )
 
 
 def class_weights(
-    wanted: str | Sequence[float] | None, task: Task, rows: Rows
+  wanted: str | Sequence[float] | None, task: Task, rows: Rows
 ) -> tuple[float, ...] | None:
   """Returns the weight of each class; see `Settings.class_weights`.
 
@@ -85,16 +96,21 @@ def class_weights(
   if wanted is None:
     return None
   if task.kind not in ('classes', 'tags'):
-    raise UserError(f'a task of {task.kind} takes no CLASS_WEIGHTS; set them '
-                    'to None')
+    raise UserError(
+      f'a task of {task.kind} takes no CLASS_WEIGHTS; set them to None'
+    )
   if wanted == 'balanced':
     labels = np.asarray(rows.labels)
     counts = np.bincount(labels[labels >= 0], minlength=task.outputs)
     return tuple(
-        float(counts.sum() / (len(counts) * max(1, n))) for n in counts)
+      float(counts.sum() / (len(counts) * max(1, n))) for n in counts
+    )
   if not isinstance(wanted, list | tuple) or (
-      len(wanted) != task.outputs or min(wanted) < 0):
-    raise UserError(f"expected 'balanced' or a weight for each of "
-                    f'{", ".join(task.labels)}, got {wanted}; set '
-                    'CLASS_WEIGHTS')
+    len(wanted) != task.outputs or min(wanted) < 0
+  ):
+    raise UserError(
+      f"expected 'balanced' or a weight for each of "
+      f'{", ".join(task.labels)}, got {wanted}; set '
+      'CLASS_WEIGHTS'
+    )
   return tuple(map(float, wanted))

@@ -68,25 +68,46 @@ _FLAX = 'transformers, examples/flax/text-classification, bert-base-cased'
 def _glue(name: str, tfds: str, *, kind: str = 'classes', **more) -> Task:
   if more.get('published'):
     more['source'] = _FLAX
-  return Task(name, kind, labels=glue_files.LABELS[name] or (),
-              tfds=f'glue/{tfds}', **more)
+  return Task(
+    name,
+    kind,
+    labels=glue_files.LABELS[name] or (),
+    tfds=f'glue/{tfds}',
+    **more,
+  )
 
 
-GLUE = {task.name: task for task in (
+GLUE = {
+  task.name: task
+  for task in (
     _glue('MNLI', 'mnli', metrics=('accuracy', 'matthews'), published=83.8),
     _glue('CoLA', 'cola', metrics=('matthews', 'accuracy'), published=59.0),
     _glue('SST-2', 'sst2', published=92.2),
-    _glue('MRPC', 'mrpc', metrics=('f1', 'accuracy'), epochs=5,
-          start_from='MNLI', published=89.0),
-    _glue('STS-B', 'stsb', kind='number', metrics=('pearson', 'spearman'),
-          epochs=5, start_from='MNLI', published=88.9),
+    _glue(
+      'MRPC',
+      'mrpc',
+      metrics=('f1', 'accuracy'),
+      epochs=5,
+      start_from='MNLI',
+      published=89.0,
+    ),
+    _glue(
+      'STS-B',
+      'stsb',
+      kind='number',
+      metrics=('pearson', 'spearman'),
+      epochs=5,
+      start_from='MNLI',
+      published=88.9,
+    ),
     _glue('QQP', 'qqp', metrics=('f1', 'accuracy')),
     _glue('QNLI', 'qnli', published=90.8),
     _glue('RTE', 'rte', epochs=5, start_from='MNLI', published=64.8),
     _glue('WNLI', 'wnli'),
     # Only evaluated, with the model of MNLI.
     _glue('AX', 'ax', metrics=('matthews', 'accuracy')),
-)}
+  )
+}
 
 
 def place(task: Task) -> int:

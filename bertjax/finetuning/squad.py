@@ -32,21 +32,23 @@ def read(path: str, labelled: bool = True) -> list[QuestionExample]:
       content = json.load(file)
   except (OSError, ValueError) as error:
     raise UserError(
-        f'expected a SQuAD file, such as dev-v1.1.json, in {path}, got '
-        f'{getattr(error, "strerror", error)}; give another path') from error
+      f'expected a SQuAD file, such as dev-v1.1.json, in {path}, got '
+      f'{getattr(error, "strerror", error)}; give another path'
+    ) from error
   examples = list(_questions(content, path, labelled))
   identifiers = collections.Counter(x.identifier for x in examples)
   if not examples:
     raise UserError(f'expected questions in {path}, got none; give another')
   if len(identifiers) < len(examples):
     raise UserError(
-        f'expected each id once in {path}, got {identifiers.most_common(1)}; '
-        'give each question an id of its own')
+      f'expected each id once in {path}, got {identifiers.most_common(1)}; '
+      'give each question an id of its own'
+    )
   return examples
 
 
 def check(
-    examples: Iterable[QuestionExample]
+  examples: Iterable[QuestionExample],
 ) -> tuple[list[QuestionExample], int]:
   """Puts answers where they stand in the context, for training.
 
@@ -83,13 +85,17 @@ def write_n_best(path: str, answers: Mapping[str, windows.Answers]) -> None:
   Raises:
     UserError: see `output_files.writing`.
   """
-  write_predictions(path, {
+  write_predictions(
+    path,
+    {
       identifier: [candidate._asdict() for candidate in found.candidates]
-      for identifier, found in answers.items()})
+      for identifier, found in answers.items()
+    },
+  )
 
 
 def first_words(
-    examples: Iterable[QuestionExample], words: int
+  examples: Iterable[QuestionExample], words: int
 ) -> dict[str, str]:
   """Returns the first words of each context: what any model must be above.
 
@@ -98,12 +104,13 @@ def first_words(
     words: of an answer: the median of the training set.
   """
   return {
-      example.identifier: ' '.join(example.context.split()[:words])
-      for example in examples}
+    example.identifier: ' '.join(example.context.split()[:words])
+    for example in examples
+  }
 
 
 def split_by_article(
-    examples: Sequence[QuestionExample], parts: int = 10
+  examples: Sequence[QuestionExample], parts: int = 10
 ) -> tuple[list[QuestionExample], list[QuestionExample]]:
   """Returns examples for training and evaluation, no article in both.
 
@@ -117,8 +124,10 @@ def split_by_article(
   """
   titles = sorted({example.title for example in examples})
   if len(titles) < 2:
-    raise UserError('expected at least two articles, of which one can be held '
-                    'out, got one; set EVAL_FILES')
+    raise UserError(
+      'expected at least two articles, of which one can be held '
+      'out, got one; set EVAL_FILES'
+    )
   chosen = set(titles[::parts])
   sides = [], []
   for example in examples:
@@ -126,9 +135,7 @@ def split_by_article(
   return sides
 
 
-def _questions(
-    content, path: str, labelled: bool
-) -> Iterable[QuestionExample]:
+def _questions(content, path: str, labelled: bool) -> Iterable[QuestionExample]:
   for i, article in enumerate(_get(content, 'data', list, 'the root', path)):
     title = str(article.get('title', i)) if isinstance(article, dict) else ''
     paragraphs = _get(article, 'paragraphs', list, f'data[{i}]', path)
@@ -139,12 +146,24 @@ def _questions(
         place = f'{where}.qas[{k}]'
         identifier = _get(item, 'id', str, place, path)
         question = _get(item, 'question', str, place, path)
-        answers = [] if item.get('is_impossible') or not labelled else _get(
-            item, 'answers', list, place, path)
-        yield QuestionExample(identifier, question, context, tuple(
-            Answer(_get(x, 'text', str, f'{place}.answers[{n}]', path),
-                   _get(x, 'answer_start', int, f'{place}.answers[{n}]', path))
-            for n, x in enumerate(answers)), title)
+        answers = (
+          []
+          if item.get('is_impossible') or not labelled
+          else _get(item, 'answers', list, place, path)
+        )
+        yield QuestionExample(
+          identifier,
+          question,
+          context,
+          tuple(
+            Answer(
+              _get(x, 'text', str, f'{place}.answers[{n}]', path),
+              _get(x, 'answer_start', int, f'{place}.answers[{n}]', path),
+            )
+            for n, x in enumerate(answers)
+          ),
+          title,
+        )
 
 
 def _get(record, key: str, kind: type, where: str, path: str):
@@ -153,8 +172,10 @@ def _get(record, key: str, kind: type, where: str, path: str):
     return value
   missing = isinstance(record, dict) and key not in record
   got = f'the keys {", ".join(record)}' if missing else f'{value!r:.40}'
-  raise UserError(f'expected "{key}", a {kind.__name__}, in {where} of {path}, '
-                  f'got {got}; give a file in the official JSON of SQuAD')
+  raise UserError(
+    f'expected "{key}", a {kind.__name__}, in {where} of {path}, '
+    f'got {got}; give a file in the official JSON of SQuAD'
+  )
 
 
 def _strip(answer: Answer) -> Answer:

@@ -47,7 +47,7 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
 
 
 def score(
-    examples: Iterable[QuestionExample], predictions: Mapping[str, str]
+  examples: Iterable[QuestionExample], predictions: Mapping[str, str]
 ) -> dict[str, float]:
   """Returns the mean metrics in percent.
 
@@ -69,16 +69,17 @@ def score(
   if 'no_answer_' not in groups:
     del groups['has_answer_']
   return {
-      f'{group}{name}': 100 * statistics.fmean(values)
-      for group, pairs in groups.items()
-      for name, values in zip(
-          ('exact_match', 'f1'), zip(*pairs, strict=True), strict=True)
+    f'{group}{name}': 100 * statistics.fmean(values)
+    for group, pairs in groups.items()
+    for name, values in zip(
+      ('exact_match', 'f1'), zip(*pairs, strict=True), strict=True
+    )
   }
 
 
 def best_threshold(
-    examples: Iterable[QuestionExample],
-    answers: Mapping[str, tuple[str, float]],
+  examples: Iterable[QuestionExample],
+  answers: Mapping[str, tuple[str, float]],
 ) -> tuple[float, float]:
   """Returns the threshold on `null_difference` of the best F1, and that F1.
 

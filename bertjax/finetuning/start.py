@@ -48,19 +48,21 @@ class Start:
     if self.params is None:
       return None
     loaded = layerwise.without_top(
-        self.params, self.config.layers, fresh_layers)
+      self.params, self.config.layers, fresh_layers
+    )
     same = self.task and (
-        self.task['kind'], tuple(self.task['labels']),
-        self.task.get('head') or task.head) == (
-            task.kind, tuple(task.labels), task.head)
+      self.task['kind'],
+      tuple(self.task['labels']),
+      self.task.get('head') or task.head,
+    ) == (task.kind, tuple(task.labels), task.head)
     heads = {*task_heads.HEADS.values(), (self.task or {}).get('head')}
     return {k: v for k, v in loaded.items() if same or k not in heads}
 
 
 def read(
-    init_from: str | None,
-    vocab_file: str | None = None,
-    config: Callable[..., EncoderConfig] | None = None,
+  init_from: str | None,
+  vocab_file: str | None = None,
+  config: Callable[..., EncoderConfig] | None = None,
 ) -> Start:
   """Reads a model, or else a vocabulary.
 
@@ -76,10 +78,16 @@ def read(
     found = source.read(init_from)
     tokenizer = Tokenizer.load(found.path)
     tokenizer.check_fits(found.config.vocabulary_size, found.path)
-    return Start(found.config, tokenizer,
-                 jax.tree.map(np.asarray, found.params), found.task)
+    return Start(
+      found.config,
+      tokenizer,
+      jax.tree.map(np.asarray, found.params),
+      found.task,
+    )
   if vocab_file is None or config is None:
-    raise UserError('a model to start from is expected in INIT_FROM, or, to '
-                    'start from nothing, a vocab.txt in VOCAB_FILE')
+    raise UserError(
+      'a model to start from is expected in INIT_FROM, or, to '
+      'start from nothing, a vocab.txt in VOCAB_FILE'
+    )
   tokenizer = Tokenizer(*vocabulary_file.load(vocab_file))
   return Start(config(vocabulary_size=len(tokenizer.tokens)), tokenizer)

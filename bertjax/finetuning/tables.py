@@ -21,9 +21,9 @@ SUFFIXES = ('.tsv', '.csv', '.jsonl', '.json', '.parquet')
 
 
 def records(
-    path: str,
-    names: Sequence[str] | None = None,
-    broken: list[int] | None = None,
+  path: str,
+  names: Sequence[str] | None = None,
+  broken: list[int] | None = None,
 ) -> Iterator[tuple[int, dict[str, object]]]:
   r"""Yields the number of each line, or row of Parquet, and its columns.
 
@@ -72,12 +72,15 @@ def columns(path: str) -> list[str]:
 
 def _suffix(path: str) -> str:
   if not os.path.isfile(path):
-    raise UserError(f'expected a file, but there is none at {path}; '
-                    'give another path')
+    raise UserError(
+      f'expected a file, but there is none at {path}; give another path'
+    )
   suffix = os.path.splitext(path)[1].lower()
   if suffix not in SUFFIXES:
-    raise UserError('expected a file that ends in .tsv, .csv, .jsonl (or '
-                    f'.json) or .parquet, got {path}; rename or convert it')
+    raise UserError(
+      'expected a file that ends in .tsv, .csv, .jsonl (or '
+      f'.json) or .parquet, got {path}; rename or convert it'
+    )
   return suffix
 
 
@@ -99,8 +102,8 @@ def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
       number = rows.line_num + 1
   except csv.Error as error:
     raise UserError(
-        f'expected CSV in the row that begins in line {number} of {path}, got '
-        f'"{error}"; quote its fields, with quotes inside them doubled'
+      f'expected CSV in the row that begins in line {number} of {path}, got '
+      f'"{error}"; quote its fields, with quotes inside them doubled'
     ) from error
 
 
@@ -115,8 +118,9 @@ def _named(rows, path, names, broken) -> Iterator[tuple[int, dict]]:
       yield number, dict(zip(names, fields, strict=True))
     elif broken is None:
       raise UserError(
-          f'expected {len(names)} fields in line {number} of {path}, one a '
-          f'column, got {len(fields)}; mend or remove the line')
+        f'expected {len(names)} fields in line {number} of {path}, one a '
+        f'column, got {len(fields)}; mend or remove the line'
+      )
     else:
       broken.append(number)
 
@@ -129,8 +133,10 @@ def _json_records(path: str) -> Iterator[tuple[int, dict]]:
       except (ValueError, RecursionError):
         record = None
       if not isinstance(record, dict):
-        raise UserError(f'expected a JSON object in line {number} of {path}, '
-                        f'got {line[:40]!r}; write one object a line')
+        raise UserError(
+          f'expected a JSON object in line {number} of {path}, '
+          f'got {line[:40]!r}; write one object a line'
+        )
       yield number, record
 
 
@@ -139,19 +145,23 @@ def _parquet_records(path: str) -> Iterator[tuple[int, dict]]:
     import pyarrow
     from pyarrow import parquet
   except ImportError as error:
-    raise UserError(f'expected pyarrow, to read {path}, but it is not '
-                    'installed; pip install pyarrow, or convert it to .jsonl'
-                    ) from error
+    raise UserError(
+      f'expected pyarrow, to read {path}, but it is not '
+      'installed; pip install pyarrow, or convert it to .jsonl'
+    ) from error
   number = 0
   try:
     # pyarrow holds all of the file else (pre_buffer), or a whole row group.
     with parquet.ParquetFile(
-        path, pre_buffer=False, buffer_size=1 << 20) as file:
+      path, pre_buffer=False, buffer_size=1 << 20
+    ) as file:
       for batch in file.iter_batches(batch_size=1024):
         for record in batch.to_pylist():
           number += 1
           yield number, record
   # ValueError: a type that Python has not, such as nanoseconds.
   except (pyarrow.ArrowException, OSError, ValueError) as error:
-    raise UserError(f'cannot read {path} as Parquet, after {number} rows: '
-                    f'{" ".join(str(error).split())}; write it anew') from error
+    raise UserError(
+      f'cannot read {path} as Parquet, after {number} rows: '
+      f'{" ".join(str(error).split())}; write it anew'
+    ) from error

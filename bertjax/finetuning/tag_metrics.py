@@ -14,7 +14,7 @@ from bertjax.finetuning.examples import TagExample
 
 
 def entity_scores(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+  gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> dict[str, float]:
   """Returns the metrics of all sentences together, from 0 to 1.
 
@@ -38,10 +38,10 @@ def entity_scores(
     words += len(a)
     same += sum(x == y for x, y in zip(a, b, strict=True))
   return {
-      'f1': 2 * right / max(expected + found, 1),
-      'precision': right / max(found, 1),
-      'recall': right / max(expected, 1),
-      'accuracy': same / max(words, 1),
+    'f1': 2 * right / max(expected + found, 1),
+    'precision': right / max(found, 1),
+    'recall': right / max(expected, 1),
+    'accuracy': same / max(words, 1),
   }
 
 
@@ -59,8 +59,9 @@ def chunks(tags: Sequence[str]) -> set[tuple[str, int, int]]:
   start, before, kind = 0, 'O', ''
   for i, tag in enumerate([*tags, 'O']):
     prefix, _, new_kind = tag.partition('-')
-    breaks = (prefix in ('O', 'B', 'S') or before in ('O', 'E', 'S')
-              or new_kind != kind)
+    breaks = (
+      prefix in ('O', 'B', 'S') or before in ('O', 'E', 'S') or new_kind != kind
+    )
     if breaks and before != 'O':
       found.add((kind, start, i))
     if breaks:
@@ -79,7 +80,7 @@ def is_chunked(tags: Iterable[str]) -> bool:
 
 
 def most_frequent_tag(
-    train: Sequence[TagExample], evaluation: Sequence[TagExample]
+  train: Sequence[TagExample], evaluation: Sequence[TagExample]
 ) -> list[list[str]]:
   """Returns for each word the tag that it has most often in training.
 
@@ -98,5 +99,6 @@ def most_frequent_tag(
   best = {word: tags.most_common(1)[0][0] for word, tags in counts.items()}
   ((default, _),) = total.most_common(1)
   return [
-      [best.get(word, default) for word in example.words]
-      for example in evaluation]
+    [best.get(word, default) for word in example.words]
+    for example in evaluation
+  ]

@@ -42,12 +42,12 @@ class Row(NamedTuple):
 
 
 def run(
-    function: Callable[[dict[str, np.ndarray]], Any],
-    rows: Iterable[Row],
-    length: int,
-    batch_size: int,
-    multiple: int = 1,
-    of_positions: bool = False,
+  function: Callable[[dict[str, np.ndarray]], Any],
+  rows: Iterable[Row],
+  length: int,
+  batch_size: int,
+  multiple: int = 1,
+  of_positions: bool = False,
 ) -> Iterator[Any]:
   """Yields `function`'s results for each row, in the order of the rows.
 
@@ -74,8 +74,9 @@ def run(
       # Powers of two below batch_size, for the one text of a program in a loop.
       parts = -(-len(groups) // multiple)
       count = min(batch_size, multiple << (parts - 1).bit_length())
-      batch = make([[window[i] for i in group] for group in groups], count,
-                   columns)
+      batch = make(
+        [[window[i] for i in group] for group in groups], count, columns
+      )
       if waiting:
         _keep(results, *waiting, of_positions)
       waiting = groups, window, function(batch)
@@ -84,7 +85,7 @@ def run(
 
 
 def make(
-    groups: Sequence[Sequence[Row]], count: int, columns: int
+  groups: Sequence[Sequence[Row]], count: int, columns: int
 ) -> dict[str, np.ndarray]:
   """Returns a batch of rows, those of a group packed into one row of it.
 
@@ -116,9 +117,12 @@ def make(
       targets[line, number] = begin + row.position
       begin = end
   return {
-      'tokens': tokens, 'types': types, 'positions': positions,
-      'segments': segments, 'first_positions': first,
-      'target_positions': targets,
+    'tokens': tokens,
+    'types': types,
+    'positions': positions,
+    'segments': segments,
+    'first_positions': first,
+    'target_positions': targets,
   }
 
 
@@ -130,7 +134,7 @@ def chunks(items: Iterable) -> Iterator[list]:
 
 
 def _divide(
-    rows: Sequence[Row], length: int, batch_size: int
+  rows: Sequence[Row], length: int, batch_size: int
 ) -> Iterator[tuple[list[list[int]], int]]:
   """Yields the groups of each batch, and the length of its rows."""
   sizes = [len(row.ids) for row in rows]
@@ -142,19 +146,19 @@ def _divide(
 
   # Groups begin with their longest, so those of one capacity are neighbours.
   for columns, groups in itertools.groupby(
-      packing.pack(sizes, capacity),
-      key=lambda group: capacity(sizes[group[0]])):
+    packing.pack(sizes, capacity), key=lambda group: capacity(sizes[group[0]])
+  ):
     groups = list(groups)
     for start in range(0, len(groups), batch_size):
       yield groups[start : start + batch_size], columns
 
 
 def _keep(
-    results: list,
-    groups: Sequence[Sequence[int]],
-    rows: Sequence[Row],
-    found,
-    of_positions: bool,
+  results: list,
+  groups: Sequence[Sequence[int]],
+  rows: Sequence[Row],
+  found,
+  of_positions: bool,
 ) -> None:
   """Puts what was found for the sequences of a batch at their places."""
   found = jax.device_get(found)

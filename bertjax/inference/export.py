@@ -42,11 +42,11 @@ prejudices included, and was evaluated on nothing but what stands below.
 
 
 def run(
-    *,
-    run_dir: str,
-    output: str,
-    step: int | None = None,
-    dry_run: bool = False,
+  *,
+  run_dir: str,
+  output: str,
+  step: int | None = None,
+  dry_run: bool = False,
 ) -> None:
   """Writes the parameters, vocabulary and tokenizer of a run, and a card.
 
@@ -63,8 +63,9 @@ def run(
   """
   output_files.check_directory(output)
   if os.path.exists(os.path.join(run_dir, 'config.json')):
-    raise UserError(f'{run_dir} is a Hugging Face directory already; set '
-                    'RUN_DIR to a run')
+    raise UserError(
+      f'{run_dir} is a Hugging Face directory already; set RUN_DIR to a run'
+    )
   predictor = Predictor.load(run_dir, step)
   config_json.from_encoder(predictor.config)  # refuses what cannot be written
   name = auto_class(names.heads_of(predictor.params))
@@ -73,23 +74,30 @@ def run(
   tokenizer, task = predictor.tokenizer, predictor.task or {}
   run = source.best_run(run_dir)
   card = _card(
-      predictor,
-      name=os.path.basename(os.path.normpath(output)),
-      auto_class=name,
-      title=f'BERT, fine-tuned on {task["task"]} with bertjax' if task else (
-          'BERT, pretrained with bertjax'),
-      scores=_scores(run, predictor.step),
-      configuration=_configuration(run).strip(),
+    predictor,
+    name=os.path.basename(os.path.normpath(output)),
+    auto_class=name,
+    title=f'BERT, fine-tuned on {task["task"]} with bertjax'
+    if task
+    else ('BERT, pretrained with bertjax'),
+    scores=_scores(run, predictor.step),
+    configuration=_configuration(run).strip(),
   )
   with output_files.writing(output) as part:
-    huggingface.save(part, predictor.config, predictor.params,
-                     tokenizer.tokens, tokenizer.cased,
-                     labels=task.get('labels') or None,
-                     problem_type=huggingface.PROBLEM_TYPE_OF.get(
-                         task.get('kind')),
-                     card=card)
-  print(f'{output}: step {predictor.step} of {run}, for {name} and '
-        'AutoTokenizer of transformers')
+    huggingface.save(
+      part,
+      predictor.config,
+      predictor.params,
+      tokenizer.tokens,
+      tokenizer.cased,
+      labels=task.get('labels') or None,
+      problem_type=huggingface.PROBLEM_TYPE_OF.get(task.get('kind')),
+      card=card,
+    )
+  print(
+    f'{output}: step {predictor.step} of {run}, for {name} and '
+    'AutoTokenizer of transformers'
+  )
 
 
 def auto_class(heads: Iterable[str]) -> str:
@@ -105,22 +113,22 @@ def auto_class(heads: Iterable[str]) -> str:
 def _card(predictor: Predictor, **more: str) -> str:
   config = predictor.config
   return _CARD.format(
-      layers=config.layers,
-      width=config.width,
-      heads=config.heads,
-      vocabulary=len(predictor.tokenizer.tokens),
-      case='cased' if predictor.tokenizer.cased else 'lower-cased',
-      step=predictor.step,
-      **more,
+    layers=config.layers,
+    width=config.width,
+    heads=config.heads,
+    vocabulary=len(predictor.tokenizer.tokens),
+    case='cased' if predictor.tokenizer.cased else 'lower-cased',
+    step=predictor.step,
+    **more,
   )
 
 
 def _scores(run_dir: str, step: int) -> str:
   """Returns the evaluation at `step` as a Markdown table."""
   rows = [
-      f'| {name} | {values[steps.index(step)]:.4f} |'
-      for name, (steps, values) in read_metrics(run_dir).items()
-      if name.startswith('eval/') and step in steps
+    f'| {name} | {values[steps.index(step)]:.4f} |'
+    for name, (steps, values) in read_metrics(run_dir).items()
+    if name.startswith('eval/') and step in steps
   ]
   if not rows:
     return f'None at step {step}.'

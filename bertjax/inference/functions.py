@@ -23,15 +23,18 @@ def _cls(hidden_BLD, first_BS, member_BSL):
 def _mean(hidden_BLD, first_BS, member_BSL):
   del first_BS
   share_BSL = member_BSL / jnp.maximum(
-      jnp.sum(member_BSL, axis=-1, keepdims=True), 1)
-  return jnp.einsum('BSL,BLD->BSD', share_BSL, hidden_BLD,
-                    precision=jax.lax.Precision.HIGHEST)
+    jnp.sum(member_BSL, axis=-1, keepdims=True), 1
+  )
+  return jnp.einsum(
+    'BSL,BLD->BSD', share_BSL, hidden_BLD, precision=jax.lax.Precision.HIGHEST
+  )
 
 
 def _max(hidden_BLD, first_BS, member_BSL):
   del first_BS
-  return jnp.max(jnp.where(
-      member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2)
+  return jnp.max(
+    jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2
+  )
 
 
 # Of hidden states, float32, where each sequence begins and which positions are
@@ -50,8 +53,10 @@ def embed(config: EncoderConfig, pooling: str, normalize: bool):
     first_BS = batch['first_positions']
     number_S1 = jnp.arange(1, first_BS.shape[1] + 1)[:, None]
     pooled_BSD = POOLINGS[pooling](
-        hidden_BLD.astype(jnp.float32), first_BS,
-        batch['segments'][:, None] == number_S1)
+      hidden_BLD.astype(jnp.float32),
+      first_BS,
+      batch['segments'][:, None] == number_S1,
+    )
     if normalize:
       norm_BS1 = jnp.linalg.norm(pooled_BSD, axis=-1, keepdims=True)
       pooled_BSD /= jnp.maximum(norm_BS1, 1e-12)
@@ -70,8 +75,9 @@ def fill_mask(config: EncoderConfig, known: int, top_k: int):
   model = bert.BertForPreTraining(config, next_sentence=False)
 
   def function(params, batch):
-    logits_BPV = model.apply(
-        {'params': params}, batch, train=False)['mlm_logits']
+    logits_BPV = model.apply({'params': params}, batch, train=False)[
+      'mlm_logits'
+    ]
     probabilities_BPV = jax.nn.softmax(logits_BPV[..., :known])
     return tuple(jax.lax.top_k(probabilities_BPV, top_k))
 
@@ -80,7 +86,7 @@ def fill_mask(config: EncoderConfig, known: int, top_k: int):
 
 @functools.lru_cache(maxsize=8)
 def task_logits(
-    config: EncoderConfig, head: str, classes: int, out_shardings=None
+  config: EncoderConfig, head: str, classes: int, out_shardings=None
 ):
   """Returns (params, batch) -> float32, see `models.bert.BertForTask`.
 

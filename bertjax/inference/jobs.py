@@ -24,16 +24,16 @@ from bertjax.output_files import writing
 
 
 def embed(
-    *,
-    source: str,
-    output: str,
-    run_dir: str | None = None,
-    init_from: str | None = None,
-    length: int = 128,
-    batch_size: int = 32,
-    pooling: str = 'mean',
-    normalize: bool = False,
-    dry_run: bool = False,
+  *,
+  source: str,
+  output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int = 128,
+  batch_size: int = 32,
+  pooling: str = 'mean',
+  normalize: bool = False,
+  dry_run: bool = False,
 ) -> None:
   """Writes a vector for each text of a file.
 
@@ -58,28 +58,33 @@ def embed(
   if dry_run:
     return
   found = stream(
-      _texts(source), texts, predictor, batch_size,
-      lambda some: predictor.embed(
-          some, pooling, normalize, length, batch_size))
+    _texts(source),
+    texts,
+    predictor,
+    batch_size,
+    lambda some: predictor.embed(some, pooling, normalize, length, batch_size),
+  )
   with writing(output) as path:
     if output.endswith('.npy'):
       _write_npy(path, found, texts, predictor.config.width)
     else:
-      write_lines(path, (record | {'embedding': vector.tolist()}
-                         for record, vector in found))
+      write_lines(
+        path,
+        (record | {'embedding': vector.tolist()} for record, vector in found),
+      )
   print(f'{texts:,} vectors of {predictor.config.width} in {output}')
 
 
 def fill_mask(
-    *,
-    source: str,
-    output: str,
-    run_dir: str | None = None,
-    init_from: str | None = None,
-    length: int = 128,
-    batch_size: int = 32,
-    top_k: int = 5,
-    dry_run: bool = False,
+  *,
+  source: str,
+  output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int = 128,
+  batch_size: int = 32,
+  top_k: int = 5,
+  dry_run: bool = False,
 ) -> None:
   """Writes the likeliest tokens for each [MASK] of each text of a file.
 
@@ -101,22 +106,30 @@ def fill_mask(
   def records():
     nonlocal without
     for record, answers in stream(
-        _texts(source), texts, predictor, batch_size,
-        lambda some: predictor.fill_mask(some, top_k, length, batch_size)):
+      _texts(source),
+      texts,
+      predictor,
+      batch_size,
+      lambda some: predictor.fill_mask(some, top_k, length, batch_size),
+    ):
       without += not answers
-      yield record | {'masks': [
+      yield record | {
+        'masks': [
           [{'token': t, 'probability': p} for t, p in answer]
           for answer in answers
-      ]}
+        ]
+      }
 
   with writing(output) as path:
     write_lines(path, records())
-  print(f'{texts:,} texts in {output}' + (
-      f'; {without:,} have no [MASK] within LENGTH' if without else ''))
+  print(
+    f'{texts:,} texts in {output}'
+    + (f'; {without:,} have no [MASK] within LENGTH' if without else '')
+  )
 
 
 def _start(
-    run_dir, init_from, source, length, batch_size
+  run_dir, init_from, source, length, batch_size
 ) -> tuple[Predictor, int]:
   """Returns the model and the number of texts."""
   texts = text_files.count(source)
@@ -128,7 +141,7 @@ def _start(
 
 
 def load(
-    run_dir: str | None, init_from: str | None, batch_size: int
+  run_dir: str | None, init_from: str | None, batch_size: int
 ) -> Predictor:
   """Returns the model that one of RUN_DIR and INIT_FROM names.
 
@@ -136,19 +149,21 @@ def load(
     UserError: both are set, or none; see `Predictor.load`.
   """
   if (run_dir is None) == (init_from is None):
-    raise UserError('expected either a run in RUN_DIR, or a Hugging Face '
-                    'directory or a run in INIT_FROM; set one of the two')
+    raise UserError(
+      'expected either a run in RUN_DIR, or a Hugging Face '
+      'directory or a run in INIT_FROM; set one of the two'
+    )
   if batch_size < 1:
     raise UserError(f'BATCH_SIZE is {batch_size}; set it to 1 or more')
   return Predictor.load(run_dir or init_from)
 
 
 def stream(
-    pairs: Iterable[tuple[Any, Any]],
-    count: int,
-    predictor: Predictor,
-    batch_size: int,
-    function: Callable[[list], Iterable],
+  pairs: Iterable[tuple[Any, Any]],
+  count: int,
+  predictor: Predictor,
+  batch_size: int,
+  function: Callable[[list], Iterable],
 ) -> Iterator[tuple[Any, Any]]:
   """Yields each record with what `function` says of its text.
 
@@ -170,11 +185,17 @@ def stream(
     done += len(some)
     seconds = time.monotonic() - start
     left = seconds / done * (count - done)
-    print(f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
-          f'{left:.0f} s left', file=sys.stderr, flush=True)
+    print(
+      f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
+      f'{left:.0f} s left',
+      file=sys.stderr,
+      flush=True,
+    )
   if predictor.cut:
-    print(f'{predictor.cut:,} of {count:,} texts were longer than LENGTH and '
-          'cut', flush=True)
+    print(
+      f'{predictor.cut:,} of {count:,} texts were longer than LENGTH and cut',
+      flush=True,
+    )
 
 
 def write_lines(path: str, records: Iterable[dict]) -> None:
@@ -193,7 +214,8 @@ def _texts(source: str) -> Iterator[tuple[dict, str]]:
 def _write_npy(path: str, found, texts: int, width: int) -> None:
   # The handle, as numpy would add .npy to a name that ends otherwise.
   with open(path, 'wb') as file:
-    np.lib.format.write_array_header_1_0(file, {
-        'descr': '<f4', 'fortran_order': False, 'shape': (texts, width)})
+    np.lib.format.write_array_header_1_0(
+      file, {'descr': '<f4', 'fortran_order': False, 'shape': (texts, width)}
+    )
     for _, vector in found:
       file.write(vector.astype('<f4').tobytes())

@@ -16,10 +16,11 @@ from bertjax.inference.tokenize import Tokenizer
 
 
 def predict(
-    tokenizer: Tokenizer,
-    texts: Iterable[Row],
-    likeliest_of: Callable[
-        [Iterable[Row]], Iterator[tuple[np.ndarray, np.ndarray]]],
+  tokenizer: Tokenizer,
+  texts: Iterable[Row],
+  likeliest_of: Callable[
+    [Iterable[Row]], Iterator[tuple[np.ndarray, np.ndarray]]
+  ],
 ) -> list[list[list[tuple[str, float]]]]:
   """Returns (token, probability), likeliest first, of each mask of each text.
 
@@ -35,9 +36,13 @@ def predict(
     places = [i for i, token in enumerate(row.ids) if token == mask]
     rows += [row._replace(position=place) for place in places]
     counts.append(len(places))
-  answers = iter([
-      [(tokenizer.tokens[i], float(p))
-       for i, p in zip(ids, probabilities, strict=True)]
+  answers = iter(
+    [
+      [
+        (tokenizer.tokens[i], float(p))
+        for i, p in zip(ids, probabilities, strict=True)
+      ]
       for probabilities, ids in likeliest_of(rows)
-  ])
+    ]
+  )
   return [[next(answers) for _ in range(count)] for count in counts]

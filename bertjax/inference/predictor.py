@@ -46,13 +46,13 @@ class Predictor:
   """
 
   def __init__(
-      self,
-      config: EncoderConfig,
-      params: names.Params,
-      tokenizer: Tokenizer,
-      origin: str = 'the model',
-      step: int | None = None,
-      task: dict | None = None,
+    self,
+    config: EncoderConfig,
+    params: names.Params,
+    tokenizer: Tokenizer,
+    origin: str = 'the model',
+    step: int | None = None,
+    task: dict | None = None,
   ):
     """Raises UserError where the vocabulary does not fit the token table."""
     tokenizer.check_fits(config.vocabulary_size, origin)
@@ -76,16 +76,22 @@ class Predictor:
       UserError: neither of the two, no checkpoint, or a damaged one.
     """
     found = source.read(path, step)
-    return cls(found.config, found.params, Tokenizer.load(found.path), path,
-               found.step, found.task)
+    return cls(
+      found.config,
+      found.params,
+      Tokenizer.load(found.path),
+      path,
+      found.step,
+      found.task,
+    )
 
   def embed(
-      self,
-      texts: Sequence[str],
-      pooling: str = 'mean',
-      normalize: bool = False,
-      length: int = 128,
-      batch_size: int = 32,
+    self,
+    texts: Sequence[str],
+    pooling: str = 'mean',
+    normalize: bool = False,
+    length: int = 128,
+    batch_size: int = 32,
   ) -> np.ndarray:
     """Returns a vector for each text: float32[n, D], in their order.
 
@@ -98,18 +104,26 @@ class Predictor:
     """
     choose(functions.POOLINGS, pooling, 'POOLING')
     self.check_length(length)
-    vectors = list(self._run(
+    vectors = list(
+      self._run(
         functions.embed(self.config, pooling, normalize),
-        self._rows(texts, length), length, batch_size))
-    return np.stack(vectors) if vectors else np.zeros(
-        (0, self.config.width), np.float32)
+        self._rows(texts, length),
+        length,
+        batch_size,
+      )
+    )
+    return (
+      np.stack(vectors)
+      if vectors
+      else np.zeros((0, self.config.width), np.float32)
+    )
 
   def fill_mask(
-      self,
-      texts: Sequence[str],
-      top_k: int = 5,
-      length: int = 128,
-      batch_size: int = 32,
+    self,
+    texts: Sequence[str],
+    top_k: int = 5,
+    length: int = 128,
+    batch_size: int = 32,
   ) -> list[list[list[tuple[str, float]]]]:
     """Returns the likeliest tokens for each [MASK] of each text.
 
@@ -131,14 +145,16 @@ class Predictor:
     known = len(self.tokenizer.tokens)
     function = functions.fill_mask(self.config, known, min(top_k, known))
     return mask_rows.predict(
-        self.tokenizer, self._rows(texts, length, masks=True),
-        lambda rows: self._run(function, rows, length, batch_size))
+      self.tokenizer,
+      self._rows(texts, length, masks=True),
+      lambda rows: self._run(function, rows, length, batch_size),
+    )
 
   def classify(
-      self,
-      texts: Sequence[str | Sequence[str]],
-      length: int | None = None,
-      batch_size: int = 32,
+    self,
+    texts: Sequence[str | Sequence[str]],
+    length: int | None = None,
+    batch_size: int = 32,
   ) -> list[dict]:
     """Returns what a classifier says of each, see `task_heads.describe`.
 
@@ -153,14 +169,22 @@ class Predictor:
     task_heads.check(self.task, ('classes', 'number', 'labels'), self.origin)
     length = self.length(length)
     logits = list(self.logits(self._rows(texts, length), length, batch_size))
-    return list(task_heads.describe(self.task, task_heads.probabilities(
-        self.task['kind'], np.stack(logits)))) if logits else []
+    return (
+      list(
+        task_heads.describe(
+          self.task,
+          task_heads.probabilities(self.task['kind'], np.stack(logits)),
+        )
+      )
+      if logits
+      else []
+    )
 
   def tag(
-      self,
-      sentences: Sequence[Sequence[str]],
-      length: int | None = None,
-      batch_size: int = 32,
+    self,
+    sentences: Sequence[Sequence[str]],
+    length: int | None = None,
+    batch_size: int = 32,
   ) -> list[list[str]]:
     """Returns a tag for each word of each sentence.
 
@@ -177,15 +201,19 @@ class Predictor:
       raise UserError('expected lists of words, got a text; split it')
     length = self.length(length)
     return word_rows.predict(
-        self.tokenizer, sentences, self.task['labels'], length,
-        lambda rows: self.logits(rows, length, batch_size))
+      self.tokenizer,
+      sentences,
+      self.task['labels'],
+      length,
+      lambda rows: self.logits(rows, length, batch_size),
+    )
 
   def answer(
-      self,
-      question: str,
-      context: str,
-      length: int | None = None,
-      batch_size: int = 32,
+    self,
+    question: str,
+    context: str,
+    length: int | None = None,
+    batch_size: int = 32,
   ) -> windows.Answers:
     """Returns the parts of a context that answer a question, best first.
 
@@ -201,48 +229,68 @@ class Predictor:
     task_heads.check(self.task, ('spans',), self.origin)
     length = self.length(length)
     (found,) = windows.predict(
-        self.tokenizer, [(question, context)], length,
-        lambda rows: self.logits(rows, length, batch_size),
-        self.task.get('stride', windows.STRIDE))
+      self.tokenizer,
+      [(question, context)],
+      length,
+      lambda rows: self.logits(rows, length, batch_size),
+      self.task.get('stride', windows.STRIDE),
+    )
     return found
 
   def logits(
-      self, rows: Iterable[batching.Row], length: int, batch_size: int
+    self, rows: Iterable[batching.Row], length: int, batch_size: int
   ) -> Iterator[np.ndarray]:
     """Yields the logits of the task's head for each row: [C], or [L, C]."""
     self.check_length(length)
     kind, labels = self.task['kind'], self.task['labels']
     head = self.task.get('head') or task_heads.HEADS[kind]
     function = functions.task_logits(
-        self.config, head, task_heads.outputs(kind, labels))
-    return self._run(function, rows, length, batch_size,
-                     of_positions=bert.reads_positions(head))
+      self.config, head, task_heads.outputs(kind, labels)
+    )
+    return self._run(
+      function,
+      rows,
+      length,
+      batch_size,
+      of_positions=bert.reads_positions(head),
+    )
 
   def length(self, wanted: int | None) -> int:
     """Returns `wanted`, or what a task was trained with, or at most 128."""
-    return wanted or (self.task or {}).get('length') or min(
-        128, self.config.positions)
+    return (
+      wanted
+      or (self.task or {}).get('length')
+      or min(128, self.config.positions)
+    )
 
   def check_length(self, length: int) -> None:
     """Raises UserError where the model has no such positions."""
     if not 3 <= length <= self.config.positions:
-      raise UserError(f'LENGTH {length} is not between 3 and the '
-                      f'{self.config.positions} positions of {self.origin}; '
-                      'set LENGTH')
+      raise UserError(
+        f'LENGTH {length} is not between 3 and the '
+        f'{self.config.positions} positions of {self.origin}; '
+        'set LENGTH'
+      )
 
   def check_fills_masks(self) -> None:
     """Raises UserError where there is no masked-LM head."""
     if 'mlm_head' not in self.params:
       raise UserError(
-          f'{self.origin} has no masked-LM head, which filling masks needs; '
-          'choose a checkpoint of pretraining')
+        f'{self.origin} has no masked-LM head, which filling masks needs; '
+        'choose a checkpoint of pretraining'
+      )
 
   def _run(self, function, rows, length, batch_size, **options) -> Iterator:
-    return batching.run(functools.partial(function, self.params), rows, length,
-                        batch_size, **options)
+    return batching.run(
+      functools.partial(function, self.params),
+      rows,
+      length,
+      batch_size,
+      **options,
+    )
 
   def _rows(
-      self, texts: Iterable, length: int, masks: bool = False
+    self, texts: Iterable, length: int, masks: bool = False
   ) -> Iterator[batching.Row]:
     """Tokenizes a few hundred texts at a time."""
     if isinstance(texts, str):

@@ -15,11 +15,11 @@ from bertjax.errors import UserError
 # Kind of task -> the head that it takes, a name in `models.bert.TASK_HEADS`.
 # May be changed from outside; a run of fine-tuning keeps the name of its own.
 HEADS = {
-    'classes': 'classifier',
-    'number': 'classifier',
-    'labels': 'classifier',
-    'tags': 'tag_head',
-    'spans': 'span_head',
+  'classes': 'classifier',
+  'number': 'classifier',
+  'labels': 'classifier',
+  'tags': 'tag_head',
+  'spans': 'span_head',
 }
 
 
@@ -31,10 +31,15 @@ def outputs(kind: str, labels: Sequence[str]) -> int:
 def check(task: Mapping | None, kinds: Sequence[str], origin: str) -> None:
   """Raises UserError where a model was not fine-tuned for one of `kinds`."""
   if task is None or task['kind'] not in kinds:
-    has = 'no head of a task' if task is None else (
-        f'the head of a task of {task["kind"]}')
-    raise UserError(f'{origin} has {has}, and one of {" or ".join(kinds)} is '
-                    'needed; choose a run of fine-tuning for that')
+    has = (
+      'no head of a task'
+      if task is None
+      else (f'the head of a task of {task["kind"]}')
+    )
+    raise UserError(
+      f'{origin} has {has}, and one of {" or ".join(kinds)} is '
+      'needed; choose a run of fine-tuning for that'
+    )
 
 
 def probabilities(kind: str, logits: np.ndarray) -> np.ndarray:

@@ -25,12 +25,14 @@ def read(path: str) -> Iterator[dict]:
     UserError: no such file, not UTF-8, or a line without `text`.
   """
   if not os.path.isfile(path):
-    raise UserError(f'expected a file of text, but there is no file {path}; '
-                    'set INPUT')
+    raise UserError(
+      f'expected a file of text, but there is no file {path}; set INPUT'
+    )
   for number, line in enumerate(lines(path), start=1):
     text = line.removesuffix('\n').removesuffix('\r')
-    yield _record(text, path, number) if path.endswith('.jsonl') else {
-        'text': text}
+    yield (
+      _record(text, path, number) if path.endswith('.jsonl') else {'text': text}
+    )
 
 
 def lines(path: str) -> Iterator[str]:
@@ -49,8 +51,9 @@ def lines(path: str) -> Iterator[str]:
         yield line.decode()
       except UnicodeDecodeError as error:
         raise UserError(
-            f'expected UTF-8 in {path}, got byte {line[error.start]:#x} in '
-            f'line {number}; convert it: iconv -f latin1 -t utf8') from error
+          f'expected UTF-8 in {path}, got byte {line[error.start]:#x} in '
+          f'line {number}; convert it: iconv -f latin1 -t utf8'
+        ) from error
 
 
 def repair(text: str) -> str:
@@ -74,8 +77,10 @@ def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
       cannot be written.
   """
   if not path.endswith(suffixes):
-    raise UserError(f'expected a file that ends in {" or ".join(suffixes)}, '
-                    f'got {path}; set OUTPUT')
+    raise UserError(
+      f'expected a file that ends in {" or ".join(suffixes)}, '
+      f'got {path}; set OUTPUT'
+    )
   if os.path.realpath(path) == os.path.realpath(source):
     raise UserError(f'{path} is the input as well; set OUTPUT to another file')
   if os.path.isdir(path):
@@ -87,10 +92,13 @@ def _record(line: str, path: str, number: int) -> dict:
   try:
     record = json.loads(line)
   except ValueError as error:
-    raise UserError(f'expected JSON in line {number} of {path}, got {error}'
-                    ) from error
+    raise UserError(
+      f'expected JSON in line {number} of {path}, got {error}'
+    ) from error
   if not isinstance(record, dict) or not isinstance(record.get('text'), str):
     known = ', '.join(record) if isinstance(record, dict) else line[:40]
-    raise UserError(f'expected an object with a field "text" in line {number} '
-                    f'of {path}, got {known}')
+    raise UserError(
+      f'expected an object with a field "text" in line {number} '
+      f'of {path}, got {known}'
+    )
   return record | {'text': repair(record['text'])}

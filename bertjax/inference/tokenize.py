@@ -52,12 +52,13 @@ class Tokenizer:
     """
     if len(self.tokens) > rows:
       raise UserError(
-          f'{origin} has a vocabulary of {len(self.tokens)} entries and a '
-          f'token table of {rows} rows; put the vocab.txt there that it was '
-          'trained with')
+        f'{origin} has a vocabulary of {len(self.tokens)} entries and a '
+        f'token table of {rows} rows; put the vocab.txt there that it was '
+        'trained with'
+      )
 
   def pieces(
-      self, texts: Sequence[str], masks: bool = False
+    self, texts: Sequence[str], masks: bool = False
   ) -> list[tokenizers.Encoding]:
     """Returns `.ids` and `.offsets` (characters of the text) of each text.
 
@@ -70,10 +71,10 @@ class Tokenizer:
     return tokenizer.encode_batch(texts, add_special_tokens=False)
 
   def rows(
-      self,
-      texts: Sequence[str | Sequence[str]],
-      length: int,
-      masks: bool = False,
+    self,
+    texts: Sequence[str | Sequence[str]],
+    length: int,
+    masks: bool = False,
   ) -> tuple[list[Row], int]:
     """Returns '[CLS] text [SEP]', or '[CLS] a [SEP] b [SEP]', of each.
 
@@ -104,15 +105,18 @@ class Tokenizer:
         a, b = ids
         room = length - 3
         cut += len(a) + len(b) > room
-        a, b = a[: max(room - len(b), (room + 1) // 2)], b[
-            : max(room - len(a), room // 2)]
+        a, b = (
+          a[: max(room - len(b), (room + 1) // 2)],
+          b[: max(room - len(a), room // 2)],
+        )
         rows.append(Row([cls, *a, sep, *b, sep], second=len(a) + 2))
     return rows, cut
 
 
 def _pipeline(ids: dict[str, int], cased: bool) -> tokenizers.Tokenizer:
-  tokenizer = tokenizers.Tokenizer(models.WordPiece(
-      ids, unk_token='[UNK]', max_input_chars_per_word=100))
+  tokenizer = tokenizers.Tokenizer(
+    models.WordPiece(ids, unk_token='[UNK]', max_input_chars_per_word=100)
+  )
   tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
   tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
   return tokenizer

@@ -77,12 +77,12 @@ class Answers(NamedTuple):
 
 
 def make(
-    tokenizer: Tokenizer,
-    question: str,
-    context: str,
-    length: int = 384,
-    stride: int = STRIDE,
-    question_length: int = 64,
+  tokenizer: Tokenizer,
+  question: str,
+  context: str,
+  length: int = 384,
+  stride: int = STRIDE,
+  question_length: int = 64,
 ) -> list[Window]:
   """Returns windows that together hold the whole context.
 
@@ -104,11 +104,13 @@ def make(
   room = length - 3 - question_length
   if stride < 1 or question_length < 1 or room < stride:
     raise UserError(
-        'expected STRIDE and QUESTION_LENGTH of at least 1 and LENGTH of at '
-        'least STRIDE + QUESTION_LENGTH + 3, got STRIDE '
-        f'{stride}, QUESTION_LENGTH {question_length}, LENGTH {length}; '
-        + (f'set STRIDE to at most {room}, or LENGTH' if room > 0
-           else 'set LENGTH'))
+      'expected STRIDE and QUESTION_LENGTH of at least 1 and LENGTH of at '
+      'least STRIDE + QUESTION_LENGTH + 3, got STRIDE '
+      f'{stride}, QUESTION_LENGTH {question_length}, LENGTH {length}; '
+      + (
+        f'set STRIDE to at most {room}, or LENGTH' if room > 0 else 'set LENGTH'
+      )
+    )
   asked, told = tokenizer.pieces([question, context])
   cls, sep = tokenizer.ids['[CLS]'], tokenizer.ids['[SEP]']
   head = [cls, *asked.ids[:question_length], sep]
@@ -118,20 +120,23 @@ def make(
   starts = range(0, max(len(ids) - room, 0) + stride, stride)
   spans = [(start, min(start + room, len(ids))) for start in starts]
   return [
-      Window(
-          Row([*head, *ids[start:end], sep], second=len(head)),
-          offsets[start:end], tuple(best[start:end]))
-      for (start, end), best in zip(
-          spans, _has_most_context(spans, len(ids)).tolist(), strict=True)
+    Window(
+      Row([*head, *ids[start:end], sep], second=len(head)),
+      offsets[start:end],
+      tuple(best[start:end]),
+    )
+    for (start, end), best in zip(
+      spans, _has_most_context(spans, len(ids)).tolist(), strict=True
+    )
   ]
 
 
 def predict(
-    tokenizer: Tokenizer,
-    questions: Sequence[tuple[str, str]],
-    length: int,
-    logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
-    stride: int = STRIDE,
+  tokenizer: Tokenizer,
+  questions: Sequence[tuple[str, str]],
+  length: int,
+  logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
+  stride: int = STRIDE,
 ) -> list[Answers]:
   """Returns the best answers to each (question, context).
 
@@ -142,12 +147,15 @@ def predict(
     logits_of: rows to the logits of each, [L, 2] or longer.
     stride: see `make`.
   """
-  parts = [make(tokenizer, question, context, length, stride)
-           for question, context in questions]
+  parts = [
+    make(tokenizer, question, context, length, stride)
+    for question, context in questions
+  ]
   logits = iter(logits_of(window.row for part in parts for window in part))
   return [
-      best_answers(context, part, [next(logits) for _ in part])
-      for (_, context), part in zip(questions, parts, strict=True)]
+    best_answers(context, part, [next(logits) for _ in part])
+    for (_, context), part in zip(questions, parts, strict=True)
+  ]
 
 
 def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
@@ -166,19 +174,20 @@ def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
   if not offsets or start < offsets[0][0] or end > offsets[-1][1]:
     return 0, 0
   # Several tokens can share one character: the first of them, the last.
-  inside = [i for i, (first, past) in enumerate(offsets)
-            if past > start and first < end]
+  inside = [
+    i for i, (first, past) in enumerate(offsets) if past > start and first < end
+  ]
   if start >= end or not inside:
     return 0, 0
   return window.row.second + inside[0], window.row.second + inside[-1]
 
 
 def best_answers(
-    context: str,
-    windows: Sequence[Window],
-    logits: Sequence[np.ndarray],
-    n_best: int = N_BEST,
-    max_tokens: int = 30,
+  context: str,
+  windows: Sequence[Window],
+  logits: Sequence[np.ndarray],
+  n_best: int = N_BEST,
+  max_tokens: int = 30,
 ) -> Answers:
   """Returns the best answers to a question, over all of its windows.
 
@@ -193,8 +202,10 @@ def best_answers(
   """
   logits = [np.asarray(array, np.float64) for array in logits]
   spans = [
-      span for window, array in zip(windows, logits, strict=True)
-      for span in _spans(window, array, n_best, max_tokens)]
+    span
+    for window, array in zip(windows, logits, strict=True)
+    for span in _spans(window, array, n_best, max_tokens)
+  ]
   scores = {}
   for score, start, end in sorted(spans, key=lambda span: -span[0]):
     scores.setdefault(context[start:end], (score, start))
@@ -206,13 +217,16 @@ def best_answers(
   total = sum(math.exp(score - highest) for score, _ in scores.values())
   null_score = min(float(array[0].sum()) for array in logits)
   return Answers(
-      [Candidate(text, start, score, math.exp(score - highest) / total)
-       for text, (score, start) in scores.items()],
-      null_score - highest)
+    [
+      Candidate(text, start, score, math.exp(score - highest) / total)
+      for text, (score, start) in scores.items()
+    ],
+    null_score - highest,
+  )
 
 
 def _spans(
-    window: Window, logits: np.ndarray, n_best: int, max_tokens: int
+  window: Window, logits: np.ndarray, n_best: int, max_tokens: int
 ) -> list[tuple[float, int, int]]:
   """Returns (score, first character, character after the last) of a window."""
   first = window.row.second
@@ -224,14 +238,16 @@ def _spans(
   a, b = np.nonzero((steps >= 0) & (steps < max_tokens))
   i, j = i[a], j[b]
   return [
-      (score, window.offsets[first][0], window.offsets[last][1])
-      for score, first, last in zip(
-          (starts[i] + ends[j]).tolist(), i.tolist(), j.tolist(), strict=True)
+    (score, window.offsets[first][0], window.offsets[last][1])
+    for score, first, last in zip(
+      (starts[i] + ends[j]).tolist(), i.tolist(), j.tolist(), strict=True
+    )
   ]
 
 
 def _has_most_context(
-    spans: Sequence[tuple[int, int]], count: int) -> np.ndarray:
+  spans: Sequence[tuple[int, int]], count: int
+) -> np.ndarray:
   """Returns bool[windows, tokens]: the best window of each token."""
   start, end = np.array(spans)[:, :, None].transpose(1, 0, 2)
   token = np.arange(count)
@@ -242,7 +258,7 @@ def _has_most_context(
 
 
 def _with_marks(
-    context: str, offsets: Sequence[tuple[int, int]]
+  context: str, offsets: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
   """Gives a token the accents behind it that the tokenizer stripped."""
   limits = [*(start for start, _ in offsets), len(context)][1:]

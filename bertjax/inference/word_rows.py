@@ -34,7 +34,7 @@ class Piece(NamedTuple):
 
 
 def make(
-    tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], length: int
+  tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], length: int
 ) -> list[list[Piece]]:
   """Returns the pieces of each sentence, which hold each word once.
 
@@ -53,22 +53,25 @@ def make(
   unknown = [tokenizer.ids['[UNK]']]
   words = list({word: None for sentence in sentences for word in sentence})
   tokens = {
-      word: encoding.ids[:room] or unknown
-      for word, encoding in zip(words, tokenizer.pieces(words), strict=True)}
+    word: encoding.ids[:room] or unknown
+    for word, encoding in zip(words, tokenizer.pieces(words), strict=True)
+  }
   cls, sep = tokenizer.ids['[CLS]'], tokenizer.ids['[SEP]']
   return [
-      [_piece(cls, sep, [tokens[word] for word in sentence[start:end]], start)
-       for start, end in _spans(
-           [len(tokens[word]) for word in sentence], room)]
-      for sentence in sentences]
+    [
+      _piece(cls, sep, [tokens[word] for word in sentence[start:end]], start)
+      for start, end in _spans([len(tokens[word]) for word in sentence], room)
+    ]
+    for sentence in sentences
+  ]
 
 
 def predict(
-    tokenizer: Tokenizer,
-    sentences: Sequence[Sequence[str]],
-    labels: Sequence[str],
-    length: int,
-    logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
+  tokenizer: Tokenizer,
+  sentences: Sequence[Sequence[str]],
+  labels: Sequence[str],
+  length: int,
+  logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
 ) -> list[list[str]]:
   """Returns the likeliest label of each word of each sentence.
 
@@ -82,13 +85,19 @@ def predict(
   parts = make(tokenizer, sentences, length)
   logits = iter(logits_of(piece.row for pieces in parts for piece in pieces))
   return [
-      [labels[i] for i in join(pieces, [
-          next(logits)[list(piece.first)].argmax(-1) for piece in pieces])]
-      for pieces in parts]
+    [
+      labels[i]
+      for i in join(
+        pieces, [next(logits)[list(piece.first)].argmax(-1) for piece in pieces]
+      )
+    ]
+    for pieces in parts
+  ]
 
 
 def join(
-    pieces: Sequence[Piece], results: Iterable[Sequence[Any]]) -> list[Any]:
+  pieces: Sequence[Piece], results: Iterable[Sequence[Any]]
+) -> list[Any]:
   """Returns one result for each word of a sentence.
 
   Args:
@@ -96,13 +105,15 @@ def join(
     results: of each piece, one for each of its words.
   """
   return [
-      result
-      for piece, found in zip(pieces, results, strict=True)
-      for _, result in zip(piece.first, found, strict=True)]
+    result
+    for piece, found in zip(pieces, results, strict=True)
+    for _, result in zip(piece.first, found, strict=True)
+  ]
 
 
 def _piece(
-    cls: int, sep: int, words: Sequence[Sequence[int]], start: int) -> Piece:
+  cls: int, sep: int, words: Sequence[Sequence[int]], start: int
+) -> Piece:
   ids, first = [cls], []
   for word in words:
     first.append(len(ids))
@@ -117,7 +128,8 @@ def _spans(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
   fewest = len(list(_fill(sizes, room)))
   narrow = range(max(sizes), room)
   i = bisect.bisect_left(
-      narrow, True, key=lambda most: len(list(_fill(sizes, most))) <= fewest)
+    narrow, True, key=lambda most: len(list(_fill(sizes, most))) <= fewest
+  )
   starts = list(_fill(sizes, narrow.start + i))
   return list(zip(starts, [*starts[1:], len(sizes)], strict=True))
 

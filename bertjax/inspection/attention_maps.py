@@ -65,11 +65,11 @@ def entropies(weights: np.ndarray) -> np.ndarray:
 
 
 def compute(
-    predictor: Predictor,
-    texts: Sequence[str | Sequence[str]],
-    length: int | None = None,
-    layers: Sequence[int] | None = None,
-    importance: bool = False,
+  predictor: Predictor,
+  texts: Sequence[str | Sequence[str]],
+  length: int | None = None,
+  layers: Sequence[int] | None = None,
+  importance: bool = False,
 ) -> list[Maps]:
   """Returns the attention of each text, in their order.
 
@@ -99,15 +99,25 @@ def compute(
   for start in range(0, len(rows), BATCH):
     some = rows[start : start + BATCH]
     batch = batching.make([[row] for row in some], count, columns)
-    weights = np.asarray(taps.stack(taps.collect(
-        model, predictor.params, batch, (WEIGHTS,)), WEIGHTS), np.float32)
+    weights = np.asarray(
+      taps.stack(
+        taps.collect(model, predictor.params, batch, (WEIGHTS,)), WEIGHTS
+      ),
+      np.float32,
+    )
     for line, row in enumerate(some):
       size, chosen = len(row.ids), list(layers)
-      found.append(Maps(
-          tuple(predictor.tokenizer.tokens[i] for i in row.ids), row.second,
-          layers, weights[chosen, line, :, :size, :size],
+      found.append(
+        Maps(
+          tuple(predictor.tokenizer.tokens[i] for i in row.ids),
+          row.second,
+          layers,
+          weights[chosen, line, :, :size, :size],
           head_importance.of_masking(predictor, row, columns)[chosen]
-          if importance else None))
+          if importance
+          else None,
+        )
+      )
   return found
 
 
@@ -119,28 +129,37 @@ def rows_of(predictor: Predictor, texts, length: int) -> list[batching.Row]:
     raise UserError('expected a text or a list of texts, got none; set TEXTS')
   for text in texts:
     parts = [text] if isinstance(text, str) else text
-    if not (isinstance(parts, list | tuple) and len(parts) in (1, 2)
-            and all(isinstance(part, str) for part in parts)):
-      raise UserError('expected texts, or pairs of texts in parentheses, got '
-                      f'{text!r}; set TEXTS')
+    if not (
+      isinstance(parts, list | tuple)
+      and len(parts) in (1, 2)
+      and all(isinstance(part, str) for part in parts)
+    ):
+      raise UserError(
+        'expected texts, or pairs of texts in parentheses, got '
+        f'{text!r}; set TEXTS'
+      )
   repaired = [
-      text_files.repair(text) if isinstance(text, str) else
-      [text_files.repair(part) for part in text] for text in texts]
+    text_files.repair(text)
+    if isinstance(text, str)
+    else [text_files.repair(part) for part in text]
+    for text in texts
+  ]
   rows, _ = predictor.tokenizer.rows(repaired, 10**9, masks=True)
   for text, row in zip(texts, rows, strict=True):
     shown = (text if isinstance(text, str) else text[0])[:40]
     if len(row.ids) > length:
       raise UserError(
-          f'the text that begins {shown!r} has {len(row.ids)} tokens, more '
-          f'than LENGTH {length}; shorten it or set LENGTH, up to the '
-          f'{predictor.config.positions} positions of {predictor.origin}')
+        f'the text that begins {shown!r} has {len(row.ids)} tokens, more '
+        f'than LENGTH {length}; shorten it or set LENGTH, up to the '
+        f'{predictor.config.positions} positions of {predictor.origin}'
+      )
     if len(row.ids) < 3 + (row.second is not None):
       raise UserError(f'the text {shown!r} has no tokens; set TEXTS')
   return rows
 
 
 def check_layers(
-    layers: int | Sequence[int] | None, count: int
+  layers: int | Sequence[int] | None, count: int
 ) -> tuple[int, ...]:
   """Returns the layers that are asked for; None: all.
 
@@ -152,23 +171,24 @@ def check_layers(
   wanted = (layers,) if isinstance(layers, int) else tuple(layers)
   for layer in wanted:
     if not isinstance(layer, int) or not 0 <= layer < count:
-      raise UserError(f'expected layers from 0 to {count - 1}, got {layer!r}; '
-                      'set LAYERS')
+      raise UserError(
+        f'expected layers from 0 to {count - 1}, got {layer!r}; set LAYERS'
+      )
   if not wanted:
     raise UserError('expected a list of layers, got none; set LAYERS')
   return wanted
 
 
 def run(
-    *,
-    texts: str | Sequence[str | Sequence[str]],
-    output: str,
-    run_dir: str | None = None,
-    init_from: str | None = None,
-    length: int | None = None,
-    layers: int | Sequence[int] | None = None,
-    importance: bool | None = None,
-    dry_run: bool = False,
+  *,
+  texts: str | Sequence[str | Sequence[str]],
+  output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int | None = None,
+  layers: int | Sequence[int] | None = None,
+  importance: bool | None = None,
+  dry_run: bool = False,
 ) -> None:
   """Draws the attention of texts: a PNG for each, and a page for all.
 
@@ -202,8 +222,11 @@ def run(
     found = compute(predictor, texts, length, layers, importance)
     for number, maps in enumerate(found, start=1):
       figure.draw(maps, predictor.origin).savefig(
-          os.path.join(folder, f'attention_maps_{number:02}.png'))
+        os.path.join(folder, f'attention_maps_{number:02}.png')
+      )
     page.write(os.path.join(folder, PAGE), found, predictor.origin)
-  print(f'{os.path.join(output, PAGE)}, and beside it a picture for each of '
-        f'{len(found)} text(s)' + (
-            '' if importance else '; no importance of heads was computed'))
+  print(
+    f'{os.path.join(output, PAGE)}, and beside it a picture for each of '
+    f'{len(found)} text(s)'
+    + ('' if importance else '; no importance of heads was computed')
+  )

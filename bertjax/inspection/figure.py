@@ -45,33 +45,64 @@ def draw(maps, origin: str):
   left, bottom, top = labels + 0.55, labels + 0.45, 0.95
   width = left + grid[0] + 0.75 + panel[0] + 0.3
   height = bottom + top + max(grid[1], panels * (panel[1] + 0.75) + 0.55)
-  figure = Figure((width, height), facecolor='white',
-                  dpi=min(130, PIXELS / max(width, height)))
+  figure = Figure(
+    (width, height),
+    facecolor='white',
+    dpi=min(130, PIXELS / max(width, height)),
+  )
 
   def place(x, y, w, h):  # inches, from the upper left corner of the maps
-    return figure.add_axes((
-        (left + x) / width, 1 - (top + y + h) / height, w / width, h / height))
+    return figure.add_axes(
+      ((left + x) / width, 1 - (top + y + h) / height, w / width, h / height)
+    )
 
   characters = int(width / 0.092)
-  figure.text(0.15 / width, 1 - 0.28 / height, textwrap.shorten(
-      _text(maps), characters, placeholder=' …'), fontsize=10.5, weight='bold',
-              parse_math=False)
-  figure.text(0.15 / width, 1 - 0.48 / height, textwrap.shorten(
+  figure.text(
+    0.15 / width,
+    1 - 0.28 / height,
+    textwrap.shorten(_text(maps), characters, placeholder=' …'),
+    fontsize=10.5,
+    weight='bold',
+    parse_math=False,
+  )
+  figure.text(
+    0.15 / width,
+    1 - 0.48 / height,
+    textwrap.shorten(
       f'{origin}: what each token (row) attends to (column)',
-      int(characters * 1.25), placeholder=' …'), fontsize=8.5, color='#555555',
-              parse_math=False)
+      int(characters * 1.25),
+      placeholder=' …',
+    ),
+    fontsize=8.5,
+    color='#555555',
+    parse_math=False,
+  )
   image = _draw_maps(place(0, 0, *grid), maps, points, every, side)
   x, y = grid[0] + 0.75, 0.15
-  _draw_panel(place(x, y, *panel), maps, maps.entropies, 'entropy, nats',
-              'Blues', np.log(length), '.2f')
+  _draw_panel(
+    place(x, y, *panel),
+    maps,
+    maps.entropies,
+    'entropy, nats',
+    'Blues',
+    np.log(length),
+    '.2f',
+  )
   y += panel[1] + 0.75
   if maps.importance is not None:
-    _draw_panel(place(x, y, *panel), maps, maps.importance,
-                'importance, |dL/dmask|', 'Oranges',
-                max(float(maps.importance.max()), 1e-9), '.2g')
+    _draw_panel(
+      place(x, y, *panel),
+      maps,
+      maps.importance,
+      'importance, |dL/dmask|',
+      'Oranges',
+      max(float(maps.importance.max()), 1e-9),
+      '.2g',
+    )
     y += panel[1] + 0.75
-  bar = figure.colorbar(image, cax=place(x, y, 1.6, 0.12),
-                        orientation='horizontal', ticks=TICKS)
+  bar = figure.colorbar(
+    image, cax=place(x, y, 1.6, 0.12), orientation='horizontal', ticks=TICKS
+  )
   bar.ax.set_xticklabels([f'{tick:g}' for tick in TICKS])
   bar.ax.tick_params(labelsize=7, length=2)
   bar.ax.set_title('attention weight', fontsize=8.5, loc='left')
@@ -95,9 +126,12 @@ def _draw_maps(axes, maps, points: float, every: int, side: float):
   for layer, head in np.ndindex(layers, heads):
     x, y = head * step - 0.5, layer * step - 0.5
     image = axes.imshow(
-        maps.weights[layer, head], cmap='Blues',
-        norm=PowerNorm(GAMMA, 0, 1), interpolation='nearest',
-        extent=(x, x + length, y + length, y))
+      maps.weights[layer, head],
+      cmap='Blues',
+      norm=PowerNorm(GAMMA, 0, 1),
+      interpolation='nearest',
+      extent=(x, x + length, y + length, y),
+    )
     axes.add_patch(_frame(x, y, length))
   gap = step - length
   axes.set_xlim(-0.5, heads * step - gap - 0.5)
@@ -108,26 +142,52 @@ def _draw_maps(axes, maps, points: float, every: int, side: float):
   shown = range(0, length, every)
   tokens = [maps.tokens[i] for i in shown]
   options = {'fontsize': points, 'parse_math': False}
-  axes.set_yticks([layer * step + i for layer in range(layers) for i in shown],
-                  tokens * layers, **options)
-  axes.set_xticks([head * step + i for head in range(heads) for i in shown],
-                  tokens * heads, rotation=90, **options)
+  axes.set_yticks(
+    [layer * step + i for layer in range(layers) for i in shown],
+    tokens * layers,
+    **options,
+  )
+  axes.set_xticks(
+    [head * step + i for head in range(heads) for i in shown],
+    tokens * heads,
+    rotation=90,
+    **options,
+  )
   for head in range(heads):
-    axes.text(head * step + length / 2 - 0.5, -0.5 - 0.06 * length / side,
-              f'head {head}', ha='center', va='bottom', fontsize=8.5)
+    axes.text(
+      head * step + length / 2 - 0.5,
+      -0.5 - 0.06 * length / side,
+      f'head {head}',
+      ha='center',
+      va='bottom',
+      fontsize=8.5,
+    )
   margin = max(map(len, maps.tokens)) * LABEL_INCHES * points / LABEL_POINTS
   for row, layer in enumerate(maps.layers):
-    axes.text(-0.5 - (margin + 0.2) * length / side,
-              row * step + length / 2 - 0.5, f'layer {layer}', rotation=90,
-              ha='right', va='center', fontsize=8.5)
+    axes.text(
+      -0.5 - (margin + 0.2) * length / side,
+      row * step + length / 2 - 0.5,
+      f'layer {layer}',
+      rotation=90,
+      ha='right',
+      va='center',
+      fontsize=8.5,
+    )
   return image
 
 
 def _frame(x: float, y: float, length: int):
   from matplotlib.patches import Rectangle
 
-  return Rectangle((x, y), length, length, fill=False, linewidth=0.5,
-                   edgecolor='#999999', clip_on=False)
+  return Rectangle(
+    (x, y),
+    length,
+    length,
+    fill=False,
+    linewidth=0.5,
+    edgecolor='#999999',
+    clip_on=False,
+  )
 
 
 def _draw_panel(axes, maps, values, title, colours, most, digits) -> None:
@@ -135,8 +195,15 @@ def _draw_panel(axes, maps, values, title, colours, most, digits) -> None:
   axes.imshow(values, cmap=colours, vmin=0, vmax=most, aspect='auto')
   for row, column in np.ndindex(*values.shape):
     value = float(values[row, column])
-    axes.text(column, row, f'{value:{digits}}', ha='center', va='center',
-              fontsize=7, color='white' if value > 0.6 * most else '#222222')
+    axes.text(
+      column,
+      row,
+      f'{value:{digits}}',
+      ha='center',
+      va='center',
+      fontsize=7,
+      color='white' if value > 0.6 * most else '#222222',
+    )
   axes.set_title(title, fontsize=8.5, loc='left')
   axes.set_xticks(range(values.shape[1]))
   axes.set_yticks(range(values.shape[0]), maps.layers)

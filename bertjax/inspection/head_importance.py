@@ -29,7 +29,7 @@ ROWS = 16  # of a batch in which each row has another token masked
 
 
 def expected(
-    objective, params, batches: Iterable[Batch], normalize: bool = False
+  objective, params, batches: Iterable[Batch], normalize: bool = False
 ) -> np.ndarray:
   """Returns the importance of every head: float32[N, H], 0 or more.
 
@@ -48,10 +48,14 @@ def expected(
   total, count = 0.0, 0
   for batch in batches:
     found, gradients = taps.collect_with_gradients(
-        objective, params, batch, (CONTEXT,))
+      objective, params, batch, (CONTEXT,)
+    )
     sums, sequences = _sum_sequences(
-        taps.stack(found, CONTEXT), taps.stack(gradients, CONTEXT),
-        batch['segments'], batch['first_positions'].shape[1])
+      taps.stack(found, CONTEXT),
+      taps.stack(gradients, CONTEXT),
+      batch['segments'],
+      batch['first_positions'].shape[1],
+    )
     total, count = total + np.asarray(sums), count + int(sequences)
   if not count:
     raise UserError('expected batches with sequences, got none')
@@ -65,19 +69,25 @@ def expected(
 def _sum_sequences(context_NBLHK, gradient_NBLHK, segments_BL, sequences):
   """Returns the sum over sequences of |dL/d(mask)|: [N, H]; their number."""
   product_NBLH = jnp.sum(
-      context_NBLHK.astype(jnp.float32) * gradient_NBLHK.astype(jnp.float32),
-      axis=-1)
+    context_NBLHK.astype(jnp.float32) * gradient_NBLHK.astype(jnp.float32),
+    axis=-1,
+  )
   number_S1 = jnp.arange(1, sequences + 1)[:, None]
   member_BSL = segments_BL[:, None] == number_S1
-  slope_NBSH = jnp.einsum('NBLH,BSL->NBSH', product_NBLH,
-                          member_BSL.astype(jnp.float32),
-                          precision=jax.lax.Precision.HIGHEST)
-  return (jnp.abs(slope_NBSH).sum((1, 2)),
-          jnp.sum(jnp.any(member_BSL, axis=-1)))
+  slope_NBSH = jnp.einsum(
+    'NBLH,BSL->NBSH',
+    product_NBLH,
+    member_BSL.astype(jnp.float32),
+    precision=jax.lax.Precision.HIGHEST,
+  )
+  return (
+    jnp.abs(slope_NBSH).sum((1, 2)),
+    jnp.sum(jnp.any(member_BSL, axis=-1)),
+  )
 
 
 def of_masking(
-    predictor: Predictor, row: batching.Row, columns: int | None = None
+  predictor: Predictor, row: batching.Row, columns: int | None = None
 ) -> np.ndarray:
   """Returns the importance for one text that nobody labelled: float32[N, H].
 
@@ -94,13 +104,17 @@ def of_masking(
   """
   predictor.check_fills_masks()
   objective = objectives.MaskedLanguageModel(
-      bert.BertForPreTraining(predictor.config, next_sentence=False))
-  return expected(objective, predictor.params, masked_batches(
-      row, predictor.tokenizer.ids, columns))
+    bert.BertForPreTraining(predictor.config, next_sentence=False)
+  )
+  return expected(
+    objective,
+    predictor.params,
+    masked_batches(row, predictor.tokenizer.ids, columns),
+  )
 
 
 def masked_batches(
-    row: batching.Row, ids: dict[str, int], columns: int | None = None
+  row: batching.Row, ids: dict[str, int], columns: int | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
   """Yields batches of copies of a row, each with another token masked.
 
@@ -118,8 +132,8 @@ def masked_batches(
   for start in range(0, len(places), ROWS):
     some = places[start : start + ROWS]
     batch = batching.make(
-        [[row._replace(position=i)] for i in some], ROWS,
-        columns or len(row.ids))
+      [[row._replace(position=i)] for i in some], ROWS, columns or len(row.ids)
+    )
     lines = np.arange(len(some))
     batch['tokens'][lines, some] = ids['[MASK]']
     batch['targets'] = np.zeros((ROWS, 1), np.int32)

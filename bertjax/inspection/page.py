@@ -34,17 +34,17 @@ def write(path: str, found: Sequence, origin: str) -> None:
 def render(found: Sequence, origin: str) -> str:
   """Returns the page; see `write`."""
   data = {
-      'origin': origin,
-      'layers': list(found[0].layers),
-      'heads': found[0].weights.shape[1],
-      'texts': [_text(maps) for maps in found],
+    'origin': origin,
+    'layers': list(found[0].layers),
+    'heads': found[0].weights.shape[1],
+    'texts': [_text(maps) for maps in found],
   }
   parts = {
-      # In a script '<' could end it; escaped it is the same to JSON.
-      'DATA': json.dumps(data).replace('<', '\\u003c'),
-      'ORIGIN': html.escape(origin),
-      'STYLE': _read('page.css'),
-      'SCRIPT': _read('page.js') + _read('page_map.js'),
+    # In a script '<' could end it; escaped it is the same to JSON.
+    'DATA': json.dumps(data).replace('<', '\\u003c'),
+    'ORIGIN': html.escape(origin),
+    'STYLE': _read('page.css'),
+    'SCRIPT': _read('page.js') + _read('page_map.js'),
   }
   before, *rest = _read('page.html').split('{{')
   pieces = [before]
@@ -62,19 +62,22 @@ def frame(found: Sequence, origin: str, height: int = 900) -> str:
     origin: see `write`.
     height: in pixels; the width is what there is.
   """
-  return (f'<div><iframe srcdoc="{html.escape(render(found, origin))}" '
-          f'style="width: 100%; height: {height}px; border: 0"></iframe></div>')
+  return (
+    f'<div><iframe srcdoc="{html.escape(render(found, origin))}" '
+    f'style="width: 100%; height: {height}px; border: 0"></iframe></div>'
+  )
 
 
 def _text(maps) -> dict:
   scaled = np.rint(maps.weights * STEPS).astype('<u2')
   return {
-      'tokens': maps.tokens,
-      'second': maps.second,
-      'weights': base64.b64encode(scaled.tobytes()).decode(),
-      'entropies': _rounded(maps.entropies),
-      'importance': None if maps.importance is None else _rounded(
-          maps.importance),
+    'tokens': maps.tokens,
+    'second': maps.second,
+    'weights': base64.b64encode(scaled.tobytes()).decode(),
+    'entropies': _rounded(maps.entropies),
+    'importance': None
+    if maps.importance is None
+    else _rounded(maps.importance),
   }
 
 

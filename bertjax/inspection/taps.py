@@ -55,9 +55,14 @@ def written_out(model: nn.Module) -> nn.Module:
   twice, and attention is the 'einsum' kernel: 'splash' and 'dot_product' never
   have the weights in memory; what they compute is the same but for rounding.
   """
-  return model.clone(config=dataclasses.replace(
-      model.config, attention_kernel='einsum', scan_layers=False,
-      recompute='nothing'))
+  return model.clone(
+    config=dataclasses.replace(
+      model.config,
+      attention_kernel='einsum',
+      scan_layers=False,
+      recompute='nothing',
+    )
+  )
 
 
 def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
@@ -68,14 +73,16 @@ def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
     batch: arrays or their shapes, as the model takes them.
   """
   params = jax.eval_shape(
-      lambda x: nn.unbox(model.init(jax.random.key(0), x, train=False)),
-      dict(batch))['params']
+    lambda x: nn.unbox(model.init(jax.random.key(0), x, train=False)),
+    dict(batch),
+  )['params']
   return jax.eval_shape(
-      _collector(written_out(model), ('*',)), params, dict(batch))
+    _collector(written_out(model), ('*',)), params, dict(batch)
+  )
 
 
 def collect(
-    model: nn.Module, params, batch: Batch, names: Sequence[str] = ('*',)
+  model: nn.Module, params, batch: Batch, names: Sequence[str] = ('*',)
 ) -> Arrays:
   """Runs the model, without dropout, and returns what it computes on the way.
 
@@ -97,7 +104,7 @@ def collect(
 
 
 def collect_with_gradients(
-    objective, params, batch: Batch, names: Sequence[str]
+  objective, params, batch: Batch, names: Sequence[str]
 ) -> tuple[Arrays, Arrays]:
   """Returns taps, and the gradient of the summed loss by each of them.
 
@@ -113,8 +120,7 @@ def collect_with_gradients(
   Raises:
     UserError: a pattern that matches nothing.
   """
-  objective = dataclasses.replace(
-      objective, model=written_out(objective.model))
+  objective = dataclasses.replace(objective, model=written_out(objective.model))
   return _differentiator(objective, tuple(names))(params, dict(batch))
 
 
@@ -139,8 +145,13 @@ def _collector(model: nn.Module, patterns: tuple[str, ...]):
   def function(params, batch):
     with _looking(patterns) as found:
       outputs = model.apply({'params': params}, batch, train=False)
-      found.update({name: array for name, array in outputs.items()
-                    if _matches_any(name, patterns)})
+      found.update(
+        {
+          name: array
+          for name, array in outputs.items()
+          if _matches_any(name, patterns)
+        }
+      )
     return dict(found)
 
   return jax.jit(function)
@@ -166,7 +177,7 @@ def _differentiator(objective, patterns: tuple[str, ...]):
 
 @contextlib.contextmanager
 def _looking(
-    patterns: Sequence[str], added: Mapping[str, jax.Array] | None = None
+  patterns: Sequence[str], added: Mapping[str, jax.Array] | None = None
 ) -> Iterator[Arrays]:
   """Keeps what modules return meanwhile, and adds `added` to it before.
 
@@ -178,8 +189,11 @@ def _looking(
     output = call(*args, **kwargs)
     name = '/'.join(context.module.path)
     # The model itself; and dropout, which returns what it was given.
-    if context.method_name != '__call__' or not name or isinstance(
-        context.module, layers.Dropout):
+    if (
+      context.method_name != '__call__'
+      or not name
+      or isinstance(context.module, layers.Dropout)
+    ):
       return output
     # The embeddings come with the token table, which is a parameter.
     array, *rest = output if isinstance(output, tuple) else (output,)
@@ -208,6 +222,8 @@ def _matches_any(name: str, patterns: Sequence[str]) -> bool:
 def _unknown(pattern: str, known) -> str:
   patterns = {re.sub(r'^encoder/layer_\d+', 'layer_*', name) for name in known}
   near = difflib.get_close_matches(
-      pattern, sorted(patterns.union(known)), n=1, cutoff=0)
+    pattern, sorted(patterns.union(known)), n=1, cutoff=0
+  )
   return f'no tap matches {pattern!r}; ' + (
-      f'the nearest is {near[0]!r}' if near else 'there are none')
+    f'the nearest is {near[0]!r}' if near else 'there are none'
+  )

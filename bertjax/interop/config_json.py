@@ -17,41 +17,42 @@ from bertjax.models.config import EncoderConfig
 
 # Their attribute -> our field and their default.
 FIELDS = {
-    'vocab_size': ('vocabulary_size', 30522),
-    'hidden_size': ('width', 768),
-    'num_hidden_layers': ('layers', 12),
-    'num_attention_heads': ('heads', 12),
-    'intermediate_size': ('feed_forward', 3072),
-    'max_position_embeddings': ('positions', 512),
-    'type_vocab_size': ('types', 2),
-    'hidden_dropout_prob': ('dropout', 0.1),
-    'attention_probs_dropout_prob': ('attention_dropout', 0.1),
-    'layer_norm_eps': ('norm_epsilon', 1e-12),
-    'initializer_range': ('initializer_stddev', 0.02),
+  'vocab_size': ('vocabulary_size', 30522),
+  'hidden_size': ('width', 768),
+  'num_hidden_layers': ('layers', 12),
+  'num_attention_heads': ('heads', 12),
+  'intermediate_size': ('feed_forward', 3072),
+  'max_position_embeddings': ('positions', 512),
+  'type_vocab_size': ('types', 2),
+  'hidden_dropout_prob': ('dropout', 0.1),
+  'attention_probs_dropout_prob': ('attention_dropout', 0.1),
+  'layer_norm_eps': ('norm_epsilon', 1e-12),
+  'initializer_range': ('initializer_stddev', 0.02),
 }
 # Their name -> ours; the first of a kind is the one that is written.
 ACTIVATIONS = {
-    'gelu': 'gelu',
-    'gelu_python': 'gelu',
-    'gelu_new': 'gelu_tanh',
-    'gelu_pytorch_tanh': 'gelu_tanh',
-    'relu': 'relu',
-    'silu': 'silu',
-    'swish': 'silu',
+  'gelu': 'gelu',
+  'gelu_python': 'gelu',
+  'gelu_new': 'gelu_tanh',
+  'gelu_pytorch_tanh': 'gelu_tanh',
+  'relu': 'relu',
+  'silu': 'silu',
+  'swish': 'silu',
 }
 # What BERT has of what else there is.
 ONLY = {
-    'model_type': 'bert',
-    'position_embedding_type': 'absolute',
-    'is_decoder': False,
-    'is_encoder_decoder': False,
-    'add_cross_attention': False,
-    'pruned_heads': {},
+  'model_type': 'bert',
+  'position_embedding_type': 'absolute',
+  'is_decoder': False,
+  'is_encoder_decoder': False,
+  'add_cross_attention': False,
+  'pruned_heads': {},
 }
 # Known, and without effect on what a given input gives: names and versions,
 # special ids, how to return or to generate, and sizes of a pooler that only
 # google-research/bert once had.
-WITHOUT_EFFECT = frozenset("""
+WITHOUT_EFFECT = frozenset(
+  """
     _name_or_path architectures attn_implementation _attn_implementation
     _attn_implementation_autoset bos_token_id chunk_size_feed_forward
     classifier_dropout cls_token_id directionality dtype eos_token_id
@@ -71,7 +72,8 @@ WITHOUT_EFFECT = frozenset("""
     output_scores prefix remove_invalid_values repetition_penalty
     return_dict_in_generate suppress_tokens temperature tf_legacy_loss
     tie_encoder_decoder top_k top_p typical_p
-""".split())
+""".split()
+)
 
 
 def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
@@ -89,24 +91,27 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
     # pruned_heads is {} or null where none is.
     if attributes.get(name, value) != value and (attributes[name] or value):
       raise UserError(
-          f'expected {name} = {value!r}, as BERT has it, got '
-          f'{attributes[name]!r} in {path}; choose a checkpoint of BERT')
+        f'expected {name} = {value!r}, as BERT has it, got '
+        f'{attributes[name]!r} in {path}; choose a checkpoint of BERT'
+      )
   known = {*FIELDS, *ONLY, *WITHOUT_EFFECT, 'hidden_act'}
   for name in sorted(set(attributes) - known):
     near = difflib.get_close_matches(name, known, n=1)
     hint = f' (did it mean {near[0]}?)' if near else ''
     raise UserError(
-        f'{path} has an attribute that is not understood, {name} = '
-        f'{attributes[name]!r}{hint}; remove it there if it does not change '
-        'what the model computes')
+      f'{path} has an attribute that is not understood, {name} = '
+      f'{attributes[name]!r}{hint}; remove it there if it does not change '
+      'what the model computes'
+    )
   activation = attributes.get('hidden_act', 'gelu')
   if activation not in ACTIVATIONS:
     raise UserError(
-        f'expected hidden_act among {", ".join(ACTIVATIONS)}, got '
-        f'{activation!r} in {path}; choose another checkpoint')
+      f'expected hidden_act among {", ".join(ACTIVATIONS)}, got '
+      f'{activation!r} in {path}; choose another checkpoint'
+    )
   fields = {
-      ours: attributes.get(theirs, default)
-      for theirs, (ours, default) in FIELDS.items()
+    ours: attributes.get(theirs, default)
+    for theirs, (ours, default) in FIELDS.items()
   }
   if fields['attention_dropout'] == fields['dropout']:
     fields['attention_dropout'] = None  # follows what a run sets
@@ -125,16 +130,17 @@ def from_encoder(config: EncoderConfig) -> dict[str, Any]:
   theirs = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
   if config.position_scheme != 'learned' or config.activation not in theirs:
     raise UserError(
-        f'transformers has no BERT with positions {config.position_scheme!r} '
-        f'and activation {config.activation!r}; only learned positions and '
-        f'{", ".join(theirs)} can be exported')
+      f'transformers has no BERT with positions {config.position_scheme!r} '
+      f'and activation {config.activation!r}; only learned positions and '
+      f'{", ".join(theirs)} can be exported'
+    )
   attributes = {
-      name: getattr(config, ours) for name, (ours, _) in FIELDS.items()
+    name: getattr(config, ours) for name, (ours, _) in FIELDS.items()
   }
   return attributes | {
-      'attention_probs_dropout_prob': config.attention_dropout_rate,
-      'hidden_act': theirs[config.activation],
-      'model_type': 'bert',
-      'pad_token_id': 0,
-      'tie_word_embeddings': config.tied_decoder,
+    'attention_probs_dropout_prob': config.attention_dropout_rate,
+    'hidden_act': theirs[config.activation],
+    'model_type': 'bert',
+    'pad_token_id': 0,
+    'tie_word_embeddings': config.tied_decoder,
   }

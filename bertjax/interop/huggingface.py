@@ -25,20 +25,20 @@ from bertjax.models.config import EncoderConfig
 
 # The heads that a class of transformers has. AutoModel goes by its name.
 ARCHITECTURES = {
-    (): 'BertModel',
-    ('pooler',): 'BertModel',
-    names.PRETRAINING: 'BertForPreTraining',
-    ('mlm_head',): 'BertForMaskedLM',
-    ('pooler', 'nsp_head'): 'BertForNextSentencePrediction',
-    ('pooler', 'classifier'): 'BertForSequenceClassification',
-    ('tag_head',): 'BertForTokenClassification',
-    ('span_head',): 'BertForQuestionAnswering',
+  (): 'BertModel',
+  ('pooler',): 'BertModel',
+  names.PRETRAINING: 'BertForPreTraining',
+  ('mlm_head',): 'BertForMaskedLM',
+  ('pooler', 'nsp_head'): 'BertForNextSentencePrediction',
+  ('pooler', 'classifier'): 'BertForSequenceClassification',
+  ('tag_head',): 'BertForTokenClassification',
+  ('span_head',): 'BertForQuestionAnswering',
 }
 # transformers' word for the loss of a classifier -> kind of the task.
 PROBLEM_TYPES = {
-    'single_label_classification': 'classes',
-    'regression': 'number',
-    'multi_label_classification': 'labels',
+  'single_label_classification': 'classes',
+  'regression': 'number',
+  'multi_label_classification': 'labels',
 }
 PROBLEM_TYPE_OF = {kind: problem for problem, kind in PROBLEM_TYPES.items()}
 TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
@@ -68,13 +68,17 @@ class Checkpoint:
   def report(self) -> str:
     """Returns a line on what was found, and one on what was left."""
     heads = ', '.join(names.heads_of(self.params)) or 'none'
-    lines = [f'{self.config.layers} layers of width {self.config.width}; '
-             f'heads: {heads}']
+    lines = [
+      f'{self.config.layers} layers of width {self.config.width}; '
+      f'heads: {heads}'
+    ]
     if not self.config.tied_decoder:
       lines.append('the masked-LM decoder is not tied to the token table')
     if self.unused:
-      lines.append(f'NOT used, {len(self.unused)} tensors of the file: '
-                   + ', '.join(self.unused))
+      lines.append(
+        f'NOT used, {len(self.unused)} tensors of the file: '
+        + ', '.join(self.unused)
+      )
     return '\n'.join(lines)
 
 
@@ -94,21 +98,28 @@ def read(directory: str) -> Checkpoint:
 
   if 'mlm_head' in heads:
     if names.DECODER[1] in tensors:  # a copy, where it is tied
-      config = dataclasses.replace(config, tied_decoder=np.array_equal(
-          tensors[names.DECODER[1]], tensors[TOKEN_TABLE]))
+      config = dataclasses.replace(
+        config,
+        tied_decoder=np.array_equal(
+          tensors[names.DECODER[1]], tensors[TOKEN_TABLE]
+        ),
+      )
     if DECODER_BIAS[0] in tensors and not np.array_equal(
-        *(tensors[name] for name in DECODER_BIAS)):
-      raise UserError(f'expected {" to equal ".join(DECODER_BIAS)} in '
-                      f'{directory}; transformers has one of them')
+      *(tensors[name] for name in DECODER_BIAS)
+    ):
+      raise UserError(
+        f'expected {" to equal ".join(DECODER_BIAS)} in '
+        f'{directory}; transformers has one of them'
+      )
   params = names.from_huggingface(tensors, config, heads)
   used = {theirs for _, theirs, *_ in names.table(config, heads)}
   if 'mlm_head' in heads:
     used |= {names.DECODER[1], DECODER_BIAS[0]}
   return Checkpoint(
-      config=config,
-      params=params,
-      task=_task(attributes, params, path),
-      unused=tuple(sorted(set(tensors) - used - set(BUFFERS))),
+    config=config,
+    params=params,
+    task=_task(attributes, params, path),
+    unused=tuple(sorted(set(tensors) - used - set(BUFFERS))),
   )
 
 
@@ -138,20 +149,22 @@ def architecture(heads: Iterable[str]) -> str:
     if some in ARCHITECTURES:
       return ARCHITECTURES[some]
   known = '; '.join(' + '.join(key) or 'none' for key in ARCHITECTURES)
-  raise UserError(f'transformers has no BERT with the heads '
-                  f'{" + ".join(heads)}; those that it has: {known}')
+  raise UserError(
+    f'transformers has no BERT with the heads '
+    f'{" + ".join(heads)}; those that it has: {known}'
+  )
 
 
 def save(
-    directory: str,
-    config: EncoderConfig,
-    params: names.Params,
-    tokens: Sequence[str],
-    cased: bool,
-    *,
-    labels: Sequence[str] | None = None,
-    problem_type: str | None = None,
-    card: str | None = None,
+  directory: str,
+  config: EncoderConfig,
+  params: names.Params,
+  tokens: Sequence[str],
+  cased: bool,
+  *,
+  labels: Sequence[str] | None = None,
+  problem_type: str | None = None,
+  card: str | None = None,
 ) -> None:
   """Writes what `AutoModel` and `AutoTokenizer.from_pretrained` read.
 
@@ -174,18 +187,21 @@ def save(
   heads = names.heads_of(params)
   class_name = architecture(heads)
   if heads not in ARCHITECTURES:
-    print(f'warning: NOT saved, since {class_name} has no place for it: pooler',
-          flush=True)
+    print(
+      f'warning: NOT saved, since {class_name} has no place for it: pooler',
+      flush=True,
+    )
     params = {k: v for k, v in params.items() if k != 'pooler'}
   if len(tokens) > config.vocabulary_size:
     raise UserError(
-        f'the vocabulary has {len(tokens)} entries and the token table '
-        f'{config.vocabulary_size} rows; give the vocabulary that the model '
-        'was trained with')
+      f'the vocabulary has {len(tokens)} entries and the token table '
+      f'{config.vocabulary_size} rows; give the vocabulary that the model '
+      'was trained with'
+    )
   attributes = {
-      'architectures': [class_name],
-      **config_json.from_encoder(config),
-      'dtype': str(config.param_dtype),
+    'architectures': [class_name],
+    **config_json.from_encoder(config),
+    'dtype': str(config.param_dtype),
   }
   classes = _classes(params)
   if labels is not None and classes is not None:
@@ -202,7 +218,7 @@ def save(
     tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
   if class_name == 'BertModel':  # saves itself without the prefix
     tensors = {
-        name.removeprefix('bert.'): tensor for name, tensor in tensors.items()
+      name.removeprefix('bert.'): tensor for name, tensor in tensors.items()
     }
   os.makedirs(directory, exist_ok=True)
   _write_json(directory, 'config.json', attributes)
@@ -219,30 +235,36 @@ def _save_tokenizer(directory, tokens, cased, length) -> None:
   tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
   tokenizer.save(os.path.join(directory, 'tokenizer.json'))
   special = {
-      f'{name}_token': f'[{name.upper()}]'
-      for name in ('pad', 'unk', 'cls', 'sep', 'mask')
+    f'{name}_token': f'[{name.upper()}]'
+    for name in ('pad', 'unk', 'cls', 'sep', 'mask')
   }
   _write_json(directory, 'special_tokens_map.json', special)
-  _write_json(directory, 'tokenizer_config.json', {
+  _write_json(
+    directory,
+    'tokenizer_config.json',
+    {
       'do_lower_case': not cased,
       'model_max_length': length,
       'strip_accents': None,
       'tokenize_chinese_chars': True,
       'tokenizer_class': 'BertTokenizer',
       **special,
-  })
+    },
+  )
 
 
 def find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
   """Returns the heads whose tensors are all there, in the order of `HEADS`."""
   heads = {
-      head for head, rows in names.HEADS.items()
-      if tensors.issuperset(theirs for _, theirs, *_ in rows)
+    head
+    for head, rows in names.HEADS.items()
+    if tensors.issuperset(theirs for _, theirs, *_ in rows)
   }
   # One name there for both: its class says which, else whether it can pool.
   architecture = ' '.join(attributes.get('architectures') or ())
   tags = 'TokenClassification' in architecture or (
-      not architecture and 'pooler' not in heads)
+    not architecture and 'pooler' not in heads
+  )
   heads.discard('classifier' if tags else 'tag_head')
   if 'pooler' not in heads:
     heads -= {'nsp_head', 'classifier'}
@@ -263,19 +285,25 @@ def _task(attributes, params, path) -> dict | None:
   if classes is None:
     return None
   problem = attributes.get('problem_type')
-  kind = 'tags' if 'tag_head' in params else PROBLEM_TYPES.get(
-      problem, 'number' if classes == 1 else 'classes')
+  kind = (
+    'tags'
+    if 'tag_head' in params
+    else PROBLEM_TYPES.get(problem, 'number' if classes == 1 else 'classes')
+  )
   names_of = attributes.get('id2label') or {
-      str(i): f'LABEL_{i}' for i in range(classes)
+    str(i): f'LABEL_{i}' for i in range(classes)
   }
   try:
     labels = tuple(names_of[str(i)] for i in range(classes))
   except KeyError as error:
-    raise UserError(f'expected id2label for {classes} classes in {path}, it '
-                    f'lacks {error}') from error
+    raise UserError(
+      f'expected id2label for {classes} classes in {path}, it lacks {error}'
+    ) from error
   if kind == 'number' and classes > 1:
-    raise UserError(f'expected one number of a head for regression, {path} '
-                    f'says it has {classes}, which is not supported')
+    raise UserError(
+      f'expected one number of a head for regression, {path} '
+      f'says it has {classes}, which is not supported'
+    )
   return {'kind': kind, 'labels': () if kind == 'number' else labels}
 
 
@@ -284,8 +312,9 @@ def _read_json(path: str) -> dict:
     with open(path, encoding='utf-8') as file:
       content = json.load(file)
   except FileNotFoundError as error:
-    raise UserError(f'expected the architecture in {path}, which is not '
-                    'there') from error
+    raise UserError(
+      f'expected the architecture in {path}, which is not there'
+    ) from error
   except ValueError as error:
     raise UserError(f'expected JSON in {path}, got {error}') from error
   if not isinstance(content, dict):

@@ -29,32 +29,34 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
-    'same': Layout(
-        lambda ours, config: ours,
-        lambda theirs, config: theirs,
+  'same': Layout(
+    lambda ours, config: ours,
+    lambda theirs, config: theirs,
+  ),
+  'vocabulary': Layout(
+    lambda ours, config: ours[: config.vocabulary_size],
+    lambda theirs, config: _pad_rows(theirs, config),
+  ),
+  'linear': Layout(
+    lambda ours, config: ours.T,
+    lambda theirs, config: theirs.T,
+  ),
+  'into_heads': Layout(  # [D, H, K] and [H * K, D]
+    lambda ours, config: ours.reshape(config.width, -1).T,
+    lambda theirs, config: theirs.T.reshape(
+      config.width, config.heads, config.head_width
     ),
-    'vocabulary': Layout(
-        lambda ours, config: ours[: config.vocabulary_size],
-        lambda theirs, config: _pad_rows(theirs, config),
+  ),
+  'out_of_heads': Layout(  # [H, K, D] and [D, H * K]
+    lambda ours, config: ours.reshape(-1, config.width).T,
+    lambda theirs, config: theirs.T.reshape(
+      config.heads, config.head_width, config.width
     ),
-    'linear': Layout(
-        lambda ours, config: ours.T,
-        lambda theirs, config: theirs.T,
-    ),
-    'into_heads': Layout(  # [D, H, K] and [H * K, D]
-        lambda ours, config: ours.reshape(config.width, -1).T,
-        lambda theirs, config: theirs.T.reshape(
-            config.width, config.heads, config.head_width),
-    ),
-    'out_of_heads': Layout(  # [H, K, D] and [D, H * K]
-        lambda ours, config: ours.reshape(-1, config.width).T,
-        lambda theirs, config: theirs.T.reshape(
-            config.heads, config.head_width, config.width),
-    ),
-    'heads': Layout(  # [H, K] and [H * K]
-        lambda ours, config: ours.reshape(-1),
-        lambda theirs, config: theirs.reshape(config.heads, config.head_width),
-    ),
+  ),
+  'heads': Layout(  # [H, K] and [H * K]
+    lambda ours, config: ours.reshape(-1),
+    lambda theirs, config: theirs.reshape(config.heads, config.head_width),
+  ),
 }
 
 
@@ -63,17 +65,22 @@ def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
   padding = config.vocabulary_rows - config.vocabulary_size
   known = array[: config.vocabulary_size]
   return np.concatenate(
-      [known, np.zeros((padding, *array.shape[1:]), array.dtype)])
+    [known, np.zeros((padding, *array.shape[1:]), array.dtype)]
+  )
 
 
 def _norm(ours: str, theirs: str):
-  return ((f'{ours}/scale', f'{theirs}.weight', 'D', 'same'),
-          (f'{ours}/bias', f'{theirs}.bias', 'D', 'same'))
+  return (
+    (f'{ours}/scale', f'{theirs}.weight', 'D', 'same'),
+    (f'{ours}/bias', f'{theirs}.bias', 'D', 'same'),
+  )
 
 
 def _linear(ours: str, theirs: str, shape: str, kernel='linear', bias='same'):
-  return ((f'{ours}/kernel', f'{theirs}.weight', shape, kernel),
-          (f'{ours}/bias', f'{theirs}.bias', shape[0], bias))
+  return (
+    (f'{ours}/kernel', f'{theirs}.weight', shape, kernel),
+    (f'{ours}/bias', f'{theirs}.bias', shape[0], bias),
+  )
 
 
 _OURS = 'encoder/layer_{:02}'
@@ -81,50 +88,86 @@ _THEIRS = 'bert.encoder.layer.{}'
 
 # Our path, their name, their shape in the letters of `_sizes`, the layout.
 EMBEDDINGS = (
-    ('embeddings/token/embedding',
-     'bert.embeddings.word_embeddings.weight', 'VD', 'vocabulary'),
-    ('embeddings/position/embedding',
-     'bert.embeddings.position_embeddings.weight', 'LD', 'same'),
-    ('embeddings/type/embedding',
-     'bert.embeddings.token_type_embeddings.weight', 'TD', 'same'),
-    *_norm('embeddings/norm', 'bert.embeddings.LayerNorm'),
+  (
+    'embeddings/token/embedding',
+    'bert.embeddings.word_embeddings.weight',
+    'VD',
+    'vocabulary',
+  ),
+  (
+    'embeddings/position/embedding',
+    'bert.embeddings.position_embeddings.weight',
+    'LD',
+    'same',
+  ),
+  (
+    'embeddings/type/embedding',
+    'bert.embeddings.token_type_embeddings.weight',
+    'TD',
+    'same',
+  ),
+  *_norm('embeddings/norm', 'bert.embeddings.LayerNorm'),
 )
 IN_EVERY_LAYER = (
-    *_linear(f'{_OURS}/attention/query', f'{_THEIRS}.attention.self.query',
-             'DD', 'into_heads', 'heads'),
-    *_linear(f'{_OURS}/attention/key', f'{_THEIRS}.attention.self.key',
-             'DD', 'into_heads', 'heads'),
-    *_linear(f'{_OURS}/attention/value', f'{_THEIRS}.attention.self.value',
-             'DD', 'into_heads', 'heads'),
-    *_linear(f'{_OURS}/attention/output', f'{_THEIRS}.attention.output.dense',
-             'DD', 'out_of_heads'),
-    *_norm(f'{_OURS}/attention_norm', f'{_THEIRS}.attention.output.LayerNorm'),
-    *_linear(f'{_OURS}/feed_forward/input', f'{_THEIRS}.intermediate.dense',
-             'FD'),
-    *_linear(f'{_OURS}/feed_forward/output', f'{_THEIRS}.output.dense', 'DF'),
-    *_norm(f'{_OURS}/feed_forward_norm', f'{_THEIRS}.output.LayerNorm'),
+  *_linear(
+    f'{_OURS}/attention/query',
+    f'{_THEIRS}.attention.self.query',
+    'DD',
+    'into_heads',
+    'heads',
+  ),
+  *_linear(
+    f'{_OURS}/attention/key',
+    f'{_THEIRS}.attention.self.key',
+    'DD',
+    'into_heads',
+    'heads',
+  ),
+  *_linear(
+    f'{_OURS}/attention/value',
+    f'{_THEIRS}.attention.self.value',
+    'DD',
+    'into_heads',
+    'heads',
+  ),
+  *_linear(
+    f'{_OURS}/attention/output',
+    f'{_THEIRS}.attention.output.dense',
+    'DD',
+    'out_of_heads',
+  ),
+  *_norm(f'{_OURS}/attention_norm', f'{_THEIRS}.attention.output.LayerNorm'),
+  *_linear(
+    f'{_OURS}/feed_forward/input', f'{_THEIRS}.intermediate.dense', 'FD'
+  ),
+  *_linear(f'{_OURS}/feed_forward/output', f'{_THEIRS}.output.dense', 'DF'),
+  *_norm(f'{_OURS}/feed_forward_norm', f'{_THEIRS}.output.LayerNorm'),
 )
 # What may stand on an encoder, by its name among our parameters; C: any number
 # of classes. Tags and classes have one name there and need two here.
 HEADS = {
-    'pooler': _linear('pooler', 'bert.pooler.dense', 'DD'),
-    'mlm_head': (
-        *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
-        *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
-        ('mlm_head/bias', 'cls.predictions.bias', 'V', 'vocabulary'),
-    ),
-    'nsp_head': _linear('nsp_head', 'cls.seq_relationship', '2D'),
-    'classifier': _linear('classifier', 'classifier', 'CD'),
-    'tag_head': _linear('tag_head', 'classifier', 'CD'),
-    'span_head': _linear('span_head', 'qa_outputs', '2D'),
+  'pooler': _linear('pooler', 'bert.pooler.dense', 'DD'),
+  'mlm_head': (
+    *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
+    *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
+    ('mlm_head/bias', 'cls.predictions.bias', 'V', 'vocabulary'),
+  ),
+  'nsp_head': _linear('nsp_head', 'cls.seq_relationship', '2D'),
+  'classifier': _linear('classifier', 'classifier', 'CD'),
+  'tag_head': _linear('tag_head', 'classifier', 'CD'),
+  'span_head': _linear('span_head', 'qa_outputs', '2D'),
 }
 PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
-DECODER = ('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD',
-           'vocabulary')
+DECODER = (
+  'mlm_head/decoder',
+  'cls.predictions.decoder.weight',
+  'VD',
+  'vocabulary',
+)
 
 
 def table(
-    config: EncoderConfig, heads: Iterable[str]
+  config: EncoderConfig, heads: Iterable[str]
 ) -> Iterator[tuple[str, str, str, str]]:
   """Yields (our path, their name, their shape, layout) of every parameter."""
   yield from EMBEDDINGS
@@ -143,7 +186,7 @@ def heads_of(params: Params) -> tuple[str, ...]:
 
 
 def to_huggingface(
-    params: Params, config: EncoderConfig
+  params: Params, config: EncoderConfig
 ) -> dict[str, np.ndarray]:
   """Renames parameters, or their gradients, and lays them out as tensors.
 
@@ -161,15 +204,15 @@ def to_huggingface(
   rows = tuple(table(config, heads_of(params)))
   _refuse_difference({ours for ours, *_ in rows}, set(flat))
   return {
-      theirs: LAYOUTS[layout].to_theirs(np.asarray(flat[ours]), config)
-      for ours, theirs, _, layout in rows
+    theirs: LAYOUTS[layout].to_theirs(np.asarray(flat[ours]), config)
+    for ours, theirs, _, layout in rows
   }
 
 
 def from_huggingface(
-    tensors: Mapping[str, np.ndarray],
-    config: EncoderConfig,
-    heads: Iterable[str],
+  tensors: Mapping[str, np.ndarray],
+  config: EncoderConfig,
+  heads: Iterable[str],
 ) -> Params:
   """Renames tensors and lays them out as our parameters.
 
@@ -191,23 +234,26 @@ def from_huggingface(
   missing = sorted({theirs for _, theirs, *_ in rows} - set(tensors))
   if missing:
     raise UserError(
-        f'expected a checkpoint with {config.layers} layers and '
-        f'{", ".join(heads) or "no head"}, but it lacks {len(missing)} of its '
-        f'tensors ({_few(missing)}); it is cut off, or of another model')
+      f'expected a checkpoint with {config.layers} layers and '
+      f'{", ".join(heads) or "no head"}, but it lacks {len(missing)} of its '
+      f'tensors ({_few(missing)}); it is cut off, or of another model'
+    )
   for ours, theirs, shape, layout in rows:
     tensor = np.asarray(tensors[theirs])
     expected = tuple(sizes.get(letter) for letter in shape)
     if len(tensor.shape) != len(expected) or any(
-        size not in (None, got)
-        for size, got in zip(expected, tensor.shape, strict=True)
+      size not in (None, got)
+      for size, got in zip(expected, tensor.shape, strict=True)
     ):
       raise UserError(
-          f'expected {theirs} of shape {_shape(expected)}, got '
-          f'{_shape(tensor.shape)}; its config.json, or EncoderConfig, gives '
-          'other sizes')
+        f'expected {theirs} of shape {_shape(expected)}, got '
+        f'{_shape(tensor.shape)}; its config.json, or EncoderConfig, gives '
+        'other sizes'
+      )
     *modules, leaf = ours.split('/')
     inner = functools.reduce(
-        lambda node, name: node.setdefault(name, {}), modules, params)
+      lambda node, name: node.setdefault(name, {}), modules, params
+    )
     inner[leaf] = LAYOUTS[layout].to_ours(tensor, config)
   return params
 
@@ -219,27 +265,33 @@ def fit_vocabulary(params: Params, config: EncoderConfig) -> Params:
     params: nested by name, of the same vocabulary; with any heads.
     config: of the model that they are for.
   """
-  tables = {ours for ours, *_, layout in table(config, heads_of(params))
-            if layout == 'vocabulary'}
-  return traverse_util.unflatten_dict({
+  tables = {
+    ours
+    for ours, *_, layout in table(config, heads_of(params))
+    if layout == 'vocabulary'
+  }
+  return traverse_util.unflatten_dict(
+    {
       name: _pad_rows(np.asarray(array), config) if name in tables else array
       for name, array in flatten(params)
-  }, sep='/')
+    },
+    sep='/',
+  )
 
 
 def _sizes(config: EncoderConfig) -> dict[str, int]:
   return {
-      'V': config.vocabulary_size,
-      'D': config.width,
-      'F': config.feed_forward,
-      'L': config.positions,
-      'T': config.types,
-      '2': 2,
+    'V': config.vocabulary_size,
+    'D': config.width,
+    'F': config.feed_forward,
+    'L': config.positions,
+    'T': config.types,
+    '2': 2,
   }
 
 
 def flatten(
-    params: Params, prefix: str = ''
+  params: Params, prefix: str = ''
 ) -> Iterator[tuple[str, np.ndarray]]:
   """Yields ('encoder/layer_00/...', array) of nested parameters."""
   for name, value in params.items():
@@ -254,9 +306,10 @@ def _refuse_difference(expected: set[str], got: set[str]) -> None:
     return
   missing, unknown = sorted(expected - got), sorted(got - expected)
   raise UserError(
-      f'expected the parameters of this EncoderConfig, got {len(missing)} '
-      f'missing ({_few(missing)}) and {len(unknown)} unknown '
-      f'({_few(unknown)}); give the configuration that they were made with')
+    f'expected the parameters of this EncoderConfig, got {len(missing)} '
+    f'missing ({_few(missing)}) and {len(unknown)} unknown '
+    f'({_few(unknown)}); give the configuration that they were made with'
+  )
 
 
 def _few(names: list[str], most: int = 5) -> str:

@@ -54,23 +54,28 @@ def read(path: str, step: int | None = None) -> Source:
   path = best_run(path)
   if os.path.exists(os.path.join(path, 'config.json')):
     if step is not None:
-      raise UserError(f'{path} is a Hugging Face directory, which has no '
-                      f'checkpoint of a step {step}; set STEP to None')
+      raise UserError(
+        f'{path} is a Hugging Face directory, which has no '
+        f'checkpoint of a step {step}; set STEP to None'
+      )
     checkpoint = huggingface.read(path)
     if checkpoint.unused:
       print(f'{path}: {checkpoint.report()}', flush=True)
     return Source(
-        checkpoint.config, checkpoint.params, checkpoint.task, None, path)
+      checkpoint.config, checkpoint.params, checkpoint.task, None, path
+    )
   config = model_file.read(path)
   best = os.path.join(path, 'best')
-  folder = best if step is None and os.path.exists(best) else os.path.join(
-      path, 'checkpoints')
+  folder = (
+    best
+    if step is None and os.path.exists(best)
+    else os.path.join(path, 'checkpoints')
+  )
   with Checkpoints(folder, read_only=True) as checkpoints:
     found = checkpoints.parameters(step)
   if found is None:
     raise UserError(f'{path} has no checkpoint yet')
-  return Source(
-      config, found[0], model_file.read_task(path), found[1], path)
+  return Source(config, found[0], model_file.read_task(path), found[1], path)
 
 
 def best_run(path: str) -> str:
@@ -87,13 +92,15 @@ def best_run(path: str) -> str:
   if len(rows) == 1:
     return os.path.join(path, rows[0]['best_run'])
   raise UserError(
-      f'{path} holds the runs of {len(rows)} tasks; point RUN_DIR or INIT_FROM '
-      f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
-      if rows else f'{path} has no run that is done yet')
+    f'{path} holds the runs of {len(rows)} tasks; point RUN_DIR or INIT_FROM '
+    f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
+    if rows
+    else f'{path} has no run that is done yet'
+  )
 
 
 def parameters(
-    path: str | None, config: EncoderConfig, vocab_file: str | None
+  path: str | None, config: EncoderConfig, vocab_file: str | None
 ) -> names.Params | None:
   """Returns the parameters that INIT_FROM names; None for None.
 
@@ -111,19 +118,24 @@ def parameters(
     return None
   path = best_run(path)
   theirs = os.path.join(path, 'vocab.txt')
-  if vocab_file is None or vocabulary_file.load(
-      theirs) != vocabulary_file.load(vocab_file):
-    raise UserError(f'INIT_FROM has another vocabulary than this run; set '
-                    f'VOCAB_FILE to {theirs}')
+  if vocab_file is None or vocabulary_file.load(theirs) != vocabulary_file.load(
+    vocab_file
+  ):
+    raise UserError(
+      f'INIT_FROM has another vocabulary than this run; set '
+      f'VOCAB_FILE to {theirs}'
+    )
   found = read(path)
   different = [
-      f'{name} {getattr(found.config, name)!r} there and '
-      f'{getattr(config, name)!r} here'
-      for name in COMPUTATION
-      if getattr(found.config, name) != getattr(config, name)
+    f'{name} {getattr(found.config, name)!r} there and '
+    f'{getattr(config, name)!r} here'
+    for name in COMPUTATION
+    if getattr(found.config, name) != getattr(config, name)
   ]
   if different:
-    raise UserError(f'INIT_FROM was trained with another computation: '
-                    f'{", ".join(different)}; set EncoderConfig.'
-                    f'{different[0].split()[0]}')
+    raise UserError(
+      f'INIT_FROM was trained with another computation: '
+      f'{", ".join(different)}; set EncoderConfig.'
+      f'{different[0].split()[0]}'
+    )
   return names.fit_vocabulary(found.params, config)

@@ -41,7 +41,7 @@ class Tensors(Mapping[str, np.ndarray]):
           self._places[name] = path, name
     prefix = any(name.startswith('bert.') for name in self._places)
     self._places = {
-        canonical(name, prefix): place for name, place in self._places.items()
+      canonical(name, prefix): place for name, place in self._places.items()
     }
 
   def __getitem__(self, name: str) -> np.ndarray:
@@ -49,8 +49,10 @@ class Tensors(Mapping[str, np.ndarray]):
     with _open(path) as file:
       tensor = file.get_tensor(there)
     if tensor.dtype.name not in FLOATS:
-      raise UserError(f'expected {there} in {path} to be one of '
-                      f'{", ".join(FLOATS)}, got {tensor.dtype}')
+      raise UserError(
+        f'expected {there} in {path} to be one of '
+        f'{", ".join(FLOATS)}, got {tensor.dtype}'
+      )
     return tensor.astype(np.float32)
 
   def __iter__(self) -> Iterator[str]:
@@ -68,8 +70,10 @@ def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
   """
   try:
     safetensors.numpy.save_file(
-        {name: np.ascontiguousarray(t) for name, t in tensors.items()},
-        os.path.join(directory, FILE), metadata={'format': 'pt'})
+      {name: np.ascontiguousarray(t) for name, t in tensors.items()},
+      os.path.join(directory, FILE),
+      metadata={'format': 'pt'},
+    )
   except safetensors.SafetensorError as error:
     raise OSError(str(error)) from error
 
@@ -92,8 +96,10 @@ def canonical(name: str, prefix: bool) -> str:
 
 def _files(directory: str) -> list[str]:
   if not os.path.isdir(directory):
-    raise UserError(f'expected a Hugging Face directory, but there is no '
-                    f'directory {directory}')
+    raise UserError(
+      f'expected a Hugging Face directory, but there is no '
+      f'directory {directory}'
+    )
   path = os.path.join(directory, FILE)
   if os.path.exists(path):
     return [path]
@@ -103,22 +109,27 @@ def _files(directory: str) -> list[str]:
       with open(index, encoding='utf-8') as file:
         names = sorted(set(json.load(file)['weight_map'].values()))
     except (ValueError, KeyError, AttributeError) as error:
-      raise UserError(f'expected an index of shards in {index}, got '
-                      f'{error!r}; fetch it again') from error
+      raise UserError(
+        f'expected an index of shards in {index}, got {error!r}; fetch it again'
+      ) from error
     paths = [os.path.join(directory, name) for name in names]
     lacking = [path for path in paths if not os.path.exists(path)]
     if lacking:
-      raise UserError(f'{index} names {lacking[0]}, which is not there; fetch '
-                      'it as well')
+      raise UserError(
+        f'{index} names {lacking[0]}, which is not there; fetch it as well'
+      )
     return paths
   there = sorted(os.listdir(directory))
   if any(name.endswith(('.bin', '.pt', '.pth')) for name in there):
     raise UserError(
-        f'{directory} has its weights as a pickle, which can run any code and '
-        f'is not opened; where you trust it, run {_conversion(directory)} and '
-        'use the directory that it makes')
-  raise UserError(f'expected {FILE} in {directory}, which holds '
-                  f'{", ".join(there[:8]) or "nothing"}')
+      f'{directory} has its weights as a pickle, which can run any code and '
+      f'is not opened; where you trust it, run {_conversion(directory)} and '
+      'use the directory that it makes'
+    )
+  raise UserError(
+    f'expected {FILE} in {directory}, which holds '
+    f'{", ".join(there[:8]) or "nothing"}'
+  )
 
 
 def _conversion(directory: str) -> str:
@@ -132,9 +143,10 @@ def _conversion(directory: str) -> str:
     name = 'AutoModelForPreTraining'
   there, output = repr(directory), repr(directory.rstrip('/') + '-safetensors')
   return (
-      'python -c "import transformers as t; '
-      f't.{name}.from_pretrained({there}).save_pretrained({output}); '
-      f't.AutoTokenizer.from_pretrained({there}).save_pretrained({output})"')
+    'python -c "import transformers as t; '
+    f't.{name}.from_pretrained({there}).save_pretrained({output}); '
+    f't.AutoTokenizer.from_pretrained({there}).save_pretrained({output})"'
+  )
 
 
 @contextlib.contextmanager
@@ -143,5 +155,7 @@ def _open(path: str):
     with safetensors.safe_open(path, framework='numpy') as file:
       yield file
   except (safetensors.SafetensorError, OSError) as error:
-    raise UserError(f'expected tensors in {path}, got {error}; it is cut off '
-                    'or damaged, fetch it again') from error
+    raise UserError(
+      f'expected tensors in {path}, got {error}; it is cut off '
+      'or damaged, fetch it again'
+    ) from error

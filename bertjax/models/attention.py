@@ -29,7 +29,7 @@ class SelfAttention(nn.Module):
 
   @nn.compact
   def __call__(
-      self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
+    self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
   ) -> jax.Array:
     """Mixes positions.
 
@@ -44,22 +44,27 @@ class SelfAttention(nn.Module):
     """
     config = self.config
     project = functools.partial(
-        layers.dense, config, (config.heads, config.head_width),
-        ('width', 'heads', 'head_width'))
+      layers.dense,
+      config,
+      (config.heads, config.head_width),
+      ('width', 'heads', 'head_width'),
+    )
     query_BLHK = project('query')(hidden_BLD)
     key_BMHK = project('key')(hidden_BLD)
     value_BMHK = project('value')(hidden_BLD)
     dropout = None
     if train and config.attention_dropout_rate:
       dropout = functools.partial(
-          layers.Dropout(config.attention_dropout_rate, name='dropout'),
-          train=True)
+        layers.Dropout(config.attention_dropout_rate, name='dropout'),
+        train=True,
+      )
     elif config.attention_kernel == 'einsum':  # others have no weights to name
       dropout = layers.Tap(name='weights')
-    kernel = choose(KERNELS, config.attention_kernel,
-                    'EncoderConfig.attention_kernel')
+    kernel = choose(
+      KERNELS, config.attention_kernel, 'EncoderConfig.attention_kernel'
+    )
     context_BLHK = kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
     context_BLHK = layers.Tap(name='context')(context_BLHK)
     return layers.dense(
-        config, config.width, ('heads', 'head_width', 'width'), 'output',
-        inputs=2)(context_BLHK)
+      config, config.width, ('heads', 'head_width', 'width'), 'output', inputs=2
+    )(context_BLHK)

@@ -24,7 +24,7 @@ from bertjax.models.kernels import SegmentMask
 
 
 def encode(
-    config: EncoderConfig, batch: Mapping[str, jax.Array], train: bool
+  config: EncoderConfig, batch: Mapping[str, jax.Array], train: bool
 ) -> tuple[jax.Array, jax.Array]:
   """Makes the submodules `embeddings` and `encoder` and runs them.
 
@@ -38,9 +38,11 @@ def encode(
     param_dtype[V, D].
   """
   hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
-      batch['tokens'], batch['types'], batch['positions'], train)
+    batch['tokens'], batch['types'], batch['positions'], train
+  )
   hidden_BLD = Encoder(config, name='encoder')(
-      hidden_BLD, SegmentMask(batch['segments']), train)
+    hidden_BLD, SegmentMask(batch['segments']), train
+  )
   return hidden_BLD, token_table_VD
 
 
@@ -55,7 +57,7 @@ class Bert(nn.Module):
 
   @nn.compact
   def __call__(
-      self, batch: Mapping[str, jax.Array], *, train: bool
+    self, batch: Mapping[str, jax.Array], *, train: bool
   ) -> dict[str, jax.Array]:
     """Returns hidden: compute_dtype[B, L, D]; see `encode`."""
     return {'hidden': encode(self.config, batch, train)[0]}
@@ -74,7 +76,7 @@ class BertForPreTraining(nn.Module):
 
   @nn.compact
   def __call__(
-      self, batch: Mapping[str, jax.Array], *, train: bool
+    self, batch: Mapping[str, jax.Array], *, train: bool
   ) -> dict[str, jax.Array]:
     """Runs the model.
 
@@ -98,17 +100,20 @@ class BertForPreTraining(nn.Module):
     config = self.config
     hidden_BLD, token_table_VD = encode(config, batch, train)
     predicted_BPD = heads.gather_positions(
-        hidden_BLD, batch['target_positions'])
+      hidden_BLD, batch['target_positions']
+    )
     outputs = {
-        'hidden': hidden_BLD,
-        'mlm_logits': heads.MaskedLanguageModelHead(config, name='mlm_head')(
-            predicted_BPD, token_table_VD),
+      'hidden': hidden_BLD,
+      'mlm_logits': heads.MaskedLanguageModelHead(config, name='mlm_head')(
+        predicted_BPD, token_table_VD
+      ),
     }
     if self.next_sentence:
       first_BSD = heads.gather_positions(hidden_BLD, batch['first_positions'])
       outputs['pooled'] = heads.pool(config, first_BSD)
       outputs['nsp_logits'] = heads.classify(
-          config, outputs['pooled'], 2, 'nsp_head')
+        config, outputs['pooled'], 2, 'nsp_head'
+      )
     return outputs
 
 
@@ -130,9 +135,9 @@ class TaskHead(NamedTuple):
 
 # As transformers' BertFor... classes. More may be added from outside.
 TASK_HEADS = {
-    'classifier': TaskHead('pooled'),
-    'tag_head': TaskHead('hidden'),
-    'span_head': TaskHead('hidden', drops=False),
+  'classifier': TaskHead('pooled'),
+  'tag_head': TaskHead('hidden'),
+  'span_head': TaskHead('hidden', drops=False),
 }
 
 
@@ -158,7 +163,7 @@ class BertForTask(nn.Module):
 
   @nn.compact
   def __call__(
-      self, batch: Mapping[str, jax.Array], *, train: bool
+    self, batch: Mapping[str, jax.Array], *, train: bool
   ) -> dict[str, jax.Array]:
     """Runs the model.
 
@@ -176,10 +181,11 @@ class BertForTask(nn.Module):
     features, _ = encode(config, batch, train)
     if head.reads == 'pooled':
       features = heads.pool(
-          config, heads.gather_positions(features, batch['first_positions']))
+        config, heads.gather_positions(features, batch['first_positions'])
+      )
     if head.drops:
       rate = self.head_dropout
       features = layers.Dropout(
-          config.dropout if rate is None else rate, name='head_dropout')(
-              features, train)
+        config.dropout if rate is None else rate, name='head_dropout'
+      )(features, train)
     return {'logits': head.make(config, features, self.classes, self.head)}

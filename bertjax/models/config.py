@@ -80,33 +80,50 @@ class EncoderConfig:
   param_dtype: str = 'float32'
 
   def __post_init__(self):
-    for name in ('vocabulary_size', 'width', 'layers', 'heads', 'feed_forward',
-                 'positions', 'types', 'vocabulary_multiple'):
+    for name in (
+      'vocabulary_size',
+      'width',
+      'layers',
+      'heads',
+      'feed_forward',
+      'positions',
+      'types',
+      'vocabulary_multiple',
+    ):
       value = getattr(self, name)
       if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f'expected a positive whole number, got {value!r}; '
-                        f'set EncoderConfig.{name}')
+        raise UserError(
+          f'expected a positive whole number, got {value!r}; '
+          f'set EncoderConfig.{name}'
+        )
     if self.width % self.heads:
-      raise UserError(f'width {self.width} is not a multiple of heads '
-                      f'{self.heads}; set EncoderConfig.heads')
+      raise UserError(
+        f'width {self.width} is not a multiple of heads '
+        f'{self.heads}; set EncoderConfig.heads'
+      )
     for name in ('dropout', 'attention_dropout'):
       rate = getattr(self, name)
       if name == 'attention_dropout' and rate is None:
         continue
       if not _is_number(rate) or not 0.0 <= rate < 1.0:
-        raise UserError(f'expected a rate of at least 0 and below 1, got '
-                        f'{rate!r}; set EncoderConfig.{name}')
+        raise UserError(
+          f'expected a rate of at least 0 and below 1, got '
+          f'{rate!r}; set EncoderConfig.{name}'
+        )
     for name in ('norm_epsilon', 'initializer_stddev'):
       value = getattr(self, name)
       if not _is_number(value) or not value > 0.0:
-        raise UserError(f'expected a number above 0, got {value!r}; '
-                        f'set EncoderConfig.{name}')
+        raise UserError(
+          f'expected a number above 0, got {value!r}; set EncoderConfig.{name}'
+        )
     for name in ('dtype', 'param_dtype'):
       if name == 'dtype' and self.dtype is None:
         continue
       if getattr(self, name) not in DTYPES:
-        raise UserError(f'expected one of {", ".join(DTYPES)}, got '
-                        f'{getattr(self, name)!r}; set EncoderConfig.{name}')
+        raise UserError(
+          f'expected one of {", ".join(DTYPES)}, got '
+          f'{getattr(self, name)!r}; set EncoderConfig.{name}'
+        )
 
   @property
   def head_width(self) -> int:
@@ -116,8 +133,10 @@ class EncoderConfig:
   @property
   def vocabulary_rows(self) -> int:
     """Rows of the token table: V and padding."""
-    return -(-self.vocabulary_size // self.vocabulary_multiple
-             ) * self.vocabulary_multiple
+    return (
+      -(-self.vocabulary_size // self.vocabulary_multiple)
+      * self.vocabulary_multiple
+    )
 
   @property
   def compute_dtype(self) -> str:
@@ -157,5 +176,7 @@ def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
     return table[name]
   near = difflib.get_close_matches(str(name), table, n=1)
   hint = f' (did you mean {near[0]!r}?)' if near else ''
-  raise UserError(f'expected one of {", ".join(sorted(table))}, got '
-                  f'{name!r}{hint}; set {setting}')
+  raise UserError(
+    f'expected one of {", ".join(sorted(table))}, got '
+    f'{name!r}{hint}; set {setting}'
+  )

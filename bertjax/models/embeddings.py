@@ -26,11 +26,11 @@ class Embeddings(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      tokens_BL: jax.Array,
-      types_BL: jax.Array,
-      positions_BL: jax.Array,
-      train: bool,
+    self,
+    tokens_BL: jax.Array,
+    types_BL: jax.Array,
+    positions_BL: jax.Array,
+    train: bool,
   ) -> tuple[jax.Array, jax.Array]:
     """Embeds a batch.
 
@@ -48,14 +48,21 @@ class Embeddings(nn.Module):
     config = self.config
     # Looked up as it is and rounded then: a rounded table is a pass over all of
     # it, which XLA otherwise makes for this and the decoder together.
-    token = layers.embed(config, config.vocabulary_rows, 'vocabulary', 'token',
-                         dtype=config.param_dtype)
-    position = choose(SCHEMES, config.position_scheme,
-                      'EncoderConfig.position_scheme')
+    token = layers.embed(
+      config,
+      config.vocabulary_rows,
+      'vocabulary',
+      'token',
+      dtype=config.param_dtype,
+    )
+    position = choose(
+      SCHEMES, config.position_scheme, 'EncoderConfig.position_scheme'
+    )
     hidden_BLD = token(tokens_BL).astype(config.compute_dtype)
     hidden_BLD += position(config, positions_BL)
     hidden_BLD += layers.embed(config, config.types, 'types', 'type')(types_BL)
     hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
     hidden_BLD = layers.Dropout(config.dropout, name='dropout')(
-        hidden_BLD, train)
+      hidden_BLD, train
+    )
     return hidden_BLD, token.embedding

@@ -21,9 +21,9 @@ from bertjax.models.kernels import SegmentMask
 # What backward finds saved of a layer; the rest is computed again. Each takes
 # less memory and more time than the one before.
 REMATERIALISATION = {
-    'nothing': None,
-    'products': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    'everything': jax.checkpoint_policies.nothing_saveable,
+  'nothing': None,
+  'products': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'everything': jax.checkpoint_policies.nothing_saveable,
 }
 
 
@@ -40,22 +40,26 @@ class Layer(nn.Module):
 
   @nn.compact
   def __call__(
-      self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask
+    self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask
   ) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config, train = self.config, self.train
 
     update_BLD = SelfAttention(config, name='attention')(
-        hidden_BLD, mask, train)
+      hidden_BLD, mask, train
+    )
     update_BLD = layers.Dropout(config.dropout, name='attention_dropout')(
-        update_BLD, train)
+      update_BLD, train
+    )
     hidden_BLD = layers.norm(config, 'attention_norm')(hidden_BLD + update_BLD)
 
     update_BLD = FeedForward(config, name='feed_forward')(hidden_BLD)
     update_BLD = layers.Dropout(config.dropout, name='feed_forward_dropout')(
-        update_BLD, train)
+      update_BLD, train
+    )
     hidden_BLD = layers.norm(config, 'feed_forward_norm')(
-        hidden_BLD + update_BLD)
+      hidden_BLD + update_BLD
+    )
     # Without this XLA may shard the width of what lies between layers as it
     # shards the parameters, and gather it again in every layer.
     return partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
@@ -72,7 +76,7 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-      self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
+    self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
   ) -> jax.Array:
     """Encodes.
 
@@ -86,15 +90,17 @@ class Encoder(nn.Module):
       compute_dtype[B, L, D], the output of the last layer.
     """
     config = self.config
-    policy = choose(REMATERIALISATION, config.recompute,
-                    'EncoderConfig.recompute')
+    policy = choose(
+      REMATERIALISATION, config.recompute, 'EncoderConfig.recompute'
+    )
     hidden_BLD = partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
     if config.scan_layers and not self.is_initializing():
       return self._scan(hidden_BLD, mask, train, policy)
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
     for index in range(config.layers):
       hidden_BLD = layer(config, train, name=f'layer_{index:02}')(
-          hidden_BLD, mask)
+        hidden_BLD, mask
+      )
     return hidden_BLD
 
   def _scan(self, hidden_BLD, mask, train, policy):
@@ -112,12 +118,14 @@ class Encoder(nn.Module):
       parameters, index = parameters_and_index
       rngs = {'dropout': jax.random.fold_in(rng, index)} if drops else None
       return layer.apply(
-          {'params': parameters}, hidden_BLD, mask, rngs=rngs), None
+        {'params': parameters}, hidden_BLD, mask, rngs=rngs
+      ), None
 
     if policy is not None:
       body = jax.checkpoint(body, policy=policy, prevent_cse=False)
     count = self.config.layers
     stacked = jax.tree.map(
-        lambda *arrays: jnp.stack(arrays),
-        *(self.variables['params'][f'layer_{i:02}'] for i in range(count)))
+      lambda *arrays: jnp.stack(arrays),
+      *(self.variables['params'][f'layer_{i:02}'] for i in range(count)),
+    )
     return jax.lax.scan(body, hidden_BLD, (stacked, jnp.arange(count)))[0]

@@ -21,21 +21,22 @@ def gelu(inputs: jax.Array) -> jax.Array:
   `jax.nn.gelu(approximate=False)` goes through erfc, which is the same
   function but costs more in both directions.
   """
-  return inputs * (0.5 * (1.0 + jax.lax.erf(inputs * 0.5 ** 0.5)))
+  return inputs * (0.5 * (1.0 + jax.lax.erf(inputs * 0.5**0.5)))
 
 
 ACTIVATIONS = {
-    'gelu': gelu,
-    'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
-    'relu': jax.nn.relu,
-    'silu': jax.nn.silu,
+  'gelu': gelu,
+  'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
+  'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
 }
 
 
 def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
   """Applies the activation that the configuration names."""
-  activation = choose(ACTIVATIONS, config.activation,
-                      'EncoderConfig.activation')
+  activation = choose(
+    ACTIVATIONS, config.activation, 'EncoderConfig.activation'
+  )
   return activation(inputs)
 
 
@@ -52,8 +53,10 @@ class FeedForward(nn.Module):
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
     """Returns compute_dtype[B, L, D], before dropout, residual and norm."""
     config = self.config
-    inner_BLF = layers.dense(config, config.feed_forward,
-                             ('width', 'feed_forward'), 'input')(hidden_BLD)
+    inner_BLF = layers.dense(
+      config, config.feed_forward, ('width', 'feed_forward'), 'input'
+    )(hidden_BLD)
     inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
-    return layers.dense(config, config.width,
-                        ('feed_forward', 'width'), 'output')(inner_BLF)
+    return layers.dense(
+      config, config.width, ('feed_forward', 'width'), 'output'
+    )(inner_BLF)

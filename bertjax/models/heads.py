@@ -19,7 +19,7 @@ from bertjax.models.kernels import MASKED_SCORE
 
 
 def gather_positions(
-    hidden_BLD: jax.Array, positions_BP: jax.Array
+  hidden_BLD: jax.Array, positions_BP: jax.Array
 ) -> jax.Array:
   """Picks P positions of every row, so that heads work on these alone.
 
@@ -44,7 +44,7 @@ class MaskedLanguageModelHead(nn.Module):
 
   @nn.compact
   def __call__(
-      self, hidden_BPD: jax.Array, token_table_VD: jax.Array
+    self, hidden_BPD: jax.Array, token_table_VD: jax.Array
   ) -> jax.Array:
     """Scores the vocabulary.
 
@@ -58,20 +58,30 @@ class MaskedLanguageModelHead(nn.Module):
     """
     config = self.config
     # A logical axis may stand once in a kernel: its output width is not named.
-    hidden_BPD = layers.dense(config, config.width, ('width', None), 'dense',
-                              bias_axes=('width',))(hidden_BPD)
+    hidden_BPD = layers.dense(
+      config, config.width, ('width', None), 'dense', bias_axes=('width',)
+    )(hidden_BPD)
     hidden_BPD = activate(config, hidden_BPD)
     hidden_BPD = layers.norm(config, 'norm')(hidden_BPD)
     if not config.tied_decoder:
       token_table_VD = self.param(
-          'decoder',
-          layers.kernel_initializer(config, ('vocabulary', 'width')),
-          token_table_VD.shape, config.param_dtype)
-    logits_BPV = jnp.einsum('BPD,VD->BPV', hidden_BPD,
-                            token_table_VD.astype(config.compute_dtype),
-                            preferred_element_type=jnp.float32)
-    bias_V = self.param('bias', layers.zeros_initializer(('vocabulary',)),
-                        (config.vocabulary_rows,), config.param_dtype)
+        'decoder',
+        layers.kernel_initializer(config, ('vocabulary', 'width')),
+        token_table_VD.shape,
+        config.param_dtype,
+      )
+    logits_BPV = jnp.einsum(
+      'BPD,VD->BPV',
+      hidden_BPD,
+      token_table_VD.astype(config.compute_dtype),
+      preferred_element_type=jnp.float32,
+    )
+    bias_V = self.param(
+      'bias',
+      layers.zeros_initializer(('vocabulary',)),
+      (config.vocabulary_rows,),
+      config.param_dtype,
+    )
     logits_BPV += bias_V
     if config.vocabulary_rows > config.vocabulary_size:
       known_V = jnp.arange(config.vocabulary_rows) < config.vocabulary_size
@@ -89,14 +99,16 @@ def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
   Returns:
     compute_dtype[B, S, D]
   """
-  pooled_BSD = jnp.tanh(layers.dense(
-      config, config.width, ('width', None), 'pooler',
-      bias_axes=('width',))(first_BSD))
+  pooled_BSD = jnp.tanh(
+    layers.dense(
+      config, config.width, ('width', None), 'pooler', bias_axes=('width',)
+    )(first_BSD)
+  )
   return layers.Tap(name='pooled')(pooled_BSD)
 
 
 def classify(
-    config: EncoderConfig, features: jax.Array, classes: int, name: str
+  config: EncoderConfig, features: jax.Array, classes: int, name: str
 ) -> jax.Array:
   """Makes a linear submodule `name` that scores classes.
 

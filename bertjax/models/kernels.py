@@ -53,8 +53,9 @@ def einsum(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   """
   dtype = query_BLHK.dtype
   query_BLHK = query_BLHK * (query_BLHK.shape[-1] ** -0.5)
-  scores_BHLM = jnp.einsum('BLHK,BMHK->BHLM', query_BLHK, key_BMHK,
-                           preferred_element_type=jnp.float32)
+  scores_BHLM = jnp.einsum(
+    'BLHK,BMHK->BHLM', query_BLHK, key_BMHK, preferred_element_type=jnp.float32
+  )
   scores_BHLM = jnp.where(_dense(mask), scores_BHLM, MASKED_SCORE)
   weights_BHLM = jax.nn.softmax(scores_BHLM).astype(dtype)
   if dropout is not None:
@@ -63,7 +64,7 @@ def einsum(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
 
 
 def dot_product(
-    query_BLHK, key_BMHK, value_BMHK, mask, dropout=None
+  query_BLHK, key_BMHK, value_BMHK, mask, dropout=None
 ) -> jax.Array:
   """`jax.nn.dot_product_attention`: on a GPU cuDNN's, without L x M weights.
 
@@ -72,17 +73,26 @@ def dot_product(
   """
   _check_no_dropout('dot_product', dropout)
   return jax.nn.dot_product_attention(
-      query_BLHK, key_BMHK, value_BMHK, mask=_dense(mask),
-      implementation='cudnn' if _cudnn_takes(query_BLHK) else 'xla')
+    query_BLHK,
+    key_BMHK,
+    value_BMHK,
+    mask=_dense(mask),
+    implementation='cudnn' if _cudnn_takes(query_BLHK) else 'xla',
+  )
 
 
 def _cudnn_takes(query_BLHK) -> bool:
   """Whether cuDNN has a kernel: on NVIDIA's GPUs from Ampere on (not Colab's
   T4), in half precision, for heads and lengths that jax lists as supported."""
   _, length, _, width = query_BLHK.shape
-  return (partitioning.platform() == 'gpu' and _compute_capability() >= 8
-          and query_BLHK.dtype != jnp.float32
-          and width % 8 == 0 and width <= 128 and length % 2 == 0)
+  return (
+    partitioning.platform() == 'gpu'
+    and _compute_capability() >= 8
+    and query_BLHK.dtype != jnp.float32
+    and width % 8 == 0
+    and width <= 128
+    and length % 2 == 0
+  )
 
 
 def _compute_capability() -> float:
@@ -107,26 +117,32 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   """
   # Not above: nothing else needs Pallas.
   from jax.experimental.pallas.ops.tpu.splash_attention import (
-      splash_attention_kernel as kernel,
+    splash_attention_kernel as kernel,
   )
   from jax.experimental.pallas.ops.tpu.splash_attention import (
-      splash_attention_mask as masks,
+    splash_attention_mask as masks,
   )
 
   _check_no_dropout('splash', dropout)
   if not isinstance(mask, SegmentMask):
-    raise UserError('expected a mask by segments for attention_kernel '
-                    "'splash', got an array; set "
-                    "EncoderConfig.attention_kernel = 'einsum'")
+    raise UserError(
+      'expected a mask by segments for attention_kernel '
+      "'splash', got an array; set "
+      "EncoderConfig.attention_kernel = 'einsum'"
+    )
   platform = partitioning.platform()
   if platform == 'gpu':
-    raise UserError("attention_kernel 'splash' is for TPUs; set "
-                    "EncoderConfig.attention_kernel = 'auto'")
+    raise UserError(
+      "attention_kernel 'splash' is for TPUs; set "
+      "EncoderConfig.attention_kernel = 'auto'"
+    )
   length = query_BLHK.shape[1]
   if length % SPLASH_BLOCKS[-1]:
-    raise UserError(f"attention_kernel 'splash' takes lengths that are a "
-                    f'multiple of {SPLASH_BLOCKS[-1]}, got {length}; set '
-                    "LENGTH, or EncoderConfig.attention_kernel = 'einsum'")
+    raise UserError(
+      f"attention_kernel 'splash' takes lengths that are a "
+      f'multiple of {SPLASH_BLOCKS[-1]}, got {length}; set '
+      "LENGTH, or EncoderConfig.attention_kernel = 'einsum'"
+    )
   if platform == 'tpu' and not partitioning.one_device_each():
     # XLA cannot divide a Pallas kernel: a few held-out rows, a prediction.
     return einsum(query_BLHK, key_BMHK, value_BMHK, mask)
@@ -134,28 +150,44 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   # Positions last: a head's few features would be padded to 128 in memory.
   last = kernel.QKVLayout.SEQ_MINOR
   sizes = kernel.BlockSizes(
-      block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block,
-      use_fused_bwd_kernel=True, q_layout=last, k_layout=last, v_layout=last)
+    block_q=block,
+    block_kv=block,
+    block_q_dkv=block,
+    block_kv_dkv=block,
+    use_fused_bwd_kernel=True,
+    q_layout=last,
+    k_layout=last,
+    v_layout=last,
+  )
 
   def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
     heads = query_BLHK.shape[2]  # of this device
     attend_row = kernel.make_splash_mha(
-        masks.MultiHeadMask([masks.FullMask((length, length))] * heads),
-        head_shards=1, q_seq_shards=1, block_sizes=sizes,
-        interpret=platform == 'cpu')
+      masks.MultiHeadMask([masks.FullMask((length, length))] * heads),
+      head_shards=1,
+      q_seq_shards=1,
+      block_sizes=sizes,
+      interpret=platform == 'cpu',
+    )
     return jax.vmap(attend_row)(
-        *(x.swapaxes(1, 2) for x in (query_BLHK, key_BMHK, value_BMHK)),
-        kernel.SegmentIds(segments_BL, segments_BL)).swapaxes(1, 2)
+      *(x.swapaxes(1, 2) for x in (query_BLHK, key_BMHK, value_BMHK)),
+      kernel.SegmentIds(segments_BL, segments_BL),
+    ).swapaxes(1, 2)
 
   return partitioning.on_each_device(
-      attend, (('batch', 'length', 'heads', 'head_width'),) * 3
-      + (('batch', 'length'),), ('batch', 'length', 'heads', 'head_width'))(
-          query_BLHK * query_BLHK.shape[-1] ** -0.5, key_BMHK, value_BMHK,
-          mask.segments_BL)
+    attend,
+    (('batch', 'length', 'heads', 'head_width'),) * 3 + (('batch', 'length'),),
+    ('batch', 'length', 'heads', 'head_width'),
+  )(
+    query_BLHK * query_BLHK.shape[-1] ** -0.5,
+    key_BMHK,
+    value_BMHK,
+    mask.segments_BL,
+  )
 
 
 def automatic(
-    query_BLHK, key_BMHK, value_BMHK, mask, dropout=None
+  query_BLHK, key_BMHK, value_BMHK, mask, dropout=None
 ) -> jax.Array:
   """What suits the platform: the TPU's or the GPU's kernel, else `einsum`.
 
@@ -167,8 +199,11 @@ def automatic(
     platform = partitioning.platform()
     if _cudnn_takes(query_BLHK):
       kernel = dot_product
-    elif (platform == 'tpu' and isinstance(mask, SegmentMask)
-          and not length % SPLASH_BLOCKS[-1]):
+    elif (
+      platform == 'tpu'
+      and isinstance(mask, SegmentMask)
+      and not length % SPLASH_BLOCKS[-1]
+    ):
       kernel = splash
   return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
 
@@ -177,19 +212,21 @@ def check(config) -> None:
   """Refuses, before anything is made, a kernel that cannot train."""
   if config.attention_kernel in ('dot_product', 'splash'):
     _check_no_dropout(
-        config.attention_kernel, config.attention_dropout_rate or None)
+      config.attention_kernel, config.attention_dropout_rate or None
+    )
 
 
 def _check_no_dropout(name: str, dropout) -> None:
   if dropout is not None:
     raise UserError(
-        f'attention_kernel {name!r} cannot drop attention weights out; set '
-        "EncoderConfig.attention_dropout = 0.0, or attention_kernel = 'einsum'")
+      f'attention_kernel {name!r} cannot drop attention weights out; set '
+      "EncoderConfig.attention_dropout = 0.0, or attention_kernel = 'einsum'"
+    )
 
 
 KERNELS = {
-    'auto': automatic,
-    'einsum': einsum,
-    'dot_product': dot_product,
-    'splash': splash,
+  'auto': automatic,
+  'einsum': einsum,
+  'dot_product': dot_product,
+  'splash': splash,
 }

@@ -26,7 +26,8 @@ def kernel_initializer(config: EncoderConfig, axes: Axes):
   neither BERT nor this rescales it.
   """
   return nn.with_logical_partitioning(
-      nn.initializers.truncated_normal(config.initializer_stddev), axes)
+    nn.initializers.truncated_normal(config.initializer_stddev), axes
+  )
 
 
 def zeros_initializer(axes: Axes):
@@ -35,12 +36,12 @@ def zeros_initializer(axes: Axes):
 
 
 def dense(
-    config: EncoderConfig,
-    features: int | tuple[int, ...],
-    axes: Axes,
-    name: str,
-    inputs: int = 1,
-    bias_axes: Axes | None = None,
+  config: EncoderConfig,
+  features: int | tuple[int, ...],
+  axes: Axes,
+  name: str,
+  inputs: int = 1,
+  bias_axes: Axes | None = None,
 ) -> nn.DenseGeneral:
   """A linear map of the last `inputs` dimensions, with bias.
 
@@ -53,22 +54,22 @@ def dense(
     bias_axes: logical axes of the bias; None is those of the kernel's outputs.
   """
   return nn.DenseGeneral(
-      features,
-      axis=tuple(range(-inputs, 0)),
-      dtype=config.compute_dtype,
-      param_dtype=config.param_dtype,
-      kernel_init=kernel_initializer(config, axes),
-      bias_init=zeros_initializer(bias_axes or axes[inputs:]),
-      name=name,
+    features,
+    axis=tuple(range(-inputs, 0)),
+    dtype=config.compute_dtype,
+    param_dtype=config.param_dtype,
+    kernel_init=kernel_initializer(config, axes),
+    bias_init=zeros_initializer(bias_axes or axes[inputs:]),
+    name=name,
   )
 
 
 def embed(
-    config: EncoderConfig,
-    rows: int,
-    axis: str,
-    name: str,
-    dtype: str | None = None,
+  config: EncoderConfig,
+  rows: int,
+  axis: str,
+  name: str,
+  dtype: str | None = None,
 ) -> nn.Embed:
   """A table of `rows` vectors; an index beyond them gives NaN.
 
@@ -80,12 +81,12 @@ def embed(
     dtype: of what is looked up; None is `config.compute_dtype`.
   """
   return nn.Embed(
-      rows,
-      config.width,
-      dtype=dtype or config.compute_dtype,
-      param_dtype=config.param_dtype,
-      embedding_init=kernel_initializer(config, (axis, 'width')),
-      name=name,
+    rows,
+    config.width,
+    dtype=dtype or config.compute_dtype,
+    param_dtype=config.param_dtype,
+    embedding_init=kernel_initializer(config, (axis, 'width')),
+    name=name,
   )
 
 
@@ -98,14 +99,15 @@ def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
   shortcut spares one pass over them in each direction.
   """
   return nn.LayerNorm(
-      epsilon=config.norm_epsilon,
-      dtype=config.compute_dtype,
-      param_dtype=config.param_dtype,
-      use_fast_variance=config.compute_dtype != 'float32',
-      scale_init=nn.with_logical_partitioning(
-          nn.initializers.ones_init(), ('width',)),
-      bias_init=zeros_initializer(('width',)),
-      name=name,
+    epsilon=config.norm_epsilon,
+    dtype=config.compute_dtype,
+    param_dtype=config.param_dtype,
+    use_fast_variance=config.compute_dtype != 'float32',
+    scale_init=nn.with_logical_partitioning(
+      nn.initializers.ones_init(), ('width',)
+    ),
+    bias_init=zeros_initializer(('width',)),
+    name=name,
   )
 
 
@@ -133,7 +135,8 @@ def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   row = jnp.zeros((*shape[:-1], 1), jnp.uint32)
   for axis, size in enumerate(shape[:-1]):
     row = row * jnp.uint32(size) + jax.lax.broadcasted_iota(
-        jnp.uint32, row.shape, axis)
+      jnp.uint32, row.shape, axis
+    )
   row = _mix(_mix(row + first) ^ second)
   column = jax.lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 1)
   # The odd multiplier, 2 ** 32 over the golden ratio, spreads neighbours.

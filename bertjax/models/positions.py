@@ -28,11 +28,14 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
   """
   length = positions_BL.shape[1]
   if length > config.positions:
-    raise UserError(f'length {length} is beyond the {config.positions} '
-                    'positions of the model; set LENGTH or '
-                    'EncoderConfig.positions')
-  return layers.embed(
-      config, config.positions, 'positions', 'position')(positions_BL)
+    raise UserError(
+      f'length {length} is beyond the {config.positions} '
+      'positions of the model; set LENGTH or '
+      'EncoderConfig.positions'
+    )
+  return layers.embed(config, config.positions, 'positions', 'position')(
+    positions_BL
+  )
 
 
 SCHEMES = {'learned': learned}

@@ -14,10 +14,10 @@ GIB = 2**30
 
 # Figure -> whether more is better.
 _FIGURES = {
-    'estimated_mfu': True,
-    'hbm_bytes': False,
-    'compiled_over_useful_flops': False,
-    'memory_bytes_per_device': False,
+  'estimated_mfu': True,
+  'hbm_bytes': False,
+  'compiled_over_useful_flops': False,
+  'memory_bytes_per_device': False,
 }
 _VERSIONS = ('jax', 'libtpu')
 
@@ -30,17 +30,22 @@ def row(figures: Mapping) -> dict:
   """
   if figures['estimated_mfu'] is None or not figures['fits']:
     raise ValueError(
-        'expected the plan of a step that compiles and fits, got '
-        + (figures['compiler_says'] or figures['why_not_compiled'] or
-           f'{figures["memory_bytes_per_device"]:,} bytes of '
-           f'{figures["available_bytes"]:,}'))
+      'expected the plan of a step that compiles and fits, got '
+      + (
+        figures['compiler_says']
+        or figures['why_not_compiled']
+        or f'{figures["memory_bytes_per_device"]:,} bytes of '
+        f'{figures["available_bytes"]:,}'
+      )
+    )
   return {
-      'estimated_mfu': round(figures['estimated_mfu'], 4),
-      'hbm_bytes': figures['hbm_bytes'],
-      'compiled_over_useful_flops': round(
-          figures['flops_compiled'] / figures['flops_useful'], 4),
-      'memory_bytes_per_device': figures['memory_bytes_per_device'],
-      **{name: figures[name] for name in _VERSIONS},
+    'estimated_mfu': round(figures['estimated_mfu'], 4),
+    'hbm_bytes': figures['hbm_bytes'],
+    'compiled_over_useful_flops': round(
+      figures['flops_compiled'] / figures['flops_useful'], 4
+    ),
+    'memory_bytes_per_device': figures['memory_bytes_per_device'],
+    **{name: figures[name] for name in _VERSIONS},
   }
 
 
@@ -61,7 +66,8 @@ def worse(kept: Mapping, now: Mapping) -> list[str]:
     change = now[name] / kept[name] - 1
     if (-change if more_is_better else change) > TOLERANCE:
       found.append(
-          f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})')
+        f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})'
+      )
   return found
 
 
@@ -73,14 +79,17 @@ def renewed(kept: Mapping | None, now: Mapping, reason: str) -> dict:
 
 def header() -> str:
   """Returns the head of the table."""
-  return (f'{"":28}{"MFU":>7}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}'
-          '  jax, libtpu')
+  return (
+    f'{"":28}{"MFU":>7}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}'
+    '  jax, libtpu'
+  )
 
 
 def line(name: str, now: Mapping) -> str:
   """Returns a row of the table."""
   return (
-      f'{name:28}{now["estimated_mfu"]:7.1%}{now["hbm_bytes"] / GIB:9.2f}'
-      f'{now["compiled_over_useful_flops"]:7.3f}'
-      f'{now["memory_bytes_per_device"] / GIB:12.2f}'
-      f'  {now["jax"]}, {now["libtpu"]}')
+    f'{name:28}{now["estimated_mfu"]:7.1%}{now["hbm_bytes"] / GIB:9.2f}'
+    f'{now["compiled_over_useful_flops"]:7.3f}'
+    f'{now["memory_bytes_per_device"] / GIB:12.2f}'
+    f'  {now["jax"]}, {now["libtpu"]}'
+  )

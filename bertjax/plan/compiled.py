@@ -18,8 +18,13 @@ import jax
 
 from bertjax.plan import hlo, hlo_bytes, hlo_flops
 
-COLLECTIVES = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all',
-               'collective-permute')
+COLLECTIVES = (
+  'all-reduce',
+  'all-gather',
+  'reduce-scatter',
+  'all-to-all',
+  'collective-permute',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +82,16 @@ def cost_of(text: str) -> Cost:
     sums['cycles'] += times * (instruction.number('estimated_cycles') or 0)
     sums['hbm_bytes'] += times * hlo_bytes.of_memory(module, place, instruction)
   return Cost(
-      flops=sums['flops'] + sums['pallas_flops'],
-      pallas_flops=sums['pallas_flops'], pallas_calls=sums['pallas_calls'],
-      pallas_uncounted=tuple(sorted(uncounted)), hbm_bytes=sums['hbm_bytes'],
-      cycles=sums['cycles'], collective_bytes=dict(moved),
-      collectives=dict(collectives), unknown_loops=len(module.unknown_loops))
+    flops=sums['flops'] + sums['pallas_flops'],
+    pallas_flops=sums['pallas_flops'],
+    pallas_calls=sums['pallas_calls'],
+    pallas_uncounted=tuple(sorted(uncounted)),
+    hbm_bytes=sums['hbm_bytes'],
+    cycles=sums['cycles'],
+    collective_bytes=dict(moved),
+    collectives=dict(collectives),
+    unknown_loops=len(module.unknown_loops),
+  )
 
 
 def memory_of(program: jax.stages.Compiled) -> dict[str, int]:
@@ -93,18 +103,22 @@ def memory_of(program: jax.stages.Compiled) -> dict[str, int]:
   """
   analysis = program.memory_analysis()
   return {
-      'arguments': analysis.argument_size_in_bytes,
-      'outputs': analysis.output_size_in_bytes,
-      'aliased': analysis.alias_size_in_bytes,
-      'temporary': analysis.temp_size_in_bytes,
-      'program': analysis.generated_code_size_in_bytes,
+    'arguments': analysis.argument_size_in_bytes,
+    'outputs': analysis.output_size_in_bytes,
+    'aliased': analysis.alias_size_in_bytes,
+    'temporary': analysis.temp_size_in_bytes,
+    'program': analysis.generated_code_size_in_bytes,
   }
 
 
 def needed_bytes(parts: dict[str, int]) -> int:
   """Returns arguments + outputs - aliased + temporary."""
-  return (parts['arguments'] + parts['outputs'] - parts['aliased']
-          + parts['temporary'])
+  return (
+    parts['arguments']
+    + parts['outputs']
+    - parts['aliased']
+    + parts['temporary']
+  )
 
 
 def _collective(execution: hlo.Execution) -> str | None:

@@ -20,8 +20,9 @@ _HEADER = re.compile(r'(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _INSTRUCTION = re.compile(r'\s+(ROOT )?%?([\w.\-]+) = (.*)', re.DOTALL)
 _CALLED = re.compile(r'(calls|to_apply|body|condition)=%?([\w.\-]+)')
 _BRANCHES = re.compile(
-    r'(?:branch_computations=\{([^}]*)\}'
-    r'|true_computation=(%?[\w.\-]+), false_computation=(%?[\w.\-]+))')
+  r'(?:branch_computations=\{([^}]*)\}'
+  r'|true_computation=(%?[\w.\-]+), false_computation=(%?[\w.\-]+))'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +88,11 @@ class Computation:
 
   def parameter(self, number: int) -> Instruction:
     """Returns its parameter of a number."""
-    return next(i for i in self.instructions.values()
-                if i.opcode == 'parameter' and i.literal == str(number))
+    return next(
+      i
+      for i in self.instructions.values()
+      if i.opcode == 'parameter' and i.literal == str(number)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +144,7 @@ class Module:
       elif instruction.opcode == 'fusion':
         inside, is_fusion = [instruction.called('calls')], True
       elif instruction.opcode in ('call', 'async-start'):
-        inside = [
-            instruction.called('to_apply') or instruction.called('calls')]
+        inside = [instruction.called('to_apply') or instruction.called('calls')]
       elif instruction.opcode == 'conditional':
         inside = _branches(instruction)[:1]  # as if the first were taken
       for name in inside:
@@ -173,7 +176,7 @@ def parse(text: str) -> Module:
 
 
 def trip_count(
-    module: Module, computation: Computation, loop: Instruction
+  module: Module, computation: Computation, loop: Instruction
 ) -> int | None:
   """Returns how often a `while` runs, or None where that cannot be told.
 
@@ -227,14 +230,14 @@ def _instruction(name: str, text: str) -> Instruction:
   end = _closing(text, 0) if text.startswith('(') else text.index(' ')
   start = text.index('(', end)
   stop = _closing(text, start)
-  literal = text[start + 1:stop - 1]
+  literal = text[start + 1 : stop - 1]
   return Instruction(
-      name=name,
-      opcode=text[end:start].strip(),
-      arrays=tuple(_arrays(text[:end])),
-      operands=tuple(_NAME.findall(literal)),
-      literal=literal,
-      attributes=text[stop:],
+    name=name,
+    opcode=text[end:start].strip(),
+    arrays=tuple(_arrays(text[:end])),
+    operands=tuple(_NAME.findall(literal)),
+    literal=literal,
+    attributes=text[stop:],
   )
 
 
@@ -242,8 +245,7 @@ def _arrays(text: str) -> Iterator[Array]:
   for dtype, dimensions, layout in _ARRAY.findall(text):
     space = re.search(r'S\((\d+)\)', layout)
     sizes = re.findall(r'\d+', dimensions)
-    yield Array(
-        dtype, tuple(map(int, sizes)), int(space[1]) if space else 0)
+    yield Array(dtype, tuple(map(int, sizes)), int(space[1]) if space else 0)
 
 
 def _closing(text: str, start: int) -> int:

@@ -13,21 +13,40 @@ from bertjax.plan import hlo
 
 # These name values, or wait for them, and move nothing themselves.
 _MOVES_NOTHING = {
-    'parameter', 'constant', 'tuple', 'get-tuple-element', 'bitcast', 'while',
-    'call', 'conditional', 'after-all', 'partition-id', 'replica-id',
-    'opt-barrier', 'async-start', 'async-update', 'async-done'}
+  'parameter',
+  'constant',
+  'tuple',
+  'get-tuple-element',
+  'bitcast',
+  'while',
+  'call',
+  'conditional',
+  'after-all',
+  'partition-id',
+  'replica-id',
+  'opt-barrier',
+  'async-start',
+  'async-update',
+  'async-done',
+}
 _TARGETS_THAT_MOVE_NOTHING = {
-    'AllocateBuffer', 'ConcatBitcast', 'SliceBitcast',
-    'AssumeGatherIndicesInBound', 'Sharding'}
+  'AllocateBuffer',
+  'ConcatBitcast',
+  'SliceBitcast',
+  'AssumeGatherIndicesInBound',
+  'Sharding',
+}
 
 
 def of_collective(
-    computation: hlo.Computation, instruction: hlo.Instruction
+  computation: hlo.Computation, instruction: hlo.Instruction
 ) -> int:
   """Returns the bytes of the whole arrays that it reduces, gathers, sends."""
   given = sum(
-      array.bytes for name in instruction.operands
-      for array in computation.instructions[name].arrays)
+    array.bytes
+    for name in instruction.operands
+    for array in computation.instructions[name].arrays
+  )
   made = sum(array.bytes for array in instruction.arrays)
   if instruction.opcode.endswith('-start') and len(instruction.arrays) > 1:
     made -= given  # the result of a start holds its operands as well
@@ -35,8 +54,9 @@ def of_collective(
 
 
 def of_memory(
-    module: hlo.Module, computation: hlo.Computation,
-    instruction: hlo.Instruction,
+  module: hlo.Module,
+  computation: hlo.Computation,
+  instruction: hlo.Instruction,
 ) -> int:
   """Returns what one execution reads from and writes to the main memory.
 
@@ -46,12 +66,15 @@ def of_memory(
   """
   opcode = instruction.opcode
   target = re.search(r'custom_call_target="(\w+)"', instruction.attributes)
-  if (opcode in _MOVES_NOTHING or opcode.endswith('-done')
-      or (target and target[1] in _TARGETS_THAT_MOVE_NOTHING)):
+  if (
+    opcode in _MOVES_NOTHING
+    or opcode.endswith('-done')
+    or (target and target[1] in _TARGETS_THAT_MOVE_NOTHING)
+  ):
     return 0
   if opcode in ('copy-start', 'slice-start'):
     # Results: what is made and what it is made of, in this order or the other.
-    made, source = instruction.arrays[:2][::-1 if 'slice' in opcode else 1]
+    made, source = instruction.arrays[:2][:: -1 if 'slice' in opcode else 1]
     return made.bytes * ((made.space == 0) + (source.space == 0))
   read = 0
   for number, name in enumerate(instruction.operands):
@@ -102,15 +125,19 @@ def _bytes_written(module, computation, instruction) -> int:
   """Returns the bytes of the results; of an update in place, those updated."""
   arrays = instruction.arrays
   if instruction.opcode.endswith('-start'):
-    operands = sum(len(computation.instructions[name].arrays)
-                   for name in instruction.operands)
+    operands = sum(
+      len(computation.instructions[name].arrays)
+      for name in instruction.operands
+    )
     arrays = arrays[operands:] if len(arrays) > operands else arrays
   roots = _roots(module, computation, instruction)
   if len(roots) != len(arrays):
     roots = [None] * len(arrays)
   return sum(
-      array.bytes if root is None else root
-      for array, root in zip(arrays, roots, strict=True) if array.space == 0)
+    array.bytes if root is None else root
+    for array, root in zip(arrays, roots, strict=True)
+    if array.space == 0
+  )
 
 
 def _roots(module, computation, instruction) -> list[int | None]:
@@ -120,12 +147,14 @@ def _roots(module, computation, instruction) -> list[int | None]:
     return _roots(module, inside, inside.root)
   if instruction.opcode == 'tuple':
     return [
-        root for name in instruction.operands
-        for root in _roots(module, computation, computation.instructions[name])
+      root
+      for name in instruction.operands
+      for root in _roots(module, computation, computation.instructions[name])
     ]
   if instruction.opcode == 'bitcast':
-    return _roots(module, computation,
-                  computation.instructions[instruction.operands[0]])
+    return _roots(
+      module, computation, computation.instructions[instruction.operands[0]]
+    )
   if instruction.opcode == 'dynamic-update-slice':
     update = computation.instructions[instruction.operands[1]]
     return [update.arrays[0].bytes]

@@ -16,7 +16,8 @@ from bertjax.plan import hlo
 
 
 def of_product(
-    computation: hlo.Computation, instruction: hlo.Instruction) -> int:
+  computation: hlo.Computation, instruction: hlo.Instruction
+) -> int:
   """Returns 2 for each multiplication and addition of a dot or convolution.
 
   XLA's TPU compiler writes every matrix product as a convolution, with batch
@@ -24,8 +25,9 @@ def of_product(
   that meet a real element count.
   """
   left, right = (
-      computation.instructions[name].arrays[0].dimensions
-      for name in instruction.operands[:2])
+    computation.instructions[name].arrays[0].dimensions
+    for name in instruction.operands[:2]
+  )
   result = instruction.arrays[0].dimensions
   text = instruction.attributes
   if instruction.opcode == 'dot':
@@ -36,16 +38,20 @@ def of_product(
   groups = re.search(r'batch_group_count=(\d+)', text)
   # The kernel's 'i' is the features of one group.
   count = (
-      left[labels[1].index('b')] // (int(groups[1]) if groups else 1)
-      * right[labels[2].index('i')]
-      * result[labels[3].index('f')])
+    left[labels[1].index('b')]
+    // (int(groups[1]) if groups else 1)
+    * right[labels[2].index('i')]
+    * result[labels[3].index('f')]
+  )
   window = re.search(r'window=\{([^}]*)\}', text)
   for axis in range(len(labels[1]) - 2):
     label = str(axis)
     count *= _pairs(
-        left[labels[1].index(label)], right[labels[2].index(label)],
-        result[labels[3].index(label)],
-        _window(window[1] if window else '', axis))
+      left[labels[1].index(label)],
+      right[labels[2].index(label)],
+      result[labels[3].index(label)],
+      _window(window[1] if window else '', axis),
+    )
   return 2 * count
 
 
@@ -56,8 +62,12 @@ def _window(text: str, axis: int) -> tuple[int, int, int, int]:
   def value(name, default):
     return fields[name].split('x')[axis] if name in fields else default
 
-  return (int(value('stride', 1)), int(value('pad', '0_0').split('_')[0]),
-          int(value('lhs_dilate', 1)), int(value('rhs_dilate', 1)))
+  return (
+    int(value('stride', 1)),
+    int(value('pad', '0_0').split('_')[0]),
+    int(value('lhs_dilate', 1)),
+    int(value('rhs_dilate', 1)),
+  )
 
 
 @functools.lru_cache
@@ -66,11 +76,15 @@ def _pairs(inputs: int, kernel: int, outputs: int, window) -> int:
   stride, padding, input_dilation, kernel_dilation = window
   place = np.arange(outputs) * stride - padding
   return sum(
-      int(np.count_nonzero(
-          ((place + shift) % input_dilation == 0)
-          & (place + shift >= 0)
-          & (place + shift <= (inputs - 1) * input_dilation)))
-      for shift in range(0, kernel * kernel_dilation, kernel_dilation))
+    int(
+      np.count_nonzero(
+        ((place + shift) % input_dilation == 0)
+        & (place + shift >= 0)
+        & (place + shift <= (inputs - 1) * input_dilation)
+      )
+    )
+    for shift in range(0, kernel * kernel_dilation, kernel_dilation)
+  )
 
 
 def is_pallas(instruction: hlo.Instruction) -> bool:
@@ -79,7 +93,7 @@ def is_pallas(instruction: hlo.Instruction) -> bool:
 
 
 def of_pallas(
-    computation: hlo.Computation, instruction: hlo.Instruction
+  computation: hlo.Computation, instruction: hlo.Instruction
 ) -> int | None:
   """Returns the FLOPs of a Pallas kernel, or None where nobody says.
 
@@ -91,10 +105,10 @@ def of_pallas(
   """
   if re.search('flash|splash', instruction.name):
     query, key = [
-        array.dimensions
-        for name in instruction.operands
-        for array in computation.instructions[name].arrays
-        if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
+      array.dimensions
+      for name in instruction.operands
+      for array in computation.instructions[name].arrays
+      if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
     ][:2]
     gradients = [a for a in instruction.arrays if len(a.dimensions) > 3]
     # Features are last in the results, but not always in what is read.

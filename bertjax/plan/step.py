@@ -32,8 +32,10 @@ class Refusal:
   def __init__(self, text: str):
     self.text = text
     found = re.search(
-        r'\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)'
-        r'|Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm', text)
+      r'\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)'
+      r'|Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm',
+      text,
+    )
     self.needed = self.available = None
     if found:
       needed, unit, available, of = filter(None, found.groups())
@@ -61,15 +63,15 @@ class Step:
 
   @property
   def rows(self) -> int:
-    """Rows of the batch that a device has; those of a tensor axis share them.
-    """
+    """Rows of the batch that a device has; a tensor axis shares them."""
     parts = partitioning.batch_parts(self.mesh)
     return self.shapes['tokens'].shape[0] // parts
 
   def abstract(self) -> state_lib.TrainState:
     """Returns the state's shapes and shardings."""
     return state_lib.abstract(
-        self.objective.model, self.optimizer, self.shapes, self.mesh)
+      self.objective.model, self.optimizer, self.shapes, self.mesh
+    )
 
   def compile(self, rows: int | None = None) -> jax.stages.Compiled | Refusal:
     """Compiles.
@@ -78,13 +80,16 @@ class Step:
       rows: a device; None: as many as the batch has.
     """
     rows = (self.rows if rows is None else rows) * partitioning.batch_parts(
-        self.mesh)
+      self.mesh
+    )
     shapes = {
-        key: jax.ShapeDtypeStruct((rows, *shape.shape[1:]), shape.dtype)
-        for key, shape in self.shapes.items()}
+      key: jax.ShapeDtypeStruct((rows, *shape.shape[1:]), shape.dtype)
+      for key, shape in self.shapes.items()
+    }
     abstract = self.abstract()
     train_step = step_lib.compile_train_step(
-        self.objective, self.optimizer, self.mesh, abstract, self.accumulation)
+      self.objective, self.optimizer, self.mesh, abstract, self.accumulation
+    )
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
       return train_step.lower(abstract, shapes, key).compile()

@@ -19,18 +19,26 @@ from bertjax import devices as devices_lib
 from bertjax.errors import UserError
 
 _FLAT = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
-_CUBES = ('2x2x1', '2x2x2', '2x2x4', '2x4x4', '4x4x4', '4x4x8', '4x8x8',
-          '8x8x8')
+_CUBES = (
+  '2x2x1',
+  '2x2x2',
+  '2x2x4',
+  '2x4x4',
+  '4x4x4',
+  '4x4x8',
+  '4x8x8',
+  '8x8x8',
+)
 
 # Generation -> slices of it; https://cloud.google.com/tpu/docs, each compiled.
 KNOWN = {
-    'v2': ('2x2', '4x4', '8x8'),
-    'v3': ('2x2', '4x4', '8x8', '16x16'),
-    'v4': _CUBES,
-    'v5e': _FLAT,
-    'v5p': _CUBES,
-    'v6e': _FLAT,
-    'tpu7x': ('1x1x1', *_CUBES),
+  'v2': ('2x2', '4x4', '8x8'),
+  'v3': ('2x2', '4x4', '8x8', '16x16'),
+  'v4': _CUBES,
+  'v5e': _FLAT,
+  'v5p': _CUBES,
+  'v6e': _FLAT,
+  'tpu7x': ('1x1x1', *_CUBES),
 }
 
 # Chips of which jax lists each half.
@@ -58,11 +66,11 @@ def parse(topology: str) -> tuple[str, int]:
   if not is_tpu(topology) and known and re.fullmatch(r'[1-9]\d*', size or '1'):
     return name, int(size or 1)
   slices = '; '.join(f'{k}: {" ".join(v)}' for k, v in KNOWN.items())
-  others = ' '.join(
-      d.name for d in devices_lib.DEVICES if not is_tpu(d.name))
+  others = ' '.join(d.name for d in devices_lib.DEVICES if not is_tpu(d.name))
   raise UserError(
-      f'unknown topology {topology!r}; set TOPOLOGY to a TPU slice such as '
-      f"'v5e:2x4' ({slices}), or to one of {others} cpu, with ':8' for 8")
+    f'unknown topology {topology!r}; set TOPOLOGY to a TPU slice such as '
+    f"'v5e:2x4' ({slices}), or to one of {others} cpu, with ':8' for 8"
+  )
 
 
 def has_compiler() -> bool:
@@ -83,15 +91,16 @@ def devices(topology: str) -> list[jax.Device]:
   name, chips = parse(topology)
   if not has_compiler():
     raise UserError(
-        'libtpu is not installed, which compiles for TPUs; pip install -r '
-        'requirements-tpu.txt, or set TOPOLOGY to a GPU or cpu')
+      'libtpu is not installed, which compiles for TPUs; pip install -r '
+      'requirements-tpu.txt, or set TOPOLOGY to a GPU or cpu'
+    )
   # Else libtpu asks the metadata server of a cloud machine where it is, and
   # refuses a second process. An explicit type keeps it from guessing aloud.
   for key, value in (
-      ('TPU_SKIP_MDS_QUERY', '1'),
-      ('TPU_ACCELERATOR_TYPE', 'v5litepod-8'),
-      ('TPU_WORKER_HOSTNAMES', 'localhost'),
-      ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),
+    ('TPU_SKIP_MDS_QUERY', '1'),
+    ('TPU_ACCELERATOR_TYPE', 'v5litepod-8'),
+    ('TPU_WORKER_HOSTNAMES', 'localhost'),
+    ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),
   ):
     os.environ.setdefault(key, value)
   options = {}
@@ -100,12 +109,16 @@ def devices(topology: str) -> list[jax.Device]:
   if chips == 1:  # else a host has 4
     options['chips_per_host_bounds'] = (1, 1, 1)
   try:
-    return list(topologies.get_topology_desc(
-        platform='tpu', topology_name=topology, **options).devices)
+    return list(
+      topologies.get_topology_desc(
+        platform='tpu', topology_name=topology, **options
+      ).devices
+    )
   except jax.errors.JaxRuntimeError as error:
     raise UserError(
-        f'libtpu cannot compile for {topology}: '
-        f'{" ".join(str(error).split())}; set TOPOLOGY to another') from error
+      f'libtpu cannot compile for {topology}: '
+      f'{" ".join(str(error).split())}; set TOPOLOGY to another'
+    ) from error
 
 
 def _product(size: str) -> int:

@@ -42,9 +42,13 @@ class Line:
 def lines(title: str, curves: Sequence[Line], logarithmic: bool = False) -> str:
   """Returns a <figure> with the curves, raw and, where long, smoothed."""
   shown = [
-      [(x, y) for x, y in zip(curve.steps, curve.values, strict=True)
-       if math.isfinite(y) and (y > 0 or not logarithmic)]
-      for curve in curves]
+    [
+      (x, y)
+      for x, y in zip(curve.steps, curve.values, strict=True)
+      if math.isfinite(y) and (y > 0 or not logarithmic)
+    ]
+    for curve in curves
+  ]
   points = [point for some in shown for point in some]
   if not points:
     return ''
@@ -57,24 +61,32 @@ def lines(title: str, curves: Sequence[Line], logarithmic: bool = False) -> str:
   for curve, some in zip(curves, shown, strict=True):
     long = len(some) > 12 and not (curve.dashed or curve.exact)
     style = f'line c{curve.colour % COLOURS}'
-    for name, drawn in (('raw', some), ('', smooth(some))) if long else (
-        ('dashed' if curve.dashed else '', some),):
+    for name, drawn in (
+      (('raw', some), ('', smooth(some)))
+      if long
+      else (('dashed' if curve.dashed else '', some),)
+    ):
       path = ' '.join(
-          f'{x_axis.at(x):.1f},{y_axis.at(y):.1f}' for x, y in drawn)
-      pieces.append(f'<polyline class="{style} {name}" points="{path}">'
-                    f'<title>{html.escape(curve.label)}</title></polyline>')
+        f'{x_axis.at(x):.1f},{y_axis.at(y):.1f}' for x, y in drawn
+      )
+      pieces.append(
+        f'<polyline class="{style} {name}" points="{path}">'
+        f'<title>{html.escape(curve.label)}</title></polyline>'
+      )
     if len(some) == 1:
-      (x, y), = some
-      pieces.append(f'<circle class="dot c{curve.colour % COLOURS}" r="3" '
-                    f'cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}"/>')
-  return (f'<figure><figcaption>{html.escape(title)}</figcaption>'
-          f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-          f'aria-label="{html.escape(title)}">{"".join(pieces)}</svg></figure>')
+      ((x, y),) = some
+      pieces.append(
+        f'<circle class="dot c{curve.colour % COLOURS}" r="3" '
+        f'cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}"/>'
+      )
+  return (
+    f'<figure><figcaption>{html.escape(title)}</figcaption>'
+    f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+    f'aria-label="{html.escape(title)}">{"".join(pieces)}</svg></figure>'
+  )
 
 
-def smooth(
-    points: Sequence[tuple[float, float]]
-) -> list[tuple[float, float]]:
+def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
   """Returns the exponential mean of each point and those before it.
 
   Unbiased: the first point is itself, as Adam corrects its means.
@@ -125,18 +137,22 @@ def _grid(x_axis: _Axis, y_axis: _Axis, logarithmic: bool) -> str:
   pieces = []
   marks = {value: value for value in ticks(y_axis.low, y_axis.high, 5)}
   if logarithmic:
-    marks = {math.log10(value): value
-             for value in log_ticks(10**y_axis.low, 10**y_axis.high)}
+    marks = {
+      math.log10(value): value
+      for value in log_ticks(10**y_axis.low, 10**y_axis.high)
+    }
   for value, shown in marks.items():
     y = y_axis.at(value)
     pieces.append(
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
-        f'y1="{y:.1f}" y2="{y:.1f}"/><text class="tick" x="{_LEFT - 6}" '
-        f'y="{y + 4:.1f}" text-anchor="end">{number(shown)}</text>')
+      f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
+      f'y1="{y:.1f}" y2="{y:.1f}"/><text class="tick" x="{_LEFT - 6}" '
+      f'y="{y + 4:.1f}" text-anchor="end">{number(shown)}</text>'
+    )
   for value in ticks(x_axis.low, x_axis.high):
     pieces.append(
-        f'<text class="tick" x="{x_axis.at(value):.1f}" y="{_HEIGHT - 8}" '
-        f'text-anchor="middle">{number(value)}</text>')
+      f'<text class="tick" x="{x_axis.at(value):.1f}" y="{_HEIGHT - 8}" '
+      f'text-anchor="middle">{number(value)}</text>'
+    )
   return ''.join(pieces)
 
 

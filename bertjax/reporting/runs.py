@@ -58,9 +58,7 @@ class Run:
     return values[-1] if values else None
 
 
-def find(
-    directories: str | Sequence[str], macro: str = 'RUNS'
-) -> list[Run]:
+def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
   """Returns the runs in directories: one each, or all of a fine-tuning, or of
   a sweep.
 
@@ -82,8 +80,10 @@ def find(
   runs = [read(path, name) for path, name in zip(found, names, strict=True)]
   for run in runs:
     if not run.metrics:
-      raise UserError(f'{run.directory} has logged nothing yet; ask again when '
-                      f'it has made LOG_STEPS, or leave it out of {macro}')
+      raise UserError(
+        f'{run.directory} has logged nothing yet; ask again when '
+        f'it has made LOG_STEPS, or leave it out of {macro}'
+      )
   return runs
 
 
@@ -91,16 +91,19 @@ def read(directory: str, name: str | None = None) -> Run:
   """Returns what a run left; see `Run`."""
   path = os.path.join(directory, run_directory.CONFIGURATION)
   if not os.path.exists(path):  # of a fine-tuning: it is that of all its runs
-    path = os.path.join(
-        directory, '..', '..', run_directory.CONFIGURATION)
+    path = os.path.join(directory, '..', '..', run_directory.CONFIGURATION)
   bindings = {}
   if os.path.exists(path):
     with open(path, encoding='utf-8') as file:
       bindings = run_directory.parse_bindings(file.read())
-  return Run(name or os.path.basename(os.path.abspath(directory)), directory,
-             writers.read_metrics(directory), bindings,
-             _checkpoints(os.path.join(directory, 'checkpoints')),
-             examples.read(directory))
+  return Run(
+    name or os.path.basename(os.path.abspath(directory)),
+    directory,
+    writers.read_metrics(directory),
+    bindings,
+    _checkpoints(os.path.join(directory, 'checkpoints')),
+    examples.read(directory),
+  )
 
 
 def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
@@ -117,8 +120,13 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
 
 
 # Where the runs of a fine-tuning lie, and those of a sweep with its stages.
-_BELOW = ('*/seed_*', '*/seed_*/run', '*/seed_*/run/*/seed_*', '*/seed_*/then',
-          '*/seed_*/then/*/seed_*')
+_BELOW = (
+  '*/seed_*',
+  '*/seed_*/run',
+  '*/seed_*/run/*/seed_*',
+  '*/seed_*/then',
+  '*/seed_*/then/*/seed_*',
+)
 
 
 def _runs_in(directory: str, macro: str) -> list[str]:
@@ -127,12 +135,18 @@ def _runs_in(directory: str, macro: str) -> list[str]:
   if os.path.exists(os.path.join(directory, writers.METRICS)):
     return [directory]
   below = [
-      path for kind in _BELOW for path in sorted(glob.glob(os.path.join(
-          glob.escape(directory), kind, writers.METRICS)))
-      if os.path.getsize(path)]  # a run of several may have just begun
+    path
+    for kind in _BELOW
+    for path in sorted(
+      glob.glob(os.path.join(glob.escape(directory), kind, writers.METRICS))
+    )
+    if os.path.getsize(path)
+  ]  # a run of several may have just begun
   if not below:
-    raise UserError(f'{directory} has no {writers.METRICS}, so no run has '
-                    f'logged there; set {macro} to that of a run')
+    raise UserError(
+      f'{directory} has no {writers.METRICS}, so no run has '
+      f'logged there; set {macro} to that of a run'
+    )
   return [os.path.dirname(path) for path in below]
 
 
@@ -149,8 +163,13 @@ def _checkpoints(folder: str) -> list[Checkpoint]:
   names = os.listdir(folder) if os.path.isdir(folder) else []
   steps = sorted(int(name) for name in names if name.isdecimal())
   return [
-      Checkpoint(step, sum(
-          os.path.getsize(os.path.join(path, file))
-          for path, _, files in os.walk(os.path.join(folder, str(step)))
-          for file in files))
-      for step in steps]
+    Checkpoint(
+      step,
+      sum(
+        os.path.getsize(os.path.join(path, file))
+        for path, _, files in os.walk(os.path.join(folder, str(step)))
+        for file in files
+      ),
+    )
+    for step in steps
+  ]

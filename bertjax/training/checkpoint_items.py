@@ -45,17 +45,19 @@ def check_same_model(metadata, abstract_state, path: epath.Path):
   """Raises UserError unless names, shapes and dtypes are the same."""
   there, here = _describe(metadata.tree), _describe(abstract_state)
   differences = [
-      f'{name} is {there.get(name, "absent")} there'
-      f' and {here.get(name, "absent")} here'
-      for name in sorted({*there, *here})
-      if there.get(name) != here.get(name)
+    f'{name} is {there.get(name, "absent")} there'
+    f' and {here.get(name, "absent")} here'
+    for name in sorted({*there, *here})
+    if there.get(name) != here.get(name)
   ]
   if differences:
     more = f' (and {len(differences) - 3} more)' if differences[3:] else ''
     raise UserError(
-        f'checkpoint {path} is of another model, vocabulary or optimizer: '
-        + ', '.join(differences[:3]) + more + '; set RUN_DIR to another'
-        ' directory, or the configuration to that of the checkpoint'
+      f'checkpoint {path} is of another model, vocabulary or optimizer: '
+      + ', '.join(differences[:3])
+      + more
+      + '; set RUN_DIR to another'
+      ' directory, or the configuration to that of the checkpoint'
     )
 
 
@@ -63,11 +65,11 @@ def _describe(tree) -> dict[str, str]:
   """Returns name -> 'float32[2, 3]' of the arrays in a tree."""
   leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
   return {
-      jax.tree_util.keystr(path, simple=True, separator='/'): (
-          f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
-      )
-      for path, leaf in leaves
-      if hasattr(leaf, 'shape')
+    jax.tree_util.keystr(path, simple=True, separator='/'): (
+      f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
+    )
+    for path, leaf in leaves
+    if hasattr(leaf, 'shape')
   }
 
 
@@ -79,17 +81,17 @@ def read_parameters(path: epath.Path, tree: dict[str, Any]) -> Any:
     tree: of the metadata of its arrays.
   """
   wanted = {
-      name: part if name == 'parameters' else jax.tree.map(
-          lambda _: ocp.PLACEHOLDER, part
-      )
-      for name, part in tree.items()
+    name: part
+    if name == 'parameters'
+    else jax.tree.map(lambda _: ocp.PLACEHOLDER, part)
+    for name, part in tree.items()
   }
   as_numpy = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
+    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
   )
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
     restored = reader.restore(
-        path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy)
+      path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy)
     )
   return restored['parameters']
 
@@ -97,8 +99,8 @@ def read_parameters(path: epath.Path, tree: dict[str, Any]) -> Any:
 def to_json(position: dict[str, bytes]) -> dict[str, str]:
   """Returns the positions of all processes as base64."""
   mine = {
-      name: base64.b64encode(content).decode()
-      for name, content in position.items()
+    name: base64.b64encode(content).decode()
+    for name, content in position.items()
   }
   return functools.reduce(operator.or_, processes.gather(mine))
 

@@ -47,11 +47,11 @@ class Checkpoints:
   """
 
   def __init__(
-      self,
-      directory: str,
-      keep: int = 3,
-      keep_every: int | None = None,
-      read_only: bool = False,
+    self,
+    directory: str,
+    keep: int = 3,
+    keep_every: int | None = None,
+    read_only: bool = False,
   ):
     # Orbax logs a traceback of what it also raises; once is enough.
     for name in ('absl', 'asyncio'):
@@ -59,25 +59,25 @@ class Checkpoints:
     self._directory = epath.Path(directory).resolve()
     self._read_only = read_only
     policies = [
-        preservation_policy.LatestN(keep),
-        preservation_policy.CustomSteps([0]),
+      preservation_policy.LatestN(keep),
+      preservation_policy.CustomSteps([0]),
     ]
     if keep_every:
       policies.append(preservation_policy.EveryNSteps(keep_every))
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-        cleanup_tmp_directories=not read_only,
-        create=not read_only,
-        read_only=read_only,
-        # In the background, a failure to make the directory is noticed only
-        # by a timeout of minutes.
-        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+      preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+      cleanup_tmp_directories=not read_only,
+      create=not read_only,
+      read_only=read_only,
+      # In the background, a failure to make the directory is noticed only
+      # by a timeout of minutes.
+      async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
     )
     with self._explain_failure():
       self._manager = ocp.CheckpointManager(
-          self._directory,
-          options=options,
-          handler_registry=checkpoint_items.handlers(),
+        self._directory,
+        options=options,
+        handler_registry=checkpoint_items.handlers(),
       )
 
   def __enter__(self):
@@ -91,7 +91,7 @@ class Checkpoints:
     return sorted(self._manager.all_steps(read=True))
 
   def save(
-      self, step: int, state: Any, position: dict[str, bytes] | None = None
+    self, step: int, state: Any, position: dict[str, bytes] | None = None
   ):
     """Starts to save; the arrays may be donated as soon as this returns.
 
@@ -114,18 +114,16 @@ class Checkpoints:
     self._check_space(state)
     with self._explain_failure():
       self._manager.save(
-          step,
-          args=ocp.args.Composite(
-              state=ocp.args.StandardSave(state),
-              position=ocp.args.JsonSave(
-                  checkpoint_items.to_json(position or {})
-              ),
-          ),
-          force=True,
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          position=ocp.args.JsonSave(checkpoint_items.to_json(position or {})),
+        ),
+        force=True,
       )
 
   def restore(
-      self, abstract_state: Any, step: int | None = None
+    self, abstract_state: Any, step: int | None = None
   ) -> tuple[Any, dict[str, bytes] | None, int] | None:
     """Reads the latest checkpoint that is whole, or that of `step`.
 
@@ -189,8 +187,8 @@ class Checkpoints:
       damage = self._damage(step) if step in steps else 'not there'
       if damage:
         raise UserError(
-            f'checkpoint {self._directory / str(step)} cannot be read'
-            f' ({damage}); choose another of the steps {steps}'
+          f'checkpoint {self._directory / str(step)} cannot be read'
+          f' ({damage}); choose another of the steps {steps}'
         )
       return step
     for candidate in reversed(steps):
@@ -202,16 +200,16 @@ class Checkpoints:
 
   def _read(self, abstract_state, step):
     checkpoint_items.check_same_model(
-        self._manager.item_metadata(step)['state'],
-        abstract_state,
-        self._directory / str(step),
+      self._manager.item_metadata(step)['state'],
+      abstract_state,
+      self._directory / str(step),
     )
     restored = self._manager.restore(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract_state),
-            position=ocp.args.JsonRestore(),
-        ),
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract_state),
+        position=ocp.args.JsonRestore(),
+      ),
     )
     position = checkpoint_items.from_json(restored['position']) or None
     return restored['state'], position, step
@@ -232,9 +230,9 @@ class Checkpoints:
     source = self._directory / str(step)
     if jax.process_index() == 0:
       print(
-          f'warning: checkpoint {source} is damaged ({damage});'
-          ' using the one before it',
-          flush=True,
+        f'warning: checkpoint {source} is damaged ({damage});'
+        ' using the one before it',
+        flush=True,
       )
       if not self._read_only:
         source.rename(f'{source}.corrupt-{time.time():.0f}')
@@ -248,9 +246,9 @@ class Checkpoints:
     free = shutil.disk_usage(self._directory).free
     if free < needed:
       raise UserError(
-          f'a checkpoint takes up to {needed / 1e6:.1f} MB and'
-          f' {self._directory} has {free / 1e6:.1f} MB left; earlier'
-          ' checkpoints are as they were; free space there or set RUN_DIR'
+        f'a checkpoint takes up to {needed / 1e6:.1f} MB and'
+        f' {self._directory} has {free / 1e6:.1f} MB left; earlier'
+        ' checkpoints are as they were; free space there or set RUN_DIR'
       )
 
   @contextlib.contextmanager
@@ -266,8 +264,8 @@ class Checkpoints:
       if len(reason) > 200:  # the end holds the cause, the start the paths
         reason = '...' + reason[-200:]
       raise UserError(
-          f'cannot write a checkpoint into {self._directory}: {reason}; earlier'
-          ' checkpoints are as they were; free space there or set RUN_DIR'
+        f'cannot write a checkpoint into {self._directory}: {reason}; earlier'
+        ' checkpoints are as they were; free space there or set RUN_DIR'
       ) from error
 
 

@@ -29,9 +29,9 @@ class Checksummed:
   def finalize(self, directory: epath.Path):
     super().finalize(directory)
     checksums = {
-        str(path.relative_to(directory)): (path.stat().length, _checksum(path))
-        for folder, _, names in directory.walk()
-        for path in (folder / name for name in names)
+      str(path.relative_to(directory)): (path.stat().length, _checksum(path))
+      for folder, _, names in directory.walk()
+      for path in (folder / name for name in names)
     }
     (directory / FILE).write_text(json.dumps(checksums))
 

@@ -20,4 +20,5 @@ def enable() -> None:
     return  # jax reads it
   caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   jax.config.update(
-      'jax_compilation_cache_dir', os.path.join(caches, 'bertjax', 'jax'))
+    'jax_compilation_cache_dir', os.path.join(caches, 'bertjax', 'jax')
+  )

@@ -1,8 +1,8 @@
 """Held-out loss and accuracy, their baselines, and a few filled-in masks.
 
-    held_out = evaluation.HeldOut(objective, batches)
-    evaluate = held_out.prepare(mesh, abstract_state)
-    values = evaluate(parameters)
+held_out = evaluation.HeldOut(objective, batches)
+evaluate = held_out.prepare(mesh, abstract_state)
+values = evaluate(parameters)
 """
 
 import dataclasses
@@ -39,13 +39,14 @@ class HeldOut:
   limit: int | None = None
 
   def prepare(
-      self, mesh: Mesh, abstract: TrainState
+    self, mesh: Mesh, abstract: TrainState
   ) -> Callable[..., dict[str, float]]:
     """Returns a function of parameters that gives name -> value."""
     batches = self.batches()
     step = step_lib.compile_evaluation_step(self.objective, mesh, abstract)
     return lambda parameters: evaluate(
-        step, parameters, itertools.islice(batches, self.limit), mesh)
+      step, parameters, itertools.islice(batches, self.limit), mesh
+    )
 
   def summary(self, values: dict[str, float]) -> str:
     """Returns one line of what was found."""
@@ -55,16 +56,23 @@ class HeldOut:
     """Returns a function of parameters that gives a few texts, their masks
     filled in as [guess] or [guess≠right]; none without text or vocabulary."""
     model = self.objective.model
-    guess = jax.jit(lambda parameters, batch: jnp.argmax(model.apply(
-        {'params': parameters}, batch, train=False)['mlm_logits'], -1))
+    guess = jax.jit(
+      lambda parameters, batch: jnp.argmax(
+        model.apply({'params': parameters}, batch, train=False)['mlm_logits'],
+        -1,
+      )
+    )
 
     @functools.cache
     def text():  # when first asked for, since a run can end before
-      rows, vocabulary = processes.from_first(lambda: (
+      rows, vocabulary = processes.from_first(
+        lambda: (
           _few_rows(next(iter(self.batches()), None), 4),
-          _read(os.path.join(run_dir, 'vocab.txt'))))
+          _read(os.path.join(run_dir, 'vocab.txt')),
+        )
+      )
       return rows and {
-          key: np.array(values, dtype) for key, (values, dtype) in rows.items()
+        key: np.array(values, dtype) for key, (values, dtype) in rows.items()
       }, vocabulary
 
     def fill(parameters):
@@ -72,7 +80,8 @@ class HeldOut:
       if batch is None or not vocabulary:
         return []
       guesses_BP = multihost_utils.process_allgather(
-          guess(parameters, batch), tiled=True)
+        guess(parameters, batch), tiled=True
+      )
       return filled_masks(guesses_BP, batch, vocabulary)
 
     return fill
@@ -86,7 +95,7 @@ def _read(path: str) -> list[str] | None:
 
 
 def evaluate(
-    step, parameters, batches: Iterable[Batch], mesh: Mesh
+  step, parameters, batches: Iterable[Batch], mesh: Mesh
 ) -> dict[str, float]:
   """Returns the means of the objective's terms over all batches.
 
@@ -106,21 +115,23 @@ def evaluate(
   label_counts = np.zeros(2)
   for batch in _as_often(batches):
     totals.add(
-        jax.device_get(step(parameters, partitioning.put_batch(batch, mesh)))
+      jax.device_get(step(parameters, partitioning.put_batch(batch, mesh)))
     )
     counts = np.bincount(batch['targets'].ravel(), batch['weights'].ravel())
     if len(counts) > len(target_counts):
       counts, target_counts = target_counts, counts
     target_counts[: len(counts)] += counts
     label_counts += np.bincount(
-        batch['pair_labels'].ravel(), batch['pair_weights'].ravel(), 2
+      batch['pair_labels'].ravel(), batch['pair_weights'].ravel(), 2
     )
   values = totals.means()
   for name, counts in (
-      ('mlm', _sum(target_counts)), ('nsp', _sum(label_counts))):
+    ('mlm', _sum(target_counts)),
+    ('nsp', _sum(label_counts)),
+  ):
     if f'{name}_accuracy' in values:
       values[f'{name}_baseline'] = float(
-          np.float32(counts.max() / counts.sum())
+        np.float32(counts.max() / counts.sum())
       )
   return values
 
@@ -134,9 +145,11 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
   while True:
     batch = next(iterator, None)
     shapes = [
-        shape for shape in processes.gather(
-            batch and {k: (v.shape, v.dtype.name) for k, v in batch.items()})
-        if shape
+      shape
+      for shape in processes.gather(
+        batch and {k: (v.shape, v.dtype.name) for k, v in batch.items()}
+      )
+      if shape
     ]
     if not shapes:
       return
@@ -159,9 +172,9 @@ def summary(values: dict[str, float]) -> str:
   for task, name in (('mlm', 'masked LM'), ('nsp', 'next sentence')):
     if f'{task}_loss' in values:
       parts.append(
-          f'{name} loss {values[f"{task}_loss"]:.4f}, accuracy '
-          f'{values[f"{task}_accuracy"]:.4f} (always the most frequent '
-          f'answer: {values[f"{task}_baseline"]:.4f})'
+        f'{name} loss {values[f"{task}_loss"]:.4f}, accuracy '
+        f'{values[f"{task}_accuracy"]:.4f} (always the most frequent '
+        f'answer: {values[f"{task}_baseline"]:.4f})'
       )
   return '; '.join(parts)
 
@@ -176,13 +189,13 @@ def _few_rows(batch: Batch | None, rows: int) -> dict[str, tuple] | None:
     return None
   step = max(1, len(batch['tokens']) // rows)
   return {
-      key: (array[::step][:rows].tolist(), array.dtype.name)
-      for key, array in batch.items()
+    key: (array[::step][:rows].tolist(), array.dtype.name)
+    for key, array in batch.items()
   }
 
 
 def filled_masks(
-    guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
+  guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
 ) -> list[str]:
   """Returns texts with each [MASK] as `[guess]`, the right word if wrong.
 
@@ -196,11 +209,11 @@ def filled_masks(
     words = [vocabulary[i] for i in batch['tokens'][row]]
     words = words[: int((batch['segments'][row] > 0).sum())]
     for column, target, guess, weight in zip(
-        batch['target_positions'][row],
-        batch['targets'][row],
-        guesses,
-        batch['weights'][row],
-        strict=True,
+      batch['target_positions'][row],
+      batch['targets'][row],
+      guesses,
+      batch['weights'][row],
+      strict=True,
     ):
       if weight:
         right = vocabulary[target]

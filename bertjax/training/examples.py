@@ -28,8 +28,11 @@ class Examples:
     """Drops what was written after `step`, that of a restored checkpoint."""
     if not processes.is_first() or not os.path.exists(self._path):
       return
-    kept = [line for line, record in writers.read_lines(self._path)
-            if record['step'] <= step]
+    kept = [
+      line
+      for line, record in writers.read_lines(self._path)
+      if record['step'] <= step
+    ]
     with writers.explain_failure(self._path):
       with open(self._path + '.new', 'w', encoding='utf-8') as file:
         file.writelines(kept)
@@ -38,10 +41,14 @@ class Examples:
   def write(self, step: int, lines: Sequence[str]) -> None:
     """Writes the texts of a step, if any."""
     if lines and processes.is_first():
-      with (writers.explain_failure(self._path),
-            open(self._path, 'a', encoding='utf-8') as file):
-        file.write(json.dumps({'step': step, 'texts': list(lines)},
-                              ensure_ascii=False) + '\n')
+      with (
+        writers.explain_failure(self._path),
+        open(self._path, 'a', encoding='utf-8') as file,
+      ):
+        file.write(
+          json.dumps({'step': step, 'texts': list(lines)}, ensure_ascii=False)
+          + '\n'
+        )
 
 
 def read(directory: str) -> dict[int, list[str]]:

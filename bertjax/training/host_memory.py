@@ -33,5 +33,9 @@ def keep_freed() -> bool:
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
   # One arena, as the heaps of all others are too small for such blocks.
   return mallopt is not None and all(
-      [mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1),
-       mallopt(_ARENA_MAX, 1)])
+    [
+      mallopt(_MMAP_MAX, 0),
+      mallopt(_TRIM_THRESHOLD, -1),
+      mallopt(_ARENA_MAX, 1),
+    ]
+  )

@@ -29,18 +29,21 @@ def replace(parameters, loaded: Mapping, origin: str):
   """
   report(parameters, loaded, origin)
   theirs = traverse_util.flatten_dict(loaded, sep='/')
-  return traverse_util.unflatten_dict({
+  return traverse_util.unflatten_dict(
+    {
       name: _place(theirs[name], array) if name in theirs else array
-      for name, array in traverse_util.flatten_dict(
-          parameters, sep='/').items()
-  }, sep='/')
+      for name, array in traverse_util.flatten_dict(parameters, sep='/').items()
+    },
+    sep='/',
+  )
 
 
 def _place(value, like: jax.Array) -> jax.Array:
   """Returns a host array as one of the dtype and on the devices of another."""
   value = np.asarray(value).astype(like.dtype)
   return jax.make_array_from_callback(
-      value.shape, like.sharding, lambda index: value[index])
+    value.shape, like.sharding, lambda index: value[index]
+  )
 
 
 def report(parameters, loaded: Mapping, origin: str) -> None:
@@ -49,22 +52,24 @@ def report(parameters, loaded: Mapping, origin: str) -> None:
   theirs = traverse_util.flatten_dict(loaded, sep='/')
   shared = ours.keys() & theirs.keys()
   different = [
-      f'{name} is {list(theirs[name].shape)} there and '
-      f'{list(ours[name].shape)} here'
-      for name in sorted(shared)
-      if theirs[name].shape != ours[name].shape
+    f'{name} is {list(theirs[name].shape)} there and '
+    f'{list(ours[name].shape)} here'
+    for name in sorted(shared)
+    if theirs[name].shape != ours[name].shape
   ]
   if different or not shared:
     found = ', '.join(different[:3]) or 'no parameter has a name of the model'
     raise UserError(
-        f'{origin} is of another model or vocabulary: {found}'
-        + (f' (and {len(different) - 3} more)' if different[3:] else '')
-        + '; set the sizes, VOCAB_FILE, or INIT_FROM')
-  print(f'{len(shared)} of {len(ours)} parameters come from {origin}',
-        flush=True)
+      f'{origin} is of another model or vocabulary: {found}'
+      + (f' (and {len(different) - 3} more)' if different[3:] else '')
+      + '; set the sizes, VOCAB_FILE, or INIT_FROM'
+    )
+  print(
+    f'{len(shared)} of {len(ours)} parameters come from {origin}', flush=True
+  )
   for names, what in (
-      (ours.keys() - shared, 'NEWLY INITIALISED, not from there'),
-      (theirs.keys() - shared, 'NOT used, without a place in this model'),
+    (ours.keys() - shared, 'NEWLY INITIALISED, not from there'),
+    (theirs.keys() - shared, 'NOT used, without a place in this model'),
   ):
     if names:
       print(f'warning: {what}: {", ".join(_modules(names))}', flush=True)

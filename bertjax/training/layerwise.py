@@ -17,10 +17,10 @@ from bertjax.errors import UserError
 
 
 def scale(
-    optimizer: optax.GradientTransformation,
-    layers: int,
-    decay: float = 1.0,
-    frozen: int | None = None,
+  optimizer: optax.GradientTransformation,
+  layers: int,
+  decay: float = 1.0,
+  frozen: int | None = None,
 ) -> optax.GradientTransformation:
   """Multiplies what the optimizer does to each layer.
 
@@ -37,8 +37,9 @@ def scale(
     UserError: no such rate or number of layers.
   """
   if not 0.0 < decay <= 1.0:
-    raise UserError(f'expected a decay above 0 and at most 1, got {decay}; set '
-                    'LAYER_DECAY')
+    raise UserError(
+      f'expected a decay above 0 and at most 1, got {decay}; set LAYER_DECAY'
+    )
   if frozen is not None and not 0 <= frozen <= layers:
     raise UserError(f'{frozen} frozen layers of {layers}; set FROZEN_LAYERS')
   if decay == 1.0 and frozen is None:
@@ -47,19 +48,27 @@ def scale(
   def freeze(updates, parameters):
     del parameters
     return jax.tree_util.tree_map_with_path(
-        lambda path, x: jnp.zeros_like(x)
-        if frozen is not None and _depth(path, layers) <= frozen else x,
-        updates)
+      lambda path, x: (
+        jnp.zeros_like(x)
+        if frozen is not None and _depth(path, layers) <= frozen
+        else x
+      ),
+      updates,
+    )
 
   def slow(updates, parameters):
     del parameters
     return jax.tree_util.tree_map_with_path(
-        lambda path, x: x * decay ** (layers + 1 - _depth(path, layers)),
-        updates)
+      lambda path, x: x * decay ** (layers + 1 - _depth(path, layers)), updates
+    )
 
   # Frozen twice: weight decay moves what has no gradient.
-  return optax.chain(optax.stateless(freeze), optimizer, optax.stateless(slow),
-                     optax.stateless(freeze))
+  return optax.chain(
+    optax.stateless(freeze),
+    optimizer,
+    optax.stateless(slow),
+    optax.stateless(freeze),
+  )
 
 
 def without_top(loaded: dict, layers: int, count: int) -> dict:

@@ -23,8 +23,10 @@ def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
   if partitioning.platform() == 'tpu':
     return in_one_pass(logits_XC)
   # A CPU does not vectorise a reduction of several arrays of its own.
-  return (jax.nn.logsumexp(logits_XC, axis=-1),
-          jnp.argmax(logits_XC, axis=-1).astype(jnp.int32))
+  return (
+    jax.nn.logsumexp(logits_XC, axis=-1),
+    jnp.argmax(logits_XC, axis=-1).astype(jnp.int32),
+  )
 
 
 @jax.custom_jvp
@@ -35,20 +37,26 @@ def in_one_pass(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
     (left_top, left_place, left_sum) = left
     (right_top, right_place, right_sum) = right
     is_left = (left_top > right_top) | (
-        (left_top == right_top) & (left_place < right_place))
+      (left_top == right_top) & (left_place < right_place)
+    )
     top = jnp.where(is_left, left_top, right_top)
-    return (top, jnp.where(is_left, left_place, right_place),
-            left_sum * jnp.exp(left_top - top)
-            + right_sum * jnp.exp(right_top - top))
+    return (
+      top,
+      jnp.where(is_left, left_place, right_place),
+      left_sum * jnp.exp(left_top - top) + right_sum * jnp.exp(right_top - top),
+    )
 
   place_XC = jax.lax.broadcasted_iota(
-      jnp.int32, logits_XC.shape, logits_XC.ndim - 1)
+    jnp.int32, logits_XC.shape, logits_XC.ndim - 1
+  )
   # Not minus infinity, whose difference from itself is NaN.
   lowest = jnp.float32(jnp.finfo(jnp.float32).min)
   top_X, best_X, sum_X = jax.lax.reduce(
-      (logits_XC, place_XC, jnp.ones_like(logits_XC)),
-      (lowest, jnp.int32(2**31 - 1), jnp.float32(0)),
-      join, (logits_XC.ndim - 1,))
+    (logits_XC, place_XC, jnp.ones_like(logits_XC)),
+    (lowest, jnp.int32(2**31 - 1), jnp.float32(0)),
+    join,
+    (logits_XC.ndim - 1,),
+  )
   return top_X + jnp.log(sum_X), best_X
 
 
@@ -58,5 +66,6 @@ def _in_one_pass_jvp(primals, tangents):
   log_normalizer_X, best_X = in_one_pass(logits_XC)
   probability_XC = jnp.exp(logits_XC - log_normalizer_X[..., None])
   return (log_normalizer_X, best_X), (
-      jnp.sum(probability_XC * change_XC, axis=-1),
-      np.zeros(best_X.shape, jax.dtypes.float0))
+    jnp.sum(probability_XC * change_XC, axis=-1),
+    np.zeros(best_X.shape, jax.dtypes.float0),
+  )

@@ -39,29 +39,29 @@ from bertjax.training.selection import Best
 
 
 def train(
-    *,
-    objective,
-    optimizer: optax.GradientTransformation,
-    learning_rate: optax.Schedule,
-    batches: Callable,
-    evaluations: Mapping,
-    mesh: Mesh,
-    run_dir: str,
-    steps: int,
-    shapes: Mapping[str, jax.ShapeDtypeStruct],
-    seed: int = 0,
-    initial: Callable | None = None,
-    accumulation: int = 1,
-    log_steps: int = 100,
-    eval_steps: int | None = None,
-    checkpoint_steps: int | None = 1000,
-    keep: int = 3,
-    keep_every: int | None = None,
-    keep_first: bool = True,
-    select: str | None = None,
-    patience: int | None = None,
-    profile_steps: Sequence[int] | None = None,
-    dry_run: bool = False,
+  *,
+  objective,
+  optimizer: optax.GradientTransformation,
+  learning_rate: optax.Schedule,
+  batches: Callable,
+  evaluations: Mapping,
+  mesh: Mesh,
+  run_dir: str,
+  steps: int,
+  shapes: Mapping[str, jax.ShapeDtypeStruct],
+  seed: int = 0,
+  initial: Callable | None = None,
+  accumulation: int = 1,
+  log_steps: int = 100,
+  eval_steps: int | None = None,
+  checkpoint_steps: int | None = 1000,
+  keep: int = 3,
+  keep_every: int | None = None,
+  keep_first: bool = True,
+  select: str | None = None,
+  patience: int | None = None,
+  profile_steps: Sequence[int] | None = None,
+  dry_run: bool = False,
 ) -> None:
   """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
 
@@ -101,13 +101,15 @@ def train(
   """
   model = objective.model
   batch_size, length = shapes['tokens'].shape
-  _check(model, steps, batch_size, length, log_steps, eval_steps,
-         checkpoint_steps)
+  _check(
+    model, steps, batch_size, length, log_steps, eval_steps, checkpoint_steps
+  )
   kernels.check(model.config)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
   profile = profiling.Profile(
-      os.path.join(run_dir, 'profile'), profile_steps, steps)
+    os.path.join(run_dir, 'profile'), profile_steps, steps
+  )
   abstract = state_lib.abstract(model, optimizer, shapes, mesh)
   print(_describe(abstract, shapes, mesh), flush=True)
   if dry_run:
@@ -119,20 +121,21 @@ def train(
   started = time.monotonic()
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
-      Checkpoints(
-          os.path.join(run_dir, 'checkpoints'), keep=keep, keep_every=keep_every
-      ) as checkpoints,
-      # Two: a kill now and a resumed run lose the later one.
-      Checkpoints(os.path.join(run_dir, 'best'), keep=2)
-      if select else contextlib.nullcontext() as best_checkpoint,
-      writers.Writer(run_dir) as writer,
-      signals.Stop() as stop,
+    Checkpoints(
+      os.path.join(run_dir, 'checkpoints'), keep=keep, keep_every=keep_every
+    ) as checkpoints,
+    # Two: a kill now and a resumed run lose the later one.
+    Checkpoints(os.path.join(run_dir, 'best'), keep=2)
+    if select
+    else contextlib.nullcontext() as best_checkpoint,
+    writers.Writer(run_dir) as writer,
+    signals.Stop() as stop,
   ):
     loaded = None if checkpoints.steps() or not initial else initial()
     iterator = iter(batches())
     evaluators = {
-        name: (held_out.prepare(mesh, abstract), held_out.samples(run_dir))
-        for name, held_out in evaluations.items()
+      name: (held_out.prepare(mesh, abstract), held_out.samples(run_dir))
+      for name, held_out in evaluations.items()
     }
     examples = Examples(run_dir)
     texts = []  # of the last evaluation
@@ -142,8 +145,11 @@ def train(
       if loaded is None and initial:  # checkpoints there, all of them damaged
         loaded = initial()
       if loaded is not None:
-        state = state.replace(parameters=initialization.replace(
-            state.parameters, loaded, 'INIT_FROM'))
+        state = state.replace(
+          parameters=initialization.replace(
+            state.parameters, loaded, 'INIT_FROM'
+          )
+        )
       step = 0
       writer.resume(0)
       if keep_first:
@@ -161,12 +167,14 @@ def train(
     if processes.is_first():
       model_file.write(run_dir, model.config)
     if step >= steps:
-      print(f'{run_dir} is at step {step} already; nothing to train. Raise '
-            'TRAIN_STEPS to go on.')
+      print(
+        f'{run_dir} is at step {step} already; nothing to train. Raise '
+        'TRAIN_STEPS to go on.'
+      )
 
     # -- compiled functions ----------------------------------------------------
     train_step = step_lib.compile_train_step(
-        objective, optimizer, mesh, abstract, accumulation
+      objective, optimizer, mesh, abstract, accumulation
     )
     rng = jax.random.key(seed)
 
@@ -178,28 +186,32 @@ def train(
         texts.extend(sample(state.parameters))
         if found:
           progress.note(
-              f'step {step}, {name}: {evaluations[name].summary(found)}')
+            f'step {step}, {name}: {evaluations[name].summary(found)}'
+          )
         values |= {f'{name}/{key}': value for key, value in found.items()}
       examples.write(step, texts)
       return values
 
     # -- the loop --------------------------------------------------------------
     clock = throughput.Clock(
-        lambda batch: flops.of_step(
-            model.config, batch, getattr(model, 'next_sentence', False)),
-        throughput.peak(mesh), partitioning.process_share(mesh))
+      lambda batch: flops.of_step(
+        model.config, batch, getattr(model, 'next_sentence', False)
+      ),
+      throughput.peak(mesh),
+      partitioning.process_share(mesh),
+    )
     pending = []  # terms of steps that the host has not looked at yet
     first_step = True
     with (
-        writers.Progress(steps, step) as progress,
-        contextlib.closing(profile),
+      writers.Progress(steps, step) as progress,
+      contextlib.closing(profile),
     ):
       while step < steps and not best.exhausted:
         with clock.waiting():
           batch = next(iterator)
         profile.before(step + 1)
         state, terms = train_step(
-            state, partitioning.put_batch(batch, mesh), rng
+          state, partitioning.put_batch(batch, mesh), rng
         )
         step += 1
         pending.append((step, terms))
@@ -224,8 +236,10 @@ def train(
         last = last or best.exhausted
         log = last or step % log_steps == 0
         stopping = stop.agreed()
-        save = last or stopping or (
-            checkpoint_steps and step % checkpoint_steps == 0
+        save = (
+          last
+          or stopping
+          or (checkpoint_steps and step % checkpoint_steps == 0)
         )
         if log or save:
           _look_at(pending, totals, checkpoints)
@@ -234,9 +248,11 @@ def train(
           means = totals.means()
           totals.clear()
           values = {f'train/{key}': value for key, value in means.items()}
-          values['train/loss'] = float(np.float32(sum(
-              means[name] for name in objective.losses if name in means
-          )))
+          values['train/loss'] = float(
+            np.float32(
+              sum(means[name] for name in objective.losses if name in means)
+            )
+          )
           values['train/learning_rate'] = float(learning_rate(step - 1))
           values |= clock.speed()
           progress.update(step, values)
@@ -246,31 +262,36 @@ def train(
             writer.write(step, values)
           if is_best and best_checkpoint:
             checkpoints.wait()
-            best_checkpoint.save(step, {
-                'step': state.step, 'parameters': state.parameters})
+            best_checkpoint.save(
+              step, {'step': state.step, 'parameters': state.parameters}
+            )
             best_checkpoint.wait()
           if save:
             checkpoints.save(step, state, _position(iterator, totals))
         if stopping and not last:
           checkpoints.wait()
           raise RunStopped(
-              f'stopped by {signal.Signals(stopping).name} at step {step}, '
-              'which is saved; the same command goes on from there',
-              status=128 + stopping)
+            f'stopped by {signal.Signals(stopping).name} at step {step}, '
+            'which is saved; the same command goes on from there',
+            status=128 + stopping,
+          )
     checkpoints.wait()
   if processes.is_first():
     writers.curves(run_dir)
     if texts:
-      print('\nHeld-out text, its masks filled in as [guess] or [guess≠right]:',
-            *texts, sep='\n')
+      print(
+        '\nHeld-out text, its masks filled in as [guess] or [guess≠right]:',
+        *texts,
+        sep='\n',
+      )
 
 
 def _check(model, steps, batch_size, length, *intervals):
   """Refuses numbers that cannot work, before anything is made."""
   if length > model.config.positions:
     raise UserError(
-        f'LENGTH {length} exceeds the {model.config.positions} positions of '
-        'the model; set EncoderConfig.positions or a smaller LENGTH'
+      f'LENGTH {length} exceeds the {model.config.positions} positions of '
+      'the model; set EncoderConfig.positions or a smaller LENGTH'
     )
   if length < 8:
     raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
@@ -286,14 +307,14 @@ def _check(model, steps, batch_size, length, *intervals):
 def _describe(abstract, shapes, mesh) -> str:
   """Returns the lines that `--dry_run` and the start of a run print."""
   lines = [
-      f'parameters: {state_lib.count_parameters(abstract):,}',
-      f'mesh: {dict(mesh.shape)} over {mesh.size} '
-      f'{mesh.devices.flat[0].platform} device(s)',
-      'batch:',
-      *(
-          f'  {key:<17}{np.dtype(s.dtype).name}{list(s.shape)}'
-          for key, s in shapes.items()
-      ),
+    f'parameters: {state_lib.count_parameters(abstract):,}',
+    f'mesh: {dict(mesh.shape)} over {mesh.size} '
+    f'{mesh.devices.flat[0].platform} device(s)',
+    'batch:',
+    *(
+      f'  {key:<17}{np.dtype(s.dtype).name}{list(s.shape)}'
+      for key, s in shapes.items()
+    ),
   ]
   return '\n'.join(lines)
 
@@ -311,10 +332,10 @@ def _look_at(pending: list, totals: Totals, checkpoints: Checkpoints) -> None:
       checkpoints.wait()
       good = [s for s in checkpoints.steps() if s < step]
       raise RunStopped(
-          f'{" and ".join(bad)} of step {step} is not finite; the last good '
-          f'checkpoint is of step {max(good, default="none")}. Try a lower '
-          'LEARNING_RATE, more WARMUP_STEPS, or clipping',
-          status=1,
+        f'{" and ".join(bad)} of step {step} is not finite; the last good '
+        f'checkpoint is of step {max(good, default="none")}. Try a lower '
+        'LEARNING_RATE, more WARMUP_STEPS, or clipping',
+        status=1,
       )
     totals.add(terms)
   pending.clear()

@@ -1,8 +1,8 @@
 """Sums and weights, added up over steps and divided once.
 
-    totals = metrics.Totals()
-    totals.add({'mlm_loss': (sum, weight)})
-    totals.means()                        # {'mlm_loss': float32}
+totals = metrics.Totals()
+totals.add({'mlm_loss': (sum, weight)})
+totals.means()                        # {'mlm_loss': float32}
 """
 
 import json
@@ -27,9 +27,9 @@ class Totals:
   def means(self) -> dict[str, float]:
     """Returns name -> float32 mean; names of weight 0 are left out."""
     return {
-        name: float(np.float32(value / weight))
-        for name, (value, weight) in self._totals.items()
-        if weight
+      name: float(np.float32(value / weight))
+      for name, (value, weight) in self._totals.items()
+      if weight
     }
 
   def clear(self) -> None:

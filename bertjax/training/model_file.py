@@ -41,12 +41,13 @@ def read(run_dir: str) -> EncoderConfig:
     raise
   except OSError as error:
     raise UserError(
-        f'expected the folder of a run, with {NAME}, or a Hugging Face '
-        f'directory, with config.json; {run_dir} has neither'
+      f'expected the folder of a run, with {NAME}, or a Hugging Face '
+      f'directory, with config.json; {run_dir} has neither'
     ) from error
   except (ValueError, KeyError, TypeError) as error:
-    raise UserError(f'{path} is damaged ({error}); start the run again to '
-                    'write it anew') from error
+    raise UserError(
+      f'{path} is damaged ({error}); start the run again to write it anew'
+    ) from error
 
 
 def write_task(run_dir: str, task: Mapping) -> None:

@@ -24,7 +24,7 @@ Terms = dict[str, tuple[jax.Array, jax.Array]]
 
 
 def cross_entropy(
-    logits_XC: jax.Array, labels_X: jax.Array, weights_X: jax.Array
+  logits_XC: jax.Array, labels_X: jax.Array, weights_X: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns the sums of loss, of correct answers, and of weights.
 
@@ -42,9 +42,9 @@ def cross_entropy(
   answer_X = jnp.take_along_axis(logits_XC, labels_X[..., None], -1)[..., 0]
   right_X = (best_X == labels_X).astype(jnp.float32)
   return (
-      jnp.sum((log_normalizer_X - answer_X) * weights_X),
-      jnp.sum(right_X * weights_X),
-      jnp.sum(weights_X),
+    jnp.sum((log_normalizer_X - answer_X) * weights_X),
+    jnp.sum(right_X * weights_X),
+    jnp.sum(weights_X),
   )
 
 
@@ -67,8 +67,10 @@ class MaskedLanguageModel:
 
   def __post_init__(self):
     if not isinstance(self.chunks, int) or self.chunks < 1:
-      raise UserError(f'expected 1 chunk or more, got {self.chunks!r}; set '
-                      'MaskedLanguageModel.chunks')
+      raise UserError(
+        f'expected 1 chunk or more, got {self.chunks!r}; set '
+        'MaskedLanguageModel.chunks'
+      )
 
   def weights(self, batch: Batch) -> dict[str, jax.Array]:
     """Returns what each loss is divided by, summed over the whole batch."""
@@ -78,7 +80,7 @@ class MaskedLanguageModel:
     return weights
 
   def __call__(
-      self, parameters, batch: Batch, rng: jax.Array | None, train: bool
+    self, parameters, batch: Batch, rng: jax.Array | None, train: bool
   ) -> Terms:
     """Returns name -> (sum, weight) of losses and accuracies.
 
@@ -89,21 +91,23 @@ class MaskedLanguageModel:
       train: whether dropout is on.
     """
     outputs = self.model.apply(
-        {'params': parameters},
-        batch,
-        train=train,
-        rngs={'dropout': rng} if train else None,
+      {'params': parameters},
+      batch,
+      train=train,
+      rngs={'dropout': rng} if train else None,
     )
     if self.chunks == 1:
       loss, right, weight = cross_entropy(
-          outputs['mlm_logits'], batch['targets'], batch['weights'])
+        outputs['mlm_logits'], batch['targets'], batch['weights']
+      )
     else:  # those logits are then not asked for, and XLA leaves them out
       loss, right, weight = self._in_chunks(
-          parameters, outputs['hidden'], batch)
+        parameters, outputs['hidden'], batch
+      )
     terms = {'mlm_loss': (loss, weight), 'mlm_accuracy': (right, weight)}
     if self.model.next_sentence:
       loss, right, weight = cross_entropy(
-          outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
+        outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
       )
       terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
     return terms | data_statistics(batch) if train else terms
@@ -118,15 +122,19 @@ class MaskedLanguageModel:
     def add_part(sums, part):
       positions_BC, targets_BC, weights_BC = part
       logits_BCV = head.apply(
-          {'params': parameters['mlm_head']},
-          heads.gather_positions(hidden_BLD, positions_BC), table_VD)
+        {'params': parameters['mlm_head']},
+        heads.gather_positions(hidden_BLD, positions_BC),
+        table_VD,
+      )
       found = cross_entropy(logits_BCV, targets_BC, weights_BC)
       return jax.tree.map(jnp.add, sums, found), None
 
     parts = tuple(
-        jnp.pad(batch[key], ((0, 0), (0, padding)))
-        .reshape(len(batch[key]), self.chunks, -1).swapaxes(0, 1)
-        for key in ('target_positions', 'targets', 'weights'))
+      jnp.pad(batch[key], ((0, 0), (0, padding)))
+      .reshape(len(batch[key]), self.chunks, -1)
+      .swapaxes(0, 1)
+      for key in ('target_positions', 'targets', 'weights')
+    )
     sums, _ = jax.lax.scan(add_part, (jnp.zeros(()),) * 3, parts)
     return sums
 
@@ -140,38 +148,48 @@ def data_statistics(batch: Batch) -> Terms:
   """
   weights_BP, pair_weights_BS = batch['weights'], batch['pair_weights']
   shown_BP = jnp.take_along_axis(
-      batch['tokens'], batch['target_positions'], axis=1)
+    batch['tokens'], batch['target_positions'], axis=1
+  )
   visible_BP = weights_BP * (shown_BP == batch['targets'])
   masked, pairs = jnp.sum(weights_BP), jnp.sum(pair_weights_BS)
   return {
-      'masked_fraction': (
-          masked, jnp.sum(batch['segments'] > 0, dtype=jnp.float32)),
-      'visible_fraction': (jnp.sum(visible_BP), masked),
-      'random_pair_fraction': (
-          jnp.sum(pair_weights_BS * batch['pair_labels']), pairs),
+    'masked_fraction': (
+      masked,
+      jnp.sum(batch['segments'] > 0, dtype=jnp.float32),
+    ),
+    'visible_fraction': (jnp.sum(visible_BP), masked),
+    'random_pair_fraction': (
+      jnp.sum(pair_weights_BS * batch['pair_labels']),
+      pairs,
+    ),
   }
 
 
 def _span_losses(logits_BL2, labels_BS2, segments_BL):
   """The mean of the cross-entropies of a span's first and last token."""
   logits_B2L = jnp.where(
-      segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9)
+    segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9
+  )
   losses_BS2 = optax.softmax_cross_entropy_with_integer_labels(
-      logits_B2L[:, None], labels_BS2)
+    logits_B2L[:, None], labels_BS2
+  )
   return jnp.mean(losses_BS2, axis=-1)
 
 
 # Kind of task -> losses of the shape of `label_weights`, of logits, labels and
 # segments; float32 throughout. As transformers' BertFor... classes have them.
 TASK_LOSSES = {
-    'classes': lambda logits, labels, _:
-        optax.softmax_cross_entropy_with_integer_labels(logits, labels),
-    'number': lambda logits, labels, _: jnp.square(logits[..., 0] - labels),
-    'labels': lambda logits, labels, _: jnp.mean(
-        optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1),
-    'tags': lambda logits, labels, _:
-        optax.softmax_cross_entropy_with_integer_labels(logits, labels),
-    'spans': _span_losses,
+  'classes': lambda logits, labels, _: (
+    optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  ),
+  'number': lambda logits, labels, _: jnp.square(logits[..., 0] - labels),
+  'labels': lambda logits, labels, _: jnp.mean(
+    optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1
+  ),
+  'tags': lambda logits, labels, _: (
+    optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  ),
+  'spans': _span_losses,
 }
 
 
@@ -196,14 +214,14 @@ class Task:
     return {'loss': jnp.sum(self._weights(batch))}
 
   def __call__(
-      self, parameters, batch: Batch, rng: jax.Array | None, train: bool
+    self, parameters, batch: Batch, rng: jax.Array | None, train: bool
   ) -> Terms:
     """Returns loss: (sum, weight); see `MaskedLanguageModel`."""
     logits = self.model.apply(
-        {'params': parameters},
-        batch,
-        train=train,
-        rngs={'dropout': rng} if train else None,
+      {'params': parameters},
+      batch,
+      train=train,
+      rngs={'dropout': rng} if train else None,
     )['logits']
     losses = TASK_LOSSES[self.kind](logits, batch['labels'], batch['segments'])
     weights = self._weights(batch)
@@ -212,5 +230,7 @@ class Task:
   def _weights(self, batch: Batch) -> jax.Array:
     if self.class_weights is None:
       return batch['label_weights']
-    return batch['label_weights'] * jnp.asarray(
-        self.class_weights, jnp.float32)[batch['labels']]
+    return (
+      batch['label_weights']
+      * jnp.asarray(self.class_weights, jnp.float32)[batch['labels']]
+    )

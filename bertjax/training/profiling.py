@@ -18,9 +18,7 @@ from bertjax.errors import UserError
 class Profile:
   """Records from one step to another, both included."""
 
-  def __init__(
-      self, directory: str, steps: Sequence[int] | None, last: int
-  ):
+  def __init__(self, directory: str, steps: Sequence[int] | None, last: int):
     """Checks what is asked for.
 
     Args:
@@ -32,14 +30,21 @@ class Profile:
       UserError: not two steps in order, or not of the run.
     """
     if steps is not None:
-      numbers = isinstance(steps, tuple | list) and len(steps) == 2 and all(
-          isinstance(step, int) for step in steps)
+      numbers = (
+        isinstance(steps, tuple | list)
+        and len(steps) == 2
+        and all(isinstance(step, int) for step in steps)
+      )
       if not numbers or not 1 <= steps[0] <= steps[1]:
-        raise UserError('expected the first and the last step to profile, such '
-                        f'as (100, 104), got {steps!r}; set PROFILE_STEPS')
+        raise UserError(
+          'expected the first and the last step to profile, such '
+          f'as (100, 104), got {steps!r}; set PROFILE_STEPS'
+        )
       if steps[0] > last:
-        raise UserError(f'the run ends at step {last}, before the first of '
-                        f'PROFILE_STEPS {steps}; set an earlier one')
+        raise UserError(
+          f'the run ends at step {last}, before the first of '
+          f'PROFILE_STEPS {steps}; set an earlier one'
+        )
     self._directory = directory
     self._steps = steps
     self._recording = False
@@ -64,9 +69,11 @@ class Profile:
       return None
     jax.block_until_ready(results)
     self.close()
-    return (f'profile of steps {self._steps[0]} to {step} in '
-            f'{self._directory}: pip install tensorboard xprof; '
-            f'tensorboard --logdir={self._directory}')
+    return (
+      f'profile of steps {self._steps[0]} to {step} in '
+      f'{self._directory}: pip install tensorboard xprof; '
+      f'tensorboard --logdir={self._directory}'
+    )
 
   def close(self) -> None:
     """Ends a profile that is being recorded."""

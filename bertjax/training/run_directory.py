@@ -32,15 +32,15 @@ OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Bindings that may differ: where the run lies, how often it reports, and how
 # its arithmetic is laid out over the hardware. Macros, then parameters.
 IGNORED = re.compile(
-    r'(.*/)?('
-    r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
-    r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
-    r'|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
-    r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
-    r'|.*\.(mesh|(\w+_)?kernel|process_rows|several_processes|profile\w*)'
-    r'|(.*\.)?process_rows\.\w+'
-    r'|(.*\.)?make_mesh\.\w+'
-    r')'
+  r'(.*/)?('
+  r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
+  r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
+  r'|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
+  r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
+  r'|.*\.(mesh|(\w+_)?kernel|process_rows|several_processes|profile\w*)'
+  r'|(.*\.)?process_rows\.\w+'
+  r'|(.*\.)?make_mesh\.\w+'
+  r')'
 )
 # The length of the run: may differ, and stretches a schedule over it.
 STRETCHES = re.compile(r'(.*/)?(TRAIN_STEPS|.*\.total_steps|.*\btrain\.steps)')
@@ -51,7 +51,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 @contextlib.contextmanager
 def claim(
-    directory: str, configuration: str, allow_difference: bool = False
+  directory: str, configuration: str, allow_difference: bool = False
 ) -> Iterator[None]:
   """Holds a run directory for one run with one configuration.
 
@@ -76,8 +76,8 @@ def claim(
       _write(directory, configuration)
     except OSError as error:
       raise UserError(
-          f'cannot write into {directory} ({error.strerror}); set RUN_DIR to a'
-          ' directory that can be written'
+        f'cannot write into {directory} ({error.strerror}); set RUN_DIR to a'
+        ' directory that can be written'
       ) from error
     yield
 
@@ -95,11 +95,10 @@ def parse_bindings(configuration: str) -> dict[str, str]:
       first line of a value; imports and comments are left out.
   """
   bindings = re.findall(
-      r'^([\w./]+) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
+    r'^([\w./]+) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
   )
   return {
-      name: ' '.join(value.removeprefix('\\').split())
-      for name, value in bindings
+    name: ' '.join(value.removeprefix('\\').split()) for name, value in bindings
   }
 
 
@@ -130,8 +129,8 @@ def _has_begun(directory: str, left: tuple[str, ...]) -> bool:
   """Whether a run has left files, or folders with something in them."""
   paths = [os.path.join(directory, name) for name in left]
   return any(
-      os.listdir(path) if os.path.isdir(path) else os.path.exists(path)
-      for path in paths
+    os.listdir(path) if os.path.isdir(path) else os.path.exists(path)
+    for path in paths
   )
 
 
@@ -140,8 +139,8 @@ def _check(directory: str, configuration: str):
   if not os.path.exists(path):
     if _has_begun(directory, ('checkpoints',)):
       raise UserError(
-          f'{directory} has checkpoints but no {CONFIGURATION} to compare with;'
-          f' set RUN_DIR to another directory, or {OVERRIDE} to go on from them'
+        f'{directory} has checkpoints but no {CONFIGURATION} to compare with;'
+        f' set RUN_DIR to another directory, or {OVERRIDE} to go on from them'
       )
     return
   if not _has_begun(directory, ('checkpoints', 'vocab.txt', RESULTS)):
@@ -151,15 +150,15 @@ def _check(directory: str, configuration: str):
   if other_run:
     more = f' (and {len(other_run) - 3} more)' if other_run[3:] else ''
     raise UserError(
-        f'{directory} holds a run of another configuration: '
-        f'{", ".join(other_run[:3])}{more}; set RUN_DIR to another directory,'
-        f' or {OVERRIDE} to go on with the new one'
+      f'{directory} holds a run of another configuration: '
+      f'{", ".join(other_run[:3])}{more}; set RUN_DIR to another directory,'
+      f' or {OVERRIDE} to go on with the new one'
     )
   if stretched:
     print(
-        f'warning: {", ".join(stretched)}: a learning-rate schedule over the'
-        ' whole run is stretched with it',
-        flush=True,
+      f'warning: {", ".join(stretched)}: a learning-rate schedule over the'
+      ' whole run is stretched with it',
+      flush=True,
     )
 
 
@@ -221,10 +220,10 @@ def _is_dead(holder: dict) -> bool:
 
 
 def _in_use(
-    directory: str, holder: dict, advice: str = 'wait for it or stop it'
+  directory: str, holder: dict, advice: str = 'wait for it or stop it'
 ) -> UserError:
   return UserError(
-      f'{directory} is in use by process {holder.get("process", "unknown")} on'
-      f' {holder.get("host", "unknown")} ({os.path.join(directory, LOCK)});'
-      f' {advice}, or set RUN_DIR to another directory'
+    f'{directory} is in use by process {holder.get("process", "unknown")} on'
+    f' {holder.get("host", "unknown")} ({os.path.join(directory, LOCK)});'
+    f' {advice}, or set RUN_DIR to another directory'
   )

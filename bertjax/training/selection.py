@@ -29,8 +29,10 @@ class Best:
   def __init__(self, metric: str | None, patience: int | None = None):
     """`patience`: how many evaluations in a row may not improve it."""
     if patience is not None and (metric is None or patience < 1):
-      raise UserError('early stopping takes a metric to select by, and a '
-                      f'patience of 1 or more, got {patience}')
+      raise UserError(
+        'early stopping takes a metric to select by, and a '
+        f'patience of 1 or more, got {patience}'
+      )
     self.metric = metric
     self.step, self.value = None, -math.inf
     self._patience, self._waited = patience, 0
@@ -47,8 +49,10 @@ class Best:
     if self.metric is None or not values:
       return False
     if self.metric not in values:
-      raise UserError(f'no evaluation gives {self.metric}, which is to be '
-                      f'selected by; they give {", ".join(values)}')
+      raise UserError(
+        f'no evaluation gives {self.metric}, which is to be '
+        f'selected by; they give {", ".join(values)}'
+      )
     value = values[self.metric]
     height = -value if self.metric.endswith('loss') else value
     if math.isnan(height):

@@ -1,8 +1,8 @@
 """SIGTERM and Ctrl-C noted, so that the loop can stop between two steps.
 
-    with signals.Stop() as stop:
-      while not stop.agreed():
-        ...
+with signals.Stop() as stop:
+  while not stop.agreed():
+    ...
 """
 
 import signal

@@ -43,15 +43,15 @@ def initialize(model: nn.Module, optimizer, shapes: tuple, key) -> TrainState:
   parameters = model.init(key, example, train=False)['params']
   # optax maps over the boxes, so its moments inherit the logical axes.
   return TrainState(
-      jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters)
+    jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters)
   )
 
 
 def abstract(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    batch_shapes,
-    mesh: Mesh,
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  batch_shapes,
+  mesh: Mesh,
 ) -> TrainState:
   """Returns the state as shapes with shardings; costs no memory.
 
@@ -62,33 +62,34 @@ def abstract(
     mesh: where the state lives.
   """
   boxed = initialize.eval_shape(
-      model, optimizer, tuple(batch_shapes.items()), jax.random.key(0))
+    model, optimizer, tuple(batch_shapes.items()), jax.random.key(0)
+  )
   shardings = partitioning.shardings_of(boxed, mesh)
   return jax.tree.map(
-      lambda leaf, sharding: jax.ShapeDtypeStruct(
-          leaf.shape, leaf.dtype, sharding=sharding
-      ),
-      nn.meta.unbox(boxed),
-      shardings,
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    nn.meta.unbox(boxed),
+    shardings,
   )
 
 
 def create(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    batch_shapes,
-    mesh: Mesh,
-    seed: int,
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  batch_shapes,
+  mesh: Mesh,
+  seed: int,
 ) -> TrainState:
   """Returns a fresh state, every array made on the devices that hold it."""
   shardings = jax.tree.map(
-      lambda leaf: leaf.sharding,
-      abstract(model, optimizer, batch_shapes, mesh),
+    lambda leaf: leaf.sharding,
+    abstract(model, optimizer, batch_shapes, mesh),
   )
   shapes = tuple(batch_shapes.items())
   return jax.jit(
-      lambda key: nn.meta.unbox(initialize(model, optimizer, shapes, key)),
-      out_shardings=shardings,
+    lambda key: nn.meta.unbox(initialize(model, optimizer, shapes, key)),
+    out_shardings=shardings,
   )(jax.random.key(seed))
 
 

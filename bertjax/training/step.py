@@ -21,7 +21,7 @@ from bertjax.training.state import TrainState
 
 
 def loss_and_terms(
-    parameters, batch: Batch, rng, weights, objective, gather
+  parameters, batch: Batch, rng, weights, objective, gather
 ) -> tuple[jax.Array, Terms]:
   """Returns the loss to differentiate, and the terms it is made of.
 
@@ -32,21 +32,21 @@ def loss_and_terms(
   parameters = gather(parameters)
   terms = objective(parameters, batch, rng, train=True)
   loss = sum(
-      terms[name][0] / jnp.maximum(weight, 1.0)
-      for name, weight in weights.items()
+    terms[name][0] / jnp.maximum(weight, 1.0)
+    for name, weight in weights.items()
   )
   return loss, terms
 
 
 def train_step(
-    state: TrainState,
-    batch: Batch,
-    rng: jax.Array,
-    *,
-    objective,
-    optimizer: optax.GradientTransformation,
-    accumulation: int = 1,
-    gather: Callable = lambda parameters: parameters,
+  state: TrainState,
+  batch: Batch,
+  rng: jax.Array,
+  *,
+  objective,
+  optimizer: optax.GradientTransformation,
+  accumulation: int = 1,
+  gather: Callable = lambda parameters: parameters,
 ) -> tuple[TrainState, Terms]:
   """Makes one update.
 
@@ -70,41 +70,42 @@ def train_step(
 
   if accumulation == 1:
     (_, terms), gradients = gradient_of(
-        state.parameters, batch, rng, weights, objective, gather
+      state.parameters, batch, rng, weights, objective, gather
     )
   else:
     # Row r goes to part r % accumulation: every device keeps its own rows.
     parts = jax.tree.map(
-        lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1),
-        batch,
+      lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1),
+      batch,
     )
 
     def add_part(total, part_and_number):
       part, number = part_and_number
       (_, terms), gradients = gradient_of(
-          state.parameters,
-          part,
-          jax.random.fold_in(rng, number),
-          weights,
-          objective,
-          gather,
+        state.parameters,
+        part,
+        jax.random.fold_in(rng, number),
+        weights,
+        objective,
+        gather,
       )
       return jax.tree.map(jnp.add, total, (terms, gradients)), None
 
     first = jax.tree.map(lambda x: x[0], parts)
     (_, terms), gradients = jax.eval_shape(
-        lambda: gradient_of(
-            state.parameters, first, rng, weights, objective, gather)
+      lambda: gradient_of(
+        state.parameters, first, rng, weights, objective, gather
+      )
     )
     zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
+      lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
     )
     (terms, gradients), _ = jax.lax.scan(
-        add_part, zeros, (parts, jnp.arange(accumulation))
+      add_part, zeros, (parts, jnp.arange(accumulation))
     )
 
   updates, optimizer_state = optimizer.update(
-      gradients, state.optimizer_state, state.parameters
+    gradients, state.optimizer_state, state.parameters
   )
   parameters = optax.apply_updates(state.parameters, updates)
   terms['grad_norm'] = (optax.tree.norm(gradients), jnp.ones(()))
@@ -117,11 +118,11 @@ def evaluation_step(parameters, batch: Batch, *, objective) -> Terms:
 
 
 def compile_train_step(
-    objective,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    abstract_state: TrainState,
-    accumulation: int = 1,
+  objective,
+  optimizer: optax.GradientTransformation,
+  mesh: Mesh,
+  abstract_state: TrainState,
+  accumulation: int = 1,
 ):
   """Jits `train_step` for a mesh; the state that it is given is donated.
 
@@ -129,14 +130,16 @@ def compile_train_step(
   alone compile it once.
   """
   shardings, structure = jax.tree.flatten(
-      jax.tree.map(lambda leaf: leaf.sharding, abstract_state))
+    jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+  )
   return _compile_train_step(
-      objective, optimizer, mesh, tuple(shardings), structure, accumulation)
+    objective, optimizer, mesh, tuple(shardings), structure, accumulation
+  )
 
 
 @functools.lru_cache(maxsize=4)
 def _compile_train_step(
-    objective, optimizer, mesh, shardings, structure, accumulation
+  objective, optimizer, mesh, shardings, structure, accumulation
 ):
   state_shardings = jax.tree.unflatten(structure, shardings)
   replicated = NamedSharding(mesh, PartitionSpec())
@@ -144,35 +147,43 @@ def _compile_train_step(
   def placed_step(state, batch, rng):
     with partitioning.placing(mesh):
       return train_step(
-          state, batch, rng, objective=objective, optimizer=optimizer,
-          accumulation=accumulation,
-          gather=functools.partial(
-              partitioning.gather, shardings=state_shardings.parameters))
+        state,
+        batch,
+        rng,
+        objective=objective,
+        optimizer=optimizer,
+        accumulation=accumulation,
+        gather=functools.partial(
+          partitioning.gather, shardings=state_shardings.parameters
+        ),
+      )
 
   return jax.jit(
-      placed_step,
-      in_shardings=(
-          state_shardings, partitioning.batch_sharding(mesh), replicated
-      ),
-      out_shardings=(state_shardings, replicated),
-      donate_argnums=0,
+    placed_step,
+    in_shardings=(
+      state_shardings,
+      partitioning.batch_sharding(mesh),
+      replicated,
+    ),
+    out_shardings=(state_shardings, replicated),
+    donate_argnums=0,
   )
 
 
 def compile_evaluation_step(objective, mesh: Mesh, abstract_state: TrainState):
   """Jits `evaluation_step` for a mesh."""
   shardings = jax.tree.map(
-      lambda leaf: leaf.sharding, abstract_state.parameters
+    lambda leaf: leaf.sharding, abstract_state.parameters
   )
 
   def placed_step(parameters, batch):
     with partitioning.placing(mesh):
       return evaluation_step(
-          partitioning.gather(parameters, shardings), batch,
-          objective=objective)
+        partitioning.gather(parameters, shardings), batch, objective=objective
+      )
 
   return jax.jit(
-      placed_step,
-      in_shardings=(shardings, partitioning.batch_sharding(mesh)),
-      out_shardings=NamedSharding(mesh, PartitionSpec()),
+    placed_step,
+    in_shardings=(shardings, partitioning.batch_sharding(mesh)),
+    out_shardings=NamedSharding(mesh, PartitionSpec()),
   )

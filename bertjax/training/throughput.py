@@ -32,12 +32,13 @@ def peak(mesh: Mesh) -> float | None:
 
 
 class Clock:
-  """Times a window of steps; compilation, evaluation and saving do not count.
-  """
+  """Times a window of steps, without compilation, evaluation and saving."""
 
   def __init__(
-      self, flops: Callable = lambda batch: 0, peak: float | None = None,
-      share: float = 1.0,
+    self,
+    flops: Callable = lambda batch: 0,
+    peak: float | None = None,
+    share: float = 1.0,
   ):
     """Makes a clock.
 
@@ -80,8 +81,7 @@ class Clock:
     have as many."""
     self._steps += 1
     self._tokens += np.count_nonzero(batch['segments']) / self._share
-    self._sequences += (
-        np.max(batch['segments'], axis=-1).sum() / self._share)
+    self._sequences += np.max(batch['segments'], axis=-1).sum() / self._share
     self._flops += self._flops_of(batch) / self._share
 
   def speed(self) -> dict[str, float]:
@@ -96,10 +96,10 @@ class Clock:
     speed = {}
     if self._steps and seconds > 0:
       speed = {
-          'speed/step_seconds': seconds / self._steps,
-          'speed/tokens_per_second': self._tokens / seconds,
-          'speed/sequences_per_second': self._sequences / seconds,
-          'speed/data_wait_fraction': min(1.0, self._waited / seconds),
+        'speed/step_seconds': seconds / self._steps,
+        'speed/tokens_per_second': self._tokens / seconds,
+        'speed/sequences_per_second': self._sequences / seconds,
+        'speed/data_wait_fraction': min(1.0, self._waited / seconds),
       }
       if self._peak:
         speed['speed/mfu'] = self._flops / seconds / self._peak

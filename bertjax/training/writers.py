@@ -32,18 +32,29 @@ TENSORBOARD = 'tensorboard'
 # Title, vertical axis ('from zero' where noise would fill it), and the names of
 # what is drawn: curves of 'train' and 'eval' share a panel.
 _PANELS = (
-    ('masked-LM loss, nats', 'linear', ('mlm_loss',)),
-    ('masked-LM accuracy', 'linear', ('mlm_accuracy', 'mlm_baseline')),
-    ('next-sentence loss, nats', 'linear', ('nsp_loss',)),
-    ('next-sentence accuracy', 'linear', ('nsp_accuracy', 'nsp_baseline')),
-    ("the task's loss", 'linear', ('loss',)),
-    ("the task's metrics", 'linear', (
-        'accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews', 'pearson',
-        'spearman', 'exact_match')),
-    ('learning rate', 'linear', ('learning_rate',)),
-    ('gradient norm, before clipping', 'log', ('grad_norm',)),
-    ('tokens a second', 'from zero', ('tokens_per_second',)),
-    ('share of time waiting for data', 'from zero', ('data_wait_fraction',)),
+  ('masked-LM loss, nats', 'linear', ('mlm_loss',)),
+  ('masked-LM accuracy', 'linear', ('mlm_accuracy', 'mlm_baseline')),
+  ('next-sentence loss, nats', 'linear', ('nsp_loss',)),
+  ('next-sentence accuracy', 'linear', ('nsp_accuracy', 'nsp_baseline')),
+  ("the task's loss", 'linear', ('loss',)),
+  (
+    "the task's metrics",
+    'linear',
+    (
+      'accuracy',
+      'f1',
+      'f1_macro',
+      'f1_micro',
+      'matthews',
+      'pearson',
+      'spearman',
+      'exact_match',
+    ),
+  ),
+  ('learning rate', 'linear', ('learning_rate',)),
+  ('gradient norm, before clipping', 'log', ('grad_norm',)),
+  ('tokens a second', 'from zero', ('tokens_per_second',)),
+  ('share of time waiting for data', 'from zero', ('data_wait_fraction',)),
 )
 _COLOURS = {'train': '#1f6fb4', 'eval': '#d9601a', 'speed': '#555555'}
 
@@ -82,8 +93,9 @@ class Writer:
     if not processes.is_first():
       return
     self.close()
-    lines = [line for line, record in read_lines(self._path)
-             if record['step'] <= step]
+    lines = [
+      line for line, record in read_lines(self._path) if record['step'] <= step
+    ]
     with explain_failure(self._path):
       with open(self._path + '.new', 'w', encoding='utf-8') as file:
         file.writelines(lines)
@@ -92,7 +104,8 @@ class Writer:
       os.replace(self._path + '.new', self._path)
       self._file = open(self._path, 'a', encoding='utf-8')
       self._events = _Events(
-          os.path.join(self._directory, TENSORBOARD), step + 1)
+        os.path.join(self._directory, TENSORBOARD), step + 1
+      )
     self._last_step = json.loads(lines[-1])['step'] if lines else -1
 
   def write(self, step: int, values: Mapping[str, float]):
@@ -112,8 +125,8 @@ class Writer:
       raise ValueError(f'step {step} after step {self._last_step}')
     numbers = {name: float(value) for name, value in values.items()}
     record = {
-        name: number if math.isfinite(number) else None
-        for name, number in numbers.items()
+      name: number if math.isfinite(number) else None
+      for name, number in numbers.items()
     }
     line = json.dumps({'step': int(step), **record}, allow_nan=False)
     with explain_failure(self._path):
@@ -143,18 +156,26 @@ class _Events:
   def __init__(self, directory: str, first_step: int):
     os.makedirs(directory, exist_ok=True)
     self._file = event_file_writer.EventsWriter(
-        os.path.join(directory, 'events'))
+      os.path.join(directory, 'events')
+    )
     # TensorBoard then hides the events of later steps in earlier files.
-    self._file.write_event(event_pb2.Event(
-        step=first_step, wall_time=time.time(),
-        session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START)))
+    self._file.write_event(
+      event_pb2.Event(
+        step=first_step,
+        wall_time=time.time(),
+        session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
+      )
+    )
     self._flushed = -math.inf
 
   def write(self, step: int, numbers: Mapping[str, float]):
     now = time.time()
     for name, number in numbers.items():
-      self._file.write_event(event_pb2.Event(
-          step=step, wall_time=now, summary=summary.scalar(name, number)))
+      self._file.write_event(
+        event_pb2.Event(
+          step=step, wall_time=now, summary=summary.scalar(name, number)
+        )
+      )
     if now - self._flushed > self._FLUSH_SECONDS:
       self._file.flush()
       self._flushed = now
@@ -198,8 +219,8 @@ def explain_failure(path: str):
     yield
   except OSError as error:
     raise UserError(
-        f'cannot write {path} ({error.strerror}); free space there or set'
-        ' RUN_DIR to another directory'
+      f'cannot write {path} ({error.strerror}); free space there or set'
+      ' RUN_DIR to another directory'
     ) from error
 
 
@@ -213,10 +234,11 @@ def curves(directory: str) -> str | None:
 
   metrics = read_metrics(directory)
   panels = [
-      panel for panel in _PANELS
-      if any(name.split('/')[-1] in panel[2] for name in metrics)
-      # In pretraining it is the sum of what other panels show.
-      and not (panel[2] == ('loss',) and 'train/mlm_loss' in metrics)
+    panel
+    for panel in _PANELS
+    if any(name.split('/')[-1] in panel[2] for name in metrics)
+    # In pretraining it is the sum of what other panels show.
+    and not (panel[2] == ('loss',) and 'train/mlm_loss' in metrics)
   ]
   if not panels:
     return None
@@ -254,12 +276,22 @@ def _draw(axes, metrics, names):
     several = len(names) > 2  # the next colour, and the name of each
     colour = None if several else _COLOURS.get(group, '#3a8f5c')
     if name.endswith('_baseline'):  # of the held-out data, so always the same
-      axes.axhline(values[-1], color=colour, linewidth=1, linestyle='--',
-                   label='most frequent answer')
+      axes.axhline(
+        values[-1],
+        color=colour,
+        linewidth=1,
+        linestyle='--',
+        label='most frequent answer',
+      )
     else:
-      axes.plot(steps, values, color=colour, linewidth=1.4,
-                label=full_name if several else group,
-                marker='.' if len(steps) < 30 else None)
+      axes.plot(
+        steps,
+        values,
+        color=colour,
+        linewidth=1.4,
+        label=full_name if several else group,
+        marker='.' if len(steps) < 30 else None,
+      )
 
 
 class Progress:
@@ -291,8 +323,8 @@ class Progress:
     """Shows a step; `values` are named as in metrics.jsonl, all optional."""
     first_step, began = self._began
     seconds = values.get(
-        'speed/step_seconds',
-        (time.monotonic() - began) / max(1, step - first_step),
+      'speed/step_seconds',
+      (time.monotonic() - began) / max(1, step - first_step),
     )
     parts = [f'step {step}/{self._total_steps}']
     if 'train/loss' in values:

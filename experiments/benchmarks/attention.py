@@ -60,19 +60,26 @@ def make_torch(arrays, segments, backward: bool) -> timing.Run:
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
   dtype = getattr(torch, str(arrays[0].dtype))
   query, key, value = (
-      torch.tensor(np.asarray(x, np.float32)).to(device, dtype).transpose(1, 2)
-      .contiguous().requires_grad_(backward) for x in arrays)
+    torch.tensor(np.asarray(x, np.float32))
+    .to(device, dtype)
+    .transpose(1, 2)
+    .contiguous()
+    .requires_grad_(backward)
+    for x in arrays
+  )
   if segments.max() == 1:
     mask = torch.tensor(segments > 0, device=device)[:, None, None]
   else:
     mask = torch.tensor(
-        np.asarray(SegmentMask(segments).dense()), device=device)
+      np.asarray(SegmentMask(segments).dense()), device=device
+    )
 
   def run(times):
     for _ in range(times):
       with torch.set_grad_enabled(backward):
         output = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask)
+          query, key, value, attn_mask=mask
+        )
       if backward:
         torch.autograd.grad(output, (query, key, value), output.detach())
     if device == 'cuda':
@@ -92,17 +99,21 @@ def host(output) -> np.ndarray:
 def measure(length: int, sequences: int, backward: bool, options) -> None:
   """Prints the rows of one length and kind of row."""
   rows = max(1, options.positions // length)
-  segments = batch.synthetic(
-      rows, length, 1, 100, seed=0, sequences=sequences)['segments']
+  segments = batch.synthetic(rows, length, 1, 100, seed=0, sequences=sequences)[
+    'segments'
+  ]
   shape = rows, length, options.heads, options.head_width
-  arrays = [jax.random.normal(jax.random.key(number), shape, options.dtype)
-            for number in range(3)]
+  arrays = [
+    jax.random.normal(jax.random.key(number), shape, options.dtype)
+    for number in range(3)
+  ]
   runs = {}
 
   def kept(name, maker, *first):
     def make_and_keep():
       runs[name] = maker(*first, arrays, segments, backward)
       return runs[name]
+
     return make_and_keep
 
   makers = {name: kept(name, make, name) for name in options.kernels}
@@ -110,10 +121,18 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
     makers['torch SDPA'] = kept('torch SDPA', make_torch)
   seconds, reasons = timing.in_turn(makers, options.repetitions)
   # Scores and context, two operations a pair and feature; backward twice that.
-  useful = 4 * rows * options.heads * length**2 * options.head_width * (
-      3 if backward else 1)
-  what = (f'| {length} | {"padded" if sequences == 1 else "packed"} '
-          f'| {"forward, backward" if backward else "forward"} ')
+  useful = (
+    4
+    * rows
+    * options.heads
+    * length**2
+    * options.head_width
+    * (3 if backward else 1)
+  )
+  what = (
+    f'| {length} | {"padded" if sequences == 1 else "packed"} '
+    f'| {"forward, backward" if backward else "forward"} '
+  )
   first = next(iter(seconds), None)
   outputs = {name: host(runs[name].result) for name in seconds}
   for name in makers:
@@ -123,30 +142,43 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
     median = statistics.median(seconds[name])
     base = statistics.median(seconds[first])
     error = np.abs(outputs[name] - outputs[first])[segments > 0].max()
-    print(f'{what}| {name} | {1e3 * median:.3f} | {median / base:.2f} '
-          f'| {useful / median / 1e12:.3f} | {error:.0e} |', flush=True)
+    print(
+      f'{what}| {name} | {1e3 * median:.3f} | {median / base:.2f} '
+      f'| {useful / median / 1e12:.3f} | {error:.0e} |',
+      flush=True,
+    )
 
 
 def main() -> None:
   command_line.skip_absent_tpu()
   parser = timing.Parser(description=__doc__.splitlines()[0])
-  parser.add_argument('--lengths', nargs='+', type=timing.positive,
-                      default=[128, 512])
+  parser.add_argument(
+    '--lengths', nargs='+', type=timing.positive, default=[128, 512]
+  )
   for name, default, what in (
-      ('positions', 2048, 'rows times length'), ('heads', 12, None),
-      ('head_width', 64, None), ('sequences', 4, 'packed in a row'),
-      ('repetitions', 7, None)):
-    parser.add_argument(f'--{name}', type=timing.positive, default=default,
-                        help=what)
+    ('positions', 2048, 'rows times length'),
+    ('heads', 12, None),
+    ('head_width', 64, None),
+    ('sequences', 4, 'packed in a row'),
+    ('repetitions', 7, None),
+  ):
+    parser.add_argument(
+      f'--{name}', type=timing.positive, default=default, help=what
+    )
   parser.add_argument('--kernels', nargs='+', choices=KERNELS, default=NAMES)
-  parser.add_argument('--dtype', choices=('float32', 'bfloat16'),
-                      help='default: float32 on a CPU, else bfloat16')
+  parser.add_argument(
+    '--dtype',
+    choices=('float32', 'bfloat16'),
+    help='default: float32 on a CPU, else bfloat16',
+  )
   parser.add_argument('--torch', action='store_true')
   options = parser.parse_args()
   short = min(options.lengths)
   if options.sequences > short // 2:
-    parser.error(f'argument --sequences: {options.sequences} do not fit into '
-                 f'half of {short} positions')
+    parser.error(
+      f'argument --sequences: {options.sequences} do not fit into '
+      f'half of {short} positions'
+    )
   if options.torch:
     # Both have to find room on one GPU.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
@@ -154,13 +186,17 @@ def main() -> None:
       import torch  # noqa: F401
     except ModuleNotFoundError as error:
       parser.error(f'argument --torch: {error.name} is not installed')
-  options.dtype = jnp.dtype(options.dtype or (
-      'float32' if jax.default_backend() == 'cpu' else 'bfloat16'))
+  options.dtype = jnp.dtype(
+    options.dtype
+    or ('float32' if jax.default_backend() == 'cpu' else 'bfloat16')
+  )
   print(timing.machine('jax', 'jaxlib', *['torch'] * options.torch))
-  print(f'{options.positions} positions, {options.heads} heads of '
-        f'{options.head_width}, {options.dtype}\n\n'
-        '| length | rows | pass | kernel | ms | of the first | TFLOP/s '
-        '| error |\n|---|---|---|---|---|---|---|---|')
+  print(
+    f'{options.positions} positions, {options.heads} heads of '
+    f'{options.head_width}, {options.dtype}\n\n'
+    '| length | rows | pass | kernel | ms | of the first | TFLOP/s '
+    '| error |\n|---|---|---|---|---|---|---|---|'
+  )
   for length in options.lengths:
     for sequences in dict.fromkeys((1, options.sequences)):
       for backward in (False, True):

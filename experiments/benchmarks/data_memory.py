@@ -23,7 +23,10 @@ import time
 import zstandard
 
 _OPENERS = {
-    '': open, '.gz': gzip.open, '.bz2': bz2.open, '.zst': zstandard.open
+  '': open,
+  '.gz': gzip.open,
+  '.bz2': bz2.open,
+  '.zst': zstandard.open,
 }
 
 
@@ -50,26 +53,36 @@ def measure(path: str, folder: str, batches: int) -> None:
   prepared = source.prepared
   seconds = time.perf_counter() - start
   megabytes = sum(map(prepared.bytes, ('train', 'validation'))) / 1e6
-  print(f'  preparation: peak {peak_megabytes():.1f} MB, {megabytes:.0f} MB of '
-        f'text at {megabytes / seconds:.0f} MB/s', flush=True)
+  print(
+    f'  preparation: peak {peak_megabytes():.1f} MB, {megabytes:.0f} MB of '
+    f'text at {megabytes / seconds:.0f} MB/s',
+    flush=True,
+  )
 
   start = time.perf_counter()
   tokens = vocabularies.train(source.texts('train'), 16384, cased=False)
   vocabulary_file.write(tokens, f'{folder}/vocab.txt', cased=False)
-  print(f'  vocabulary: peak {peak_megabytes():.1f} MB, '
-        f'{time.perf_counter() - start:.0f} s', flush=True)
+  print(
+    f'  vocabulary: peak {peak_megabytes():.1f} MB, '
+    f'{time.perf_counter() - start:.0f} s',
+    flush=True,
+  )
 
   vocabulary = vocabularies.BertVocabulary.read(f'{folder}/vocab.txt')
   task = pretraining_tasks.register('text', source, vocabulary)
-  iterator = iter(pipeline.batches(
-      task, batch_size=32, length=128, predictions=20, seed=0))
+  iterator = iter(
+    pipeline.batches(task, batch_size=32, length=128, predictions=20, seed=0)
+  )
   next(iterator)
   start = time.perf_counter()
   for _ in range(batches):
     next(iterator)
   rate = 32 * batches / (time.perf_counter() - start)
-  print(f'  pipeline: peak {peak_megabytes():.1f} MB, {32 * batches:,} '
-        f'sequences of 128 at {rate:,.0f} a second', flush=True)
+  print(
+    f'  pipeline: peak {peak_megabytes():.1f} MB, {32 * batches:,} '
+    f'sequences of 128 at {rate:,.0f} a second',
+    flush=True,
+  )
 
 
 def peak_megabytes() -> float:
@@ -96,11 +109,16 @@ def main() -> None:
       opener = _OPENERS[arguments.suffix]
       write_repeated(arguments.text_file, path, megabytes, opener)
       lines = subprocess.run(
-          [sys.executable, __file__, path, f'--folder={folder}',
-           f'--batches={arguments.batches}'],
-          stdout=subprocess.PIPE,
-          check=True,
-          text=True,
+        [
+          sys.executable,
+          __file__,
+          path,
+          f'--folder={folder}',
+          f'--batches={arguments.batches}',
+        ],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
       ).stdout
       print(f'{megabytes} MB:\n{lines}', end='', flush=True)
       peaks.append(float(lines.split('peak ')[-1].split()[0]))

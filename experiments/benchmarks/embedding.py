@@ -43,14 +43,20 @@ LENGTH, BATCH_SIZE = 128, 32
 def export(folder: str, vocab: str) -> None:
   """Writes a random encoder that both sides load."""
   tokens = vocabulary_file.read(vocab)
-  config = EncoderConfig(vocabulary_size=len(tokens), width=384, layers=6,
-                         heads=6, feed_forward=1536)
+  config = EncoderConfig(
+    vocabulary_size=len(tokens), width=384, layers=6, heads=6, feed_forward=1536
+  )
   parameters = state.create(
-      BertForPreTraining(config), optimizer.adamw(0.0),
-      batch.shapes(2, 16, 2), partitioning.make_mesh(), seed=0).parameters
+    BertForPreTraining(config),
+    optimizer.adamw(0.0),
+    batch.shapes(2, 16, 2),
+    partitioning.make_mesh(),
+    seed=0,
+  ).parameters
   encoder = {
-      k: v for k, v in jax.device_get(parameters).items()
-      if k in ('embeddings', 'encoder', 'pooler')
+    k: v
+    for k, v in jax.device_get(parameters).items()
+    if k in ('embeddings', 'encoder', 'pooler')
   }
   cased, _ = vocabulary_file.detect_cased(vocab, tokens)
   huggingface.save(folder, config, encoder, tokens, cased)
@@ -72,7 +78,8 @@ def torch_embedder(folder: str):
       for start in range(0, len(order), BATCH_SIZE):
         chosen = order[start : start + BATCH_SIZE]
         inputs = tokenizer.pad(
-            {'input_ids': [ids[i] for i in chosen]}, return_tensors='pt')
+          {'input_ids': [ids[i] for i in chosen]}, return_tensors='pt'
+        )
         mask = inputs['attention_mask'][..., None].float()
         hidden = model(**inputs).last_hidden_state
         pooled = (hidden * mask).sum(1) / mask.sum(1)
@@ -92,20 +99,25 @@ def main() -> None:
   options = parser.parse_args()
   with open(options.table, encoding='utf-8', newline='') as file:
     rows = csv.DictReader(file, delimiter='\t', quoting=csv.QUOTE_NONE)
-    texts = [row['sentence'] for row, _ in zip(
-        rows, range(options.sentences), strict=False)]
+    texts = [
+      row['sentence']
+      for row, _ in zip(rows, range(options.sentences), strict=False)
+    ]
   with tempfile.TemporaryDirectory() as folder:
     export(folder, options.vocab)
     predictor = Predictor.load(folder)
     theirs = torch_embedder(folder)
   embedders = {
-      'bertjax': lambda: predictor.embed(texts, 'mean', length=LENGTH,
-                                         batch_size=BATCH_SIZE),
-      'torch': lambda: theirs(texts),
+    'bertjax': lambda: predictor.embed(
+      texts, 'mean', length=LENGTH, batch_size=BATCH_SIZE
+    ),
+    'torch': lambda: theirs(texts),
   }
-  print(f'{len(texts):,} sentences; jax {jax.__version__}, torch '
-        f'{torch.__version__}, transformers {transformers.__version__}, '
-        f'{os.cpu_count()} cores')
+  print(
+    f'{len(texts):,} sentences; jax {jax.__version__}, torch '
+    f'{torch.__version__}, transformers {transformers.__version__}, '
+    f'{os.cpu_count()} cores'
+  )
   times, vectors = {name: [] for name in embedders}, {}
   for _ in range(options.repetitions + 1):
     for name, embed in embedders.items():
@@ -113,12 +125,17 @@ def main() -> None:
       vectors[name] = embed()
       times[name].append(time.perf_counter() - start)
   for name, taken in times.items():
-    print(f'{name:8} {len(texts) / statistics.median(taken[1:]):7,.0f} a '
-          f'second, the first time {len(texts) / taken[0]:7,.0f}')
-  medians = {name: statistics.median(taken[1:]) for name, taken in
-             times.items()}
-  print(f'torch / bertjax {medians["torch"] / medians["bertjax"]:.2f}; largest '
-        f'difference {np.abs(vectors["bertjax"] - vectors["torch"]).max():.1e}')
+    print(
+      f'{name:8} {len(texts) / statistics.median(taken[1:]):7,.0f} a '
+      f'second, the first time {len(texts) / taken[0]:7,.0f}'
+    )
+  medians = {
+    name: statistics.median(taken[1:]) for name, taken in times.items()
+  }
+  print(
+    f'torch / bertjax {medians["torch"] / medians["bertjax"]:.2f}; largest '
+    f'difference {np.abs(vectors["bertjax"] - vectors["torch"]).max():.1e}'
+  )
 
 
 if __name__ == '__main__':

@@ -24,15 +24,19 @@ from bertjax import command_line
 
 # Names of axes with their sizes; None: all devices that there are.
 DIVISIONS = (
-    {'data': None}, {'fsdp': None}, {'tensor': None}, {'data': 2, 'fsdp': None},
+  {'data': None},
+  {'fsdp': None},
+  {'tensor': None},
+  {'data': 2, 'fsdp': None},
 )
 
 
 def simulate(devices: int) -> None:
   """Makes jax take a CPU for several devices; real ones stay what they are."""
   os.environ['XLA_FLAGS'] = (
-      os.environ.get('XLA_FLAGS', '')
-      + f' --xla_force_host_platform_device_count={devices}')
+    os.environ.get('XLA_FLAGS', '')
+    + f' --xla_force_host_platform_device_count={devices}'
+  )
 
 
 def divisions(devices: int) -> list[dict[str, int]]:
@@ -44,8 +48,7 @@ def divisions(devices: int) -> list[dict[str, int]]:
       continue
     sizes = {axis: size or devices // fixed for axis, size in division.items()}
     # 'data' is not left to make_mesh, which gives it all that is over.
-    found.append(
-        {'data': 1} | {axis: n for axis, n in sizes.items() if n > 1})
+    found.append({'data': 1} | {axis: n for axis, n in sizes.items() if n > 1})
   return [sizes for i, sizes in enumerate(found) if sizes not in found[:i]]
 
 
@@ -54,9 +57,13 @@ def collectives(program) -> str:
   from bertjax.plan import compiled
 
   cost = compiled.cost_of(program.as_text())
-  return '; '.join(
+  return (
+    '; '.join(
       f'{kind} {cost.collectives[kind]}, {size / 1e6:,.2f} MB'
-      for kind, size in sorted(cost.collective_bytes.items())) or 'none'
+      for kind, size in sorted(cost.collective_bytes.items())
+    )
+    or 'none'
+  )
 
 
 def make(config, sizes, rows: int, options) -> timing.Run:
@@ -67,11 +74,16 @@ def make(config, sizes, rows: int, options) -> timing.Run:
   from bertjax import batch, partitioning
 
   example = batch.synthetic(
-      rows, options.length, batch.predictions_of(options.length, 0.15),
-      config.vocabulary_size, seed=0)
-  devices = jax.devices()[:math.prod(sizes.values())]
+    rows,
+    options.length,
+    batch.predictions_of(options.length, 0.15),
+    config.vocabulary_size,
+    seed=0,
+  )
+  devices = jax.devices()[: math.prod(sizes.values())]
   return step_time.make_step(
-      config, example, partitioning.make_mesh(**sizes, devices=devices))
+    config, example, partitioning.make_mesh(**sizes, devices=devices)
+  )
 
 
 def measure(config, scaling: str, options) -> None:
@@ -89,10 +101,13 @@ def measure(config, scaling: str, options) -> None:
       return runs[name]
 
     makers = {
-        name: functools.partial(keep, name, sizes)
-        for sizes in divisions(count)
-        for name in [' x '.join(
-            f'{axis} {n}' for axis, n in sizes.items() if n > 1) or 'none']}
+      name: functools.partial(keep, name, sizes)
+      for sizes in divisions(count)
+      for name in [
+        ' x '.join(f'{axis} {n}' for axis, n in sizes.items() if n > 1)
+        or 'none'
+      ]
+    }
     seconds, reasons = timing.in_turn(makers, options.repetitions)
     for name in makers:
       row = f'| {scaling} | {count} | {name} | {rows} '
@@ -101,26 +116,37 @@ def measure(config, scaling: str, options) -> None:
         continue
       rate = rows / statistics.median(seconds[name])
       single = single or rate
-      print(f'{row}| {1e3 * rows / rate:.0f} | {rate / single:.2f} '
-            f'| {collectives(runs[name].program)} |', flush=True)
+      print(
+        f'{row}| {1e3 * rows / rate:.0f} | {rate / single:.2f} '
+        f'| {collectives(runs[name].program)} |',
+        flush=True,
+      )
 
 
 def main() -> None:
   parser = timing.Parser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', choices=timing.SIZES, default='tiny')
   for name, default, what in (
-      ('devices', 8, 'to take a CPU for, a power of 2; real ones are all used'),
-      ('rows', 4, 'a device'), ('length', 128, None),
-      ('vocabulary_size', 30720, 'a multiple of the devices'),
-      ('repetitions', 5, None)):
-    parser.add_argument(f'--{name}', type=timing.positive, default=default,
-                        help=what)
-  parser.add_argument('--scaling', nargs='+', choices=('strong', 'weak'),
-                      default=('strong', 'weak'))
+    ('devices', 8, 'to take a CPU for, a power of 2; real ones are all used'),
+    ('rows', 4, 'a device'),
+    ('length', 128, None),
+    ('vocabulary_size', 30720, 'a multiple of the devices'),
+    ('repetitions', 5, None),
+  ):
+    parser.add_argument(
+      f'--{name}', type=timing.positive, default=default, help=what
+    )
+  parser.add_argument(
+    '--scaling',
+    nargs='+',
+    choices=('strong', 'weak'),
+    default=('strong', 'weak'),
+  )
   options = parser.parse_args()
   if options.devices & (options.devices - 1):
-    parser.error(f'argument --devices: expected a power of 2, got '
-                 f'{options.devices}')
+    parser.error(
+      f'argument --devices: expected a power of 2, got {options.devices}'
+    )
   simulate(options.devices)
   import jax
 
@@ -129,16 +155,25 @@ def main() -> None:
 
   layers, width = timing.SIZES[options.size]
   config = EncoderConfig(
-      vocabulary_size=options.vocabulary_size, width=width, layers=layers,
-      heads=width // 64, feed_forward=4 * width, dropout=0.0,
-      positions=max(512, options.length))
+    vocabulary_size=options.vocabulary_size,
+    width=width,
+    layers=layers,
+    heads=width // 64,
+    feed_forward=4 * width,
+    dropout=0.0,
+    positions=max(512, options.length),
+  )
   print(timing.machine('jax', 'jaxlib'))
   if jax.default_backend() == 'cpu':
-    print(f'{options.devices} simulated devices share {os.cpu_count()} cores: '
-          'no time here says how fast such devices would be')
-  print(f'{options.size}, length {options.length}, {config.compute_dtype}\n\n'
-        '| scaling | devices | division | rows | ms | rows a second, of 1 '
-        'device | collectives |\n|---|---|---|---|---|---|---|')
+    print(
+      f'{options.devices} simulated devices share {os.cpu_count()} cores: '
+      'no time here says how fast such devices would be'
+    )
+  print(
+    f'{options.size}, length {options.length}, {config.compute_dtype}\n\n'
+    '| scaling | devices | division | rows | ms | rows a second, of 1 '
+    'device | collectives |\n|---|---|---|---|---|---|---|'
+  )
   for scaling in options.scaling:
     measure(config, scaling, options)
 

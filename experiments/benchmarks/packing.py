@@ -26,9 +26,16 @@ def measure(task: str, length: int, batches: int, pack: bool) -> str:
 
   predictions = batch.predictions_of(length, 0.15)
   sequences = batch.sequences_of(length, pack)
-  iterator = iter(pipeline.batches(
-      task, batch_size=32, length=length, predictions=predictions, seed=0,
-      sequences=sequences))
+  iterator = iter(
+    pipeline.batches(
+      task,
+      batch_size=32,
+      length=length,
+      predictions=predictions,
+      seed=0,
+      sequences=sequences,
+    )
+  )
   next(iterator)
   counts = np.zeros(3)  # tokens, targets, sequences
   most = 0
@@ -36,16 +43,19 @@ def measure(task: str, length: int, batches: int, pack: bool) -> str:
   for _ in range(batches):
     example = next(iterator)
     numbers = example['segments'].max(axis=1)
-    counts += (example['segments'] > 0).sum(), example['weights'].sum(), (
-        numbers.sum())
+    counts += (
+      (example['segments'] > 0).sum(),
+      example['weights'].sum(),
+      (numbers.sum()),
+    )
     most = max(most, numbers.max())
   rate = counts[2] / (time.perf_counter() - start)
   rows = 32 * batches
   return (
-      f'| {length} | {"packed" if pack else "padded"} '
-      f'| {counts[0] / rows / length:.4f} '
-      f'| {counts[1] / rows / predictions:.4f} '
-      f'| {counts[2] / rows:.2f}, {most} of {sequences} | {rate:,.0f} |'
+    f'| {length} | {"packed" if pack else "padded"} '
+    f'| {counts[0] / rows / length:.4f} '
+    f'| {counts[1] / rows / predictions:.4f} '
+    f'| {counts[2] / rows:.2f}, {most} of {sequences} | {rate:,.0f} |'
   )
 
 
@@ -61,12 +71,20 @@ def main() -> None:
 
   with tempfile.TemporaryDirectory() as folder:
     task = pretraining_tasks.from_text(
-        arguments.text_file, folder, arguments.vocab_file, 16384,
-        next_sentence=not arguments.without_next_sentence)
-    print(f'{platform.machine()}, {os.cpu_count()} cores, Python '
-          f'{platform.python_version()}, {arguments.batches} batches of 32')
-    print('| length | rows | slots filled | targets filled | sequences a row, '
-          'most | sequences a second |\n|---|---|---|---|---|---|')
+      arguments.text_file,
+      folder,
+      arguments.vocab_file,
+      16384,
+      next_sentence=not arguments.without_next_sentence,
+    )
+    print(
+      f'{platform.machine()}, {os.cpu_count()} cores, Python '
+      f'{platform.python_version()}, {arguments.batches} batches of 32'
+    )
+    print(
+      '| length | rows | slots filled | targets filled | sequences a row, '
+      'most | sequences a second |\n|---|---|---|---|---|---|'
+    )
     for length in arguments.lengths:
       for pack in (False, True):
         print(measure(task, length, arguments.batches, pack), flush=True)

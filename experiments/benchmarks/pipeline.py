@@ -33,11 +33,13 @@ def stages(task, options, sequences: int):
   predictions = batch.predictions_of(options.length, 0.15)
   lengths = features.task_feature_lengths(options.length, predictions)
   dataset = task.source.get_dataset('train', shuffle=True, seed=0).take(
-      options.documents)
+    options.documents
+  )
   yield STAGES[0], dataset
   for name, preprocess in zip(STAGES[1:], task.preprocessors, strict=False):
     if name == 'pair':  # it alone draws at random
       import seqio
+
       with seqio.utils.map_seed_manager(0):
         dataset = preprocess(dataset, sequence_length=lengths)
     elif name == 'mask':
@@ -48,8 +50,10 @@ def stages(task, options, sequences: int):
   dataset = features.PretrainingConverter()(dataset.unbatch(), lengths)
   if sequences > 1:
     dataset = features.pack(dataset, sequences)
-  yield ('batch' if sequences == 1 else 'pack and batch'), dataset.batch(
-      options.batch_size)
+  yield (
+    ('batch' if sequences == 1 else 'pack and batch'),
+    dataset.batch(options.batch_size),
+  )
 
 
 def consume(dataset) -> tuple[float, float, int, int]:
@@ -64,21 +68,30 @@ def consume(dataset) -> tuple[float, float, int, int]:
     if 'segments' in element:
       examples += int(element['segments'].max(axis=-1).sum())
       tokens += np.count_nonzero(element['segments'])
-  return (time.perf_counter() - start, time.process_time() - cpu, examples,
-          tokens)
+  return (
+    time.perf_counter() - start,
+    time.process_time() - cpu,
+    examples,
+    tokens,
+  )
 
 
 def stream(task, options, pack: bool) -> None:
   """Prints a row for each stage of one stream."""
   sequences = batch.sequences_of(options.length, pack)
-  rows = [(name, *consume(dataset))
-          for name, dataset in stages(task, options, sequences)]
+  rows = [
+    (name, *consume(dataset))
+    for name, dataset in stages(task, options, sequences)
+  ]
   *_, examples, tokens = rows[-1]
   before = 0.0
   for name, seconds, cpu, *_ in rows:
-    print(f'| {"packed" if pack else "padded"} | {name} '
-          f'| {examples / seconds:,.0f} | {tokens / seconds:,.0f} '
-          f'| {1e3 * (cpu - before) / examples:.3f} |', flush=True)
+    print(
+      f'| {"packed" if pack else "padded"} | {name} '
+      f'| {examples / seconds:,.0f} | {tokens / seconds:,.0f} '
+      f'| {1e3 * (cpu - before) / examples:.3f} |',
+      flush=True,
+    )
     before = cpu
 
 
@@ -91,9 +104,16 @@ def whole(task, options, pack: bool):
   from bertjax.data import pipeline
 
   predictions = batch.predictions_of(options.length, 0.15)
-  iterator = iter(pipeline.batches(
-      task, options.batch_size, options.length, predictions, seed=0,
-      sequences=batch.sequences_of(options.length, pack)))
+  iterator = iter(
+    pipeline.batches(
+      task,
+      options.batch_size,
+      options.length,
+      predictions,
+      seed=0,
+      sequences=batch.sequences_of(options.length, pack),
+    )
+  )
   example = next(iterator)
   examples = tokens = 0
   start, cpu = time.perf_counter(), time.process_time()
@@ -103,9 +123,12 @@ def whole(task, options, pack: bool):
     tokens += np.count_nonzero(example['segments'])
   seconds = time.perf_counter() - start
   cpu = time.process_time() - cpu
-  print(f'| {"packed" if pack else "padded"} | all, {pipeline.STREAMS} streams '
-        f'| {examples / seconds:,.0f} | {tokens / seconds:,.0f} '
-        f'| {1e3 * cpu / examples:.3f} in all |', flush=True)
+  print(
+    f'| {"packed" if pack else "padded"} | all, {pipeline.STREAMS} streams '
+    f'| {examples / seconds:,.0f} | {tokens / seconds:,.0f} '
+    f'| {1e3 * cpu / examples:.3f} in all |',
+    flush=True,
+  )
   return options.batch_size * options.batches / seconds, example
 
 
@@ -119,17 +142,24 @@ def compare(rate: float, example, vocabulary_size: int, options) -> None:
 
   layers, width = timing.SIZES[options.size]
   config = EncoderConfig(
-      vocabulary_size=vocabulary_size, width=width, layers=layers,
-      heads=width // 64, feed_forward=4 * width,
-      positions=max(512, options.length))
+    vocabulary_size=vocabulary_size,
+    width=width,
+    layers=layers,
+    heads=width // 64,
+    feed_forward=4 * width,
+    positions=max(512, options.length),
+  )
   seconds, reasons = timing.in_turn(
-      {'step': lambda: step_time.make_step(config, example)}, 3)
+    {'step': lambda: step_time.make_step(config, example)}, 3
+  )
   if reasons:
     print(f'step of {options.size}: {reasons["step"]}')
     return
   used = options.batch_size / statistics.median(seconds['step'])
-  print(f'a step of {options.size} uses {used:,.0f} rows a second, the '
-        f'pipeline gives {rate:,.0f}: {rate / used:,.1f} times as many')
+  print(
+    f'a step of {options.size} uses {used:,.0f} rows a second, the '
+    f'pipeline gives {rate:,.0f}: {rate / used:,.1f} times as many'
+  )
 
 
 def main() -> None:
@@ -138,8 +168,12 @@ def main() -> None:
   parser = timing.Parser(description=__doc__.splitlines()[0])
   parser.add_argument('text_file')
   parser.add_argument('--vocab_file', help='else one of 16,384 is trained')
-  for name, default in (('length', 128), ('batch_size', 32), ('batches', 300),
-                        ('documents', 2000)):
+  for name, default in (
+    ('length', 128),
+    ('batch_size', 32),
+    ('batches', 300),
+    ('documents', 2000),
+  ):
     parser.add_argument(f'--{name}', type=timing.positive, default=default)
   parser.add_argument('--size', choices=timing.SIZES, default='mini')
   parser.add_argument('--export', metavar='FILE.npz')
@@ -157,15 +191,18 @@ def measure(options: argparse.Namespace, parser: timing.Parser) -> None:
   with tempfile.TemporaryDirectory() as folder:
     try:
       name = pretraining_tasks.from_text(
-          options.text_file, folder, options.vocab_file, 16384)
+        options.text_file, folder, options.vocab_file, 16384
+      )
     except ValueError as error:
       parser.error(str(error))
     task = seqio.get_mixture_or_task(name)
     print(timing.machine('jax', 'jaxlib', 'tensorflow', 'seqio'))
-    print(f'length {options.length}, batches of {options.batch_size}; '
-          f'{options.documents} documents\n\n'
-          '| rows | up to | examples a second | tokens a second '
-          '| ms of CPU an example |\n|---|---|---|---|---|')
+    print(
+      f'length {options.length}, batches of {options.batch_size}; '
+      f'{options.documents} documents\n\n'
+      '| rows | up to | examples a second | tokens a second '
+      '| ms of CPU an example |\n|---|---|---|---|---|'
+    )
     for pack in (False, True):
       stream(task, options, pack)
       rate, example = whole(task, options, pack)

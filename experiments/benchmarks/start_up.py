@@ -27,9 +27,12 @@ def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
   """Runs until the first step; returns the second of each line that came."""
   begin = time.perf_counter()
   process = subprocess.Popen(
-      [sys.executable, '-u', '-m', 'bertjax.main', *arguments],
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-      env=os.environ | {'JAX_COMPILATION_CACHE_DIR': cache})
+    [sys.executable, '-u', '-m', 'bertjax.main', *arguments],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    env=os.environ | {'JAX_COMPILATION_CACHE_DIR': cache},
+  )
   lines = []
   try:
     for line in process.stdout:
@@ -44,22 +47,27 @@ def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
 
 def main() -> None:
   parser = argparse.ArgumentParser()
-  parser.add_argument('--model', default='bert_base',
-                      help='a file of gin_configs/models')
+  parser.add_argument(
+    '--model', default='bert_base', help='a file of gin_configs/models'
+  )
   parser.add_argument('--text_files', default='python_documentation')
   parser.add_argument('--vocab_file', help='else one of 8,192 is trained')
   parser.add_argument('--batch_size', type=int, default=8)
   parser.add_argument('--length', type=int, default=128)
   options = parser.parse_args()
   versions = ', '.join(
-      f'{name} {metadata.version(name)}'
-      for name in ('jax', 'jaxlib', 'tensorflow'))
-  print(f'{platform.machine()}, {os.cpu_count()} cores, Python '
-        f'{platform.python_version()}, {versions}; {options.model}, batch '
-        f'{options.batch_size}, length {options.length}')
+    f'{name} {metadata.version(name)}'
+    for name in ('jax', 'jaxlib', 'tensorflow')
+  )
+  print(
+    f'{platform.machine()}, {os.cpu_count()} cores, Python '
+    f'{platform.python_version()}, {versions}; {options.model}, batch '
+    f'{options.batch_size}, length {options.length}'
+  )
   with tempfile.TemporaryDirectory() as folder:
     for name in RUNS:
-      lines = start([
+      lines = start(
+        [
           '--gin_file=recipes/pretrain_text.gin',
           f'--gin_file=models/{options.model}.gin',
           f'--gin.TEXT_FILES={options.text_files}',
@@ -69,7 +77,9 @@ def main() -> None:
           f'--gin.LENGTH={options.length}',
           '--gin.TRAIN_STEPS=1000',
           f'--gin.RUN_DIR={folder}/{name.replace(" ", "_")}',
-      ], os.path.join(folder, 'compiled'))
+        ],
+        os.path.join(folder, 'compiled'),
+      )
       print(f'{name}: first step after {lines[-1][0]:.1f} s')
       for second, line in lines:
         print(f'  {second:5.1f} {line[:70]}', flush=True)

@@ -46,9 +46,13 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
   shapes = shapes_of(example)
   abstract = state.abstract(model, adamw, shapes, mesh)
   rng = jax.random.key(0)
-  program = step.compile_train_step(
+  program = (
+    step.compile_train_step(
       objectives.MaskedLanguageModel(model), adamw, mesh, abstract
-  ).lower(abstract, shapes, rng).compile()
+    )
+    .lower(abstract, shapes, rng)
+    .compile()
+  )
   current = state.create(model, adamw, shapes, mesh, seed=0)
   placed = partitioning.put_batch(example, mesh)
 
@@ -64,15 +68,20 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
 
 def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shape and dtype of every array of a batch."""
-  return {name: jax.ShapeDtypeStruct(array.shape, array.dtype)
-          for name, array in example.items()}
+  return {
+    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+    for name, array in example.items()
+  }
 
 
 def make_products(config: EncoderConfig, positions: int, turns: int):
   """Returns a function of `turns` pairs of feed-forward products alone."""
+
   def draw(number, *shape):
-    return jax.random.normal(
-        jax.random.key(number), shape, config.compute_dtype) * shape[0] ** -0.5
+    return (
+      jax.random.normal(jax.random.key(number), shape, config.compute_dtype)
+      * shape[0] ** -0.5
+    )
 
   hidden = draw(0, positions, config.width)
   into = draw(1, config.width, config.feed_forward)
@@ -109,26 +118,32 @@ def measure(config: EncoderConfig, example, options) -> None:
   turn = 4 * example['tokens'].size * config.width * config.feed_forward
   turns = max(1, useful // 4 // turn)
   makers = {
-      'floor': lambda: make_products(config, example['tokens'].size, turns),
-      'bertjax': lambda: make_step(config, example)}
+    'floor': lambda: make_products(config, example['tokens'].size, turns),
+    'bertjax': lambda: make_step(config, example),
+  }
   if options.torch:
     import torch_bert
 
     makers |= torch_bert.forms(config, example)
-  makers = {name: make for name, make in makers.items()
-            if not any(word in name.split() for word in options.skip)}
+  makers = {
+    name: make
+    for name, make in makers.items()
+    if not any(word in name.split() for word in options.skip)
+  }
   seconds, reasons = timing.in_turn(makers, options.repetitions)
   if 'floor' in seconds:
     seconds['floor'] = [s * useful / (turn * turns) for s in seconds['floor']]
   device = devices.find(jax.devices()[0].device_kind)
   ours = statistics.median(seconds.get('bertjax', [float('nan')]))
-  print(f'\n{config.layers} layers of {config.width}, batch '
-        f'{" x ".join(map(str, example["tokens"].shape))}, '
-        f'{example["targets"].shape[1]} predictions, dropout {config.dropout} '
-        f'and {config.attention_dropout_rate} of attention; bertjax in '
-        f'{config.compute_dtype}; {useful / 1e9:,.1f} useful GFLOP a step\n\n'
-        '| form | ms, median | least | most | of bertjax | TFLOP/s | MFU |\n'
-        '|---|---|---|---|---|---|---|')
+  print(
+    f'\n{config.layers} layers of {config.width}, batch '
+    f'{" x ".join(map(str, example["tokens"].shape))}, '
+    f'{example["targets"].shape[1]} predictions, dropout {config.dropout} '
+    f'and {config.attention_dropout_rate} of attention; bertjax in '
+    f'{config.compute_dtype}; {useful / 1e9:,.1f} useful GFLOP a step\n\n'
+    '| form | ms, median | least | most | of bertjax | TFLOP/s | MFU |\n'
+    '|---|---|---|---|---|---|---|'
+  )
   for name in makers:
     if name in reasons:
       print(f'| {name} | {reasons[name]} |')
@@ -136,52 +151,90 @@ def measure(config: EncoderConfig, example, options) -> None:
     taken = seconds[name]
     median = statistics.median(taken)
     mfu = f'{useful / median / device.flops_per_second:.1%}' if device else '-'
-    print(f'| {name} | {1e3 * median:.1f} | {1e3 * min(taken):.1f} '
-          f'| {1e3 * max(taken):.1f} | {median / ours:.2f} '
-          f'| {useful / median / 1e12:.3f} | {mfu} |', flush=True)
+    print(
+      f'| {name} | {1e3 * median:.1f} | {1e3 * min(taken):.1f} '
+      f'| {1e3 * max(taken):.1f} | {median / ours:.2f} '
+      f'| {useful / median / 1e12:.3f} | {mfu} |',
+      flush=True,
+    )
 
 
 def parse():
   """Returns the flags and the batch that they ask for."""
   parser = timing.Parser(description=__doc__.splitlines()[0])
-  parser.add_argument('--sizes', nargs='+', default=['mini'],
-                      choices=timing.SIZES)
-  for name, default in (('batch_size', 16), ('length', 128),
-                        ('vocabulary_size', 30522), ('repetitions', 7)):
+  parser.add_argument(
+    '--sizes', nargs='+', default=['mini'], choices=timing.SIZES
+  )
+  for name, default in (
+    ('batch_size', 16),
+    ('length', 128),
+    ('vocabulary_size', 30522),
+    ('repetitions', 7),
+  ):
     parser.add_argument(f'--{name}', type=timing.positive, default=default)
-  parser.add_argument('--predictions', type=timing.positive,
-                      help='a row; default: 15%% of the length')
-  parser.add_argument('--sequences', type=timing.positive, default=1,
-                      help='packed in a row; torch takes one')
-  parser.add_argument('--batches', metavar='FILE.npz',
-                      help='a batch, in place of a synthetic one')
+  parser.add_argument(
+    '--predictions',
+    type=timing.positive,
+    help='a row; default: 15%% of the length',
+  )
+  parser.add_argument(
+    '--sequences',
+    type=timing.positive,
+    default=1,
+    help='packed in a row; torch takes one',
+  )
+  parser.add_argument(
+    '--batches', metavar='FILE.npz', help='a batch, in place of a synthetic one'
+  )
   parser.add_argument('--dropout', nargs='+', type=float, default=[0.0])
-  parser.add_argument('--attention_dropout', type=float,
-                      help='default: as --dropout')
+  parser.add_argument(
+    '--attention_dropout', type=float, help='default: as --dropout'
+  )
   parser.add_argument('--dtype', choices=DTYPES, help="of bertjax's products")
   parser.add_argument('--attention', choices=KERNELS, default='auto')
-  parser.add_argument('--recompute', choices=REMATERIALISATION,
-                      default='nothing')
+  parser.add_argument(
+    '--recompute', choices=REMATERIALISATION, default='nothing'
+  )
   parser.add_argument('--scan', action='store_true', help='a loop of layers')
   parser.add_argument('--torch', action='store_true')
-  parser.add_argument('--skip', nargs='+', default=[], choices=[
-      'floor', 'bertjax', 'torch', 'cut', 'float32', 'bfloat16', 'compiled'],
-                      help='forms with one of these words in their name')
+  parser.add_argument(
+    '--skip',
+    nargs='+',
+    default=[],
+    choices=[
+      'floor',
+      'bertjax',
+      'torch',
+      'cut',
+      'float32',
+      'bfloat16',
+      'compiled',
+    ],
+    help='forms with one of these words in their name',
+  )
   options = parser.parse_args()
   if options.batches:
     example = read(options.batches, parser)
   else:
     example = batch.synthetic(
-        options.batch_size, options.length,
-        options.predictions or batch.predictions_of(options.length, 0.15),
-        options.vocabulary_size, seed=0, sequences=options.sequences)
+      options.batch_size,
+      options.length,
+      options.predictions or batch.predictions_of(options.length, 0.15),
+      options.vocabulary_size,
+      seed=0,
+      sequences=options.sequences,
+    )
   most = max(example['tokens'].max(), example['targets'].max())
   if most >= options.vocabulary_size:
-    parser.error(f'argument --vocabulary_size: the batch has token {most}, '
-                 f'expected more than that, got {options.vocabulary_size}')
+    parser.error(
+      f'argument --vocabulary_size: the batch has token {most}, '
+      f'expected more than that, got {options.vocabulary_size}'
+    )
   if options.torch and example['first_positions'].shape[1] > 1:
-    parser.error('argument --torch: a row has one sequence in torch, this batch'
-                 f' has {example["first_positions"].shape[1]}')
+    parser.error(
+      'argument --torch: a row has one sequence in torch, this batch'
+      f' has {example["first_positions"].shape[1]}'
+    )
   return parser, options, example
 
 
@@ -197,23 +250,39 @@ def main() -> None:
     except ModuleNotFoundError as error:
       parser.error(f'argument --torch: {error.name} is not installed')
     packages += ['torch', 'transformers']
-  print(timing.machine(*packages)
-        + (f'; torch on {torch_bert.device()}' if options.torch else ''))
-  if (options.torch and torch_bert.device() == 'cpu'
-      and 'bfloat16' not in options.skip and not timing.has_bfloat16()):
-    print('this CPU has no instructions for bfloat16: those forms may take '
-          'minutes a step; --skip bfloat16 leaves them out', flush=True)
+  print(
+    timing.machine(*packages)
+    + (f'; torch on {torch_bert.device()}' if options.torch else '')
+  )
+  if (
+    options.torch
+    and torch_bert.device() == 'cpu'
+    and 'bfloat16' not in options.skip
+    and not timing.has_bfloat16()
+  ):
+    print(
+      'this CPU has no instructions for bfloat16: those forms may take '
+      'minutes a step; --skip bfloat16 leaves them out',
+      flush=True,
+    )
   for size in options.sizes:
     layers, width = timing.SIZES[size]
     for dropout in options.dropout:
       try:
         config = EncoderConfig(
-            vocabulary_size=options.vocabulary_size, width=width, layers=layers,
-            heads=width // 64, feed_forward=4 * width, dropout=dropout,
-            attention_dropout=options.attention_dropout,
-            positions=max(512, example['tokens'].shape[1]),
-            dtype=options.dtype, attention_kernel=options.attention,
-            recompute=options.recompute, scan_layers=options.scan)
+          vocabulary_size=options.vocabulary_size,
+          width=width,
+          layers=layers,
+          heads=width // 64,
+          feed_forward=4 * width,
+          dropout=dropout,
+          attention_dropout=options.attention_dropout,
+          positions=max(512, example['tokens'].shape[1]),
+          dtype=options.dtype,
+          attention_kernel=options.attention,
+          recompute=options.recompute,
+          scan_layers=options.scan,
+        )
       except ValueError as error:
         parser.error(str(error))
       measure(config, example, options)

@@ -48,27 +48,42 @@ def main() -> None:
   parser.add_argument('--seeds', type=int, default=3)
   parser.add_argument('--steps', type=int, default=20)
   options = parser.parse_args()
-  print(f'{platform.machine()}, {os.cpu_count()} cores, Python '
-        f'{platform.python_version()}, jax {metadata.version("jax")}')
+  print(
+    f'{platform.machine()}, {os.cpu_count()} cores, Python '
+    f'{platform.python_version()}, jax {metadata.version("jax")}'
+  )
   execute.subprocess = types.SimpleNamespace(  # of the runs alone
-      Popen=Popen, STDOUT=subprocess.STDOUT)
+    Popen=Popen, STDOUT=subprocess.STDOUT
+  )
   with tempfile.TemporaryDirectory() as folder:
     os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{folder}/compiled'
     began = time.perf_counter()
-    frame = sweep.run(sweep.Sweep(
+    frame = sweep.run(
+      sweep.Sweep(
         files=('recipes/quickstart.gin', 'models/bert_tiny.gin'),
-        bindings={'TRAIN_STEPS': options.steps, 'LOG_STEPS': 10,
-                  'EVAL_STEPS': None, 'CHECKPOINT_STEPS': options.steps},
-        grid={'LEARNING_RATE': (1e-3, 2e-3)}, seeds=tuple(range(options.seeds)),
-        metric='train/loss'), f'{folder}/sweep')
+        bindings={
+          'TRAIN_STEPS': options.steps,
+          'LOG_STEPS': 10,
+          'EVAL_STEPS': None,
+          'CHECKPOINT_STEPS': options.steps,
+        },
+        grid={'LEARNING_RATE': (1e-3, 2e-3)},
+        seeds=tuple(range(options.seeds)),
+        metric='train/loss',
+      ),
+      f'{folder}/sweep',
+    )
     whole = time.perf_counter() - began
     firsts = [
-        re.findall(r'first step after ([\d.]+) s', path.read_text())
-        for path in (pathlib.Path(run) / 'log.txt' for run in frame['folder'])]
+      re.findall(r'first step after ([\d.]+) s', path.read_text())
+      for path in (pathlib.Path(run) / 'log.txt' for run in frame['folder'])
+    ]
   own = (whole - sum(Popen.lives)) / len(frame)
-  print(f'{len(frame)} runs, {(frame["status"] == "done").sum()} done: '
-        f'{whole:.1f} s, of which runs {sum(Popen.lives):.1f}; '
-        f'{own:.2f} s a run are the sweep\'s')
+  print(
+    f'{len(frame)} runs, {(frame["status"] == "done").sum()} done: '
+    f'{whole:.1f} s, of which runs {sum(Popen.lives):.1f}; '
+    f"{own:.2f} s a run are the sweep's"
+  )
   print('first step after', *(' '.join(first) for first in firsts), 's')
 
 

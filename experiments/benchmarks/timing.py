@@ -17,8 +17,12 @@ from importlib import metadata
 
 # layers and width of google-research/bert's sizes; heads are 64 wide.
 SIZES = {
-    'tiny': (2, 128), 'mini': (4, 256), 'small': (4, 512), 'medium': (8, 512),
-    'base': (12, 768), 'large': (24, 1024),
+  'tiny': (2, 128),
+  'mini': (4, 256),
+  'small': (4, 512),
+  'medium': (8, 512),
+  'base': (12, 768),
+  'large': (24, 1024),
 }
 # A repetition takes at least this long, so that launching counts for little.
 LEAST_SECONDS = 0.02
@@ -28,7 +32,7 @@ Run = Callable[[int], None]
 
 
 def in_turn(
-    makers: Mapping[str, Callable[[], Run]], repetitions: int
+  makers: Mapping[str, Callable[[], Run]], repetitions: int
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
   """Times every form once, then again, so that a busy machine slows all alike.
 
@@ -72,15 +76,20 @@ def machine(*packages: str) -> str:
   import jax
 
   versions = ', '.join(f'{name} {metadata.version(name)}' for name in packages)
-  return (f'{_cpu("model name") or platform.machine()}, {os.cpu_count()} '
-          f'cores; jax on {jax.devices()[0].device_kind}; Python '
-          f'{platform.python_version()}, {versions}')
+  return (
+    f'{_cpu("model name") or platform.machine()}, {os.cpu_count()} '
+    f'cores; jax on {jax.devices()[0].device_kind}; Python '
+    f'{platform.python_version()}, {versions}'
+  )
 
 
 def has_bfloat16() -> bool:
   """Returns whether this CPU says that it has instructions for bfloat16."""
-  return bool(re.search(r'\b(avx512_bf16|amx_bf16|bf16)\b',
-                        _cpu('flags') or _cpu('Features')))
+  return bool(
+    re.search(
+      r'\b(avx512_bf16|amx_bf16|bf16)\b', _cpu('flags') or _cpu('Features')
+    )
+  )
 
 
 def _cpu(field: str) -> str:
@@ -103,5 +112,6 @@ def positive(text: str) -> int:
   """Returns the whole number above 0 that a flag gives."""
   if not text.isascii() or not text.isdigit() or int(text) < 1:
     raise argparse.ArgumentTypeError(
-        f'expected a whole number above 0, got {text!r}')
+      f'expected a whole number above 0, got {text!r}'
+    )
   return int(text)

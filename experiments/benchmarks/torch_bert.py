@@ -17,9 +17,10 @@ import transformers
 from torch.nn.functional import cross_entropy
 
 NAMES = {
-    f'torch{head} {dtype}{compiled}': (head, dtype, compiled)
-    for head, dtype, compiled in itertools.product(
-        ('', ' cut'), ('float32', 'bfloat16'), ('', ' compiled'))
+  f'torch{head} {dtype}{compiled}': (head, dtype, compiled)
+  for head, dtype, compiled in itertools.product(
+    ('', ' cut'), ('float32', 'bfloat16'), ('', ' compiled')
+  )
 }
 IGNORED = -100  # the target that cross_entropy leaves out
 
@@ -39,17 +40,25 @@ def forms(config, example, learning_rate: float = 1e-4) -> dict:
   """
   torch._dynamo.reset()  # what was compiled for another size
   torch.set_float32_matmul_precision('high')
-  model = transformers.BertForPreTraining(transformers.BertConfig(
-      vocab_size=config.vocabulary_size, hidden_size=config.width,
-      num_hidden_layers=config.layers, num_attention_heads=config.heads,
-      intermediate_size=config.feed_forward,
-      max_position_embeddings=config.positions,
-      hidden_dropout_prob=config.dropout,
-      attention_probs_dropout_prob=config.attention_dropout_rate,
-      attn_implementation='sdpa')).to(device()).train()
+  model = (
+    transformers.BertForPreTraining(
+      transformers.BertConfig(
+        vocab_size=config.vocabulary_size,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=config.feed_forward,
+        max_position_embeddings=config.positions,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.attention_dropout_rate,
+        attn_implementation='sdpa',
+      )
+    )
+    .to(device())
+    .train()
+  )
   adamw = torch.optim.AdamW(model.parameters(), learning_rate, fused=True)
-  losses = {
-      '': _whole_loss(model, example), ' cut': _cut_loss(model, example)}
+  losses = {'': _whole_loss(model, example), ' cut': _cut_loss(model, example)}
 
   def make(head, dtype, compiled):
     loss = torch.compile(losses[head]) if compiled else losses[head]
@@ -78,14 +87,15 @@ def _whole_loss(model, example):
   """Returns transformers' own loss as a function without arguments."""
   labels = np.full(example['tokens'].shape, IGNORED)
   rows, slots = np.nonzero(example['weights'])
-  labels[rows, example['target_positions'][rows, slots]] = (
-      example['targets'][rows, slots])
+  labels[rows, example['target_positions'][rows, slots]] = example['targets'][
+    rows, slots
+  ]
   inputs = {
-      'input_ids': _tensor(example['tokens']),
-      'attention_mask': _tensor(example['segments']),
-      'token_type_ids': _tensor(example['types']),
-      'labels': _tensor(labels),
-      'next_sentence_label': _tensor(example['pair_labels'][:, 0]),
+    'input_ids': _tensor(example['tokens']),
+    'attention_mask': _tensor(example['segments']),
+    'token_type_ids': _tensor(example['types']),
+    'labels': _tensor(labels),
+    'next_sentence_label': _tensor(example['pair_labels'][:, 0]),
   }
   return lambda: model(**inputs).loss
 
@@ -96,9 +106,9 @@ def _cut_loss(model, example):
   positions = _tensor(example['target_positions'])
   follows = _tensor(example['pair_labels'][:, 0])
   inputs = {
-      'input_ids': _tensor(example['tokens']),
-      'attention_mask': _tensor(example['segments']),
-      'token_type_ids': _tensor(example['types']),
+    'input_ids': _tensor(example['tokens']),
+    'attention_mask': _tensor(example['segments']),
+    'token_type_ids': _tensor(example['types']),
   }
   index = positions[..., None].expand(-1, -1, model.config.hidden_size)
 
@@ -106,7 +116,8 @@ def _cut_loss(model, example):
     encoded = model.bert(**inputs)
     predicted = encoded.last_hidden_state.gather(1, index)
     scores, relation = model.cls(predicted, encoded.pooler_output)
-    return (cross_entropy(scores.flatten(0, 1), targets.flatten())
-            + cross_entropy(relation, follows))
+    return cross_entropy(
+      scores.flatten(0, 1), targets.flatten()
+    ) + cross_entropy(relation, follows)
 
   return loss

@@ -21,20 +21,21 @@ from bertjax import devices
 
 # Figure -> its unit, and how many of the plan's make one.
 _FIGURES = {
-    'flops_compiled': ('TFLOP', 1e12),
-    'hbm_bytes': ('GiB', 2**30),
-    'memory_bytes_per_device': ('GiB', 2**30),
-    'estimated_seconds': ('ms', 1e-3),
+  'flops_compiled': ('TFLOP', 1e12),
+  'hbm_bytes': ('GiB', 2**30),
+  'memory_bytes_per_device': ('GiB', 2**30),
+  'estimated_seconds': ('ms', 1e-3),
 }
 
 
 def predicted(planned: Mapping[int, Mapping], layers: int) -> dict:
-  """Returns the figures of a depth on the line through the first two planned.
-  """
+  """Returns the figures of a depth on the line through the first two."""
   (first, near), (second, far) = list(planned.items())[:2]
   steps = (layers - first) / (second - first)
-  return {name: near[name] + steps * (far[name] - near[name])
-          for name in (*_FIGURES, 'flops_useful')}
+  return {
+    name: near[name] + steps * (far[name] - near[name])
+    for name in (*_FIGURES, 'flops_useful')
+  }
 
 
 def mfu(figures: Mapping) -> float:
@@ -46,9 +47,10 @@ def report(planned: Mapping[int, Mapping], layers: int) -> str:
   """Returns a line of the table: what is predicted, and what is."""
   line, now = predicted(planned, layers), planned[layers]
   parts = [
-      f'{line[name] / unit:.3f} {now[name] / unit:.3f} '
-      f'({line[name] / now[name] - 1:+.2%})'
-      for name, (_, unit) in _FIGURES.items()]
+    f'{line[name] / unit:.3f} {now[name] / unit:.3f} '
+    f'({line[name] / now[name] - 1:+.2%})'
+    for name, (_, unit) in _FIGURES.items()
+  ]
   parts.append(f'{mfu(line):.1%} {mfu(now):.1%}')
   return f'| {layers} | ' + ' | '.join(parts) + ' |'
 
@@ -71,8 +73,12 @@ def main() -> int:
   parser = argparse.ArgumentParser()
   parser.add_argument('--size', choices=('base', 'large'), default='base')
   parser.add_argument(
-      '--layers', nargs='+', type=int, default=[2, 4, 6, 8, 12],
-      help='depths; the line goes through the first two')
+    '--layers',
+    nargs='+',
+    type=int,
+    default=[2, 4, 6, 8, 12],
+    help='depths; the line goes through the first two',
+  )
   options = parser.parse_args()
   tpu_plan.prepare()
   run(options.size, options.layers)

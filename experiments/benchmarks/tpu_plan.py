@@ -43,32 +43,41 @@ class Case:
   def cut_to(self, layers: int) -> 'Case':
     """Returns the case with this many layers; `tpu_depth.py` says what these
     tell of all."""
-    return Case(self.files, (
-        *self.bindings, f'config.EncoderConfig.layers={layers}'))
+    return Case(
+      self.files, (*self.bindings, f'config.EncoderConfig.layers={layers}')
+    )
 
 
 def pretraining_recipes() -> list[str]:
   """Returns the names of the shipped recipes that pretrain."""
   return sorted(
-      path.stem for path in RECIPES.glob('*.gin')
-      if re.search(r"^include 'runs/pretrain.gin'", path.read_text(), re.M))
+    path.stem
+    for path in RECIPES.glob('*.gin')
+    if re.search(r"^include 'runs/pretrain.gin'", path.read_text(), re.M)
+  )
 
 
 def published_size(size: str, length: int, dropout: float = 0.0) -> Case:
   """Returns BERT base, 8192 tokens a chip, or large, 4096, on 8 chips."""
   tokens = {'base': 8192, 'large': 4096}[size]
   return Case(
-      ('recipes/plan.gin', f'models/bert_{size}.gin'),
-      (f'BATCH_SIZE={8 * tokens // length}', f'LENGTH={length}',
-       f'DROPOUT={dropout}'))
+    ('recipes/plan.gin', f'models/bert_{size}.gin'),
+    (
+      f'BATCH_SIZE={8 * tokens // length}',
+      f'LENGTH={length}',
+      f'DROPOUT={dropout}',
+    ),
+  )
 
 
 def all_cases() -> dict[str, Case]:
   """Returns the cases by name."""
   cases = {
-      f'{name}_2_layers':
-          Case((f'recipes/{name}.gin', 'recipes/plan.gin')).cut_to(2)
-      for name in pretraining_recipes()}
+    f'{name}_2_layers': Case(
+      (f'recipes/{name}.gin', 'recipes/plan.gin')
+    ).cut_to(2)
+    for name in pretraining_recipes()
+  }
   for size in ('base', 'large'):
     for length in (128, 512):
       for dropout, suffix in ((0.0, ''), (0.1, '_dropout')):
@@ -77,25 +86,40 @@ def all_cases() -> dict[str, Case]:
         cases[f'{name}_2_layers'] = cases[name].cut_to(2)
   # 16 rows a chip need FSDP and layers that are computed again.
   cases['large_512_16_rows'] = Case(
-      ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
-      ('BATCH_SIZE=128', 'LENGTH=512', 'DROPOUT=0.0',
-       "config.EncoderConfig.recompute='products'"))
+    ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
+    (
+      'BATCH_SIZE=128',
+      'LENGTH=512',
+      'DROPOUT=0.0',
+      "config.EncoderConfig.recompute='products'",
+    ),
+  )
   # Data parallel 16 x FSDP 16. The layers are a loop, for written out they take
   # the compiler too long.
   cases['large_512_v5e_16x16'] = Case(
-      ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
-      ('TOPOLOGY=v5e:16x16', 'BATCH_SIZE=2048', 'LENGTH=512', 'DROPOUT=0.0',
-       'partitioning.make_mesh.data=16',
-       'config.EncoderConfig.scan_layers=True',
-       "config.EncoderConfig.recompute='products'"))
+    ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
+    (
+      'TOPOLOGY=v5e:16x16',
+      'BATCH_SIZE=2048',
+      'LENGTH=512',
+      'DROPOUT=0.0',
+      'partitioning.make_mesh.data=16',
+      'config.EncoderConfig.scan_layers=True',
+      "config.EncoderConfig.recompute='products'",
+    ),
+  )
   return cases
 
 
 CASES = all_cases()
 # As many as CI has time for; those of one length or rate are of base alone.
 IN_CI = (
-    *(f'{name}_2_layers' for name in pretraining_recipes()),
-    'base_128', 'large_128', 'base_128_dropout_2_layers', 'base_512_2_layers')
+  *(f'{name}_2_layers' for name in pretraining_recipes()),
+  'base_128',
+  'large_128',
+  'base_128_dropout_2_layers',
+  'base_512_2_layers',
+)
 
 
 def plan(case: Case) -> dict:
@@ -110,9 +134,15 @@ def plan(case: Case) -> dict:
 
   with tempfile.TemporaryDirectory() as folder:
     with command_line.quiet_imports():
-      main.parse(case.files, (
-          'TOPOLOGY=v5e:2x4', *case.bindings,
-          'planning.run.largest_batch=False', f'RUN_DIR={folder}'))
+      main.parse(
+        case.files,
+        (
+          'TOPOLOGY=v5e:2x4',
+          *case.bindings,
+          'planning.run.largest_batch=False',
+          f'RUN_DIR={folder}',
+        ),
+      )
     with contextlib.redirect_stdout(io.StringIO()):
       gin.get_configurable(main.run)()
     with open(os.path.join(folder, 'plan.json')) as file:
@@ -139,8 +169,11 @@ def check(names: list[str], reason: str | None) -> list[str]:
     except ValueError as error:  # a UserError too; the other cases go on
       failures.append(f'{name}: {str(error).splitlines()[0]}')
       continue
-    print(f'{compare.line(name, now)}  {time.monotonic() - started:.0f} s, '
-          f'{time.process_time() - busy:.0f} of CPU', flush=True)
+    print(
+      f'{compare.line(name, now)}  {time.monotonic() - started:.0f} s, '
+      f'{time.process_time() - busy:.0f} of CPU',
+      flush=True,
+    )
     if reason is not None:
       table[name] = compare.renewed(table.get(name), now, reason)
       kept = {key: row for key, row in table.items() if key in CASES}
@@ -151,7 +184,8 @@ def check(names: list[str], reason: str | None) -> list[str]:
       print(f'{name}: the table is of other versions, not compared')
     else:
       failures += [
-          f'{name}: {what}' for what in compare.worse(table[name], now)]
+        f'{name}: {what}' for what in compare.worse(table[name], now)
+      ]
   return failures
 
 
@@ -169,11 +203,18 @@ def run() -> int:
   """Returns the exit status of the command line."""
   parser = argparse.ArgumentParser()
   parser.add_argument(
-      '--cases', nargs='+', choices=CASES, metavar='CASE', default=IN_CI,
-      help=f'of {", ".join(CASES)}; by default those of CI')
+    '--cases',
+    nargs='+',
+    choices=CASES,
+    metavar='CASE',
+    default=IN_CI,
+    help=f'of {", ".join(CASES)}; by default those of CI',
+  )
   parser.add_argument(
-      '--write', metavar='REASON',
-      help='write the figures into the table, and why they changed')
+    '--write',
+    metavar='REASON',
+    help='write the figures into the table, and why they changed',
+  )
   options = parser.parse_args()
   prepare()
   failures = check(options.cases, options.write)

@@ -23,12 +23,20 @@ import transformers
 def load(path: pathlib.Path):
   """Returns the model of a golden file, and its batch."""
   arrays = np.load(path)
-  vocabulary, width, layers, heads, feed_forward, positions = (
-      arrays['sizes'].tolist())
-  model = transformers.BertForPreTraining(transformers.BertConfig(
-      vocab_size=vocabulary, hidden_size=width, num_hidden_layers=layers,
-      num_attention_heads=heads, intermediate_size=feed_forward,
-      max_position_embeddings=positions, attn_implementation='eager')).eval()
+  vocabulary, width, layers, heads, feed_forward, positions = arrays[
+    'sizes'
+  ].tolist()
+  model = transformers.BertForPreTraining(
+    transformers.BertConfig(
+      vocab_size=vocabulary,
+      hidden_size=width,
+      num_hidden_layers=layers,
+      num_attention_heads=heads,
+      intermediate_size=feed_forward,
+      max_position_embeddings=positions,
+      attn_implementation='eager',
+    )
+  ).eval()
   with torch.no_grad():
     for name, weight in model.named_parameters():
       offset = 1.0 if name.endswith('LayerNorm.weight') else 0.0
@@ -40,15 +48,23 @@ def load(path: pathlib.Path):
       else:
         array = arrays[f'weight/{name}']
       weight.copy_(torch.tensor(array * arrays['weight_unit'] + offset))
-  batch = {name.removeprefix('batch/'): arrays[name] for name in arrays
-           if name.startswith('batch/')}
+  batch = {
+    name.removeprefix('batch/'): arrays[name]
+    for name in arrays
+    if name.startswith('batch/')
+  }
   return model, batch
 
 
 def inputs_of(batch, rows=slice(None)):
-  return {theirs: torch.tensor(batch[ours][rows]).long() for theirs, ours in (
-      ('input_ids', 'tokens'), ('token_type_ids', 'types'),
-      ('attention_mask', 'segments'))}
+  return {
+    theirs: torch.tensor(batch[ours][rows]).long()
+    for theirs, ours in (
+      ('input_ids', 'tokens'),
+      ('token_type_ids', 'types'),
+      ('attention_mask', 'segments'),
+    )
+  }
 
 
 def loss_of(model, batch, row: int) -> torch.Tensor:
@@ -58,10 +74,13 @@ def loss_of(model, batch, row: int) -> torch.Tensor:
   places = batch['target_positions'][row][counted]
   cross_entropy = torch.nn.functional.cross_entropy
   return cross_entropy(
-      found.prediction_logits[0, places],
-      torch.tensor(batch['targets'][row][counted]).long(), reduction='sum',
-  ) + cross_entropy(found.seq_relationship_logits,
-                    torch.tensor(batch['pair_labels'][row]).long())
+    found.prediction_logits[0, places],
+    torch.tensor(batch['targets'][row][counted]).long(),
+    reduction='sum',
+  ) + cross_entropy(
+    found.seq_relationship_logits,
+    torch.tensor(batch['pair_labels'][row]).long(),
+  )
 
 
 def main():
@@ -70,20 +89,29 @@ def main():
   with torch.no_grad():
     weights = model(**inputs_of(batch), output_attentions=True).attentions
   config = model.config
-  mask = torch.ones(config.num_hidden_layers, config.num_attention_heads,
-                    requires_grad=True)
+  mask = torch.ones(
+    config.num_hidden_layers, config.num_attention_heads, requires_grad=True
+  )
   for number, layer in enumerate(model.bert.encoder.layer):
     layer.attention.output.dense.register_forward_pre_hook(
-        lambda _, given, number=number: (given[0].unflatten(
-            -1, (config.num_attention_heads, -1)) * mask[number, :, None]
-        ).flatten(-2))
+      lambda _, given, number=number: (
+        given[0].unflatten(-1, (config.num_attention_heads, -1))
+        * mask[number, :, None]
+      ).flatten(-2)
+    )
   rows = len(batch['tokens'])
-  importance = sum(
+  importance = (
+    sum(
       torch.autograd.grad(loss_of(model, batch, row), mask)[0].abs()
-      for row in range(rows)) / rows
+      for row in range(rows)
+    )
+    / rows
+  )
   np.savez_compressed(
-      folder / 'attention_maps.npz', importance=importance.numpy(),
-      weights=torch.stack(weights).numpy())
+    folder / 'attention_maps.npz',
+    importance=importance.numpy(),
+    weights=torch.stack(weights).numpy(),
+  )
   print(importance.numpy().round(3))
 
 

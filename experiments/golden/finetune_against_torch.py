@@ -39,52 +39,78 @@ BATCH_SIZE, LENGTH, DECAY = TASK.batch_size, TASK.length, 0.01
 
 
 def make_model(folder: str, from_nothing: bool):
-  kinds = {'num_labels': 2, 'hidden_dropout_prob': 0.1,
-           'attention_probs_dropout_prob': 0.1}
+  kinds = {
+    'num_labels': 2,
+    'hidden_dropout_prob': 0.1,
+    'attention_probs_dropout_prob': 0.1,
+  }
   config = transformers.AutoConfig.from_pretrained(folder, **kinds)
   if from_nothing:
     return transformers.BertForSequenceClassification(config)
   return transformers.BertForSequenceClassification.from_pretrained(
-      folder, config=config)
+    folder, config=config
+  )
 
 
 def logits_of(model, batch) -> torch.Tensor:
-  tensors = {key: torch.from_numpy(np.asarray(batch[key])).long()
-             for key in ('tokens', 'types', 'segments')}
-  return model(input_ids=tensors['tokens'], token_type_ids=tensors['types'],
-               attention_mask=tensors['segments']).logits
+  tensors = {
+    key: torch.from_numpy(np.asarray(batch[key])).long()
+    for key in ('tokens', 'types', 'segments')
+  }
+  return model(
+    input_ids=tensors['tokens'],
+    token_type_ids=tensors['types'],
+    attention_mask=tensors['segments'],
+  ).logits
 
 
 def train(model, rows: Rows, seed: int, epochs: float, peak: float) -> None:
   steps = -int(-len(rows) * epochs // BATCH_SIZE)
   warmup = steps // 10
-  plain = [p for n, p in model.named_parameters()
-           if n.endswith('bias') or 'LayerNorm' in n]
+  plain = [
+    p
+    for n, p in model.named_parameters()
+    if n.endswith('bias') or 'LayerNorm' in n
+  ]
   kept = {id(p) for p in plain}
-  adamw = torch.optim.AdamW([
+  adamw = torch.optim.AdamW(
+    [
       {'params': plain, 'weight_decay': 0.0},
-      {'params': [p for p in model.parameters() if id(p) not in kept],
-       'weight_decay': DECAY}], lr=peak, betas=(0.9, 0.999), eps=1e-6)
+      {
+        'params': [p for p in model.parameters() if id(p) not in kept],
+        'weight_decay': DECAY,
+      },
+    ],
+    lr=peak,
+    betas=(0.9, 0.999),
+    eps=1e-6,
+  )
   batches = Batches(rows, BATCH_SIZE, LENGTH, seed)
   model.train()
   began = time.monotonic()
   for step in range(steps):
-    rate = min((step + 1) / (warmup + 1), 1) * peak * min(
-        1, (steps - step) / (steps - warmup))
+    rate = (
+      min((step + 1) / (warmup + 1), 1)
+      * peak
+      * min(1, (steps - step) / (steps - warmup))
+    )
     for group in adamw.param_groups:
       group['lr'] = rate
     batch = next(batches)
     loss = torch.nn.functional.cross_entropy(
-        logits_of(model, batch),
-        torch.from_numpy(batch['labels'][:, 0]).long())
+      logits_of(model, batch), torch.from_numpy(batch['labels'][:, 0]).long()
+    )
     adamw.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     adamw.step()
     if step % 100 == 99:
       seconds = time.monotonic() - began
-      print(f'step {step + 1}/{steps}   loss {loss.item():.4f}   '
-            f'{(step + 1) / seconds:.2f} steps/s', flush=True)
+      print(
+        f'step {step + 1}/{steps}   loss {loss.item():.4f}   '
+        f'{(step + 1) / seconds:.2f} steps/s',
+        flush=True,
+      )
 
 
 def accuracy(model, encoder, examples) -> float:
@@ -112,8 +138,9 @@ def main():
   jax.config.update('jax_platforms', 'cpu')
   encoder = encoders.make(TASK, Tokenizer.load(arguments.start), LENGTH)
   train_examples, examples = (
-      list(glue_files.read(os.path.join(arguments.data, name), 'SST-2'))
-      for name in ('train.tsv', 'dev.tsv'))
+    list(glue_files.read(os.path.join(arguments.data, name), 'SST-2'))
+    for name in ('train.tsv', 'dev.tsv')
+  )
   rows = Rows.of(encoder.rows(train_examples), 'classes')
   found = []
   with tempfile.TemporaryDirectory() as folder:

@@ -37,45 +37,51 @@ def make_batch(vocabulary_size: int, length: int = 48, rows: int = 4):
   segments = (column < lengths).astype(np.int32)
   every = np.tile(column.astype(np.int32), (rows, 1))
   return {
-      'tokens': segments * random.integers(
-          1, vocabulary_size, (rows, length)).astype(np.int32),
-      'types': segments * (column >= lengths // 3).astype(np.int32),
-      'positions': every,
-      'segments': segments,
-      'target_positions': every,  # each position is scored
-      'first_positions': np.zeros((rows, 1), np.int32),
+    'tokens': segments
+    * random.integers(1, vocabulary_size, (rows, length)).astype(np.int32),
+    'types': segments * (column >= lengths // 3).astype(np.int32),
+    'positions': every,
+    'segments': segments,
+    'target_positions': every,  # each position is scored
+    'first_positions': np.zeros((rows, 1), np.int32),
   }
 
 
 def ours(config, params, batch) -> dict[str, np.ndarray]:
   model = BertForPreTraining(config, next_sentence='nsp_head' in params)
   outputs = jax.jit(lambda p, b: model.apply({'params': p}, b, train=False))(
-      params, batch)
+    params, batch
+  )
   weights = 'attention/weights'
-  outputs['attention'] = np.moveaxis(taps.stack(taps.collect(
-      model, params, batch, [weights]), weights), (1, 3), (0, 1))
+  outputs['attention'] = np.moveaxis(
+    taps.stack(taps.collect(model, params, batch, [weights]), weights),
+    (1, 3),
+    (0, 1),
+  )
   return {name: np.asarray(array) for name, array in outputs.items()}
 
 
 def theirs(directory: str, batch) -> dict[str, np.ndarray]:
   inputs = {
-      'input_ids': torch.tensor(batch['tokens']).long(),
-      'token_type_ids': torch.tensor(batch['types']).long(),
-      'attention_mask': torch.tensor(batch['segments']).long(),
+    'input_ids': torch.tensor(batch['tokens']).long(),
+    'token_type_ids': torch.tensor(batch['types']).long(),
+    'attention_mask': torch.tensor(batch['segments']).long(),
   }
   transformers.logging.set_verbosity_error()
   model = transformers.BertForPreTraining.from_pretrained(
-      directory, attn_implementation='eager', dtype=torch.float32).eval()
+    directory, attn_implementation='eager', dtype=torch.float32
+  ).eval()
   with torch.no_grad():
     encoded = model.bert(**inputs, output_attentions=True)
     heads = model(**inputs)
   return {
-      'attention': np.moveaxis(
-          torch.stack(encoded.attentions).numpy(), (1, 3), (0, 1)),
-      'hidden': encoded.last_hidden_state.numpy(),
-      'pooled': encoded.pooler_output[:, None].numpy(),
-      'mlm_logits': heads.prediction_logits.numpy(),
-      'nsp_logits': heads.seq_relationship_logits[:, None].numpy(),
+    'attention': np.moveaxis(
+      torch.stack(encoded.attentions).numpy(), (1, 3), (0, 1)
+    ),
+    'hidden': encoded.last_hidden_state.numpy(),
+    'pooled': encoded.pooler_output[:, None].numpy(),
+    'mlm_logits': heads.prediction_logits.numpy(),
+    'nsp_logits': heads.seq_relationship_logits[:, None].numpy(),
   }
 
 
@@ -100,18 +106,21 @@ def main() -> int:
     checkpoint = huggingface.read(directory)
     print('  ' + checkpoint.report().replace('\n', '\n  '))
     batch = make_batch(checkpoint.config.vocabulary_size)
-    worst = max(worst, compare(
-        directory, checkpoint.config, checkpoint.params, batch))
+    worst = max(
+      worst, compare(directory, checkpoint.config, checkpoint.params, batch)
+    )
     path = os.path.join(directory, 'vocab.txt')
     tokens = vocabulary_file.read(path)
     cased, _ = vocabulary_file.detect_cased(path, tokens)
     heads = names.heads_of(checkpoint.params)
     with tempfile.TemporaryDirectory() as folder:
-      huggingface.save(folder, checkpoint.config, checkpoint.params, tokens,
-                       cased)
+      huggingface.save(
+        folder, checkpoint.config, checkpoint.params, tokens, cased
+      )
       print(f'  exported with {", ".join(heads)}:')
-      worst = max(worst, compare(
-          folder, checkpoint.config, checkpoint.params, batch))
+      worst = max(
+        worst, compare(folder, checkpoint.config, checkpoint.params, batch)
+      )
       reference = transformers.AutoTokenizer.from_pretrained(folder)
       tokenizer = Tokenizer.load(folder)
       for text in TEXTS:

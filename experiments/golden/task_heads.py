@@ -20,35 +20,44 @@ import transformers
 from experiments.golden import bert_for_pretraining as pretraining
 
 CLASSES = {
-    'BertForSequenceClassification': ['bad', 'neither', 'good'],
-    'BertForTokenClassification': ['O', 'B-X', 'I-X'],
-    'BertForQuestionAnswering': ['LABEL_0', 'LABEL_1'],
+  'BertForSequenceClassification': ['bad', 'neither', 'good'],
+  'BertForTokenClassification': ['O', 'B-X', 'I-X'],
+  'BertForQuestionAnswering': ['LABEL_0', 'LABEL_1'],
 }
 
 
 def make_golden(name: str, labels: list[str], batch, random):
   """Returns the arrays of one class."""
   config = transformers.BertConfig(
-      architectures=[name], vocab_size=pretraining.VOCABULARY_SIZE,
-      hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-      intermediate_size=32, max_position_embeddings=pretraining.POSITIONS,
-      id2label=dict(enumerate(labels)),
-      label2id={label: i for i, label in enumerate(labels)})
+    architectures=[name],
+    vocab_size=pretraining.VOCABULARY_SIZE,
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=32,
+    max_position_embeddings=pretraining.POSITIONS,
+    id2label=dict(enumerate(labels)),
+    label2id={label: i for i, label in enumerate(labels)},
+  )
   model = getattr(transformers, name)(config).eval()
   weights = pretraining.make_weights(model, random)
   with torch.no_grad():
     for key, weight in model.named_parameters():
       weight.copy_(torch.tensor(weights[key] * pretraining.WEIGHT_UNIT))
     found = model(
-        input_ids=torch.tensor(batch['tokens']).long(),
-        attention_mask=torch.tensor(batch['segments']).long(),
-        token_type_ids=torch.tensor(batch['types']).long())
-  logits = found.logits if 'logits' in found else torch.stack(
-      [found.start_logits, found.end_logits], axis=-1)
+      input_ids=torch.tensor(batch['tokens']).long(),
+      attention_mask=torch.tensor(batch['segments']).long(),
+      token_type_ids=torch.tensor(batch['types']).long(),
+    )
+  logits = (
+    found.logits
+    if 'logits' in found
+    else torch.stack([found.start_logits, found.end_logits], axis=-1)
+  )
   return {
-      f'{name}/config.json': np.array(config.to_json_string()),
-      f'{name}/logits': logits.numpy(),
-      **{f'{name}/tensors/{key}': value for key, value in weights.items()},
+    f'{name}/config.json': np.array(config.to_json_string()),
+    f'{name}/logits': logits.numpy(),
+    **{f'{name}/tensors/{key}': value for key, value in weights.items()},
   }
 
 

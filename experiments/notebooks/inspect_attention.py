@@ -13,11 +13,11 @@
 # your own or for any Hugging Face directory of a BERT.
 
 # %% tags=["parameters"]
-REPOSITORY = None   # address to clone bertjax from, where this is no checkout
+REPOSITORY = None  # address to clone bertjax from, where this is no checkout
 MODEL = 'runs/notebook/pretrained'  # a run, or a Hugging Face directory
-TEXTS = [           # texts, or pairs of texts in parentheses
-    'If the file does not exist, an exception is raised.',
-    ('Open the file for reading.', 'The file must exist.'),
+TEXTS = [  # texts, or pairs of texts in parentheses
+  'If the file does not exist, an exception is raised.',
+  ('Open the file for reading.', 'The file must exist.'),
 ]
 
 # %%
@@ -29,16 +29,23 @@ import sys
 
 here = pathlib.Path.cwd()
 checkout = next(
-    (folder for folder in (here, here / 'bertjax', *here.parents)
-     if (folder / 'bertjax' / 'main.py').is_file()), None)
+  (
+    folder
+    for folder in (here, here / 'bertjax', *here.parents)
+    if (folder / 'bertjax' / 'main.py').is_file()
+  ),
+  None,
+)
 if checkout is None and not REPOSITORY:
   raise FileNotFoundError(
-      f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
-      'to the address to clone it from')
+    f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
+    'to the address to clone it from'
+  )
 if checkout is None:
   checkout = here / 'bertjax'
-  subprocess.run(['git', 'clone', '--depth=1', REPOSITORY, checkout],
-                 check=True)
+  subprocess.run(
+    ['git', 'clone', '--depth=1', REPOSITORY, checkout], check=True
+  )
 os.chdir(checkout)
 sys.path.insert(0, str(checkout))
 
@@ -59,8 +66,10 @@ runtime.install()
 from bertjax.inference.predictor import Predictor
 
 model = Predictor.load(MODEL)
-print(f'{model.config.layers} layers of {model.config.heads} heads; masked-LM '
-      f'head: {"mlm_head" in model.params}')
+print(
+  f'{model.config.layers} layers of {model.config.heads} heads; masked-LM '
+  f'head: {"mlm_head" in model.params}'
+)
 
 # %% [markdown]
 # ## Maps
@@ -73,7 +82,8 @@ print(f'{model.config.layers} layers of {model.config.heads} heads; masked-LM '
 from bertjax.inspection import attention_maps, figure
 
 found = attention_maps.compute(
-    model, TEXTS, importance='mlm_head' in model.params)
+  model, TEXTS, importance='mlm_head' in model.params
+)
 
 # %%
 # %matplotlib inline

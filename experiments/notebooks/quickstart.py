@@ -18,19 +18,19 @@
 # output. Interrupted and run again, a cell continues where it stood.
 
 # %% tags=["parameters"]
-REPOSITORY = None   # address to clone bertjax from, where this is no checkout
+REPOSITORY = None  # address to clone bertjax from, where this is no checkout
 FOLDER = 'runs/notebook'  # everything that this notebook leaves
 TRAIN_STEPS = 2800  # of pretraining
-SEEDS = [0, 1, 2]   # of fine-tuning, a run each
-EPOCHS = 3          # of fine-tuning
-SENTENCES = [       # for the pretrained model to fill in
-    'A list (or a tuple [MASK] of strings.',
-    'A widget has a parent. The [MASK] of a widget is a window.',
-    'If the file does not exist, an [MASK] is raised.',
+SEEDS = [0, 1, 2]  # of fine-tuning, a run each
+EPOCHS = 3  # of fine-tuning
+SENTENCES = [  # for the pretrained model to fill in
+  'A list (or a tuple [MASK] of strings.',
+  'A widget has a parent. The [MASK] of a widget is a window.',
+  'If the file does not exist, an [MASK] is raised.',
 ]
-DOCSTRINGS = [      # for the fine-tuned model to classify
-    'Wait until the task is done, or cancel it after a timeout.',
-    'Parse the header of a message and decode its address.',
+DOCSTRINGS = [  # for the fine-tuned model to classify
+  'Wait until the task is done, or cancel it after a timeout.',
+  'Parse the header of a message and decode its address.',
 ]
 
 # %%
@@ -42,16 +42,23 @@ import sys
 
 here = pathlib.Path.cwd()
 checkout = next(
-    (folder for folder in (here, here / 'bertjax', *here.parents)
-     if (folder / 'bertjax' / 'main.py').is_file()), None)
+  (
+    folder
+    for folder in (here, here / 'bertjax', *here.parents)
+    if (folder / 'bertjax' / 'main.py').is_file()
+  ),
+  None,
+)
 if checkout is None and not REPOSITORY:
   raise FileNotFoundError(
-      f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
-      'to the address to clone it from')
+    f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
+    'to the address to clone it from'
+  )
 if checkout is None:
   checkout = here / 'bertjax'
-  subprocess.run(['git', 'clone', '--depth=1', REPOSITORY, checkout],
-                 check=True)
+  subprocess.run(
+    ['git', 'clone', '--depth=1', REPOSITORY, checkout], check=True
+  )
 os.chdir(checkout)
 sys.path.insert(0, str(checkout))
 
@@ -93,8 +100,9 @@ print(*first[:4], sep='\n')
 
 # %%
 PRETRAINED = f'{FOLDER}/pretrained'
-runtime.run('recipes/quickstart.gin', RUN_DIR=PRETRAINED,
-            TRAIN_STEPS=TRAIN_STEPS)
+runtime.run(
+  'recipes/quickstart.gin', RUN_DIR=PRETRAINED, TRAIN_STEPS=TRAIN_STEPS
+)
 
 # %%
 display(Image(f'{PRETRAINED}/curves.png'))
@@ -106,12 +114,21 @@ display(Image(f'{PRETRAINED}/curves.png'))
 from bertjax.reporting import runs
 
 run = runs.read(PRETRAINED)
-display(Markdown('\n'.join([
-    '| held out | accuracy | most frequent answer |',
-    '|---|---|---|',
-    *(f'| {name} | {run.last(f"eval/{key}_accuracy"):.3f} '
-      f'| {run.last(f"eval/{key}_baseline"):.3f} |'
-      for name, key in (('masked LM', 'mlm'), ('next sentence', 'nsp')))])))
+display(
+  Markdown(
+    '\n'.join(
+      [
+        '| held out | accuracy | most frequent answer |',
+        '|---|---|---|',
+        *(
+          f'| {name} | {run.last(f"eval/{key}_accuracy"):.3f} '
+          f'| {run.last(f"eval/{key}_baseline"):.3f} |'
+          for name, key in (('masked LM', 'mlm'), ('next sentence', 'nsp'))
+        ),
+      ]
+    )
+  )
+)
 
 # %% [markdown]
 # The vocabulary is a text file. A word that it lacks becomes several pieces.
@@ -120,8 +137,11 @@ display(Markdown('\n'.join([
 from bertjax.inference.predictor import Predictor
 
 model = Predictor.load(PRETRAINED)
-print(len(model.tokenizer.tokens), 'tokens, among them',
-      *model.tokenizer.tokens[2000:2008])
+print(
+  len(model.tokenizer.tokens),
+  'tokens, among them',
+  *model.tokenizer.tokens[2000:2008],
+)
 (pieces,) = model.tokenizer.pieces(['The unpicklable generators'])
 print(*(model.tokenizer.tokens[i] for i in pieces.ids))
 
@@ -134,11 +154,13 @@ print(*(model.tokenizer.tokens[i] for i in pieces.ids))
 
 # %%
 for sentence, masks in zip(
-    SENTENCES, model.fill_mask(SENTENCES, top_k=4), strict=True):
+  SENTENCES, model.fill_mask(SENTENCES, top_k=4), strict=True
+):
   print(sentence)
   for guesses in masks:
-    print('   ', *(f'{token} {share:.2f}' for token, share in guesses),
-          sep='   ')
+    print(
+      '   ', *(f'{token} {share:.2f}' for token, share in guesses), sep='   '
+    )
 
 # %% [markdown]
 # ## Fine-tuning
@@ -149,21 +171,36 @@ for sentence, masks in zip(
 
 # %%
 FINETUNED = f'{FOLDER}/finetuned'
-runtime.run('recipes/quickstart_finetune.gin', RUN_DIR=FINETUNED,
-            INIT_FROM=PRETRAINED, SEEDS=SEEDS, EPOCHS=EPOCHS,
-            VOCAB_FILE=f'{PRETRAINED}/vocab.txt')
+runtime.run(
+  'recipes/quickstart_finetune.gin',
+  RUN_DIR=FINETUNED,
+  INIT_FROM=PRETRAINED,
+  SEEDS=SEEDS,
+  EPOCHS=EPOCHS,
+  VOCAB_FILE=f'{PRETRAINED}/vocab.txt',
+)
 
 # %%
 FROM_NOTHING = f'{FOLDER}/from_nothing'
-runtime.run('recipes/quickstart_finetune.gin', RUN_DIR=FROM_NOTHING,
-            INIT_FROM=None, SEEDS=SEEDS, EPOCHS=EPOCHS,
-            VOCAB_FILE=f'{PRETRAINED}/vocab.txt')
+runtime.run(
+  'recipes/quickstart_finetune.gin',
+  RUN_DIR=FROM_NOTHING,
+  INIT_FROM=None,
+  SEEDS=SEEDS,
+  EPOCHS=EPOCHS,
+  VOCAB_FILE=f'{PRETRAINED}/vocab.txt',
+)
 
 # %%
-for title, folder in (('From the pretrained model', FINETUNED),
-                      ('From random parameters', FROM_NOTHING)):
-  display(Markdown(f'**{title}**\n\n'
-                   + pathlib.Path(folder, 'results.md').read_text()))
+for title, folder in (
+  ('From the pretrained model', FINETUNED),
+  ('From random parameters', FROM_NOTHING),
+):
+  display(
+    Markdown(
+      f'**{title}**\n\n' + pathlib.Path(folder, 'results.md').read_text()
+    )
+  )
 
 # %% [markdown]
 # ## Use the fine-tuned model
@@ -171,7 +208,8 @@ for title, folder in (('From the pretrained model', FINETUNED),
 # %%
 classifier = Predictor.load(FINETUNED)
 for docstring, found in zip(
-    DOCSTRINGS, classifier.classify(DOCSTRINGS), strict=True):
+  DOCSTRINGS, classifier.classify(DOCSTRINGS), strict=True
+):
   print(docstring)
   print(f'    {found["label"]} {found["scores"][found["label"]]:.2f}')
 

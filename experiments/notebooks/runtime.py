@@ -31,18 +31,35 @@ def install() -> None:
   Raises:
     UserError: pip failed, as it does where that jax is out of range.
   """
-  kept = [f'{name}=={version}' for name in KEPT
-          if (version := version_of(name)) is not None]
+  kept = [
+    f'{name}=={version}'
+    for name in KEPT
+    if (version := version_of(name)) is not None
+  ]
   # What is there already is not looked for on the network.
-  status = _show([sys.executable, '-m', 'pip', 'install', '--quiet',
-                  '--disable-pip-version-check', '-r', REQUIREMENTS, *kept])
+  status = _show(
+    [
+      sys.executable,
+      '-m',
+      'pip',
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      '-r',
+      REQUIREMENTS,
+      *kept,
+    ]
+  )
   if status:
     raise UserError(
-        f'pip could not install {REQUIREMENTS} beside {" ".join(kept) or "pip"}'
-        f' (see above); its jax is {_range_of("jax")}: choose a runtime that '
-        'has such a one')
-  print('bertjax is ready, with', ' '.join(
-      f'{name} {version_of(name)}' for name in ('jax', 'jaxlib')))
+      f'pip could not install {REQUIREMENTS} beside {" ".join(kept) or "pip"}'
+      f' (see above); its jax is {_range_of("jax")}: choose a runtime that '
+      'has such a one'
+    )
+  print(
+    'bertjax is ready, with',
+    ' '.join(f'{name} {version_of(name)}' for name in ('jax', 'jaxlib')),
+  )
 
 
 def storage(folder: str | None = None) -> str:
@@ -66,11 +83,15 @@ def storage(folder: str | None = None) -> str:
 
 def devices() -> None:
   """Prints jax's version and the devices that `run` will train on."""
-  code = ('import jax; print(f"jax {jax.__version__}, {jax.device_count()} '
-          'device(s):", *jax.devices(), sep="\\n")')
+  code = (
+    'import jax; print(f"jax {jax.__version__}, {jax.device_count()} '
+    'device(s):", *jax.devices(), sep="\\n")'
+  )
   if _show([sys.executable, '-c', code]):
-    raise UserError('jax found no devices, see above; where another notebook '
-                    'or process uses them, end that')
+    raise UserError(
+      'jax found no devices, see above; where another notebook '
+      'or process uses them, end that'
+    )
 
 
 def run(*files: str, **macros) -> None:
@@ -88,15 +109,20 @@ def run(*files: str, **macros) -> None:
     UserError: it failed; with its own line where it has one.
   """
   flags = [f'--gin_file={file}' for file in files] + [
-      f'--gin.{name}={_literal(value)}' for name, value in macros.items()]
+    f'--gin.{name}={_literal(value)}' for name, value in macros.items()
+  ]
   print('$ python -m bertjax.main', shlex.join(flags))
   lines = []
   status = _show([sys.executable, '-m', 'bertjax.main', *flags], lines)
   if status:
-    said = [line.removeprefix('bertjax: ').strip() for line in lines
-            if line.startswith('bertjax: ')]
-    raise UserError(said[-1] if said else
-                    f'the command ended with status {status}, see above')
+    said = [
+      line.removeprefix('bertjax: ').strip()
+      for line in lines
+      if line.startswith('bertjax: ')
+    ]
+    raise UserError(
+      said[-1] if said else f'the command ended with status {status}, see above'
+    )
 
 
 def version_of(name: str) -> str | None:
@@ -133,9 +159,14 @@ def _show(command, lines: list[str] | None = None) -> int:
   if 'jax' in sys.modules:  # which sets it to 1 where it is imported, and so
     environment.pop('TF_CPP_MIN_LOG_LEVEL', None)  # for what is started there
   with subprocess.Popen(
-      [str(word) for word in command], cwd=ROOT, env=environment,
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-      encoding='utf-8', errors='replace',
+    [str(word) for word in command],
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    encoding='utf-8',
+    errors='replace',
   ) as process:
     try:
       _print(process.stdout, lines)

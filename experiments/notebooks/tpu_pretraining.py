@@ -18,14 +18,14 @@
 # Without a TPU the same cells run on GPUs or on the CPU.
 
 # %% tags=["parameters"]
-REPOSITORY = None   # address to clone bertjax from, where this is no checkout
-STORAGE = None      # a folder; None: Google Drive, /kaggle/working, or runs
+REPOSITORY = None  # address to clone bertjax from, where this is no checkout
+STORAGE = None  # a folder; None: Google Drive, /kaggle/working, or runs
 NAME = 'tpu_pretraining'  # of the run's folder there
 TEXT_FILES = 'python_documentation'  # or files, globs, 'tfds:NAME'
-VOCAB_SIZE = 4096   # 16384 and more for larger text
-SIZE = 'small'      # tiny, mini, small, medium, base, large
+VOCAB_SIZE = 4096  # 16384 and more for larger text
+SIZE = 'small'  # tiny, mini, small, medium, base, large
 TRAIN_STEPS = 2000  # for 2 MB of text; 100,000 and more for a large one
-BATCH_SIZE = 128    # of all cores together: a multiple of their number
+BATCH_SIZE = 128  # of all cores together: a multiple of their number
 LENGTH = 128
 LEARNING_RATE = 5e-4
 CHECKPOINT_STEPS = 200  # as many steps as a disconnection may cost
@@ -47,16 +47,23 @@ import sys
 
 here = pathlib.Path.cwd()
 checkout = next(
-    (folder for folder in (here, here / 'bertjax', *here.parents)
-     if (folder / 'bertjax' / 'main.py').is_file()), None)
+  (
+    folder
+    for folder in (here, here / 'bertjax', *here.parents)
+    if (folder / 'bertjax' / 'main.py').is_file()
+  ),
+  None,
+)
 if checkout is None and not REPOSITORY:
   raise FileNotFoundError(
-      f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
-      'to the address to clone it from')
+    f'there is no checkout of bertjax in {here} or above it; set REPOSITORY '
+    'to the address to clone it from'
+  )
 if checkout is None:
   checkout = here / 'bertjax'
-  subprocess.run(['git', 'clone', '--depth=1', REPOSITORY, checkout],
-                 check=True)
+  subprocess.run(
+    ['git', 'clone', '--depth=1', REPOSITORY, checkout], check=True
+  )
 os.chdir(checkout)
 sys.path.insert(0, str(checkout))
 
@@ -105,17 +112,27 @@ from bertjax.reporting import runs
 
 began = max((x.step for x in runs.read(RUN_DIR).checkpoints), default=0)
 runtime.run(
-    'recipes/pretrain_text.gin', f'models/bert_{SIZE}.gin', 'meshes/data.gin',
-    RUN_DIR=RUN_DIR, TEXT_FILES=TEXT_FILES, VOCAB_SIZE=VOCAB_SIZE,
-    TRAIN_STEPS=TRAIN_STEPS, BATCH_SIZE=BATCH_SIZE, LENGTH=LENGTH,
-    LEARNING_RATE=LEARNING_RATE, CHECKPOINT_STEPS=CHECKPOINT_STEPS,
-    EVAL_STEPS=EVAL_STEPS)
+  'recipes/pretrain_text.gin',
+  f'models/bert_{SIZE}.gin',
+  'meshes/data.gin',
+  RUN_DIR=RUN_DIR,
+  TEXT_FILES=TEXT_FILES,
+  VOCAB_SIZE=VOCAB_SIZE,
+  TRAIN_STEPS=TRAIN_STEPS,
+  BATCH_SIZE=BATCH_SIZE,
+  LENGTH=LENGTH,
+  LEARNING_RATE=LEARNING_RATE,
+  CHECKPOINT_STEPS=CHECKPOINT_STEPS,
+  EVAL_STEPS=EVAL_STEPS,
+)
 
 # %%
 from IPython.display import Image, display
 
-print(f'this session began at step {began} and ended at step',
-      runs.read(RUN_DIR).checkpoints[-1].step)
+print(
+  f'this session began at step {began} and ended at step',
+  runs.read(RUN_DIR).checkpoints[-1].step,
+)
 display(Image(f'{RUN_DIR}/curves.png'))
 
 # %% [markdown]
@@ -125,12 +142,12 @@ display(Image(f'{RUN_DIR}/curves.png'))
 from bertjax.inference.predictor import Predictor
 
 model = Predictor.load(RUN_DIR)
-for sentence, masks in zip(
-    SENTENCES, model.fill_mask(SENTENCES), strict=True):
+for sentence, masks in zip(SENTENCES, model.fill_mask(SENTENCES), strict=True):
   print(sentence)
   for guesses in masks:
-    print('   ', *(f'{token} {share:.2f}' for token, share in guesses),
-          sep='   ')
+    print(
+      '   ', *(f'{token} {share:.2f}' for token, share in guesses), sep='   '
+    )
 
 # %% [markdown]
 # Fine-tuning takes the run as `INIT_FROM`, as in `quickstart.ipynb`. As a

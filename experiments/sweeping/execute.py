@@ -38,7 +38,7 @@ class _Failed(Exception):
 
 
 def run(
-    run: Run, watch: Callable[[str], str | None] = lambda run_dir: None
+  run: Run, watch: Callable[[str], str | None] = lambda run_dir: None
 ) -> dict:
   """Runs all stages, and returns what was found.
 
@@ -68,7 +68,9 @@ def _run(run: Run, watch) -> dict:
   values, status, error = {}, 'cut off', None
   try:
     for metric, (stage, run_dir) in zip(
-        run.sweep.metrics, run.stages(), strict=True):
+      run.sweep.metrics, run.stages(), strict=True
+    ):
+
       def stop(run_dir=run_dir):
         return watch(run_dir)
 
@@ -96,9 +98,15 @@ def lost(run: Run, error: str) -> dict:
 
 def _result(run: Run, status: str, error, values: dict, seconds: float) -> dict:
   return {
-      'point': run.point, 'seed': run.seed, 'status': status, 'values': values,
-      'error': error, 'seconds': round(seconds, 1), 'bytes': _size(run.folder),
-      'folder': run.folder}
+    'point': run.point,
+    'seed': run.seed,
+    'status': status,
+    'values': values,
+    'error': error,
+    'seconds': round(seconds, 1),
+    'bytes': _size(run.folder),
+    'folder': run.folder,
+  }
 
 
 def read(run: Run) -> dict | None:
@@ -118,8 +126,9 @@ def is_done(run: Run) -> bool:
 def read_all(output: str) -> list[dict]:
   """Returns the results that runs have left in the folder of a sweep."""
   found = []
-  for path in sorted(glob.glob(
-      os.path.join(glob.escape(output), '*', 'seed_*', RESULT))):
+  for path in sorted(
+    glob.glob(os.path.join(glob.escape(output), '*', 'seed_*', RESULT))
+  ):
     with open(path, encoding='utf-8') as file:
       found.append(json.load(file))
   return found
@@ -140,11 +149,15 @@ def value_of(run_dir: str, metric: str) -> float:
           name = name.removeprefix('eval/')
           found[f'{row["task"]}/{name}'] = statistics.median(scores)
   else:
-    found = {name: values[-1]
-             for name, (_, values) in writers.read_metrics(run_dir).items()}
+    found = {
+      name: values[-1]
+      for name, (_, values) in writers.read_metrics(run_dir).items()
+    }
   if metric not in found or not math.isfinite(found[metric]):
-    raise _Failed(f'there is no {metric} in {run_dir}; it has '
-                  f'{", ".join(sorted(found)) or "no metrics"}')
+    raise _Failed(
+      f'there is no {metric} in {run_dir}; it has '
+      f'{", ".join(sorted(found)) or "no metrics"}'
+    )
   return found[metric]
 
 
@@ -169,9 +182,17 @@ def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
   with locked(point):
     if not os.path.exists(path):
       measured = os.path.join(run.folder, 'measured')
-      _launch(run.command(
-          stage, measured, TRAIN_STEPS=_MEASURED_STEPS,
-          LOG_STEPS=_MEASURED_STEPS // 6, EVAL_STEPS=None), run.folder, stop)
+      _launch(
+        run.command(
+          stage,
+          measured,
+          TRAIN_STEPS=_MEASURED_STEPS,
+          LOG_STEPS=_MEASURED_STEPS // 6,
+          EVAL_STEPS=None,
+        ),
+        run.folder,
+        stop,
+      )
       # The first holds what the first step waits for.
       _, seconds = writers.read_metrics(measured)['speed/step_seconds']
       steps = wanted.minutes * 60 / statistics.median(seconds[1:])
@@ -181,8 +202,9 @@ def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
 
 
 def _launch(
-    command: list[str], folder: str,
-    stop: Callable[[], str | None],
+  command: list[str],
+  folder: str,
+  stop: Callable[[], str | None],
 ) -> None:
   """Runs a command to its end; what it prints goes into log.txt.
 
@@ -213,24 +235,30 @@ def _launch(
 
 def _last_line(folder: str) -> str:
   """Returns what the last command said: its own word, else its last line."""
-  with open(os.path.join(folder, LOG), encoding='utf-8',
-            errors='replace') as file:
+  with open(
+    os.path.join(folder, LOG), encoding='utf-8', errors='replace'
+  ) as file:
     lines = [line.strip() for line in file if line.strip()]
   begin = max(i for i, line in enumerate(lines) if line.startswith('+ '))
-  said = lines[begin + 1:]
+  said = lines[begin + 1 :]
   own = [line for line in said if line.startswith('bertjax: ')]
   return (own or said or [''])[-1]
 
 
 def _size(folder: str) -> int:
-  return sum(os.path.getsize(os.path.join(path, file))
-             for path, _, files in os.walk(folder) for file in files
-             if os.path.exists(os.path.join(path, file)))
+  return sum(
+    os.path.getsize(os.path.join(path, file))
+    for path, _, files in os.walk(folder)
+    for file in files
+    if os.path.exists(os.path.join(path, file))
+  )
 
 
 def _write(path: str, content: dict) -> None:
-  with output_files.writing(path) as part, open(
-      part, 'w', encoding='utf-8') as file:
+  with (
+    output_files.writing(path) as part,
+    open(part, 'w', encoding='utf-8') as file,
+  ):
     json.dump(content, file, indent=1)
 
 
@@ -239,8 +267,10 @@ def check_same(path: str, content: dict, what: str) -> None:
   if os.path.exists(path):
     with open(path, encoding='utf-8') as file:
       if json.load(file) != content:
-        raise UserError(f'{os.path.dirname(path)} holds a sweep with {what}; '
-                        'set --output to another folder')
+        raise UserError(
+          f'{os.path.dirname(path)} holds a sweep with {what}; '
+          'set --output to another folder'
+        )
   else:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     _write(path, content)

@@ -16,10 +16,13 @@ def write(sweep: Sweep, results: Sequence[dict], output: str) -> str:
   """Writes results.jsonl, results.md and results.png; returns the table."""
   table = markdown(sweep, results)
   for name, text in (
-      ('results.jsonl', ''.join(f'{json.dumps(row)}\n' for row in results)),
-      ('results.md', f'{table}\n')):
-    with output_files.writing(os.path.join(output, name)) as part, open(
-        part, 'w', encoding='utf-8') as file:
+    ('results.jsonl', ''.join(f'{json.dumps(row)}\n' for row in results)),
+    ('results.md', f'{table}\n'),
+  ):
+    with (
+      output_files.writing(os.path.join(output, name)) as part,
+      open(part, 'w', encoding='utf-8') as file,
+    ):
       file.write(text)
   if any(result['status'] == 'done' for result in results):
     draw(sweep, results, os.path.join(output, 'results.png'))
@@ -30,11 +33,20 @@ def frame(results: Sequence[dict]):
   """Returns a pandas.DataFrame: a row a run, a column a macro and metric."""
   import pandas
 
-  return pandas.DataFrame([
-      {**result['point'], 'SEED': result['seed'], 'status': result['status'],
-       **result['values'], 'seconds': result['seconds'],
-       'error': result['error'], 'folder': result['folder']}
-      for result in results])
+  return pandas.DataFrame(
+    [
+      {
+        **result['point'],
+        'SEED': result['seed'],
+        'status': result['status'],
+        **result['values'],
+        'seconds': result['seconds'],
+        'error': result['error'],
+        'folder': result['folder'],
+      }
+      for result in results
+    ]
+  )
 
 
 def points(results: Sequence[dict]) -> list[tuple[dict, list[dict]]]:
@@ -49,23 +61,37 @@ def markdown(sweep: Sweep, results: Sequence[dict]) -> str:
   """Returns a row a point: of each metric the median and the spread of seeds,
   then the number of seeds, and what went wrong."""
   axes = sweep.axes()
-  header = [*axes, *(f'{metric}: median (least to most)'
-                     for metric in sweep.metrics), 'seeds', 'minutes', '']
+  header = [
+    *axes,
+    *(f'{metric}: median (least to most)' for metric in sweep.metrics),
+    'seeds',
+    'minutes',
+    '',
+  ]
   lines = [header, ['---'] * len(header)]
   for point, some in points(results):
     done = [result for result in some if result['status'] == 'done']
     cells = [_word(point.get(axis, '')) for axis in axes]
     for metric in sweep.metrics:
       values = [result['values'][metric] for result in done]
-      cells.append('-' if not values else (
+      cells.append(
+        '-'
+        if not values
+        else (
           f'{statistics.median(values):.4f} '
-          f'({min(values):.4f} to {max(values):.4f})'))
+          f'({min(values):.4f} to {max(values):.4f})'
+        )
+      )
     seconds = [result['seconds'] for result in done]
-    cells += [f'{len(done)} of {len(sweep.seeds)}',
-              f'{statistics.median(seconds) / 60:.1f}' if seconds else '-',
-              '; '.join(dict.fromkeys(
-                  f'{r["status"]}: {r["error"]}' for r in some
-                  if r['status'] != 'done')).replace('|', '/')]
+    cells += [
+      f'{len(done)} of {len(sweep.seeds)}',
+      f'{statistics.median(seconds) / 60:.1f}' if seconds else '-',
+      '; '.join(
+        dict.fromkeys(
+          f'{r["status"]}: {r["error"]}' for r in some if r['status'] != 'done'
+        )
+      ).replace('|', '/'),
+    ]
     lines.append(cells)
   return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)
 
@@ -75,8 +101,7 @@ def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
   from matplotlib.figure import Figure
 
   first, *_ = [*sweep.axes(), '']  # '' where there are but seeds
-  figure = Figure(figsize=(5.2 * len(sweep.metrics), 3.6),
-                  layout='constrained')
+  figure = Figure(figsize=(5.2 * len(sweep.metrics), 3.6), layout='constrained')
   panels = figure.subplots(1, len(sweep.metrics), squeeze=False)[0]
   for panel, metric in zip(panels, sweep.metrics, strict=True):
     lines = {}
@@ -84,9 +109,9 @@ def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
       values = [r['values'][metric] for r in some if r['status'] == 'done']
       if values:
         rest = {k: v for k, v in point.items() if k != first}
-        lines.setdefault(', '.join(
-            f'{k} {_word(v)}' for k, v in rest.items()), []).append(
-                (point.get(first, ''), values))
+        lines.setdefault(
+          ', '.join(f'{k} {_word(v)}' for k, v in rest.items()), []
+        ).append((point.get(first, ''), values))
     for label, line in lines.items():
       _draw_line(panel, line, label, joined=sweep.search is None)
     panel.set_xlabel(first)
@@ -99,21 +124,34 @@ def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
 
 
 def _draw_line(panel, line, label: str, joined: bool) -> None:
-  numeric = all(isinstance(x, int | float) and not isinstance(x, bool)
-                for x, _ in line)
+  numeric = all(
+    isinstance(x, int | float) and not isinstance(x, bool) for x, _ in line
+  )
   if numeric:
     line = sorted(line)
   where = [x if numeric else _word(x) for x, _ in line]
   middle = [statistics.median(values) for _, values in line]
-  spread = [[m - min(values) for m, (_, values) in zip(middle, line,
-                                                       strict=True)],
-            [max(values) - m for m, (_, values) in zip(middle, line,
-                                                       strict=True)]]
-  panel.errorbar(where, middle, spread, label=label, capsize=3, marker='o',
-                 markersize=4, linewidth=1.4 if joined and numeric else 0,
-                 elinewidth=1)
-  if numeric and len(where) > 2 and min(where) > 0 and (
-      max(where) / min(where) > 30):
+  spread = [
+    [m - min(values) for m, (_, values) in zip(middle, line, strict=True)],
+    [max(values) - m for m, (_, values) in zip(middle, line, strict=True)],
+  ]
+  panel.errorbar(
+    where,
+    middle,
+    spread,
+    label=label,
+    capsize=3,
+    marker='o',
+    markersize=4,
+    linewidth=1.4 if joined and numeric else 0,
+    elinewidth=1,
+  )
+  if (
+    numeric
+    and len(where) > 2
+    and min(where) > 0
+    and (max(where) / min(where) > 30)
+  ):
     panel.set_xscale('log')
 
 

@@ -16,13 +16,13 @@ from typing import Any
 from bertjax import command_line
 from bertjax.errors import UserError
 from experiments.sweeping.spec import (
-    Minutes,
-    Point,
-    Range,
-    Stage,
-    Sweep,
-    is_file,
-    name_of,
+  Minutes,
+  Point,
+  Range,
+  Stage,
+  Sweep,
+  is_file,
+  name_of,
 )
 
 _PATHS = re.compile(r'(_FILES?|_DIR|_FROM)$')
@@ -58,39 +58,45 @@ class Run:
     files = [value for value in self.point.values() if is_file(value)]
     macros = {k: v for k, v in self.point.items() if not is_file(v)}
     first = dataclasses.replace(
-        first, files=(*first.files, *files),
-        bindings={**first.bindings, **macros})
+      first, files=(*first.files, *files), bindings={**first.bindings, **macros}
+    )
     if not sweep.then:
       return [(first, run_dir)]
     then = dataclasses.replace(
-        sweep.then, bindings={**sweep.then.bindings, 'INIT_FROM': run_dir})
+      sweep.then, bindings={**sweep.then.bindings, 'INIT_FROM': run_dir}
+    )
     return [(first, run_dir), (then, os.path.join(self.folder, 'then'))]
 
-  def command(
-      self, stage: Stage, run_dir: str, **changed: Any
-  ) -> list[str]:
+  def command(self, stage: Stage, run_dir: str, **changed: Any) -> list[str]:
     """Returns the command of a stage."""
     seed = {'SEED': self.seed}
     if 'SEEDS' in macros_of(stage.files):
       seed = {'SEEDS': (self.seed,)}
     bindings = {**stage.bindings, **seed, **changed, 'RUN_DIR': run_dir}
     return [
-        *self.sweep.program,
-        *(f'--gin_file={file}' for file in stage.files),
-        *(f'--gin.{name}={_expand(value)!r}'
-          for name, value in bindings.items())]
+      *self.sweep.program,
+      *(f'--gin_file={file}' for file in stage.files),
+      *(f'--gin.{name}={_expand(value)!r}' for name, value in bindings.items()),
+    ]
 
 
 def runs_of(sweep: Sweep, output: str) -> list[Run]:
   """Returns the runs of a grid or list; of a search none are known yet."""
-  return [run_at(sweep, output, point, seed)
-          for point in sweep.all_points() for seed in sweep.seeds]
+  return [
+    run_at(sweep, output, point, seed)
+    for point in sweep.all_points()
+    for seed in sweep.seeds
+  ]
 
 
 def run_at(sweep: Sweep, output: str, point: Point, seed: int) -> Run:
   """Returns the run of a point."""
-  return Run(sweep, point, seed, os.path.join(
-      os.path.abspath(output), name_of(point), f'seed_{seed}'))
+  return Run(
+    sweep,
+    point,
+    seed,
+    os.path.join(os.path.abspath(output), name_of(point), f'seed_{seed}'),
+  )
 
 
 def check(sweep: Sweep) -> None:
@@ -103,14 +109,20 @@ def check(sweep: Sweep) -> None:
         if name not in known and '.' not in name:  # gin knows parameters
           near = difflib.get_close_matches(name, known, n=1)
           raise UserError(
-              f'{" ".join(stage.files)} has no macro {name}; '
-              + (f'did you mean {near[0]}?' if near else
-                 f'it has {", ".join(sorted(known))}'))
+            f'{" ".join(stage.files)} has no macro {name}; '
+            + (
+              f'did you mean {near[0]}?'
+              if near
+              else f'it has {", ".join(sorted(known))}'
+            )
+          )
 
 
 def _any_point(sweep: Sweep) -> Point:
-  return {name: values.low if isinstance(values, Range) else values[0]
-          for name, values in sweep.search.space.items()}
+  return {
+    name: values.low if isinstance(values, Range) else values[0]
+    for name, values in sweep.search.space.items()
+  }
 
 
 def missing(sweep: Sweep) -> list[str]:
@@ -122,9 +134,15 @@ def missing(sweep: Sweep) -> list[str]:
       for name, value in given.items():
         if value == '%gin.REQUIRED':
           lines.append(f'{name} has no value; set it in the bindings of SWEEP')
-        elif name == 'INIT_FROM' and not sweep.then or (
-            name != 'INIT_FROM' and _PATHS.search(name)
-            and name in stage.bindings):
+        elif (
+          name == 'INIT_FROM'
+          and not sweep.then
+          or (
+            name != 'INIT_FROM'
+            and _PATHS.search(name)
+            and name in stage.bindings
+          )
+        ):
           if name not in stage.bindings:  # what the recipe starts from
             value = _literal(value)
           lines += [f'{name}: {line}' for line in _not_there(value)]
@@ -172,8 +190,10 @@ def macros_of(files: Sequence[str]) -> dict[str, str]:
     with open(_find(file), encoding='utf-8') as opened:
       text = opened.read()
     for include, name, value in re.findall(
-        r"""^(?:include ['"](.*?)['"]|([A-Z][A-Z_0-9]*) = ([^#\n]*))""",
-        text, re.M):
+      r"""^(?:include ['"](.*?)['"]|([A-Z][A-Z_0-9]*) = ([^#\n]*))""",
+      text,
+      re.M,
+    ):
       if include:
         found.update(macros_of([include]))
       else:
@@ -190,9 +210,7 @@ def _find(file: str) -> str:
   raise UserError(f'there is no gin file {file}; mend the files of SWEEP')
 
 
-def estimate(
-    sweep: Sweep, finished: Sequence[Mapping], left: int
-) -> list[str]:
+def estimate(sweep: Sweep, finished: Sequence[Mapping], left: int) -> list[str]:
   """Returns lines on the time and the disk of a run, and of all that are left.
 
   Args:
@@ -209,8 +227,11 @@ def estimate(
     minutes = sum(row['seconds'] for row in done) / len(done) / 60
     megabytes = sum(row['bytes'] for row in done) / len(done) / 1e6
   return [
-      f'{what}: not known; set {name} in SWEEP, or see after the first run'
-      if one is None else
-      f'{what}: {one:,.1f} {name} a run, {one * left:,.0f} for the {left} left'
-      for what, name, one in (
-          ('time', 'minutes', minutes), ('disk', 'megabytes', megabytes))]
+    f'{what}: not known; set {name} in SWEEP, or see after the first run'
+    if one is None
+    else f'{what}: {one:,.1f} {name} a run, {one * left:,.0f} for {left} left'
+    for what, name, one in (
+      ('time', 'minutes', minutes),
+      ('disk', 'megabytes', megabytes),
+    )
+  ]

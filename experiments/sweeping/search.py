@@ -26,8 +26,12 @@ class _NoTrial(Exception):
 
 
 def run(
-    sweep: Sweep, output: str, name: str, at_once: int,
-    run_one: Callable[..., dict], ended: threading.Event,
+  sweep: Sweep,
+  output: str,
+  name: str,
+  at_once: int,
+  run_one: Callable[..., dict],
+  ended: threading.Event,
 ) -> list[dict]:
   """Runs trials until the study has as many as the sweep wants.
 
@@ -55,8 +59,9 @@ def run(
   _check_identity(study, sweep)
 
   def objective(trial):
-    point = {key: _suggest(trial, key, values)
-             for key, values in search.space.items()}
+    point = {
+      key: _suggest(trial, key, values) for key, values in search.space.items()
+    }
     results = []
     for seed in sweep.seeds:
       run = plan.run_at(sweep, output, point, seed)
@@ -78,22 +83,33 @@ def run(
   if left > 0:
     try:
       study.optimize(
-          objective, n_trials=left, n_jobs=at_once, catch=(_NoTrial,),
-          callbacks=[  # other machines' trials count as well
-              optuna.study.MaxTrialsCallback(search.trials, states),
-              lambda study, _: study.stop() if ended.is_set() else None])
+        objective,
+        n_trials=left,
+        n_jobs=at_once,
+        catch=(_NoTrial,),
+        callbacks=[  # other machines' trials count as well
+          optuna.study.MaxTrialsCallback(search.trials, states),
+          lambda study, _: study.stop() if ended.is_set() else None,
+        ],
+      )
     except optuna.exceptions.OptunaError as error:
-      raise UserError(f'the study was lost: {error}; the same command goes on '
-                      'when its storage is there again') from error
-  found = [result for trial in study.get_trials(deepcopy=False)
-           for result in trial.user_attrs.get(_RESULTS, [])]
+      raise UserError(
+        f'the study was lost: {error}; the same command goes on '
+        'when its storage is there again'
+      ) from error
+  found = [
+    result
+    for trial in study.get_trials(deepcopy=False)
+    for result in trial.user_attrs.get(_RESULTS, [])
+  ]
   return [*{result['folder']: result for result in found}.values()]
 
 
 def _open(sweep: Sweep, output: str, name: str, at_once: int):
   os.makedirs(output, exist_ok=True)
   place = sweep.search.storage or (
-      f'sqlite:///{os.path.abspath(output)}/study.db')
+    f'sqlite:///{os.path.abspath(output)}/study.db'
+  )
   try:
     try:
       return _create(sweep, place, name, at_once)
@@ -102,9 +118,10 @@ def _open(sweep: Sweep, output: str, name: str, at_once: int):
       return _create(sweep, place, name, at_once)
   except Exception as error:  # of optuna, SQLAlchemy, a driver, the disk
     said = str(error).strip().splitlines() or ['']
-    raise UserError(f'the study cannot be kept in {place}: '
-                    f'{type(error).__name__}: {said[0]}; mend search.storage'
-                    ) from error
+    raise UserError(
+      f'the study cannot be kept in {place}: '
+      f'{type(error).__name__}: {said[0]}; mend search.storage'
+    ) from error
 
 
 def _create(sweep: Sweep, place: str, name: str, at_once: int):
@@ -112,20 +129,27 @@ def _create(sweep: Sweep, place: str, name: str, at_once: int):
 
   if '://' in place:
     storage = optuna.storages.RDBStorage(
-        place,
-        # A trial whose machine has gone is tried again, in its own folder.
-        heartbeat_interval=60,
-        heartbeat_stale_trial_callback=(
-            optuna.storages.RetryHeartbeatStaleTrialCallback()))
+      place,
+      # A trial whose machine has gone is tried again, in its own folder.
+      heartbeat_interval=60,
+      heartbeat_stale_trial_callback=(
+        optuna.storages.RetryHeartbeatStaleTrialCallback()
+      ),
+    )
   else:
     storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(place))
+      optuna.storages.journal.JournalFileBackend(place)
+    )
   return optuna.create_study(
-      storage=storage, study_name=name, load_if_exists=True,
-      direction='maximize' if sweep.higher_is_better else 'minimize',
-      sampler=optuna.samplers.TPESampler(constant_liar=at_once > 1),
-      pruner=optuna.pruners.MedianPruner()
-      if sweep.search.prune else optuna.pruners.NopPruner())
+    storage=storage,
+    study_name=name,
+    load_if_exists=True,
+    direction='maximize' if sweep.higher_is_better else 'minimize',
+    sampler=optuna.samplers.TPESampler(constant_liar=at_once > 1),
+    pruner=optuna.pruners.MedianPruner()
+    if sweep.search.prune
+    else optuna.pruners.NopPruner(),
+  )
 
 
 def _watch(sweep: Sweep, seed: int, trial, ended: threading.Event):
@@ -161,16 +185,23 @@ def _suggest(trial, name: str, values):
 
 
 def _check_identity(study, sweep: Sweep) -> None:
-  now = json.loads(json.dumps({
-      **sweep.identity(), 'seeds': list(sweep.seeds),
-      'higher_is_better': sweep.higher_is_better,
-      'space': {k: repr(v) for k, v in sweep.search.space.items()}}))
+  now = json.loads(
+    json.dumps(
+      {
+        **sweep.identity(),
+        'seeds': list(sweep.seeds),
+        'higher_is_better': sweep.higher_is_better,
+        'space': {k: repr(v) for k, v in sweep.search.space.items()},
+      }
+    )
+  )
   then = study.user_attrs.get(_IDENTITY)
   if then is None:
     study.set_user_attr(_IDENTITY, now)
   elif then != now:
     changed = [key for key in now if then.get(key) != now[key]]
     raise UserError(
-        f'the study {study.study_name} was opened with another '
-        f'{" and ".join(changed)}: {[then.get(key) for key in changed]}; set '
-        '--output, or search.storage, to another place')
+      f'the study {study.study_name} was opened with another '
+      f'{" and ".join(changed)}: {[then.get(key) for key in changed]}; set '
+      '--output, or search.storage, to another place'
+    )

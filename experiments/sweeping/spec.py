@@ -37,8 +37,9 @@ class Range:
 
   def __post_init__(self):
     if self.low > self.high or (self.logarithmic and self.low <= 0):
-      raise UserError(f'{self}: expected low <= high, and low > 0 where it is '
-                      'logarithmic')
+      raise UserError(
+        f'{self}: expected low <= high, and low > 0 where it is logarithmic'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +122,17 @@ class Sweep:
         _check_values(f'{name} of the space', values)
     _check_values('seeds', self.seeds)
     if len(set(self.seeds)) < len(self.seeds):
-      raise UserError(f'two runs would share a folder: seeds are {self.seeds}; '
-                      'name each once')
+      raise UserError(
+        f'two runs would share a folder: seeds are {self.seeds}; name each once'
+      )
     then = self.then.bindings if self.then else {}
-    for name in ({*self.bindings, *self.axes(), *then} & {
-        'SEED', 'SEEDS', 'RUN_DIR'}) | ({*then} & {'INIT_FROM'}):
-      raise UserError(f'{name} is set by the sweep; take it out of SWEEP, and '
-                      'set its seeds, or --output')
+    for name in (
+      {*self.bindings, *self.axes(), *then} & {'SEED', 'SEEDS', 'RUN_DIR'}
+    ) | ({*then} & {'INIT_FROM'}):
+      raise UserError(
+        f'{name} is set by the sweep; take it out of SWEEP, and '
+        'set its seeds, or --output'
+      )
 
   @property
   def metrics(self) -> list[str]:
@@ -140,17 +145,21 @@ class Sweep:
   def identity(self) -> dict[str, Any]:
     """Returns, as JSON has it, what all results in one folder share."""
     first, *then = [
-        {'files': list(stage.files),
-         'bindings': {k: repr(v) for k, v in stage.bindings.items()}}
-        for stage in ((self, self.then) if self.then else (self,))]
+      {
+        'files': list(stage.files),
+        'bindings': {k: repr(v) for k, v in stage.bindings.items()},
+      }
+      for stage in ((self, self.then) if self.then else (self,))
+    ]
     return {**first, 'then': then, 'metrics': self.metrics}
 
   def axes(self) -> list[str]:
     """Returns what differs between the runs, but for the seed."""
     if self.search:
       return list(self.search.space)
-    return list(dict.fromkeys(
-        name for point in self.all_points() for name in point))
+    return list(
+      dict.fromkeys(name for point in self.all_points() for name in point)
+    )
 
   def all_points(self) -> list[Point]:
     """Returns the points of a grid or list; [] of a search.
@@ -160,19 +169,25 @@ class Sweep:
     """
     given = [x for x in (self.grid, self.points, self.search) if x is not None]
     if len(given) != 1:
-      raise UserError('expected one of grid, points and search, got '
-                      f'{len(given)}; set one of them in SWEEP')
+      raise UserError(
+        'expected one of grid, points and search, got '
+        f'{len(given)}; set one of them in SWEEP'
+      )
     if self.search:
       return []
     points = self.points
     if self.grid is not None:
-      points = [dict(zip(self.grid, values, strict=True))
-                for values in itertools.product(*self.grid.values())]
+      points = [
+        dict(zip(self.grid, values, strict=True))
+        for values in itertools.product(*self.grid.values())
+      ]
     names = [name_of(point) for point in points]
     for i, name in enumerate(names):
       if name in names[:i]:
-        raise UserError(f'two runs would share the folder {name!r}; take one '
-                        'of them out of the grid or points of SWEEP')
+        raise UserError(
+          f'two runs would share the folder {name!r}; take one '
+          'of them out of the grid or points of SWEEP'
+        )
     return [dict(point) for point in points]
 
 

@@ -11,12 +11,17 @@ guess), so fine-tuning decides: from which package is a docstring? Wettig et al.
 from experiments import sweep
 
 SWEEP = sweep.Sweep(
-    files=('recipes/quickstart.gin',),
-    bindings={
-        'TRAIN_STEPS': 1400, 'EVAL_STEPS': None, 'CHECKPOINT_STEPS': 350},
-    grid={'MASK_RATE': (0.15, 0.2, 0.3, 0.4), 'NSP': (True, False)},
-    seeds=(0, 1), minutes=5, megabytes=27,
-    metric='eval/mlm_accuracy', higher_is_better=True,
-    then=sweep.Stage(
-        files=('recipes/quickstart_finetune.gin',), bindings={},
-        metric='docstrings/accuracy'))
+  files=('recipes/quickstart.gin',),
+  bindings={'TRAIN_STEPS': 1400, 'EVAL_STEPS': None, 'CHECKPOINT_STEPS': 350},
+  grid={'MASK_RATE': (0.15, 0.2, 0.3, 0.4), 'NSP': (True, False)},
+  seeds=(0, 1),
+  minutes=5,
+  megabytes=27,
+  metric='eval/mlm_accuracy',
+  higher_is_better=True,
+  then=sweep.Stage(
+    files=('recipes/quickstart_finetune.gin',),
+    bindings={},
+    metric='docstrings/accuracy',
+  ),
+)

@@ -13,8 +13,8 @@ def read(data: bytes, block_bytes: int = 1 << 20):
   """Returns the documents (lists of lines) of a file, and the counts."""
   counts = cleaning.Counts()
   blocks = [
-      data[start : start + block_bytes]
-      for start in range(0, len(data), block_bytes)
+    data[start : start + block_bytes]
+    for start in range(0, len(data), block_bytes)
   ]
   texts = cleaning.normalise(cleaning.decode(blocks, counts), counts)
   batches = cleaning.split_lines(texts, counts)
@@ -29,17 +29,17 @@ def read(data: bytes, block_bytes: int = 1 << 20):
 
 
 @pytest.mark.parametrize(
-    'data',
-    [
-        b'one\ntwo\n\nthree\n',
-        b'one\r\ntwo\r\n\r\nthree\r\n',
-        b'one\rtwo\r\rthree',
-        b'\n\n  one\t\ntwo  \n \t\x0c\n\n\nthree\n\n\n',
-        '\ufeffone\ntwo\n\nthree'.encode(),
-        '\ufeffone\ntwo\n\nthree'.encode('utf-16-le'),
-        '\ufeffone\ntwo\n\nthree'.encode('utf-16-be'),
-        '\ufeffone\ntwo\n\nthree'.encode('utf-32-le'),
-    ],
+  'data',
+  [
+    b'one\ntwo\n\nthree\n',
+    b'one\r\ntwo\r\n\r\nthree\r\n',
+    b'one\rtwo\r\rthree',
+    b'\n\n  one\t\ntwo  \n \t\x0c\n\n\nthree\n\n\n',
+    '\ufeffone\ntwo\n\nthree'.encode(),
+    '\ufeffone\ntwo\n\nthree'.encode('utf-16-le'),
+    '\ufeffone\ntwo\n\nthree'.encode('utf-16-be'),
+    '\ufeffone\ntwo\n\nthree'.encode('utf-32-le'),
+  ],
 )
 @pytest.mark.parametrize('block_bytes', [1, 3, 1 << 20])
 def test_every_way_to_write_a_text_reads_the_same(data, block_bytes):
@@ -69,13 +69,13 @@ def test_nul_is_removed_and_counted():
 
 
 @given(
-    data=st.one_of(
-        st.binary(max_size=60),
-        st.text('ab\u00e9\u65e5\U0001f600 \t\r\n\0\ufffd', max_size=60).map(
-            str.encode
-        ),
+  data=st.one_of(
+    st.binary(max_size=60),
+    st.text('ab\u00e9\u65e5\U0001f600 \t\r\n\0\ufffd', max_size=60).map(
+      str.encode
     ),
-    block_bytes=st.integers(1, 7),
+  ),
+  block_bytes=st.integers(1, 7),
 )
 @settings(max_examples=300, deadline=None)
 def test_block_boundaries_do_not_matter(data, block_bytes):
@@ -124,11 +124,11 @@ def test_white_space_after_a_cut_is_no_blank_line(block_bytes):
 
 
 @given(
-    line=st.lists(
-        st.tuples(st.sampled_from('xy \t'), st.integers(1, 3 * LIMIT)),
-        max_size=5,
-    ),
-    block_bytes=st.integers(1000, 3 * LIMIT),
+  line=st.lists(
+    st.tuples(st.sampled_from('xy \t'), st.integers(1, 3 * LIMIT)),
+    max_size=5,
+  ),
+  block_bytes=st.integers(1000, 3 * LIMIT),
 )
 @settings(max_examples=100, deadline=None)
 def test_where_a_long_line_is_cut_does_not_depend_on_blocks(line, block_bytes):

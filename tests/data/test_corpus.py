@@ -22,8 +22,8 @@ def write(path, documents) -> text_files.TextFiles:
 
 def some_documents(count: int, lines: int = 3) -> list[list[str]]:
   return [
-      [f'Line {line} of document {document}.' for line in range(lines)]
-      for document in range(count)
+    [f'Line {line} of document {document}.' for line in range(lines)]
+    for document in range(count)
   ]
 
 
@@ -38,7 +38,7 @@ def test_every_document_is_in_one_split_and_whole(tmp_path):
   prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.1)
   texts = {split: list(prepared.texts(split)) for split in SPLITS}
   assert sorted(texts['train'] + texts['validation']) == sorted(
-      '\n'.join(lines) for lines in documents
+    '\n'.join(lines) for lines in documents
   )
   # 40 expected; 4 standard deviations of the binomial are 24.
   assert 16 <= len(texts['validation']) <= 64
@@ -112,11 +112,11 @@ def test_of_three_documents_one_is_held_out(tmp_path, fraction):
 
 
 @pytest.mark.parametrize(
-    'documents', [some_documents(1), some_documents(2), some_documents(1) * 9]
+  'documents', [some_documents(1), some_documents(2), some_documents(1) * 9]
 )
 @pytest.mark.parametrize('fraction', [1e-9, 1 - 1e-9])
 def test_fewer_than_three_different_documents_all_train(
-    tmp_path, documents, fraction
+  tmp_path, documents, fraction
 ):
   reader = write(tmp_path / 'a.txt', documents)
   prepared = corpus.prepare(reader, str(tmp_path / 'store'), fraction)
@@ -157,21 +157,22 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path, damage):
     os.remove(index)
   else:
     os.truncate(
-        index if damage == 'half an index'
-        else store.text_path(prepared.path, 'train'),
-        20,
+      index
+      if damage == 'half an index'
+      else store.text_path(prepared.path, 'train'),
+      20,
     )
   again = corpus.prepare(reader, str(tmp_path / 'store'))
   assert again == prepared and list(again.texts('train')) == want
 
 
 _PREPARE = (
-    'import sys\n'
-    'from bertjax.data import corpus, text_files\n'
-    'reader = text_files.TextFiles(sys.argv[1])\n'
-    'print("ready", flush=True)\n'
-    'sys.stdin.read(1)\n'
-    'print(corpus.prepare(reader, sys.argv[2]).documents("train"))\n'
+  'import sys\n'
+  'from bertjax.data import corpus, text_files\n'
+  'reader = text_files.TextFiles(sys.argv[1])\n'
+  'print("ready", flush=True)\n'
+  'sys.stdin.read(1)\n'
+  'print(corpus.prepare(reader, sys.argv[2]).documents("train"))\n'
 )
 
 
@@ -180,13 +181,13 @@ def test_processes_may_prepare_at_once_and_be_killed(tmp_path):
   path, directory = tmp_path / 'a.txt', tmp_path / 'store'
   reader = write(path, some_documents(20_000, 40))  # for half a second or so
   killed, *others = (
-      subprocess.Popen(
-          [sys.executable, '-c', _PREPARE, str(path), str(directory)],
-          stdin=subprocess.PIPE,
-          stdout=subprocess.PIPE,
-          text=True,
-      )
-      for _ in range(3)
+    subprocess.Popen(
+      [sys.executable, '-c', _PREPARE, str(path), str(directory)],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for _ in range(3)
   )
   for process in (killed, *others):
     assert process.stdout.readline() == 'ready\n'
@@ -214,14 +215,14 @@ def test_the_report_says_what_was_wrong(tmp_path):
   reader = text_files.TextFiles(f'{tmp_path}/*')
   prepared = corpus.prepare(reader, str(tmp_path / 'store'))
   assert prepared.report().splitlines() == [
-      '4 documents, 7 lines, 0.0 MB of text in 3 files; '
-      f'{prepared.documents("validation")} documents held out',
-      '1 files without text',
-      '1 invalid characters, replaced by U+FFFD',
-      '1 NUL characters, removed',
-      '1 lines above 8,000 characters, cut at white space',
-      '1 lines of JSON files without a text, skipped; the first is '
-      f'{tmp_path}/c.jsonl:2',
+    '4 documents, 7 lines, 0.0 MB of text in 3 files; '
+    f'{prepared.documents("validation")} documents held out',
+    '1 files without text',
+    '1 invalid characters, replaced by U+FFFD',
+    '1 NUL characters, removed',
+    '1 lines above 8,000 characters, cut at white space',
+    '1 lines of JSON files without a text, skipped; the first is '
+    f'{tmp_path}/c.jsonl:2',
   ]
   with open(os.path.join(prepared.path, 'index.json')) as file:
     assert json.load(file)['counts']['nuls'] == 1
@@ -269,7 +270,7 @@ def test_an_impossible_fraction_is_refused(tmp_path, fraction):
 
 
 def test_long_work_shows_progress_and_short_work_does_not(
-    tmp_path, monkeypatch, capsys
+  tmp_path, monkeypatch, capsys
 ):
   reader = write(tmp_path / 'a.txt', some_documents(100))
   corpus.prepare(reader, str(tmp_path / 'store'))

@@ -19,15 +19,21 @@ def test_no_module_is_on_both_sides(tmp_path, monkeypatch):
   folder.mkdir()
   line = 'def f{1}():\n  """Module {0} says so at some length, {1} times."""'
   for number in range(7):
-    (folder / f'm{number}.py').write_text('\n'.join(
-        line.format(number, i) for i in range(10 - number)))
-  monkeypatch.setattr(python_documentation, 'module_paths', lambda: sorted(
-      map(str, folder.glob('*.py'))))
-  monkeypatch.setattr(docstring_task.sysconfig, 'get_path',
-                      lambda _: str(tmp_path))
+    (folder / f'm{number}.py').write_text(
+      '\n'.join(line.format(number, i) for i in range(10 - number))
+    )
+  monkeypatch.setattr(
+    python_documentation,
+    'module_paths',
+    lambda: sorted(map(str, folder.glob('*.py'))),
+  )
+  monkeypatch.setattr(
+    docstring_task.sysconfig, 'get_path', lambda _: str(tmp_path)
+  )
   monkeypatch.setattr(docstring_task, 'PACKAGES', ('email',))
   (data_set,) = docstring_task.make()
   sides = [
-      {text.split()[1] for example in examples for text in example.texts}
-      for examples in (data_set.train(), data_set.evaluations['eval']())]
+    {text.split()[1] for example in examples for text in example.texts}
+    for examples in (data_set.train(), data_set.evaluations['eval']())
+  ]
   assert sides == [{'0', '2', '3', '5', '6'}, {'1', '4'}]

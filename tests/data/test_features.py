@@ -18,9 +18,10 @@ def examples():
   made = batch.synthetic(E, 16, 3, 100, seed=0)
   width = {'L': L, 'P': P, 'S': 1}
   made = {
-      key: np.pad(array, ((0, 0), (
-          0, width[batch.PRETRAINING[key][0][1]] - array.shape[1])))
-      for key, array in made.items()
+    key: np.pad(
+      array, ((0, 0), (0, width[batch.PRETRAINING[key][0][1]] - array.shape[1]))
+    )
+    for key, array in made.items()
   }
   made['pair_weights'][::5] = 0
   return made
@@ -37,14 +38,14 @@ def find(packed, examples):
   """Returns row and first column of each example in the packed batch."""
   found = []
   for tokens, segments in zip(
-      examples['tokens'], examples['segments'], strict=True
+    examples['tokens'], examples['segments'], strict=True
   ):
     own = tokens[segments > 0].tolist()
     (place,) = [
-        (row, first)
-        for row, numbers in enumerate(packed['segments'])
-        for first in packed['first_positions'][row, : numbers.max()]
-        if packed['tokens'][row, first : first + len(own)].tolist() == own
+      (row, first)
+      for row, numbers in enumerate(packed['segments'])
+      for first in packed['first_positions'][row, : numbers.max()]
+      if packed['tokens'][row, first : first + len(own)].tolist() == own
     ]
     found.append(place)
   return found
@@ -55,8 +56,14 @@ def test_a_packed_row_gives_what_its_sequences_give_apart(examples):
   batch.check(packed)
   assert len(packed['tokens']) <= 14 and packed['segments'].max() == 4
   config = EncoderConfig(
-      vocabulary_size=100, width=32, layers=2, heads=2, feed_forward=64,
-      positions=L, dropout=0.0)
+    vocabulary_size=100,
+    width=32,
+    layers=2,
+    heads=2,
+    feed_forward=64,
+    positions=L,
+    dropout=0.0,
+  )
   model = BertForPreTraining(config)
   parameters = model.init(jax.random.key(0), examples, train=False)['params']
 
@@ -67,7 +74,8 @@ def test_a_packed_row_gives_what_its_sequences_give_apart(examples):
   for number, (row, first) in enumerate(find(packed, examples)):
     size = examples['segments'][number].sum()
     np.testing.assert_allclose(
-        together[row, first : first + size], apart[number, :size], atol=1e-5)
+      together[row, first : first + size], apart[number, :size], atol=1e-5
+    )
 
   objective = MaskedLanguageModel(model)
   apart = objective(parameters, examples, None, train=False)
@@ -80,12 +88,11 @@ def test_a_packed_row_gives_what_its_sequences_give_apart(examples):
 
 @pytest.mark.parametrize('sequences, predictions', [(2, P), (4, P), (4, 4)])
 def test_no_target_is_lost_where_targets_or_sequences_are_used_up(
-    examples, sequences, predictions
+  examples, sequences, predictions
 ):
   examples = {
-      key: array[:, :predictions]
-      if batch.PRETRAINING[key][0] == 'BP' else array
-      for key, array in examples.items()
+    key: array[:, :predictions] if batch.PRETRAINING[key][0] == 'BP' else array
+    for key, array in examples.items()
   }
   packed = pack(examples, sequences, window=E)
   assert packed['weights'].sum() == examples['weights'].sum()
@@ -100,8 +107,9 @@ def test_a_window_makes_rows_of_its_own_in_the_order_of_the_longest(examples):
   for end in range(10, E, 10):
     assert max(rows[:end]) < min(rows[end:])
   sizes = examples['segments'].sum(1)
-  begins = [n for n, (_, first) in enumerate(find(packed, examples))
-            if first == 0]
+  begins = [
+    n for n, (_, first) in enumerate(find(packed, examples)) if first == 0
+  ]
   assert [rows[n] for n in begins] == sorted(rows[n] for n in begins)
   for n in begins:
     assert sizes[n] == max(sizes[i] for i in range(E) if rows[i] == rows[n])

@@ -10,9 +10,9 @@ from bertjax.finetuning import data_sets
 from bertjax.finetuning.examples import TextExample
 
 SENTENCES = {
-    'train': [('fun !', 1), ('dull .', 0), ('a « gem »', 1)],
-    'validation': [('bad', 0), ('good', 1)],
-    'test': [('so so', -1)],
+  'train': [('fun !', 1), ('dull .', 0), ('a « gem »', 1)],
+  'validation': [('bad', 0), ('good', 1)],
+  'test': [('so so', -1)],
 }
 
 
@@ -21,15 +21,24 @@ def tfds_dir(tmp_path_factory, store_in_tfds) -> str:
   from tensorflow_datasets import features
 
   folder = tmp_path_factory.mktemp('tfds')
-  store_in_tfds(folder, 'glue', {
+  store_in_tfds(
+    folder,
+    'glue',
+    {
       'sentence': features.Text(),
       'label': features.ClassLabel(names=['negative', 'positive']),
       'idx': np.int32,
-  }, {
-      split: [{'sentence': sentence, 'label': label, 'idx': i}
-              for i, (sentence, label) in enumerate(examples)]
+    },
+    {
+      split: [
+        {'sentence': sentence, 'label': label, 'idx': i}
+        for i, (sentence, label) in enumerate(examples)
+      ]
       for split, examples in SENTENCES.items()
-  }, config='sst2', version='2.0.0')
+    },
+    config='sst2',
+    version='2.0.0',
+  )
   return str(folder)
 
 
@@ -42,11 +51,13 @@ def test_tfds_gives_the_examples_that_files_give(tfds_dir, tmp_path):
     (folder / f'{file}.tsv').write_text('sentence\tlabel\n' + ''.join(lines))
   (expected,) = data_sets.glue(str(tmp_path), 'SST-2')
   assert data_set.task == expected.task
-  for got, wanted in ((data_set.train(), expected.train()),
-                      (data_set.evaluations['eval'](),
-                       expected.evaluations['eval']())):
+  for got, wanted in (
+    (data_set.train(), expected.train()),
+    (data_set.evaluations['eval'](), expected.evaluations['eval']()),
+  ):
     assert sorted((x.texts, x.label) for x in got) == sorted(
-        (x.texts, x.label) for x in wanted)
+      (x.texts, x.label) for x in wanted
+    )
 
 
 def test_a_task_that_is_not_on_disk_is_one_line(tfds_dir):
@@ -55,17 +66,25 @@ def test_a_task_that_is_not_on_disk_is_one_line(tfds_dir):
 
 
 def test_a_registered_task_has_examples_and_metrics():
-  examples = [TextExample(('a', 'b'), 'yes'), TextExample(('c',), 'no'),
-              TextExample(('d',), 'no')]
+  examples = [
+    TextExample(('a', 'b'), 'yes'),
+    TextExample(('c',), 'no'),
+    TextExample(('d',), 'no'),
+  ]
   task = data_sets.Task('my-task', 'classes', ('no', 'yes'))
-  name = finetuning_tasks.register(data_sets.DataSet(
-      task, lambda: examples, {'eval': lambda: examples[1:]}))
+  name = finetuning_tasks.register(
+    data_sets.DataSet(task, lambda: examples, {'eval': lambda: examples[1:]})
+  )
   found = seqio.get_mixture_or_task(name)
   assert name == 'finetune_my_task' and set(found.splits) == {'train', 'eval'}
-  records = list(found.get_dataset(
-      None, 'train', shuffle=False).as_numpy_iterator())
+  records = list(
+    found.get_dataset(None, 'train', shuffle=False).as_numpy_iterator()
+  )
   assert [(r['text_a'], r['text_b'], r['label']) for r in records] == [
-      (b'a', b'b', 1), (b'c', b'', 0), (b'd', b'', 0)]
+    (b'a', b'b', 1),
+    (b'c', b'', 0),
+    (b'd', b'', 0),
+  ]
   (metric,) = found.metric_fns
   assert metric(records, [1, 0, 1]) == {'accuracy': pytest.approx(2 / 3)}
 

@@ -14,13 +14,13 @@ class ToyVocabulary:
 
   mask_id: int = MASK
   special: np.ndarray = dataclasses.field(
-      default_factory=lambda: np.arange(60) < 5
+    default_factory=lambda: np.arange(60) < 5
   )
   continuation: np.ndarray = dataclasses.field(
-      default_factory=lambda: np.arange(60) >= 40
+    default_factory=lambda: np.arange(60) >= 40
   )
   replacements: np.ndarray = dataclasses.field(
-      default_factory=lambda: np.arange(5, 60, dtype=np.int32)
+    default_factory=lambda: np.arange(5, 60, dtype=np.int32)
   )
 
 
@@ -31,9 +31,9 @@ def rows(count, length, seed=0):
   for row in tokens:
     end = int(rng.integers(length // 2, length + 1))
     row[:end] = np.where(
-        rng.random(end) < 0.33,
-        rng.integers(40, 60, end),
-        rng.integers(5, 40, end),
+      rng.random(end) < 0.33,
+      rng.integers(40, 60, end),
+      rng.integers(5, 40, end),
     )
     row[0] = CLS
     row[[end // 2, end - 1]] = SEP
@@ -45,7 +45,7 @@ def masked(unit, count=2000, length=64, rate=0.15, seed=1):
   seeds = hashing.mix(seed, np.arange(count))
   predictions = int(np.ceil(length * rate))
   out = masking.mask(
-      tokens, segments, seeds, ToyVocabulary(), rate, unit, predictions
+    tokens, segments, seeds, ToyVocabulary(), rate, unit, predictions
   )
   return tokens, segments, out
 
@@ -69,7 +69,7 @@ def test_targets_are_the_original_tokens_and_never_special(unit):
   row, slot = np.nonzero(out['weights'])
   position = out['target_positions'][row, slot]
   np.testing.assert_array_equal(
-      out['targets'][row, slot], tokens[row, position]
+    out['targets'][row, slot], tokens[row, position]
   )
   assert (tokens[row, position] >= 5).all()
   untouched = ~chosen(tokens, out)
@@ -90,20 +90,26 @@ def test_rate_and_80_10_10_hold_within_three_sigma(unit):
   sizes = run_lengths(picked) if unit == 'span' else np.ones(count)
   # A random token equals the right one in 1 of 55 cases.
   for share, expected in (
-      ((after == MASK).mean(), 0.8),
-      ((after == before).mean(), 0.1 + 0.1 / 55),
-      (((after != MASK) & (after != before)).mean(), 0.1 * 54 / 55),
+    ((after == MASK).mean(), 0.8),
+    ((after == before).mean(), 0.1 + 0.1 / 55),
+    (((after != MASK) & (after != before)).mean(), 0.1 * 54 / 55),
   ):
-    assert abs(share - expected) < 3 * np.sqrt(
-        expected * (1 - expected) * (sizes**2).sum()
-    ) / count
+    assert (
+      abs(share - expected)
+      < 3 * np.sqrt(expected * (1 - expected) * (sizes**2).sum()) / count
+    )
 
 
 def test_every_token_is_as_likely_as_any_other():
   tokens = np.tile(np.arange(5, 37, dtype=np.int32), (20000, 1))
   out = masking.mask(
-      tokens, np.ones_like(tokens), hashing.mix(3, np.arange(20000)),
-      ToyVocabulary(), 0.15, 'token', 5,
+    tokens,
+    np.ones_like(tokens),
+    hashing.mix(3, np.arange(20000)),
+    ToyVocabulary(),
+    0.15,
+    'token',
+    5,
   )
   share = chosen(tokens, out).mean(0)
   sigma = np.sqrt(0.15 * 0.85 / 20000)
@@ -153,8 +159,13 @@ def test_a_span_is_masked_randomised_or_kept_as_one():
   # Two targets a row: one span of two words, or two spans of one.
   tokens = np.tile(np.arange(5, 35, dtype=np.int32), (4000, 1))
   out = masking.mask(
-      tokens, np.ones_like(tokens), hashing.mix(8, np.arange(4000)),
-      ToyVocabulary(), 2 / 30, 'span', 2,
+    tokens,
+    np.ones_like(tokens),
+    hashing.mix(8, np.arange(4000)),
+    ToyVocabulary(),
+    2 / 30,
+    'span',
+    2,
   )
   full = out['weights'].sum(1) == 2
   first, second = out['target_positions'][full].T
@@ -171,8 +182,13 @@ def test_span_lengths_are_geometric_with_a_fifth_and_at_most_ten():
   # span of each row stands alone when the budget is a single span.
   tokens = np.full((4000, 400), 7, np.int32)
   out = masking.mask(
-      tokens, np.ones_like(tokens), hashing.mix(5, np.arange(4000)),
-      ToyVocabulary(), 0.025, 'span', 10,
+    tokens,
+    np.ones_like(tokens),
+    hashing.mix(5, np.arange(4000)),
+    ToyVocabulary(),
+    0.025,
+    'span',
+    10,
   )
   picked = chosen(tokens, out)
   assert (picked.sum(1) == 10).all()
@@ -187,12 +203,17 @@ def test_a_row_is_masked_the_same_in_any_batch(unit):
   tokens, segments = rows(20, 64)
   seeds = hashing.mix(9, np.arange(20))
   together = masking.mask(
-      tokens, segments, seeds, ToyVocabulary(), 0.15, unit, 10
+    tokens, segments, seeds, ToyVocabulary(), 0.15, unit, 10
   )
   for i in range(20):
     alone = masking.mask(
-        tokens[i : i + 1], segments[i : i + 1], seeds[i : i + 1],
-        ToyVocabulary(), 0.15, unit, 10,
+      tokens[i : i + 1],
+      segments[i : i + 1],
+      seeds[i : i + 1],
+      ToyVocabulary(),
+      0.15,
+      unit,
+      10,
     )
     for key in together:
       np.testing.assert_array_equal(alone[key][0], together[key][i])
@@ -210,8 +231,13 @@ def test_rows_with_little_or_nothing_to_mask_work(unit):
   tokens = np.array([[CLS, 9, SEP, 0], [CLS, SEP, SEP, 0], [0, 0, 0, 0]])
   tokens = tokens.astype(np.int32)
   out = masking.mask(
-      tokens, (tokens > 0).astype(np.int32), hashing.mix(1, np.arange(3)),
-      ToyVocabulary(), 0.15, unit, 2,
+    tokens,
+    (tokens > 0).astype(np.int32),
+    hashing.mix(1, np.arange(3)),
+    ToyVocabulary(),
+    0.15,
+    unit,
+    2,
   )
   np.testing.assert_array_equal(out['weights'].sum(1), [1, 0, 0])
   assert out['targets'][0, 0] == 9 and out['target_positions'][0, 0] == 1

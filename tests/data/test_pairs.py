@@ -8,20 +8,18 @@ def document(identity, sizes):
   """Tokens name their document, sentence and place, so any cut shows."""
   ends = np.cumsum(sizes)
   return pairs.Document(
-      identity, (identity * 10000 + np.arange(ends[-1])).astype(np.int32), ends
+    identity, (identity * 10000 + np.arange(ends[-1])).astype(np.int32), ends
   )
 
 
 def window(count=12, sentences=30, seed=0):
   rng = np.random.default_rng(seed)
-  return [
-      document(i + 1, rng.integers(3, 25, sentences)) for i in range(count)
-  ]
+  return [document(i + 1, rng.integers(3, 25, sentences)) for i in range(count)]
 
 
 def build(documents, length=64, next_sentence=True, seed=0, **options):
   return pairs.build(
-      documents, length, next_sentence, np.random.default_rng(seed), **options
+    documents, length, next_sentence, np.random.default_rng(seed), **options
   )
 
 
@@ -72,7 +70,7 @@ def test_no_token_of_a_document_is_lost_when_segments_are_single():
   assert all(b is None for _, b, _ in built)
   tokens = np.concatenate([a for a, _, _ in built])
   np.testing.assert_array_equal(
-      tokens, np.concatenate([d.tokens for d in documents])
+    tokens, np.concatenate([d.tokens for d in documents])
   )
 
 
@@ -82,8 +80,7 @@ def test_unused_sentences_of_a_random_pair_are_used_later():
   for d in documents:
     firsts = [a for a, _, _ in built if a[0] // 10000 == d.identity]
     seconds = [
-        b for a, b, label in built
-        if not label and b[0] // 10000 == d.identity
+      b for a, b, label in built if not label and b[0] // 10000 == d.identity
     ]
     seen = set(np.concatenate(firsts + seconds).tolist())
     # 61 is no multiple of 6: up to 5 tokens a sequence are cut at an end.
@@ -93,7 +90,7 @@ def test_unused_sentences_of_a_random_pair_are_used_later():
 def test_one_sequence_in_ten_is_short():
   documents = [document(i + 1, [4] * 500) for i in range(20)]
   full = [
-      len(a) + len(b) >= 61 for a, b, label in build(documents) if not label
+    len(a) + len(b) >= 61 for a, b, label in build(documents) if not label
   ]
   # A short target (2 to 61, one in ten) reaches 61 only by rounding up.
   assert 0.86 < np.mean(full) < 0.95
@@ -124,16 +121,21 @@ def test_the_same_seed_gives_the_same_pairs_and_another_gives_others():
 def test_long_sentences_are_cut_and_empty_ones_dropped():
   ends = np.array([3, 3, 103, 110])
   np.testing.assert_array_equal(
-      pairs.split_long_sentences(ends, 40), [3, 43, 83, 103, 110]
+    pairs.split_long_sentences(ends, 40), [3, 43, 83, 103, 110]
   )
   np.testing.assert_array_equal(
-      pairs.split_long_sentences(ends, 200), [3, 103, 110]
+    pairs.split_long_sentences(ends, 200), [3, 103, 110]
   )
 
 
 def test_truncation_matches_dropping_one_token_at_a_time():
-  for a_size, b_size, room in [(50, 30, 61), (10, 90, 61), (40, 41, 61),
-                               (30, 30, 61), (100, 1, 20)]:
+  for a_size, b_size, room in [
+    (50, 30, 61),
+    (10, 90, 61),
+    (40, 41, 61),
+    (30, 30, 61),
+    (100, 1, 20),
+  ]:
     # Slow twin of google-research/bert's truncate_seq_pair, lengths only.
     a_left, b_left = a_size, b_size
     while a_left + b_left > room:
@@ -142,6 +144,6 @@ def test_truncation_matches_dropping_one_token_at_a_time():
       else:
         b_left -= 1
     a, b = pairs._truncate(
-        np.arange(a_size), np.arange(b_size), room, np.random.default_rng(0)
+      np.arange(a_size), np.arange(b_size), room, np.random.default_rng(0)
     )
     assert (len(a), len(b)) == (a_left, b_left)

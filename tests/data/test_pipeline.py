@@ -27,11 +27,11 @@ def write_corpus(path, documents=60, seed=0):
   rng = np.random.default_rng(seed)
   words = [''.join(rng.choice(list('abcdefghij'), 4)) for _ in range(300)]
   text = '\n\n'.join(
-      '\n'.join(
-          ' '.join(rng.choice(words, rng.integers(4, 12))).capitalize() + '.'
-          for _ in range(rng.integers(1, 30))
-      )
-      for _ in range(documents)
+    '\n'.join(
+      ' '.join(rng.choice(words, rng.integers(4, 12))).capitalize() + '.'
+      for _ in range(rng.integers(1, 30))
+    )
+    for _ in range(documents)
   )
   path.write_text(text)
   return str(path)
@@ -45,18 +45,24 @@ def task(tmp_path_factory):
 
 def make_task(name, folder, file, **options):
   source = sources.PreparedSource(
-      text_files.TextFiles(file), str(folder / name), held_out_fraction=0.2
+    text_files.TextFiles(file), str(folder / name), held_out_fraction=0.2
   )
   vocabulary = vocabularies.BertVocabulary(
-      vocabularies.train(source.texts('train'), 400, cased=False), cased=False
+    vocabularies.train(source.texts('train'), 400, cased=False), cased=False
   )
   return pretraining_tasks.register(name, source, vocabulary, **options)
 
 
 def batches(task, count=None, **options):
   # Two streams instead of four: half the graphs to build.
-  options = {'batch_size': B, 'length': L, 'predictions': P, 'seed': 1,
-             'streams': 2, **options}
+  options = {
+    'batch_size': B,
+    'length': L,
+    'predictions': P,
+    'seed': 1,
+    'streams': 2,
+    **options,
+  }
   made = pipeline.batches(task, **options)
   return made if count is None else take(iter(made), count)
 
@@ -82,39 +88,39 @@ def test_batches_keep_the_contract(task, sequences):
     batch.check(example)
     shapes = batch.shapes(B, L, P, sequences)
     assert {k: v.shape for k, v in example.items()} == {
-        k: v.shape for k, v in shapes.items()
+      k: v.shape for k, v in shapes.items()
     }
     real = example['segments'] > 0
     assert (example['tokens'][~real] == 0).all()
     if sequences == 1:
       np.testing.assert_array_equal(
-          example['positions'], np.tile(np.arange(L), (B, 1))
+        example['positions'], np.tile(np.arange(L), (B, 1))
       )
 
 
 def test_rows_read_cls_a_sep_b_sep(task):
-  vocabulary = seqio.get_mixture_or_task(task).output_features[
-      'tokens'
-  ].vocabulary
+  vocabulary = (
+    seqio.get_mixture_or_task(task).output_features['tokens'].vocabulary
+  )
   for example in batches(task, 5):
     for tokens, types, segments in zip(
-        example['tokens'], example['types'], example['segments'], strict=True
+      example['tokens'], example['types'], example['segments'], strict=True
     ):
       end = segments.sum()
       seps = np.flatnonzero(tokens == vocabulary.sep_id)
       assert tokens[0] == vocabulary.cls_id and len(seps) == 2
       assert seps[1] == end - 1
-      np.testing.assert_array_equal(
-          types[:end], np.arange(end) > seps[0]
-      )
+      np.testing.assert_array_equal(types[:end], np.arange(end) > seps[0])
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_gives_others(task):
   first = batches(task, 6)
   assert_equal(first, batches(task, 6))
   other = batches(task, 6, seed=2)
-  assert any((a['tokens'] != b['tokens']).any()
-             for a, b in zip(first, other, strict=True))
+  assert any(
+    (a['tokens'] != b['tokens']).any()
+    for a, b in zip(first, other, strict=True)
+  )
 
 
 def test_masks_are_new_at_every_epoch(task):
@@ -122,33 +128,45 @@ def test_masks_are_new_at_every_epoch(task):
   assert len(set(seen)) == 150  # about ten epochs
 
 
-@pytest.mark.parametrize('rows, options', [
+@pytest.mark.parametrize(
+  'rows, options',
+  [
     slow(np.arange(B).reshape(2, -1), {}),
     slow(np.arange(B).reshape(4, -1), {}),
     (np.arange(B).reshape(4, -1), PACKED),
     (np.arange(B).reshape(B, 1), {}),  # more processes than streams
     ([[0, 1, B - 1], range(2, B - 1)], {}),  # devices in another order
-])
+  ],
+)
 def test_processes_together_give_the_batches_of_one(task, rows, options):
   options = {'streams': 4, **options}
   parts = [batches(task, 6, process_rows=own, **options) for own in rows]
   order = np.argsort(np.concatenate(rows))
   together = [
-      {k: np.concatenate([p[k] for p in step])[order] for k in step[0]}
-      for step in zip(*parts, strict=True)
+    {k: np.concatenate([p[k] for p in step])[order] for k in step[0]}
+    for step in zip(*parts, strict=True)
   ]
   assert_equal(together, batches(task, 6, **options))
 
 
-@pytest.mark.parametrize('count, options', [
-    (0, {}), slow(3, {}), (90, {}), slow(0, PACKED), (7, PACKED),
-    slow(90, PACKED)])
+@pytest.mark.parametrize(
+  'count, options',
+  [
+    (0, {}),
+    slow(3, {}),
+    (90, {}),
+    slow(0, PACKED),
+    (7, PACKED),
+    slow(90, PACKED),
+  ],
+)
 def test_a_restored_position_continues_exactly(
-    task, count, options, monkeypatch
+  task, count, options, monkeypatch
 ):
   # Smaller windows of examples than 256: more of them are begun and ended.
   monkeypatch.setattr(
-      features, 'pack', functools.partial(features.pack, window=48))
+    features, 'pack', functools.partial(features.pack, window=48)
+  )
   iterator = iter(batches(task, **options))
   take(iterator, count)
   position = iterator.position()
@@ -163,8 +181,8 @@ def test_a_restored_position_continues_exactly(
     part.restore(position)
     parts.append(take(part, 10))
   together = [
-      {k: np.concatenate([a[k], b[k]]) for k in a}
-      for a, b in zip(*parts, strict=True)
+    {k: np.concatenate([a[k], b[k]]) for k in a}
+    for a, b in zip(*parts, strict=True)
   ]
   assert_equal(together, expected)
   # Small enough for every checkpoint: no buffers are in it.
@@ -197,8 +215,9 @@ def test_a_position_is_restored_in_another_process(tmp_path):
   write_corpus(tmp_path / 'text.txt')
   for mode in ('save', 'load'):
     subprocess.run(
-        [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode],
-        check=True, env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)},
+      [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode],
+      check=True,
+      env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)},
     )
 
 
@@ -215,40 +234,42 @@ def test_an_evaluation_counts_every_sequence_once(task):
     assert not example['weights'][empty].any()
   # Two processes see the same rows, as often.
   parts = [
-      list(batches(task, split='validation', epochs=1, shuffle=False,
-                   process_rows=half))
-      for half in HALVES
+    list(
+      batches(
+        task, split='validation', epochs=1, shuffle=False, process_rows=half
+      )
+    )
+    for half in HALVES
   ]
   rows = sorted(
-      row.tobytes() for b in whole for row in b['tokens'] if row.any()
+    row.tobytes() for b in whole for row in b['tokens'] if row.any()
   )
   split_rows = sorted(
-      row.tobytes() for p in parts for b in p for row in b['tokens']
-      if row.any()
+    row.tobytes() for p in parts for b in p for row in b['tokens'] if row.any()
   )
   assert rows == split_rows
 
 
 def test_packing_changes_no_sequence_and_fills_the_rows(task):
   apart, packed = [
-      list(batches(task, epochs=1, **options))
-      for options in ({**PACKED, 'sequences': 1}, PACKED)
+    list(batches(task, epochs=1, **options))
+    for options in ({**PACKED, 'sequences': 1}, PACKED)
   ]
 
   def tokens(made):
     return sorted(
-        row[segments == number].tobytes()
-        for b in made
-        for row, segments in zip(b['tokens'], b['segments'], strict=True)
-        for number in range(1, segments.max() + 1)
+      row[segments == number].tobytes()
+      for b in made
+      for row, segments in zip(b['tokens'], b['segments'], strict=True)
+      for number in range(1, segments.max() + 1)
     )
 
   assert tokens(apart) == tokens(packed)
   for key in ('weights', 'targets', 'pair_labels', 'pair_weights'):
     assert sum(b[key].sum() for b in apart) == sum(b[key].sum() for b in packed)
   used_apart, used_packed = [
-      sum((b['segments'].max(1) > 0).sum() for b in made)
-      for made in (apart, packed)
+    sum((b['segments'].max(1) > 0).sum() for b in made)
+    for made in (apart, packed)
   ]
   assert used_packed < 0.95 * used_apart
 
@@ -256,19 +277,20 @@ def test_packing_changes_no_sequence_and_fills_the_rows(task):
 def test_train_and_held_out_share_no_text(tmp_path):
   file = write_corpus(tmp_path / 'text.txt')
   source = sources.PreparedSource(
-      text_files.TextFiles(file), str(tmp_path / 'store'), 0.2
+    text_files.TextFiles(file), str(tmp_path / 'store'), 0.2
   )
   lines = {
-      split: {line for text in source.texts(split) for line in text.split('\n')}
-      for split in ('train', 'validation')
+    split: {line for text in source.texts(split) for line in text.split('\n')}
+    for split in ('train', 'validation')
   }
   assert lines['train'] and lines['validation']
   assert not lines['train'] & lines['validation']
 
 
 def test_single_segments_have_no_label(tmp_path):
-  name = make_task('single', tmp_path, write_corpus(tmp_path / 'text.txt'),
-                   next_sentence=False)
+  name = make_task(
+    'single', tmp_path, write_corpus(tmp_path / 'text.txt'), next_sentence=False
+  )
   for example in batches(name, 3):
     assert not example['pair_weights'].any() and not example['types'].any()
     assert example['weights'].any()
@@ -276,14 +298,15 @@ def test_single_segments_have_no_label(tmp_path):
 
 @pytest.mark.parametrize('unit', ['token', 'word', 'span'])
 def test_every_unit_reaches_the_rate(tmp_path, unit):
-  name = make_task(unit, tmp_path, write_corpus(tmp_path / 'text.txt'),
-                   mask_unit=unit)
+  name = make_task(
+    unit, tmp_path, write_corpus(tmp_path / 'text.txt'), mask_unit=unit
+  )
   made = batches(name, 40)
   targets = sum(b['weights'].sum() for b in made)
   maskable = sum((b['segments'] > 0).sum() - 3 * B for b in made)
   # One third of a target at most is lost to rounding a row, whatever the unit.
   assert abs(targets - 0.15 * maskable) < 3 * np.sqrt(40 * B / 4) + 0.02 * (
-      targets if unit == 'word' else 0
+    targets if unit == 'word' else 0
   )
 
 
@@ -293,11 +316,11 @@ def test_a_mixture_of_tasks_works_and_resumes(task, tmp_path):
   if 'both' in seqio.MixtureRegistry.names():
     seqio.MixtureRegistry.remove('both')
   # Mixtures want one vocabulary.
-  vocabulary = seqio.get_mixture_or_task(task).output_features[
-      'tokens'
-  ].vocabulary
+  vocabulary = (
+    seqio.get_mixture_or_task(task).output_features['tokens'].vocabulary
+  )
   pretraining_tasks.register(
-      other, seqio.get_mixture_or_task(other).source, vocabulary
+    other, seqio.get_mixture_or_task(other).source, vocabulary
   )
   seqio.MixtureRegistry.add('both', [(task, 3), (other, 1)])
   iterator = iter(batches('both'))
@@ -317,4 +340,3 @@ def test_an_unknown_task_is_refused_with_the_nearest(task):
 def test_a_unit_that_does_not_exist_is_refused(tmp_path):
   with pytest.raises(UserError, match='MASK_UNIT'):
     pretraining_tasks.register('x', None, None, mask_unit='sentence')
-

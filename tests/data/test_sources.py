@@ -9,11 +9,11 @@ import seqio
 import tensorflow as tf
 
 from bertjax.data import (
-    python_documentation,
-    sources,
-    store,
-    text_files,
-    tfds_source,
+  python_documentation,
+  sources,
+  store,
+  text_files,
+  tfds_source,
 )
 from bertjax.errors import UserError
 
@@ -38,12 +38,12 @@ def symbolic(dataset):
 
 def shards(source, split, count, **arguments) -> list[list[str]]:
   return [
-      texts(
-          source.get_dataset(
-              split, shard_info=seqio.ShardInfo(index, count), **arguments
-          )
+    texts(
+      source.get_dataset(
+        split, shard_info=seqio.ShardInfo(index, count), **arguments
       )
-      for index in range(count)
+    )
+    for index in range(count)
   ]
 
 
@@ -66,19 +66,17 @@ def test_records_are_documents_and_their_hashes(large):
   assert example['document'].shape == example['text'].shape == ()
   spec = large.get_dataset('train').element_spec
   assert spec == {
-      'document': tf.TensorSpec([], tf.int64),
-      'text': tf.TensorSpec([], tf.string),
+    'document': tf.TensorSpec([], tf.int64),
+    'text': tf.TensorSpec([], tf.string),
   }
   rows = store.read_rows(large.prepared.path, 'train')
   assert int(example['document']) in rows[:, 0]
 
 
 def test_an_epoch_has_every_text_once_and_splits_share_none(large):
-  found = {
-      split: texts(large.get_dataset(split)) for split in large.splits
-  }
+  found = {split: texts(large.get_dataset(split)) for split in large.splits}
   assert sorted(found['train'] + found['validation']) == sorted(
-      f'document {n}' for n in range(2000)
+    f'document {n}' for n in range(2000)
   )
   assert sorted(large.texts('train')) == sorted(found['train'])
 
@@ -143,7 +141,7 @@ def test_shuffling_moves_texts_as_far_as_chance_would(large):
   assert abs(moved - 1 / 3) < 0.03
   # Neighbours stay neighbours (in order) about once in all.
   following = sum(
-      place[b] == place[a] + 1 for a, b in zip(found, found[1:], strict=False)
+    place[b] == place[a] + 1 for a, b in zip(found, found[1:], strict=False)
   )
   assert following < 8  # Poisson of mean 1: 1e-5
 
@@ -181,7 +179,7 @@ def test_another_process_continues_exactly_where_one_stopped(tmp_path, large):
   def run(save, restore, count):
     command = [sys.executable, '-c', _CONTINUE, reader.patterns, directory]
     result = subprocess.run(
-        [*command, save, restore, str(count)], capture_output=True, check=True
+      [*command, save, restore, str(count)], capture_output=True, check=True
     )
     return json.loads(result.stdout)
 
@@ -189,16 +187,14 @@ def test_another_process_continues_exactly_where_one_stopped(tmp_path, large):
   middle, end = size * 3 // 2 // 7, size * 3 // 7
   first = run(f'{tmp_path}/at', '', middle)
   second = run('', f'{tmp_path}/at', end - middle)
-  dataset = large.get_dataset(
-      'train', seed=7, shard_info=seqio.ShardInfo(1, 2)
-  )
+  dataset = large.get_dataset('train', seed=7, shard_info=seqio.ShardInfo(1, 2))
   want = texts(dataset.repeat().take(end * 7))
   assert sum(first + second, []) == want
 
 
 @pytest.mark.parametrize('kind', ['small', 'tfds'])
 def test_a_position_is_small_and_exact_everywhere_in_an_epoch(
-    tmp_path, tfds_dir, kind
+  tmp_path, tfds_dir, kind
 ):
   def batches():
     if kind == 'small':
@@ -206,7 +202,7 @@ def test_a_position_is_small_and_exact_everywhere_in_an_epoch(
     else:
       source = tfds_source.TfdsTextSource('poems', tfds_dir)
     dataset = source.get_dataset(
-        'train', seed=3, shard_info=seqio.ShardInfo(0, 2)
+      'train', seed=3, shard_info=seqio.ShardInfo(0, 2)
     )
     return iter(symbolic(dataset.repeat().batch(3)))
 
@@ -232,16 +228,30 @@ def tfds_dir(tmp_path_factory, store_in_tfds) -> str:
   from tensorflow_datasets import features
 
   poems = [
-      {'text': f'Line one.\r\n\n  Line \0two.\nPoem {number}.\n',
-       'title': str(number)} for number in range(200)]
-  poems += [{'text': b'caf\xe9', 'title': 'invalid'},
-            {'text': ' \n\0', 'title': 'empty'}]
+    {
+      'text': f'Line one.\r\n\n  Line \0two.\nPoem {number}.\n',
+      'title': str(number),
+    }
+    for number in range(200)
+  ]
+  poems += [
+    {'text': b'caf\xe9', 'title': 'invalid'},
+    {'text': ' \n\0', 'title': 'empty'},
+  ]
   folder = tmp_path_factory.mktemp('tfds')
   columns = {'text': features.Text(), 'title': features.Text()}
-  store_in_tfds(folder, 'poems', columns, {'train': poems}, version='1.2.0',
-                shards=4)
-  store_in_tfds(folder, 'songs', columns, {'test': poems}, config='old',
-                version='1.2.0', shards=4)
+  store_in_tfds(
+    folder, 'poems', columns, {'train': poems}, version='1.2.0', shards=4
+  )
+  store_in_tfds(
+    folder,
+    'songs',
+    columns,
+    {'test': poems},
+    config='old',
+    version='1.2.0',
+    shards=4,
+  )
   return str(folder)
 
 
@@ -252,13 +262,13 @@ def test_tfds_texts_are_clean_and_each_in_one_split(tfds_dir):
   source = sources.from_spec('tfds:poems', 'unused', tfds_dir, 0.2)
   found = {split: list(source.texts(split)) for split in source.splits}
   assert sorted(found['train'] + found['validation']) == sorted(
-      POEMS | {'caf\ufffd'}
+    POEMS | {'caf\ufffd'}
   )
   # 40 expected; 4 standard deviations of the binomial are 23.
   assert 17 <= len(found['validation']) <= 63
   assert source.get_dataset('train').element_spec == {
-      'document': tf.TensorSpec([], tf.int64),
-      'text': tf.TensorSpec([], tf.string),
+    'document': tf.TensorSpec([], tf.int64),
+    'text': tf.TensorSpec([], tf.string),
   }
   assert source.report().startswith('202 documents of tfds:poems; about 20.0%')
   assert not os.path.exists('unused')
@@ -272,7 +282,7 @@ def test_tfds_shards_divide_a_split(tfds_dir, split, count):
   found = []
   for index in range(count):
     dataset = source.get_dataset(
-        split, seed=index, shard_info=seqio.ShardInfo(index, count)
+      split, seed=index, shard_info=seqio.ShardInfo(index, count)
     )
     found += texts(dataset)
   assert Counter(found) == Counter(source.texts(split))
@@ -304,13 +314,13 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'spec, expected',
-    [
-        ('tfds:poem', 'poems:1.2.0'),
-        ('tfds:poems:9.9.9', 'poems:1.2.0'),
-        ('tfds:songs/old', "no split 'train', only 'test'"),
-        ('tfds:wikipedia', 'nothing is downloaded'),
-    ],
+  'spec, expected',
+  [
+    ('tfds:poem', 'poems:1.2.0'),
+    ('tfds:poems:9.9.9', 'poems:1.2.0'),
+    ('tfds:songs/old', "no split 'train', only 'test'"),
+    ('tfds:wikipedia', 'nothing is downloaded'),
+  ],
 )
 def test_a_tfds_set_that_is_not_there_is_refused(tfds_dir, spec, expected):
   with pytest.raises(UserError) as error:
@@ -332,7 +342,7 @@ def test_a_specification_names_its_source(tmp_path):
 
   (tmp_path / 'a.txt').write_text('one')
   assert reader('python_documentation') == (
-      python_documentation.PythonDocumentation()
+    python_documentation.PythonDocumentation()
   )
   for spec in (f'{tmp_path}/a.txt', [f'{tmp_path}/*.txt']):
     assert reader(spec) == text_files.TextFiles(spec)
@@ -344,16 +354,22 @@ def test_a_specification_names_its_source(tmp_path):
 
 def test_a_seqio_task_reads_a_source_by_shards(tmp_path, large):
   seqio.TaskRegistry.add(
-      'test_sources', source=large, preprocessors=[], output_features={},
-      shuffle_buffer_size=None,
+    'test_sources',
+    source=large,
+    preprocessors=[],
+    output_features={},
+    shuffle_buffer_size=None,
   )
   try:
     task = seqio.get_mixture_or_task('test_sources')
     found = []
     for index in range(3):
       dataset = task.get_dataset(
-          split='train', shuffle=True, seed=index, num_epochs=1,
-          shard_info=seqio.ShardInfo(index, 3),
+        split='train',
+        shuffle=True,
+        seed=index,
+        num_epochs=1,
+        shard_info=seqio.ShardInfo(index, 3),
       )
       found += texts(dataset)
   finally:

@@ -32,10 +32,10 @@ def refusal(patterns) -> str:
 
 
 COMPRESSORS = {
-    '': bytes,
-    '.gz': gzip.compress,
-    '.bz2': bz2.compress,
-    '.zst': zstandard.ZstdCompressor(write_checksum=True).compress,
+  '': bytes,
+  '.gz': gzip.compress,
+  '.bz2': bz2.compress,
+  '.zst': zstandard.ZstdCompressor(write_checksum=True).compress,
 }
 
 
@@ -59,27 +59,29 @@ def test_compressed_files_read_as_plain_ones(tmp_path, suffix):
 def test_a_broken_compressed_file_is_named(tmp_path, suffix, fault):
   path = tmp_path / f'a.txt{suffix}'
   data = COMPRESSORS[suffix](os.urandom(100_000))
-  path.write_bytes({
+  path.write_bytes(
+    {
       'cut short': data[:-50_000],
       'corrupt': data[:100] + bytes(100) + data[200:-100] + bytes(100),
       'plain': b'some plain text, not compressed at all',
-  }[fault])
+    }[fault]
+  )
   assert str(path) in refusal(str(path))
 
 
 def test_json_lines_are_documents(tmp_path):
   lines = [
-      json.dumps({'text': 'One.\n\nTwo.', 'url': 'x'}),
-      '',
-      json.dumps({'text': 'Nul \0 and \ud800.'}),
-      json.dumps({'text': ' \n'}),
-      'no JSON',
-      json.dumps({'body': 'no text'}),
-      json.dumps({'text': None}),
-      json.dumps(['text']),
-      json.dumps('text'),
-      '[' * 100_000,
-      json.dumps({'text': 'Three.'}),
+    json.dumps({'text': 'One.\n\nTwo.', 'url': 'x'}),
+    '',
+    json.dumps({'text': 'Nul \0 and \ud800.'}),
+    json.dumps({'text': ' \n'}),
+    'no JSON',
+    json.dumps({'body': 'no text'}),
+    json.dumps({'text': None}),
+    json.dumps(['text']),
+    json.dumps('text'),
+    '[' * 100_000,
+    json.dumps({'text': 'Three.'}),
   ]
   path = tmp_path / 'a.jsonl.gz'
   path.write_bytes(gzip.compress('\r\n'.join(lines).encode()))
@@ -107,15 +109,13 @@ def test_the_files_of_all_patterns_are_read_once_in_sorted_order(tmp_path):
     (tmp_path / name).write_text(name)
   (tmp_path / 'empty.txt').write_text('')
   patterns = [
-      f'{tmp_path}/b.txt',
-      f'{tmp_path}/*.txt',
-      f'{tmp_path}/c[1].txt',
-      f'{tmp_path}/**/d.txt',
+    f'{tmp_path}/b.txt',
+    f'{tmp_path}/*.txt',
+    f'{tmp_path}/c[1].txt',
+    f'{tmp_path}/**/d.txt',
   ]
   documents, counts = read(patterns)
-  assert documents == [
-      ['a.txt'], ['b.txt'], ['c[1].txt'], ['deep/er/d.txt']
-  ]
+  assert documents == [['a.txt'], ['b.txt'], ['c[1].txt'], ['deep/er/d.txt']]
   assert counts.files == 5 and counts.empty_files == 1
 
 

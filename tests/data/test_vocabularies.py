@@ -24,7 +24,8 @@ from bertjax.errors import UserError
 from bertjax.vocabulary_file import SPECIAL_TOKENS
 
 CHARACTERS = [
-    chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
+  chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000
+]
 ASSIGNED = [c for c in CHARACTERS if unicodedata.category(c) != 'Cn']
 WORDS = ('the', 'un', '##able', 'mask', 'MASK', 'the end', "don't")
 # Marks that BERT does not strip, so that their order can be seen, and a few
@@ -38,15 +39,17 @@ def vocabulary(request):
   """Holds every character, so that no difference hides in an [UNK]."""
   held = [c for c in ASSIGNED if unicodedata.category(c) != 'Co']
   return BertVocabulary(
-      [*SPECIAL_TOKENS, *held, *('##' + c for c in held), *WORDS],
-      cased=request.param)
+    [*SPECIAL_TOKENS, *held, *('##' + c for c in held), *WORDS],
+    cased=request.param,
+  )
 
 
 @pytest.fixture(scope='module')
 def reference(vocabulary):
   whole = tokenizers.BertWordPieceTokenizer(
-      {token: i for i, token in enumerate(vocabulary.tokens)},
-      lowercase=not vocabulary.cased)
+    {token: i for i, token in enumerate(vocabulary.tokens)},
+    lowercase=not vocabulary.cased,
+  )
   # Its parts alone do not look for special tokens in the text.
   parts = tokenizers.Tokenizer(whole.model)
   parts.normalizer = whole.normalizer
@@ -63,8 +66,10 @@ def assert_equal(vocabulary, reference, lines):
   expected = reference.encode_batch(lines, add_special_tokens=False)
   lengths = [len(e) for e in expected]
   flat = [i for e in expected for i in e.ids]
-  if (ids.row_lengths().numpy().tolist() == lengths
-      and ids.values.numpy().tolist() == flat):
+  if (
+    ids.row_lengths().numpy().tolist() == lengths
+    and ids.values.numpy().tolist() == flat
+  ):
     return
   for line, row, e in zip(lines, ids, expected, strict=True):
     assert row.numpy().tolist() == e.ids, ascii(line)
@@ -88,46 +93,83 @@ def test_ids_equal_the_reference_on_every_code_point(vocabulary, reference):
   movable = character_table(vocabulary.cased).movable
   for way in (False, True):
     characters = [c for c in ASSIGNED if movable[ord(c)] == way]
-    assert_equal(vocabulary, reference, [
-        ' '.join(f'{c} ab{c}cd {c}abc abc{c}' for c in characters[i:i + 64])
-        for i in range(0, len(characters), 64)])
+    assert_equal(
+      vocabulary,
+      reference,
+      [
+        ' '.join(f'{c} ab{c}cd {c}abc abc{c}' for c in characters[i : i + 64])
+        for i in range(0, len(characters), 64)
+      ],
+    )
 
 
 def test_ids_equal_the_reference_where_a_character_has_its_own_line(
-    vocabulary, reference):
+  vocabulary, reference
+):
   # So a line is plain, or not, by this character only.
-  assert_equal(vocabulary, reference, [
+  assert_equal(
+    vocabulary,
+    reference,
+    [
       f'{c} aB{c}Cd {c}abc abc{c}'
-      for c in [*CHARACTERS[:0x3100], *CHARACTERS[0x4e00:0xa000:50]]])
+      for c in [*CHARACTERS[:0x3100], *CHARACTERS[0x4E00:0xA000:50]]
+    ],
+  )
 
 
 def test_unassigned_code_points_are_kept_or_removed_as_the_reference_does(
-    vocabulary, reference):
+  vocabulary, reference
+):
   unassigned = sorted(set(CHARACTERS) - set(ASSIGNED))[::50]
   assert_equal(vocabulary, reference, [f'a{c}b {c}' for c in unassigned])
 
 
 @pytest.mark.parametrize(
-    'letter',
-    ['a', 'É', 'd\u0301', 'ж', 'İ', 'あ', '각', 'ß', 'ﬁ', '𐤀', '𝔘', '𐐀'])
+  'letter', ['a', 'É', 'd\u0301', 'ж', 'İ', 'あ', '각', 'ß', 'ﬁ', '𐤀', '𝔘', '𐐀']
+)
 def test_words_are_unknown_above_a_hundred_characters(
-    vocabulary, reference, letter):
+  vocabulary, reference, letter
+):
   words = [letter * n for n in range(1, 202)]
   assert_equal(vocabulary, reference, words)
   assert_equal(vocabulary, reference, [' '.join(words), f'x.{words[-1]}.x'])
   assert vocabulary.encode(letter * 201) == [vocabulary.unk_id]
 
 
-@pytest.mark.parametrize('text', [
-    '', ' ', '\n\t\r\n', 'Wait… what?!', 'naïve CAFÉ façade', 'a\u0301\u0327b',
-    'ὈΔΥΣΣΕΎΣ ΟΔΟΣ. ΣΑΣ Σ', 'İstanbul ISPARTA ılık', 'ﬁnal ﬂow ﬃ ŉ ǆ',
-    '東京タワーとカﾞ𠀀豈', '한국어 텍스트 \u1112\u1161\u11ab', '👍🏽 👩‍👩‍👧 🇩🇪',
-    'שָׁלוֹם \u202bעולם\u202c', 'السَّلامُ عليكم،', 'नमस्ते दुनिया।', 'ไทยแลนด์',
-    'a\0b \x01c\x7f\x85d\xade', 'A\u00a0B\u3000C\u2003D\u200bE\ufeffF',
-    '“Quotes” – and ‘dashes’ — €5 £3 ½ x² №7', 'tab\tnew\nline\u2028sep\u2029',
-    '##able un##able ## #', 'the end', "don't", 'x\ufffdy \ue123z', 'Ⓐ ℌ ﷺ ẞ ǅ',
-    'e\u0301' * 60, '¡Hola! ¿Qué?', '`a^b~c|d$e+f=g<h>',
-    'ꙮ \U0001f1e6\U000e0041'])
+@pytest.mark.parametrize(
+  'text',
+  [
+    '',
+    ' ',
+    '\n\t\r\n',
+    'Wait… what?!',
+    'naïve CAFÉ façade',
+    'a\u0301\u0327b',
+    'ὈΔΥΣΣΕΎΣ ΟΔΟΣ. ΣΑΣ Σ',
+    'İstanbul ISPARTA ılık',
+    'ﬁnal ﬂow ﬃ ŉ ǆ',
+    '東京タワーとカﾞ𠀀豈',
+    '한국어 텍스트 \u1112\u1161\u11ab',
+    '👍🏽 👩‍👩‍👧 🇩🇪',
+    'שָׁלוֹם \u202bעולם\u202c',
+    'السَّلامُ عليكم،',
+    'नमस्ते दुनिया।',
+    'ไทยแลนด์',
+    'a\0b \x01c\x7f\x85d\xade',
+    'A\u00a0B\u3000C\u2003D\u200bE\ufeffF',
+    '“Quotes” – and ‘dashes’ — €5 £3 ½ x² №7',
+    'tab\tnew\nline\u2028sep\u2029',
+    '##able un##able ## #',
+    'the end',
+    "don't",
+    'x\ufffdy \ue123z',
+    'Ⓐ ℌ ﷺ ẞ ǅ',
+    'e\u0301' * 60,
+    '¡Hola! ¿Qué?',
+    '`a^b~c|d$e+f=g<h>',
+    'ꙮ \U0001f1e6\U000e0041',
+  ],
+)
 def test_ids_equal_the_reference_on_hard_cases(vocabulary, reference, text):
   assert_equal(vocabulary, reference, [text, text + ' the', 'the' + text])
   expected = reference.encode(text, add_special_tokens=False).ids
@@ -142,21 +184,35 @@ def test_ids_equal_the_reference_on_any_text(vocabulary, reference, lines):
 
 
 def test_marks_come_in_the_order_of_the_reference(vocabulary, reference):
-  assert_equal(vocabulary, reference, [
-      f'a{x}{between}{y}{z}' for x in MARKS for y in MARKS for z in MARKS[:4]
-      for between in ('', '\u034f', '\u200d')])
+  assert_equal(
+    vocabulary,
+    reference,
+    [
+      f'a{x}{between}{y}{z}'
+      for x in MARKS
+      for y in MARKS
+      for z in MARKS[:4]
+      for between in ('', '\u034f', '\u200d')
+    ],
+  )
 
 
 def test_special_tokens_in_a_text_are_text(vocabulary, reference):
-  texts = [form.format(token) for token in SPECIAL_TOKENS
-           for form in ('{}', 'the {}s', 'é{}')]
+  texts = [
+    form.format(token)
+    for token in SPECIAL_TOKENS
+    for form in ('{}', 'the {}s', 'é{}')
+  ]
   assert_equal(vocabulary, reference, texts)
   for text in texts:
     ids = vocabulary.encode(text)
     assert not set(ids) & set(np.flatnonzero(vocabulary.special))
   mask = 'MASK' if vocabulary.cased else 'mask'
   assert [vocabulary.tokens[i] for i in vocabulary.encode('[MASK]')] == [
-      '[', mask, ']']
+    '[',
+    mask,
+    ']',
+  ]
 
 
 def test_bytes_that_are_not_utf8_are_passed_over(vocabulary):
@@ -171,7 +227,8 @@ def test_a_line_of_ten_megabytes_is_tokenized(vocabulary, text):
   ids = vocabulary.encode_tf(text * times).numpy()
   once = vocabulary.encode(text) * times
   np.testing.assert_array_equal(
-      ids, once if text.endswith(' ') else [vocabulary.unk_id])
+    ids, once if text.endswith(' ') else [vocabulary.unk_id]
+  )
 
 
 def test_data_sets_share_a_vocabulary_and_resume(tmp_path):
@@ -180,8 +237,12 @@ def test_data_sets_share_a_vocabulary_and_resume(tmp_path):
   texts = ['the end', 'é \u1b44', '\U0001d165 a', 'b']
 
   def iterator():
-    return iter(tf.data.Dataset.from_tensor_slices(texts).batch(2).map(
-        vocabulary.encode_tf, num_parallel_calls=2))
+    return iter(
+      tf.data.Dataset.from_tensor_slices(texts)
+      .batch(2)
+      .map(vocabulary.encode_tf, num_parallel_calls=2)
+    )
+
   first, second = iterator(), iterator()
   next(first)
   path = tf.train.Checkpoint(it=first).write(str(tmp_path / 'it'))
@@ -210,7 +271,9 @@ def test_decoding_joins_pieces():
   assert vocabulary.decode(ids) == '[CLS] unable . [SEP]'
   texts = vocabulary.decode_tf(tf.constant([ids, ids[::-1]]))
   assert texts.numpy().tolist() == [
-      b'[CLS] unable . [SEP]', b'[SEP] .able un [CLS]']
+    b'[CLS] unable . [SEP]',
+    b'[SEP] .able un [CLS]',
+  ]
 
 
 def test_vocabularies_are_equal_by_content():
@@ -236,8 +299,10 @@ def test_training_gives_distinct_tokens_special_ones_first():
 def test_training_does_not_depend_on_chance_or_order():
   # All pairs of letters tie; the library alone breaks ties at random.
   first = vocabularies.train(TEXTS, 50, cased=False)
-  assert all(vocabularies.train(texts, 50, cased=False) == first
-             for texts in (TEXTS, TEXTS[::-1], TEXTS, TEXTS[::-1]))
+  assert all(
+    vocabularies.train(texts, 50, cased=False) == first
+    for texts in (TEXTS, TEXTS[::-1], TEXTS, TEXTS[::-1])
+  )
 
 
 def test_characters_below_the_minimum_frequency_are_left_out():

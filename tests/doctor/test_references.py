@@ -14,8 +14,9 @@ SIZE = {'TEXT_FILES': 'a.txt', 'LEARNING_RATE': 0.1}
 
 def make(tmp_path, curves=((4.0, 2.0), (5.0, 1.0), (6.0, 3.0)), **bindings):
   paths = [
-      write_run(tmp_path / f'r{i}', values, SEED=i, **SIZE | bindings)
-      for i, values in enumerate(curves)]
+    write_run(tmp_path / f'r{i}', values, SEED=i, **SIZE | bindings)
+    for i, values in enumerate(curves)
+  ]
   references.make(runs=paths, output=str(tmp_path / 'mine.json'))
   return references.read(str(tmp_path / 'mine.json'))
 
@@ -37,11 +38,14 @@ def test_a_reference_holds_the_curves_of_its_runs(tmp_path):
   assert reference.band('train/loss', 10) == (4.0, 6.0)
 
 
-@pytest.mark.parametrize('curves, message', [
+@pytest.mark.parametrize(
+  'curves, message',
+  [
     (((1.0, 2.0),) * 2, '3 runs or more'),
     (((1.0, 2.0), (1.0, 2.0), (1.0,)), 'same steps'),
     (((1.0, 2.0), (1.0, 2.0), (1.0, None)), 'not finite'),
-])
+  ],
+)
 def test_what_makes_no_reference(tmp_path, curves, message):
   with pytest.raises(UserError, match=message):
     make(tmp_path, curves)
@@ -55,8 +59,10 @@ def test_one_run_three_times_is_no_reference(tmp_path):
 
 
 def test_runs_that_differ_in_more_than_their_seed_are_refused(tmp_path):
-  paths = [write_run(tmp_path / f'r{i}', SEED=i, LEARNING_RATE=0.1 + i // 2)
-           for i in range(3)]
+  paths = [
+    write_run(tmp_path / f'r{i}', SEED=i, LEARNING_RATE=0.1 + i // 2)
+    for i in range(3)
+  ]
   with pytest.raises(UserError, match=r'LEARNING_RATE 0\.1 -> 1\.1; set RUNS'):
     references.make(runs=paths, output=str(tmp_path / 'mine.json'))
 
@@ -64,8 +70,9 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused(tmp_path):
 def test_a_run_finds_the_reference_of_its_text_and_size(tmp_path, monkeypatch):
   make(tmp_path)
   monkeypatch.setattr(references, 'FOLDER', str(tmp_path))
-  like = runs.read(write_run(
-      tmp_path / 'x', TEXT_FILES='a.txt', LEARNING_RATE=9.0))
+  like = runs.read(
+    write_run(tmp_path / 'x', TEXT_FILES='a.txt', LEARNING_RATE=9.0)
+  )
   assert references.find(like).name == 'mine'
   other = runs.read(write_run(tmp_path / 'y', TEXT_FILES='b.txt'))
   with pytest.raises(UserError, match='no reference: .* not that of mine; set'):

@@ -17,8 +17,9 @@ def test_a_command_that_fails_gives_its_own_line(capfd):
   assert error.value._render_traceback_() == [f'bertjax: {error.value}']
   first = capfd.readouterr().out.splitlines()[0]
   assert first == (
-      "$ python -m bertjax.main --gin_file=recipes/quikstart.gin "
-      "--gin.TRAIN_STEPS=3 '--gin.RUN_DIR=\"runs/a b\"'")
+    '$ python -m bertjax.main --gin_file=recipes/quikstart.gin '
+    '--gin.TRAIN_STEPS=3 \'--gin.RUN_DIR="runs/a b"\''
+  )
 
 
 def test_values_are_written_as_gin_reads_them():
@@ -50,8 +51,13 @@ def test_interrupted_a_command_may_save_first():
       runtime._show([sys.executable, '-c', {command!r}])
     except KeyboardInterrupt:
       print('interrupted')"""
-  done = subprocess.run([sys.executable, '-c', notebook], cwd=runtime.ROOT,
-                        capture_output=True, text=True, timeout=50)
+  done = subprocess.run(
+    [sys.executable, '-c', notebook],
+    cwd=runtime.ROOT,
+    capture_output=True,
+    text=True,
+    timeout=50,
+  )
   assert done.stdout.split() == ['ready', 'saved', 'interrupted'], done.stderr
 
 
@@ -73,12 +79,16 @@ def test_storage_outlives_the_machine(tmp_path, monkeypatch):
 
 def test_the_jax_that_is_there_is_asked_for(monkeypatch):
   commands = []
-  monkeypatch.setattr(runtime, '_show',
-                      lambda command: commands.append(command) or 1)
+  monkeypatch.setattr(
+    runtime, '_show', lambda command: commands.append(command) or 1
+  )
   versions = {'jax': '0.4.1', 'jaxlib': '0.4.0'}
   monkeypatch.setattr(runtime, 'version_of', versions.get)
-  with pytest.raises(UserError, match=r'beside jax==0.4.1 jaxlib==0.4.0 .*'
-                                      r'its jax is >=0\.\d+,<0\.\d+'):
+  with pytest.raises(
+    UserError,
+    match=r'beside jax==0.4.1 jaxlib==0.4.0 .*'
+    r'its jax is >=0\.\d+,<0\.\d+',
+  ):
     runtime.install()
   ((*_, file, jax, jaxlib),) = commands
   assert (jax, jaxlib) == ('jax==0.4.1', 'jaxlib==0.4.0')

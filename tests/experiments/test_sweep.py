@@ -52,15 +52,23 @@ if 'LENGTH' in flags and rate > 0.4:
 
 
 def make(rates=(0.1, 0.2), **settings):
-  return sweep.Sweep(**{
-      'files': FILES, 'bindings': {'TEXT_FILES': 'python_documentation'},
-      'grid': {'LEARNING_RATE': rates}, 'metric': 'eval/mlm_loss',
-      'program': (sys.executable, '-c', FAKE), **settings})
+  return sweep.Sweep(
+    **{
+      'files': FILES,
+      'bindings': {'TEXT_FILES': 'python_documentation'},
+      'grid': {'LEARNING_RATE': rates},
+      'metric': 'eval/mlm_loss',
+      'program': (sys.executable, '-c', FAKE),
+      **settings,
+    }
+  )
 
 
 def launches(folder):
-  return {str(path.relative_to(folder).parent.parent):
-          len(path.read_text()) for path in folder.rglob('run/launches')}
+  return {
+    str(path.relative_to(folder).parent.parent): len(path.read_text())
+    for path in folder.rglob('run/launches')
+  }
 
 
 def test_a_sweep_is_every_point_with_every_seed(tmp_path):
@@ -83,8 +91,10 @@ def test_what_is_done_is_left_and_what_failed_is_tried_again(tmp_path):
   assert 'failed: bertjax: LEARNING_RATE' in (output / 'results.md').read_text()
   sweep.run(make((0.1, 2.0, 0.3)), str(output))
   assert launches(output) == {
-      'LEARNING_RATE=0.1/seed_0': 1, 'LEARNING_RATE=2/seed_0': 2,
-      'LEARNING_RATE=0.3/seed_0': 1}
+    'LEARNING_RATE=0.1/seed_0': 1,
+    'LEARNING_RATE=2/seed_0': 2,
+    'LEARNING_RATE=0.3/seed_0': 1,
+  }
 
 
 def test_runs_without_a_result_say_why_and_are_tried_again(tmp_path):
@@ -114,30 +124,47 @@ SEARCH = "search=sweep.Search({'LEARNING_RATE': (0.5, 0.6)}, 2, prune=False)"
 @pytest.mark.parametrize('points', [GRID, SEARCH])
 def test_a_sweep_that_is_ended_ends_its_run_and_goes_on(tmp_path, points):
   path = tmp_path / 'slow.py'
-  command = [sys.executable, '-m', 'experiments.sweep', str(path), '--output',
-             str(tmp_path / 'out')]
+  command = [
+    sys.executable,
+    '-m',
+    'experiments.sweep',
+    str(path),
+    '--output',
+    str(tmp_path / 'out'),
+  ]
   path.write_text(SLOW.format(wait=600, points=points, fake=FAKE))
   process = subprocess.Popen(
-      command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    command, cwd=ROOT, stderr=subprocess.PIPE, text=True
+  )
   while not (lives := [*(tmp_path / 'out').rglob('metrics.jsonl')]):
     assert process.poll() is None
     time.sleep(0.1)
   process.send_signal(signal.SIGTERM)
   assert process.communicate(timeout=60)[1].splitlines() == [
-      'sweep: interrupted; the same command goes on']
+    'sweep: interrupted; the same command goes on'
+  ]
   assert process.returncode == 130
   (result,) = execute.read_all(str(tmp_path / 'out'))
   assert result['status'] == 'stopped' and 'ended' in result['error']
-  assert subprocess.run(  # the run itself is gone
+  assert (
+    subprocess.run(  # the run itself is gone
       ['pgrep', '-f', str(lives[0].parent)], stdout=subprocess.DEVNULL
-  ).returncode == 1
+    ).returncode
+    == 1
+  )
   if points == SEARCH:  # the same sweep, less the wait
-    path.write_text(SLOW.format(wait=600, points=points, fake=FAKE.replace(
-        'time.sleep(eval', 'str(eval')))
+    path.write_text(
+      SLOW.format(
+        wait=600,
+        points=points,
+        fake=FAKE.replace('time.sleep(eval', 'str(eval'),
+      )
+    )
     assert subprocess.run(command, cwd=ROOT).returncode == 0
     results = execute.read_all(str(tmp_path / 'out'))
     assert lives[0].parent.parent.as_posix() in [
-        result['folder'] for result in results if result['status'] == 'done']
+      result['folder'] for result in results if result['status'] == 'done'
+    ]
 
 
 def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):
@@ -146,36 +173,65 @@ def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):
   sweep.run(make((0.1, 0.2)), output)
   assert launches(tmp_path / 'out')['LEARNING_RATE=0.1/seed_0'] == 1
   with pytest.raises(UserError, match='holds a sweep with other .*--output'):
-    sweep.run(make(bindings={'TEXT_FILES': 'python_documentation',
-                             'LENGTH': 64}), output)
+    sweep.run(
+      make(bindings={'TEXT_FILES': 'python_documentation', 'LENGTH': 64}),
+      output,
+    )
   with pytest.raises(UserError, match='holds a sweep with other'):
-    sweep.run(make(then=sweep.Stage(FILES, {
-        'TEXT_FILES': 'python_documentation'}, 'eval/mlm_loss')), output)
+    sweep.run(
+      make(
+        then=sweep.Stage(
+          FILES, {'TEXT_FILES': 'python_documentation'}, 'eval/mlm_loss'
+        )
+      ),
+      output,
+    )
 
 
 def test_a_sweep_may_be_of_seeds_alone(tmp_path):
-  frame = sweep.run(make(grid={}, seeds=(1, 2), bindings={
-      'TEXT_FILES': 'python_documentation', 'LEARNING_RATE': 0.1}),
-      str(tmp_path / 'out'))
+  frame = sweep.run(
+    make(
+      grid={},
+      seeds=(1, 2),
+      bindings={'TEXT_FILES': 'python_documentation', 'LEARNING_RATE': 0.1},
+    ),
+    str(tmp_path / 'out'),
+  )
   assert frame['eval/mlm_loss'].tolist() == pytest.approx([0.2, 0.3])
   assert (tmp_path / 'out' / 'results.png').stat().st_size > 1000
 
 
 def test_minutes_become_steps_once_for_all_seeds(tmp_path):
-  made = make((0.1,), seeds=(0, 1), bindings={
-      'TEXT_FILES': 'python_documentation', 'TRAIN_STEPS': sweep.Minutes(2)})
+  made = make(
+    (0.1,),
+    seeds=(0, 1),
+    bindings={
+      'TEXT_FILES': 'python_documentation',
+      'TRAIN_STEPS': sweep.Minutes(2),
+    },
+  )
   sweep.run(made, str(tmp_path / 'out'))
   for seed in (0, 1):
-    flags = json.loads((tmp_path / 'out' / 'LEARNING_RATE=0.1' /
-                        f'seed_{seed}' / 'run' / 'flags').read_text())
+    flags = json.loads(
+      (
+        tmp_path
+        / 'out'
+        / 'LEARNING_RATE=0.1'
+        / f'seed_{seed}'
+        / 'run'
+        / 'flags'
+      ).read_text()
+    )
     assert flags['TRAIN_STEPS'] == '240'  # of half a second each
   assert len(list((tmp_path / 'out').rglob('measured'))) == 1
 
 
 def test_a_second_stage_starts_from_the_first(tmp_path):
   then = sweep.Stage(
-      files=('recipes/pretrain_text.gin',), metric='eval/mlm_loss',
-      bindings={'LEARNING_RATE': 0.7, 'TEXT_FILES': 'python_documentation'})
+    files=('recipes/pretrain_text.gin',),
+    metric='eval/mlm_loss',
+    bindings={'LEARNING_RATE': 0.7, 'TEXT_FILES': 'python_documentation'},
+  )
   frame = sweep.run(make((0.1,), then=then), str(tmp_path / 'out'))
   folder = tmp_path / 'out' / 'LEARNING_RATE=0.1' / 'seed_0'
   flags = json.loads((folder / 'then' / 'flags').read_text())
@@ -185,16 +241,28 @@ def test_a_second_stage_starts_from_the_first(tmp_path):
 
 
 def test_scores_of_a_task_are_a_metric(tmp_path):
-  (tmp_path / 'results.json').write_text(json.dumps({'tasks': [{
-      'task': 'SST-2', 'scores': {'eval/accuracy': [0.5, 0.9, 0.7]}}]}))
+  (tmp_path / 'results.json').write_text(
+    json.dumps(
+      {
+        'tasks': [
+          {'task': 'SST-2', 'scores': {'eval/accuracy': [0.5, 0.9, 0.7]}}
+        ]
+      }
+    )
+  )
   assert execute.value_of(str(tmp_path), 'SST-2/accuracy') == 0.7
 
 
 def test_a_search_goes_on_where_it_was_and_finds_the_low_end(tmp_path):
   output = str(tmp_path / 'out')
+
   def searched(trials):
-    return make(grid=None, search=sweep.Search(
-        {'LEARNING_RATE': sweep.Range(0.001, 0.9, logarithmic=True)}, trials))
+    return make(
+      grid=None,
+      search=sweep.Search(
+        {'LEARNING_RATE': sweep.Range(0.001, 0.9, logarithmic=True)}, trials
+      ),
+    )
 
   assert len(sweep.run(searched(3), output)) == 3
   frame = sweep.run(searched(5), output)
@@ -212,17 +280,25 @@ def test_a_search_goes_on_where_it_was_and_finds_the_low_end(tmp_path):
 
 def test_a_bad_run_of_a_search_is_ended_early(tmp_path):
   # That of 0.9 would wait for ten minutes, had it no better ones before it.
-  made = make(grid=None, seeds=(0,), bindings={
-      'TEXT_FILES': 'python_documentation', 'LENGTH': 600},
-      search=sweep.Search({'LEARNING_RATE': sweep.Range(0.1, 0.3)}, 6))
+  made = make(
+    grid=None,
+    seeds=(0,),
+    bindings={'TEXT_FILES': 'python_documentation', 'LENGTH': 600},
+    search=sweep.Search({'LEARNING_RATE': sweep.Range(0.1, 0.3)}, 6),
+  )
   output = str(tmp_path / 'out')
   sweep.run(made, output)
   study = optuna.load_study(
-      study_name='out', storage=f'sqlite:///{output}/study.db')
+    study_name='out', storage=f'sqlite:///{output}/study.db'
+  )
   study.set_user_attr('bertjax:sweep', None)
   study.enqueue_trial({'LEARNING_RATE': 0.9})
-  frame = sweep.run(dataclasses.replace(made, search=sweep.Search(
-      {'LEARNING_RATE': sweep.Range(0.1, 0.9)}, 7)), output)
+  frame = sweep.run(
+    dataclasses.replace(
+      made, search=sweep.Search({'LEARNING_RATE': sweep.Range(0.1, 0.9)}, 7)
+    ),
+    output,
+  )
   worst = frame[frame['LEARNING_RATE'] == 0.9].iloc[0]
   assert worst['status'] == 'stopped'
   assert 'worse at step 10 than the median' in worst['error']
@@ -242,7 +318,8 @@ def test_failed_trials_do_not_count_and_are_tried_again(tmp_path):
     assert launches(tmp_path / 'out') == {'LEARNING_RATE=2/seed_0': tried}
     assert frame['status'].tolist() == ['failed']
   study = optuna.load_study(
-      study_name='out', storage=f'sqlite:///{tmp_path}/out/study.db')
+    study_name='out', storage=f'sqlite:///{tmp_path}/out/study.db'
+  )
   assert [trial.state.name for trial in study.trials] == 4 * ['FAIL']
 
 
@@ -251,8 +328,14 @@ def test_a_sweep_under_way_shows_what_was_there_before(tmp_path, monkeypatch):
   sweep.run(make((0.1, 0.2, 0.3)), str(output))
   seen = []
   write = gather.write
-  monkeypatch.setattr(gather, 'write', lambda sweep, results, output: (
-      seen.append(len(results)), write(sweep, results, output)))
+  monkeypatch.setattr(
+    gather,
+    'write',
+    lambda sweep, results, output: (
+      seen.append(len(results)),
+      write(sweep, results, output),
+    ),
+  )
   sweep.run(make((0.1, 0.2, 0.3, 0.4)), str(output))
   assert min(seen) == 3 and seen[-1] == 4
   assert len((output / 'results.jsonl').read_text().splitlines()) == 4
@@ -261,8 +344,12 @@ def test_a_sweep_under_way_shows_what_was_there_before(tmp_path, monkeypatch):
 @pytest.mark.parametrize('storage', [None, 'journal.log'])
 def test_two_share_a_study(tmp_path, monkeypatch, storage):
   monkeypatch.chdir(tmp_path)
-  made = make(grid=None, search=sweep.Search(
-      {'LEARNING_RATE': sweep.Range(0.001, 0.3)}, 8, storage=storage))
+  made = make(
+    grid=None,
+    search=sweep.Search(
+      {'LEARNING_RATE': sweep.Range(0.001, 0.3)}, 8, storage=storage
+    ),
+  )
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     frames = [*pool.map(lambda _: sweep.run(made, 'out', at_once=2), range(2))]
   # Each may have begun one more before it heard of the last.
@@ -271,12 +358,15 @@ def test_two_share_a_study(tmp_path, monkeypatch, storage):
 
 
 def test_runs_are_submitted_and_waited_for(tmp_path):
-  frame = sweep.run(make(), str(tmp_path / 'out'), cluster='local',
-                    slurm={'timeout_min': 1})
+  frame = sweep.run(
+    make(), str(tmp_path / 'out'), cluster='local', slurm={'timeout_min': 1}
+  )
   assert frame['status'].tolist() == ['done', 'done']
 
 
-@pytest.mark.parametrize('settings, words', [
+@pytest.mark.parametrize(
+  'settings, words',
+  [
     ({'grid': {'LEARNIG_RATE': (1,)}}, 'did you mean LEARNING_RATE'),
     ({'grid': {'SEED_': (1,)}, 'files': ('nowhere.gin',)}, 'no gin file'),
     ({'rates': (0.1, 0.10)}, 'two runs would share the folder'),
@@ -289,7 +379,8 @@ def test_runs_are_submitted_and_waited_for(tmp_path):
     ({'grid': {'LEARNING_RATE': 0.1}}, 'expected values in a tuple, got 0.1'),
     ({'grid': {'LEARNING_RATE': ()}}, r'expected values in a tuple, got \(\)'),
     ({'files': 'recipes/pretrain_text.gin'}, 'files: expected values in a tup'),
-])
+  ],
+)
 def test_a_mistake_is_one_line_before_anything_runs(tmp_path, settings, words):
   with pytest.raises(UserError, match=words) as raised:
     sweep.run(make(**settings), str(tmp_path / 'out'))
@@ -299,8 +390,10 @@ def test_a_mistake_is_one_line_before_anything_runs(tmp_path, settings, words):
 
 def test_a_search_whose_storage_cannot_be_opened_says_so(tmp_path):
   for storage in ('nodb://x', f'sqlite:///{tmp_path}/no/study.db'):
-    made = make(grid=None, search=sweep.Search(
-        {'LEARNING_RATE': (0.1, 0.2)}, 2, storage=storage))
+    made = make(
+      grid=None,
+      search=sweep.Search({'LEARNING_RATE': (0.1, 0.2)}, 2, storage=storage),
+    )
     with pytest.raises(UserError, match='cannot be kept in .*mend') as raised:
       sweep.run(made, str(tmp_path / 'out'))
     assert '\n' not in str(raised.value)
@@ -308,9 +401,14 @@ def test_a_search_whose_storage_cannot_be_opened_says_so(tmp_path):
     sweep.Range(0.3, 0.2)
 
 
-@pytest.mark.parametrize('text, words', [
+@pytest.mark.parametrize(
+  'text, words',
+  [
     ("import os\n\nDATA = os.environ['NOWHERE_AT_ALL']", 'line 3: KeyError'),
-    ('SWEEP = 3 3', 'line 1: SyntaxError'), ('x = 1', 'sets no SWEEP')])
+    ('SWEEP = 3 3', 'line 1: SyntaxError'),
+    ('x = 1', 'sets no SWEEP'),
+  ],
+)
 def test_a_file_that_is_no_sweep_is_one_line(tmp_path, text, words):
   (tmp_path / 'mine.py').write_text(text)
   with pytest.raises(UserError, match=words):
@@ -326,32 +424,51 @@ def test_slurm_where_there_is_none_is_one_line(tmp_path, monkeypatch):
 def test_files_are_an_axis_too():
   made = make(grid={'size': ('models/bert_tiny.gin', 'models/bert_mini.gin')})
   assert [run.name for run in plan.runs_of(made, 'out')] == [
-      'size=bert_tiny/seed_0', 'size=bert_mini/seed_0']
-  (stage, _), = plan.runs_of(made, 'out')[0].stages()
+    'size=bert_tiny/seed_0',
+    'size=bert_mini/seed_0',
+  ]
+  ((stage, _),) = plan.runs_of(made, 'out')[0].stages()
   assert stage.files == (*FILES, 'models/bert_tiny.gin')
   assert 'size' not in stage.bindings
 
 
 def test_a_table_without_results_says_so():
-  row = {'point': {'A': 1}, 'seed': 0, 'status': 'failed', 'values': {},
-         'error': 'a | b', 'seconds': 1, 'bytes': 0, 'folder': 'x'}
+  row = {
+    'point': {'A': 1},
+    'seed': 0,
+    'status': 'failed',
+    'values': {},
+    'error': 'a | b',
+    'seconds': 1,
+    'bytes': 0,
+    'folder': 'x',
+  }
   table = gather.markdown(make(grid={'A': (1,)}), [row])
   assert '| 1 | - | 0 of 1 | - | failed: a / b |' in table
 
 
-SWEEPS = sorted(path for path in (ROOT / 'experiments' / 'sweeps').glob('*.py')
-                if path.stem != '__init__')
+SWEEPS = sorted(
+  path
+  for path in (ROOT / 'experiments' / 'sweeps').glob('*.py')
+  if path.stem != '__init__'
+)
 
 
 @pytest.mark.parametrize('path', SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_that_is_shipped_has_a_plan_without_its_data(
-    path, tmp_path):
-  code = ("import sys; sys.modules['tensorflow'] = sys.modules['gin'] = None; "
-          'from experiments import sweep; sys.exit(sweep.main())')
+  path, tmp_path
+):
+  code = (
+    "import sys; sys.modules['tensorflow'] = sys.modules['gin'] = None; "
+    'from experiments import sweep; sys.exit(sweep.main())'
+  )
   done = subprocess.run(
-      [sys.executable, '-c', code, str(path), '--dry_run'], cwd=tmp_path,
-      capture_output=True, text=True,
-      env={'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT)})
+    [sys.executable, '-c', code, str(path), '--dry_run'],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    env={'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT)},
+  )
   assert done.returncode == 0, done.stderr
   assert ' runs, 0 done' in done.stdout
   needs_nothing = path.stem == 'masking_rate'
@@ -360,4 +477,5 @@ def test_every_sweep_that_is_shipped_has_a_plan_without_its_data(
 
 def test_names_are_folders():
   assert spec.name_of({'A': 0.30000000000000004, 'B': 'x/y z'}) == (
-      'A=0.3,B=x_y_z')
+    'A=0.3,B=x_y_z'
+  )

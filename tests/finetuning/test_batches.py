@@ -12,9 +12,16 @@ from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.training import objectives
 
-CONFIG = EncoderConfig(vocabulary_size=40, width=8, layers=2, heads=2,
-                       feed_forward=16, positions=16, dropout=0.0,
-                       initializer_stddev=0.5)
+CONFIG = EncoderConfig(
+  vocabulary_size=40,
+  width=8,
+  layers=2,
+  heads=2,
+  feed_forward=16,
+  positions=16,
+  dropout=0.0,
+  initializer_stddev=0.5,
+)
 
 
 def rows(kind, count=21):
@@ -51,39 +58,46 @@ def test_a_restored_position_gives_the_same_batches():
     jax.tree.map(np.testing.assert_array_equal, next(one), next(other))
 
 
-@pytest.mark.parametrize('kind, head', [
-    ('classes', 'classifier'), ('tags', 'tag_head')])
+@pytest.mark.parametrize(
+  'kind, head', [('classes', 'classifier'), ('tags', 'tag_head')]
+)
 def test_a_packed_batch_gives_the_same_update(kind, head):
   stored = batches.Rows.of(rows(kind), kind)
   objective = objectives.Task(
-      BertForTask(CONFIG, head, 3), kind, class_weights=(1.0, 2.0, 0.5))
+    BertForTask(CONFIG, head, 3), kind, class_weights=(1.0, 2.0, 0.5)
+  )
   plain = next(batches.Batches(stored, 16, 16, seed=0))
   mesh = partitioning.make_mesh(devices=jax.devices()[:2])
   packed = next(batches.Batches(stored, 16, 16, seed=0, pack=True, mesh=mesh))
   assert len(packed['tokens']) < 16 and len(packed['tokens']) % 2 == 0
   parameters = jax.tree.map(
-      lambda x: x.value, objective.model.init(
-          jax.random.key(0), plain, train=False)['params'],
-      is_leaf=lambda x: hasattr(x, 'value'))
+    lambda x: x.value,
+    objective.model.init(jax.random.key(0), plain, train=False)['params'],
+    is_leaf=lambda x: hasattr(x, 'value'),
+  )
 
   def loss(parameters, batch):
     total, weight = objective(parameters, batch, None, False)['loss']
     return total / objective.weights(batch)['loss'], weight
 
   (a, weight), of_plain = jax.value_and_grad(loss, has_aux=True)(
-      parameters, plain)
+    parameters, plain
+  )
   (b, other), of_packed = jax.value_and_grad(loss, has_aux=True)(
-      parameters, packed)
+    parameters, packed
+  )
   np.testing.assert_allclose(weight, other)
   np.testing.assert_allclose(a, b, rtol=1e-5)
   # float32 sums in another order; gradients here are around 0.1
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6),
-               of_plain, of_packed)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6),
+    of_plain,
+    of_packed,
+  )
 
 
 def test_spans_are_not_packed():
-  stored = batches.Rows.of(
-      [(Row([1, 2, 3]), (1, 2))], 'spans')
+  stored = batches.Rows.of([(Row([1, 2, 3]), (1, 2))], 'spans')
   with pytest.raises(UserError, match='PACK'):
     batches.Batches(stored, 2, 16, seed=0, pack=True)
 

@@ -8,20 +8,24 @@ from bertjax.finetuning.examples import TagExample
 
 PLAIN = 'He PRP B-NP\nran VBD B-VP\n\nStop VB B-VP\n'
 EXAMPLES = [
-    TagExample(('He', 'ran'), ('B-NP', 'B-VP'),
-               (('He', 'PRP', 'B-NP'), ('ran', 'VBD', 'B-VP'))),
-    TagExample(('Stop',), ('B-VP',), (('Stop', 'VB', 'B-VP'),)),
+  TagExample(
+    ('He', 'ran'),
+    ('B-NP', 'B-VP'),
+    (('He', 'PRP', 'B-NP'), ('ran', 'VBD', 'B-VP')),
+  ),
+  TagExample(('Stop',), ('B-VP',), (('Stop', 'VB', 'B-VP'),)),
 ]
 
 
 def read(tmp_path, content, **settings):
   path = tmp_path / 'tags.txt'
-  path.write_bytes(
-      content if isinstance(content, bytes) else content.encode())
+  path.write_bytes(content if isinstance(content, bytes) else content.encode())
   return list(conll.read(str(path), **settings))
 
 
-@pytest.mark.parametrize('content', [
+@pytest.mark.parametrize(
+  'content',
+  [
     PLAIN,
     PLAIN.rstrip('\n'),
     PLAIN.replace('\n', '\r\n'),
@@ -31,14 +35,16 @@ def read(tmp_path, content, **settings):
     PLAIN.replace(' ', '  ').replace('\n', ' \n'),
     '-DOCSTART- -X- O\n\n' + PLAIN,
     '-DOCSTART-\n' + PLAIN.replace('\n\n', '\n-DOCSTART-\n'),
-])
+  ],
+)
 def test_sentences_are_read_whatever_stands_around_them(tmp_path, content):
   assert read(tmp_path, content) == EXAMPLES
 
 
 def test_other_columns_can_hold_words_and_tags(tmp_path):
   (example,) = read(
-      tmp_path, '1 DT the\n2 NN cat\n', word_column=2, tag_column=1)
+    tmp_path, '1 DT the\n2 NN cat\n', word_column=2, tag_column=1
+  )
   assert example.words == ('the', 'cat') and example.tags == ('DT', 'NN')
 
 
@@ -55,7 +61,9 @@ def test_only_the_separator_separates(tmp_path):
   assert example.words == ('New York',) and example.tags == ('B-LOC',)
 
 
-@pytest.mark.parametrize(('content', 'settings', 'message'), [
+@pytest.mark.parametrize(
+  ('content', 'settings', 'message'),
+  [
     (b'a X\nb Y\n\nc\xe9 Z\n', {}, 'line 4.*iconv'),
     ('a X\n\nb\n', {}, '2 columns in line 3.*line 1, got 1'),
     ('a\nb X\n', {'tag_column': None}, '1 columns in line 2.*got 2'),
@@ -65,9 +73,11 @@ def test_only_the_separator_separates(tmp_path):
     ('a X\n', {'separator': ','}, 'tags beside.*SEPARATOR'),
     ('', {}, 'got none'),
     ('\n\n-DOCSTART- O\n\n', {}, 'got none'),
-])
+  ],
+)
 def test_mistakes_in_a_file_are_told_in_one_line(
-    tmp_path, content, settings, message):
+  tmp_path, content, settings, message
+):
   with pytest.raises(UserError, match=message) as error:
     read(tmp_path, content, **settings)
   assert '\n' not in str(error.value) and 'tags.txt' in str(error.value)
@@ -81,7 +91,11 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 
 def test_o_comes_first_among_the_sorted_tags():
   assert conll.tags_of([('I-X', 'B-Y'), (), ('O', 'B-X', 'I-X')]) == (
-      'O', 'B-X', 'B-Y', 'I-X')
+    'O',
+    'B-X',
+    'B-Y',
+    'I-X',
+  )
   assert conll.tags_of([('VB', 'NN')]) == ('NN', 'VB')
 
 
@@ -89,7 +103,8 @@ def test_predictions_are_one_more_column(tmp_path):
   path = tmp_path / 'predictions.txt'
   conll.write(str(path), EXAMPLES, [['B-NP', 'O'], ['B-VP']])
   assert path.read_text() == (
-      'He PRP B-NP B-NP\nran VBD B-VP O\n\nStop VB B-VP B-VP\n\n')
+    'He PRP B-NP B-NP\nran VBD B-VP O\n\nStop VB B-VP B-VP\n\n'
+  )
   again = list(conll.read(str(path)))
   assert [example.words for example in again] == [('He', 'ran'), ('Stop',)]
   assert [example.tags for example in again] == [('B-NP', 'O'), ('B-VP',)]

@@ -27,9 +27,14 @@ def test_glue_tasks_are_those_whose_files_are_there(glue):
   assert set(rte.evaluations) == {'eval'}
 
 
-@pytest.mark.parametrize('tasks, message', [
-    ('RTEE', "did you mean 'RTE'"), ('QNLI', 'train.tsv and dev.tsv of QNLI'),
-    ('AX', 'set TASKS to MNLI')])
+@pytest.mark.parametrize(
+  'tasks, message',
+  [
+    ('RTEE', "did you mean 'RTE'"),
+    ('QNLI', 'train.tsv and dev.tsv of QNLI'),
+    ('AX', 'set TASKS to MNLI'),
+  ],
+)
 def test_tasks_that_are_not_there_are_one_line(glue, tasks, message):
   with pytest.raises(UserError, match=message):
     data_sets.glue(glue, tasks)
@@ -65,11 +70,30 @@ def test_tags_without_chunks_have_accuracy_alone(tmp_path):
 
 def test_questions_hold_out_articles_where_there_is_one_file(tmp_path):
   path = tmp_path / 'a.json'
-  path.write_text(json.dumps({'data': [
-      {'title': f't{i}', 'paragraphs': [{'context': 'a b', 'qas': [{
-          'id': str(i), 'question': '?',
-          'answers': [{'text': 'b', 'answer_start': 2}]}]}]}
-      for i in range(20)]}))
+  path.write_text(
+    json.dumps(
+      {
+        'data': [
+          {
+            'title': f't{i}',
+            'paragraphs': [
+              {
+                'context': 'a b',
+                'qas': [
+                  {
+                    'id': str(i),
+                    'question': '?',
+                    'answers': [{'text': 'b', 'answer_start': 2}],
+                  }
+                ],
+              }
+            ],
+          }
+          for i in range(20)
+        ]
+      }
+    )
+  )
   (data_set,) = data_sets.questions(str(path))
   train = {x.title for x in data_set.train()}
   held_out = {x.title for x in data_set.evaluations['eval']()}

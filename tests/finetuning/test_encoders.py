@@ -20,7 +20,8 @@ TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *'abcdefgh', '##b', '?'], cased=False)
 
 def make(kind, labels=(), metrics=('accuracy',), length=12, stride=128):
   return encoders.make(
-      Task('t', kind, labels, metrics), TOKENIZER, length, stride)
+    Task('t', kind, labels, metrics), TOKENIZER, length, stride
+  )
 
 
 def knowing(encoder, examples, outputs):
@@ -46,19 +47,27 @@ def knowing(encoder, examples, outputs):
   return logits_of
 
 
-@pytest.mark.parametrize('kind, given, metrics', [
+@pytest.mark.parametrize(
+  'kind, given, metrics',
+  [
     ('classes', ['yes', 'no', 'no'], ('accuracy', 'f1')),
     ('number', [0.5, 2.0, 1.0], ('pearson',)),
     ('labels', [('yes', 'no'), (), ('no',)], ('f1_micro', 'accuracy')),
-])
+  ],
+)
 def test_right_logits_of_texts_give_a_full_score(kind, given, metrics):
   labels = () if kind == 'number' else ('no', 'yes')
   encoder = make(kind, labels, metrics)
-  examples = [TextExample(texts, label) for texts, label in zip(
-      [('a',), ('b', 'c d'), ('a b ' * 20,)], given, strict=True)]
+  examples = [
+    TextExample(texts, label)
+    for texts, label in zip(
+      [('a',), ('b', 'c d'), ('a b ' * 20,)], given, strict=True
+    )
+  ]
   found = encoder.predict(examples, knowing(encoder, examples, 2))
   assert encoder.score(examples, found) == pytest.approx(
-      dict.fromkeys(metrics, 1.0))
+    dict.fromkeys(metrics, 1.0)
+  )
   assert encoder.cut == 2  # one text, tokenized twice
 
 
@@ -92,16 +101,20 @@ def test_trivial_answers():
   assert encoder.score(examples, trivial) == {'accuracy': 0.75}
   encoder = make('spans', (), ('f1', 'exact_match'))
   examples = [
-      QuestionExample('1', '?', 'b c d', (Answer('b c', 0),)),
-      QuestionExample('2', '?', 'e f', (Answer('f', 2),))]
+    QuestionExample('1', '?', 'b c d', (Answer('b c', 0),)),
+    QuestionExample('2', '?', 'e f', (Answer('f', 2),)),
+  ]
   trivial = encoder.baseline(examples[:1], examples)
   assert encoder.score(examples, trivial)['exact_match'] == 0.5
 
 
-@pytest.mark.parametrize('label, message', [
+@pytest.mark.parametrize(
+  'label, message',
+  [
     (None, 'an example has none; set LABEL_COLUMN'),
     ('maybe', "'maybe' do not occur in training, which has 'no', 'yes'"),
-])
+  ],
+)
 def test_labels_that_cannot_be_scored_are_one_line(label, message):
   with pytest.raises(UserError, match=message):
     make('classes', ('no', 'yes')).labels([TextExample(('a',), label)])

@@ -20,8 +20,14 @@ from bertjax.vocabulary_file import SPECIAL_TOKENS, write
 
 TOKENS = [*SPECIAL_TOKENS, *'abcdefx']
 CONFIG = functools.partial(
-    EncoderConfig, width=16, layers=2, heads=2, feed_forward=32, positions=24,
-    initializer_stddev=0.3)
+  EncoderConfig,
+  width=16,
+  layers=2,
+  heads=2,
+  feed_forward=32,
+  positions=24,
+  initializer_stddev=0.3,
+)
 
 
 def texts(count, seed):
@@ -37,26 +43,44 @@ def texts(count, seed):
 def folder(tmp_path_factory) -> pathlib.Path:
   folder = tmp_path_factory.mktemp('texts')
   for name, count, seed in (('train', 512, 0), ('dev', 101, 1)):
-    (folder / f'{name}.tsv').write_text('text\tlabel\n' + ''.join(
-        f'{text}\t{label}\n' for text, label in texts(count, seed)))
+    (folder / f'{name}.tsv').write_text(
+      'text\tlabel\n'
+      + ''.join(f'{text}\t{label}\n' for text, label in texts(count, seed))
+    )
   write(TOKENS, str(folder / 'vocab.txt'), cased=False)
   return folder
 
 
 def run(folder, run_dir, sets=None, **changes):
-  arguments = {'epochs': 6, 'batch_size': 16, 'length': 16, 'dropout': 0.0,
-               'learning_rate': 5e-3, 'log_steps': 50}
-  arguments |= {k: changes.pop(k) for k in list(changes)
-                if k in Settings.__dataclass_fields__}
+  arguments = {
+    'epochs': 6,
+    'batch_size': 16,
+    'length': 16,
+    'dropout': 0.0,
+    'learning_rate': 5e-3,
+    'log_steps': 50,
+  }
+  arguments |= {
+    k: changes.pop(k)
+    for k in list(changes)
+    if k in Settings.__dataclass_fields__
+  }
   finetune.run(
-      data_sets=sets or data_sets.text(
-          str(folder / 'train.tsv'), str(folder / 'dev.tsv'), 'text', 'label'),
-      run_dir=str(run_dir),
-      settings=Settings(**arguments),
-      optimizer=optimizer.adamw,
-      schedule=functools.partial(schedules.warmup_linear, warmup_steps=None),
-      **{'mesh': partitioning.make_mesh(devices=jax.devices()[:1]),
-         'config': CONFIG, 'vocab_file': str(folder / 'vocab.txt'), **changes})
+    data_sets=sets
+    or data_sets.text(
+      str(folder / 'train.tsv'), str(folder / 'dev.tsv'), 'text', 'label'
+    ),
+    run_dir=str(run_dir),
+    settings=Settings(**arguments),
+    optimizer=optimizer.adamw,
+    schedule=functools.partial(schedules.warmup_linear, warmup_steps=None),
+    **{
+      'mesh': partitioning.make_mesh(devices=jax.devices()[:1]),
+      'config': CONFIG,
+      'vocab_file': str(folder / 'vocab.txt'),
+      **changes,
+    },
+  )
 
 
 @pytest.fixture(scope='module')
@@ -84,7 +108,8 @@ def test_a_run_that_is_done_is_not_run_again(done, folder, monkeypatch):
 
 
 def test_prediction_takes_the_best_run_and_gives_its_score(
-    done, folder, tmp_path, capsys):
+  done, folder, tmp_path, capsys
+):
   (row,) = json.loads((done / 'results.json').read_text())['tasks']
   best = max(row['scores']['eval/accuracy'])
   predict.evaluate(run_dir=str(done), files=str(folder / 'dev.tsv'))
@@ -92,20 +117,31 @@ def test_prediction_takes_the_best_run_and_gives_its_score(
   assert values['examples'] == 101
   assert values['accuracy'] == pytest.approx(best)
   output = tmp_path / 'out.jsonl'
-  predict.run(run_dir=str(done), source=str(folder / 'dev.tsv'),
-              output=str(output))
+  predict.run(
+    run_dir=str(done), source=str(folder / 'dev.tsv'), output=str(output)
+  )
   records = [json.loads(line) for line in output.read_text().splitlines()]
-  right = [record['label'] == label for record, (_, label) in zip(
-      records, texts(101, 1), strict=True)]
+  right = [
+    record['label'] == label
+    for record, (_, label) in zip(records, texts(101, 1), strict=True)
+  ]
   assert np.mean(right) == pytest.approx(best)
   assert sum(records[0]['scores'].values()) == pytest.approx(1)
 
 
 def test_packing_and_layer_settings_train_as_well(folder, tmp_path):
-  run(folder, tmp_path / 'packed', pack=True, seeds=3, layer_decay=0.9,
-      class_weights='balanced', head_dropout=0.1)
-  (row,) = json.loads(
-      (tmp_path / 'packed' / 'results.json').read_text())['tasks']
+  run(
+    folder,
+    tmp_path / 'packed',
+    pack=True,
+    seeds=3,
+    layer_decay=0.9,
+    class_weights='balanced',
+    head_dropout=0.1,
+  )
+  (row,) = json.loads((tmp_path / 'packed' / 'results.json').read_text())[
+    'tasks'
+  ]
   assert row['scores']['eval/accuracy'][0] > 0.95
 
 
@@ -113,8 +149,9 @@ def test_a_stopped_run_goes_on_where_it_stood(folder, tmp_path, monkeypatch):
   def curve(name):
     lines = (tmp_path / name / 'text' / 'seed_0' / 'metrics.jsonl').read_text()
     return [
-        {k: v for k, v in json.loads(line).items() if 'speed' not in k}
-        for line in lines.splitlines()]
+      {k: v for k, v in json.loads(line).items() if 'speed' not in k}
+      for line in lines.splitlines()
+    ]
 
   run(folder, tmp_path / 'whole', seeds=0, epochs=3)
 
@@ -152,34 +189,53 @@ def test_an_exported_run_predicts_the_same(done, tmp_path):
   card = (tmp_path / 'hf' / 'README.md').read_text()
   assert 'fine-tuned on text' in card and '| eval/accuracy |' in card
   ours, theirs = (
-      Predictor.load(str(path)).classify(['a x b', 'c'], 16)
-      for path in (done, tmp_path / 'hf'))
+    Predictor.load(str(path)).classify(['a x b', 'c'], 16)
+    for path in (done, tmp_path / 'hf')
+  )
   for a, b in zip(ours, theirs, strict=True):
     assert a['label'] == b['label']
     assert a['scores'] == pytest.approx(b['scores'], abs=1e-6)
 
 
 def test_another_task_starts_from_the_encoder_of_a_run(
-    done, folder, tmp_path, capsys):
+  done, folder, tmp_path, capsys
+):
   conll = tmp_path / 'train.txt'
-  conll.write_text('\n\n'.join(
+  conll.write_text(
+    '\n\n'.join(
       '\n'.join(f'{w} {"B-X" if w == "x" else "O"}' for w in text.split())
-      for text, _ in texts(300, 5)))
-  run(folder, tmp_path / 'tags', data_sets.tags(str(conll), str(conll)),
-      init_from=str(done), vocab_file=None, seeds=0, epochs=2)
+      for text, _ in texts(300, 5)
+    )
+  )
+  run(
+    folder,
+    tmp_path / 'tags',
+    data_sets.tags(str(conll), str(conll)),
+    init_from=str(done),
+    vocab_file=None,
+    seeds=0,
+    epochs=2,
+  )
   assert 'NEWLY INITIALISED, not from there: tag_head' in (
-      capsys.readouterr().out)
+    capsys.readouterr().out
+  )
   (row,) = json.loads((tmp_path / 'tags' / 'results.json').read_text())['tasks']
   assert row['scores']['eval/f1'][0] > 0.95
   predicted = Predictor.load(str(tmp_path / 'tags')).tag(
-      [['a', 'x'], ['x']], 16)
+    [['a', 'x'], ['x']], 16
+  )
   assert predicted == [['O', 'B-X'], ['B-X']]
-  predict.run(run_dir=str(tmp_path / 'tags'), source=str(conll),
-              output=str(tmp_path / 'out.txt'))
+  predict.run(
+    run_dir=str(tmp_path / 'tags'),
+    source=str(conll),
+    output=str(tmp_path / 'out.txt'),
+  )
   assert (tmp_path / 'out.txt').read_text().splitlines()[0].count(' ') == 2
 
 
-@pytest.mark.parametrize('changes, message', [
+@pytest.mark.parametrize(
+  'changes, message',
+  [
     ({'vocab_file': None}, 'INIT_FROM.*VOCAB_FILE'),
     ({'seeds': (1, 1)}, 'distinct seeds.*SEEDS'),
     ({'class_weights': (1.0,)}, 'CLASS_WEIGHTS'),
@@ -188,7 +244,8 @@ def test_another_task_starts_from_the_encoder_of_a_run(
     ({'epochs': 0}, 'EPOCHS'),
     ({'select': 'last', 'patience': 2}, "SELECT 'best'"),
     ({'batch_size': 0}, 'BATCH_SIZE'),
-])
+  ],
+)
 def test_what_cannot_work_is_one_line(folder, tmp_path, changes, message):
   with pytest.raises(UserError, match=message):
     run(folder, tmp_path / 'x', **changes)

@@ -31,7 +31,9 @@ def error_of(function, *args, **kwargs):
   return str(caught.value)
 
 
-@pytest.mark.parametrize('kind, value, expected', [
+@pytest.mark.parametrize(
+  'kind, value, expected',
+  [
     ('classes', 'b ', 'b '),
     ('classes', True, 'True'),
     ('classes', 1, '1'),
@@ -47,7 +49,8 @@ def error_of(function, *args, **kwargs):
     ('labels', '', ()),
     ('labels', [], ()),
     ('labels', 7, ('7',)),
-])
+  ],
+)
 def test_a_label_is_of_its_kind(tmp_path, kind, value, expected):
   path = write(tmp_path / 'a.jsonl', json.dumps({'text': 'a', 'label': value}))
   (example,) = own.read(path, 'text', 'label', kind)
@@ -55,17 +58,33 @@ def test_a_label_is_of_its_kind(tmp_path, kind, value, expected):
   assert type(example.label) is type(expected)
 
 
-@pytest.mark.parametrize('kind, value', [
-    ('classes', ''), ('classes', ' '), ('classes', None), ('classes', ['a']),
-    ('classes', float('nan')), ('classes', {}), ('number', ''),
-    ('number', None), ('number', 'many'), ('number', float('nan')),
-    ('number', 'inf'), ('number', True), ('number', [1]),
-    ('number', 10**400), ('labels', None), ('labels', ['a', None]),
+@pytest.mark.parametrize(
+  'kind, value',
+  [
+    ('classes', ''),
+    ('classes', ' '),
+    ('classes', None),
+    ('classes', ['a']),
+    ('classes', float('nan')),
+    ('classes', {}),
+    ('number', ''),
+    ('number', None),
+    ('number', 'many'),
+    ('number', float('nan')),
+    ('number', 'inf'),
+    ('number', True),
+    ('number', [1]),
+    ('number', 10**400),
+    ('labels', None),
+    ('labels', ['a', None]),
     ('labels', float('nan')),
-])
+  ],
+)
 def test_a_label_of_another_kind_is_named(tmp_path, kind, value):
-  path = write(tmp_path / 'a.jsonl', '{"text": "a", "label": "1"}\n'
-               + json.dumps({'text': 'a', 'label': value}))
+  path = write(
+    tmp_path / 'a.jsonl',
+    '{"text": "a", "label": "1"}\n' + json.dumps({'text': 'a', 'label': value}),
+  )
   error = error_of(own.read, path, 'text', 'label', kind)
   assert f'column label of line 2 of {path}' in error
 
@@ -80,8 +99,9 @@ def test_whole_numbers_of_a_column_that_lacks_some_are_classes(tmp_path):
 
 @pytest.mark.parametrize('value', ['""', '" "', 'null', '3'])
 def test_an_empty_text_is_named(tmp_path, value):
-  path = write(tmp_path / 'a.jsonl', '{"a": "x", "b": "y"}\n'
-               f'{{"a": "x", "b": {value}}}')
+  path = write(
+    tmp_path / 'a.jsonl', f'{{"a": "x", "b": "y"}}\n{{"a": "x", "b": {value}}}'
+  )
   error = error_of(own.read, path, ['a', 'b'], None)
   assert f'column b of line 2 of {path}' in error
 
@@ -89,7 +109,8 @@ def test_an_empty_text_is_named(tmp_path, value):
 def test_pairs_without_labels_are_read(tmp_path):
   path = write(tmp_path / 'a.csv', 'b,a\nx,y\n')
   assert list(own.read(path, ('a', 'b'), None)) == [
-      TextExample(('y', 'x'), None, 2)]
+    TextExample(('y', 'x'), None, 2)
+  ]
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path):
@@ -104,12 +125,13 @@ def test_files_are_read_in_sorted_order_each_once(tmp_path):
   folder = str(tmp_path)
 
   def read(paths):
-    return [(example.texts[0], example.identifier)
-            for example in own.read(paths, 'text', None)]
+    return [
+      (example.texts[0], example.identifier)
+      for example in own.read(paths, 'text', None)
+    ]
 
   assert read(f'{folder}/a[1].tsv') == [('a[1]', 2)]
-  assert read([f'{folder}/b.tsv', f'{folder}/[ab].tsv']) == [
-      ('a', 2), ('b', 2)]
+  assert read([f'{folder}/b.tsv', f'{folder}/[ab].tsv']) == [('a', 2), ('b', 2)]
   error = error_of(own.read, [f'{folder}/b.tsv', f'{folder}/d*'], 'text')
   assert 'nothing matches' in error and 'TRAIN_FILES or EVAL_FILES' in error
 
@@ -136,7 +158,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path):
     assert 'set TEXT_COLUMNS' in error_of(own.read, path, wrong, None)
 
 
-@pytest.mark.parametrize('kind, labels, expected', [
+@pytest.mark.parametrize(
+  'kind, labels, expected',
+  [
     ('classes', ['10', '0', '1', '0'], ('0', '1', '10')),
     ('classes', ['-1', '2', '-1.5'], ('-1.5', '-1', '2')),
     ('classes', ['10', '9', 'a'], ('10', '9', 'a')),
@@ -144,14 +168,16 @@ def test_settings_that_cannot_be_are_refused(tmp_path):
     ('labels', [('b', 'a'), (), ('c',)], ('a', 'b', 'c')),
     ('labels', [(), ('a',)], ('a',)),
     ('number', [1.5], ()),
-])
+  ],
+)
 def test_classes_are_sorted(kind, labels, expected):
   assert own.labels_of(labelled(labels), kind) == expected
 
 
 def test_too_few_and_too_many_classes_are_refused():
   assert 'two classes, got only a; check LABEL_COLUMN' in error_of(
-      own.labels_of, labelled(['a', 'a']), 'classes')
+    own.labels_of, labelled(['a', 'a']), 'classes'
+  )
   assert 'got only none' in error_of(own.labels_of, [], 'classes')
   assert 'one label' in error_of(own.labels_of, labelled([()]), 'labels')
   names = [str(i) for i in range(1001)]

@@ -10,8 +10,9 @@ def test_scores_of_classes():
   labels, found = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
   values = metrics.score(('accuracy', 'f1', 'matthews'), labels, found)
   # 2 true positives, 1 false, 1 missed, 1 true negative
-  assert values == pytest.approx({
-      'accuracy': 3 / 5, 'f1': 4 / 6, 'matthews': (2 - 1) / 6})
+  assert values == pytest.approx(
+    {'accuracy': 3 / 5, 'f1': 4 / 6, 'matthews': (2 - 1) / 6}
+  )
 
 
 def test_scores_of_numbers():
@@ -20,7 +21,9 @@ def test_scores_of_numbers():
   assert values == pytest.approx({'pearson': 0.5, 'spearman': 0.5})
   for constant in (np.ones(3), np.zeros(3)):
     assert metrics.score(('pearson', 'spearman'), labels, constant) == {
-        'pearson': 0.0, 'spearman': 0.0}
+      'pearson': 0.0,
+      'spearman': 0.0,
+    }
 
 
 def test_one_of_several_labels_is_not_right_where_it_is_absent():
@@ -32,9 +35,12 @@ def test_one_of_several_labels_is_not_right_where_it_is_absent():
 
 def test_the_trivial_answer_is_the_best_constant():
   np.testing.assert_array_equal(
-      metrics.constant('classes', np.array([2, 1, 2])), [2, 2, 2])
+    metrics.constant('classes', np.array([2, 1, 2])), [2, 2, 2]
+  )
   np.testing.assert_allclose(
-      metrics.constant('number', np.array([1.0, 4.0])), [2.5, 2.5])
+    metrics.constant('number', np.array([1.0, 4.0])), [2.5, 2.5]
+  )
   np.testing.assert_array_equal(
-      metrics.constant('labels', np.array([[1, 0], [1, 1], [0, 0]])),
-      [[True, False]] * 3)
+    metrics.constant('labels', np.array([[1, 0], [1, 1], [0, 0]])),
+    [[True, False]] * 3,
+  )

@@ -12,11 +12,22 @@ from bertjax.interop import source
 def make(folder, task, seed, values, step=None, origin=None):
   run = folder / task.name / f'seed_{seed}'
   run.mkdir(parents=True)
-  (run / 'metrics.jsonl').write_text(''.join(
-      json.dumps({'step': i, **{
-          f'eval/{m}{suffix}': v if not suffix else 0.25
-          for m in task.metrics for suffix in ('', '_baseline')}}) + '\n'
-      for i, v in enumerate(values)))
+  (run / 'metrics.jsonl').write_text(
+    ''.join(
+      json.dumps(
+        {
+          'step': i,
+          **{
+            f'eval/{m}{suffix}': v if not suffix else 0.25
+            for m in task.metrics
+            for suffix in ('', '_baseline')
+          },
+        }
+      )
+      + '\n'
+      for i, v in enumerate(values)
+    )
+  )
   table = results.Table(str(folder), results.read(str(folder)))
   assert table.missing(task, origin, [seed]) == [seed]
   results.write(str(run), task, seed, step, origin, seconds=1.0)
@@ -33,8 +44,16 @@ def test_the_table_has_median_spread_best_and_trivial_in_percent(tmp_path):
   table.add(task)
   cells = [x.strip() for x in table.markdown().splitlines()[2].split('|')][1:-1]
   # mean 19/30; deviations -4/30, 5/30, -1/30; sample variance 42/900/2
-  assert cells == ['x', 'accuracy', '25.00', '60.00', '63.33 ± 15.28', '80.00',
-                   '0, 1, 4', '92.2']
+  assert cells == [
+    'x',
+    'accuracy',
+    '25.00',
+    '60.00',
+    '63.33 ± 15.28',
+    '80.00',
+    '0, 1, 4',
+    '92.2',
+  ]
   for folder in (tmp_path, tmp_path / 'x'):
     assert source.best_run(str(folder)) == str(tmp_path / 'x' / 'seed_1')
 
@@ -48,8 +67,10 @@ def test_the_step_that_was_selected_counts(tmp_path):
 
 def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
   table = results.Table(str(tmp_path), results.read(str(tmp_path)))
-  for name, metrics, value in (('x', ('accuracy',), 0.4),
-                               ('y', ('f1', 'accuracy'), 0.8)):
+  for name, metrics, value in (
+    ('x', ('accuracy',), 0.4),
+    ('y', ('f1', 'accuracy'), 0.8),
+  ):
     task = specs.Task(name, 'classes', ('a', 'b'), metrics)
     make(tmp_path, task, 0, [value])
     table.add(task)
@@ -57,7 +78,11 @@ def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
   with pytest.raises(UserError, match='runs of 2 tasks.*/x, .*/y'):
     source.best_run(str(tmp_path))
   # What another process adds to keeps what is there.
-  assert results.Table(str(tmp_path), results.read(str(tmp_path))).best_run('y').endswith('y/seed_0')
+  assert (
+    results.Table(str(tmp_path), results.read(str(tmp_path)))
+    .best_run('y')
+    .endswith('y/seed_0')
+  )
 
 
 def test_runs_of_another_start_are_not_put_in_one_row(tmp_path):
@@ -65,6 +90,9 @@ def test_runs_of_another_start_are_not_put_in_one_row(tmp_path):
   make(tmp_path, task, 0, [0.5])
   table = results.Table(str(tmp_path), results.read(str(tmp_path)))
   assert table.missing(task, None, [1, 0]) == [1]
-  with pytest.raises(UserError, match='seed 0 of RTE started from INIT_FROM.*'
-                     'start from MNLI.*FROM_MNLI to False'):
+  with pytest.raises(
+    UserError,
+    match='seed 0 of RTE started from INIT_FROM.*'
+    'start from MNLI.*FROM_MNLI to False',
+  ):
     table.missing(task, 'MNLI', [1])

@@ -16,35 +16,56 @@ from bertjax.training import optimizer, state
 from bertjax.vocabulary_file import SPECIAL_TOKENS
 
 TASK = Task('t', 'classes', ('a', 'b', 'c'))
-CONFIG = EncoderConfig(vocabulary_size=16, width=8, layers=1, heads=2,
-                       feed_forward=16, positions=20, initializer_stddev=0.5)
+CONFIG = EncoderConfig(
+  vocabulary_size=16,
+  width=8,
+  layers=1,
+  heads=2,
+  feed_forward=16,
+  positions=20,
+  initializer_stddev=0.5,
+)
 ENCODER = encoders.make(
-    TASK, Tokenizer([*SPECIAL_TOKENS, *'abcdefgh'], False), length=12)
+  TASK, Tokenizer([*SPECIAL_TOKENS, *'abcdefgh'], False), length=12
+)
 
 
 @pytest.mark.parametrize('devices', [1, 8])
 def test_the_score_is_that_of_each_example_alone(devices):
   rng = np.random.default_rng(0)
   examples = [
-      TextExample((' '.join(rng.choice(list('abcdefgh'), n % 9 + 1)),),
-                  TASK.labels[n % 3]) for n in range(37)]
+    TextExample(
+      (' '.join(rng.choice(list('abcdefgh'), n % 9 + 1)),), TASK.labels[n % 3]
+    )
+    for n in range(37)
+  ]
   mesh = partitioning.make_mesh(devices=jax.devices()[:devices])
   model = BertForTask(CONFIG, 'classifier', 3)
   abstract = state.abstract(
-      model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh)
-  parameters = state.create(model, optimizer.adamw(1e-3),
-                            batch.task_shapes(8, 12), mesh, 1).parameters
+    model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh
+  )
+  parameters = state.create(
+    model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh, 1
+  ).parameters
   evaluation = scoring.TaskEvaluation(
-      model, ENCODER, examples, lambda: examples, batch_size=5)
+    model, ENCODER, examples, lambda: examples, batch_size=5
+  )
   values = evaluation.prepare(mesh, abstract)(parameters)
 
   right = 0
-  for (row, label) in ENCODER.rows(examples):
+  for row, label in ENCODER.rows(examples):
     ids = np.asarray([row.ids], np.int32)
-    logits = model.apply({'params': jax.device_get(parameters)}, {
-        'tokens': ids, 'types': 0 * ids, 'segments': 0 * ids + 1,
+    logits = model.apply(
+      {'params': jax.device_get(parameters)},
+      {
+        'tokens': ids,
+        'types': 0 * ids,
+        'segments': 0 * ids + 1,
         'positions': np.arange(ids.shape[1], dtype=np.int32)[None],
-        'first_positions': np.zeros((1, 1), np.int32)}, train=False)['logits']
+        'first_positions': np.zeros((1, 1), np.int32),
+      },
+      train=False,
+    )['logits']
     right += int(np.argmax(logits) == label)
   assert 0 < right < 37
   assert values['accuracy'] == pytest.approx(right / 37)

@@ -9,21 +9,31 @@ from bertjax.finetuning.examples import Answer, QuestionExample
 from bertjax.inference.windows import Answers, Candidate
 
 ITEM = {
-    'id': 'q1', 'question': 'Who?',
-    'answers': [{'text': 'Ada', 'answer_start': 3},
-                {'text': 'By Ada', 'answer_start': 0}],
+  'id': 'q1',
+  'question': 'Who?',
+  'answers': [
+    {'text': 'Ada', 'answer_start': 3},
+    {'text': 'By Ada', 'answer_start': 0},
+  ],
 }
 
 
 IMPOSSIBLE = {
-    'id': 'q2', 'question': 'When?', 'is_impossible': True, 'answers': [],
-    'plausible_answers': [{'text': 'Ada', 'answer_start': 3}],
+  'id': 'q2',
+  'question': 'When?',
+  'is_impossible': True,
+  'answers': [],
+  'plausible_answers': [{'text': 'Ada', 'answer_start': 3}],
 }
 
 
 def content(*items):
-  return {'version': 'v2.0', 'data': [
-      {'title': 'Ada', 'paragraphs': [{'context': 'By Ada.', 'qas': items}]}]}
+  return {
+    'version': 'v2.0',
+    'data': [
+      {'title': 'Ada', 'paragraphs': [{'context': 'By Ada.', 'qas': items}]}
+    ],
+  }
 
 
 def write(path, value):
@@ -33,33 +43,43 @@ def write(path, value):
 
 def question(identifier, *answers, title=''):
   return QuestionExample(
-      identifier, '?', '', tuple(Answer(x, 0) for x in answers), title)
+    identifier, '?', '', tuple(Answer(x, 0) for x in answers), title
+  )
 
 
 def test_files_of_both_versions_are_read(tmp_path):
   path = write(tmp_path / 'dev.json', content(ITEM, IMPOSSIBLE))
   assert squad.read(path) == [
-      QuestionExample('q1', 'Who?', 'By Ada.',
-                      (Answer('Ada', 3), Answer('By Ada', 0)), 'Ada'),
-      QuestionExample('q2', 'When?', 'By Ada.', (), 'Ada'),
+    QuestionExample(
+      'q1', 'Who?', 'By Ada.', (Answer('Ada', 3), Answer('By Ada', 0)), 'Ada'
+    ),
+    QuestionExample('q2', 'When?', 'By Ada.', (), 'Ada'),
   ]
 
 
-@pytest.mark.parametrize('value, message', [
+@pytest.mark.parametrize(
+  'value, message',
+  [
     ([], r'"data", a list, in the root of .*, got \[\]'),
     ({'version': 1}, 'got the keys version'),
     ({'data': [{'title': 'x'}]}, r'"paragraphs", a list, in data\[0\]'),
-    (content({'id': 'q1', 'question': '?'}),
-     r'"answers", a list, in data\[0\].paragraphs\[0\].qas\[0\] of .*, '
-     'got the keys id, question'),
+    (
+      content({'id': 'q1', 'question': '?'}),
+      r'"answers", a list, in data\[0\].paragraphs\[0\].qas\[0\] of .*, '
+      'got the keys id, question',
+    ),
     (content(ITEM | {'id': 7}), '"id", a str, .* got 7'),
-    (content(ITEM | {'answers': [{'text': 'Ada'}]}),
-     r'"answer_start", a int, in .*qas\[0\].answers\[0\] .* the keys text'),
+    (
+      content(ITEM | {'answers': [{'text': 'Ada'}]}),
+      r'"answer_start", a int, in .*qas\[0\].answers\[0\] .* the keys text',
+    ),
     (content(), 'expected questions in .*, got none'),
     (content(ITEM, ITEM), r"id once in .*, got \[\('q1', 2\)\]"),
-])
+  ],
+)
 def test_another_structure_is_refused_and_the_place_is_named(
-    tmp_path, value, message):
+  tmp_path, value, message
+):
   with pytest.raises(UserError, match=message):
     squad.read(write(tmp_path / 'dev.json', value))
 
@@ -103,17 +123,25 @@ def test_files_of_predictions_are_the_official_json(tmp_path):
   squad.write_predictions(path, {'q1': 'Zoë', 'q2': ''})
   with open(path) as file:
     assert json.load(file) == {'q1': 'Zoë', 'q2': ''}
-  squad.write_n_best(path, {
+  squad.write_n_best(
+    path,
+    {
       'q1': Answers([Candidate('Zoë', 3, 1.5, 1.0)], -2.0),
-      'q2': Answers([], math.inf)})
+      'q2': Answers([], math.inf),
+    },
+  )
   with open(path) as file:
-    assert json.load(file) == {'q2': [], 'q1': [
-        {'text': 'Zoë', 'start': 3, 'score': 1.5, 'probability': 1.0}]}
+    assert json.load(file) == {
+      'q2': [],
+      'q1': [{'text': 'Zoë', 'start': 3, 'score': 1.5, 'probability': 1.0}],
+    }
 
 
 def test_first_words_are_those_of_the_context():
-  examples = [QuestionExample('1', '?', ' By  Ada, a b', ()),
-              QuestionExample('2', '?', '', ())]
+  examples = [
+    QuestionExample('1', '?', ' By  Ada, a b', ()),
+    QuestionExample('2', '?', '', ()),
+  ]
   assert squad.first_words(examples, 2) == {'1': 'By Ada,', '2': ''}
 
 

@@ -11,10 +11,13 @@ from bertjax.finetuning.examples import Answer, QuestionExample
 
 def question(identifier, *answers, title=''):
   return QuestionExample(
-      identifier, '?', '', tuple(Answer(x, 0) for x in answers), title)
+    identifier, '?', '', tuple(Answer(x, 0) for x in answers), title
+  )
 
 
-@pytest.mark.parametrize('text, expected', [
+@pytest.mark.parametrize(
+  'text, expected',
+  [
     ('The  U.S., an\tally', 'us ally'),
     ('A man, a plan', 'man plan'),
     ('the-atre', 'theatre'),  # punctuation goes before articles do
@@ -24,12 +27,15 @@ def question(identifier, *answers, title=''):
     ('Théâtre the', 'théâtre'),
     ('another then', 'another then'),
     ('The', ''),
-])
+  ],
+)
 def test_texts_are_normalized_as_officially(text, expected):
   assert squad_metrics.normalize(text) == expected
 
 
-@pytest.mark.parametrize('prediction, answers, exact, overlap', [
+@pytest.mark.parametrize(
+  'prediction, answers, exact, overlap',
+  [
     ('the Broncos!', ['broncos'], 1, 1),
     ('Denver Broncos', ['Broncos', 'Denver'], 0, 2 / 3),
     ('Denver', ['the Denver Broncos of 2015', 'Denver Broncos'], 0, 2 / 3),
@@ -41,32 +47,50 @@ def test_texts_are_normalized_as_officially(text, expected):
     ('yes', [], 0, 0),
     ('The', ['a', 'yes'], 0, 0),  # 'a' is nothing when normalized
     ('The', ['a'], 1, 1),
-])
+  ],
+)
 def test_metrics_as_by_hand(prediction, answers, exact, overlap):
   assert squad_metrics.exact_match(prediction, answers) == exact
   assert squad_metrics.f1(prediction, answers) == pytest.approx(overlap)
 
 
 def test_scores_are_means_in_percent():
-  examples = [question('1', 'Denver Broncos'), question('2', 'b'),
-              question('3', 'c')]
+  examples = [
+    question('1', 'Denver Broncos'),
+    question('2', 'b'),
+    question('3', 'c'),
+  ]
   predictions = {'1': 'Denver', '2': 'B.', 'other': 'x'}
   assert squad_metrics.score(examples, predictions) == pytest.approx(
-      {'exact_match': 100 / 3, 'f1': (200 / 3 + 100) / 3})
+    {'exact_match': 100 / 3, 'f1': (200 / 3 + 100) / 3}
+  )
   more = [*examples, question('4')]
-  assert squad_metrics.score(more, predictions) == pytest.approx({
-      'exact_match': 50, 'f1': (200 / 3 + 200) / 4,
+  assert squad_metrics.score(more, predictions) == pytest.approx(
+    {
+      'exact_match': 50,
+      'f1': (200 / 3 + 200) / 4,
       'has_answer_exact_match': 100 / 3,
       'has_answer_f1': (200 / 3 + 100) / 3,
-      'no_answer_exact_match': 100, 'no_answer_f1': 100})
+      'no_answer_exact_match': 100,
+      'no_answer_f1': 100,
+    }
+  )
   assert squad_metrics.score([question('4')], {'4': 'x'}) == {
-      'exact_match': 0, 'f1': 0, 'no_answer_exact_match': 0, 'no_answer_f1': 0}
+    'exact_match': 0,
+    'f1': 0,
+    'no_answer_exact_match': 0,
+    'no_answer_f1': 0,
+  }
 
 
 def thresholded(examples, answers, threshold):
-  return squad_metrics.score(examples, {
+  return squad_metrics.score(
+    examples,
+    {
       identifier: '' if difference > threshold else text
-      for identifier, (text, difference) in answers.items()})['f1']
+      for identifier, (text, difference) in answers.items()
+    },
+  )['f1']
 
 
 def test_the_threshold_is_the_best_of_all():
@@ -74,14 +98,17 @@ def test_the_threshold_is_the_best_of_all():
   words = ['x', 'y', 'x y', '']
   for _ in range(50):
     examples = [
-        question(str(i), *rng.choice(words[:3], rng.integers(0, 3)))
-        for i in range(12)]
+      question(str(i), *rng.choice(words[:3], rng.integers(0, 3)))
+      for i in range(12)
+    ]
     answers = {  # one is missing; differences are equal now and then
-        str(i): (str(rng.choice(words)), float(rng.integers(-4, 4)))
-        for i in range(11)}
+      str(i): (str(rng.choice(words)), float(rng.integers(-4, 4)))
+      for i in range(11)
+    }
     threshold, found = squad_metrics.best_threshold(examples, answers)
-    assert found == pytest.approx(max(
-        thresholded(examples, answers, x) for x in np.arange(-6, 6)))
+    assert found == pytest.approx(
+      max(thresholded(examples, answers, x) for x in np.arange(-6, 6))
+    )
     assert found == pytest.approx(thresholded(examples, answers, threshold))
 
 

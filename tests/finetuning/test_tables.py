@@ -31,37 +31,60 @@ def error_of(function, *args, **kwargs):
   return str(caught.value)
 
 
-@pytest.mark.parametrize('name, content, expected', [
-    ('a.tsv', 'text\tlabel\nHe "ran.\tyes\n"No"\tno\n',
-     [(2, 'He "ran.', 'yes'), (3, '"No"', 'no')]),
+@pytest.mark.parametrize(
+  'name, content, expected',
+  [
+    (
+      'a.tsv',
+      'text\tlabel\nHe "ran.\tyes\n"No"\tno\n',
+      [(2, 'He "ran.', 'yes'), (3, '"No"', 'no')],
+    ),
     ('a.TSV', b'\xef\xbb\xbftext\tlabel\r\na\tb\r\n', [(2, 'a', 'b')]),
-    ('a.tsv', 'text\tlabel\na\u2028b\x0bc\x85d\re\tf',
-     [(2, 'a\u2028b\x0bc\x85d\re', 'f')]),
+    (
+      'a.tsv',
+      'text\tlabel\na\u2028b\x0bc\x85d\re\tf',
+      [(2, 'a\u2028b\x0bc\x85d\re', 'f')],
+    ),
     ('a.tsv', 'text\tlabel\n\na\tb\n\n', [(3, 'a', 'b')]),
-    ('a.csv', '\ufeff"text",label\r\n"He, ""Al""\r\nran",yes\r\n\r\nb,no',
-     [(2, 'He, "Al"\r\nran', 'yes'), (5, 'b', 'no')]),
-    ('a.csv', 'text,label\na\u2028b\x0bc\x85d,e\n',
-     [(2, 'a\u2028b\x0bc\x85d', 'e')]),
-    ('a.jsonl', '{"text": "a\u2028b", "label": [1]}\r\n\n'
-     '{"label": null, "text": "c"}', [(1, 'a\u2028b', [1]), (3, 'c', None)]),
+    (
+      'a.csv',
+      '\ufeff"text",label\r\n"He, ""Al""\r\nran",yes\r\n\r\nb,no',
+      [(2, 'He, "Al"\r\nran', 'yes'), (5, 'b', 'no')],
+    ),
+    (
+      'a.csv',
+      'text,label\na\u2028b\x0bc\x85d,e\n',
+      [(2, 'a\u2028b\x0bc\x85d', 'e')],
+    ),
+    (
+      'a.jsonl',
+      '{"text": "a\u2028b", "label": [1]}\r\n\n{"label": null, "text": "c"}',
+      [(1, 'a\u2028b', [1]), (3, 'c', None)],
+    ),
     ('a.json', '\ufeff{"text": "a\\nb", "label": true}\n', [(1, 'a\nb', True)]),
-])
+  ],
+)
 def test_lines_are_read_as_their_suffix_says(tmp_path, name, content, expected):
   path = write(tmp_path / name, content)
   assert list(tables.records(path)) == [
-      (number, {'text': text, 'label': label})
-      for number, text, label in expected]
+    (number, {'text': text, 'label': label}) for number, text, label in expected
+  ]
   assert tables.columns(path) == ['text', 'label']
 
 
 def test_rows_of_parquet_are_counted_over_its_groups(tmp_path):
   rows = 2500
-  path = write_parquet(tmp_path / 'a.parquet', {
+  path = write_parquet(
+    tmp_path / 'a.parquet',
+    {
       'text': [f'a {i}' for i in range(rows)],
       'label': [[i] for i in range(rows)],
-  }, row_group_size=700)
+    },
+    row_group_size=700,
+  )
   assert list(tables.records(path)) == [
-      (i + 1, {'text': f'a {i}', 'label': [i]}) for i in range(rows)]
+    (i + 1, {'text': f'a {i}', 'label': [i]}) for i in range(rows)
+  ]
   assert tables.columns(path) == ['text', 'label']
 
 
@@ -74,7 +97,9 @@ def test_a_text_may_be_as_long_as_a_book(tmp_path):
 def test_names_stand_for_a_header(tmp_path):
   path = write(tmp_path / 'a.tsv', 'a\tb\nc\td\n')
   assert list(tables.records(path, names=['x', 'y'])) == [
-      (1, {'x': 'a', 'y': 'b'}), (2, {'x': 'c', 'y': 'd'})]
+    (1, {'x': 'a', 'y': 'b'}),
+    (2, {'x': 'c', 'y': 'd'}),
+  ]
 
 
 def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
@@ -85,7 +110,9 @@ def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
   assert broken == [3, 4]
 
 
-@pytest.mark.parametrize('name, content, message', [
+@pytest.mark.parametrize(
+  'name, content, message',
+  [
     ('a.txt', 'a', 'ends in .tsv, .csv, .jsonl (or .json) or .parquet'),
     ('a.tsv', '', 'expected examples in'),
     ('a.csv', 'text,label\n', 'expected examples in'),
@@ -101,7 +128,8 @@ def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
     ('a.json', '[' * 100_000, 'write one object a line'),
     ('a.parquet', 'x,y\na,b\n', 'as Parquet'),
     ('a.parquet', '', 'as Parquet'),
-])
+  ],
+)
 def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):
   path = write(tmp_path / name, content)
   error = error_of(tables.records, path)
@@ -112,7 +140,8 @@ def test_no_file_and_no_rows_are_one_line(tmp_path):
   assert 'there is none' in error_of(tables.records, str(tmp_path / 'a.tsv'))
   assert 'there is none' in error_of(tables.records, str(tmp_path))
   path = write_parquet(
-      tmp_path / 'a.parquet', {'text': pyarrow.array([], pyarrow.string())})
+    tmp_path / 'a.parquet', {'text': pyarrow.array([], pyarrow.string())}
+  )
   assert 'expected examples' in error_of(tables.records, path)
 
 
@@ -133,10 +162,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
 def test_memory_does_not_grow_with_a_parquet_file(tmp_path, group):
   texts = [os.urandom(500).hex() for _ in range(30_000)]
   path = write_parquet(
-      tmp_path / 'a.parquet', {'text': texts}, row_group_size=group)
+    tmp_path / 'a.parquet', {'text': texts}, row_group_size=group
+  )
   assert os.path.getsize(path) > 25_000_000
   before = pyarrow.total_allocated_bytes()
-  peak = max(pyarrow.total_allocated_bytes()
-             for _ in tables.records(path))
+  peak = max(pyarrow.total_allocated_bytes() for _ in tables.records(path))
   # A few batches, pages and buffers, of 1 MB each.
   assert peak - before < 10_000_000

@@ -9,15 +9,18 @@ def sequences(batch):
   """Of each sequence: its first token, how many it has, what it predicts."""
   numbers = np.arange(batch['first_positions'].shape[1]) + 1
   return (
-      np.take_along_axis(batch['tokens'], batch['first_positions'], 1),
-      (batch['segments'][:, None] == numbers[:, None]).sum(axis=-1),
-      np.take_along_axis(batch['tokens'], batch['target_positions'], 1))
+    np.take_along_axis(batch['tokens'], batch['first_positions'], 1),
+    (batch['segments'][:, None] == numbers[:, None]).sum(axis=-1),
+    np.take_along_axis(batch['tokens'], batch['target_positions'], 1),
+  )
 
 
 def random_rows(count, most=20):
   lengths = np.random.default_rng(0).integers(1, most + 1, count)
-  return lengths, [Row([*range(1000 * i, 1000 * i + n)], position=n - 1)
-                   for i, n in enumerate(lengths)]
+  return lengths, [
+    Row([*range(1000 * i, 1000 * i + n)], position=n - 1)
+    for i, n in enumerate(lengths)
+  ]
 
 
 @pytest.mark.parametrize('count', [1, 2, 7, 300])
@@ -33,9 +36,15 @@ def test_results_come_in_the_order_of_the_rows(count, monkeypatch):
 
 def test_results_of_positions_are_those_of_the_row():
   lengths, rows = random_rows(100)
-  results = list(batching.run(
-      lambda batch: (batch['tokens'], batch['positions']), rows, 20, 8,
-      of_positions=True))
+  results = list(
+    batching.run(
+      lambda batch: (batch['tokens'], batch['positions']),
+      rows,
+      20,
+      8,
+      of_positions=True,
+    )
+  )
   for (tokens, positions), row in zip(results, rows, strict=True):
     np.testing.assert_array_equal(tokens, row.ids)
     np.testing.assert_array_equal(positions, np.arange(len(row.ids)))
@@ -67,9 +76,14 @@ def test_a_short_row_alone_costs_little():
 
 
 def test_no_row_is_padded_beyond_the_length():
-  found = batching.run(lambda batch: np.full(
-      batch['first_positions'].shape, batch['tokens'].shape[1]),
-      [Row([1] * 9), Row([1] * 3)], 9, 4)
+  found = batching.run(
+    lambda batch: np.full(
+      batch['first_positions'].shape, batch['tokens'].shape[1]
+    ),
+    [Row([1] * 9), Row([1] * 3)],
+    9,
+    4,
+  )
   assert list(found) == [9, 9]
 
 
@@ -80,24 +94,34 @@ def test_nothing_gives_nothing():
 def test_batches_are_multiples_of_what_the_devices_divide():
   for count in (1, 3, 5, 9, 12):
     shapes = []
-    list(batching.run(
-        lambda batch: shapes.append(len(batch['tokens']))  # noqa: B023
-        or batch['first_positions'],
-        [Row([1] * 8)] * count, 8, batch_size=12, multiple=4))
+    list(
+      batching.run(
+        lambda batch: (
+          shapes.append(len(batch['tokens']))  # noqa: B023
+          or batch['first_positions']
+        ),
+        [Row([1] * 8)] * count,
+        8,
+        batch_size=12,
+        multiple=4,
+      )
+    )
     assert shapes[0] in (4, 8, 12) and count <= sum(shapes)
 
 
 def test_types_segments_and_positions_follow_the_rows():
   batch = batching.make(
-      [[Row([1, 2, 3, 4], second=2), Row([5, 6], position=1)], [Row([7])]],
-      count=2, columns=8)
+    [[Row([1, 2, 3, 4], second=2), Row([5, 6], position=1)], [Row([7])]],
+    count=2,
+    columns=8,
+  )
   expected = {
-      'tokens': [[1, 2, 3, 4, 5, 6, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0]],
-      'types': [[0, 0, 1, 1, 0, 0, 0, 0], [0] * 8],
-      'positions': [[0, 1, 2, 3, 0, 1, 0, 0], [0] * 8],
-      'segments': [[1, 1, 1, 1, 2, 2, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]],
-      'first_positions': [[0, 4], [0, 0]],
-      'target_positions': [[0, 5], [0, 0]],
+    'tokens': [[1, 2, 3, 4, 5, 6, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0]],
+    'types': [[0, 0, 1, 1, 0, 0, 0, 0], [0] * 8],
+    'positions': [[0, 1, 2, 3, 0, 1, 0, 0], [0] * 8],
+    'segments': [[1, 1, 1, 1, 2, 2, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]],
+    'first_positions': [[0, 4], [0, 0]],
+    'target_positions': [[0, 5], [0, 0]],
   }
   assert batch.keys() == expected.keys()
   for key, value in expected.items():

@@ -16,8 +16,9 @@ from bertjax.training import model_file, optimizer, state
 from bertjax.training.checkpoints import Checkpoints
 from bertjax.vocabulary_file import SPECIAL_TOKENS, write
 
-CONFIG = EncoderConfig(vocabulary_size=16, width=8, layers=1, heads=2,
-                       feed_forward=16, positions=20)
+CONFIG = EncoderConfig(
+  vocabulary_size=16, width=8, layers=1, heads=2, feed_forward=16, positions=20
+)
 
 
 @pytest.fixture
@@ -25,18 +26,29 @@ def run_dir(tmp_path):
   folder = tmp_path / 'run'
   shapes = batch.shapes(2, 8, 2)
   created = state.create(
-      BertForPreTraining(CONFIG, next_sentence=False), optimizer.adamw(1e-3),
-      shapes, partitioning.make_mesh(), seed=0)
+    BertForPreTraining(CONFIG, next_sentence=False),
+    optimizer.adamw(1e-3),
+    shapes,
+    partitioning.make_mesh(),
+    seed=0,
+  )
   with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
     checkpoints.save(7, created)
   model_file.write(str(folder), CONFIG)
   write([*SPECIAL_TOKENS, 'A'], str(folder / 'vocab.txt'), cased=False)
   (folder / 'config.gin').write_text('SEED = 0\n')
-  lines = [{'step': 3, 'eval/mlm_accuracy': 0.1},
-           {'step': 7, 'train/loss': 1.0, 'eval/mlm_accuracy': 0.25,
-            'eval/mlm_loss': None}]
+  lines = [
+    {'step': 3, 'eval/mlm_accuracy': 0.1},
+    {
+      'step': 7,
+      'train/loss': 1.0,
+      'eval/mlm_accuracy': 0.25,
+      'eval/mlm_loss': None,
+    },
+  ]
   (folder / 'metrics.jsonl').write_text(
-      ''.join(json.dumps(line) + '\n' for line in lines) + '{"step": 9, "ev')
+    ''.join(json.dumps(line) + '\n' for line in lines) + '{"step": 9, "ev'
+  )
   return folder, jax.device_get(created.parameters)
 
 
@@ -67,7 +79,8 @@ def test_nothing_is_written_over(run_dir, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_one_line(
-    run_dir, tmp_path, monkeypatch):
+  run_dir, tmp_path, monkeypatch
+):
   folder, _ = run_dir
   below = str(folder / 'config.gin' / 'model')
   with pytest.raises(UserError, match='config.gin is no folder; set OUTPUT'):
@@ -86,7 +99,9 @@ def test_a_place_that_cannot_be_written_is_one_line(
   assert os.listdir(tmp_path) == ['run']
 
 
-@pytest.mark.parametrize('heads, name', [
+@pytest.mark.parametrize(
+  'heads, name',
+  [
     ((), 'AutoModel'),
     (('pooler',), 'AutoModel'),
     (('pooler', 'mlm_head', 'nsp_head'), 'AutoModelForPreTraining'),
@@ -95,13 +110,15 @@ def test_a_place_that_cannot_be_written_is_one_line(
     (('pooler', 'classifier'), 'AutoModelForSequenceClassification'),
     (('tag_head',), 'AutoModelForTokenClassification'),
     (('pooler', 'span_head'), 'AutoModelForQuestionAnswering'),
-])
+  ],
+)
 def test_the_card_names_the_class_that_has_the_heads(heads, name):
   assert export.auto_class(heads) == name
 
 
 def test_a_dry_run_refuses_what_transformers_does_not_have(
-    run_dir, tmp_path, monkeypatch):
+  run_dir, tmp_path, monkeypatch
+):
   folder, _ = run_dir
   load = export.Predictor.load
 

@@ -22,8 +22,15 @@ from bertjax.training.checkpoints import Checkpoints
 from bertjax.vocabulary_file import SPECIAL_TOKENS, write
 
 TOKENS = [*SPECIAL_TOKENS, *'abcdefgh']
-CONFIG = EncoderConfig(vocabulary_size=16, width=8, layers=2, heads=2,
-                       feed_forward=16, positions=20, initializer_stddev=0.5)
+CONFIG = EncoderConfig(
+  vocabulary_size=16,
+  width=8,
+  layers=2,
+  heads=2,
+  feed_forward=16,
+  positions=20,
+  initializer_stddev=0.5,
+)
 TEXTS = ['a b c', '', 'h', 'a b c d e f g h a b c d e f g h', 'c [MASK]']
 
 
@@ -32,8 +39,9 @@ def params():
   example = batch_lib.synthetic(2, 8, 2, 16, seed=0)
   model = bert.BertForPreTraining(CONFIG)
   adamw, mesh = optimizer.adamw(1e-3), partitioning.make_mesh()
-  shapes = {k: jax.ShapeDtypeStruct(v.shape, v.dtype)
-            for k, v in example.items()}
+  shapes = {
+    k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in example.items()
+  }
   return state.create(model, adamw, shapes, mesh, seed=3).parameters
 
 
@@ -47,25 +55,35 @@ def hidden_states(params, text, masks=False):
   (row,), _ = Tokenizer(TOKENS, False).rows([text], 20, masks)
   ids = row.ids
   row = np.asarray([ids], np.int32)
-  hidden = bert.Bert(CONFIG).apply({'params': params}, {
-      'tokens': row, 'types': 0 * row, 'segments': 0 * row + 1,
+  hidden = bert.Bert(CONFIG).apply(
+    {'params': params},
+    {
+      'tokens': row,
+      'types': 0 * row,
+      'segments': 0 * row + 1,
       'positions': np.arange(row.shape[1], dtype=np.int32)[None],
-  }, train=False)['hidden']
+    },
+    train=False,
+  )['hidden']
   return np.asarray(hidden[0]), ids
 
 
 @pytest.mark.parametrize('pooling', POOLINGS)
 @pytest.mark.parametrize('normalize', [False, True])
 def test_vectors_are_those_of_each_text_alone(
-    params, predictor, pooling, normalize):
+  params, predictor, pooling, normalize
+):
   found = predictor.embed(TEXTS, pooling, normalize, length=20, batch_size=2)
   assert found.dtype == np.float32
-  pool = {'cls': lambda h: h[0], 'mean': lambda h: h.mean(axis=0),
-          'max': lambda h: h.max(axis=0)}[pooling]
+  pool = {
+    'cls': lambda h: h[0],
+    'mean': lambda h: h.mean(axis=0),
+    'max': lambda h: h.max(axis=0),
+  }[pooling]
   for vector, text in zip(found, TEXTS, strict=True):
     expected = pool(hidden_states(params, text)[0])
     if normalize:
-      expected = expected / np.sqrt((expected ** 2).sum())
+      expected = expected / np.sqrt((expected**2).sum())
     np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
@@ -77,18 +95,25 @@ def test_each_mask_gets_its_own_likeliest_words(params, predictor):
     _, ids = hidden_states(params, text, masks=True)
     places = [i for i, token in enumerate(ids) if token == 4]
     row = np.asarray([ids], np.int32)
-    logits = bert.BertForPreTraining(CONFIG, False).apply({'params': params}, {
-        'tokens': row, 'types': 0 * row, 'segments': 0 * row + 1,
+    logits = bert.BertForPreTraining(CONFIG, False).apply(
+      {'params': params},
+      {
+        'tokens': row,
+        'types': 0 * row,
+        'segments': 0 * row + 1,
         'positions': np.arange(len(ids), dtype=np.int32)[None],
         'target_positions': np.asarray([places], np.int32),
-    }, train=False)['mlm_logits'][0]
+      },
+      train=False,
+    )['mlm_logits'][0]
     # Rows 13 to 15 of the token table have no token.
-    expected = np.asarray(jax.nn.softmax(logits[:, :len(TOKENS)]))
+    expected = np.asarray(jax.nn.softmax(logits[:, : len(TOKENS)]))
     for answer, probabilities in zip(answers, expected, strict=True):
       order = np.argsort(-probabilities)[:4]
       assert [token for token, _ in answer] == [TOKENS[i] for i in order]
       np.testing.assert_allclose(
-          [p for _, p in answer], probabilities[order], atol=1e-5)
+        [p for _, p in answer], probabilities[order], atol=1e-5
+      )
 
 
 def test_what_was_cut_is_counted(params):
@@ -123,16 +148,22 @@ def run_dir(params, tmp_path_factory):
   folder = tmp_path_factory.mktemp('run')
   with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
     for step, scale in ((1, 0.5), (2, 1.0)):
-      checkpoints.save(step, state.TrainState(
-          np.asarray(step), jax.tree.map(lambda x: x * scale, params),  # noqa: B023
-          {'moments': np.zeros(3)}))
+      checkpoints.save(
+        step,
+        state.TrainState(
+          np.asarray(step),
+          jax.tree.map(lambda x: x * scale, params),  # noqa: B023
+          {'moments': np.zeros(3)},
+        ),
+      )
   model_file.write(str(folder), CONFIG)
   write(TOKENS, str(folder / 'vocab.txt'), cased=False)
   return folder
 
 
 def test_a_run_and_its_export_predict_the_same(
-    params, predictor, run_dir, tmp_path):
+  params, predictor, run_dir, tmp_path
+):
   expected = predictor.embed(TEXTS, length=20)
   loaded = Predictor.load(str(run_dir))
   np.testing.assert_array_equal(loaded.embed(TEXTS, length=20), expected)
@@ -148,32 +179,41 @@ def test_a_run_and_its_export_predict_the_same(
 
 
 def test_a_file_of_texts_is_embedded_in_both_forms(
-    run_dir, predictor, tmp_path):
+  run_dir, predictor, tmp_path
+):
   source, vectors = tmp_path / 'in.txt', tmp_path / 'out.npy'
   source.write_text('\n'.join(TEXTS) + '\n')
-  jobs.embed(source=str(source), output=str(vectors), run_dir=str(run_dir),
-             length=20)
+  jobs.embed(
+    source=str(source), output=str(vectors), run_dir=str(run_dir), length=20
+  )
   expected = predictor.embed(TEXTS, length=20)
   found = np.load(vectors)
   assert found.dtype == np.float32
   np.testing.assert_array_equal(found, expected)
   lines = tmp_path / 'out.jsonl'
-  jobs.embed(source=str(source), output=str(lines), run_dir=str(run_dir),
-             length=20)
+  jobs.embed(
+    source=str(source), output=str(lines), run_dir=str(run_dir), length=20
+  )
   records = [json.loads(line) for line in lines.read_text().splitlines()]
   assert [record['text'] for record in records] == TEXTS
   np.testing.assert_allclose(
-      [record['embedding'] for record in records], expected, rtol=1e-6)
+    [record['embedding'] for record in records], expected, rtol=1e-6
+  )
 
 
 def test_masks_of_a_file_are_filled(run_dir, predictor, tmp_path):
   source, output = tmp_path / 'in.jsonl', tmp_path / 'out.jsonl'
   source.write_text('{"id": 5, "text": "a [MASK]"}\n')
-  jobs.fill_mask(source=str(source), output=str(output), run_dir=str(run_dir),
-                 length=20, top_k=2)
+  jobs.fill_mask(
+    source=str(source),
+    output=str(output),
+    run_dir=str(run_dir),
+    length=20,
+    top_k=2,
+  )
   record = json.loads(output.read_text())
   assert record['id'] == 5 and len(record['masks']) == 1
-  (expected,), = predictor.fill_mask(['a [MASK]'], top_k=2, length=20)
+  ((expected,),) = predictor.fill_mask(['a [MASK]'], top_k=2, length=20)
   assert [x['token'] for x in record['masks'][0]] == [t for t, _ in expected]
 
 

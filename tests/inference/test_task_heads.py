@@ -7,23 +7,28 @@ from bertjax.inference import task_heads
 
 def test_probabilities_are_those_of_softmax_and_sigmoid():
   logits = np.array([[1000.0, 1000 + np.log(3)], [0.0, 0.0]])
-  np.testing.assert_allclose(task_heads.probabilities('classes', logits),
-                             [[0.25, 0.75], [0.5, 0.5]])
   np.testing.assert_allclose(
-      task_heads.probabilities('labels', np.array([[0.0, np.log(3)]])),
-      [[0.5, 0.75]])
+    task_heads.probabilities('classes', logits), [[0.25, 0.75], [0.5, 0.5]]
+  )
+  np.testing.assert_allclose(
+    task_heads.probabilities('labels', np.array([[0.0, np.log(3)]])),
+    [[0.5, 0.75]],
+  )
   assert task_heads.probabilities('number', np.array([[7.0]])).tolist() == [7]
 
 
 def test_what_is_said_of_a_text():
   task = {'kind': 'classes', 'labels': ['a', 'b']}
   assert list(task_heads.describe(task, np.array([[0.25, 0.75]]))) == [
-      {'label': 'b', 'scores': {'a': 0.25, 'b': 0.75}}]
+    {'label': 'b', 'scores': {'a': 0.25, 'b': 0.75}}
+  ]
   task['kind'] = 'labels'
   assert list(task_heads.describe(task, np.array([[0.25, 0.75]]))) == [
-      {'labels': ['b'], 'scores': {'a': 0.25, 'b': 0.75}}]
-  assert list(task_heads.describe(
-      {'kind': 'number', 'labels': []}, np.array([2.5]))) == [{'value': 2.5}]
+    {'labels': ['b'], 'scores': {'a': 0.25, 'b': 0.75}}
+  ]
+  assert list(
+    task_heads.describe({'kind': 'number', 'labels': []}, np.array([2.5]))
+  ) == [{'value': 2.5}]
 
 
 def test_a_model_without_the_head_is_refused_with_what_it_has():

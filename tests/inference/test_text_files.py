@@ -9,7 +9,9 @@ def texts(path, content):
   return [record['text'] for record in text_files.read(str(path))]
 
 
-@pytest.mark.parametrize('content, expected', [
+@pytest.mark.parametrize(
+  'content, expected',
+  [
     (b'a\nb\n', ['a', 'b']),
     (b'a\r\nb', ['a', 'b']),
     (b'\n\na\n', ['', '', 'a']),
@@ -17,7 +19,8 @@ def texts(path, content):
     ('a\u2028b\x85c\n'.encode(), ['a\u2028b\x85c']),
     (b'\xef\xbb\xbfa\n', ['a']),
     (b'', []),
-])
+  ],
+)
 def test_a_line_ends_at_lf_or_crlf_only(tmp_path, content, expected):
   assert texts(tmp_path / 'in.txt', content) == expected
   assert text_files.count(str(tmp_path / 'in.txt')) == len(expected)
@@ -36,12 +39,15 @@ def test_half_a_surrogate_pair_is_replaced(tmp_path):
   assert record['text'] == 'a\ufffd b \U0001f600'
 
 
-@pytest.mark.parametrize('name, content, message', [
+@pytest.mark.parametrize(
+  'name, content, message',
+  [
     ('in.txt', 'é'.encode('latin1'), 'byte 0xe9 in line 1'),
     ('in.jsonl', b'{"text": "a"}\n{', 'JSON in line 2'),
     ('in.jsonl', b'{"body": "a"}', '"text" in line 1 .*got body'),
     ('in.jsonl', b'[1]', 'got .1.'),
-])
+  ],
+)
 def test_a_bad_line_is_named(tmp_path, name, content, message):
   with pytest.raises(UserError, match=message) as caught:
     texts(tmp_path / name, content)
@@ -54,10 +60,10 @@ def test_an_output_is_refused_before_anything_is_done(tmp_path):
   folder = tmp_path / 'out.npy'
   folder.mkdir()
   for path, message in [
-      (tmp_path / 'out.csv', 'ends in .npy'),
-      (source, 'is the input as well'),
-      (folder, 'out.npy is a directory; set OUTPUT'),
-      (source / 'new' / 'out.npy', 'in.npy is no folder; set OUTPUT'),
+    (tmp_path / 'out.csv', 'ends in .npy'),
+    (source, 'is the input as well'),
+    (folder, 'out.npy is a directory; set OUTPUT'),
+    (source / 'new' / 'out.npy', 'in.npy is no folder; set OUTPUT'),
   ]:
     with pytest.raises(UserError, match=message):
       text_files.check_output(str(path), ('.npy',), str(source))

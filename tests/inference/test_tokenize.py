@@ -10,11 +10,13 @@ TOKENS = [*SPECIAL_TOKENS, 'un', '##able', 'a', '[', ']', 'mask', '##k', '中']
 def test_ids_are_those_of_the_reference_tokenizer():
   tokenizer = Tokenizer(TOKENS, cased=False)
   reference = tokenizers.BertWordPieceTokenizer(
-      {token: i for i, token in enumerate(TOKENS)}, lowercase=True)
+    {token: i for i, token in enumerate(TOKENS)}, lowercase=True
+  )
   texts = ['unable a', 'UNABLE Á', '', '中a', 'a' * 101, 'zzz', 'a\u0301 a\ta']
   rows, cut = tokenizer.rows(texts, length=50)
   assert [row.ids for row in rows] == [
-      reference.encode(text).ids for text in texts]
+    reference.encode(text).ids for text in texts
+  ]
   assert cut == 0 and all(row.second is None for row in rows)
 
 
@@ -22,12 +24,18 @@ def test_ids_are_those_of_the_reference_tokenizer():
 def test_pairs_are_those_of_the_reference_tokenizer(length):
   tokenizer = Tokenizer(TOKENS, cased=False)
   reference = tokenizers.BertWordPieceTokenizer(
-      {token: i for i, token in enumerate(TOKENS)}, lowercase=True)
-  pairs = [('a', 'unable a'), ('', 'a'), ('a ' * 8, 'un ' * 9),
-           ('a ' * 9, 'un'), ('a', 'un ' * 9), ('a ' * 5, 'un ' * 4)]
+    {token: i for i, token in enumerate(TOKENS)}, lowercase=True
+  )
+  pairs = [
+    ('a', 'unable a'),
+    ('', 'a'),
+    ('a ' * 8, 'un ' * 9),
+    ('a ' * 9, 'un'),
+    ('a', 'un ' * 9),
+    ('a ' * 5, 'un ' * 4),
+  ]
   rows, cut = tokenizer.rows(pairs, length)
-  assert cut == sum(
-      len(reference.encode(*pair).ids) > length for pair in pairs)
+  assert cut == sum(len(reference.encode(*pair).ids) > length for pair in pairs)
   for row, (a, b) in zip(rows, pairs, strict=True):
     a, b = (reference.encode(x, add_special_tokens=False).ids for x in (a, b))
     while len(a) + len(b) > length - 3:  # google-research/bert
@@ -43,7 +51,13 @@ def test_a_mask_in_a_text_is_special_only_where_it_is_asked_for():
   mask = TOKENS.index('[MASK]')
   assert mask not in plain.ids and masked.ids[2] == mask
   assert [TOKENS[i] for i in plain.ids] == [
-      '[CLS]', 'a', '[', 'mask', ']', '[SEP]']
+    '[CLS]',
+    'a',
+    '[',
+    'mask',
+    ']',
+    '[SEP]',
+  ]
 
 
 def test_long_texts_are_cut_and_counted():

@@ -18,8 +18,7 @@ def tokens(piece):
 
 def test_each_word_stands_at_its_first_token():
   ((piece,),) = make(['Unable', 'a-b', 'C'], length=20)
-  assert tokens(piece) == [
-      '[CLS]', 'un', '##able', 'a', '-', 'b', 'c', '[SEP]']
+  assert tokens(piece) == ['[CLS]', 'un', '##able', 'a', '-', 'b', 'c', '[SEP]']
   assert piece.first == (1, 3, 6) and piece.start == 0
 
 
@@ -45,13 +44,19 @@ def test_long_sentences_become_pieces_of_about_the_same_size():
 def test_no_piece_ends_within_a_word():
   (pieces,) = make(['un-able', 'a', 'unable', 'b', 'unable'], length=6)
   assert [tokens(piece)[1:-1] for piece in pieces] == [
-      ['un', '-', '[UNK]'], ['a', 'un', '##able'], ['b', 'un', '##able']]
+    ['un', '-', '[UNK]'],
+    ['a', 'un', '##able'],
+    ['b', 'un', '##able'],
+  ]
 
 
 def test_a_word_longer_than_a_row_loses_its_last_tokens():
   (pieces,) = make(['a', 'b-' * 9, 'c'], length=6)
   assert [tokens(piece)[1:-1] for piece in pieces] == [
-      ['a'], ['b', '-', 'b', '-'], ['c']]
+    ['a'],
+    ['b', '-', 'b', '-'],
+    ['c'],
+  ]
 
 
 def test_a_sentence_without_words_has_no_piece():
@@ -66,12 +71,15 @@ def test_results_come_back_for_each_word_in_order(length):
   for pieces, count in zip(sentences, (30, 1, 7), strict=True):
     assert all(len(piece.row.ids) <= length for piece in pieces)
     assert all(piece.row.ids[-1] == 3 for piece in pieces)
-    places = [[piece.start + i for i in range(len(piece.first))]
-              for piece in pieces]
+    places = [
+      [piece.start + i for i in range(len(piece.first))] for piece in pieces
+    ]
     assert word_rows.join(pieces, places) == list(range(count))
     initials = [[tokens(piece)[i] for i in piece.first] for piece in pieces]
-    assert word_rows.join(pieces, initials) == (
-        ['un', 'a', 'b', '[UNK]', 'a', 'c'] * 5)[:count]
+    assert (
+      word_rows.join(pieces, initials)
+      == (['un', 'a', 'b', '[UNK]', 'a', 'c'] * 5)[:count]
+    )
 
 
 def test_results_of_a_wrong_number_are_refused():

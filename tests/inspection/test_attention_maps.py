@@ -27,8 +27,9 @@ from bertjax.vocabulary_file import SPECIAL_TOKENS
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 TOKENS = [*SPECIAL_TOKENS, *'abcdefgh', '<', '$']
-CONFIG = EncoderConfig(vocabulary_size=16, width=8, layers=2, heads=2,
-                       feed_forward=16, positions=20)
+CONFIG = EncoderConfig(
+  vocabulary_size=16, width=8, layers=2, heads=2, feed_forward=16, positions=20
+)
 
 
 pytestmark = pytest.mark.usefixtures('compiled_quickly')
@@ -40,47 +41,71 @@ def read_golden():
   for key, array in np.load(GOLDEN / 'bert_2_layers.npz').items():
     several = enumerate(array) if '*' in key else [('', array)]
     arrays |= {key.replace('*', str(index)): part for index, part in several}
-  fields = ('vocabulary_size', 'width', 'layers', 'heads', 'feed_forward',
-            'positions')
-  config = EncoderConfig(**dict(
-      zip(fields, arrays['sizes'].tolist(), strict=True)))
+  fields = (
+    'vocabulary_size',
+    'width',
+    'layers',
+    'heads',
+    'feed_forward',
+    'positions',
+  )
+  config = EncoderConfig(
+    **dict(zip(fields, arrays['sizes'].tolist(), strict=True))
+  )
   weights = {
-      key.removeprefix('weight/'): array * arrays['weight_unit'] + np.float32(
-          key.endswith('LayerNorm.weight'))
-      for key, array in arrays.items() if key.startswith('weight/')}
-  batch = {key.removeprefix('batch/'): array for key, array in arrays.items()
-           if key.startswith('batch/')}
-  return (BertForPreTraining(config),
-          names.from_huggingface(weights, config, names.PRETRAINING), batch,
-          np.load(GOLDEN / 'attention_maps.npz'))
+    key.removeprefix('weight/'): array * arrays['weight_unit']
+    + np.float32(key.endswith('LayerNorm.weight'))
+    for key, array in arrays.items()
+    if key.startswith('weight/')
+  }
+  batch = {
+    key.removeprefix('batch/'): array
+    for key, array in arrays.items()
+    if key.startswith('batch/')
+  }
+  return (
+    BertForPreTraining(config),
+    names.from_huggingface(weights, config, names.PRETRAINING),
+    batch,
+    np.load(GOLDEN / 'attention_maps.npz'),
+  )
 
 
 def test_weights_and_importance_equal_those_of_transformers():
   model, params, batch, golden = read_golden()
-  found = taps.stack(taps.collect(
-      model, params, batch, [WEIGHTS]), WEIGHTS)
+  found = taps.stack(taps.collect(model, params, batch, [WEIGHTS]), WEIGHTS)
   real = batch['segments'] > 0  # padding attends to what it likes
   assert golden['weights'].std() > 0.05
   np.testing.assert_allclose(
-      np.moveaxis(found, 3, 2)[:, real],
-      np.moveaxis(golden['weights'], 3, 2)[:, real], atol=1e-6)
+    np.moveaxis(found, 3, 2)[:, real],
+    np.moveaxis(golden['weights'], 3, 2)[:, real],
+    atol=1e-6,
+  )
   assert golden['importance'].min() > 0.05
   np.testing.assert_allclose(
-      head_importance.expected(
-          objectives.MaskedLanguageModel(model), params, [batch]),
-      golden['importance'], rtol=1e-5, atol=1e-5)
+    head_importance.expected(
+      objectives.MaskedLanguageModel(model), params, [batch]
+    ),
+    golden['importance'],
+    rtol=1e-5,
+    atol=1e-5,
+  )
 
 
 @pytest.fixture(scope='module')
 def predictor():
-  example = {key: np.zeros((1, 4), np.int32) for key in (
-      'tokens', 'types', 'positions', 'segments', 'target_positions')}
+  example = {
+    key: np.zeros((1, 4), np.int32)
+    for key in ('tokens', 'types', 'positions', 'segments', 'target_positions')
+  }
   model = BertForPreTraining(CONFIG, next_sentence=False)
-  shapes = jax.eval_shape(lambda: nn.unbox(model.init(
-      jax.random.key(0), example, train=False)))['params']
+  shapes = jax.eval_shape(
+    lambda: nn.unbox(model.init(jax.random.key(0), example, train=False))
+  )['params']
   random = np.random.RandomState(0)
   params = jax.tree.map(
-      lambda x: 0.5 * random.randn(*x.shape).astype(np.float32), shapes)
+    lambda x: 0.5 * random.randn(*x.shape).astype(np.float32), shapes
+  )
   return Predictor(CONFIG, params, Tokenizer(TOKENS, False))
 
 
@@ -95,13 +120,20 @@ def test_texts_are_looked_at_together_as_they_are_alone(predictor):
   texts = ['a', ('a b', 'c d e'), 'f [MASK] h']
   together = attention_maps.compute(predictor, texts)
   (alone,) = attention_maps.compute(predictor, texts[:1])
-  np.testing.assert_allclose(
-      together[0].weights, alone.weights, atol=1e-6)
+  np.testing.assert_allclose(together[0].weights, alone.weights, atol=1e-6)
   for maps in together:
     np.testing.assert_allclose(maps.weights.sum(-1), 1, atol=1e-5)
     assert maps.weights.shape == (2, 2) + 2 * (len(maps.tokens),)
   assert together[1].tokens == (
-      '[CLS]', 'a', 'b', '[SEP]', 'c', 'd', 'e', '[SEP]')
+    '[CLS]',
+    'a',
+    'b',
+    '[SEP]',
+    'c',
+    'd',
+    'e',
+    '[SEP]',
+  )
   assert [maps.second for maps in together] == [None, 4, None]
   assert together[2].tokens[2] == '[MASK]'
 
@@ -109,44 +141,60 @@ def test_texts_are_looked_at_together_as_they_are_alone(predictor):
 def test_entropy_is_nothing_for_one_token_and_most_where_all_are_alike():
   weights = np.array([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4], np.float32)
   np.testing.assert_allclose(
-      attention_maps.entropies(weights), np.log([1, 2, 4]), atol=1e-6)
+    attention_maps.entropies(weights), np.log([1, 2, 4]), atol=1e-6
+  )
 
 
 def test_a_choice_of_layers_is_a_part_of_all_of_them(predictor):
   (every,), (some,) = (
-      attention_maps.compute(predictor, ['a b c'], None, layers, True)
-      for layers in (None, (1, 0)))
+    attention_maps.compute(predictor, ['a b c'], None, layers, True)
+    for layers in (None, (1, 0))
+  )
   assert some.layers == (1, 0)
   for name in ('weights', 'entropies', 'importance'):
     np.testing.assert_array_equal(
-        getattr(some, name), getattr(every, name)[[1, 0]])
+      getattr(some, name), getattr(every, name)[[1, 0]]
+    )
   assert every.importance.min() > 0
 
 
 def command(capsys, **macros):
   """Returns the exit status and what was printed on either stream."""
   main._FLAGS.unparse_flags()
-  status = main.main([
-      'main', '--gin_file=recipes/attention_maps.gin',
-      *(f'--gin.{name}={value}' for name, value in macros.items())])
+  status = main.main(
+    [
+      'main',
+      '--gin_file=recipes/attention_maps.gin',
+      *(f'--gin.{name}={value}' for name, value in macros.items()),
+    ]
+  )
   gin.clear_config()
   return status, *capsys.readouterr()
 
 
 def test_the_recipe_leaves_a_picture_a_text_and_a_page(
-    directory, tmp_path, capsys):
+  directory, tmp_path, capsys
+):
   output = tmp_path / 'maps'
   status, printed, error = command(
-      capsys, INIT_FROM=directory, TEXTS='["a $ b $", ("a <", "c d")]',
-      OUTPUT=output)
+    capsys,
+    INIT_FROM=directory,
+    TEXTS='["a $ b $", ("a <", "c d")]',
+    OUTPUT=output,
+  )
   assert status == 0, error
   assert 'attention_maps.html' in printed
   assert sorted(os.listdir(output)) == [
-      'attention_maps.html', 'attention_maps_01.png', 'attention_maps_02.png']
+    'attention_maps.html',
+    'attention_maps_01.png',
+    'attention_maps_02.png',
+  ]
   assert (output / 'attention_maps_01.png').read_bytes()[:4] == b'\x89PNG'
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     ({'INIT_FROM': '/nowhere'}, '/nowhere'),
     ({'TEXTS': '"' + 'a ' * 30 + '"'}, '32 tokens, more than LENGTH 18'),
     ({'LENGTH': 21}, 'LENGTH 21 is not between 3 and the 20 positions'),
@@ -157,11 +205,17 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
     ({'TEXTS': '[("a", "b", "c")]'}, 'pairs of texts in parentheses'),
     ({'OUTPUT': '/proc/maps_of_nothing/x'}, 'set OUTPUT'),
     ({'OUTPUT': __file__ + '/x'}, 'is no folder; set OUTPUT'),
-])
+  ],
+)
 def test_what_cannot_be_drawn_is_one_line(
-    directory, tmp_path, capsys, change, message):
-  macros = {'INIT_FROM': directory, 'TEXTS': 'a b', 'LENGTH': 18,
-            'OUTPUT': tmp_path / 'maps'} | change
+  directory, tmp_path, capsys, change, message
+):
+  macros = {
+    'INIT_FROM': directory,
+    'TEXTS': 'a b',
+    'LENGTH': 18,
+    'OUTPUT': tmp_path / 'maps',
+  } | change
   status, _, error = command(capsys, **macros)
   assert status == 2
   assert re.fullmatch(r'bertjax: .+\n', error) and message in error
@@ -169,11 +223,15 @@ def test_what_cannot_be_drawn_is_one_line(
 
 
 def test_importance_needs_a_head_and_is_left_out_without_one(
-    predictor, tmp_path, capsys):
+  predictor, tmp_path, capsys
+):
   bare = {k: v for k, v in predictor.params.items() if k != 'mlm_head'}
   huggingface.save(str(tmp_path / 'bare'), CONFIG, bare, TOKENS, False)
-  options = {'init_from': str(tmp_path / 'bare'), 'texts': 'a b',
-             'output': str(tmp_path / 'maps')}
+  options = {
+    'init_from': str(tmp_path / 'bare'),
+    'texts': 'a b',
+    'output': str(tmp_path / 'maps'),
+  }
   with pytest.raises(UserError, match='no masked-LM head'):
     attention_maps.run(**options, importance=True)
   attention_maps.run(**options, dry_run=True)

@@ -15,8 +15,12 @@ def test_a_picture_of_any_size_has_its_labels_inside(layers, heads, length):
   weights = np.full((layers, heads, length, length), 1 / length, np.float32)
   with warnings.catch_warnings():
     warnings.simplefilter('error')
-    drawn = figure.draw(Maps(tokens, None, tuple(range(layers)), weights,
-                             np.zeros((layers, heads))), 'runs/books')
+    drawn = figure.draw(
+      Maps(
+        tokens, None, tuple(range(layers)), weights, np.zeros((layers, heads))
+      ),
+      'runs/books',
+    )
   inside = drawn.bbox
   maps, entropies, importance, _ = drawn.axes
   for axes in (maps, entropies, importance):
@@ -27,4 +31,5 @@ def test_a_picture_of_any_size_has_its_labels_inside(layers, heads, length):
   labels = [text.get_text() for text in maps.get_xticklabels()]
   assert labels[0] == '[CLS]' and '$ab$' in labels + ['$ab$'] * (length < 3)
   assert [text.get_text() for text in entropies.texts] == [
-      f'{np.log(length):.2f}'] * (layers * heads)
+    f'{np.log(length):.2f}'
+  ] * (layers * heads)

@@ -13,8 +13,15 @@ from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
 from bertjax.training import objectives
 
-TINY = EncoderConfig(vocabulary_size=40, width=16, layers=1, heads=2,
-                     feed_forward=32, positions=12, initializer_stddev=0.3)
+TINY = EncoderConfig(
+  vocabulary_size=40,
+  width=16,
+  layers=1,
+  heads=2,
+  feed_forward=32,
+  positions=12,
+  initializer_stddev=0.3,
+)
 OBJECTIVE = objectives.MaskedLanguageModel(BertForPreTraining(TINY))
 
 pytestmark = pytest.mark.usefixtures('compiled_quickly')
@@ -23,11 +30,15 @@ pytestmark = pytest.mark.usefixtures('compiled_quickly')
 @pytest.fixture(scope='module')
 def params():
   example = batch_lib.synthetic(2, 12, 2, 40, seed=0)
-  shapes = jax.eval_shape(lambda: nn.unbox(OBJECTIVE.model.init(
-      jax.random.key(0), example, train=False)))['params']
+  shapes = jax.eval_shape(
+    lambda: nn.unbox(
+      OBJECTIVE.model.init(jax.random.key(0), example, train=False)
+    )
+  )['params']
   random = np.random.RandomState(0)
   return jax.tree.map(
-      lambda x: 0.3 * random.randn(*x.shape).astype(np.float32), shapes)
+    lambda x: 0.3 * random.randn(*x.shape).astype(np.float32), shapes
+  )
 
 
 def unpack(packed):
@@ -39,8 +50,10 @@ def unpack(packed):
       inside = packed['segments'][line] == number
       begin = packed['first_positions'][line, number - 1]
       targets = packed['target_positions'][line]
-      row = {key: np.roll(np.where(inside, packed[key][line], 0), -begin)
-             for key in ('tokens', 'types', 'positions')}
+      row = {
+        key: np.roll(np.where(inside, packed[key][line], 0), -begin)
+        for key in ('tokens', 'types', 'positions')
+      }
       row['segments'] = np.roll(inside, -begin).astype(np.int32)
       row['target_positions'] = np.where(inside[targets], targets - begin, 0)
       row['targets'] = packed['targets'][line]
@@ -61,13 +74,16 @@ def test_packed_sequences_count_as_they_do_apart_and_empty_rows_not(params):
 
 
 def test_batches_are_averaged_and_layers_normalized(params):
-  batches = [unpack(batch_lib.synthetic(3, 12, 4, 40, seed, sequences=2))
-             for seed in (1, 2)]
+  batches = [
+    unpack(batch_lib.synthetic(3, 12, 4, 40, seed, sequences=2))
+    for seed in (1, 2)
+  ]
   both = head_importance.expected(OBJECTIVE, params, batches)
   alone = [head_importance.expected(OBJECTIVE, params, [x]) for x in batches]
   np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-5)
   normalized = head_importance.expected(
-      OBJECTIVE, params, batches, normalize=True)
+    OBJECTIVE, params, batches, normalize=True
+  )
   np.testing.assert_allclose((normalized**2).sum(-1), 1, rtol=1e-5)
   with pytest.raises(UserError, match='got none'):
     head_importance.expected(OBJECTIVE, params, [])

@@ -17,8 +17,15 @@ from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
 from bertjax.vocabulary_file import SPECIAL_TOKENS
 
-CONFIG = EncoderConfig(vocabulary_size=60, width=12, layers=2, heads=3,
-                       feed_forward=20, positions=9, dropout=0.2)
+CONFIG = EncoderConfig(
+  vocabulary_size=60,
+  width=12,
+  layers=2,
+  heads=3,
+  feed_forward=20,
+  positions=9,
+  dropout=0.2,
+)
 TOKENS = [*SPECIAL_TOKENS, *(chr(ord('a') + i) for i in range(20))]
 
 
@@ -27,9 +34,10 @@ def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
   random = np.random.default_rng(0)
   sizes = {'V': 60, 'D': 12, 'F': 20, 'L': 9, 'T': 2, '2': 2, 'C': classes}
   tensors = {
-      theirs: random.normal(
-          size=[sizes[letter] for letter in shape]).astype(np.float32)
-      for _, theirs, shape, _ in names.table(config, heads)
+    theirs: random.normal(size=[sizes[letter] for letter in shape]).astype(
+      np.float32
+    )
+    for _, theirs, shape, _ in names.table(config, heads)
   }
   return names.from_huggingface(tensors, config, heads)
 
@@ -43,8 +51,7 @@ def save(directory, heads=names.PRETRAINING, config=CONFIG, **more):
 def rewrite(directory, change):
   """Saves the tensors of a directory again, changed: a dict in, a dict out."""
   path = directory / 'model.safetensors'
-  safetensors.numpy.save_file(
-      change(safetensors.numpy.load_file(path)), path)
+  safetensors.numpy.save_file(change(safetensors.numpy.load_file(path)), path)
 
 
 def assert_equal(params, expected):
@@ -53,7 +60,8 @@ def assert_equal(params, expected):
 
 
 @pytest.mark.parametrize(
-    'heads', [h for h in huggingface.ARCHITECTURES if 'tag_head' not in h])
+  'heads', [h for h in huggingface.ARCHITECTURES if 'tag_head' not in h]
+)
 def test_export_then_import_is_the_identity(tmp_path, heads):
   params = save(tmp_path, heads)
   checkpoint = huggingface.read(str(tmp_path))
@@ -69,22 +77,35 @@ def test_a_head_for_tags_is_told_from_one_for_classes(tmp_path):
 
 
 def test_export_names_the_class_and_the_labels(tmp_path):
-  save(tmp_path, ('pooler', 'classifier'), labels=['bad', 'good', 'neither'],
-       problem_type='single_label_classification', card='# A model\n')
+  save(
+    tmp_path,
+    ('pooler', 'classifier'),
+    labels=['bad', 'good', 'neither'],
+    problem_type='single_label_classification',
+    card='# A model\n',
+  )
   attributes = json.loads((tmp_path / 'config.json').read_text())
   assert attributes['architectures'] == ['BertForSequenceClassification']
   assert attributes['id2label']['1'] == 'good'
   assert attributes['label2id']['neither'] == 2
   assert attributes['attention_probs_dropout_prob'] == 0.2
   assert {path.name for path in tmp_path.iterdir()} == {
-      'config.json', 'model.safetensors', 'vocab.txt', 'tokenizer.json',
-      'tokenizer_config.json', 'special_tokens_map.json', 'README.md'}
+    'config.json',
+    'model.safetensors',
+    'vocab.txt',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+    'README.md',
+  }
 
 
 def test_the_first_names_of_norms_and_no_prefix_are_read(tmp_path):
   params = save(tmp_path)
-  old = {'LayerNorm.weight': 'LayerNorm.gamma', 'LayerNorm.bias':
-         'LayerNorm.beta'}
+  old = {
+    'LayerNorm.weight': 'LayerNorm.gamma',
+    'LayerNorm.bias': 'LayerNorm.beta',
+  }
 
   def rename(tensors):
     for new, first in old.items():
@@ -101,8 +122,9 @@ def test_half_precision_is_read_as_float32(tmp_path, dtype):
   params = save(tmp_path)
   rewrite(tmp_path, lambda t: {k: v.astype(dtype) for k, v in t.items()})
   found = huggingface.read(str(tmp_path)).params
-  assert_equal(found, jax.tree.map(
-      lambda x: x.astype(dtype).astype(np.float32), params))
+  assert_equal(
+    found, jax.tree.map(lambda x: x.astype(dtype).astype(np.float32), params)
+  )
 
 
 def test_shards_are_read_through_their_index(tmp_path):
@@ -116,7 +138,8 @@ def test_shards_are_read_through_their_index(tmp_path):
     safetensors.numpy.save_file(part, tmp_path / f'part-{i}.safetensors')
     index |= dict.fromkeys(part, f'part-{i}.safetensors')
   (tmp_path / 'model.safetensors.index.json').write_text(
-      json.dumps({'weight_map': index}))
+    json.dumps({'weight_map': index})
+  )
   assert_equal(huggingface.read(str(tmp_path)).params, params)
   (tmp_path / 'part-1.safetensors').unlink()
   with pytest.raises(UserError, match='part-1.safetensors, which is not there'):
@@ -134,19 +157,23 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
   assert not checkpoint.config.tied_decoder and checkpoint.unused == ()
   example = batch.synthetic(2, 8, 3, 60, seed=0)
   logits = {
-      tied: BertForPreTraining(config).apply(
-          {'params': checkpoint.params}, example, train=False)['mlm_logits']
-      for tied, config in ((True, CONFIG), (False, checkpoint.config))
+    tied: BertForPreTraining(config).apply(
+      {'params': checkpoint.params}, example, train=False
+    )['mlm_logits']
+    for tied, config in ((True, CONFIG), (False, checkpoint.config))
   }
   # Another 1 in every column of the decoder adds the sum of the features.
   difference = logits[False] - logits[True]
   np.testing.assert_allclose(
-      difference, np.broadcast_to(difference[..., :1], difference.shape),
-      atol=1e-4)
+    difference,
+    np.broadcast_to(difference[..., :1], difference.shape),
+    atol=1e-4,
+  )
   assert np.abs(difference).max() > 1e-2
   again = tmp_path / 'again'
-  huggingface.save(str(again), checkpoint.config, checkpoint.params, TOKENS,
-                   False)
+  huggingface.save(
+    str(again), checkpoint.config, checkpoint.params, TOKENS, False
+  )
   assert_equal(huggingface.read(str(again)).params, checkpoint.params)
   tensors = safetensors.numpy.load_file(again / 'model.safetensors')
   np.testing.assert_array_equal(*(tensors[k] for k in huggingface.DECODER_BIAS))
@@ -154,15 +181,24 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
 
 def test_what_no_parameter_takes_is_reported(tmp_path):
   save(tmp_path, ('mlm_head',))
-  rewrite(tmp_path, lambda t: t | {
-      'cls.seq_relationship.bias': np.zeros(2, np.float32),
-      'bert.embeddings.position_ids': np.arange(9)})
+  rewrite(
+    tmp_path,
+    lambda t: (
+      t
+      | {
+        'cls.seq_relationship.bias': np.zeros(2, np.float32),
+        'bert.embeddings.position_ids': np.arange(9),
+      }
+    ),
+  )
   checkpoint = huggingface.read(str(tmp_path))
   assert checkpoint.unused == ('cls.seq_relationship.bias',)
   assert 'NOT used, 1 tensors' in checkpoint.report()
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(
+  'change, message',
+  [
     ({'model_type': 'roberta'}, "model_type = 'bert'.*'roberta'"),
     ({'is_decoder': True}, 'is_decoder = False'),
     ({'position_embedding_type': 'relative_key'}, "'relative_key'"),
@@ -173,7 +209,8 @@ def test_what_no_parameter_takes_is_reported(tmp_path):
     ({'hidden_size': '12'}, "whole number, got '12'"),
     ({'vocab_size': 61}, r'shape \[61, 12\], got \[60, 12\]'),
     ({'num_hidden_layers': 3}, '3 layers.*lacks 16 of its tensors'),
-])
+  ],
+)
 def test_a_config_that_cannot_be_honoured_is_refused(tmp_path, change, message):
   save(tmp_path)
   path = tmp_path / 'config.json'
@@ -199,15 +236,20 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
     huggingface.read(str(tmp_path))
   path.rename(tmp_path / 'pytorch_model.bin')
   for architectures, name in [
-      (['BertForMaskedLM'], 'BertForMaskedLM'),
-      (["x'); evil('"], 'AutoModelForPreTraining'),
-      (None, 'AutoModelForPreTraining'),
+    (['BertForMaskedLM'], 'BertForMaskedLM'),
+    (["x'); evil('"], 'AutoModelForPreTraining'),
+    (None, 'AutoModelForPreTraining'),
   ]:
     (tmp_path / 'config.json').write_text(
-        json.dumps({'architectures': architectures}))
-    with pytest.raises(UserError, match=(
+      json.dumps({'architectures': architectures})
+    )
+    with pytest.raises(
+      UserError,
+      match=(
         rf'pickle.*t\.{name}\.from_pretrained.*save_pretrained.*'
-        r'AutoTokenizer')) as caught:
+        r'AutoTokenizer'
+      ),
+    ) as caught:
       huggingface.read(str(tmp_path))
     code = re.search('python -c "(.*?)"', str(caught.value))[1]
     compile(code, 'the advice', 'exec')
@@ -226,21 +268,27 @@ def test_what_transformers_does_not_have_is_not_written(tmp_path):
     huggingface.save(str(tmp_path), CONFIG, params, many, False)
   params = make_params(('pooler', 'classifier'))
   with pytest.raises(UserError, match='2 labels for a head of 3'):
-    huggingface.save(str(tmp_path), CONFIG, params, TOKENS, False,
-                     labels=['a', 'b'])
+    huggingface.save(
+      str(tmp_path), CONFIG, params, TOKENS, False, labels=['a', 'b']
+    )
   assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('head, name', [
+@pytest.mark.parametrize(
+  'head, name',
+  [
     ('mlm_head', 'BertForMaskedLM'),
     ('tag_head', 'BertForTokenClassification'),
     ('span_head', 'BertForQuestionAnswering'),
-])
+  ],
+)
 def test_a_pooler_without_a_place_is_left_out_aloud(
-    tmp_path, capsys, head, name):
+  tmp_path, capsys, head, name
+):
   params = save(tmp_path, ('pooler', head))
   assert capsys.readouterr().out == (
-      f'warning: NOT saved, since {name} has no place for it: pooler\n')
+    f'warning: NOT saved, since {name} has no place for it: pooler\n'
+  )
   assert huggingface.architecture(['pooler', head]) == name
   del params['pooler']
   assert_equal(huggingface.read(str(tmp_path)).params, params)

@@ -12,26 +12,38 @@ from bertjax.interop import names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
 
-CONFIG = EncoderConfig(vocabulary_size=60, width=12, layers=11, heads=3,
-                       feed_forward=20, positions=9, types=4)
+CONFIG = EncoderConfig(
+  vocabulary_size=60,
+  width=12,
+  layers=11,
+  heads=3,
+  feed_forward=20,
+  positions=9,
+  types=4,
+)
 
 
 def make_params(next_sentence=True):
   """Returns parameters of the model's own shapes, every number another."""
-  example = batch.synthetic(batch_size=1, length=8, predictions=2,
-                            vocabulary_size=60, seed=0)
+  example = batch.synthetic(
+    batch_size=1, length=8, predictions=2, vocabulary_size=60, seed=0
+  )
   model = BertForPreTraining(CONFIG, next_sentence)
   boxed = jax.eval_shape(
-      lambda: model.init(jax.random.key(0), example, train=False))['params']
+    lambda: model.init(jax.random.key(0), example, train=False)
+  )['params']
   leaves, structure = jax.tree.flatten(boxed)  # boxes are nodes of the tree
   shapes = [leaf.shape for leaf in leaves]
   ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
   numbers = np.split(np.arange(ends[-1], dtype=np.float32), ends[:-1])
-  arrays = [array.reshape(shape)
-            for array, shape in zip(numbers, shapes, strict=True)]
+  arrays = [
+    array.reshape(shape) for array, shape in zip(numbers, shapes, strict=True)
+  ]
   return jax.tree.map(
-      lambda box: box.value, jax.tree.unflatten(structure, arrays),
-      is_leaf=lambda node: hasattr(node, 'names'))
+    lambda box: box.value,
+    jax.tree.unflatten(structure, arrays),
+    is_leaf=lambda node: hasattr(node, 'names'),
+  )
 
 
 @pytest.mark.parametrize('next_sentence', [True, False])
@@ -50,12 +62,18 @@ def test_heads_lie_one_after_the_other_in_a_tensor():
   theirs = 'bert.encoder.layer.10.attention'
   head, within, width = 2, 1, 7
   row = head * CONFIG.head_width + within
-  assert (tensors[f'{theirs}.self.key.weight'][row, width]
-          == attention['key']['kernel'][width, head, within])
-  assert (tensors[f'{theirs}.self.key.bias'][row]
-          == attention['key']['bias'][head, within])
-  assert (tensors[f'{theirs}.output.dense.weight'][width, row]
-          == attention['output']['kernel'][head, within, width])
+  assert (
+    tensors[f'{theirs}.self.key.weight'][row, width]
+    == attention['key']['kernel'][width, head, within]
+  )
+  assert (
+    tensors[f'{theirs}.self.key.bias'][row]
+    == attention['key']['bias'][head, within]
+  )
+  assert (
+    tensors[f'{theirs}.output.dense.weight'][width, row]
+    == attention['output']['kernel'][head, within, width]
+  )
 
 
 def test_heads_are_read_where_they_are_asked_for():
@@ -77,6 +95,9 @@ def test_missing_tensors_and_unknown_parameters_are_refused_by_name():
 def test_tensors_of_another_size_are_refused_by_name():
   tensors = names.to_huggingface(make_params(), CONFIG)
   larger = dataclasses.replace(CONFIG, vocabulary_size=64)
-  with pytest.raises(UserError, match=r'word_embeddings.weight of shape '
-                                      r'\[64, 12\], got \[60, 12\]'):
+  with pytest.raises(
+    UserError,
+    match=r'word_embeddings.weight of shape '
+    r'\[64, 12\], got \[60, 12\]',
+  ):
     names.from_huggingface(tensors, larger, names.PRETRAINING)

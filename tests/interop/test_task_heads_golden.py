@@ -16,20 +16,31 @@ from bertjax.models.bert import BertForTask, reads_positions
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'task_heads.npz'
 
 
-@pytest.mark.parametrize('name, task', [
-    ('BertForSequenceClassification',
-     {'kind': 'classes', 'labels': ('bad', 'neither', 'good')}),
-    ('BertForTokenClassification',
-     {'kind': 'tags', 'labels': ('O', 'B-X', 'I-X')}),
+@pytest.mark.parametrize(
+  'name, task',
+  [
+    (
+      'BertForSequenceClassification',
+      {'kind': 'classes', 'labels': ('bad', 'neither', 'good')},
+    ),
+    (
+      'BertForTokenClassification',
+      {'kind': 'tags', 'labels': ('O', 'B-X', 'I-X')},
+    ),
     ('BertForQuestionAnswering', {'kind': 'spans', 'labels': ()}),
-])
+  ],
+)
 def test_logits_equal_those_of_transformers(tmp_path, name, task):
   arrays = np.load(GOLDEN)
   part = f'{name}/tensors/'
   safetensors.numpy.save_file(
-      {key.removeprefix(part): arrays[key] * arrays['weight_unit']
-       for key in arrays if key.startswith(part)},
-      tmp_path / 'model.safetensors')
+    {
+      key.removeprefix(part): arrays[key] * arrays['weight_unit']
+      for key in arrays
+      if key.startswith(part)
+    },
+    tmp_path / 'model.safetensors',
+  )
   (tmp_path / 'config.json').write_text(str(arrays[f'{name}/config.json']))
   found = huggingface.read(str(tmp_path))
   assert found.task == task
@@ -37,10 +48,14 @@ def test_logits_equal_those_of_transformers(tmp_path, name, task):
 
   head = task_heads.HEADS[task['kind']]
   model = BertForTask(found.config, head, task_heads.outputs(**task))
-  batch = {key.removeprefix('batch/'): arrays[key]
-           for key in arrays if key.startswith('batch/')}
-  logits = np.asarray(model.apply(
-      {'params': found.params}, batch, train=False)['logits'])
+  batch = {
+    key.removeprefix('batch/'): arrays[key]
+    for key in arrays
+    if key.startswith('batch/')
+  }
+  logits = np.asarray(
+    model.apply({'params': found.params}, batch, train=False)['logits']
+  )
   expected = arrays[f'{name}/logits']
   if reads_positions(head):
     real = batch['segments'].astype(bool)

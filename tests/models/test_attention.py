@@ -16,12 +16,15 @@ from bertjax.models.kernels import KERNELS, SegmentMask
 
 def test_segment_mask_joins_equal_segments_and_leaves_padding_out():
   mask = SegmentMask(np.array([[1, 1, 2, 0]])).dense()
-  np.testing.assert_array_equal(mask[0, 0], [
+  np.testing.assert_array_equal(
+    mask[0, 0],
+    [
       [1, 1, 0, 0],
       [1, 1, 0, 0],
       [0, 0, 1, 0],
       [0, 0, 0, 0],
-  ])
+    ],
+  )
 
 
 @pytest.mark.parametrize('name', ['auto', 'einsum', 'dot_product'])
@@ -33,10 +36,11 @@ def test_kernel_equals_attention_written_as_loops(name):
   expected = np.zeros_like(query)
   for row, position, head in np.ndindex(2, 5, 3):
     attended = np.flatnonzero(mask[row, 0, position])
-    scores = key[row, attended, head] @ query[row, position, head] / 4 ** 0.5
+    scores = key[row, attended, head] @ query[row, position, head] / 4**0.5
     weights = np.exp(scores - scores.max())
     expected[row, position, head] = (
-        weights / weights.sum() @ value[row, attended, head])
+      weights / weights.sum() @ value[row, attended, head]
+    )
   got = KERNELS[name](query, key, value, mask)
   np.testing.assert_allclose(got, expected, atol=1e-5)
 
@@ -46,8 +50,9 @@ def test_kernel_drops_weights_out_after_the_softmax(name):
   query, key = np.zeros((2, 1, 4, 1, 2), np.float32)
   value = np.ones((1, 4, 1, 2), np.float32)
   mask = np.ones((1, 1, 4, 4), bool)
-  got = KERNELS[name](query, key, value, mask,
-                      lambda weights: weights.at[..., 0].set(0))
+  got = KERNELS[name](
+    query, key, value, mask, lambda weights: weights.at[..., 0].set(0)
+  )
   np.testing.assert_allclose(got, 0.75, atol=1e-6)
 
 
@@ -58,10 +63,14 @@ def test_scores_and_softmax_are_float32_and_what_bfloat16_would_cost():
   query = jnp.array([2, 2, 0, 0], bfloat16).reshape(1, 1, 1, 4)
   key = jnp.array([[100, 0.25, 0, 0], [100, 0, 0, 0]], bfloat16)
   value = jnp.array([[1, 0, 0, 0], [0, 1, 0, 0]], bfloat16)
-  got = KERNELS['einsum'](query, key.reshape(1, 2, 1, 4),
-                          value.reshape(1, 2, 1, 4), np.ones((1, 1, 1, 2)) > 0)
+  got = KERNELS['einsum'](
+    query,
+    key.reshape(1, 2, 1, 4),
+    value.reshape(1, 2, 1, 4),
+    np.ones((1, 1, 1, 2)) > 0,
+  )
   right = np.exp(0.25) / (1 + np.exp(0.25))
-  np.testing.assert_allclose(float(got[0, 0, 0, 0]), right, rtol=2 ** -8)
+  np.testing.assert_allclose(float(got[0, 0, 0, 0]), right, rtol=2**-8)
   wrong = jax.nn.softmax(jnp.array([100.25, 100], bfloat16))
   assert float(wrong[0]) == 0.5 and right > 1.12 * 0.5
 
@@ -86,13 +95,15 @@ def test_splash_equals_einsum_in_values_and_gradients(sizes):
 
   def find(kernel):
     function = jax.value_and_grad(
-        lambda arrays: loss(arrays, kernel), has_aux=True)
+      lambda arrays: loss(arrays, kernel), has_aux=True
+    )
     (_, context), gradients = jax.jit(function)(tuple(arrays))
     return context, *gradients
 
   expected = find(KERNELS['einsum'])
-  mesh = partitioning.make_mesh(*(sizes or (1, 1, 1)), devices=jax.devices()[
-      : int(np.prod(sizes or 1))])
+  mesh = partitioning.make_mesh(
+    *(sizes or (1, 1, 1)), devices=jax.devices()[: int(np.prod(sizes or 1))]
+  )
   with partitioning.placing(mesh) if sizes else contextlib.nullcontext():
     found = find(KERNELS['splash'])
   for ours, theirs in zip(found, expected, strict=True):
@@ -105,42 +116,64 @@ def test_several_tpus_without_a_mesh_take_what_xla_can_divide(monkeypatch):
   mesh = partitioning.make_mesh()
   everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   *arrays, mask = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-      make_packed(512))
-  lowered = jax.jit(lambda *x: KERNELS['auto'](*x)).trace(
-      *arrays, mask).lower(lowering_platforms=('tpu',))
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+    make_packed(512),
+  )
+  lowered = (
+    jax.jit(lambda *x: KERNELS['auto'](*x))
+    .trace(*arrays, mask)
+    .lower(lowering_platforms=('tpu',))
+  )
   assert 'tpu_custom_call' not in lowered.as_text()
 
 
-@pytest.mark.parametrize('said, capability', [
-    ('7.5', 7.5), ('12.0', 12.0), ('gfx90a', 0.0), (None, 0.0)])
+@pytest.mark.parametrize(
+  'said, capability',
+  [('7.5', 7.5), ('12.0', 12.0), ('gfx90a', 0.0), (None, 0.0)],
+)
 def test_the_compute_capability_is_that_of_an_nvidia_gpu(
-    monkeypatch, said, capability):
+  monkeypatch, said, capability
+):
   device = types.SimpleNamespace(
-      **{} if said is None else {'compute_capability': said})
+    **{} if said is None else {'compute_capability': said}
+  )
   monkeypatch.setattr(kernels.jax, 'devices', lambda: [device])
   assert kernels._compute_capability() == capability
 
 
-@pytest.mark.parametrize('change, fused', [
-    ({}, True), ({'length': 256}, False), ({'length': 513}, False),
-    ({'width': 20}, False), ({'capability': 7.5}, False),
-    ({'dtype': jnp.float32}, False)])
+@pytest.mark.parametrize(
+  'change, fused',
+  [
+    ({}, True),
+    ({'length': 256}, False),
+    ({'length': 513}, False),
+    ({'width': 20}, False),
+    ({'capability': 7.5}, False),
+    ({'dtype': jnp.float32}, False),
+  ],
+)
 def test_from_512_a_gpu_gets_the_kernel_of_cudnn(monkeypatch, change, fused):
   """Where there is one; its program is made here and run nowhere."""
   from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
   monkeypatch.setattr(partitioning, 'platform', lambda: 'gpu')
   monkeypatch.setattr(
-      kernels, '_compute_capability', lambda: change.get('capability', 8.0))
+    kernels, '_compute_capability', lambda: change.get('capability', 8.0)
+  )
   monkeypatch.setattr(cudnn, 'check_cudnn_version', lambda: 91000)
-  *arrays, mask = make_packed(change.get('length', 512),
-                              width=change.get('width', 64))
+  *arrays, mask = make_packed(
+    change.get('length', 512), width=change.get('width', 64)
+  )
   arrays = [jnp.asarray(x, change.get('dtype', jnp.bfloat16)) for x in arrays]
   gradient = jax.grad(
-      lambda *x: KERNELS['auto'](*x).astype(jnp.float32).sum(), (0, 1, 2))
-  program = jax.jit(gradient).trace(*arrays, mask).lower(
-      lowering_platforms=('cuda',)).as_text()
+    lambda *x: KERNELS['auto'](*x).astype(jnp.float32).sum(), (0, 1, 2)
+  )
+  program = (
+    jax.jit(gradient)
+    .trace(*arrays, mask)
+    .lower(lowering_platforms=('cuda',))
+    .as_text()
+  )
   for name in ('cudnn$fmhaScaleBiasSoftmax', 'cudnn$fmhaScaleBiasSoftmaxBack'):
     assert (name in program) is fused
 
@@ -151,12 +184,15 @@ def test_splash_is_refused_on_a_gpu(monkeypatch):
     KERNELS['splash'](*make_packed())
 
 
-@pytest.mark.parametrize('name, change, message', [
+@pytest.mark.parametrize(
+  'name, change, message',
+  [
     ('splash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('dot_product', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('splash', {'mask': np.ones((4, 1, 256, 256), bool)}, 'by segments'),
     ('splash', {'length': 96}, 'multiple of 128, got 96'),
-])
+  ],
+)
 def test_what_a_kernel_cannot_do_is_refused(name, change, message):
   *arrays, mask = make_packed(change.get('length', 256))
   with pytest.raises(UserError, match=message):

@@ -18,22 +18,24 @@ from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
-TINY = EncoderConfig(vocabulary_size=60, width=32, layers=2, heads=4,
-                     feed_forward=64, positions=24)
+TINY = EncoderConfig(
+  vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64, positions=24
+)
 VARIANTS = {
-    'both_heads': BertForPreTraining(TINY),
-    'without_next_sentence': BertForPreTraining(TINY, next_sentence=False),
-    'one_layer': BertForPreTraining(
-        dataclasses.replace(TINY, layers=1)),
-    'without_dropout': BertForPreTraining(
-        dataclasses.replace(TINY, dropout=0.0)),
-    'scanned_and_recomputed': BertForPreTraining(
-        dataclasses.replace(TINY, scan_layers=True, recompute='everything')),
-    'bfloat16_products': BertForPreTraining(
-        dataclasses.replace(TINY, dtype='bfloat16')),
+  'both_heads': BertForPreTraining(TINY),
+  'without_next_sentence': BertForPreTraining(TINY, next_sentence=False),
+  'one_layer': BertForPreTraining(dataclasses.replace(TINY, layers=1)),
+  'without_dropout': BertForPreTraining(dataclasses.replace(TINY, dropout=0.0)),
+  'scanned_and_recomputed': BertForPreTraining(
+    dataclasses.replace(TINY, scan_layers=True, recompute='everything')
+  ),
+  'bfloat16_products': BertForPreTraining(
+    dataclasses.replace(TINY, dtype='bfloat16')
+  ),
 }
 each_variant = pytest.mark.parametrize(
-    'model', VARIANTS.values(), ids=VARIANTS.keys())
+  'model', VARIANTS.values(), ids=VARIANTS.keys()
+)
 
 
 def make_batch(rows=3, length=16, targets=4):
@@ -43,16 +45,16 @@ def make_batch(rows=3, length=16, targets=4):
   lengths = length - 3 * np.arange(rows)[:, None]
   segments = (column < lengths).astype(np.int32)
   return {
-      'tokens': segments * random.randint(5, 50, (rows, length)),
-      'types': segments * (column >= lengths // 2),
-      'positions': np.tile(column, (rows, 1)),
-      'segments': segments,
-      'target_positions': np.tile(1 + np.arange(targets), (rows, 1)),
-      'targets': random.randint(5, 50, (rows, targets)),
-      'weights': np.ones((rows, targets), np.float32),
-      'first_positions': np.zeros((rows, 1), np.int32),
-      'pair_labels': np.arange(rows)[:, None] % 2,
-      'pair_weights': np.ones((rows, 1), np.float32),
+    'tokens': segments * random.randint(5, 50, (rows, length)),
+    'types': segments * (column >= lengths // 2),
+    'positions': np.tile(column, (rows, 1)),
+    'segments': segments,
+    'target_positions': np.tile(1 + np.arange(targets), (rows, 1)),
+    'targets': random.randint(5, 50, (rows, targets)),
+    'weights': np.ones((rows, targets), np.float32),
+    'first_positions': np.zeros((rows, 1), np.int32),
+    'pair_labels': np.arange(rows)[:, None] % 2,
+    'pair_weights': np.ones((rows, 1), np.float32),
   }
 
 
@@ -62,23 +64,28 @@ def init(model, batch):
 
 def mean_cross_entropy(logits, labels, weights):
   losses = -jnp.take_along_axis(
-      jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]
+    jax.nn.log_softmax(logits), labels[..., None], axis=-1
+  )[..., 0]
   return (losses * weights).sum() / weights.sum()
 
 
 def loss_and_outputs(params, model, batch, **options):
   outputs = model.apply({'params': params}, batch, **options)
   loss = mean_cross_entropy(
-      outputs['mlm_logits'], batch['targets'], batch['weights'])
+    outputs['mlm_logits'], batch['targets'], batch['weights']
+  )
   if model.next_sentence:
     loss += mean_cross_entropy(
-        outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights'])
+      outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
+    )
   return loss, outputs
 
 
 def flat(tree):
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def load_golden(name):
@@ -86,48 +93,71 @@ def load_golden(name):
   arrays = {}
   for key, array in np.load(GOLDEN / f'{name}.npz').items():
     if '*' in key:
-      arrays |= {key.replace('*', str(index)): layer
-                 for index, layer in enumerate(array)}
+      arrays |= {
+        key.replace('*', str(index)): layer for index, layer in enumerate(array)
+      }
     else:
       arrays[key] = array
-  fields = ('vocabulary_size', 'width', 'layers', 'heads', 'feed_forward',
-            'positions')
-  config = EncoderConfig(**dict(
-      zip(fields, arrays['sizes'].tolist(), strict=True)))
+  fields = (
+    'vocabulary_size',
+    'width',
+    'layers',
+    'heads',
+    'feed_forward',
+    'positions',
+  )
+  config = EncoderConfig(
+    **dict(zip(fields, arrays['sizes'].tolist(), strict=True))
+  )
   weights = {}
   for key, array in arrays.items():
     if key.startswith('weight/'):
       offset = key.endswith('LayerNorm.weight')
-      weights[key.removeprefix('weight/')] = (
-          array * arrays['weight_unit'] + np.float32(offset))
+      weights[key.removeprefix('weight/')] = array * arrays[
+        'weight_unit'
+      ] + np.float32(offset)
   return config, weights, arrays
 
 
-@pytest.mark.parametrize('golden, tolerance', [
+@pytest.mark.parametrize(
+  'golden, tolerance',
+  [
     ('bert_2_layers', 1e-5),
     ('bert_12_layers', 1e-4),  # rounding grows with depth, torch's own too
-])
+  ],
+)
 def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
   config, weights, arrays = load_golden(golden)
   params = names.from_huggingface(weights, config, names.PRETRAINING)
-  batch = {key.removeprefix('batch/'): array for key, array in arrays.items()
-           if key.startswith('batch/')}
+  batch = {
+    key.removeprefix('batch/'): array
+    for key, array in arrays.items()
+    if key.startswith('batch/')
+  }
   # Not under jit: at this width XLA's CPU compiler fuses the whole residual
   # stream into each of its readers and takes a minute for 12 layers.
   (loss, outputs), gradients = jax.value_and_grad(
-      loss_and_outputs, has_aux=True)(
-          params, BertForPreTraining(config), batch, train=False)
+    loss_and_outputs, has_aux=True
+  )(params, BertForPreTraining(config), batch, train=False)
 
-  ours = {f'gradient/{name}': gradient for name, gradient in
-          names.to_huggingface(gradients, config).items()}
-  ours |= {'loss': loss, 'mlm_logits': outputs['mlm_logits'],
-           'nsp_logits': outputs['nsp_logits']}
+  ours = {
+    f'gradient/{name}': gradient
+    for name, gradient in names.to_huggingface(gradients, config).items()
+  }
+  ours |= {
+    'loss': loss,
+    'mlm_logits': outputs['mlm_logits'],
+    'nsp_logits': outputs['nsp_logits'],
+  }
   # What a padding position holds is nobody's business: theirs attends, ours
   # does not.
   real = batch['segments'][..., None]
   ours['hidden'] = outputs['hidden'] * real
-  theirs = {name: arrays[name] for name in arrays
-            if not name.startswith(('weight', 'batch/', 'sizes'))}
+  theirs = {
+    name: arrays[name]
+    for name in arrays
+    if not name.startswith(('weight', 'batch/', 'sizes'))
+  }
   theirs['hidden'] = theirs['hidden'] * real
 
   assert set(ours) == set(theirs)
@@ -143,14 +173,20 @@ def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
 def test_outputs_have_the_promised_shapes_and_dtypes(model):
   batch, config = make_batch(), model.config
   outputs = jax.eval_shape(
-      lambda: model.init_with_output(jax.random.key(0), batch, train=False))[0]
-  expected = {'hidden': ((3, 16, config.width), config.compute_dtype),
-              'mlm_logits': ((3, 4, config.vocabulary_size), 'float32')}
+    lambda: model.init_with_output(jax.random.key(0), batch, train=False)
+  )[0]
+  expected = {
+    'hidden': ((3, 16, config.width), config.compute_dtype),
+    'mlm_logits': ((3, 4, config.vocabulary_size), 'float32'),
+  }
   if model.next_sentence:
-    expected |= {'pooled': ((3, 1, config.width), config.compute_dtype),
-                 'nsp_logits': ((3, 1, 2), 'float32')}
-  assert {name: (array.shape, array.dtype)
-          for name, array in outputs.items()} == expected
+    expected |= {
+      'pooled': ((3, 1, config.width), config.compute_dtype),
+      'nsp_logits': ((3, 1, 2), 'float32'),
+    }
+  assert {
+    name: (array.shape, array.dtype) for name, array in outputs.items()
+  } == expected
 
 
 @each_variant
@@ -159,14 +195,17 @@ def test_padding_does_not_change_real_tokens(model):
   params = init(model, batch)
   padding = batch['segments'] == 0
   disturbed = batch | {
-      'tokens': np.where(padding, 7, batch['tokens']),
-      'types': np.where(padding, 1, batch['types']),
+    'tokens': np.where(padding, 7, batch['tokens']),
+    'types': np.where(padding, 1, batch['types']),
   }
-  shorter = {key: array[1:, :13] if array.shape == (3, 16) else array[1:]
-             for key, array in batch.items()}
+  shorter = {
+    key: array[1:, :13] if array.shape == (3, 16) else array[1:]
+    for key, array in batch.items()
+  }
   base, other, cut = (
-      model.apply({'params': params}, rows, train=False)
-      for rows in (batch, disturbed, shorter))
+    model.apply({'params': params}, rows, train=False)
+    for rows in (batch, disturbed, shorter)
+  )
   for name in ('mlm_logits', 'nsp_logits'):
     if name in base:
       np.testing.assert_array_equal(base[name], other[name])
@@ -175,7 +214,8 @@ def test_padding_does_not_change_real_tokens(model):
   # Without the padding sums have fewer terms and may be ordered otherwise.
   tolerance = 1e-5 if model.config.compute_dtype == 'float32' else 0.02
   np.testing.assert_allclose(
-      base['mlm_logits'][1:], cut['mlm_logits'], atol=tolerance)
+    base['mlm_logits'][1:], cut['mlm_logits'], atol=tolerance
+  )
 
 
 @each_variant
@@ -192,8 +232,10 @@ def test_a_packed_row_equals_its_sequences_apart(model):
   tolerance = 1e-5 if model.config.compute_dtype == 'float32' else 0.02
   for name, array in expected.items():
     np.testing.assert_allclose(
-        np.asarray(got[name], np.float32),
-        np.asarray(array, np.float32).reshape(got[name].shape), atol=tolerance)
+      np.asarray(got[name], np.float32),
+      np.asarray(array, np.float32).reshape(got[name].shape),
+      atol=tolerance,
+    )
 
 
 @each_variant
@@ -202,7 +244,8 @@ def test_a_row_of_padding_alone_gives_finite_numbers(model):
   params = init(model, batch)
   batch['segments'][0] = 0
   (loss, outputs), gradients = jax.value_and_grad(
-      loss_and_outputs, has_aux=True)(params, model, batch, train=False)
+    loss_and_outputs, has_aux=True
+  )(params, model, batch, train=False)
   for leaf in jax.tree.leaves((loss, outputs, gradients)):
     assert np.isfinite(leaf).all()
 
@@ -211,9 +254,11 @@ def test_a_row_of_padding_alone_gives_finite_numbers(model):
 def test_every_gradient_is_finite_and_not_zero(model):
   batch = make_batch()
   params = init(model, batch)
-  gradients = flat(jax.grad(loss_and_outputs, has_aux=True)(
-      params, model, batch, train=True,
-      rngs={'dropout': jax.random.key(1)})[0])
+  gradients = flat(
+    jax.grad(loss_and_outputs, has_aux=True)(
+      params, model, batch, train=True, rngs={'dropout': jax.random.key(1)}
+    )[0]
+  )
   for path, gradient in gradients.items():
     gradient = np.asarray(gradient, np.float32)
     assert np.isfinite(gradient).all(), path
@@ -226,11 +271,21 @@ def test_every_gradient_is_finite_and_not_zero(model):
 @each_variant
 def test_every_parameter_names_its_logical_axes(model):
   variables = jax.eval_shape(
-      lambda: model.init(jax.random.key(0), make_batch(), train=False))
-  known = {'width', 'heads', 'head_width', 'feed_forward', 'vocabulary',
-           'positions', 'types', 'classes'}
+    lambda: model.init(jax.random.key(0), make_batch(), train=False)
+  )
+  known = {
+    'width',
+    'heads',
+    'head_width',
+    'feed_forward',
+    'vocabulary',
+    'positions',
+    'types',
+    'classes',
+  }
   boxes = jax.tree.leaves(
-      variables, is_leaf=lambda leaf: isinstance(leaf, nn.meta.AxisMetadata))
+    variables, is_leaf=lambda leaf: isinstance(leaf, nn.meta.AxisMetadata)
+  )
   for box in boxes:
     assert isinstance(box, nn.LogicallyPartitioned)
     assert len(box.names) == box.value.ndim
@@ -238,23 +293,31 @@ def test_every_parameter_names_its_logical_axes(model):
     assert named and set(named) <= known and len(set(named)) == len(named)
 
 
-@pytest.mark.parametrize('scan_layers, recompute', [
-    (True, 'nothing'), (False, 'products'), (True, 'everything')])
+@pytest.mark.parametrize(
+  'scan_layers, recompute',
+  [(True, 'nothing'), (False, 'products'), (True, 'everything')],
+)
 def test_scan_and_recomputation_change_nothing(scan_layers, recompute):
   batch = make_batch()
   plain = VARIANTS['without_dropout']
   params = init(plain, batch)
-  other = BertForPreTraining(dataclasses.replace(
-      plain.config, scan_layers=scan_layers, recompute=recompute))
+  other = BertForPreTraining(
+    dataclasses.replace(
+      plain.config, scan_layers=scan_layers, recompute=recompute
+    )
+  )
   assert jax.tree.structure(init(other, batch)) == jax.tree.structure(params)
-  (expected, _), gradient = jax.value_and_grad(
-      loss_and_outputs, has_aux=True)(params, plain, batch, train=False)
-  (loss, _), found = jax.jit(jax.value_and_grad(
-      loss_and_outputs, has_aux=True), static_argnames=('model', 'train'))(
-          params, model=other, batch=batch, train=False)
+  (expected, _), gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)(
+    params, plain, batch, train=False
+  )
+  (loss, _), found = jax.jit(
+    jax.value_and_grad(loss_and_outputs, has_aux=True),
+    static_argnames=('model', 'train'),
+  )(params, model=other, batch=batch, train=False)
   np.testing.assert_allclose(loss, expected, rtol=1e-6)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6),
-               found, gradient)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, gradient
+  )
 
 
 def test_without_next_sentence_its_parameters_do_not_exist():
@@ -275,8 +338,11 @@ def test_initial_values_are_those_of_bert():
       # The deviation of a normal cut at 2 deviations is 0.8796 of its own;
       # its standard error over n values is below 1 / sqrt(2 n) of it.
       np.testing.assert_allclose(
-          array.std(), 0.8796 * 0.02, rtol=4 / np.sqrt(2 * array.size),
-          err_msg=path)
+        array.std(),
+        0.8796 * 0.02,
+        rtol=4 / np.sqrt(2 * array.size),
+        err_msg=path,
+      )
 
 
 def test_dropout_acts_in_training_only_and_follows_its_key():
@@ -284,22 +350,26 @@ def test_dropout_acts_in_training_only_and_follows_its_key():
   variables = {'params': init(model, batch)}
 
   def hidden(train, key):
-    return model.apply(variables, batch, train=train,
-                       rngs={'dropout': jax.random.key(key)})['hidden']
+    return model.apply(
+      variables, batch, train=train, rngs={'dropout': jax.random.key(key)}
+    )['hidden']
 
   np.testing.assert_array_equal(hidden(True, 1), hidden(True, 1))
   assert np.abs(hidden(True, 1) - hidden(True, 2)).max() > 0.1
   np.testing.assert_array_equal(
-      hidden(False, 1), model.apply(variables, batch, train=False)['hidden'])
+    hidden(False, 1), model.apply(variables, batch, train=False)['hidden']
+  )
 
 
 def test_attention_dropout_is_a_rate_of_its_own():
   model = BertForPreTraining(
-      dataclasses.replace(TINY, dropout=0.0, attention_dropout=0.5))
+    dataclasses.replace(TINY, dropout=0.0, attention_dropout=0.5)
+  )
   batch = make_batch()
   variables = {'params': init(model, batch)}
-  dropped = model.apply(variables, batch, train=True,
-                        rngs={'dropout': jax.random.key(1)})['hidden']
+  dropped = model.apply(
+    variables, batch, train=True, rngs={'dropout': jax.random.key(1)}
+  )['hidden']
   kept = model.apply(variables, batch, train=False)['hidden']
   assert np.abs(dropped - kept).max() > 1e-3
 
@@ -314,8 +384,10 @@ def test_products_in_bfloat16_stay_near_those_in_float32():
   # bfloat16 keeps 8 bits: 0.4% a rounding, some tens of them in a row.
   for name, array in exact.items():
     np.testing.assert_allclose(
-        np.asarray(rounded[name], np.float32), array,
-        atol=0.03 * np.abs(array).max())
+      np.asarray(rounded[name], np.float32),
+      array,
+      atol=0.03 * np.abs(array).max(),
+    )
 
 
 def test_rows_longer_than_the_positions_are_refused():
@@ -333,32 +405,42 @@ def test_the_head_of_a_task_is_linear_in_what_it_reads(head):
   params = init(model, batch)
   # No bias is left at its initial 0, where leaving it out would not show.
   params = jax.tree.map(lambda x: x + 0.1, params)
-  hidden = np.asarray(Bert(TINY).apply(
+  hidden = np.asarray(
+    Bert(TINY).apply(
       {'params': {k: params[k] for k in ('embeddings', 'encoder')}},
-      batch, train=False)['hidden'])
+      batch,
+      train=False,
+    )['hidden']
+  )
   if head == 'classifier':
-    hidden = np.tanh(hidden[:, [0, 5]] @ params['pooler']['kernel']
-                     + params['pooler']['bias'])
+    hidden = np.tanh(
+      hidden[:, [0, 5]] @ params['pooler']['kernel'] + params['pooler']['bias']
+    )
   expected = hidden @ params[head]['kernel'] + params[head]['bias']
   logits = model.apply({'params': params}, batch, train=False)['logits']
   assert set(params) == {'embeddings', 'encoder', head} | (
-      {'pooler'} if head == 'classifier' else set())
+    {'pooler'} if head == 'classifier' else set()
+  )
   assert logits.shape == (3, 2 if head == 'classifier' else 16, 3)
   assert logits.dtype == jnp.float32
   np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('head, drops', [
-    ('classifier', True), ('tag_head', True), ('span_head', False)])
+@pytest.mark.parametrize(
+  'head, drops',
+  [('classifier', True), ('tag_head', True), ('span_head', False)],
+)
 def test_dropout_before_the_head_of_a_task_has_a_rate_of_its_own(head, drops):
   batch = make_batch()
   variables = {'params': init(BertForTask(TINY, head, 3), batch)}
 
   def logits(rate, head_rate, train=True):
     config = dataclasses.replace(TINY, dropout=rate)
-    return np.asarray(BertForTask(config, head, 3, head_rate).apply(
-        variables, batch, train=train,
-        rngs={'dropout': jax.random.key(1)})['logits'])
+    return np.asarray(
+      BertForTask(config, head, 3, head_rate).apply(
+        variables, batch, train=train, rngs={'dropout': jax.random.key(1)}
+      )['logits']
+    )
 
   kept = logits(0.0, None, train=False)
   np.testing.assert_array_equal(logits(0.0, None), kept)
@@ -371,4 +453,5 @@ def test_dropout_before_the_head_of_a_task_has_a_rate_of_its_own(head, drops):
 def test_a_head_that_no_task_has_is_refused_with_the_nearest():
   with pytest.raises(UserError, match="did you mean 'tag_head'.*set BertForTa"):
     BertForTask(TINY, 'tags_head', 3).init(
-        jax.random.key(0), make_batch(), train=False)
+      jax.random.key(0), make_batch(), train=False
+    )

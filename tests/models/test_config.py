@@ -9,26 +9,61 @@ from bertjax.models.config import EncoderConfig, choose
 SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
 
 
-@pytest.mark.parametrize('field, value, message', [
-    ('heads', 5, 'width 32 is not a multiple of heads 5; '
-                 'set EncoderConfig.heads'),
-    ('layers', 0, 'expected a positive whole number, got 0; '
-                  'set EncoderConfig.layers'),
-    ('width', 32.0, 'expected a positive whole number, got 32.0; '
-                    'set EncoderConfig.width'),
-    ('vocabulary_size', None, 'expected a positive whole number, got None; '
-                              'set EncoderConfig.vocabulary_size'),
-    ('dropout', 1.0, 'expected a rate of at least 0 and below 1, got 1.0; '
-                     'set EncoderConfig.dropout'),
-    ('dropout', None, 'expected a rate of at least 0 and below 1, got None; '
-                      'set EncoderConfig.dropout'),
-    ('attention_dropout', 2, 'expected a rate of at least 0 and below 1, got '
-                             '2; set EncoderConfig.attention_dropout'),
-    ('norm_epsilon', 0.0, 'expected a number above 0, got 0.0; '
-                          'set EncoderConfig.norm_epsilon'),
-    ('dtype', 'bf16', "expected one of float32, bfloat16, float16, got 'bf16'; "
-                      'set EncoderConfig.dtype'),
-])
+@pytest.mark.parametrize(
+  'field, value, message',
+  [
+    (
+      'heads',
+      5,
+      'width 32 is not a multiple of heads 5; set EncoderConfig.heads',
+    ),
+    (
+      'layers',
+      0,
+      'expected a positive whole number, got 0; set EncoderConfig.layers',
+    ),
+    (
+      'width',
+      32.0,
+      'expected a positive whole number, got 32.0; set EncoderConfig.width',
+    ),
+    (
+      'vocabulary_size',
+      None,
+      'expected a positive whole number, got None; '
+      'set EncoderConfig.vocabulary_size',
+    ),
+    (
+      'dropout',
+      1.0,
+      'expected a rate of at least 0 and below 1, got 1.0; '
+      'set EncoderConfig.dropout',
+    ),
+    (
+      'dropout',
+      None,
+      'expected a rate of at least 0 and below 1, got None; '
+      'set EncoderConfig.dropout',
+    ),
+    (
+      'attention_dropout',
+      2,
+      'expected a rate of at least 0 and below 1, got '
+      '2; set EncoderConfig.attention_dropout',
+    ),
+    (
+      'norm_epsilon',
+      0.0,
+      'expected a number above 0, got 0.0; set EncoderConfig.norm_epsilon',
+    ),
+    (
+      'dtype',
+      'bf16',
+      "expected one of float32, bfloat16, float16, got 'bf16'; "
+      'set EncoderConfig.dtype',
+    ),
+  ],
+)
 def test_a_wrong_value_is_refused_in_one_line(field, value, message):
   with pytest.raises(UserError) as error:
     EncoderConfig(**SIZES | {field: value})
@@ -37,8 +72,9 @@ def test_a_wrong_value_is_refused_in_one_line(field, value, message):
 
 def test_attention_dropout_follows_dropout_unless_it_is_set():
   assert EncoderConfig(**SIZES, dropout=0.3).attention_dropout_rate == 0.3
-  assert EncoderConfig(
-      **SIZES, attention_dropout=0.0).attention_dropout_rate == 0.0
+  assert (
+    EncoderConfig(**SIZES, attention_dropout=0.0).attention_dropout_rate == 0.0
+  )
 
 
 def test_a_misspelt_choice_is_answered_with_the_nearest():
@@ -46,8 +82,10 @@ def test_a_misspelt_choice_is_answered_with_the_nearest():
     choose({'learned': 1, 'rotary': 2}, 'lerned', 'EncoderConfig.x')
 
 
-@pytest.mark.parametrize('platform, dtype', [
-    ('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')])
+@pytest.mark.parametrize(
+  'platform, dtype',
+  [('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')],
+)
 def test_products_are_bfloat16_where_that_is_fast(monkeypatch, platform, dtype):
   monkeypatch.setattr(partitioning, 'platform', lambda: platform)
   assert EncoderConfig(**SIZES).compute_dtype == dtype

@@ -11,12 +11,14 @@ from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 
 CONFIG = EncoderConfig(
-    vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
+  vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64
+)
 
 
 def drop(rate, inputs, key=0, train=True):
   return layers.Dropout(rate).apply(
-      {}, inputs, train, rngs={'dropout': jax.random.key(key)})
+    {}, inputs, train, rngs={'dropout': jax.random.key(key)}
+  )
 
 
 @pytest.mark.parametrize('rate', [0.1, 0.37, 0.9])
@@ -40,13 +42,16 @@ def assert_uncorrelated(bits, others):
 
   Of 1,024 normal values one beyond 5.5 has a probability of 4e-5.
   """
-  signs, others = (np.where(x, 1.0, -1.0).astype(np.float32).reshape(-1, 32)
-                   for x in (bits, others))
+  signs, others = (
+    np.where(x, 1.0, -1.0).astype(np.float32).reshape(-1, 32)
+    for x in (bits, others)
+  )
   assert np.abs(signs.T @ others).max() < 5.5 * np.sqrt(len(signs))
 
 
-@pytest.mark.parametrize('axis, shift', [
-    (0, 1), (1, 1), (2, 1), (2, 64), (2, 128), (1, 16)])
+@pytest.mark.parametrize(
+  'axis, shift', [(0, 1), (1, 1), (2, 1), (2, 64), (2, 128), (1, 16)]
+)
 def test_every_bit_of_an_element_is_independent_of_its_neighbours(axis, shift):
   bits = as_bits(jax.random.key(0), (32, 32, 256))
   assert_uncorrelated(bits, np.roll(bits, shift, axis))
@@ -75,11 +80,13 @@ def test_words_are_as_good_as_distinct():
 def test_bits_depend_on_the_place_and_not_on_how_many_rows_there_are():
   key = jax.random.key(0)
   np.testing.assert_array_equal(
-      layers.hash_bits(key, (2, 7, 9)), layers.hash_bits(key, (5, 7, 9))[:2])
+    layers.hash_bits(key, (2, 7, 9)), layers.hash_bits(key, (5, 7, 9))[:2]
+  )
   assert layers.hash_bits(key, (4,)).shape == (4,)
   raw = jax.random.key_data(key)  # a key as jax once had them
   np.testing.assert_array_equal(
-      layers.hash_bits(key, (4,)), layers.hash_bits(raw, (4,)))
+    layers.hash_bits(key, (4,)), layers.hash_bits(raw, (4,))
+  )
 
 
 def test_dropout_changes_with_its_key_and_is_off_outside_training():
@@ -100,8 +107,9 @@ def test_norm_equals_its_formula_also_far_from_zero():
   norm = layers.norm(CONFIG, None)
   variables = norm.init(jax.random.key(0), inputs)
   exact = inputs.astype(np.float64)
-  exact = ((exact - exact.mean(-1, keepdims=True))
-           / np.sqrt(exact.var(-1, keepdims=True) + 1e-12))
+  exact = (exact - exact.mean(-1, keepdims=True)) / np.sqrt(
+    exact.var(-1, keepdims=True) + 1e-12
+  )
   np.testing.assert_allclose(norm.apply(variables, inputs), exact, atol=1e-4)
 
 
@@ -112,8 +120,11 @@ def test_norm_of_half_precision_is_as_good_as_the_rounding_of_its_inputs():
   exact = layers.norm(dataclasses.replace(CONFIG, dtype='float32'), None)
   variables = norm.init(jax.random.key(0), half)
   rounded = np.asarray(half, np.float32)
-  error = np.abs(norm.apply(variables, half).astype(jnp.float32)
-                 - exact.apply(variables, rounded)).max()
-  of_inputs = np.abs(exact.apply(variables, rounded)
-                     - exact.apply(variables, inputs)).max()
+  error = np.abs(
+    norm.apply(variables, half).astype(jnp.float32)
+    - exact.apply(variables, rounded)
+  ).max()
+  of_inputs = np.abs(
+    exact.apply(variables, rounded) - exact.apply(variables, inputs)
+  ).max()
   assert error < of_inputs

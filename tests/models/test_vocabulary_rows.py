@@ -1,5 +1,4 @@
-"""A token table padded to a multiple: the same model, padding never predicted.
-"""
+"""A token table padded to a multiple: the same model, no padding predicted."""
 
 import dataclasses
 
@@ -14,24 +13,38 @@ from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
 from bertjax.training import objectives
 
-PLAIN = EncoderConfig(vocabulary_size=50, width=16, layers=1, heads=2,
-                      feed_forward=32, positions=16, dropout=0.0)
+PLAIN = EncoderConfig(
+  vocabulary_size=50,
+  width=16,
+  layers=1,
+  heads=2,
+  feed_forward=32,
+  positions=16,
+  dropout=0.0,
+)
 PADDED = dataclasses.replace(PLAIN, vocabulary_multiple=64)
 
 
 @pytest.fixture(params=[True, False], ids=['tied', 'untied'])
 def models(request):
   """Returns (config, parameters, loss, gradient) of both, the same weights."""
-  plain, padded = (dataclasses.replace(config, tied_decoder=request.param)
-                   for config in (PLAIN, PADDED))
+  plain, padded = (
+    dataclasses.replace(config, tied_decoder=request.param)
+    for config in (PLAIN, PADDED)
+  )
   example = batch.synthetic(2, 16, 3, 50, seed=0)
   parameters = jax.tree.map(
-      lambda box: box.unbox(), BertForPreTraining(plain).init(
-          jax.random.key(0), example, train=False)['params'],
-      is_leaf=lambda x: hasattr(x, 'unbox'))
+    lambda box: box.unbox(),
+    BertForPreTraining(plain).init(jax.random.key(0), example, train=False)[
+      'params'
+    ],
+    is_leaf=lambda x: hasattr(x, 'unbox'),
+  )
   found = []
   for config, values in (
-      (plain, parameters), (padded, names.fit_vocabulary(parameters, padded))):
+    (plain, parameters),
+    (padded, names.fit_vocabulary(parameters, padded)),
+  ):
     objective = objectives.MaskedLanguageModel(BertForPreTraining(config))
 
     def loss(values, objective=objective):
@@ -49,8 +62,10 @@ def test_loss_and_gradients_do_not_change(models):
   table = np.asarray(padded['embeddings']['token']['embedding'])
   np.testing.assert_array_equal(table[50:], 0)
   jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a[: len(b)], b, atol=1e-5),
-      padded, gradient)
+    lambda a, b: np.testing.assert_allclose(a[: len(b)], b, atol=1e-5),
+    padded,
+    gradient,
+  )
 
 
 def test_padding_is_never_predicted(models):
@@ -59,8 +74,8 @@ def test_padding_is_never_predicted(models):
   values['mlm_head']['bias'] = values['mlm_head']['bias'].copy()
   values['mlm_head']['bias'][50:] = 1e6
   logits = BertForPreTraining(config).apply(
-      {'params': values}, batch.synthetic(2, 16, 3, 50, seed=0),
-      train=False)['mlm_logits']
+    {'params': values}, batch.synthetic(2, 16, 3, 50, seed=0), train=False
+  )['mlm_logits']
   assert logits.shape[-1] == 64
   assert (np.argmax(logits, -1) < 50).all()
   np.testing.assert_array_equal(jax.nn.softmax(logits)[..., 50:], 0)

@@ -2,22 +2,41 @@ import pytest
 
 from bertjax.plan import compare
 
-KEPT = compare.row({
-    'estimated_mfu': 0.5, 'hbm_bytes': 1000, 'flops_compiled': 101,
-    'flops_useful': 100, 'memory_bytes_per_device': 2000, 'fits': True,
-    'jax': '0.10.2', 'libtpu': '0.0.42.1', 'days': 3})
+KEPT = compare.row(
+  {
+    'estimated_mfu': 0.5,
+    'hbm_bytes': 1000,
+    'flops_compiled': 101,
+    'flops_useful': 100,
+    'memory_bytes_per_device': 2000,
+    'fits': True,
+    'jax': '0.10.2',
+    'libtpu': '0.0.42.1',
+    'days': 3,
+  }
+)
 
 
 def test_a_row_keeps_what_is_compared_and_the_versions():
   assert KEPT == {
-      'estimated_mfu': 0.5, 'hbm_bytes': 1000,
-      'compiled_over_useful_flops': 1.01, 'memory_bytes_per_device': 2000,
-      'jax': '0.10.2', 'libtpu': '0.0.42.1'}
+    'estimated_mfu': 0.5,
+    'hbm_bytes': 1000,
+    'compiled_over_useful_flops': 1.01,
+    'memory_bytes_per_device': 2000,
+    'jax': '0.10.2',
+    'libtpu': '0.0.42.1',
+  }
 
 
-@pytest.mark.parametrize('name, change', [
-    ('estimated_mfu', 0.96), ('hbm_bytes', 1.04),
-    ('compiled_over_useful_flops', 1.04), ('memory_bytes_per_device', 1.04)])
+@pytest.mark.parametrize(
+  'name, change',
+  [
+    ('estimated_mfu', 0.96),
+    ('hbm_bytes', 1.04),
+    ('compiled_over_useful_flops', 1.04),
+    ('memory_bytes_per_device', 1.04),
+  ],
+)
 def test_a_figure_that_is_more_than_3_percent_worse_is_told(name, change):
   (line,) = compare.worse(KEPT, KEPT | {name: KEPT[name] * change})
   assert line.startswith(name) and '4.0%' in line
@@ -46,17 +65,37 @@ def test_at_other_versions_nothing_is_worse(version):
 def test_a_line_stands_under_its_header():
   line = compare.line('base', KEPT)
   assert len(line.split('  0.10.2')[0]) == len(
-      compare.header().split('  jax')[0])
+    compare.header().split('  jax')[0]
+  )
 
 
-@pytest.mark.parametrize('figures, message', [
+@pytest.mark.parametrize(
+  'figures, message',
+  [
     ({'estimated_mfu': None, 'compiler_says': 'Ran out'}, 'Ran out'),
-    ({'estimated_mfu': None, 'compiler_says': None,
-      'why_not_compiled': 'no libtpu'}, 'no libtpu'),
-    ({'estimated_mfu': 0.5, 'fits': False, 'compiler_says': None,
-      'why_not_compiled': None, 'memory_bytes_per_device': 2000,
-      'available_bytes': 1000}, '2,000 bytes of 1,000')])
+    (
+      {
+        'estimated_mfu': None,
+        'compiler_says': None,
+        'why_not_compiled': 'no libtpu',
+      },
+      'no libtpu',
+    ),
+    (
+      {
+        'estimated_mfu': 0.5,
+        'fits': False,
+        'compiler_says': None,
+        'why_not_compiled': None,
+        'memory_bytes_per_device': 2000,
+        'available_bytes': 1000,
+      },
+      '2,000 bytes of 1,000',
+    ),
+  ],
+)
 def test_a_plan_that_did_not_compile_or_fit_is_refused_with_the_reason(
-    figures, message):
+  figures, message
+):
   with pytest.raises(ValueError, match=message):
     compare.row(figures)

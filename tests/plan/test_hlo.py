@@ -5,7 +5,7 @@ from bertjax.plan import hlo
 # ruff: noqa: E501
 # Written by hand in the form of libtpu's: 3 turns of a loop that multiplies,
 # and a fusion that takes one of 5 slices.
-TEXT = '''HloModule jit_f, is_scheduled=true
+TEXT = """HloModule jit_f, is_scheduled=true
 
 %fused (param_0: bf16[5,8,16], param_1: s32[]) -> bf16[1,8,16] {
   %param_0 = bf16[5,8,16]{2,1,0:T(8,128)(2,1)} parameter(0)
@@ -50,7 +50,7 @@ ENTRY %main (a: bf16[8,8], b: bf16[8,8], c: bf16[5,8,16], d: s32[]) -> bf16[8,8]
   %out = bf16[8,8]{1,0:T(8,128)S(1)} get-tuple-element(%while.1), index=1
   ROOT %all-reduce.1 = bf16[8,8]{1,0} all-reduce(%out), channel_id=1, replica_groups=[1,8]<=[8], to_apply=%fused
 }
-'''
+"""
 
 
 def test_lines_come_apart_into_result_operands_and_attributes():
@@ -59,7 +59,10 @@ def test_lines_come_apart_into_result_operands_and_attributes():
   start = module.entry.instructions['copy-start.1']
   assert start.opcode == 'copy-start' and start.operands == ('a',)
   assert [(a.dtype, a.dimensions, a.space) for a in start.arrays] == [
-      ('bf16', (8, 8), 1), ('bf16', (8, 8), 0), ('u32', (), 2)]
+    ('bf16', (8, 8), 1),
+    ('bf16', (8, 8), 0),
+    ('u32', (), 2),
+  ]
   assert [a.bytes for a in start.arrays] == [128, 128, 4]
   assert module.entry.root.opcode == 'all-reduce'
   assert module.entry.parameter(2).name == 'c'
@@ -83,7 +86,8 @@ def test_a_loop_runs_as_often_as_its_counter_says():
 
 def test_what_xla_knows_of_a_loop_comes_first():
   text = TEXT.replace(
-      'body=%body', 'body=%body, backend_config={"known_trip_count":{"n":"9"}}')
+    'body=%body', 'body=%body, backend_config={"known_trip_count":{"n":"9"}}'
+  )
   module = hlo.parse(text)
   assert {e.instruction.name: e.times for e in module.executions()}['y'] == 9
 
@@ -94,9 +98,17 @@ def test_a_loop_that_nobody_can_count_counts_once_and_is_named():
   assert module.unknown_loops == {'while.1'}
 
 
-@pytest.mark.parametrize('dtype, size', [
-    ('f32', 4), ('bf16', 2), ('pred', 1), ('s8', 1), ('u64', 8), ('f8e4m3fn', 1)
-])
+@pytest.mark.parametrize(
+  'dtype, size',
+  [
+    ('f32', 4),
+    ('bf16', 2),
+    ('pred', 1),
+    ('s8', 1),
+    ('u64', 8),
+    ('f8e4m3fn', 1),
+  ],
+)
 def test_types_have_their_sizes(dtype, size):
   assert hlo.Array(dtype, (3,), 0).bytes == 3 * size
 

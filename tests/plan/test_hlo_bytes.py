@@ -3,7 +3,7 @@ import pytest
 from bertjax.plan import hlo, hlo_bytes
 
 # One fusion of each kind; S(1) is on-chip memory. Written by hand.
-TEXT = '''%takes (p: f32[5,8], i: s32[]) -> f32[1,8] {
+TEXT = """%takes (p: f32[5,8], i: s32[]) -> f32[1,8] {
   %p = f32[5,8]{1,0} parameter(0)
   %i = s32[] parameter(1)
   %z = s32[] constant(0)
@@ -56,28 +56,44 @@ ENTRY %main (a: f32[5,8], b: f32[1,8], k: s32[]) -> f32[5,8] {
   %scattered = f32[1,8]{1,0} reduce-scatter(%empty), dimensions={0}, to_apply=%adds
   ROOT %tuple = (f32[5,8]{1,0}) tuple(%updated)
 }
-'''  # noqa: E501
+"""  # noqa: E501
 ROW = 8 * 4
 ALL = 5 * ROW
 
 
-@pytest.mark.parametrize('name, moved', [
-    ('near', ALL),              # read only: written on the chip
-    ('taken', ROW + ROW),       # a slice of the operand, and the result
-    ('updated', ROW + ROW),     # the update, read and written in its place
-    ('added', ALL), ('far', ALL), ('nested', ALL),
-    ('copy-start', ALL), ('copy-done', 0), ('slice-start', 2 * ROW),
-    ('back', ALL), ('empty', 0), ('tuple', 0), ('a', 0),
-])
+@pytest.mark.parametrize(
+  'name, moved',
+  [
+    ('near', ALL),  # read only: written on the chip
+    ('taken', ROW + ROW),  # a slice of the operand, and the result
+    ('updated', ROW + ROW),  # the update, read and written in its place
+    ('added', ALL),
+    ('far', ALL),
+    ('nested', ALL),
+    ('copy-start', ALL),
+    ('copy-done', 0),
+    ('slice-start', 2 * ROW),
+    ('back', ALL),
+    ('empty', 0),
+    ('tuple', 0),
+    ('a', 0),
+  ],
+)
 def test_bytes_of_the_main_memory(name, moved):
   module = hlo.parse(TEXT)
-  assert hlo_bytes.of_memory(
-      module, module.entry, module.entry.instructions[name]) == moved
+  assert (
+    hlo_bytes.of_memory(module, module.entry, module.entry.instructions[name])
+    == moved
+  )
 
 
-@pytest.mark.parametrize('name, moved', [
-    ('reduced', ALL), ('gather-start', 8 * ROW), ('scattered', ALL)])
+@pytest.mark.parametrize(
+  'name, moved',
+  [('reduced', ALL), ('gather-start', 8 * ROW), ('scattered', ALL)],
+)
 def test_a_collective_counts_whole_arrays(name, moved):
   module = hlo.parse(TEXT)
-  assert hlo_bytes.of_collective(
-      module.entry, module.entry.instructions[name]) == moved
+  assert (
+    hlo_bytes.of_collective(module.entry, module.entry.instructions[name])
+    == moved
+  )

@@ -7,14 +7,24 @@ from bertjax.plan.step import Refusal, Step
 from bertjax.training import objectives, optimizer
 
 
-@pytest.mark.parametrize('text, needed, available', [
+@pytest.mark.parametrize(
+  'text, needed, available',
+  [
     # As libtpu 0.0.42 and older ones say it.
-    ('RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required '
-     'for HLO temporaries (821.54G) exceeds available HBM (15.75G).',
-     821.54, 15.75),
-    ('RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 18.50G '
-     'of 15.75G hbm. Exceeded hbm capacity by 2.75G.', 18.5, 15.75),
-])
+    (
+      'RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required '
+      'for HLO temporaries (821.54G) exceeds available HBM (15.75G).',
+      821.54,
+      15.75,
+    ),
+    (
+      'RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 18.50G '
+      'of 15.75G hbm. Exceeded hbm capacity by 2.75G.',
+      18.5,
+      15.75,
+    ),
+  ],
+)
 def test_a_refusal_says_how_much_is_needed_and_there(text, needed, available):
   refusal = Refusal(text)
   assert refusal.needed == int(needed * 2**30)
@@ -28,12 +38,22 @@ def test_a_refusal_without_numbers_has_none():
 
 
 def make():
-  model = bert.BertForPreTraining(config.EncoderConfig(
-      vocabulary_size=64, width=16, layers=1, heads=2, feed_forward=32,
-      dropout=0.0))
+  model = bert.BertForPreTraining(
+    config.EncoderConfig(
+      vocabulary_size=64,
+      width=16,
+      layers=1,
+      heads=2,
+      feed_forward=32,
+      dropout=0.0,
+    )
+  )
   return Step(
-      objectives.MaskedLanguageModel(model), optimizer.adamw(1e-4),
-      batch.shapes(16, 8, 2), partitioning.make_mesh(data=2, fsdp=2, tensor=2))
+    objectives.MaskedLanguageModel(model),
+    optimizer.adamw(1e-4),
+    batch.shapes(16, 8, 2),
+    partitioning.make_mesh(data=2, fsdp=2, tensor=2),
+  )
 
 
 def test_a_step_is_compiled_as_the_trainer_does_and_for_any_rows():
@@ -44,8 +64,10 @@ def test_a_step_is_compiled_as_the_trainer_does_and_for_any_rows():
   assert state.parameters['embeddings']['token']['embedding'] == (64, 16)
   assert example['tokens'] == (4 * 2, 8)
   kept = program.input_shardings[0][0].parameters['encoder']['layer_00']
-  assert kept['feed_forward']['input']['kernel'].shard_shape(
-      (16, 32)) == (8, 16)
+  assert kept['feed_forward']['input']['kernel'].shard_shape((16, 32)) == (
+    8,
+    16,
+  )
 
 
 def test_only_a_lack_of_memory_is_a_refusal(monkeypatch):
@@ -55,8 +77,8 @@ def test_only_a_lack_of_memory_is_a_refusal(monkeypatch):
     class Lowered:
       def lower(self, *_):
         raise jax.errors.JaxRuntimeError(text)
-    monkeypatch.setattr(
-        step_lib, 'compile_train_step', lambda *_: Lowered())
+
+    monkeypatch.setattr(step_lib, 'compile_train_step', lambda *_: Lowered())
 
   fail('RESOURCE_EXHAUSTED: Used 2.0G of 1.0G hbm')
   assert make().compile().needed == 2 * 2**30

@@ -43,8 +43,10 @@ def page(tmp_path, *directories):
 
 def test_runs_are_overlaid_and_told_apart(tmp_path):
   text = page(
-      tmp_path, write_run(tmp_path / 'a', LEARNING_RATE=0.1, SEED=0),
-      write_run(tmp_path / 'b', LEARNING_RATE=0.2, SEED=0))
+    tmp_path,
+    write_run(tmp_path / 'a', LEARNING_RATE=0.1, SEED=0),
+    write_run(tmp_path / 'b', LEARNING_RATE=0.2, SEED=0),
+  )
   assert len(re.findall('<polyline', text)) == 2
   assert '<td>LEARNING_RATE</td><td>0.1</td><td>0.2</td>' in text
   assert '<td>SEED</td>' not in text
@@ -61,17 +63,24 @@ def test_masks_are_shown_as_they_were_filled_in(tmp_path):
   for step in range(1, 14):
     examples.write(step, [f'[CLS] a < [b] [x≠y] {step}.', '[CLS] [z≠w]'])
   text = page(tmp_path, directory)
-  assert ('[CLS] a &lt; <b class="right">b</b> <b class="wrong">x<i>y</i></b> '
-          '13.') in text
+  assert (
+    '[CLS] a &lt; <b class="right">b</b> <b class="wrong">x<i>y</i></b> 13.'
+  ) in text
   steps = re.findall(r'(\d+)\.</span>', text)
   assert steps == ['1', '4', '7', '10', '13']
 
 
-@pytest.mark.parametrize('text, shown', [
+@pytest.mark.parametrize(
+  'text, shown',
+  [
     ('a list [ int ] [SEP]', 'a list [ int ] [SEP]'),
-    ('[[UNK]≠dog] [a≠[UNK]]', '<b class="wrong">[UNK]<i>dog</i></b> '
-     '<b class="wrong">a<i>[UNK]</i></b>'),
-    ('[##s]x', '<b class="right">##s</b>x')])
+    (
+      '[[UNK]≠dog] [a≠[UNK]]',
+      '<b class="wrong">[UNK]<i>dog</i></b> <b class="wrong">a<i>[UNK]</i></b>',
+    ),
+    ('[##s]x', '<b class="right">##s</b>x'),
+  ],
+)
 def test_brackets_of_the_text_are_no_guesses(text, shown):
   assert report._filled(text) == f'<span class="text">{shown}</span>'
 
@@ -79,19 +88,31 @@ def test_brackets_of_the_text_are_no_guesses(text, shown):
 def test_speed_lost_time_and_checkpoints_are_told(tmp_path):
   directory = tmp_path / 'a'
   write_run(directory)
-  (directory / 'metrics.jsonl').write_text(''.join(
-      json.dumps({'step': step, 'train/loss': 9.0 - step,
-                  'speed/step_seconds': 0.25, 'speed/tokens_per_second': 4096,
-                  'speed/data_wait_fraction': wait,
-                  'speed/evaluation_fraction': 0.5,
-                  'speed/checkpoint_fraction': 0.0}) + '\n'
-      for step, wait in ((1, 0.1), (2, 0.3))))
+  (directory / 'metrics.jsonl').write_text(
+    ''.join(
+      json.dumps(
+        {
+          'step': step,
+          'train/loss': 9.0 - step,
+          'speed/step_seconds': 0.25,
+          'speed/tokens_per_second': 4096,
+          'speed/data_wait_fraction': wait,
+          'speed/evaluation_fraction': 0.5,
+          'speed/checkpoint_fraction': 0.0,
+        }
+      )
+      + '\n'
+      for step, wait in ((1, 0.1), (2, 0.3))
+    )
+  )
   for step, size in ((1, 1_000_000), (2, 500_000)):
     (directory / 'checkpoints' / str(step)).mkdir(parents=True)
     (directory / 'checkpoints' / str(step) / 'x').write_bytes(bytes(size))
   text = page(tmp_path, str(directory))
-  assert ('<td>a</td><td>0.25</td><td>4096</td><td></td><td>20.0%</td>'
-          '<td>50.0%</td><td>0.0%</td>') in text
+  assert (
+    '<td>a</td><td>0.25</td><td>4096</td><td></td><td>20.0%</td>'
+    '<td>50.0%</td><td>0.0%</td>'
+  ) in text
   assert '<td>a</td><td>1, 2</td><td>1.5 MB</td>' in text
   # No more than a few points: their curve alone, none smoothed beside it.
   assert 'raw"' not in text
@@ -100,16 +121,22 @@ def test_speed_lost_time_and_checkpoints_are_told(tmp_path):
 def test_long_curves_are_shown_raw_and_smoothed(tmp_path):
   directory = tmp_path / 'a'
   write_run(directory)
-  (directory / 'metrics.jsonl').write_text(''.join(
+  (directory / 'metrics.jsonl').write_text(
+    ''.join(
       json.dumps({'step': step, 'train/loss': 1.0 + step % 2}) + '\n'
-      for step in range(100)))
+      for step in range(100)
+    )
+  )
   raw, smooth = re.findall(
-      r'<polyline class="line c0 (.*?)" points="(.*?)"', page(
-          tmp_path, str(directory)))
+    r'<polyline class="line c0 (.*?)" points="(.*?)"',
+    page(tmp_path, str(directory)),
+  )
   assert (raw[0], smooth[0]) == ('raw', '')
+
   def range_of(line):
     heights = [float(pair.split(',')[1]) for pair in line[1].split()[20:]]
     return max(heights) - min(heights)
+
   assert range_of(smooth) < 0.3 * range_of(raw)
 
 
@@ -117,21 +144,39 @@ def test_evaluations_have_their_last_and_their_best(tmp_path):
   directory = tmp_path / 'a'
   write_run(directory)
   (directory / 'metrics.jsonl').write_text(
-      '{"step": 1, "eval/mlm_accuracy": 0.25, "eval/mlm_baseline": 0.05}\n'
-      '{"step": 2, "eval/mlm_accuracy": 0.5, "eval/mlm_baseline": 0.05}\n'
-      '{"step": 3, "eval/mlm_accuracy": 0.375, "eval/mlm_baseline": 0.05}\n')
-  assert ('<td>eval/mlm_accuracy</td><td>a</td><td>0.375</td><td>0.5</td>'
-          '<td>2</td><td>0.05</td>') in page(tmp_path, str(directory))
+    '{"step": 1, "eval/mlm_accuracy": 0.25, "eval/mlm_baseline": 0.05}\n'
+    '{"step": 2, "eval/mlm_accuracy": 0.5, "eval/mlm_baseline": 0.05}\n'
+    '{"step": 3, "eval/mlm_accuracy": 0.375, "eval/mlm_baseline": 0.05}\n'
+  )
+  assert (
+    '<td>eval/mlm_accuracy</td><td>a</td><td>0.375</td><td>0.5</td>'
+    '<td>2</td><td>0.05</td>'
+  ) in page(tmp_path, str(directory))
 
 
 def test_fine_tuning_has_its_scores(tmp_path):
   write_run(tmp_path / 'f' / 'CoLA' / 'seed_0')
-  (tmp_path / 'f' / 'results.json').write_text(json.dumps({'tasks': [{
-      'task': 'CoLA', 'metrics': ['matthews'], 'scores': {
-          'eval/matthews': [0.5, 0.25, 0.75], 'eval/loss': [1, 1, 1]}}]}))
+  (tmp_path / 'f' / 'results.json').write_text(
+    json.dumps(
+      {
+        'tasks': [
+          {
+            'task': 'CoLA',
+            'metrics': ['matthews'],
+            'scores': {
+              'eval/matthews': [0.5, 0.25, 0.75],
+              'eval/loss': [1, 1, 1],
+            },
+          }
+        ]
+      }
+    )
+  )
   text = page(tmp_path, str(tmp_path / 'f'))
-  assert ('<td>CoLA</td><td>eval/matthews</td><td>0.5</td><td>0.25 to 0.75</td>'
-          '<td>3</td>') in text
+  assert (
+    '<td>CoLA</td><td>eval/matthews</td><td>0.5</td><td>0.25 to 0.75</td>'
+    '<td>3</td>'
+  ) in text
   assert '<td>eval/loss</td>' not in text
 
 

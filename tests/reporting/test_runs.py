@@ -11,11 +11,15 @@ from bertjax.reporting import runs
 
 def write_run(directory, values=(2.0, 1.0), **bindings):
   directory.mkdir(parents=True)
-  (directory / 'metrics.jsonl').write_text(''.join(
+  (directory / 'metrics.jsonl').write_text(
+    ''.join(
       json.dumps({'step': 10 * (i + 1), 'train/loss': value}) + '\n'
-      for i, value in enumerate(values)))
-  (directory / 'config.gin').write_text(''.join(
-      f'{name} = {value!r}\n' for name, value in bindings.items()))
+      for i, value in enumerate(values)
+    )
+  )
+  (directory / 'config.gin').write_text(
+    ''.join(f'{name} = {value!r}\n' for name, value in bindings.items())
+  )
   return str(directory)
 
 
@@ -32,11 +36,14 @@ def test_a_run_is_read_with_all_it_has(tmp_path):
   assert run.checkpoints == [runs.Checkpoint(20, 3)]
 
 
-@pytest.mark.parametrize('paths, names', [
+@pytest.mark.parametrize(
+  'paths, names',
+  [
     (['x/a/run', 'x/b/run'], ['a', 'b']),
     (['x/a', 'y/a'], ['x', 'y']),
     (['x/a/SST-2/seed_0', 'x/a/SST-2/seed_1'], ['seed_0', 'seed_1']),
-])
+  ],
+)
 def test_names_are_what_tells_runs_apart(tmp_path, paths, names):
   found = runs.find([write_run(tmp_path / path) for path in paths])
   assert [run.name for run in found] == names

@@ -19,31 +19,31 @@ POSITION = {'train/0': b'\x00\xff opaque', 'train/1': b''}
 def make_state(seed=0, width=8):
   # More than random bits: what a float format must not normalise away.
   parameters = {
-      'dense': {
-          'kernel': jax.random.normal(jax.random.key(seed), (width, 4)),
-          'bias': jnp.array([0.0, -0.0, jnp.nan, 1e-42], jnp.float32),
-      },
-      'half': jnp.arange(6, dtype=jnp.bfloat16) / 3,
+    'dense': {
+      'kernel': jax.random.normal(jax.random.key(seed), (width, 4)),
+      'bias': jnp.array([0.0, -0.0, jnp.nan, 1e-42], jnp.float32),
+    },
+    'half': jnp.arange(6, dtype=jnp.bfloat16) / 3,
   }
   optimizer = optax.chain(optax.identity(), optax.adamw(1e-3))
   return {
-      'step': jnp.int32(seed),
-      'parameters': parameters,
-      'optimizer': optimizer.init(parameters),
+    'step': jnp.int32(seed),
+    'parameters': parameters,
+    'optimizer': optimizer.init(parameters),
   }
 
 
 def abstract(state):
   return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-      state,
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    state,
   )
 
 
 def assert_same_bits(first, second):
   assert jax.tree.structure(first) == jax.tree.structure(second)
   for one, other in zip(
-      jax.tree.leaves(first), jax.tree.leaves(second), strict=True
+    jax.tree.leaves(first), jax.tree.leaves(second), strict=True
   ):
     assert one.dtype == other.dtype
     assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
@@ -81,8 +81,8 @@ def test_arrays_are_restored_onto_the_given_sharding(tmp_path):
   mesh = jax.make_mesh((jax.device_count(),), ('data',))
   sharding = jax.NamedSharding(mesh, jax.P())
   shapes = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-      make_state(),
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+    make_state(),
   )
   with Checkpoints(tmp_path) as checkpoints:
     state, _, _ = checkpoints.restore(shapes)
@@ -118,7 +118,7 @@ def test_an_earlier_step_can_be_asked_for(tmp_path):
 def test_donating_right_after_a_save_does_not_reach_the_checkpoint(tmp_path):
   size = 1 << 21  # 8 MB, so that the background writing takes a while
   step = jax.jit(
-      lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0
+    lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0
   )
   state = {str(i): jnp.zeros(size) for i in range(4)}
   with Checkpoints(tmp_path, keep=9) as checkpoints:
@@ -155,7 +155,7 @@ def flip_a_bit(path):
 def test_any_damaged_file_is_noticed_or_harmless(tmp_path, damage, capsys):
   save_steps(tmp_path / 'good', [1, 2])
   names = [
-      p.relative_to(tmp_path / 'good') for p in files_of(tmp_path / 'good/2')
+    p.relative_to(tmp_path / 'good') for p in files_of(tmp_path / 'good/2')
   ]
   outcomes = {}
   for number, name in enumerate(names):
@@ -207,18 +207,21 @@ def test_an_unfinished_checkpoint_is_ignored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'change, words',
-    [
-        (lambda s: make_state(width=16), r'parameters/dense/kernel is float32'
-         r'\[8, 4\] there and float32\[16, 4\] here'),
-        (lambda s: s | {'extra': jnp.ones(2)}, r'extra is absent there'),
-        (lambda s: {k: s[k] for k in ('step', 'parameters')}, r'absent here'),
-        (lambda s: s | {'step': jnp.float32(0)}, r'step is int32\[\] there'),
-    ],
-    ids=['another width', 'more', 'less', 'another dtype'],
+  'change, words',
+  [
+    (
+      lambda s: make_state(width=16),
+      r'parameters/dense/kernel is float32'
+      r'\[8, 4\] there and float32\[16, 4\] here',
+    ),
+    (lambda s: s | {'extra': jnp.ones(2)}, r'extra is absent there'),
+    (lambda s: {k: s[k] for k in ('step', 'parameters')}, r'absent here'),
+    (lambda s: s | {'step': jnp.float32(0)}, r'step is int32\[\] there'),
+  ],
+  ids=['another width', 'more', 'less', 'another dtype'],
 )
 def test_another_model_is_refused_with_names_and_shapes(
-    tmp_path, change, words
+  tmp_path, change, words
 ):
   save_steps(tmp_path, [1])
   with Checkpoints(tmp_path) as checkpoints:
@@ -228,7 +231,7 @@ def test_another_model_is_refused_with_names_and_shapes(
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_survives(
-    tmp_path, capfd
+  tmp_path, capfd
 ):
   state = {'x': jax.random.normal(jax.random.key(0), (300_000,))}
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -251,14 +254,14 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_survives(
 
 
 def test_too_little_space_is_refused_before_anything_is_written(
-    tmp_path, monkeypatch
+  tmp_path, monkeypatch
 ):
   state = {'x': jnp.zeros(300_000)}
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(1, state)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(
-        shutil, 'disk_usage', lambda _: usage._replace(free=1_100_000)
+      shutil, 'disk_usage', lambda _: usage._replace(free=1_100_000)
     )
     with pytest.raises(UserError, match='up to 1.2 MB .* has 1.1 MB left'):
       checkpoints.save(2, state)

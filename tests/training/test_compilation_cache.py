@@ -35,20 +35,26 @@ def test_the_variable_of_jax_wins(monkeypatch):
 
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
   code = (
-      'import jax\n'
-      'from bertjax.training import compilation_cache\n'
-      'compilation_cache.enable()\n'
-      'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)\n'
-      'found = []\n'
-      'jax.monitoring.register_event_listener(lambda e, **_: found.append(e))\n'
-      'jax.jit(lambda x: x * 2 + 1)(3.0)\n'
-      'print("/jax/compilation_cache/cache_hits" in found)\n')
+    'import jax\n'
+    'from bertjax.training import compilation_cache\n'
+    'compilation_cache.enable()\n'
+    'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)\n'
+    'found = []\n'
+    'jax.monitoring.register_event_listener(lambda e, **_: found.append(e))\n'
+    'jax.jit(lambda x: x * 2 + 1)(3.0)\n'
+    'print("/jax/compilation_cache/cache_hits" in found)\n'
+  )
   environment = {
-      k: v for k, v in os.environ.items() if k != 'JAX_COMPILATION_CACHE_DIR'
+    k: v for k, v in os.environ.items() if k != 'JAX_COMPILATION_CACHE_DIR'
   } | {'XDG_CACHE_HOME': str(tmp_path)}
   said = [
-      subprocess.run([sys.executable, '-c', code], env=environment, check=True,
-                     capture_output=True, text=True).stdout.strip()
-      for _ in range(2)
+    subprocess.run(
+      [sys.executable, '-c', code],
+      env=environment,
+      check=True,
+      capture_output=True,
+      text=True,
+    ).stdout.strip()
+    for _ in range(2)
   ]
   assert said == ['False', 'True']

@@ -9,8 +9,10 @@ from bertjax.training import evaluation
 def test_baselines_are_the_best_constant_answers():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   batches = [batch.synthetic(4, 16, 3, 50, seed=i) for i in range(3)]
-  ones = {'mlm_accuracy': (np.ones(()), np.ones(())),
-          'nsp_accuracy': (np.ones(()), np.ones(()))}
+  ones = {
+    'mlm_accuracy': (np.ones(()), np.ones(())),
+    'nsp_accuracy': (np.ones(()), np.ones(())),
+  }
   values = evaluation.evaluate(lambda *_: ones, {}, batches, mesh)
   targets = np.concatenate([b['targets'][b['weights'] > 0] for b in batches])
   labels = np.concatenate([b['pair_labels'].ravel() for b in batches])
@@ -27,11 +29,11 @@ def test_no_batches_give_no_values():
 def test_filled_masks_show_guess_and_right_word():
   vocabulary = ['[PAD]', '[CLS]', '[SEP]', 'cat', 'sat', '##s']
   example = {
-      'tokens': np.array([[1, 4, 0, 4, 2, 0]]),
-      'segments': np.array([[1, 1, 1, 1, 1, 0]]),
-      'target_positions': np.array([[1, 3]]),
-      'targets': np.array([[3, 4]]),
-      'weights': np.array([[1.0, 1.0]]),
+    'tokens': np.array([[1, 4, 0, 4, 2, 0]]),
+    'segments': np.array([[1, 1, 1, 1, 1, 0]]),
+    'target_positions': np.array([[1, 3]]),
+    'targets': np.array([[3, 4]]),
+    'weights': np.array([[1.0, 1.0]]),
   }
   texts = evaluation.filled_masks(np.array([[3, 5]]), example, vocabulary)
   assert texts == ['[CLS] [cat] [PAD] [##s≠sat] [SEP]']
@@ -43,7 +45,8 @@ def test_a_process_without_more_batches_adds_empty_ones(monkeypatch):
   others = iter([shapes, shapes, shapes, None])
   monkeypatch.setattr(evaluation.processes, 'count', lambda: 2)
   monkeypatch.setattr(
-      evaluation.processes, 'gather', lambda value: [value, next(others)])
+    evaluation.processes, 'gather', lambda value: [value, next(others)]
+  )
   found = list(evaluation._as_often(iter(mine)))
   assert found[:2] == mine and len(found) == 3
   batch.check(found[2])
@@ -52,5 +55,6 @@ def test_a_process_without_more_batches_adds_empty_ones(monkeypatch):
 
 def test_counts_of_all_processes_are_added(monkeypatch):
   monkeypatch.setattr(
-      evaluation.processes, 'gather', lambda mine: [mine, np.array([1.0])])
+    evaluation.processes, 'gather', lambda mine: [mine, np.array([1.0])]
+  )
   assert list(evaluation._sum(np.array([1.0, 2.0, 3.0]))) == [2, 2, 3]

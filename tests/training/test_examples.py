@@ -16,4 +16,7 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
   file.write(12, ['c'])
   file.write(13, [])
   assert examples.read(str(tmp_path)) == {
-      5: ['ä 5', 'b'], 10: ['ä 10', 'b'], 12: ['c']}
+    5: ['ä 5', 'b'],
+    10: ['ä 10', 'b'],
+    12: ['c'],
+  }

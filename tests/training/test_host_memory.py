@@ -10,7 +10,7 @@ from bertjax.training import host_memory
 
 # Ten times: 256 MB taken, filled and freed, by a thread. Not with numpy, which
 # asks for huge pages.
-_FAULTS = '''
+_FAULTS = """
 import ctypes, resource, sys, threading
 from bertjax.training import host_memory
 if sys.argv[1] == 'keep': print(host_memory.keep_freed())
@@ -23,13 +23,16 @@ def fill():
     library.free(block)
 thread = threading.Thread(target=fill); thread.start(); thread.join()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-'''
+"""
 
 
 def _page_faults(mode: str) -> int:
   lines = subprocess.run(
-      [sys.executable, '-c', _FAULTS, mode], check=True, text=True,
-      stdout=subprocess.PIPE).stdout.split()
+    [sys.executable, '-c', _FAULTS, mode],
+    check=True,
+    text=True,
+    stdout=subprocess.PIPE,
+  ).stdout.split()
   if mode == 'keep' and lines[0] != 'True':
     pytest.skip('not glibc, or there is an accelerator')
   return int(lines[-1])
@@ -42,7 +45,7 @@ def test_freed_memory_is_used_again_without_page_faults():
 
 
 def test_nothing_changes_where_jax_has_a_plugin(
-    tmp_path: pathlib.Path, monkeypatch
+  tmp_path: pathlib.Path, monkeypatch
 ):
   (tmp_path / 'jax_plugins').mkdir()
   (tmp_path / 'jax_plugins' / '__init__.py').touch()

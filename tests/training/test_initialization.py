@@ -8,9 +8,12 @@ from bertjax.training import initialization
 
 
 def tree(scale, **heads):
-  return {'encoder': {'kernel': np.full((4, 2), scale, np.float32)},
-          **{name: {'bias': np.full(n, scale, np.float32)}
-             for name, n in heads.items()}}
+  return {
+    'encoder': {'kernel': np.full((4, 2), scale, np.float32)},
+    **{
+      name: {'bias': np.full(n, scale, np.float32)} for name, n in heads.items()
+    },
+  }
 
 
 def fresh(**heads):
@@ -18,8 +21,7 @@ def fresh(**heads):
 
 
 def test_shared_names_are_taken_and_others_reported(capsys):
-  found = initialization.replace(
-      fresh(pooler=3), tree(5, mlm_head=3), 'there')
+  found = initialization.replace(fresh(pooler=3), tree(5, mlm_head=3), 'there')
   assert np.all(found['encoder']['kernel'] == 5)
   assert np.all(found['pooler']['bias'] == 0) and 'mlm_head' not in found
   said = capsys.readouterr().out
@@ -31,7 +33,8 @@ def test_shared_names_are_taken_and_others_reported(capsys):
 def test_arrays_lie_where_those_lay_that_they_replace():
   mesh = partitioning.make_mesh(data=2, fsdp=4)
   sharding = jax.sharding.NamedSharding(
-      mesh, jax.sharding.PartitionSpec('fsdp'))
+    mesh, jax.sharding.PartitionSpec('fsdp')
+  )
   before = jax.device_put(tree(0), sharding)
   found = initialization.replace(before, tree(5), 'there')
   assert found['encoder']['kernel'].sharding == sharding

@@ -10,20 +10,28 @@ from bertjax.errors import UserError
 from bertjax.training import layerwise, optimizer
 
 PARAMETERS = {
-    'embeddings': {'token': jnp.ones(2)},
-    'encoder': {'layer_00': {'kernel': jnp.ones(2)},
-                'layer_01': {'kernel': jnp.ones(2)}},
-    'pooler': {'kernel': jnp.ones(2)},
-    'classifier': {'kernel': jnp.ones(2)},
+  'embeddings': {'token': jnp.ones(2)},
+  'encoder': {
+    'layer_00': {'kernel': jnp.ones(2)},
+    'layer_01': {'kernel': jnp.ones(2)},
+  },
+  'pooler': {'kernel': jnp.ones(2)},
+  'classifier': {'kernel': jnp.ones(2)},
 }
 
 
 def update(chain, gradients):
   updates, _ = chain.update(gradients, chain.init(PARAMETERS), PARAMETERS)
-  return [float(x[0]) for x in (
-      updates['embeddings']['token'], updates['encoder']['layer_00']['kernel'],
-      updates['encoder']['layer_01']['kernel'], updates['pooler']['kernel'],
-      updates['classifier']['kernel'])]
+  return [
+    float(x[0])
+    for x in (
+      updates['embeddings']['token'],
+      updates['encoder']['layer_00']['kernel'],
+      updates['encoder']['layer_01']['kernel'],
+      updates['pooler']['kernel'],
+      updates['classifier']['kernel'],
+    )
+  ]
 
 
 def test_the_rate_falls_by_the_decay_from_layer_to_layer():
@@ -55,11 +63,14 @@ def test_fresh_layers_are_left_out_of_what_is_loaded():
   assert layerwise.without_top(PARAMETERS, 2, 0) is PARAMETERS
 
 
-@pytest.mark.parametrize('make, setting', [
+@pytest.mark.parametrize(
+  'make, setting',
+  [
     (lambda: layerwise.scale(optax.sgd(1.0), 2, decay=0), 'LAYER_DECAY'),
     (lambda: layerwise.scale(optax.sgd(1.0), 2, frozen=3), 'FROZEN_LAYERS'),
     (lambda: layerwise.without_top(PARAMETERS, 2, 3), 'FRESH_LAYERS'),
-])
+  ],
+)
 def test_numbers_that_cannot_be_are_refused(make, setting):
   with pytest.raises(UserError, match=setting):
     make()

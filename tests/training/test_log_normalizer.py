@@ -28,17 +28,22 @@ def test_one_pass_equals_two_in_values_and_gradients(axes):
   logits = LOGITS
   if axes:
     mesh = partitioning.make_mesh(
-        *axes, devices=jax.devices()[: int(np.prod(axes))])
-    logits = jax.device_put(logits, NamedSharding(
-        mesh, PartitionSpec(('data', 'fsdp'), None, 'tensor')))
+      *axes, devices=jax.devices()[: int(np.prod(axes))]
+    )
+    logits = jax.device_put(
+      logits,
+      NamedSharding(mesh, PartitionSpec(('data', 'fsdp'), None, 'tensor')),
+    )
 
   def find(function):
-    return jax.jit(jax.value_and_grad(
-        lambda logits: loss(function, logits), has_aux=True))(logits)
+    return jax.jit(
+      jax.value_and_grad(lambda logits: loss(function, logits), has_aux=True)
+    )(logits)
 
   (_, (normalizer, best)), gradient = find(log_normalizer.in_one_pass)
   (_, (expected, expected_best)), expected_gradient = find(
-      log_normalizer.and_best)
+    log_normalizer.and_best
+  )
   np.testing.assert_allclose(normalizer, expected, rtol=1e-6, atol=1e-6)
   np.testing.assert_array_equal(best, expected_best)
   np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=1e-6)

@@ -25,8 +25,11 @@ class Model:
 
 
 def loss(kind, logits, labels, weights, class_weights=None, segments=None):
-  batch = {'labels': labels, 'label_weights': weights.astype(np.float32),
-           'segments': segments}
+  batch = {
+    'labels': labels,
+    'label_weights': weights.astype(np.float32),
+    'segments': segments,
+  }
   objective = objectives.Task(Model(), kind, class_weights)
 
   def mean(logits):
@@ -44,20 +47,29 @@ def test_what_a_sum_in_bfloat16_would_cost():
   labels = RNG.integers(0, 30522, 32)
   expected = softmax_losses(np.asarray(logits, np.float64), labels).mean()
   total, _, weight = objectives.cross_entropy(
-      logits, labels, np.ones(32, np.float32))
+    logits, labels, np.ones(32, np.float32)
+  )
   assert float(total / weight) == pytest.approx(expected, rel=1e-6)
 
   answers = np.asarray(logits, np.float64)[np.arange(32), labels]
   # Past 256 a 1 is less than the last digit: the sum stops, 2 nats too low.
   sums, _ = jax.lax.scan(
-      lambda sums, logits: (sums + jnp.exp(logits), None),
-      jnp.zeros(32, jnp.bfloat16), logits.T)
+    lambda sums, logits: (sums + jnp.exp(logits), None),
+    jnp.zeros(32, jnp.bfloat16),
+    logits.T,
+  )
   stuck = np.log(np.asarray(sums, np.float64)) - answers
   assert expected - stuck.mean() > 1
   # Also a normaliser that is only rounded, to a sixteenth, moves each loss.
-  rounded = np.asarray(
+  rounded = (
+    np.asarray(
       jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1).astype(
-          jnp.bfloat16), np.float64) - answers
+        jnp.bfloat16
+      ),
+      np.float64,
+    )
+    - answers
+  )
   assert abs(rounded.mean() - expected) > 0.01
 
 
@@ -68,14 +80,16 @@ def test_classes_have_a_weighted_mean_of_cross_entropies():
   each = np.array([1.0, 2.0, 0.5])[labels] * weights
   expected = (softmax_losses(logits, labels) * each).sum() / each.sum()
   assert loss('classes', logits, labels, weights, (1.0, 2.0, 0.5)) == (
-      pytest.approx(expected, rel=1e-5))
+    pytest.approx(expected, rel=1e-5)
+  )
 
 
 def test_numbers_have_a_squared_error():
   logits, labels = RNG.normal(size=(6, 1, 1)), RNG.normal(size=(6, 1))
   expected = ((logits[..., 0] - labels) ** 2).mean()
   assert loss('number', logits, labels.astype(np.float32), np.ones((6, 1))) == (
-      pytest.approx(expected, rel=1e-5))
+    pytest.approx(expected, rel=1e-5)
+  )
 
 
 def test_several_labels_have_a_binary_cross_entropy_each():
@@ -84,31 +98,39 @@ def test_several_labels_have_a_binary_cross_entropy_each():
   p = 1 / (1 + np.exp(-logits))
   expected = -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean()
   assert loss('labels', logits, labels, np.ones((4, 1))) == (
-      pytest.approx(expected, rel=1e-5))
+    pytest.approx(expected, rel=1e-5)
+  )
 
 
 def test_spans_choose_among_the_tokens_of_the_row_alone():
   logits = RNG.normal(size=(3, 7, 2))
   segments = (np.arange(7) < np.array([[4], [5], [7]])).astype(np.int32)
   labels = np.array([[[1, 3]], [[0, 0]], [[2, 6]]])
-  expected = np.mean([
+  expected = np.mean(
+    [
       softmax_losses(logits[i, :n, end], labels[i, 0, end])
-      for i, n in enumerate([4, 5, 7]) for end in (0, 1)])
-  assert loss('spans', logits, labels, np.ones((3, 1)),
-              segments=segments) == pytest.approx(expected, rel=1e-5)
+      for i, n in enumerate([4, 5, 7])
+      for end in (0, 1)
+    ]
+  )
+  assert loss(
+    'spans', logits, labels, np.ones((3, 1)), segments=segments
+  ) == pytest.approx(expected, rel=1e-5)
 
 
 def test_statistics_of_a_batch():
   batch = {
-      'tokens': np.array([[1, 7, 4, 2, 9, 2], [1, 4, 6, 2, 0, 0]], np.int32),
-      'segments': np.array([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 0, 0]], np.int32),
-      'target_positions': np.array([[1, 2], [1, 0]], np.int32),
-      'targets': np.array([[7, 8], [5, 1]], np.int32),  # the last one pads
-      'weights': np.array([[1, 1], [1, 0]], np.float32),
-      'pair_labels': np.array([[1, 1], [0, 1]], np.int32),
-      'pair_weights': np.array([[1, 1], [1, 0]], np.float32),
+    'tokens': np.array([[1, 7, 4, 2, 9, 2], [1, 4, 6, 2, 0, 0]], np.int32),
+    'segments': np.array([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 0, 0]], np.int32),
+    'target_positions': np.array([[1, 2], [1, 0]], np.int32),
+    'targets': np.array([[7, 8], [5, 1]], np.int32),  # the last one pads
+    'weights': np.array([[1, 1], [1, 0]], np.float32),
+    'pair_labels': np.array([[1, 1], [0, 1]], np.int32),
+    'pair_weights': np.array([[1, 1], [1, 0]], np.float32),
   }
   found = objectives.data_statistics(batch)
   assert {k: (float(a), float(b)) for k, (a, b) in found.items()} == {
-      'masked_fraction': (3, 10), 'visible_fraction': (1, 3),
-      'random_pair_fraction': (2, 3)}
+    'masked_fraction': (3, 10),
+    'visible_fraction': (1, 3),
+    'random_pair_fraction': (2, 3),
+  }

@@ -48,12 +48,12 @@ def reference(parameters, gradients, *, kind, bias_correction, clip_norm):
 
 
 TABLE = {
-    f'{kind}, correction {correction}, clip {clip}': dict(
-        kind=kind, bias_correction=correction, clip_norm=clip
-    )
-    for kind in ('adamw', 'lamb')
-    for correction in (True, False)
-    for clip in (1.0, None)
+  f'{kind}, correction {correction}, clip {clip}': dict(
+    kind=kind, bias_correction=correction, clip_norm=clip
+  )
+  for kind in ('adamw', 'lamb')
+  for correction in (True, False)
+  for clip in (1.0, None)
 }
 every_optimizer = pytest.mark.parametrize('name', TABLE)
 
@@ -61,7 +61,7 @@ every_optimizer = pytest.mark.parametrize('name', TABLE)
 def make(name, rate=RATE):
   arguments = dict(TABLE[name])
   return getattr(optimizer, arguments.pop('kind'))(
-      rate, DECAY, BETA1, BETA2, EPSILON, **arguments
+    rate, DECAY, BETA1, BETA2, EPSILON, **arguments
   )
 
 
@@ -69,18 +69,18 @@ def make_parameters(seed=0):
   rng = np.random.default_rng(seed)
   draw = lambda *shape: rng.normal(size=shape).astype(np.float32)  # noqa: E731
   return {
-      'tokens': {'table': draw(5, 3)},
-      'layer': {
-          'dense': {'kernel': draw(3, 4), 'bias': draw(4)},
-          'output_norm': {'scale': draw(4), 'bias': draw(4)},
-      },
+    'tokens': {'table': draw(5, 3)},
+    'layer': {
+      'dense': {'kernel': draw(3, 4), 'bias': draw(4)},
+      'output_norm': {'scale': draw(4), 'bias': draw(4)},
+    },
   }
 
 
 def flatten(tree):
   return {
-      jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf)
-      for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
   }
 
 
@@ -103,16 +103,16 @@ def test_it_equals_the_formulas_of_its_paper(name):
   parameters = make_parameters()
   # Of norm about 5 and 0.05: above and below what is clipped.
   gradients = [
-      jax.tree.map(lambda x: x * size, make_parameters(seed))  # noqa: B023
-      for seed, size in [(1, 1.0), (2, 0.01), (3, 1.0), (4, 1.0), (5, 0.01)]
+    jax.tree.map(lambda x: x * size, make_parameters(seed))  # noqa: B023
+    for seed, size in [(1, 1.0), (2, 0.01), (3, 1.0), (4, 1.0), (5, 0.01)]
   ]
   updated = run(name, parameters, gradients)
   expected = reference(
-      flatten(parameters), [flatten(g) for g in gradients], **TABLE[name]
+    flatten(parameters), [flatten(g) for g in gradients], **TABLE[name]
   )
   for key, value in flatten(updated).items():
     np.testing.assert_allclose(  # float32 against float64
-        value, expected[key], rtol=1e-5, atol=1e-6, err_msg=key
+      value, expected[key], rtol=1e-5, atol=1e-6, err_msg=key
     )
 
 
@@ -163,12 +163,12 @@ def test_the_state_looks_the_same_whatever_is_switched_off(name):
 @every_optimizer
 def test_boxes_with_logical_axes_are_looked_through(name):
   boxed = jax.tree.map(
-      lambda x: nn.LogicallyPartitioned(x, ('width',) * x.ndim),
-      make_parameters(),
+    lambda x: nn.LogicallyPartitioned(x, ('width',) * x.ndim),
+    make_parameters(),
   )
   plain = nn.meta.unbox(make(name).init(boxed))
   assert jax.tree.structure(plain) == jax.tree.structure(
-      make(name).init(make_parameters())
+    make(name).init(make_parameters())
   )
 
 
@@ -179,25 +179,25 @@ def test_two_equal_gradients_of_any_size_are_one_clipped_step():
   first = run(name, parameters, [gradient])
   second = run(name, parameters, [larger])
   for one, other in zip(
-      jax.tree.leaves(first), jax.tree.leaves(second), strict=True
+    jax.tree.leaves(first), jax.tree.leaves(second), strict=True
   ):
     np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    'path, decays',
-    [
-        ('encoder/layer_00/attention/query/kernel', True),
-        ('encoder/layer_00/attention/query/bias', False),
-        ('encoder/layer_00/attention/norm/scale', False),
-        ('encoder/layer_00/attention/norm/bias', False),
-        ('embeddings/norm/scale', False),
-        ('LayerNorm_0/scale', False),
-        ('embeddings/tokens/embedding', True),
-        ('embeddings/positions/embedding', True),
-        ('masked_language_model/decoder_bias', False),
-        ('normalizer/kernel', True),
-    ],
+  'path, decays',
+  [
+    ('encoder/layer_00/attention/query/kernel', True),
+    ('encoder/layer_00/attention/query/bias', False),
+    ('encoder/layer_00/attention/norm/scale', False),
+    ('encoder/layer_00/attention/norm/bias', False),
+    ('embeddings/norm/scale', False),
+    ('LayerNorm_0/scale', False),
+    ('embeddings/tokens/embedding', True),
+    ('embeddings/positions/embedding', True),
+    ('masked_language_model/decoder_bias', False),
+    ('normalizer/kernel', True),
+  ],
 )
 def test_norms_and_biases_do_not_decay(path, decays):
   tree = np.zeros(2)

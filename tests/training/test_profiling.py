@@ -33,7 +33,8 @@ def test_without_steps_nothing_is_recorded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'steps', [5, (3, 2), (0, 2), (1,), (1, 2.5), '12', (6, 7)])
+  'steps', [5, (3, 2), (0, 2), (1,), (1, 2.5), '12', (6, 7)]
+)
 def test_what_are_not_two_steps_is_refused(steps):
   with pytest.raises(UserError, match='PROFILE_STEPS'):
     profiling.Profile('nowhere', steps, 5)

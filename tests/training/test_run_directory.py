@@ -62,17 +62,19 @@ def test_bindings_of_a_real_gin_configuration_are_parsed(clean_gin):
   bindings = run_directory.parse_bindings(gin.config_str())
   strings = {name: bindings.pop(name) for name in ('LONG', 'LIST')}
   assert bindings == {
-      'PEAK': '0.0001',
-      'STEPS': 'None',
-      'schedules.warmup_linear.peak': '%PEAK',
-      'schedules.warmup_linear.warmup_steps': '%STEPS',
-      'finetune/schedules.warmup_linear.total_steps': '7',
-      'schedules.warmup_cosine.peak': '@schedules.warmup_linear()',
-      'schedules.warmup_cosine.end': '[%LONG, %LIST]',
+    'PEAK': '0.0001',
+    'STEPS': 'None',
+    'schedules.warmup_linear.peak': '%PEAK',
+    'schedules.warmup_linear.warmup_steps': '%STEPS',
+    'finetune/schedules.warmup_linear.total_steps': '7',
+    'schedules.warmup_cosine.peak': '@schedules.warmup_linear()',
+    'schedules.warmup_cosine.end': '[%LONG, %LIST]',
   }
   assert gin.config.parse_value(strings['LONG']) == long
   assert gin.config.parse_value(strings['LIST']) == [
-      'a' * 40, 'b' * 40, {'k': (1, 2)}
+    'a' * 40,
+    'b' * 40,
+    {'k': (1, 2)},
   ]
 
 
@@ -90,7 +92,7 @@ def test_the_same_configuration_goes_on_in_silence(tmp_path, capsys):
 def test_another_configuration_is_refused_with_the_difference(tmp_path):
   run(tmp_path)
   other = BASE.replace('LENGTH = 128', 'LENGTH = 256').replace(
-      'optimizer.adamw.weight_decay = 0.01', 'optimizer.lamb.beta1 = 0.9'
+    'optimizer.adamw.weight_decay = 0.01', 'optimizer.lamb.beta1 = 0.9'
   )
   with pytest.raises(UserError) as raised:
     run(tmp_path, other)
@@ -134,42 +136,43 @@ def test_another_number_of_steps_is_a_warning(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    'binding',
-    [
-        'RUN_DIR = 1',
-        'LOG_STEPS = 1',
-        'EVAL_STEPS = 1',
-        'CHECKPOINT_STEPS = 1',
-        'loop.train.log_steps = 1',
-        'loop.train.checkpoint_steps = 1',
-        'main.run.directory = 1',
-        'loop.train.mesh = @partitioning.other_mesh()',
-        'partitioning.make_mesh.fsdp = 8',
-        "config.EncoderConfig.attention_kernel = 'splash'",
-        'loop.train.profile_steps = 1',
-        'main.run.several_processes = True',
-        'partitioning.process_rows.mesh = @partitioning.make_mesh()',
-        'pipeline.batches.process_rows = @partitioning.process_rows()',
-        'ALLOW_DIFFERENCE = True',
-    ],
+  'binding',
+  [
+    'RUN_DIR = 1',
+    'LOG_STEPS = 1',
+    'EVAL_STEPS = 1',
+    'CHECKPOINT_STEPS = 1',
+    'loop.train.log_steps = 1',
+    'loop.train.checkpoint_steps = 1',
+    'main.run.directory = 1',
+    'loop.train.mesh = @partitioning.other_mesh()',
+    'partitioning.make_mesh.fsdp = 8',
+    "config.EncoderConfig.attention_kernel = 'splash'",
+    'loop.train.profile_steps = 1',
+    'main.run.several_processes = True',
+    'partitioning.process_rows.mesh = @partitioning.make_mesh()',
+    'pipeline.batches.process_rows = @partitioning.process_rows()',
+    'ALLOW_DIFFERENCE = True',
+  ],
 )
 def test_what_does_not_change_the_result_is_no_difference(binding):
   before = '\n'.join(
-      line for line in BASE.split('\n')
-      if not line.startswith(binding.split(' ')[0] + ' ')
+    line
+    for line in BASE.split('\n')
+    if not line.startswith(binding.split(' ')[0] + ' ')
   )
   assert run_directory.differences(before, f'{before}\n{binding}\n') == ([], [])
 
 
 @pytest.mark.parametrize(
-    'binding',
-    [
-        'SEED = 1',
-        'WARMUP_STEPS = 1',
-        'loop.train.accumulation = 2',
-        'config.EncoderConfig.dtype = 1',
-        'pipeline.batches.seed = 1',
-    ],
+  'binding',
+  [
+    'SEED = 1',
+    'WARMUP_STEPS = 1',
+    'loop.train.accumulation = 2',
+    'config.EncoderConfig.dtype = 1',
+    'pipeline.batches.seed = 1',
+  ],
 )
 def test_what_changes_the_result_is_a_difference(binding):
   assert run_directory.differences(BASE, f'{BASE}{binding}\n')[0]
@@ -187,14 +190,14 @@ def test_the_lock_names_the_process_that_holds_it(tmp_path):
 
 def test_a_killed_run_leaves_no_obstacle(tmp_path):
   script = (
-      'import os, sys; from bertjax.training import run_directory\n'
-      'with run_directory.claim(sys.argv[1], ""):\n'
-      '  print("held", flush=True); sys.stdin.read()'
+    'import os, sys; from bertjax.training import run_directory\n'
+    'with run_directory.claim(sys.argv[1], ""):\n'
+    '  print("held", flush=True); sys.stdin.read()'
   )
   holder = subprocess.Popen(
-      [sys.executable, '-c', script, str(tmp_path)],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
+    [sys.executable, '-c', script, str(tmp_path)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
   )
   assert holder.stdout.readline() == b'held\n'
   with pytest.raises(UserError, match=f'in use by process {holder.pid} '):
@@ -206,17 +209,17 @@ def test_a_killed_run_leaves_no_obstacle(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'host, process, is_free',
-    [
-        (socket.gethostname(), os.getpid(), False),
-        (socket.gethostname(), 2**22 + 1, True),  # beyond Linux's largest id
-        ('elsewhere', 1, False),
-        (None, None, True),
-    ],
-    ids=['running', 'gone', 'elsewhere', 'nameless'],
+  'host, process, is_free',
+  [
+    (socket.gethostname(), os.getpid(), False),
+    (socket.gethostname(), 2**22 + 1, True),  # beyond Linux's largest id
+    ('elsewhere', 1, False),
+    (None, None, True),
+  ],
+  ids=['running', 'gone', 'elsewhere', 'nameless'],
 )
 def test_without_locks_of_the_file_system_the_named_process_counts(
-    tmp_path, monkeypatch, host, process, is_free
+  tmp_path, monkeypatch, host, process, is_free
 ):
   def flock(*_):
     raise OSError(errno.ENOSYS, 'no locks')

@@ -9,9 +9,9 @@ from bertjax.errors import UserError
 from bertjax.training import schedules
 
 SCHEDULES = {
-    'linear': schedules.warmup_linear,
-    'cosine': schedules.warmup_cosine,
-    'trapezoid': schedules.warmup_trapezoid,
+  'linear': schedules.warmup_linear,
+  'cosine': schedules.warmup_cosine,
+  'trapezoid': schedules.warmup_trapezoid,
 }
 PEAK = 1e-3
 every_schedule = pytest.mark.parametrize('name', SCHEDULES)
@@ -79,12 +79,12 @@ def test_the_ways_down_differ_where_they_should():
   quarter = 10 + 90 // 4  # of the way down
   fallen = (quarter - 10) / 90
   linear, cosine, trapezoid = (
-      SCHEDULES[name](PEAK, 10, 100)(quarter) / PEAK
-      for name in ('linear', 'cosine', 'trapezoid')
+    SCHEDULES[name](PEAK, 10, 100)(quarter) / PEAK
+    for name in ('linear', 'cosine', 'trapezoid')
   )
   np.testing.assert_allclose(linear, 1 - fallen, rtol=1e-5)
   np.testing.assert_allclose(
-      cosine, 0.5 + 0.5 * np.cos(np.pi * fallen), rtol=1e-5
+    cosine, 0.5 + 0.5 * np.cos(np.pi * fallen), rtol=1e-5
   )
   assert trapezoid == 1
 
@@ -99,12 +99,12 @@ def test_the_trapezoid_falls_over_its_last_steps():
 
 @every_schedule
 @pytest.mark.parametrize(
-    'warmup_steps, total_steps, words',
-    [
-        (500, 100, 'WARMUP_STEPS 500 exceeds TRAIN_STEPS 100'),
-        (-1, 100, 'WARMUP_STEPS is -1'),
-        (None, 0, 'TRAIN_STEPS is 0'),
-    ],
+  'warmup_steps, total_steps, words',
+  [
+    (500, 100, 'WARMUP_STEPS 500 exceeds TRAIN_STEPS 100'),
+    (-1, 100, 'WARMUP_STEPS is -1'),
+    (None, 0, 'TRAIN_STEPS is 0'),
+  ],
 )
 def test_wrong_steps_are_one_clear_line(name, warmup_steps, total_steps, words):
   with pytest.raises(UserError, match=words) as raised:

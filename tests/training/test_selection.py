@@ -8,8 +8,10 @@ from bertjax.training.selection import Best
 
 
 def test_the_highest_accuracy_and_the_lowest_loss_are_the_best():
-  for metric, values in (('eval/accuracy', [0.2, 0.5, 0.4, 0.5]),
-                         ('eval/loss', [3.0, 1.0, 2.0, 1.0])):
+  for metric, values in (
+    ('eval/accuracy', [0.2, 0.5, 0.4, 0.5]),
+    ('eval/loss', [3.0, 1.0, 2.0, 1.0]),
+  ):
     best = Best(metric)
     improved = [best.add(i, {metric: v}) for i, v in enumerate(values)]
     assert improved == [True, True, False, False]
@@ -17,11 +19,14 @@ def test_the_highest_accuracy_and_the_lowest_loss_are_the_best():
 
 
 def test_patience_counts_evaluations_since_the_best_also_after_a_resume(
-    tmp_path):
+  tmp_path,
+):
   values = [0.1, 0.3, 0.2]
-  (tmp_path / 'metrics.jsonl').write_text(''.join(
-      json.dumps({'step': i, 'eval/f1': v}) + '\n'
-      for i, v in enumerate(values)))
+  (tmp_path / 'metrics.jsonl').write_text(
+    ''.join(
+      json.dumps({'step': i, 'eval/f1': v}) + '\n' for i, v in enumerate(values)
+    )
+  )
   best = Best('eval/f1', patience=2)
   best.resume(str(tmp_path))
   assert (best.step, best.exhausted) == (1, False)

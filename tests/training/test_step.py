@@ -16,32 +16,44 @@ SHAPES = batch.shapes(16, 32, 5)
 
 def tiny(dropout=0.0, next_sentence=True, chunks=1):
   return objectives.MaskedLanguageModel(
-      bert.BertForPreTraining(
-          config.EncoderConfig(
-              vocabulary_size=104, width=32, layers=2, heads=8,
-              feed_forward=64, positions=32, dropout=dropout,
-          ),
-          next_sentence=next_sentence,
+    bert.BertForPreTraining(
+      config.EncoderConfig(
+        vocabulary_size=104,
+        width=32,
+        layers=2,
+        heads=8,
+        feed_forward=64,
+        positions=32,
+        dropout=dropout,
       ),
-      chunks,
+      next_sentence=next_sentence,
+    ),
+    chunks,
   )
 
 
-def run(mesh, accumulation=1, dropout=0.0, steps=3, next_sentence=True,
-        chunks=1, sequences=1):
+def run(
+  mesh,
+  accumulation=1,
+  dropout=0.0,
+  steps=3,
+  next_sentence=True,
+  chunks=1,
+  sequences=1,
+):
   objective = tiny(dropout, next_sentence, chunks)
   chain = optimizer.adamw(1e-3)
   shapes = batch.shapes(16, 32, 5, sequences)
   abstract = state.abstract(objective.model, chain, shapes, mesh)
   now = state.create(objective.model, chain, shapes, mesh, seed=0)
   update = step.compile_train_step(
-      objective, chain, mesh, abstract, accumulation
+    objective, chain, mesh, abstract, accumulation
   )
   losses = []
   for number in range(steps):
     # Rows differ in their number of targets, so a mean of means would show.
     example = partitioning.put_batch(
-        batch.synthetic(16, 32, 5, 104, seed=number, sequences=sequences), mesh
+      batch.synthetic(16, 32, 5, 104, seed=number, sequences=sequences), mesh
     )
     now, terms = update(now, example, jax.random.key(7))
     losses.append({k: float(a) / float(b) for k, (a, b) in terms.items()})
@@ -60,37 +72,53 @@ def assert_same(actual, expected):
     for name in other:
       assert some[name] == pytest.approx(other[name], rel=1e-5), name
   jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-      actual[1], expected[1],
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+    actual[1],
+    expected[1],
   )
 
 
 # Every division of 8 among data, fsdp, tensor: one axis, all three, the rest.
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)]
-REST = [sizes for sizes in itertools.product((1, 2, 4, 8), repeat=3)
-        if np.prod(sizes) == 8 and sizes not in MESHES]
+REST = [
+  sizes
+  for sizes in itertools.product((1, 2, 4, 8), repeat=3)
+  if np.prod(sizes) == 8 and sizes not in MESHES
+]
 
 
-@pytest.mark.parametrize('sizes', [
-    *MESHES, *(pytest.param(x, marks=pytest.mark.slow) for x in REST)])
+@pytest.mark.parametrize(
+  'sizes', [*MESHES, *(pytest.param(x, marks=pytest.mark.slow) for x in REST)]
+)
 def test_every_mesh_of_eight_devices_trains_as_one_does(one_device, sizes):
   assert len(MESHES + REST) == 10
   mesh = partitioning.make_mesh(*sizes)
-  assert_same(run(mesh, accumulation=2, dropout=0.1),
-              one_device(accumulation=2, dropout=0.1))
+  assert_same(
+    run(mesh, accumulation=2, dropout=0.1),
+    one_device(accumulation=2, dropout=0.1),
+  )
 
 
-@pytest.mark.parametrize('accumulation, dropout', [
-    (1, 0.0), pytest.param(1, 0.1, marks=pytest.mark.slow),
-    pytest.param(2, 0.0, marks=pytest.mark.slow), (2, 0.1)])
-@pytest.mark.parametrize('sizes', [
-    (2, 2, 2), *(pytest.param(x, marks=pytest.mark.slow)
-                 for x in MESHES[:3])])
+@pytest.mark.parametrize(
+  'accumulation, dropout',
+  [
+    (1, 0.0),
+    pytest.param(1, 0.1, marks=pytest.mark.slow),
+    pytest.param(2, 0.0, marks=pytest.mark.slow),
+    (2, 0.1),
+  ],
+)
+@pytest.mark.parametrize(
+  'sizes',
+  [(2, 2, 2), *(pytest.param(x, marks=pytest.mark.slow) for x in MESHES[:3])],
+)
 def test_packed_rows_train_as_on_one_device(
-    one_device, sizes, accumulation, dropout):
+  one_device, sizes, accumulation, dropout
+):
   settings = dict(accumulation=accumulation, dropout=dropout, sequences=3)
-  assert_same(run(partitioning.make_mesh(*sizes), **settings),
-              one_device(**settings))
+  assert_same(
+    run(partitioning.make_mesh(*sizes), **settings), one_device(**settings)
+  )
 
 
 @pytest.mark.parametrize('accumulation', [2, 4])
@@ -122,7 +150,7 @@ def test_rows_without_weight_do_not_count():
   evaluate = step.compile_evaluation_step(objective, mesh, abstract)
   example = batch.synthetic(16, 32, 5, 104, seed=0)
   padded = {
-      k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()
+    k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()
   }
   whole = evaluate(now.parameters, partitioning.put_batch(example, mesh))
   more = evaluate(now.parameters, partitioning.put_batch(padded, mesh))
@@ -135,7 +163,10 @@ def test_without_next_sentence_there_is_no_such_term():
   mesh = partitioning.make_mesh()
   losses, parameters = run(mesh, steps=1, next_sentence=False)
   assert {name for name in losses[0] if 'fraction' not in name} == {
-      'mlm_loss', 'mlm_accuracy', 'grad_norm'}
+    'mlm_loss',
+    'mlm_accuracy',
+    'grad_norm',
+  }
   assert 'nsp_head' not in parameters and 'pooler' not in parameters
 
 
@@ -151,12 +182,18 @@ def test_with_chunks_no_array_holds_all_logits(chunks):
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   objective, chain = tiny(chunks=chunks), optimizer.adamw(1e-3)
   abstract = state.abstract(objective.model, chain, SHAPES, mesh)
-  program = step.compile_train_step(objective, chain, mesh, abstract).lower(
-      abstract, SHAPES, jax.random.key(0)).compile().as_text()
+  program = (
+    step.compile_train_step(objective, chain, mesh, abstract)
+    .lower(abstract, SHAPES, jax.random.key(0))
+    .compile()
+    .as_text()
+  )
   assert ('f32[16,5,104]' in program or 'f32[80,104]' in program) == (
-      chunks == 1)
+    chunks == 1
+  )
   assert ('f32[16,1,104]' in program or 'f32[16,104]' in program) == (
-      chunks == 5)
+    chunks == 5
+  )
 
 
 def test_cross_entropy_is_that_of_optax():
@@ -177,11 +214,12 @@ def test_every_array_of_the_state_is_made_where_it_belongs():
   abstract = state.abstract(objective.model, chain, SHAPES, mesh)
   now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
   jax.tree.map(
-      lambda array, shape: np.testing.assert_equal(
-          (array.shape, array.dtype, array.sharding),
-          (shape.shape, shape.dtype, shape.sharding),
-      ),
-      now, abstract,
+    lambda array, shape: np.testing.assert_equal(
+      (array.shape, array.dtype, array.sharding),
+      (shape.shape, shape.dtype, shape.sharding),
+    ),
+    now,
+    abstract,
   )
   kernel = now.parameters['encoder']['layer_00']['feed_forward']['input']
   assert kernel['kernel'].addressable_shards[0].data.shape == (16, 32)
@@ -190,10 +228,10 @@ def test_every_array_of_the_state_is_made_where_it_belongs():
 def test_the_same_seed_gives_the_same_parameters_on_any_mesh():
   objective, chain = tiny(), optimizer.adamw(1e-3)
   made = [
-      state.create(objective.model, chain, SHAPES, mesh, seed=3).parameters
-      for mesh in (
-          partitioning.make_mesh(devices=jax.devices()[:1]),
-          partitioning.make_mesh(data=2, fsdp=2, tensor=2),
-      )
+    state.create(objective.model, chain, SHAPES, mesh, seed=3).parameters
+    for mesh in (
+      partitioning.make_mesh(devices=jax.devices()[:1]),
+      partitioning.make_mesh(data=2, fsdp=2, tensor=2),
+    )
   ]
   jax.tree.map(np.testing.assert_array_equal, *jax.device_get(made))

@@ -13,10 +13,19 @@ from bertjax.training import objectives, optimizer, state, step
 
 ROWS, LENGTH, WIDTH, LAYERS = 16, 32, 64, 2
 SHAPES = batch.shapes(ROWS, LENGTH, 5)
-OBJECTIVE = objectives.MaskedLanguageModel(bert.BertForPreTraining(
+OBJECTIVE = objectives.MaskedLanguageModel(
+  bert.BertForPreTraining(
     config.EncoderConfig(
-        vocabulary_size=1024, width=WIDTH, layers=LAYERS, heads=8,
-        feed_forward=256, positions=LENGTH, dropout=0.1)))
+      vocabulary_size=1024,
+      width=WIDTH,
+      layers=LAYERS,
+      heads=8,
+      feed_forward=256,
+      positions=LENGTH,
+      dropout=0.1,
+    )
+  )
+)
 ADAMW = optimizer.adamw(1e-3)
 # Its two gradients, of the embedding and of the tied decoder, are summed over
 # devices apart where XLA compiles for CPUs.
@@ -28,18 +37,23 @@ ACTIVATIONS = 4 * ROWS * LENGTH * WIDTH  # bytes between layers
 def compile_step(*sizes):
   """Returns the program and its cost, for a mesh of data, fsdp, tensor."""
   mesh = partitioning.make_mesh(
-      *sizes, devices=jax.devices()[: int(np.prod(sizes))])
+    *sizes, devices=jax.devices()[: int(np.prod(sizes))]
+  )
   abstract = state.abstract(OBJECTIVE.model, ADAMW, SHAPES, mesh)
   key = jax.eval_shape(lambda: jax.random.key(0))
-  program = step.compile_train_step(
-      OBJECTIVE, ADAMW, mesh, abstract).lower(abstract, SHAPES, key).compile()
+  program = (
+    step.compile_train_step(OBJECTIVE, ADAMW, mesh, abstract)
+    .lower(abstract, SHAPES, key)
+    .compile()
+  )
   return program, compiled.cost_of(program.as_text())
 
 
 def parameter_bytes():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   return 4 * state.count_parameters(
-      state.abstract(OBJECTIVE.model, ADAMW, SHAPES, mesh))
+    state.abstract(OBJECTIVE.model, ADAMW, SHAPES, mesh)
+  )
 
 
 @pytest.mark.parametrize('sizes', [(1, 8, 1), (2, 2, 2), (1, 4, 2)])
@@ -63,17 +77,20 @@ def test_data_parallel_sums_gradients_and_sends_nothing_else():
   _, cost = compile_step(8, 1, 1)
   assert set(cost.collectives) == {'all-reduce'}
   assert cost.collective_bytes['all-reduce'] == pytest.approx(
-      parameter_bytes() + TABLE, rel=0.01)
+    parameter_bytes() + TABLE, rel=0.01
+  )
 
 
 def test_fsdp_gathers_parameters_once_and_sends_no_activations():
   _, cost = compile_step(1, 8, 1)
-  assert set(cost.collectives) <= {
-      'all-gather', 'all-reduce', 'reduce-scatter'}
+  assert set(cost.collectives) <= {'all-gather', 'all-reduce', 'reduce-scatter'}
   assert cost.collective_bytes['all-gather'] == pytest.approx(
-      parameter_bytes(), rel=0.05)
-  sums = sum(cost.collective_bytes.get(kind, 0)
-             for kind in ('all-reduce', 'reduce-scatter'))
+    parameter_bytes(), rel=0.05
+  )
+  sums = sum(
+    cost.collective_bytes.get(kind, 0)
+    for kind in ('all-reduce', 'reduce-scatter')
+  )
   assert sums == pytest.approx(parameter_bytes() + TABLE, rel=0.05)
 
 
@@ -85,5 +102,6 @@ def test_tensor_parallel_sums_activations_as_megatron_does():
   assert set(cost.collectives) <= {'all-reduce', 'all-gather'}
   expected = (2 * LAYERS + 1 + (1 + 3) * LAYERS) * ACTIVATIONS
   assert cost.collective_bytes['all-reduce'] == pytest.approx(
-      expected, rel=0.05)
+    expected, rel=0.05
+  )
   assert cost.collective_bytes.get('all-gather', 0) < 0.01 * expected

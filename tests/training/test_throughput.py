@@ -19,11 +19,14 @@ def test_pauses_do_not_count_and_waiting_is_a_share():
   assert 0.1 <= speed['speed/step_seconds'] < 0.2
   assert 0.2 < speed['speed/data_wait_fraction'] < 0.8
   assert speed['speed/tokens_per_second'] * speed['speed/step_seconds'] == (
-      pytest.approx(5))
+    pytest.approx(5)
+  )
   assert speed['speed/sequences_per_second'] * speed['speed/step_seconds'] == (
-      pytest.approx(3))
+    pytest.approx(3)
+  )
   assert speed['speed/mfu'] * speed['speed/step_seconds'] == (
-      pytest.approx(0.05))
+    pytest.approx(0.05)
+  )
   assert 0.4 < speed['speed/evaluation_fraction'] < 0.8
 
 
@@ -44,7 +47,8 @@ def test_the_peak_is_that_of_all_devices(monkeypatch):
   mesh = partitioning.make_mesh(data=4, tensor=2)
   assert throughput.peak(mesh) is None  # of CPUs
   monkeypatch.setattr(
-      throughput.devices, 'find', lambda kind: devices.named('v5e'))
+    throughput.devices, 'find', lambda kind: devices.named('v5e')
+  )
   assert throughput.peak(mesh) == 8 * 197e12
 
 
@@ -55,8 +59,10 @@ def test_a_part_of_a_batch_stands_for_the_whole():
       clock.count({'segments': np.ones((count, 4), int)})
     speed = clock.speed()
     seconds = len(rows) * speed['speed/step_seconds']
-    return [round(seconds * speed[f'speed/{name}']) for name in (
-        'tokens_per_second', 'sequences_per_second', 'mfu')]
+    return [
+      round(seconds * speed[f'speed/{name}'])
+      for name in ('tokens_per_second', 'sequences_per_second', 'mfu')
+    ]
 
   # Of batches with fewer rows the useful FLOPs are fewer.
   assert speed(1.0, 8, 2) == [40, 10, 40]

@@ -34,10 +34,11 @@ def read_events(directory):
     content = path.read_bytes()
     while content:
       (size,) = struct.unpack('<Q', content[:8])
-      event = Event.FromString(content[12:12 + size])
-      found += [(event.step, v.tag, v.simple_value)
-                for v in event.summary.value]
-      content = content[12 + size + 4:]
+      event = Event.FromString(content[12 : 12 + size])
+      found += [
+        (event.step, v.tag, v.simple_value) for v in event.summary.value
+      ]
+      content = content[12 + size + 4 :]
   return found
 
 
@@ -47,7 +48,7 @@ def test_a_step_is_one_line_with_its_names(tmp_path):
     writer.write(5, {'train/loss': 1.5, 'eval/mlm_loss': np.float32(2.5)})
     # Flushed at once: nothing waits for `close`.
     assert read_lines(tmp_path) == [
-        {'step': 5, 'train/loss': 1.5, 'eval/mlm_loss': 2.5}
+      {'step': 5, 'train/loss': 1.5, 'eval/mlm_loss': 2.5}
     ]
 
 
@@ -107,15 +108,15 @@ def test_a_step_is_not_written_twice(tmp_path):
 def test_tensorboard_gets_the_same_numbers(tmp_path):
   write(tmp_path, [10, 20])
   assert read_events(tmp_path) == [
-      (10, 'train/loss', pytest.approx(10 / 3)),
-      (20, 'train/loss', pytest.approx(20 / 3)),
+    (10, 'train/loss', pytest.approx(10 / 3)),
+    (20, 'train/loss', pytest.approx(20 / 3)),
   ]
 
 
 def test_metrics_are_read_as_curves(tmp_path):
   write(tmp_path, [3, 6])
   assert writers.read_metrics(str(tmp_path)) == {
-      'train/loss': ([3, 6], [1.0, 2.0])
+    'train/loss': ([3, 6], [1.0, 2.0])
   }
   assert writers.read_metrics(str(tmp_path / 'nothing')) == {}
 
@@ -153,15 +154,14 @@ def test_without_metrics_there_is_no_picture(tmp_path):
 
 
 class Terminal(io.StringIO):
-
   def isatty(self):
     return True
 
 
 VALUES = {
-    'train/loss': 5.12345,
-    'speed/step_seconds': 0.08,
-    'speed/tokens_per_second': 50381.4,
+  'train/loss': 5.12345,
+  'speed/step_seconds': 0.08,
+  'speed/tokens_per_second': 50381.4,
 }
 
 
@@ -173,9 +173,9 @@ def test_without_a_terminal_each_update_is_a_plain_line():
     progress.update(1500, VALUES)
   middle = '   loss 5.1235   12.5 steps/s   50,381 tokens/s   '
   assert stream.getvalue().splitlines() == [
-      f'step 500/1500{middle}1:20 left',
-      'saved',
-      f'step 1500/1500{middle}0:00 left',
+    f'step 500/1500{middle}1:20 left',
+    'saved',
+    f'step 1500/1500{middle}0:00 left',
   ]
 
 
@@ -188,7 +188,7 @@ def test_on_a_terminal_one_line_is_rewritten_and_notes_stay_above():
     progress.note('saved')
   # What stays on the screen of each line: all after the last erasure.
   screen = [
-      line.split('\r\x1b[K')[-1] for line in stream.getvalue().split('\n')
+    line.split('\r\x1b[K')[-1] for line in stream.getvalue().split('\n')
   ]
   assert screen[:2] == ['begins', 'saved']
   assert screen[2].startswith('step 600/1500')
