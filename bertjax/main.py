@@ -36,9 +36,9 @@ from collections.abc import Callable, Sequence
 import gin
 from absl import flags, logging
 
-from bertjax import command_line, macros
 from bertjax.errors import RunStopped, UserError
-from bertjax.training import host_memory, run_directory
+from bertjax.launch import command_line, host_memory, macros
+from bertjax.runs import run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
@@ -78,7 +78,7 @@ def run(
     first_file: what this recipe wants read before all others, see `parse`.
     unneeded: macros that the job does without, where a file requires them.
   """
-  from bertjax import processes
+  from bertjax.parallel import processes
 
   del first_file, unneeded  # of `parse`, which reads them from the bindings
   if processes.count() > 1 and not several_processes:
@@ -103,7 +103,7 @@ def arguments(of: Callable) -> Callable:
   So a job takes from a recipe what it needs and leaves the rest unmade. Raises
   UserError where the recipe fine-tunes.
   """
-  if re.search(r'^finetune\.run\.', gin.config_str(), re.MULTILINE):
+  if re.search(r'^finetune\.fine_tune\.', gin.config_str(), re.MULTILINE):
     raise UserError(
       'expected a recipe that pretrains, got one that '
       'fine-tunes; leave its --gin_file out'
@@ -258,8 +258,8 @@ def main(argv: Sequence[str]) -> int:
       )
     # Not above: they import jax, which --help does without, and which would
     # set TensorFlow's log level first.
-    from bertjax import processes
-    from bertjax.training import compilation_cache
+    from bertjax.launch import compilation_cache
+    from bertjax.parallel import processes
 
     with processes.joined(
       _FLAGS.coordinator_address,
@@ -297,5 +297,5 @@ if __name__ == '__main__':
   sys.stdout.flush()
   sys.stderr.flush()
   # Not sys.exit: everything is closed, and tf.data's threads can keep the
-  # interpreter's shutdown waiting for ever (see bertjax.data.release).
+  # interpreter's shutdown waiting for ever (see bertjax.data.safe_iterators).
   os._exit(exit_status)

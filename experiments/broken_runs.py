@@ -24,7 +24,7 @@ SOME_STEPS = 300
 
 
 def _keep_visible():
-  from bertjax.data import masking
+  from bertjax.text import masking
 
   masking.MASKED, masking.RANDOM = 0.0, 0.0
 
@@ -131,8 +131,7 @@ def main() -> int:
 
 def _try(name: str, seed: int, folder: str) -> bool:
   """Trains, asks the doctor, and says whether its answer is right."""
-  from bertjax.doctor import doctor, references
-  from bertjax.reporting import runs
+  from bertjax.reporting import doctor, references, run_reader
 
   run_dir = os.path.join(folder, name.replace(' ', '_'))
   what, expected = BREAKS.get(name, ({}, ()))
@@ -162,7 +161,7 @@ def _try(name: str, seed: int, folder: str) -> bool:
     )
   else:
     _until(2800, run_dir, [sys.executable, '-m', 'bertjax.main', *arguments])
-  run = runs.read(run_dir)
+  run = run_reader.read(run_dir)
   reference = references.find(run)
   findings = doctor.examine(run, reference)
   print(doctor.describe(run, reference, findings))
@@ -175,7 +174,7 @@ def _try(name: str, seed: int, folder: str) -> bool:
 def _until(step: int, run_dir: str, command: list[str]) -> None:
   """Runs a command until its run has logged a step, then asks it to stop: the
   schedule is that of the whole run."""
-  from bertjax.training import writers
+  from bertjax.runs import writers
 
   def logged() -> int:
     try:

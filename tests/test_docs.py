@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from bertjax import batch, main
-from bertjax.data import masking, pretraining_tasks, sources
-from bertjax.inference import task_heads
-from bertjax.interop import source
+from bertjax.data import pretraining_tasks, sources
 from bertjax.models import bert, positions
 from bertjax.models.config import EncoderConfig
+from bertjax.runs import trained_model
+from bertjax.tasks import head_outputs
+from bertjax.text import masking
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 DOCS = ROOT / 'experiments' / 'docs'
@@ -73,7 +74,12 @@ def written(tmp_path_factory):
   """The files of extending.md; their modules are imported but once."""
   folder = tmp_path_factory.mktemp('mine')
   write_files('extending.md', folder)
-  tables = (positions.SCHEMES, masking.UNITS, bert.TASK_HEADS, task_heads.HEADS)
+  tables = (
+    positions.SCHEMES,
+    masking.UNITS,
+    bert.TASK_HEADS,
+    head_outputs.HEADS,
+  )
   before = [dict(table) for table in tables]
   sys.path.insert(0, str(folder))
   yield folder
@@ -114,9 +120,9 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   assert main.main([*pretrain, *TINY]) == 0, capfd.readouterr().err
   assert rows, 'the unit of masking was not used'
   assert '40 documents, 360 lines' in capfd.readouterr().out
-  found = source.read('runs/mine')
+  found = trained_model.read('runs/mine')
   assert found.config.position_scheme == 'sinusoidal' and found.step == 4
-  assert set(found.params['embeddings']) == {'token', 'type', 'norm'}
+  assert set(found.parameters['embeddings']) == {'token', 'type', 'norm'}
   # Lion keeps one moment, Adam two.
   saved = json.loads(
     (folder / 'runs/mine/checkpoints/4/state/_METADATA').read_text()
@@ -134,8 +140,8 @@ def test_what_extending_shows_trains_embeds_and_predicts(
     'tasks'
   ]
   assert row['task'] == 'parity' and row['seeds'] == [0]
-  found = source.read('runs/parity')
-  assert set(found.params['two_layers']) == {'hidden', 'output'}
+  found = trained_model.read('runs/parity')
+  assert set(found.parameters['two_layers']) == {'hidden', 'output'}
   assert main.main(predict) == 0, capfd.readouterr().err
   said = [json.loads(line) for line in open('out.jsonl')]
   assert len(said) == 2 and {x['label'] for x in said} <= {'odd', 'even'}

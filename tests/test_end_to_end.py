@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bertjax import main
-from bertjax.training import examples
+from bertjax.runs import filled_masks
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 
@@ -247,8 +247,8 @@ def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
   assert 'same command goes on' in error and 'Traceback' not in error
   run(corpus, stopped)
   assert metrics(stopped) == metrics(run_dir)
-  assert list(examples.read(run_dir)) == [6, 12]
-  assert examples.read(stopped) == examples.read(run_dir)
+  assert list(filled_masks.read(run_dir)) == [6, 12]
+  assert filled_masks.read(stopped) == filled_masks.read(run_dir)
   assert checkpoint(stopped, 12) == checkpoint(run_dir, 12)
 
 

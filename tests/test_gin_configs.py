@@ -6,8 +6,9 @@ import re
 import gin
 import pytest
 
-from bertjax import batch, main, partitioning
+from bertjax import batch, main
 from bertjax.errors import UserError
+from bertjax.parallel import partitioning
 from bertjax.training import state
 
 ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
@@ -76,22 +77,20 @@ def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
 def test_recipes_that_read_a_run_name_every_argument(recipe):
   parse(recipe)
   from bertjax.data import tf1_checkpoints
-  from bertjax.doctor import doctor, references
-  from bertjax.finetuning import predict
-  from bertjax.inference import export, jobs
+  from bertjax.inference import export, on_files, predict
   from bertjax.inspection import attention_maps
-  from bertjax.reporting import report
+  from bertjax.reporting import doctor, references, report
 
   job = {
-    'attention_maps': attention_maps.run,
+    'attention_maps': attention_maps.write,
     'convert_tf1': tf1_checkpoints.convert,
-    'export': export.run,
-    'predict': predict.run,
+    'export': export.export,
+    'predict': predict.predict_file,
     'evaluate': predict.evaluate,
-    'report': report.run,
-    'doctor': doctor.run,
+    'report': report.write,
+    'doctor': doctor.diagnose,
     'reference': references.make,
-  }.get(recipe) or getattr(jobs, recipe)
+  }.get(recipe) or getattr(on_files, recipe)
   with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|neither|RUN_D'):
     gin.get_configurable(job)()
 
@@ -125,9 +124,9 @@ def test_fine_tuning_recipes_name_every_argument(recipe, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   parse(recipe)
   with gin.unlock_config():
-    gin.bind_parameter('bertjax.finetuning.finetune.run.data_sets', [])
+    gin.bind_parameter('bertjax.finetuning.finetune.fine_tune.data_sets', [])
   with pytest.raises(UserError, match='INIT_FROM|has neither'):
-    gin.get_configurable(finetune.run)()
+    gin.get_configurable(finetune.fine_tune)()
 
 
 def test_glue_of_tfds_is_one_more_file():
@@ -136,7 +135,7 @@ def test_glue_of_tfds_is_one_more_file():
 
   parse('glue', 'data/glue_tfds.gin')
   assert str(
-    gin.get_bindings(finetune.run, resolve_references=False)['data_sets']
+    gin.get_bindings(finetune.fine_tune, resolve_references=False)['data_sets']
   ).endswith('glue_from_tfds()')
   with pytest.raises(UserError, match='found none; set DATA_DIR'):
     gin.get_configurable(finetuning_tasks.glue_from_tfds)()

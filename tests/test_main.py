@@ -6,8 +6,9 @@ import time
 import gin
 import pytest
 
-from bertjax import macros, main
+from bertjax import main
 from bertjax.errors import RunStopped, UserError
+from bertjax.launch import macros
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 RECIPE = 'gin_configs/recipes/pretrain_text.gin'

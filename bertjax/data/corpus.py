@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from bertjax.data import cleaning, store
+from bertjax.data import cleaning, text_store
 from bertjax.errors import UserError
 
 
@@ -53,8 +53,8 @@ class Prepared:
 
   def texts(self, split: str) -> Iterator[str]:
     """Yields the text of each piece, in the order of the files, flat memory."""
-    with open(store.text_path(self.path, split), 'rb') as file:
-      for _, offset, length in store.read_rows(self.path, split):
+    with open(text_store.text_path(self.path, split), 'rb') as file:
+      for _, offset, length in text_store.read_rows(self.path, split):
         file.seek(offset)
         yield file.read(length).decode()
 
@@ -120,7 +120,7 @@ def prepare(
       f'expected a folder on a local disk for the prepared corpus, got '
       f'{directory}; set another directory'
     )
-  key = json.dumps([store.FORMAT, held_out_fraction, reader.fingerprint()])
+  key = json.dumps([text_store.FORMAT, held_out_fraction, reader.fingerprint()])
   path = os.path.join(
     directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
   )
@@ -145,7 +145,7 @@ def _find(path: str) -> Prepared | None:
   try:
     with open(os.path.join(path, 'index.json'), encoding='utf-8') as file:
       prepared = Prepared(path, json.load(file))
-    whole = store.is_whole(path, prepared.index['splits'])
+    whole = text_store.is_whole(path, prepared.index['splits'])
   except (OSError, json.JSONDecodeError):
     return None
   return prepared if whole else None
@@ -167,12 +167,12 @@ def _make(reader, path: str, held_out_fraction: float) -> Prepared:
   """Writes beside `path`, then renames: the store is there whole or not."""
   partial = f'{path}.partial'
   threshold = int(held_out_fraction * 2**63)
-  index = store.write(reader, partial, threshold)
+  index = text_store.write(reader, partial, threshold)
   if index['largest'] < 0:
     raise UserError(_nothing(reader, index['counts']))
   better = _better_threshold(index, threshold)
   if better != threshold:  # rare, and only where there are few documents
-    index = store.write(reader, partial, better)
+    index = text_store.write(reader, partial, better)
   index['held_out_fraction'] = held_out_fraction
   with open(os.path.join(partial, 'index.json'), 'w', encoding='utf-8') as file:
     json.dump(index, file)
@@ -186,7 +186,7 @@ def _make(reader, path: str, held_out_fraction: float) -> Prepared:
 def _better_threshold(index: dict[str, Any], threshold: int) -> int:
   """Returns a threshold that leaves neither split empty, or 0."""
   train, held_out = (
-    index['splits'][split]['documents'] for split in store.SPLITS
+    index['splits'][split]['documents'] for split in text_store.SPLITS
   )
   if threshold == 0 or (train + held_out >= 3 and train and held_out):
     return threshold

@@ -11,9 +11,9 @@ import os
 import sysconfig
 
 from bertjax.data import cleaning, python_documentation
-from bertjax.finetuning.data_sets import DataSet
-from bertjax.finetuning.examples import TextExample
-from bertjax.finetuning.specs import Task
+from bertjax.tasks.data_sets import DataSet
+from bertjax.tasks.examples import TextExample
+from bertjax.tasks.specs import Task
 
 PACKAGES = (
   'asyncio',

@@ -13,7 +13,8 @@ has its weight. Source: ours, see `bertjax.batch` for the keys.
 import seqio
 import tensorflow as tf
 
-from bertjax import batch, packing
+from bertjax import batch
+from bertjax.text import packing
 
 # Sequences that rows are made of together. Wikipedia's pairs at 512 tokens fill
 # 97.7% of the slots with 64 of them, 98.7% with 256, 99.0% with 512

@@ -6,7 +6,7 @@
     data_sets = finetuning_tasks.glue_from_tfds('data', ['SST-2', 'RTE'])
 
 Examples are the same whether a file or TFDS holds them, and so are the metrics
-whether seqio or `finetune.run` asks for them. Source: seqio's Task API.
+whether seqio or `finetune.fine_tune` asks for them. Source: seqio's Task API.
 """
 
 import functools
@@ -19,9 +19,9 @@ import tensorflow_datasets as tfds
 
 from bertjax.data import tfds_source
 from bertjax.errors import UserError
-from bertjax.finetuning import metrics, specs
-from bertjax.finetuning.data_sets import DataSet
-from bertjax.finetuning.examples import TextExample
+from bertjax.tasks import metrics, specs
+from bertjax.tasks.data_sets import DataSet
+from bertjax.tasks.examples import TextExample
 
 # The fields of text in TFDS's GLUE; a task has the first that are all there.
 _FIELDS = (

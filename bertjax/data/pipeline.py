@@ -24,8 +24,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from bertjax.data import features, hashing
+from bertjax.data import features
 from bertjax.errors import UserError
+from bertjax.text import hashing
 
 # TensorFlow reads data; the accelerator is JAX's.
 for _kind in ('GPU', 'TPU'):

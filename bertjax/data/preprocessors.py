@@ -21,9 +21,10 @@ import seqio
 import tensorflow as tf
 
 from bertjax.batch import predictions_of
-from bertjax.data import hashing, masking, pairs, release
+from bertjax.data import safe_iterators
+from bertjax.text import hashing, masking, pairs
 
-release.protect_iterators()
+safe_iterators.protect_iterators()
 
 # Else TensorFlow reads the source of all that a graph is made by, for seconds.
 as_written = tf.autograph.experimental.do_not_convert

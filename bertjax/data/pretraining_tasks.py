@@ -12,9 +12,10 @@ import os
 import seqio
 import tensorflow as tf
 
-from bertjax import processes, vocabulary_file
-from bertjax.data import masking, preprocessors, sources, vocabularies
+from bertjax.data import preprocessors, sources, vocabularies
 from bertjax.errors import UserError
+from bertjax.parallel import processes
+from bertjax.text import masking, vocabulary_file
 
 _RANKS_AND_DTYPES = {
   'tokens': (1, tf.int32),

@@ -18,15 +18,15 @@ import tensorflow as tf
 
 from bertjax.data import (
   corpus,
+  document_files,
   python_documentation,
-  release,
-  store,
-  text_files,
+  safe_iterators,
+  text_store,
 )
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
 
-release.protect_iterators()
+safe_iterators.protect_iterators()
 
 # Fewer pieces than this are too few to divide: shards would differ in length,
 # and epochs of the short ones would come round faster.
@@ -64,7 +64,7 @@ class PreparedSource(TextSource):
     return self.prepared.texts(split)
 
   def list_shards(self, split: str) -> Sequence[str]:
-    return [store.text_path(self.prepared.path, split)]
+    return [text_store.text_path(self.prepared.path, split)]
 
   def get_dataset(
     self,
@@ -90,14 +90,14 @@ class PreparedSource(TextSource):
       **unused: what seqio's other sources do not use either.
     """
     seed = seed or 0
-    rows = store.read_rows(self.prepared.path, split)
+    rows = text_store.read_rows(self.prepared.path, split)
     if split == 'train' and len(rows) < SMALL_CORPUS_PIECES:
       seed += shard_info.index if shard_info else 0
     elif shard_info:
       shards = min(shard_info.num_shards, max(1, len(rows) // SHARD_PIECES))
       first = shard_info.index if shard_info.index < shards else len(rows)
       rows = rows[first::shards]
-    file = open(store.text_path(self.prepared.path, split), 'rb')
+    file = open(text_store.text_path(self.prepared.path, split), 'rb')
 
     def read(number):
       document, offset, length = rows[number]
@@ -159,6 +159,6 @@ def from_spec(
   elif hasattr(spec, 'documents'):
     reader = spec
   else:
-    reader = text_files.TextFiles(spec)
+    reader = document_files.TextFiles(spec)
     reader.paths()  # raises where there is nothing to read
   return PreparedSource(reader, directory, held_out_fraction)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import seqio
 
-from bertjax.data import store
+from bertjax.data import text_store
 
 
 class TextSource(seqio.DataSource, abc.ABC):
@@ -26,7 +26,7 @@ class TextSource(seqio.DataSource, abc.ABC):
     # Without a number of examples seqio keeps no copy in memory, which a
     # symbolic checkpoint could not restore.
     super().__init__(
-      splits=store.SPLITS,
+      splits=text_store.SPLITS,
       num_input_examples=None,
       performs_internal_shuffling=True,
     )

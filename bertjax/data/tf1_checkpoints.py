@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from bertjax import output_files, vocabulary_file
 from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
+from bertjax.runs import output_files
+from bertjax.text import vocabulary_file
 
 # Where TF1's names do not follow from the others' by rule.
 IRREGULAR = {
@@ -136,7 +137,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   tensors = Tensors(prefix, config.layers)
   heads = huggingface.find_heads(set(tensors), {})
   huggingface.architecture(heads)
-  params = names.from_huggingface(tensors, config, heads)
+  parameters = names.from_huggingface(tensors, config, heads)
   print(
     f'{source}: {config.layers} layers of width {config.width}; heads: '
     f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
@@ -149,7 +150,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
     )
   if not dry_run:
     with output_files.writing(output) as part:
-      huggingface.save(part, config, params, tokens, cased)
+      huggingface.save(part, config, parameters, tokens, cased)
     print(f'written to {output}')
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import seqio
 import tensorflow as tf
 
-from bertjax.data import store
+from bertjax.data import text_store
 from bertjax.data.text_source import TextSource
 from bertjax.errors import UserError
 
@@ -56,7 +56,7 @@ class TfdsTextSource(TextSource):
     """seqio's source, which reads a directory and never downloads."""
     source = seqio.TfdsDataSource(
       tfds_data_dir=find_data_set(self._name, self._data_dir),
-      splits={split: 'train' for split in store.SPLITS},
+      splits={split: 'train' for split in text_store.SPLITS},
       read_only=True,
     )
     info = source.tfds_dataset.info

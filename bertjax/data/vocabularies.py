@@ -18,14 +18,14 @@ import seqio
 import tensorflow as tf
 from tokenizers import pre_tokenizers, trainers
 
-from bertjax import vocabulary_file
 from bertjax.data.bert_tokenizer import (
   MAX_CHARACTERS,
   BertTokenizer,
   reference_pipeline,
 )
 from bertjax.errors import UserError
-from bertjax.vocabulary_file import SPECIAL_TOKENS
+from bertjax.text import vocabulary_file
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 MAX_ALPHABET = 1000  # what `tokenizers` gives BERT; rarer characters are [UNK]
 

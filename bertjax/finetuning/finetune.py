@@ -1,7 +1,8 @@
 """Fine-tuning: every task, every seed, and one table of what came out.
 
-    finetune.run(data_sets=data_sets.glue('glue', 'SST-2'), run_dir='runs/sst2',
-                 init_from='runs/books', seeds=(0, 1, 2), ...)
+    finetune.fine_tune(
+        data_sets=data_sets.glue('glue', 'SST-2'), run_dir='runs/sst2',
+        init_from='runs/books', seeds=(0, 1, 2), ...)
 
 A run is `training.loop` with a task's head and loss, in RUN_DIR/TASK/seed_N. It
 goes on where it was stopped; one that is done is not run again. Source: ours;
@@ -19,21 +20,24 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from bertjax import batch, partitioning, processes, vocabulary_file
+from bertjax import batch
 from bertjax.errors import UserError
-from bertjax.finetuning import encoders, results, scoring, specs
-from bertjax.finetuning import start as start_lib
-from bertjax.finetuning.batches import Batches, Rows
-from bertjax.finetuning.data_sets import DataSet
+from bertjax.finetuning import initial_model, results, scoring
+from bertjax.finetuning.initial_model import InitialModel
 from bertjax.finetuning.settings import Settings, class_weights
-from bertjax.finetuning.start import Start
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
-from bertjax.training import layerwise, loop, model_file, objectives
+from bertjax.parallel import partitioning, processes
+from bertjax.runs import model_file
+from bertjax.tasks import codecs, specs
+from bertjax.tasks.data_sets import DataSet
+from bertjax.tasks.labelled_batches import LabelledBatches, Rows
+from bertjax.text import vocabulary_file
+from bertjax.training import layerwise, loop, objectives
 from bertjax.training.selection import Best
 
 
-def run(
+def fine_tune(
   *,
   data_sets: Sequence[DataSet],
   run_dir: str,
@@ -75,7 +79,7 @@ def run(
     raise UserError(
       f'expected distinct seeds of 0 or more, got {seeds}; set SEEDS'
     )
-  first = start_lib.read(init_from, vocab_file, config)
+  first = initial_model.read(init_from, vocab_file, config)
   # Read by one process, here and below: files reach other machines late.
   rows = processes.from_first(lambda: results.read(run_dir))
   table = results.Table(run_dir, rows)
@@ -85,7 +89,7 @@ def run(
     origin = task.start_from if mnli else None
     if mnli:
       print(f'{task.name} starts from the model of {origin}: {mnli}')
-      start = start_lib.read(mnli)
+      start = initial_model.read(mnli)
     missing = processes.from_first(lambda: table.missing(task, origin, seeds))  # noqa: B023
     if missing or dry_run:
       arguments = prepare(data, start, settings, optimizer, schedule, mesh)
@@ -113,7 +117,7 @@ def run(
 
 def prepare(
   data: DataSet,
-  start: Start,
+  start: InitialModel,
   settings: Settings,
   optimizer: Callable[..., optax.GradientTransformation],
   schedule: Callable[..., optax.Schedule],
@@ -128,7 +132,7 @@ def prepare(
   size = settings.batch_size or task.batch_size
   length = _length(settings, task, start)
   partitioning.check_batch_size(size, mesh, 1)
-  encoder = encoders.make(task, start.tokenizer, length, settings.stride)
+  encoder = codecs.make(task, start.tokenizer, length, settings.stride)
   rows = Rows.of(encoder.rows(data.train()), task.kind)
   if getattr(encoder, 'cut', 0):
     print(
@@ -136,7 +140,7 @@ def prepare(
       f'LENGTH {length} and cut'
     )
   batches = functools.partial(
-    Batches, rows, size, length, pack=settings.pack, mesh=mesh
+    LabelledBatches, rows, size, length, pack=settings.pack, mesh=mesh
   )
   batches(seed=0)
   config = dataclasses.replace(
@@ -155,7 +159,7 @@ def prepare(
     peak=settings.learning_rate or task.learning_rate, total_steps=steps
   )
   return {
-    'objective': objectives.Task(
+    'objective': objectives.TaskObjective(
       model, task.kind, class_weights(settings.class_weights, task, rows)
     ),
     'optimizer': layerwise.scale(
@@ -170,7 +174,9 @@ def prepare(
     'mesh': mesh,
     'steps': steps,
     'shapes': batch.task_shapes(size, length),
-    'initial': functools.partial(start.parameters, task, settings.fresh_layers),
+    'initial': functools.partial(
+      start.parameters_for, task, settings.fresh_layers
+    ),
     'log_steps': settings.log_steps,
     'eval_steps': every,
     'checkpoint_steps': every,
@@ -195,7 +201,7 @@ def _metric(task: specs.Task) -> str:
   return f'eval/{task.metrics[0]}'
 
 
-def _length(settings: Settings, task: specs.Task, start: Start) -> int:
+def _length(settings: Settings, task: specs.Task, start: InitialModel) -> int:
   length = settings.length or task.length
   if length > start.config.positions:
     raise UserError(
@@ -206,7 +212,7 @@ def _length(settings: Settings, task: specs.Task, start: Start) -> int:
 
 
 def _write_model(
-  folder: str, data: DataSet, start: Start, settings: Settings
+  folder: str, data: DataSet, start: InitialModel, settings: Settings
 ) -> None:
   """Writes what prediction needs beside the parameters."""
   task, tokenizer = data.task, start.tokenizer

@@ -17,9 +17,9 @@ import statistics
 from collections.abc import Sequence
 
 from bertjax.errors import UserError
-from bertjax.finetuning.specs import Task
-from bertjax.training import writers
-from bertjax.training.run_directory import RESULTS
+from bertjax.runs import writers
+from bertjax.runs.run_directory import RESULTS
+from bertjax.tasks.specs import Task
 
 RESULT = 'result.json'
 _HEADER = (

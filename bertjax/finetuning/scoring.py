@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax import partitioning
 from bertjax.errors import UserError
-from bertjax.inference import batching, functions
-from bertjax.inference.batching import Row
+from bertjax.inference import forward
 from bertjax.models import bert
 from bertjax.models.bert import BertForTask
+from bertjax.parallel import partitioning
+from bertjax.text import batching
+from bertjax.text.batching import Row
 from bertjax.training.state import TrainState
 
 
@@ -101,13 +102,13 @@ def logits_function(
   """
   multiple = partitioning.batch_parts(mesh)
   batch_size = -(-batch_size // multiple) * multiple
-  apply = functions.task_logits(
+  apply = forward.task_logits(
     model.config,
     model.head,
     model.classes,
     NamedSharding(mesh, PartitionSpec()),
   )
-  return lambda rows: batching.run(
+  return lambda rows: batching.apply(
     lambda batch: apply(
       parameters,
       partitioning.put_batch(partitioning.own_rows(batch, mesh), mesh),

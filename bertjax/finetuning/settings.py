@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.finetuning.batches import Rows
-from bertjax.finetuning.specs import Task
-from bertjax.inference import windows
+from bertjax.tasks.labelled_batches import Rows
+from bertjax.tasks.specs import Task
+from bertjax.text import context_windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
   epochs: float | None = None
   batch_size: int | None = None
   length: int | None = None
-  stride: int = windows.STRIDE
+  stride: int = context_windows.STRIDE
   learning_rate: float | None = None
   dropout: float = 0.1
   head_dropout: float | None = None

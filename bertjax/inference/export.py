@@ -1,6 +1,6 @@
 """A run as a directory that transformers loads.
 
-    export.run(run_dir='runs/books', output='books-bert')
+    export.export(run_dir='runs/books', output='books-bert')
 
 Source: ours; the files are those of `interop.huggingface.save`.
 """
@@ -8,11 +8,11 @@ Source: ours; the files are those of `interop.huggingface.save`.
 import os
 from collections.abc import Iterable
 
-from bertjax import output_files
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Predictor
-from bertjax.interop import config_json, huggingface, names, source
-from bertjax.training.writers import read_metrics
+from bertjax.interop import config_json, huggingface, names
+from bertjax.runs import output_files, trained_model
+from bertjax.runs.writers import read_metrics
 
 _CARD = """---
 library_name: transformers
@@ -41,7 +41,7 @@ prejudices included, and was evaluated on nothing but what stands below.
 """
 
 
-def run(
+def export(
   *,
   run_dir: str,
   output: str,
@@ -68,11 +68,11 @@ def run(
     )
   predictor = Predictor.load(run_dir, step)
   config_json.from_encoder(predictor.config)  # refuses what cannot be written
-  name = auto_class(names.heads_of(predictor.params))
+  name = auto_class(names.heads_of(predictor.parameters))
   if dry_run:
     return
   tokenizer, task = predictor.tokenizer, predictor.task or {}
-  run = source.best_run(run_dir)
+  run = trained_model.best_run(run_dir)
   card = _card(
     predictor,
     name=os.path.basename(os.path.normpath(output)),
@@ -87,7 +87,7 @@ def run(
     huggingface.save(
       part,
       predictor.config,
-      predictor.params,
+      predictor.parameters,
       tokenizer.tokens,
       tokenizer.cased,
       labels=task.get('labels') or None,

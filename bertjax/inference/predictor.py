@@ -18,18 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.inference import (
-  batching,
-  functions,
-  mask_rows,
-  task_heads,
-  windows,
-  word_rows,
-)
-from bertjax.inference.tokenize import Tokenizer
-from bertjax.interop import names, source
+from bertjax.inference import forward
+from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig, choose
+from bertjax.runs import trained_model
+from bertjax.tasks import head_outputs
+from bertjax.text import batching, context_windows, mask_rows, word_rows
+from bertjax.text.tokenizer import Tokenizer
 
 
 class Predictor:
@@ -37,7 +33,7 @@ class Predictor:
 
   Attributes:
     config: the architecture.
-    params: nested by name, with the heads that the checkpoint has.
+    parameters: nested by name, with the heads that the checkpoint has.
     tokenizer: see `tokenize`.
     origin: where it came from, for messages.
     step: of a run's checkpoint, else None.
@@ -48,7 +44,7 @@ class Predictor:
   def __init__(
     self,
     config: EncoderConfig,
-    params: names.Params,
+    parameters: names.Parameters,
     tokenizer: Tokenizer,
     origin: str = 'the model',
     step: int | None = None,
@@ -57,7 +53,7 @@ class Predictor:
     """Raises UserError where the vocabulary does not fit the token table."""
     tokenizer.check_fits(config.vocabulary_size, origin)
     self.config = config
-    self.params = jax.tree.map(jnp.asarray, params)
+    self.parameters = jax.tree.map(jnp.asarray, parameters)
     self.tokenizer = tokenizer
     self.origin = origin
     self.step = step
@@ -75,10 +71,10 @@ class Predictor:
     Raises:
       UserError: neither of the two, no checkpoint, or a damaged one.
     """
-    found = source.read(path, step)
+    found = trained_model.read(path, step)
     return cls(
       found.config,
-      found.params,
+      found.parameters,
       Tokenizer.load(found.path),
       path,
       found.step,
@@ -102,11 +98,11 @@ class Predictor:
       length: see above.
       batch_size: see above.
     """
-    choose(functions.POOLINGS, pooling, 'POOLING')
+    choose(forward.POOLINGS, pooling, 'POOLING')
     self.check_length(length)
     vectors = list(
       self._run(
-        functions.embed(self.config, pooling, normalize),
+        forward.embed(self.config, pooling, normalize),
         self._rows(texts, length),
         length,
         batch_size,
@@ -143,7 +139,7 @@ class Predictor:
     self.check_fills_masks()
     self.check_length(length)
     known = len(self.tokenizer.tokens)
-    function = functions.fill_mask(self.config, known, min(top_k, known))
+    function = forward.fill_mask(self.config, known, min(top_k, known))
     return mask_rows.predict(
       self.tokenizer,
       self._rows(texts, length, masks=True),
@@ -166,14 +162,14 @@ class Predictor:
     Raises:
       UserError: no classifier.
     """
-    task_heads.check(self.task, ('classes', 'number', 'labels'), self.origin)
+    head_outputs.check(self.task, ('classes', 'number', 'labels'), self.origin)
     length = self.length(length)
     logits = list(self.logits(self._rows(texts, length), length, batch_size))
     return (
       list(
-        task_heads.describe(
+        head_outputs.describe(
           self.task,
-          task_heads.probabilities(self.task['kind'], np.stack(logits)),
+          head_outputs.probabilities(self.task['kind'], np.stack(logits)),
         )
       )
       if logits
@@ -196,7 +192,7 @@ class Predictor:
     Raises:
       UserError: no head for tags.
     """
-    task_heads.check(self.task, ('tags',), self.origin)
+    head_outputs.check(self.task, ('tags',), self.origin)
     if any(isinstance(sentence, str) for sentence in sentences):
       raise UserError('expected lists of words, got a text; split it')
     length = self.length(length)
@@ -214,7 +210,7 @@ class Predictor:
     context: str,
     length: int | None = None,
     batch_size: int = 32,
-  ) -> windows.Answers:
+  ) -> context_windows.Answers:
     """Returns the parts of a context that answer a question, best first.
 
     Args:
@@ -226,14 +222,14 @@ class Predictor:
     Raises:
       UserError: no head for spans.
     """
-    task_heads.check(self.task, ('spans',), self.origin)
+    head_outputs.check(self.task, ('spans',), self.origin)
     length = self.length(length)
-    (found,) = windows.predict(
+    (found,) = context_windows.predict(
       self.tokenizer,
       [(question, context)],
       length,
       lambda rows: self.logits(rows, length, batch_size),
-      self.task.get('stride', windows.STRIDE),
+      self.task.get('stride', context_windows.STRIDE),
     )
     return found
 
@@ -243,9 +239,9 @@ class Predictor:
     """Yields the logits of the task's head for each row: [C], or [L, C]."""
     self.check_length(length)
     kind, labels = self.task['kind'], self.task['labels']
-    head = self.task.get('head') or task_heads.HEADS[kind]
-    function = functions.task_logits(
-      self.config, head, task_heads.outputs(kind, labels)
+    head = self.task.get('head') or head_outputs.HEADS[kind]
+    function = forward.task_logits(
+      self.config, head, head_outputs.outputs(kind, labels)
     )
     return self._run(
       function,
@@ -274,15 +270,15 @@ class Predictor:
 
   def check_fills_masks(self) -> None:
     """Raises UserError where there is no masked-LM head."""
-    if 'mlm_head' not in self.params:
+    if 'mlm_head' not in self.parameters:
       raise UserError(
         f'{self.origin} has no masked-LM head, which filling masks needs; '
         'choose a checkpoint of pretraining'
       )
 
   def _run(self, function, rows, length, batch_size, **options) -> Iterator:
-    return batching.run(
-      functools.partial(function, self.params),
+    return batching.apply(
+      functools.partial(function, self.parameters),
       rows,
       length,
       batch_size,

@@ -3,7 +3,7 @@
     predictor = Predictor.load('runs/books')
     (maps,) = attention_maps.compute(predictor, ['The cat sat.'])
     maps.tokens, maps.weights, maps.entropies, maps.importance
-    attention_maps.run(init_from='runs/books', texts='The cat sat.',
+    attention_maps.write(init_from='runs/books', texts='The cat sat.',
                        output='maps')
 
 Source: ours; the importance of a head, Michel et al. 2019, see
@@ -16,12 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bertjax import output_files
 from bertjax.errors import UserError
-from bertjax.inference import batching, jobs, text_files
+from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import figure, head_importance, page, taps
 from bertjax.models import bert
+from bertjax.runs import output_files
+from bertjax.text import batching, line_files
 
 WEIGHTS = 'layer_*/attention/weights'
 BATCH = 8  # texts that are looked at together
@@ -101,7 +102,7 @@ def compute(
     batch = batching.make([[row] for row in some], count, columns)
     weights = np.asarray(
       taps.stack(
-        taps.collect(model, predictor.params, batch, (WEIGHTS,)), WEIGHTS
+        taps.collect(model, predictor.parameters, batch, (WEIGHTS,)), WEIGHTS
       ),
       np.float32,
     )
@@ -139,9 +140,9 @@ def rows_of(predictor: Predictor, texts, length: int) -> list[batching.Row]:
         f'{text!r}; set TEXTS'
       )
   repaired = [
-    text_files.repair(text)
+    line_files.repair(text)
     if isinstance(text, str)
-    else [text_files.repair(part) for part in text]
+    else [line_files.repair(part) for part in text]
     for text in texts
   ]
   rows, _ = predictor.tokenizer.rows(repaired, 10**9, masks=True)
@@ -179,7 +180,7 @@ def check_layers(
   return wanted
 
 
-def run(
+def write(
   *,
   texts: str | Sequence[str | Sequence[str]],
   output: str,
@@ -206,13 +207,13 @@ def run(
     UserError: files, a model, or settings that cannot work.
   """
   output_files.check_directory(output)
-  predictor = jobs.load(run_dir, init_from, batch_size=1)
+  predictor = on_files.load(run_dir, init_from, batch_size=1)
   length = predictor.length(length)
   predictor.check_length(length)
   check_layers(layers, predictor.config.layers)
   rows_of(predictor, texts, length)
   if importance is None:
-    importance = 'mlm_head' in predictor.params
+    importance = 'mlm_head' in predictor.parameters
   if importance:
     predictor.check_fills_masks()
   if dry_run:

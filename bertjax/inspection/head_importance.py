@@ -1,6 +1,6 @@
 """How much the loss hangs on each attention head.
 
-    head_importance.expected(objective, params, batches)   # float32[N, H]
+    head_importance.expected(objective, parameters, batches)   # float32[N, H]
     head_importance.of_masking(predictor, row)              # the same
 
 Of a head that brings along A, and a loss L, the importance is the mean over
@@ -18,10 +18,10 @@ import numpy as np
 
 from bertjax.batch import Batch
 from bertjax.errors import UserError
-from bertjax.inference import batching
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import taps
 from bertjax.models import bert
+from bertjax.text import batching
 from bertjax.training import objectives
 
 CONTEXT = 'layer_*/attention/context'
@@ -29,14 +29,14 @@ ROWS = 16  # of a batch in which each row has another token masked
 
 
 def expected(
-  objective, params, batches: Iterable[Batch], normalize: bool = False
+  objective, parameters, batches: Iterable[Batch], normalize: bool = False
 ) -> np.ndarray:
   """Returns the importance of every head: float32[N, H], 0 or more.
 
   Args:
     objective: of `training.objectives`; what is summed for a sequence is the
       loss of it: of masked LM nats of all its targets.
-    params: of the objective's model.
+    parameters: of the objective's model.
     batches: with targets or labels; packed rows give what their sequences do
       apart. Rows without any token do not count.
     normalize: whether the heads of a layer are divided by the root of their sum
@@ -48,7 +48,7 @@ def expected(
   total, count = 0.0, 0
   for batch in batches:
     found, gradients = taps.collect_with_gradients(
-      objective, params, batch, (CONTEXT,)
+      objective, parameters, batch, (CONTEXT,)
     )
     sums, sequences = _sum_sequences(
       taps.stack(found, CONTEXT),
@@ -108,7 +108,7 @@ def of_masking(
   )
   return expected(
     objective,
-    predictor.params,
+    predictor.parameters,
     masked_batches(row, predictor.tokenizer.ids, columns),
   )
 

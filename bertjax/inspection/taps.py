@@ -1,7 +1,8 @@
 """The named intermediates of a model: listed, collected, differentiated by.
 
     taps.names(model, batch)  # {'embeddings': ShapeDtypeStruct(...), ...}
-    found = taps.collect(model, params, batch, ['layer_*/attention/weights'])
+    found = taps.collect(
+        model, parameters, batch, ['layer_*/attention/weights'])
     found['encoder/layer_00/attention/weights']       # float[B, H, L, M]
     taps.stack(found, 'layer_*/attention/weights')    # float[N, B, H, L, M]
 
@@ -72,23 +73,23 @@ def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
     model: of `models.bert`.
     batch: arrays or their shapes, as the model takes them.
   """
-  params = jax.eval_shape(
+  parameters = jax.eval_shape(
     lambda x: nn.unbox(model.init(jax.random.key(0), x, train=False)),
     dict(batch),
   )['params']
   return jax.eval_shape(
-    _collector(written_out(model), ('*',)), params, dict(batch)
+    _collector(written_out(model), ('*',)), parameters, dict(batch)
   )
 
 
 def collect(
-  model: nn.Module, params, batch: Batch, names: Sequence[str] = ('*',)
+  model: nn.Module, parameters, batch: Batch, names: Sequence[str] = ('*',)
 ) -> Arrays:
   """Runs the model, without dropout, and returns what it computes on the way.
 
   Args:
     model: of `models.bert`.
-    params: of the model; further heads may be there.
+    parameters: of the model; further heads may be there.
     batch: as the model takes it.
     names: patterns, see above. What none asks for is not kept in memory.
 
@@ -100,11 +101,11 @@ def collect(
   """
   if isinstance(names, str):
     raise UserError(f'expected a list of patterns, got {names!r}')
-  return _collector(written_out(model), tuple(names))(params, dict(batch))
+  return _collector(written_out(model), tuple(names))(parameters, dict(batch))
 
 
 def collect_with_gradients(
-  objective, params, batch: Batch, names: Sequence[str]
+  objective, parameters, batch: Batch, names: Sequence[str]
 ) -> tuple[Arrays, Arrays]:
   """Returns taps, and the gradient of the summed loss by each of them.
 
@@ -113,7 +114,7 @@ def collect_with_gradients(
 
   Args:
     objective: of `training.objectives`; holds the model.
-    params: of the model.
+    parameters: of the model.
     batch: as the objective takes it.
     names: patterns, see above, of what submodules return.
 
@@ -121,7 +122,7 @@ def collect_with_gradients(
     UserError: a pattern that matches nothing.
   """
   objective = dataclasses.replace(objective, model=written_out(objective.model))
-  return _differentiator(objective, tuple(names))(params, dict(batch))
+  return _differentiator(objective, tuple(names))(parameters, dict(batch))
 
 
 def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
@@ -140,11 +141,11 @@ def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
 
 @functools.lru_cache(maxsize=8)
 def _collector(model: nn.Module, patterns: tuple[str, ...]):
-  """Returns (params, batch) -> name -> array, compiled once for each shape."""
+  """Returns (parameters, batch) -> name -> array, compiled once a shape."""
 
-  def function(params, batch):
+  def function(parameters, batch):
     with _looking(patterns) as found:
-      outputs = model.apply({'params': params}, batch, train=False)
+      outputs = model.apply({'params': parameters}, batch, train=False)
       found.update(
         {
           name: array
@@ -160,16 +161,16 @@ def _collector(model: nn.Module, patterns: tuple[str, ...]):
 @functools.lru_cache(maxsize=8)
 def _differentiator(objective, patterns: tuple[str, ...]):
 
-  def loss(added, params, batch):
+  def loss(added, parameters, batch):
     with _looking(patterns, added) as found:
-      terms = objective(params, batch, None, train=False)
+      terms = objective(parameters, batch, None, train=False)
     return sum(terms[name][0] for name in objective.weights(batch)), dict(found)
 
-  def function(params, batch):
-    _, shapes = jax.eval_shape(loss, {}, params, batch)
+  def function(parameters, batch):
+    _, shapes = jax.eval_shape(loss, {}, parameters, batch)
     # Nothing is added; its gradient is that by the intermediate.
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    gradients, found = jax.grad(loss, has_aux=True)(nothing, params, batch)
+    gradients, found = jax.grad(loss, has_aux=True)(nothing, parameters, batch)
     return found, gradients
 
   return jax.jit(function)

@@ -1,8 +1,8 @@
 """Checkpoints from Hugging Face's transformers, and for it.
 
-    config, params = huggingface.load('bert-base-uncased')
+    config, parameters = huggingface.load('bert-base-uncased')
     checkpoint = huggingface.read('bert-base-uncased')  # with labels and report
-    huggingface.save('out', config, params, tokens, cased=False)
+    huggingface.save('out', config, parameters, tokens, cased=False)
 
 Neither torch nor transformers is used. RoBERTa and its like, with positions
 from 2, are refused by their model_type. Another tokenizer than BERT's does not
@@ -18,10 +18,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import tokenizers
 
-from bertjax import vocabulary_file
 from bertjax.errors import UserError
 from bertjax.interop import config_json, names, tensor_files
 from bertjax.models.config import EncoderConfig
+from bertjax.text import vocabulary_file
 
 # The heads that a class of transformers has. AutoModel goes by its name.
 ARCHITECTURES = {
@@ -53,7 +53,7 @@ class Checkpoint:
 
   Attributes:
     config: the architecture; dtypes are float32.
-    params: nested by name, float32; the heads that the file has, no others.
+    parameters: nested by name, float32; the heads that the file has, no others.
     task: `kind` of what the head of a task gives ('classes', 'number',
       'labels', 'tags' or 'spans') and the names in `labels`, in the order of
       their ids; None without such a head.
@@ -61,13 +61,13 @@ class Checkpoint:
   """
 
   config: EncoderConfig
-  params: names.Params
+  parameters: names.Parameters
   task: dict | None
   unused: tuple[str, ...]
 
   def report(self) -> str:
     """Returns a line on what was found, and one on what was left."""
-    heads = ', '.join(names.heads_of(self.params)) or 'none'
+    heads = ', '.join(names.heads_of(self.parameters)) or 'none'
     lines = [
       f'{self.config.layers} layers of width {self.config.width}; '
       f'heads: {heads}'
@@ -111,19 +111,19 @@ def read(directory: str) -> Checkpoint:
         f'expected {" to equal ".join(DECODER_BIAS)} in '
         f'{directory}; transformers has one of them'
       )
-  params = names.from_huggingface(tensors, config, heads)
+  parameters = names.from_huggingface(tensors, config, heads)
   used = {theirs for _, theirs, *_ in names.table(config, heads)}
   if 'mlm_head' in heads:
     used |= {names.DECODER[1], DECODER_BIAS[0]}
   return Checkpoint(
     config=config,
-    params=params,
-    task=_task(attributes, params, path),
+    parameters=parameters,
+    task=_task(attributes, parameters, path),
     unused=tuple(sorted(set(tensors) - used - set(BUFFERS))),
   )
 
 
-def load(directory: str) -> tuple[EncoderConfig, names.Params]:
+def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
   """Returns the architecture and the parameters; prints the report.
 
   Raises:
@@ -131,7 +131,7 @@ def load(directory: str) -> tuple[EncoderConfig, names.Params]:
   """
   checkpoint = read(directory)
   print(f'{directory}: {checkpoint.report()}', flush=True)
-  return checkpoint.config, checkpoint.params
+  return checkpoint.config, checkpoint.parameters
 
 
 def architecture(heads: Iterable[str]) -> str:
@@ -158,7 +158,7 @@ def architecture(heads: Iterable[str]) -> str:
 def save(
   directory: str,
   config: EncoderConfig,
-  params: names.Params,
+  parameters: names.Parameters,
   tokens: Sequence[str],
   cased: bool,
   *,
@@ -171,7 +171,7 @@ def save(
   Args:
     directory: made when missing.
     config: the architecture.
-    params: nested by name, unboxed, with heads that `architecture` takes; a
+    parameters: nested by name, unboxed, with heads that `architecture` takes; a
       pooler that has no place is left out, with a warning.
     tokens: the vocabulary; no more than the token table has rows.
     cased: whether it tells upper from lower case.
@@ -184,14 +184,14 @@ def save(
       token table; labels that are not as many as the classes.
     OSError: the disk is full, or the like.
   """
-  heads = names.heads_of(params)
+  heads = names.heads_of(parameters)
   class_name = architecture(heads)
   if heads not in ARCHITECTURES:
     print(
       f'warning: NOT saved, since {class_name} has no place for it: pooler',
       flush=True,
     )
-    params = {k: v for k, v in params.items() if k != 'pooler'}
+    parameters = {k: v for k, v in parameters.items() if k != 'pooler'}
   if len(tokens) > config.vocabulary_size:
     raise UserError(
       f'the vocabulary has {len(tokens)} entries and the token table '
@@ -203,7 +203,7 @@ def save(
     **config_json.from_encoder(config),
     'dtype': str(config.param_dtype),
   }
-  classes = _classes(params)
+  classes = _classes(parameters)
   if labels is not None and classes is not None:
     if len(labels) != classes:
       raise UserError(f'{len(labels)} labels for a head of {classes} classes')
@@ -212,7 +212,7 @@ def save(
   if problem_type:
     attributes['problem_type'] = problem_type
 
-  tensors = names.to_huggingface(params, config)
+  tensors = names.to_huggingface(parameters, config)
   if 'mlm_head' in heads and not config.tied_decoder:
     # transformers then ties the bias no more, and scores with the former.
     tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
@@ -271,23 +271,23 @@ def find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
   return tuple(head for head in names.HEADS if head in heads)
 
 
-def _classes(params) -> int | None:
+def _classes(parameters) -> int | None:
   for head in ('classifier', 'tag_head'):
-    if head in params:
-      return params[head]['bias'].shape[0]
+    if head in parameters:
+      return parameters[head]['bias'].shape[0]
   return None
 
 
-def _task(attributes, params, path) -> dict | None:
-  if 'span_head' in params:
+def _task(attributes, parameters, path) -> dict | None:
+  if 'span_head' in parameters:
     return {'kind': 'spans', 'labels': ()}
-  classes = _classes(params)
+  classes = _classes(parameters)
   if classes is None:
     return None
   problem = attributes.get('problem_type')
   kind = (
     'tags'
-    if 'tag_head' in params
+    if 'tag_head' in parameters
     else PROBLEM_TYPES.get(problem, 'number' if classes == 1 else 'classes')
   )
   names_of = attributes.get('id2label') or {

@@ -1,7 +1,7 @@
 """Our parameters and Hugging Face's tensors, one table for both directions.
 
-    tensors = names.to_huggingface(params, config)
-    params = names.from_huggingface(tensors, config, names.PRETRAINING)
+    tensors = names.to_huggingface(parameters, config)
+    parameters = names.from_huggingface(tensors, config, names.PRETRAINING)
 
 Names as the `BertFor...` classes of transformers 4 and 5 save them. torch's
 linear layers keep [out, in], flax's kernels [in, out], and our attention keeps
@@ -18,7 +18,7 @@ from flax import traverse_util
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
 
-Params = dict[str, 'np.ndarray | Params']
+Parameters = dict[str, 'np.ndarray | Parameters']
 
 
 class Layout(NamedTuple):
@@ -180,18 +180,18 @@ def table(
       yield DECODER
 
 
-def heads_of(params: Params) -> tuple[str, ...]:
+def heads_of(parameters: Parameters) -> tuple[str, ...]:
   """Returns the names in `HEADS` that the parameters hold."""
-  return tuple(head for head in HEADS if head in params)
+  return tuple(head for head in HEADS if head in parameters)
 
 
 def to_huggingface(
-  params: Params, config: EncoderConfig
+  parameters: Parameters, config: EncoderConfig
 ) -> dict[str, np.ndarray]:
   """Renames parameters, or their gradients, and lays them out as tensors.
 
   Args:
-    params: nested by name, unboxed; with any heads.
+    parameters: nested by name, unboxed; with any heads.
     config: of the model.
 
   Returns:
@@ -200,8 +200,8 @@ def to_huggingface(
   Raises:
     UserError: parameters of another model.
   """
-  flat = dict(flatten(params))
-  rows = tuple(table(config, heads_of(params)))
+  flat = dict(flatten(parameters))
+  rows = tuple(table(config, heads_of(parameters)))
   _refuse_difference({ours for ours, *_ in rows}, set(flat))
   return {
     theirs: LAYOUTS[layout].to_theirs(np.asarray(flat[ours]), config)
@@ -213,7 +213,7 @@ def from_huggingface(
   tensors: Mapping[str, np.ndarray],
   config: EncoderConfig,
   heads: Iterable[str],
-) -> Params:
+) -> Parameters:
   """Renames tensors and lays them out as our parameters.
 
   Args:
@@ -229,7 +229,7 @@ def from_huggingface(
       gives them.
   """
   sizes = _sizes(config)
-  params: Params = {}
+  parameters: Parameters = {}
   rows = tuple(table(config, heads))
   missing = sorted({theirs for _, theirs, *_ in rows} - set(tensors))
   if missing:
@@ -252,28 +252,28 @@ def from_huggingface(
       )
     *modules, leaf = ours.split('/')
     inner = functools.reduce(
-      lambda node, name: node.setdefault(name, {}), modules, params
+      lambda node, name: node.setdefault(name, {}), modules, parameters
     )
     inner[leaf] = LAYOUTS[layout].to_ours(tensor, config)
-  return params
+  return parameters
 
 
-def fit_vocabulary(params: Params, config: EncoderConfig) -> Params:
+def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
   """Returns parameters with as many rows for the vocabulary as `config` has.
 
   Args:
-    params: nested by name, of the same vocabulary; with any heads.
+    parameters: nested by name, of the same vocabulary; with any heads.
     config: of the model that they are for.
   """
   tables = {
     ours
-    for ours, *_, layout in table(config, heads_of(params))
+    for ours, *_, layout in table(config, heads_of(parameters))
     if layout == 'vocabulary'
   }
   return traverse_util.unflatten_dict(
     {
       name: _pad_rows(np.asarray(array), config) if name in tables else array
-      for name, array in flatten(params)
+      for name, array in flatten(parameters)
     },
     sep='/',
   )
@@ -291,10 +291,10 @@ def _sizes(config: EncoderConfig) -> dict[str, int]:
 
 
 def flatten(
-  params: Params, prefix: str = ''
+  parameters: Parameters, prefix: str = ''
 ) -> Iterator[tuple[str, np.ndarray]]:
   """Yields ('encoder/layer_00/...', array) of nested parameters."""
-  for name, value in params.items():
+  for name, value in parameters.items():
     if isinstance(value, Mapping):
       yield from flatten(value, f'{prefix}{name}/')
     else:

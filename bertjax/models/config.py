@@ -13,8 +13,8 @@ import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
-from bertjax import partitioning
 from bertjax.errors import UserError
+from bertjax.parallel import partitioning
 
 Entry = TypeVar('Entry')
 

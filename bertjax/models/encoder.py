@@ -11,12 +11,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bertjax import partitioning
 from bertjax.models import layers
 from bertjax.models.attention import SelfAttention
 from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.feed_forward import FeedForward
 from bertjax.models.kernels import SegmentMask
+from bertjax.parallel import partitioning
 
 # What backward finds saved of a layer; the rest is computed again. Each takes
 # less memory and more time than the one before.

@@ -14,8 +14,8 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from bertjax import partitioning
 from bertjax.errors import UserError
+from bertjax.parallel import partitioning
 
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
 # any real score, and a row with no valid key gives uniform weights, not NaN.

@@ -15,8 +15,8 @@ import re
 import jax
 from jax.experimental import topologies
 
-from bertjax import devices as devices_lib
 from bertjax.errors import UserError
+from bertjax.parallel import devices as devices_lib
 
 _FLAT = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
 _CUBES = (

@@ -1,6 +1,6 @@
 """One run or several as a page: curves, speed, evaluations, differences.
 
-    report.run(runs=['runs/books', 'runs/books_lr3'], output='report.html')
+    report.write(runs=['runs/books', 'runs/books_lr3'], output='report.html')
 
 The page holds all that it shows and loads nothing. Source: ours.
 """
@@ -12,10 +12,10 @@ import re
 import statistics
 from collections.abc import Sequence
 
-from bertjax import output_files
 from bertjax.reporting import charts
-from bertjax.reporting import runs as runs_lib
-from bertjax.reporting.runs import Run
+from bertjax.reporting import run_reader as runs_lib
+from bertjax.reporting.run_reader import Run
+from bertjax.runs import output_files
 
 # Of the panels of a run: those first, in this order, then the rest by name.
 _FIRST = (
@@ -39,7 +39,7 @@ _LOST = {
 _STYLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'report.css')
 
 
-def run(
+def write(
   *, runs: str | Sequence[str], output: str, dry_run: bool = False
 ) -> None:
   """Writes the page.

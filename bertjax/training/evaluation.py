@@ -17,11 +17,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from bertjax import partitioning, processes
 from bertjax.batch import Batch
+from bertjax.parallel import partitioning, processes
 from bertjax.training import step as step_lib
-from bertjax.training.metrics import Totals
 from bertjax.training.state import TrainState
+from bertjax.training.totals import Totals
 
 
 @dataclasses.dataclass(frozen=True)

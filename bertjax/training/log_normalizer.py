@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax import partitioning
+from bertjax.parallel import partitioning
 
 
 def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:

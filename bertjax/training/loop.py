@@ -19,23 +19,17 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from bertjax import flops, partitioning, processes
 from bertjax.errors import RunStopped, UserError
-from bertjax.models import kernels
-from bertjax.training import (
-  initialization,
-  model_file,
-  profiling,
-  signals,
-  throughput,
-  writers,
-)
+from bertjax.models import flops, kernels
+from bertjax.parallel import partitioning, processes
+from bertjax.runs import model_file, writers
+from bertjax.runs.checkpoints import Checkpoints
+from bertjax.runs.filled_masks import FilledMasks
+from bertjax.training import profiling, signals, throughput, warm_start
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
-from bertjax.training.checkpoints import Checkpoints
-from bertjax.training.examples import Examples
-from bertjax.training.metrics import Totals
 from bertjax.training.selection import Best
+from bertjax.training.totals import Totals
 
 
 def train(
@@ -114,7 +108,7 @@ def train(
   print(_describe(abstract, shapes, mesh), flush=True)
   if dry_run:
     if initial and (loaded := initial()) is not None:
-      initialization.report(abstract.parameters, loaded, 'INIT_FROM')
+      warm_start.report(abstract.parameters, loaded, 'INIT_FROM')
     return
 
   # -- data, state, and where they stood ---------------------------------------
@@ -137,7 +131,7 @@ def train(
       name: (held_out.prepare(mesh, abstract), held_out.samples(run_dir))
       for name, held_out in evaluations.items()
     }
-    examples = Examples(run_dir)
+    examples = FilledMasks(run_dir)
     texts = []  # of the last evaluation
     restored = checkpoints.restore(abstract)
     if restored is None:
@@ -146,9 +140,7 @@ def train(
         loaded = initial()
       if loaded is not None:
         state = state.replace(
-          parameters=initialization.replace(
-            state.parameters, loaded, 'INIT_FROM'
-          )
+          parameters=warm_start.replace(state.parameters, loaded, 'INIT_FROM')
         )
       step = 0
       writer.resume(0)

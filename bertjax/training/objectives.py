@@ -194,7 +194,7 @@ TASK_LOSSES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class TaskObjective:
   """The loss of one kind of task.
 
   Attributes:

@@ -11,9 +11,9 @@ Source: ours.
 import math
 from collections.abc import Mapping
 
-from bertjax import processes
 from bertjax.errors import UserError
-from bertjax.training import writers
+from bertjax.parallel import processes
+from bertjax.runs import writers
 
 
 class Best:

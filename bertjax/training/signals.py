@@ -8,7 +8,7 @@ with signals.Stop() as stop:
 import signal
 import sys
 
-from bertjax import processes
+from bertjax.parallel import processes
 
 
 class Stop:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from bertjax import partitioning
+from bertjax.parallel import partitioning
 
 
 @flax.struct.dataclass

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax import partitioning
 from bertjax.batch import Batch
+from bertjax.parallel import partitioning
 from bertjax.training.objectives import Terms
 from bertjax.training.state import TrainState
 

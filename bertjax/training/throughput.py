@@ -21,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 from jax.sharding import Mesh
 
-from bertjax import devices
+from bertjax.parallel import devices
 
 
 def peak(mesh: Mesh) -> float | None:

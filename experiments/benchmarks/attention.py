@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import timing
 
-from bertjax import batch, command_line
+from bertjax import batch
+from bertjax.launch import command_line
 from bertjax.models.kernels import KERNELS, SegmentMask
 
 NAMES = ('einsum', 'dot_product', 'splash')

@@ -41,11 +41,11 @@ def write_repeated(source: str, path: str, megabytes: int, opener) -> None:
 
 def measure(path: str, folder: str, batches: int) -> None:
   """Goes from text to batches in this process, a line for each stage."""
-  from bertjax.training import host_memory
+  from bertjax.launch import host_memory
 
   host_memory.keep_freed()  # as bertjax.main does, before TensorFlow comes
-  from bertjax import vocabulary_file
   from bertjax.data import pipeline, pretraining_tasks, sources, vocabularies
+  from bertjax.text import vocabulary_file
 
   print(f'  imports: peak {peak_megabytes():.1f} MB', flush=True)
   start = time.perf_counter()
@@ -101,7 +101,7 @@ def main() -> None:
   if arguments.folder:
     measure(arguments.text_file, arguments.folder, arguments.batches)
     sys.stdout.flush()
-    os._exit(0)  # see bertjax.data.release
+    os._exit(0)  # see bertjax.data.safe_iterators
   peaks = []
   for megabytes in arguments.megabytes:
     with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 
-from bertjax.training import host_memory
+from bertjax.launch import host_memory
 
 # As bertjax.main does, before anything allocates; torch gains as well.
 host_memory.keep_freed()
@@ -29,12 +29,13 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from bertjax import batch, partitioning, vocabulary_file  # noqa: E402
-from bertjax.inference import batching  # noqa: E402
+from bertjax import batch  # noqa: E402
 from bertjax.inference.predictor import Predictor  # noqa: E402
 from bertjax.interop import huggingface  # noqa: E402
 from bertjax.models.bert import BertForPreTraining  # noqa: E402
 from bertjax.models.config import EncoderConfig  # noqa: E402
+from bertjax.parallel import partitioning  # noqa: E402
+from bertjax.text import batching, vocabulary_file  # noqa: E402
 from bertjax.training import optimizer, state  # noqa: E402
 
 LENGTH, BATCH_SIZE = 128, 32

@@ -20,7 +20,7 @@ import statistics
 
 import timing
 
-from bertjax import command_line
+from bertjax.launch import command_line
 
 # Names of axes with their sizes; None: all devices that there are.
 DIVISIONS = (
@@ -71,7 +71,8 @@ def make(config, sizes, rows: int, options) -> timing.Run:
   import jax
   import step_time
 
-  from bertjax import batch, partitioning
+  from bertjax import batch
+  from bertjax.parallel import partitioning
 
   example = batch.synthetic(
     rows,

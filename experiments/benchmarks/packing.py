@@ -89,7 +89,7 @@ def main() -> None:
       for pack in (False, True):
         print(measure(task, length, arguments.batches, pack), flush=True)
   sys.stdout.flush()
-  os._exit(0)  # see bertjax.data.release
+  os._exit(0)  # see bertjax.data.safe_iterators
 
 
 if __name__ == '__main__':

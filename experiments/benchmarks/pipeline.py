@@ -21,7 +21,8 @@ import time
 import numpy as np
 import timing
 
-from bertjax import batch, command_line
+from bertjax import batch
+from bertjax.launch import command_line
 
 STAGES = ('read', 'tokenize', 'pair', 'mask')
 
@@ -179,7 +180,7 @@ def main() -> None:
   parser.add_argument('--export', metavar='FILE.npz')
   measure(parser.parse_args(), parser)
   sys.stdout.flush()
-  os._exit(0)  # see bertjax.data.release
+  os._exit(0)  # see bertjax.data.safe_iterators
 
 
 def measure(options: argparse.Namespace, parser: timing.Parser) -> None:

@@ -14,7 +14,7 @@ are products of the feed-forward shape and nothing else. Source: ours.
 """
 
 # ruff: noqa: E402
-from bertjax.training import host_memory
+from bertjax.launch import host_memory
 
 # As bertjax.main does, before anything allocates; torch gains as well.
 host_memory.keep_freed()
@@ -27,11 +27,14 @@ import jax.numpy as jnp
 import numpy as np
 import timing
 
-from bertjax import batch, command_line, devices, flops, partitioning
+from bertjax import batch
+from bertjax.launch import command_line
+from bertjax.models import flops
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import DTYPES, EncoderConfig
 from bertjax.models.encoder import REMATERIALISATION
 from bertjax.models.kernels import KERNELS
+from bertjax.parallel import devices, partitioning
 from bertjax.training import objectives, optimizer, state, step
 
 

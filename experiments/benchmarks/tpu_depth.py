@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import tpu_plan
 
-from bertjax import devices
+from bertjax.parallel import devices
 
 # Figure -> its unit, and how many of the plan's make one.
 _FIGURES = {

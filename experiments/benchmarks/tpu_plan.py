@@ -130,7 +130,8 @@ def plan(case: Case) -> dict:
   """
   import gin
 
-  from bertjax import command_line, main
+  from bertjax import main
+  from bertjax.launch import command_line
 
   with tempfile.TemporaryDirectory() as folder:
     with command_line.quiet_imports():
@@ -139,7 +140,7 @@ def plan(case: Case) -> dict:
         (
           'TOPOLOGY=v5e:2x4',
           *case.bindings,
-          'planning.run.largest_batch=False',
+          'planning.write_plan.largest_batch=False',
           f'RUN_DIR={folder}',
         ),
       )

@@ -28,11 +28,11 @@ import torch
 import transformers
 
 from bertjax import batch as batch_lib
-from bertjax import partitioning
 from bertjax.data import pipeline, pretraining_tasks
 from bertjax.interop import names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
+from bertjax.parallel import partitioning
 from bertjax.training import objectives, optimizer, schedules, step
 from bertjax.training import state as state_lib
 

@@ -29,10 +29,11 @@ import numpy as np
 import torch
 import transformers
 
-from bertjax.finetuning import encoders, glue_files, specs
-from bertjax.finetuning.batches import Batches, Rows
-from bertjax.inference import batching, export
-from bertjax.inference.tokenize import Tokenizer
+from bertjax.inference import export
+from bertjax.tasks import codecs, glue_files, specs
+from bertjax.tasks.labelled_batches import LabelledBatches, Rows
+from bertjax.text import batching
+from bertjax.text.tokenizer import Tokenizer
 
 TASK = specs.GLUE['SST-2']
 BATCH_SIZE, LENGTH, DECAY = TASK.batch_size, TASK.length, 0.01
@@ -85,7 +86,7 @@ def train(model, rows: Rows, seed: int, epochs: float, peak: float) -> None:
     betas=(0.9, 0.999),
     eps=1e-6,
   )
-  batches = Batches(rows, BATCH_SIZE, LENGTH, seed)
+  batches = LabelledBatches(rows, BATCH_SIZE, LENGTH, seed)
   model.train()
   began = time.monotonic()
   for step in range(steps):
@@ -136,7 +137,7 @@ def main():
   parser.add_argument('--from_nothing', action='store_true')
   arguments = parser.parse_args()
   jax.config.update('jax_platforms', 'cpu')
-  encoder = encoders.make(TASK, Tokenizer.load(arguments.start), LENGTH)
+  encoder = codecs.make(TASK, Tokenizer.load(arguments.start), LENGTH)
   train_examples, examples = (
     list(glue_files.read(os.path.join(arguments.data, name), 'SST-2'))
     for name in ('train.tsv', 'dev.tsv')
@@ -144,7 +145,7 @@ def main():
   rows = Rows.of(encoder.rows(train_examples), 'classes')
   found = []
   with tempfile.TemporaryDirectory() as folder:
-    export.run(run_dir=arguments.start, output=os.path.join(folder, 'start'))
+    export.export(run_dir=arguments.start, output=os.path.join(folder, 'start'))
     for seed in arguments.seeds:
       torch.manual_seed(seed)
       model = make_model(os.path.join(folder, 'start'), arguments.from_nothing)

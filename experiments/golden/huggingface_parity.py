@@ -20,11 +20,11 @@ import numpy as np
 import torch
 import transformers
 
-from bertjax import vocabulary_file
-from bertjax.inference.tokenize import Tokenizer
 from bertjax.inspection import taps
 from bertjax.interop import huggingface, names
 from bertjax.models.bert import BertForPreTraining
+from bertjax.text import vocabulary_file
+from bertjax.text.tokenizer import Tokenizer
 
 LIMIT = 1e-4
 TEXTS = ['Hello, World!', 'naïve café – 東京', "don't [MASK] it", '', 'a' * 120]
@@ -47,14 +47,14 @@ def make_batch(vocabulary_size: int, length: int = 48, rows: int = 4):
   }
 
 
-def ours(config, params, batch) -> dict[str, np.ndarray]:
-  model = BertForPreTraining(config, next_sentence='nsp_head' in params)
+def ours(config, parameters, batch) -> dict[str, np.ndarray]:
+  model = BertForPreTraining(config, next_sentence='nsp_head' in parameters)
   outputs = jax.jit(lambda p, b: model.apply({'params': p}, b, train=False))(
-    params, batch
+    parameters, batch
   )
   weights = 'attention/weights'
   outputs['attention'] = np.moveaxis(
-    taps.stack(taps.collect(model, params, batch, [weights]), weights),
+    taps.stack(taps.collect(model, parameters, batch, [weights]), weights),
     (1, 3),
     (0, 1),
   )
@@ -85,8 +85,8 @@ def theirs(directory: str, batch) -> dict[str, np.ndarray]:
   }
 
 
-def compare(directory: str, config, params, batch) -> float:
-  found, expected = ours(config, params, batch), theirs(directory, batch)
+def compare(directory: str, config, parameters, batch) -> float:
+  found, expected = ours(config, parameters, batch), theirs(directory, batch)
   real = batch['segments'].astype(bool)
   worst = 0.0
   for name, array in found.items():
@@ -107,19 +107,19 @@ def main() -> int:
     print('  ' + checkpoint.report().replace('\n', '\n  '))
     batch = make_batch(checkpoint.config.vocabulary_size)
     worst = max(
-      worst, compare(directory, checkpoint.config, checkpoint.params, batch)
+      worst, compare(directory, checkpoint.config, checkpoint.parameters, batch)
     )
     path = os.path.join(directory, 'vocab.txt')
     tokens = vocabulary_file.read(path)
     cased, _ = vocabulary_file.detect_cased(path, tokens)
-    heads = names.heads_of(checkpoint.params)
+    heads = names.heads_of(checkpoint.parameters)
     with tempfile.TemporaryDirectory() as folder:
       huggingface.save(
-        folder, checkpoint.config, checkpoint.params, tokens, cased
+        folder, checkpoint.config, checkpoint.parameters, tokens, cased
       )
       print(f'  exported with {", ".join(heads)}:')
       worst = max(
-        worst, compare(folder, checkpoint.config, checkpoint.params, batch)
+        worst, compare(folder, checkpoint.config, checkpoint.parameters, batch)
       )
       reference = transformers.AutoTokenizer.from_pretrained(folder)
       tokenizer = Tokenizer.load(folder)

@@ -68,7 +68,7 @@ from bertjax.inference.predictor import Predictor
 model = Predictor.load(MODEL)
 print(
   f'{model.config.layers} layers of {model.config.heads} heads; masked-LM '
-  f'head: {"mlm_head" in model.params}'
+  f'head: {"mlm_head" in model.parameters}'
 )
 
 # %% [markdown]
@@ -82,7 +82,7 @@ print(
 from bertjax.inspection import attention_maps, figure
 
 found = attention_maps.compute(
-  model, TEXTS, importance='mlm_head' in model.params
+  model, TEXTS, importance='mlm_head' in model.parameters
 )
 
 # %%

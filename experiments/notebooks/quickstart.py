@@ -111,9 +111,9 @@ display(Image(f'{PRETRAINED}/curves.png'))
 # On the documents held out, beside always giving the most frequent answer:
 
 # %%
-from bertjax.reporting import runs
+from bertjax.reporting import run_reader
 
-run = runs.read(PRETRAINED)
+run = run_reader.read(PRETRAINED)
 display(
   Markdown(
     '\n'.join(

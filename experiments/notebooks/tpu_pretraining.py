@@ -108,9 +108,9 @@ runtime.devices()
 # other changes it is another run, which needs another `NAME`.
 
 # %%
-from bertjax.reporting import runs
+from bertjax.reporting import run_reader
 
-began = max((x.step for x in runs.read(RUN_DIR).checkpoints), default=0)
+began = max((x.step for x in run_reader.read(RUN_DIR).checkpoints), default=0)
 runtime.run(
   'recipes/pretrain_text.gin',
   f'models/bert_{SIZE}.gin',
@@ -131,7 +131,7 @@ from IPython.display import Image, display
 
 print(
   f'this session began at step {began} and ended at step',
-  runs.read(RUN_DIR).checkpoints[-1].step,
+  run_reader.read(RUN_DIR).checkpoints[-1].step,
 )
 display(Image(f'{RUN_DIR}/curves.png'))
 

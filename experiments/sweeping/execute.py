@@ -18,9 +18,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from bertjax import output_files
 from bertjax.errors import UserError
-from bertjax.training import run_directory, writers
+from bertjax.runs import output_files, run_directory, writers
 from experiments.sweeping.plan import Run
 from experiments.sweeping.spec import Minutes
 

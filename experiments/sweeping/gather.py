@@ -8,7 +8,7 @@ import os
 import statistics
 from collections.abc import Sequence
 
-from bertjax import output_files
+from bertjax.runs import output_files
 from experiments.sweeping.spec import Sweep, is_file, name_of
 
 

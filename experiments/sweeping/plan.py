@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bertjax import command_line
 from bertjax.errors import UserError
+from bertjax.launch import command_line
 from experiments.sweeping.spec import (
   Minutes,
   Point,

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 
 from bertjax.errors import UserError
-from bertjax.training import writers
+from bertjax.runs import writers
 from experiments.sweeping import plan
 from experiments.sweeping.spec import Range, Sweep
 

@@ -8,16 +8,16 @@ import time
 
 import pytest
 
-from bertjax.data import cleaning, corpus, store, text_files
+from bertjax.data import cleaning, corpus, document_files, text_store
 from bertjax.errors import UserError
 
 SPLITS = ('train', 'validation')
 
 
-def write(path, documents) -> text_files.TextFiles:
+def write(path, documents) -> document_files.TextFiles:
   """Writes documents (lists of lines) to a file and returns its reader."""
   path.write_text('\n\n'.join('\n'.join(lines) for lines in documents))
-  return text_files.TextFiles(str(path))
+  return document_files.TextFiles(str(path))
 
 
 def some_documents(count: int, lines: int = 3) -> list[list[str]]:
@@ -28,7 +28,7 @@ def some_documents(count: int, lines: int = 3) -> list[list[str]]:
 
 
 def pieces(prepared: corpus.Prepared, split: str) -> list[tuple[int, str]]:
-  documents = store.read_rows(prepared.path, split)[:, 0].tolist()
+  documents = text_store.read_rows(prepared.path, split)[:, 0].tolist()
   return list(zip(documents, prepared.texts(split), strict=True))
 
 
@@ -89,9 +89,9 @@ def test_a_long_document_is_cut_at_ends_of_lines(tmp_path):
   assert len({document for document, _ in found}) == 1
   assert prepared.documents('train') == 2
   assert '\n'.join(texts).split() == '\n'.join(lines).split()
-  assert max(map(len, texts)) <= store.PIECE_BYTES
+  assert max(map(len, texts)) <= text_store.PIECE_BYTES
   # Full but for a line, which has at most LONGEST_LINE characters.
-  assert min(map(len, texts[:-1])) > store.PIECE_BYTES - 8_000
+  assert min(map(len, texts[:-1])) > text_store.PIECE_BYTES - 8_000
   assert not any(text.startswith('\n') or '\n\n' in text for text in texts)
 
 
@@ -159,7 +159,7 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path, damage):
     os.truncate(
       index
       if damage == 'half an index'
-      else store.text_path(prepared.path, 'train'),
+      else text_store.text_path(prepared.path, 'train'),
       20,
     )
   again = corpus.prepare(reader, str(tmp_path / 'store'))
@@ -212,7 +212,7 @@ def test_the_report_says_what_was_wrong(tmp_path):
   (tmp_path / 'a.txt').write_bytes(b'A caf\xe9.\0\n\nB.\n\nC.\n' + b'y ' * 9000)
   (tmp_path / 'b.txt').write_text('')
   (tmp_path / 'c.jsonl').write_text('{"text": "D."}\noops\n')
-  reader = text_files.TextFiles(f'{tmp_path}/*')
+  reader = document_files.TextFiles(f'{tmp_path}/*')
   prepared = corpus.prepare(reader, str(tmp_path / 'store'))
   assert prepared.report().splitlines() == [
     '4 documents, 7 lines, 0.0 MB of text in 3 files; '
@@ -237,7 +237,7 @@ def refusal(*arguments) -> str:
 
 def test_a_corpus_without_text_is_refused(tmp_path):
   (tmp_path / 'a.txt').write_text('\n \n')
-  reader = text_files.TextFiles(f'{tmp_path}/a.*')
+  reader = document_files.TextFiles(f'{tmp_path}/a.*')
   message = refusal(reader, str(tmp_path / 'store'))
   assert f'{tmp_path}/a.*' in message and 'set TEXT_FILES' in message
   (tmp_path / 'a.jsonl').write_text('[\n{"text": "one"},\n]\n')
@@ -257,7 +257,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
   def fail(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-  monkeypatch.setattr(store.os, 'fsync', fail)
+  monkeypatch.setattr(text_store.os, 'fsync', fail)
   message = refusal(reader, str(tmp_path / 'store'))
   assert 'No space left on device' in message and 'free some space' in message
 

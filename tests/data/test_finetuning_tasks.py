@@ -6,8 +6,8 @@ import seqio
 
 from bertjax.data import finetuning_tasks
 from bertjax.errors import UserError
-from bertjax.finetuning import data_sets
-from bertjax.finetuning.examples import TextExample
+from bertjax.tasks import data_sets
+from bertjax.tasks.examples import TextExample
 
 SENTENCES = {
   'train': [('fun !', 1), ('dull .', 0), ('a « gem »', 1)],

@@ -9,11 +9,11 @@ import seqio
 
 from bertjax import batch
 from bertjax.data import (
+  document_files,
   features,
   pipeline,
   pretraining_tasks,
   sources,
-  text_files,
   vocabularies,
 )
 from bertjax.errors import UserError
@@ -45,7 +45,7 @@ def task(tmp_path_factory):
 
 def make_task(name, folder, file, **options):
   source = sources.PreparedSource(
-    text_files.TextFiles(file), str(folder / name), held_out_fraction=0.2
+    document_files.TextFiles(file), str(folder / name), held_out_fraction=0.2
   )
   vocabulary = vocabularies.BertVocabulary(
     vocabularies.train(source.texts('train'), 400, cased=False), cased=False
@@ -277,7 +277,7 @@ def test_packing_changes_no_sequence_and_fills_the_rows(task):
 def test_train_and_held_out_share_no_text(tmp_path):
   file = write_corpus(tmp_path / 'text.txt')
   source = sources.PreparedSource(
-    text_files.TextFiles(file), str(tmp_path / 'store'), 0.2
+    document_files.TextFiles(file), str(tmp_path / 'store'), 0.2
   )
   lines = {
     split: {line for text in source.texts(split) for line in text.split('\n')}

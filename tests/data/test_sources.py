@@ -9,10 +9,10 @@ import seqio
 import tensorflow as tf
 
 from bertjax.data import (
+  document_files,
   python_documentation,
   sources,
-  store,
-  text_files,
+  text_store,
   tfds_source,
 )
 from bertjax.errors import UserError
@@ -69,7 +69,7 @@ def test_records_are_documents_and_their_hashes(large):
     'document': tf.TensorSpec([], tf.int64),
     'text': tf.TensorSpec([], tf.string),
   }
-  rows = store.read_rows(large.prepared.path, 'train')
+  rows = text_store.read_rows(large.prepared.path, 'train')
   assert int(example['document']) in rows[:, 0]
 
 
@@ -345,8 +345,8 @@ def test_a_specification_names_its_source(tmp_path):
     python_documentation.PythonDocumentation()
   )
   for spec in (f'{tmp_path}/a.txt', [f'{tmp_path}/*.txt']):
-    assert reader(spec) == text_files.TextFiles(spec)
-  own = text_files.TextFiles(f'{tmp_path}/a.txt')  # or any other reader
+    assert reader(spec) == document_files.TextFiles(spec)
+  own = document_files.TextFiles(f'{tmp_path}/a.txt')  # or any other reader
   assert reader(own) is own
   with pytest.raises(UserError, match='no file matches'):
     reader(f'{tmp_path}/b.txt')

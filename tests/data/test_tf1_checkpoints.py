@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bertjax import vocabulary_file
 from bertjax.data import tf1_checkpoints
 from bertjax.errors import UserError
 from bertjax.interop import huggingface, names
-from bertjax.vocabulary_file import SPECIAL_TOKENS
+from bertjax.text import vocabulary_file
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 D, F, V, L = 8, 12, 20, 10
 
@@ -100,8 +100,8 @@ def test_every_variable_finds_its_place(folder, tmp_path, capsys):
   tf1_checkpoints.convert(source=str(folder), output=output)
   assert 'NOT used' not in capsys.readouterr().out
   found = huggingface.read(output)
-  assert names.heads_of(found.params) == names.PRETRAINING
-  layer = found.params['encoder']['layer_01']
+  assert names.heads_of(found.parameters) == names.PRETRAINING
+  layer = found.parameters['encoder']['layer_01']
   there = 'bert/encoder/layer_1'
   np.testing.assert_array_equal(
     layer['attention']['query']['kernel'].reshape(D, D),
@@ -116,10 +116,10 @@ def test_every_variable_finds_its_place(folder, tmp_path, capsys):
     values[f'{there}/output/LayerNorm/gamma'],
   )
   np.testing.assert_array_equal(
-    found.params['nsp_head']['kernel'].T,
+    found.parameters['nsp_head']['kernel'].T,
     values['cls/seq_relationship/output_weights'],
   )
-  numbers = sum(array.size for _, array in names.flatten(found.params))
+  numbers = sum(array.size for _, array in names.flatten(found.parameters))
   assert numbers == sum(value.size for value in values.values())
 
 

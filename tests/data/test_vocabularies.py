@@ -21,7 +21,7 @@ from bertjax.data import vocabularies
 from bertjax.data.bert_characters import character_table
 from bertjax.data.vocabularies import BertVocabulary
 from bertjax.errors import UserError
-from bertjax.vocabulary_file import SPECIAL_TOKENS
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 CHARACTERS = [
   chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000

@@ -8,15 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from bertjax import partitioning
 from bertjax.errors import RunStopped, UserError
-from bertjax.finetuning import data_sets, finetune, predict
+from bertjax.finetuning import finetune
 from bertjax.finetuning.settings import Settings
-from bertjax.inference import export
+from bertjax.inference import export, predict
 from bertjax.inference.predictor import Predictor
 from bertjax.models.config import EncoderConfig
+from bertjax.parallel import partitioning
+from bertjax.tasks import data_sets
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
 from bertjax.training import loop, optimizer, schedules, signals
-from bertjax.vocabulary_file import SPECIAL_TOKENS, write
 
 TOKENS = [*SPECIAL_TOKENS, *'abcdefx']
 CONFIG = functools.partial(
@@ -65,7 +66,7 @@ def run(folder, run_dir, sets=None, **changes):
     for k in list(changes)
     if k in Settings.__dataclass_fields__
   }
-  finetune.run(
+  finetune.fine_tune(
     data_sets=sets
     or data_sets.text(
       str(folder / 'train.tsv'), str(folder / 'dev.tsv'), 'text', 'label'
@@ -117,7 +118,7 @@ def test_prediction_takes_the_best_run_and_gives_its_score(
   assert values['examples'] == 101
   assert values['accuracy'] == pytest.approx(best)
   output = tmp_path / 'out.jsonl'
-  predict.run(
+  predict.predict_file(
     run_dir=str(done), source=str(folder / 'dev.tsv'), output=str(output)
   )
   records = [json.loads(line) for line in output.read_text().splitlines()]
@@ -181,7 +182,7 @@ def test_early_stopping_ends_a_run_that_gets_no_better(folder, tmp_path):
 
 
 def test_an_exported_run_predicts_the_same(done, tmp_path):
-  export.run(run_dir=str(done), output=str(tmp_path / 'hf'))
+  export.export(run_dir=str(done), output=str(tmp_path / 'hf'))
   attributes = json.loads((tmp_path / 'hf' / 'config.json').read_text())
   assert attributes['id2label'] == {'0': 'with', '1': 'without'}
   assert attributes['problem_type'] == 'single_label_classification'
@@ -225,7 +226,7 @@ def test_another_task_starts_from_the_encoder_of_a_run(
     [['a', 'x'], ['x']], 16
   )
   assert predicted == [['O', 'B-X'], ['B-X']]
-  predict.run(
+  predict.predict_file(
     run_dir=str(tmp_path / 'tags'),
     source=str(conll),
     output=str(tmp_path / 'out.txt'),

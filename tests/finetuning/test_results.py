@@ -5,8 +5,9 @@ import json
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.finetuning import results, specs
-from bertjax.interop import source
+from bertjax.finetuning import results
+from bertjax.runs import trained_model
+from bertjax.tasks import specs
 
 
 def make(folder, task, seed, values, step=None, origin=None):
@@ -55,7 +56,7 @@ def test_the_table_has_median_spread_best_and_trivial_in_percent(tmp_path):
     '92.2',
   ]
   for folder in (tmp_path, tmp_path / 'x'):
-    assert source.best_run(str(folder)) == str(tmp_path / 'x' / 'seed_1')
+    assert trained_model.best_run(str(folder)) == str(tmp_path / 'x' / 'seed_1')
 
 
 def test_the_step_that_was_selected_counts(tmp_path):
@@ -76,7 +77,7 @@ def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
     table.add(task)
   assert '60.00' in table.markdown().splitlines()[-1]
   with pytest.raises(UserError, match='runs of 2 tasks.*/x, .*/y'):
-    source.best_run(str(tmp_path))
+    trained_model.best_run(str(tmp_path))
   # What another process adds to keeps what is there.
   assert (
     results.Table(str(tmp_path), results.read(str(tmp_path)))

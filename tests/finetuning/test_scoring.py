@@ -4,16 +4,18 @@ import jax
 import numpy as np
 import pytest
 
-from bertjax import batch, partitioning
+from bertjax import batch
 from bertjax.errors import UserError
-from bertjax.finetuning import encoders, scoring
-from bertjax.finetuning.examples import TextExample
-from bertjax.finetuning.specs import Task
-from bertjax.inference.tokenize import Tokenizer
+from bertjax.finetuning import scoring
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
+from bertjax.parallel import partitioning
+from bertjax.tasks import codecs
+from bertjax.tasks.examples import TextExample
+from bertjax.tasks.specs import Task
+from bertjax.text.tokenizer import Tokenizer
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 from bertjax.training import optimizer, state
-from bertjax.vocabulary_file import SPECIAL_TOKENS
 
 TASK = Task('t', 'classes', ('a', 'b', 'c'))
 CONFIG = EncoderConfig(
@@ -25,7 +27,7 @@ CONFIG = EncoderConfig(
   positions=20,
   initializer_stddev=0.5,
 )
-ENCODER = encoders.make(
+ENCODER = codecs.make(
   TASK, Tokenizer([*SPECIAL_TOKENS, *'abcdefgh'], False), length=12
 )
 

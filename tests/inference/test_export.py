@@ -6,15 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-from bertjax import batch, partitioning
+from bertjax import batch
 from bertjax.errors import UserError
 from bertjax.inference import export
 from bertjax.interop import huggingface
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
-from bertjax.training import model_file, optimizer, state
-from bertjax.training.checkpoints import Checkpoints
-from bertjax.vocabulary_file import SPECIAL_TOKENS, write
+from bertjax.parallel import partitioning
+from bertjax.runs import model_file
+from bertjax.runs.checkpoints import Checkpoints
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
+from bertjax.training import optimizer, state
 
 CONFIG = EncoderConfig(
   vocabulary_size=16, width=8, layers=1, heads=2, feed_forward=16, positions=20
@@ -55,11 +57,11 @@ def run_dir(tmp_path):
 def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   folder, parameters = run_dir
   output = tmp_path / 'model'
-  export.run(run_dir=str(folder), output=str(output), dry_run=True)
+  export.export(run_dir=str(folder), output=str(output), dry_run=True)
   assert not output.exists()
-  export.run(run_dir=str(folder), output=str(output))
+  export.export(run_dir=str(folder), output=str(output))
   checkpoint = huggingface.read(str(output))
-  jax.tree.map(np.testing.assert_array_equal, checkpoint.params, parameters)
+  jax.tree.map(np.testing.assert_array_equal, checkpoint.parameters, parameters)
   card = (output / 'README.md').read_text()
   assert 'eval/mlm_accuracy | 0.2500' in card and '0.1' not in card
   assert 'eval/mlm_loss | nan' in card and 'train/loss' not in card
@@ -73,9 +75,9 @@ def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
 def test_nothing_is_written_over(run_dir, tmp_path):
   folder, _ = run_dir
   with pytest.raises(UserError, match='holds something; set OUTPUT'):
-    export.run(run_dir=str(folder), output=str(folder))
+    export.export(run_dir=str(folder), output=str(folder))
   with pytest.raises(UserError, match='has neither'):
-    export.run(run_dir=str(tmp_path), output=str(tmp_path / 'new'))
+    export.export(run_dir=str(tmp_path), output=str(tmp_path / 'new'))
 
 
 def test_a_place_that_cannot_be_written_is_one_line(
@@ -84,7 +86,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
   folder, _ = run_dir
   below = str(folder / 'config.gin' / 'model')
   with pytest.raises(UserError, match='config.gin is no folder; set OUTPUT'):
-    export.run(run_dir=str(folder), output=below, dry_run=True)
+    export.export(run_dir=str(folder), output=below, dry_run=True)
   output = str(tmp_path / 'model')
   replace = os.replace
 
@@ -95,7 +97,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
 
   monkeypatch.setattr(os, 'replace', full)
   with pytest.raises(UserError, match=f'{output}: No space left'):
-    export.run(run_dir=str(folder), output=output)
+    export.export(run_dir=str(folder), output=output)
   assert os.listdir(tmp_path) == ['run']
 
 
@@ -124,9 +126,9 @@ def test_a_dry_run_refuses_what_transformers_does_not_have(
 
   def with_two_heads(*arguments):
     predictor = load(*arguments)
-    predictor.params['span_head'] = {}
+    predictor.parameters['span_head'] = {}
     return predictor
 
   monkeypatch.setattr(export.Predictor, 'load', with_two_heads)
   with pytest.raises(UserError, match='heads mlm_head . span_head'):
-    export.run(run_dir=str(folder), output=str(tmp_path / 'x'), dry_run=True)
+    export.export(run_dir=str(folder), output=str(tmp_path / 'x'), dry_run=True)

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from bertjax import batch as batch_lib
-from bertjax import partitioning
 from bertjax.errors import UserError
-from bertjax.inference import jobs
-from bertjax.inference.functions import POOLINGS
+from bertjax.inference import on_files
+from bertjax.inference.forward import POOLINGS
 from bertjax.inference.predictor import Predictor
-from bertjax.inference.tokenize import Tokenizer
-from bertjax.interop import huggingface, source
+from bertjax.interop import huggingface
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
-from bertjax.training import model_file, optimizer, state
-from bertjax.training.checkpoints import Checkpoints
-from bertjax.vocabulary_file import SPECIAL_TOKENS, write
+from bertjax.parallel import partitioning
+from bertjax.runs import model_file, trained_model
+from bertjax.runs.checkpoints import Checkpoints
+from bertjax.text.tokenizer import Tokenizer
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
+from bertjax.training import optimizer, state
 
 TOKENS = [*SPECIAL_TOKENS, *'abcdefgh']
 CONFIG = EncoderConfig(
@@ -35,7 +36,7 @@ TEXTS = ['a b c', '', 'h', 'a b c d e f g h a b c d e f g h', 'c [MASK]']
 
 
 @pytest.fixture(scope='module')
-def params():
+def parameters():
   example = batch_lib.synthetic(2, 8, 2, 16, seed=0)
   model = bert.BertForPreTraining(CONFIG)
   adamw, mesh = optimizer.adamw(1e-3), partitioning.make_mesh()
@@ -46,17 +47,17 @@ def params():
 
 
 @pytest.fixture(scope='module')
-def predictor(params):
-  return Predictor(CONFIG, jax.device_get(params), Tokenizer(TOKENS, False))
+def predictor(parameters):
+  return Predictor(CONFIG, jax.device_get(parameters), Tokenizer(TOKENS, False))
 
 
-def hidden_states(params, text, masks=False):
+def hidden_states(parameters, text, masks=False):
   """Returns float32[L, D] of one text, and its ids, without any padding."""
   (row,), _ = Tokenizer(TOKENS, False).rows([text], 20, masks)
   ids = row.ids
   row = np.asarray([ids], np.int32)
   hidden = bert.Bert(CONFIG).apply(
-    {'params': params},
+    {'params': parameters},
     {
       'tokens': row,
       'types': 0 * row,
@@ -71,7 +72,7 @@ def hidden_states(params, text, masks=False):
 @pytest.mark.parametrize('pooling', POOLINGS)
 @pytest.mark.parametrize('normalize', [False, True])
 def test_vectors_are_those_of_each_text_alone(
-  params, predictor, pooling, normalize
+  parameters, predictor, pooling, normalize
 ):
   found = predictor.embed(TEXTS, pooling, normalize, length=20, batch_size=2)
   assert found.dtype == np.float32
@@ -81,22 +82,22 @@ def test_vectors_are_those_of_each_text_alone(
     'max': lambda h: h.max(axis=0),
   }[pooling]
   for vector, text in zip(found, TEXTS, strict=True):
-    expected = pool(hidden_states(params, text)[0])
+    expected = pool(hidden_states(parameters, text)[0])
     if normalize:
       expected = expected / np.sqrt((expected**2).sum())
     np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
-def test_each_mask_gets_its_own_likeliest_words(params, predictor):
+def test_each_mask_gets_its_own_likeliest_words(parameters, predictor):
   texts = ['a [MASK] b [MASK]', 'c [MASK]']
   found = predictor.fill_mask(texts, top_k=4, length=20, batch_size=2)
   assert [len(answers) for answers in found] == [2, 1]
   for text, answers in zip(texts, found, strict=True):
-    _, ids = hidden_states(params, text, masks=True)
+    _, ids = hidden_states(parameters, text, masks=True)
     places = [i for i, token in enumerate(ids) if token == 4]
     row = np.asarray([ids], np.int32)
     logits = bert.BertForPreTraining(CONFIG, False).apply(
-      {'params': params},
+      {'params': parameters},
       {
         'tokens': row,
         'types': 0 * row,
@@ -116,8 +117,8 @@ def test_each_mask_gets_its_own_likeliest_words(params, predictor):
       )
 
 
-def test_what_was_cut_is_counted(params):
-  predictor = Predictor(CONFIG, params, Tokenizer(TOKENS, False))
+def test_what_was_cut_is_counted(parameters):
+  predictor = Predictor(CONFIG, parameters, Tokenizer(TOKENS, False))
   predictor.embed(TEXTS, length=6)
   assert predictor.cut == 1
 
@@ -131,20 +132,20 @@ def test_a_text_without_masks_gives_none(predictor):
   assert [len(answers) for answers in found] == [0, 1]
 
 
-def test_what_cannot_work_is_refused(params, predictor):
+def test_what_cannot_work_is_refused(parameters, predictor):
   with pytest.raises(UserError, match='between 3 and the 20 positions'):
     predictor.embed(TEXTS, length=21)
   with pytest.raises(UserError, match='POOLING'):
     predictor.embed(TEXTS, pooling='median')
   with pytest.raises(UserError, match='17 entries and a token table of 16'):
-    Predictor(CONFIG, params, Tokenizer([*TOKENS, *'ijkl'], False))
-  headless = {k: params[k] for k in ('embeddings', 'encoder')}
+    Predictor(CONFIG, parameters, Tokenizer([*TOKENS, *'ijkl'], False))
+  headless = {k: parameters[k] for k in ('embeddings', 'encoder')}
   with pytest.raises(UserError, match='no masked-LM head'):
     Predictor(CONFIG, headless, Tokenizer(TOKENS, False)).fill_mask(['[MASK]'])
 
 
 @pytest.fixture(scope='module')
-def run_dir(params, tmp_path_factory):
+def run_dir(parameters, tmp_path_factory):
   folder = tmp_path_factory.mktemp('run')
   with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
     for step, scale in ((1, 0.5), (2, 1.0)):
@@ -152,7 +153,7 @@ def run_dir(params, tmp_path_factory):
         step,
         state.TrainState(
           np.asarray(step),
-          jax.tree.map(lambda x: x * scale, params),  # noqa: B023
+          jax.tree.map(lambda x: x * scale, parameters),  # noqa: B023
           {'moments': np.zeros(3)},
         ),
       )
@@ -162,14 +163,16 @@ def run_dir(params, tmp_path_factory):
 
 
 def test_a_run_and_its_export_predict_the_same(
-  params, predictor, run_dir, tmp_path
+  parameters, predictor, run_dir, tmp_path
 ):
   expected = predictor.embed(TEXTS, length=20)
   loaded = Predictor.load(str(run_dir))
   np.testing.assert_array_equal(loaded.embed(TEXTS, length=20), expected)
   earlier = Predictor.load(str(run_dir), step=1)
   assert np.abs(earlier.embed(TEXTS, length=20) - expected).max() > 1e-3
-  huggingface.save(str(tmp_path), CONFIG, jax.device_get(params), TOKENS, False)
+  huggingface.save(
+    str(tmp_path), CONFIG, jax.device_get(parameters), TOKENS, False
+  )
   exported = Predictor.load(str(tmp_path))
   np.testing.assert_array_equal(exported.embed(TEXTS, length=20), expected)
   with pytest.raises(UserError, match=r'choose another of the steps \[1, 2\]'):
@@ -183,16 +186,22 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
 ):
   source, vectors = tmp_path / 'in.txt', tmp_path / 'out.npy'
   source.write_text('\n'.join(TEXTS) + '\n')
-  jobs.embed(
-    source=str(source), output=str(vectors), run_dir=str(run_dir), length=20
+  on_files.embed(
+    source=str(source),
+    output=str(vectors),
+    run_dir=str(run_dir),
+    length=20,
   )
   expected = predictor.embed(TEXTS, length=20)
   found = np.load(vectors)
   assert found.dtype == np.float32
   np.testing.assert_array_equal(found, expected)
   lines = tmp_path / 'out.jsonl'
-  jobs.embed(
-    source=str(source), output=str(lines), run_dir=str(run_dir), length=20
+  on_files.embed(
+    source=str(source),
+    output=str(lines),
+    run_dir=str(run_dir),
+    length=20,
   )
   records = [json.loads(line) for line in lines.read_text().splitlines()]
   assert [record['text'] for record in records] == TEXTS
@@ -204,7 +213,7 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
 def test_masks_of_a_file_are_filled(run_dir, predictor, tmp_path):
   source, output = tmp_path / 'in.jsonl', tmp_path / 'out.jsonl'
   source.write_text('{"id": 5, "text": "a [MASK]"}\n')
-  jobs.fill_mask(
+  on_files.fill_mask(
     source=str(source),
     output=str(output),
     run_dir=str(run_dir),
@@ -220,15 +229,18 @@ def test_masks_of_a_file_are_filled(run_dir, predictor, tmp_path):
 def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
   source = tmp_path / 'in.txt'
   source.write_text('a\n')
-  arguments = {'source': str(source), 'output': str(tmp_path / 'out.npy')}
+  arguments = {
+    'source': str(source),
+    'output': str(tmp_path / 'out.npy'),
+  }
   with pytest.raises(UserError, match='RUN_DIR.*INIT_FROM'):
-    jobs.embed(**arguments)
+    on_files.embed(**arguments)
   with pytest.raises(UserError, match='BATCH_SIZE'):
-    jobs.embed(**arguments, run_dir=str(run_dir), batch_size=0)
-  jobs.embed(**arguments, run_dir=str(run_dir), length=20, dry_run=True)
+    on_files.embed(**arguments, run_dir=str(run_dir), batch_size=0)
+  on_files.embed(**arguments, run_dir=str(run_dir), length=20, dry_run=True)
   source.write_text('')
   with pytest.raises(UserError, match='is empty; set INPUT'):
-    jobs.embed(**arguments, run_dir=str(run_dir))
+    on_files.embed(**arguments, run_dir=str(run_dir))
   assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
 
 
@@ -241,18 +253,18 @@ def test_one_text_instead_of_a_list_is_refused(predictor):
 def test_parameters_under_another_vocabulary_are_refused(run_dir, tmp_path):
   vocab_file = str(tmp_path / 'vocab.txt')
   write(TOKENS, vocab_file, cased=False)
-  assert source.parameters(None, CONFIG, None) is None
-  assert 'encoder' in source.parameters(str(run_dir), CONFIG, vocab_file)
+  assert trained_model.parameters(None, CONFIG, None) is None
+  assert 'encoder' in trained_model.parameters(str(run_dir), CONFIG, vocab_file)
   other = dataclasses.replace(CONFIG, activation='relu')
   with pytest.raises(UserError, match="'gelu' there and 'relu' here"):
-    source.parameters(str(run_dir), other, vocab_file)
+    trained_model.parameters(str(run_dir), other, vocab_file)
   write(TOKENS, vocab_file, cased=True)
   with pytest.raises(UserError, match='another vocabulary.*VOCAB_FILE'):
-    source.parameters(str(run_dir), CONFIG, vocab_file)
+    trained_model.parameters(str(run_dir), CONFIG, vocab_file)
   write([*TOKENS[:-1], 'z'], vocab_file, cased=False)
   for path in (vocab_file, None):
     with pytest.raises(UserError, match='another vocabulary.*VOCAB_FILE'):
-      source.parameters(str(run_dir), CONFIG, path)
+      trained_model.parameters(str(run_dir), CONFIG, path)
 
 
 def test_a_file_in_place_of_a_run_is_one_line(tmp_path):

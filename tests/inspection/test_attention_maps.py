@@ -16,14 +16,14 @@ import pytest
 from bertjax import main
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Predictor
-from bertjax.inference.tokenize import Tokenizer
 from bertjax.inspection import attention_maps, head_importance, taps
 from bertjax.inspection.attention_maps import WEIGHTS
 from bertjax.interop import huggingface, names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
+from bertjax.text.tokenizer import Tokenizer
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 from bertjax.training import objectives
-from bertjax.vocabulary_file import SPECIAL_TOKENS
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 TOKENS = [*SPECIAL_TOKENS, *'abcdefgh', '<', '$']
@@ -72,8 +72,8 @@ def read_golden():
 
 
 def test_weights_and_importance_equal_those_of_transformers():
-  model, params, batch, golden = read_golden()
-  found = taps.stack(taps.collect(model, params, batch, [WEIGHTS]), WEIGHTS)
+  model, parameters, batch, golden = read_golden()
+  found = taps.stack(taps.collect(model, parameters, batch, [WEIGHTS]), WEIGHTS)
   real = batch['segments'] > 0  # padding attends to what it likes
   assert golden['weights'].std() > 0.05
   np.testing.assert_allclose(
@@ -84,7 +84,7 @@ def test_weights_and_importance_equal_those_of_transformers():
   assert golden['importance'].min() > 0.05
   np.testing.assert_allclose(
     head_importance.expected(
-      objectives.MaskedLanguageModel(model), params, [batch]
+      objectives.MaskedLanguageModel(model), parameters, [batch]
     ),
     golden['importance'],
     rtol=1e-5,
@@ -103,16 +103,16 @@ def predictor():
     lambda: nn.unbox(model.init(jax.random.key(0), example, train=False))
   )['params']
   random = np.random.RandomState(0)
-  params = jax.tree.map(
+  parameters = jax.tree.map(
     lambda x: 0.5 * random.randn(*x.shape).astype(np.float32), shapes
   )
-  return Predictor(CONFIG, params, Tokenizer(TOKENS, False))
+  return Predictor(CONFIG, parameters, Tokenizer(TOKENS, False))
 
 
 @pytest.fixture(scope='module')
 def directory(predictor, tmp_path_factory):
   folder = tmp_path_factory.mktemp('model')
-  huggingface.save(str(folder), CONFIG, predictor.params, TOKENS, False)
+  huggingface.save(str(folder), CONFIG, predictor.parameters, TOKENS, False)
   return str(folder)
 
 
@@ -225,7 +225,7 @@ def test_what_cannot_be_drawn_is_one_line(
 def test_importance_needs_a_head_and_is_left_out_without_one(
   predictor, tmp_path, capsys
 ):
-  bare = {k: v for k, v in predictor.params.items() if k != 'mlm_head'}
+  bare = {k: v for k, v in predictor.parameters.items() if k != 'mlm_head'}
   huggingface.save(str(tmp_path / 'bare'), CONFIG, bare, TOKENS, False)
   options = {
     'init_from': str(tmp_path / 'bare'),
@@ -233,8 +233,8 @@ def test_importance_needs_a_head_and_is_left_out_without_one(
     'output': str(tmp_path / 'maps'),
   }
   with pytest.raises(UserError, match='no masked-LM head'):
-    attention_maps.run(**options, importance=True)
-  attention_maps.run(**options, dry_run=True)
+    attention_maps.write(**options, importance=True)
+  attention_maps.write(**options, dry_run=True)
   assert not (tmp_path / 'maps').exists()
-  attention_maps.run(**options)
+  attention_maps.write(**options)
   assert 'no importance' in capsys.readouterr().out

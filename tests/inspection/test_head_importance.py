@@ -7,10 +7,10 @@ import pytest
 
 from bertjax import batch as batch_lib
 from bertjax.errors import UserError
-from bertjax.inference.batching import Row
 from bertjax.inspection import head_importance
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
+from bertjax.text.batching import Row
 from bertjax.training import objectives
 
 TINY = EncoderConfig(
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures('compiled_quickly')
 
 
 @pytest.fixture(scope='module')
-def params():
+def parameters():
   example = batch_lib.synthetic(2, 12, 2, 40, seed=0)
   shapes = jax.eval_shape(
     lambda: nn.unbox(
@@ -65,28 +65,30 @@ def unpack(packed):
   return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def test_packed_sequences_count_as_they_do_apart_and_empty_rows_not(params):
+def test_packed_sequences_count_as_they_do_apart_and_empty_rows_not(parameters):
   packed = batch_lib.synthetic(3, 12, 4, 40, seed=0, sequences=2)
-  together = head_importance.expected(OBJECTIVE, params, [packed])
-  apart = head_importance.expected(OBJECTIVE, params, [unpack(packed)])
+  together = head_importance.expected(OBJECTIVE, parameters, [packed])
+  apart = head_importance.expected(OBJECTIVE, parameters, [unpack(packed)])
   assert together.shape == (1, 2) and together.min() > 1e-3
   np.testing.assert_allclose(apart, together, rtol=1e-4)
 
 
-def test_batches_are_averaged_and_layers_normalized(params):
+def test_batches_are_averaged_and_layers_normalized(parameters):
   batches = [
     unpack(batch_lib.synthetic(3, 12, 4, 40, seed, sequences=2))
     for seed in (1, 2)
   ]
-  both = head_importance.expected(OBJECTIVE, params, batches)
-  alone = [head_importance.expected(OBJECTIVE, params, [x]) for x in batches]
+  both = head_importance.expected(OBJECTIVE, parameters, batches)
+  alone = [
+    head_importance.expected(OBJECTIVE, parameters, [x]) for x in batches
+  ]
   np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-5)
   normalized = head_importance.expected(
-    OBJECTIVE, params, batches, normalize=True
+    OBJECTIVE, parameters, batches, normalize=True
   )
   np.testing.assert_allclose((normalized**2).sum(-1), 1, rtol=1e-5)
   with pytest.raises(UserError, match='got none'):
-    head_importance.expected(OBJECTIVE, params, [])
+    head_importance.expected(OBJECTIVE, parameters, [])
 
 
 def test_each_token_but_special_ones_is_masked_in_turn():

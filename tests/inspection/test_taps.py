@@ -10,12 +10,12 @@ import optax
 import pytest
 
 from bertjax import batch as batch_lib
-from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.inspection import taps
 from bertjax.models import layers
 from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
+from bertjax.parallel import partitioning
 from bertjax.training import objectives, state, step
 
 TINY = EncoderConfig(
@@ -33,7 +33,7 @@ WEIGHTS = 'layer_*/attention/weights'
 
 
 @pytest.fixture(scope='module')
-def params():
+def parameters():
   shapes = jax.eval_shape(
     lambda: nn.unbox(
       BertForPreTraining(TINY).init(jax.random.key(0), BATCH, train=False)
@@ -46,8 +46,8 @@ def params():
 
 
 @pytest.fixture(scope='module')
-def found(params, compiled_quickly):
-  return taps.collect(BertForPreTraining(TINY), params, BATCH)
+def found(parameters, compiled_quickly):
+  return taps.collect(BertForPreTraining(TINY), parameters, BATCH)
 
 
 def test_every_intermediate_has_a_name_and_the_shape_that_it_says(found):
@@ -103,9 +103,9 @@ def test_taps_fit_together_as_the_model_computes_them(found):
     {'attention_kernel': 'splash'},  # takes no length of 12
   ],
 )
-def test_a_model_in_any_form_has_all_taps(params, found, change):
+def test_a_model_in_any_form_has_all_taps(parameters, found, change):
   model = BertForPreTraining(dataclasses.replace(TINY, **change))
-  other = taps.collect(model, params, BATCH, [WEIGHTS, 'hidden'])
+  other = taps.collect(model, parameters, BATCH, [WEIGHTS, 'hidden'])
   assert sorted(other) == [
     'encoder/layer_00/attention/weights',
     'encoder/layer_01/attention/weights',
@@ -116,7 +116,7 @@ def test_a_model_in_any_form_has_all_taps(params, found, change):
   assert taps.stack(other, WEIGHTS).shape == (2, 3, 2, 12, 12)
   if 'scan_layers' in change:
     outputs = jax.jit(
-      lambda: model.apply({'params': params}, BATCH, train=False)
+      lambda: model.apply({'params': parameters}, BATCH, train=False)
     )()
     for name, output in outputs.items():
       np.testing.assert_allclose(output, found[name], atol=1e-5)
@@ -134,17 +134,19 @@ def test_every_model_has_taps(model, some):
   assert some < set(taps.names(model, BATCH))
 
 
-def test_gradients_are_those_of_finite_differences(params, compiled_quickly):
+def test_gradients_are_those_of_finite_differences(
+  parameters, compiled_quickly
+):
   objective = objectives.MaskedLanguageModel(BertForPreTraining(TINY))
   name = 'encoder/layer_01/feed_forward/output'
   found, gradients = taps.collect_with_gradients(
-    objective, params, BATCH, [name]
+    objective, parameters, BATCH, [name]
   )
   assert set(found) == set(gradients) == {name}
 
   @jax.jit
   def loss(shift):  # the bias is added to every position
-    shifted = jax.tree.map(lambda x: x, params)
+    shifted = jax.tree.map(lambda x: x, parameters)
     layer = shifted['encoder']['layer_01']['feed_forward']['output']
     layer['bias'] = layer['bias'] + shift
     terms = objective(shifted, BATCH, None, train=False)
@@ -157,14 +159,14 @@ def test_gradients_are_those_of_finite_differences(params, compiled_quickly):
   )
 
 
-def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(params):
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(parameters):
   model = BertForPreTraining(TINY)
   with pytest.raises(UserError, match=r"nearest is 'layer_\*/attention/weig"):
-    taps.collect(model, params, BATCH, ['layer_*/atention/weight'])
+    taps.collect(model, parameters, BATCH, ['layer_*/atention/weight'])
   with pytest.raises(UserError, match="no tap matches 'layer_07'"):
-    taps.collect(model, params, BATCH, ['encoder', 'layer_07'])
+    taps.collect(model, parameters, BATCH, ['encoder', 'layer_07'])
   with pytest.raises(UserError, match='expected a list of patterns'):
-    taps.collect(model, params, BATCH, WEIGHTS)
+    taps.collect(model, parameters, BATCH, WEIGHTS)
   with pytest.raises(UserError, match='no tap matches'):
     taps.stack({}, WEIGHTS)
 

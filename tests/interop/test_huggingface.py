@@ -15,7 +15,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
-from bertjax.vocabulary_file import SPECIAL_TOKENS
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 CONFIG = EncoderConfig(
   vocabulary_size=60,
@@ -43,9 +43,9 @@ def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
 
 
 def save(directory, heads=names.PRETRAINING, config=CONFIG, **more):
-  params = make_params(heads, config=config)
-  huggingface.save(str(directory), config, params, TOKENS, False, **more)
-  return params
+  parameters = make_params(heads, config=config)
+  huggingface.save(str(directory), config, parameters, TOKENS, False, **more)
+  return parameters
 
 
 def rewrite(directory, change):
@@ -54,26 +54,26 @@ def rewrite(directory, change):
   safetensors.numpy.save_file(change(safetensors.numpy.load_file(path)), path)
 
 
-def assert_equal(params, expected):
-  assert jax.tree.structure(params) == jax.tree.structure(expected)
-  jax.tree.map(np.testing.assert_array_equal, params, expected)
+def assert_equal(parameters, expected):
+  assert jax.tree.structure(parameters) == jax.tree.structure(expected)
+  jax.tree.map(np.testing.assert_array_equal, parameters, expected)
 
 
 @pytest.mark.parametrize(
   'heads', [h for h in huggingface.ARCHITECTURES if 'tag_head' not in h]
 )
 def test_export_then_import_is_the_identity(tmp_path, heads):
-  params = save(tmp_path, heads)
+  parameters = save(tmp_path, heads)
   checkpoint = huggingface.read(str(tmp_path))
   assert checkpoint.config == CONFIG and checkpoint.unused == ()
-  assert_equal(checkpoint.params, params)
+  assert_equal(checkpoint.parameters, parameters)
 
 
 def test_a_head_for_tags_is_told_from_one_for_classes(tmp_path):
-  params = save(tmp_path, ('tag_head',), labels=['O', 'B', 'I'])
+  parameters = save(tmp_path, ('tag_head',), labels=['O', 'B', 'I'])
   checkpoint = huggingface.read(str(tmp_path))
   assert checkpoint.task == {'kind': 'tags', 'labels': ('O', 'B', 'I')}
-  assert_equal(checkpoint.params, params)
+  assert_equal(checkpoint.parameters, parameters)
 
 
 def test_export_names_the_class_and_the_labels(tmp_path):
@@ -101,7 +101,7 @@ def test_export_names_the_class_and_the_labels(tmp_path):
 
 
 def test_the_first_names_of_norms_and_no_prefix_are_read(tmp_path):
-  params = save(tmp_path)
+  parameters = save(tmp_path)
   old = {
     'LayerNorm.weight': 'LayerNorm.gamma',
     'LayerNorm.bias': 'LayerNorm.beta',
@@ -114,21 +114,22 @@ def test_the_first_names_of_norms_and_no_prefix_are_read(tmp_path):
     return {k.removeprefix('bert.'): v for k, v in tensors.items()}
 
   rewrite(tmp_path, rename)
-  assert_equal(huggingface.read(str(tmp_path)).params, params)
+  assert_equal(huggingface.read(str(tmp_path)).parameters, parameters)
 
 
 @pytest.mark.parametrize('dtype', [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_is_read_as_float32(tmp_path, dtype):
-  params = save(tmp_path)
+  parameters = save(tmp_path)
   rewrite(tmp_path, lambda t: {k: v.astype(dtype) for k, v in t.items()})
-  found = huggingface.read(str(tmp_path)).params
+  found = huggingface.read(str(tmp_path)).parameters
   assert_equal(
-    found, jax.tree.map(lambda x: x.astype(dtype).astype(np.float32), params)
+    found,
+    jax.tree.map(lambda x: x.astype(dtype).astype(np.float32), parameters),
   )
 
 
 def test_shards_are_read_through_their_index(tmp_path):
-  params = save(tmp_path)
+  parameters = save(tmp_path)
   path = tmp_path / 'model.safetensors'
   tensors = safetensors.numpy.load_file(path)
   path.unlink()
@@ -140,7 +141,7 @@ def test_shards_are_read_through_their_index(tmp_path):
   (tmp_path / 'model.safetensors.index.json').write_text(
     json.dumps({'weight_map': index})
   )
-  assert_equal(huggingface.read(str(tmp_path)).params, params)
+  assert_equal(huggingface.read(str(tmp_path)).parameters, parameters)
   (tmp_path / 'part-1.safetensors').unlink()
   with pytest.raises(UserError, match='part-1.safetensors, which is not there'):
     huggingface.read(str(tmp_path))
@@ -158,7 +159,7 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
   example = batch.synthetic(2, 8, 3, 60, seed=0)
   logits = {
     tied: BertForPreTraining(config).apply(
-      {'params': checkpoint.params}, example, train=False
+      {'params': checkpoint.parameters}, example, train=False
     )['mlm_logits']
     for tied, config in ((True, CONFIG), (False, checkpoint.config))
   }
@@ -172,9 +173,9 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
   assert np.abs(difference).max() > 1e-2
   again = tmp_path / 'again'
   huggingface.save(
-    str(again), checkpoint.config, checkpoint.params, TOKENS, False
+    str(again), checkpoint.config, checkpoint.parameters, TOKENS, False
   )
-  assert_equal(huggingface.read(str(again)).params, checkpoint.params)
+  assert_equal(huggingface.read(str(again)).parameters, checkpoint.parameters)
   tensors = safetensors.numpy.load_file(again / 'model.safetensors')
   np.testing.assert_array_equal(*(tensors[k] for k in huggingface.DECODER_BIAS))
 
@@ -259,17 +260,17 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
 
 
 def test_what_transformers_does_not_have_is_not_written(tmp_path):
-  params = make_params(('mlm_head', 'span_head'))
+  parameters = make_params(('mlm_head', 'span_head'))
   with pytest.raises(UserError, match='heads mlm_head . span_head'):
-    huggingface.save(str(tmp_path), CONFIG, params, TOKENS, False)
-  params = make_params()
+    huggingface.save(str(tmp_path), CONFIG, parameters, TOKENS, False)
+  parameters = make_params()
   many = [f'w{i}' for i in range(61)]
   with pytest.raises(UserError, match='61 entries .* 60 rows'):
-    huggingface.save(str(tmp_path), CONFIG, params, many, False)
-  params = make_params(('pooler', 'classifier'))
+    huggingface.save(str(tmp_path), CONFIG, parameters, many, False)
+  parameters = make_params(('pooler', 'classifier'))
   with pytest.raises(UserError, match='2 labels for a head of 3'):
     huggingface.save(
-      str(tmp_path), CONFIG, params, TOKENS, False, labels=['a', 'b']
+      str(tmp_path), CONFIG, parameters, TOKENS, False, labels=['a', 'b']
     )
   assert list(tmp_path.iterdir()) == []
 
@@ -285,13 +286,13 @@ def test_what_transformers_does_not_have_is_not_written(tmp_path):
 def test_a_pooler_without_a_place_is_left_out_aloud(
   tmp_path, capsys, head, name
 ):
-  params = save(tmp_path, ('pooler', head))
+  parameters = save(tmp_path, ('pooler', head))
   assert capsys.readouterr().out == (
     f'warning: NOT saved, since {name} has no place for it: pooler\n'
   )
   assert huggingface.architecture(['pooler', head]) == name
-  del params['pooler']
-  assert_equal(huggingface.read(str(tmp_path)).params, params)
+  del parameters['pooler']
+  assert_equal(huggingface.read(str(tmp_path)).parameters, parameters)
   save(tmp_path, ('pooler', 'classifier'))
   assert capsys.readouterr().out == ''
 

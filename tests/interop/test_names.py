@@ -48,17 +48,17 @@ def make_params(next_sentence=True):
 
 @pytest.mark.parametrize('next_sentence', [True, False])
 def test_there_and_back_is_the_identity(next_sentence):
-  params = make_params(next_sentence)
-  tensors = names.to_huggingface(params, CONFIG)
-  back = names.from_huggingface(tensors, CONFIG, names.heads_of(params))
-  assert jax.tree.structure(back) == jax.tree.structure(params)
-  jax.tree.map(np.testing.assert_array_equal, back, params)
+  parameters = make_params(next_sentence)
+  tensors = names.to_huggingface(parameters, CONFIG)
+  back = names.from_huggingface(tensors, CONFIG, names.heads_of(parameters))
+  assert jax.tree.structure(back) == jax.tree.structure(parameters)
+  jax.tree.map(np.testing.assert_array_equal, back, parameters)
 
 
 def test_heads_lie_one_after_the_other_in_a_tensor():
-  params = make_params()
-  tensors = names.to_huggingface(params, CONFIG)
-  attention = params['encoder']['layer_10']['attention']
+  parameters = make_params()
+  tensors = names.to_huggingface(parameters, CONFIG)
+  attention = parameters['encoder']['layer_10']['attention']
   theirs = 'bert.encoder.layer.10.attention'
   head, within, width = 2, 1, 7
   row = head * CONFIG.head_width + within
@@ -78,8 +78,8 @@ def test_heads_lie_one_after_the_other_in_a_tensor():
 
 def test_heads_are_read_where_they_are_asked_for():
   tensors = names.to_huggingface(make_params(), CONFIG)
-  params = names.from_huggingface(tensors, CONFIG, ['mlm_head'])
-  assert names.heads_of(params) == ('mlm_head',)
+  parameters = names.from_huggingface(tensors, CONFIG, ['mlm_head'])
+  assert names.heads_of(parameters) == ('mlm_head',)
 
 
 def test_missing_tensors_and_unknown_parameters_are_refused_by_name():

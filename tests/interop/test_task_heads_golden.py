@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from bertjax.inference import task_heads
 from bertjax.interop import huggingface
 from bertjax.models.bert import BertForTask, reads_positions
+from bertjax.tasks import head_outputs
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'task_heads.npz'
 
@@ -46,15 +46,15 @@ def test_logits_equal_those_of_transformers(tmp_path, name, task):
   assert found.task == task
   assert found.unused == ()
 
-  head = task_heads.HEADS[task['kind']]
-  model = BertForTask(found.config, head, task_heads.outputs(**task))
+  head = head_outputs.HEADS[task['kind']]
+  model = BertForTask(found.config, head, head_outputs.outputs(**task))
   batch = {
     key.removeprefix('batch/'): arrays[key]
     for key in arrays
     if key.startswith('batch/')
   }
   logits = np.asarray(
-    model.apply({'params': found.params}, batch, train=False)['logits']
+    model.apply({'params': found.parameters}, batch, train=False)['logits']
   )
   expected = arrays[f'{name}/logits']
   if reads_positions(head):

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.models import kernels
 from bertjax.models.kernels import KERNELS, SegmentMask
+from bertjax.parallel import partitioning
 
 
 def test_segment_mask_joins_equal_segments_and_leaves_padding_out():

@@ -69,8 +69,8 @@ def mean_cross_entropy(logits, labels, weights):
   return (losses * weights).sum() / weights.sum()
 
 
-def loss_and_outputs(params, model, batch, **options):
-  outputs = model.apply({'params': params}, batch, **options)
+def loss_and_outputs(parameters, model, batch, **options):
+  outputs = model.apply({'params': parameters}, batch, **options)
   loss = mean_cross_entropy(
     outputs['mlm_logits'], batch['targets'], batch['weights']
   )
@@ -128,7 +128,7 @@ def load_golden(name):
 )
 def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
   config, weights, arrays = load_golden(golden)
-  params = names.from_huggingface(weights, config, names.PRETRAINING)
+  parameters = names.from_huggingface(weights, config, names.PRETRAINING)
   batch = {
     key.removeprefix('batch/'): array
     for key, array in arrays.items()
@@ -138,7 +138,7 @@ def test_outputs_loss_and_every_gradient_equal_hugging_face(golden, tolerance):
   # stream into each of its readers and takes a minute for 12 layers.
   (loss, outputs), gradients = jax.value_and_grad(
     loss_and_outputs, has_aux=True
-  )(params, BertForPreTraining(config), batch, train=False)
+  )(parameters, BertForPreTraining(config), batch, train=False)
 
   ours = {
     f'gradient/{name}': gradient
@@ -192,7 +192,7 @@ def test_outputs_have_the_promised_shapes_and_dtypes(model):
 @each_variant
 def test_padding_does_not_change_real_tokens(model):
   batch = make_batch()
-  params = init(model, batch)
+  parameters = init(model, batch)
   padding = batch['segments'] == 0
   disturbed = batch | {
     'tokens': np.where(padding, 7, batch['tokens']),
@@ -203,7 +203,7 @@ def test_padding_does_not_change_real_tokens(model):
     for key, array in batch.items()
   }
   base, other, cut = (
-    model.apply({'params': params}, rows, train=False)
+    model.apply({'params': parameters}, rows, train=False)
     for rows in (batch, disturbed, shorter)
   )
   for name in ('mlm_logits', 'nsp_logits'):
@@ -226,9 +226,9 @@ def test_a_packed_row_equals_its_sequences_apart(model):
   packed['segments'] = np.repeat([[1, 2]], 8, axis=1)
   for key in ('target_positions', 'first_positions'):
     packed[key] = (apart[key] + [[0], [8]]).reshape(1, -1)
-  params = init(model, apart)
-  expected = model.apply({'params': params}, apart, train=False)
-  got = model.apply({'params': params}, packed, train=False)
+  parameters = init(model, apart)
+  expected = model.apply({'params': parameters}, apart, train=False)
+  got = model.apply({'params': parameters}, packed, train=False)
   tolerance = 1e-5 if model.config.compute_dtype == 'float32' else 0.02
   for name, array in expected.items():
     np.testing.assert_allclose(
@@ -241,11 +241,11 @@ def test_a_packed_row_equals_its_sequences_apart(model):
 @each_variant
 def test_a_row_of_padding_alone_gives_finite_numbers(model):
   batch = make_batch()
-  params = init(model, batch)
+  parameters = init(model, batch)
   batch['segments'][0] = 0
   (loss, outputs), gradients = jax.value_and_grad(
     loss_and_outputs, has_aux=True
-  )(params, model, batch, train=False)
+  )(parameters, model, batch, train=False)
   for leaf in jax.tree.leaves((loss, outputs, gradients)):
     assert np.isfinite(leaf).all()
 
@@ -253,10 +253,10 @@ def test_a_row_of_padding_alone_gives_finite_numbers(model):
 @each_variant
 def test_every_gradient_is_finite_and_not_zero(model):
   batch = make_batch()
-  params = init(model, batch)
+  parameters = init(model, batch)
   gradients = flat(
     jax.grad(loss_and_outputs, has_aux=True)(
-      params, model, batch, train=True, rngs={'dropout': jax.random.key(1)}
+      parameters, model, batch, train=True, rngs={'dropout': jax.random.key(1)}
     )[0]
   )
   for path, gradient in gradients.items():
@@ -300,20 +300,22 @@ def test_every_parameter_names_its_logical_axes(model):
 def test_scan_and_recomputation_change_nothing(scan_layers, recompute):
   batch = make_batch()
   plain = VARIANTS['without_dropout']
-  params = init(plain, batch)
+  parameters = init(plain, batch)
   other = BertForPreTraining(
     dataclasses.replace(
       plain.config, scan_layers=scan_layers, recompute=recompute
     )
   )
-  assert jax.tree.structure(init(other, batch)) == jax.tree.structure(params)
+  assert jax.tree.structure(init(other, batch)) == jax.tree.structure(
+    parameters
+  )
   (expected, _), gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)(
-    params, plain, batch, train=False
+    parameters, plain, batch, train=False
   )
   (loss, _), found = jax.jit(
     jax.value_and_grad(loss_and_outputs, has_aux=True),
     static_argnames=('model', 'train'),
-  )(params, model=other, batch=batch, train=False)
+  )(parameters, model=other, batch=batch, train=False)
   np.testing.assert_allclose(loss, expected, rtol=1e-6)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, gradient
@@ -327,8 +329,8 @@ def test_without_next_sentence_its_parameters_do_not_exist():
 
 def test_initial_values_are_those_of_bert():
   config = dataclasses.replace(TINY, vocabulary_size=2000)
-  params = flat(init(BertForPreTraining(config), make_batch()))
-  for path, array in params.items():
+  parameters = flat(init(BertForPreTraining(config), make_batch()))
+  for path, array in parameters.items():
     if path.endswith('scale'):
       assert (array == 1).all(), path
     elif path.endswith('bias'):
@@ -402,23 +404,24 @@ def test_the_head_of_a_task_is_linear_in_what_it_reads(head):
   # Two sequences in a row: the second one's [CLS] is not at 0.
   batch = make_batch() | {'first_positions': np.array([[0, 5]] * 3)}
   batch['segments'] *= 1 + (np.arange(16) >= 5)
-  params = init(model, batch)
+  parameters = init(model, batch)
   # No bias is left at its initial 0, where leaving it out would not show.
-  params = jax.tree.map(lambda x: x + 0.1, params)
+  parameters = jax.tree.map(lambda x: x + 0.1, parameters)
   hidden = np.asarray(
     Bert(TINY).apply(
-      {'params': {k: params[k] for k in ('embeddings', 'encoder')}},
+      {'params': {k: parameters[k] for k in ('embeddings', 'encoder')}},
       batch,
       train=False,
     )['hidden']
   )
   if head == 'classifier':
     hidden = np.tanh(
-      hidden[:, [0, 5]] @ params['pooler']['kernel'] + params['pooler']['bias']
+      hidden[:, [0, 5]] @ parameters['pooler']['kernel']
+      + parameters['pooler']['bias']
     )
-  expected = hidden @ params[head]['kernel'] + params[head]['bias']
-  logits = model.apply({'params': params}, batch, train=False)['logits']
-  assert set(params) == {'embeddings', 'encoder', head} | (
+  expected = hidden @ parameters[head]['kernel'] + parameters[head]['bias']
+  logits = model.apply({'params': parameters}, batch, train=False)['logits']
+  assert set(parameters) == {'embeddings', 'encoder', head} | (
     {'pooler'} if head == 'classifier' else set()
   )
   assert logits.shape == (3, 2 if head == 'classifier' else 16, 3)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bertjax import partitioning
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig, choose
+from bertjax.parallel import partitioning
 
 SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
 

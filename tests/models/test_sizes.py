@@ -41,10 +41,10 @@ def test_parameter_count_is_the_published_one(name):
   example = batch.synthetic(
     batch_size=1, length=8, predictions=2, vocabulary_size=100, seed=0
   )
-  params = jax.eval_shape(
+  parameters = jax.eval_shape(
     lambda: model.init(jax.random.key(0), example, train=False)
   )['params']
-  count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+  count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameters))
   assert round(count / 1e6, 1) == PUBLISHED[name]
 
 

@@ -4,8 +4,8 @@ from importlib import metadata
 
 import pytest
 
-from bertjax import devices
 from bertjax.errors import UserError
+from bertjax.parallel import devices
 from bertjax.plan import topologies
 
 

@@ -5,11 +5,11 @@ import json
 import re
 
 import pytest
+from tests.reporting.test_runs import write_run
 
 from bertjax.errors import UserError
 from bertjax.reporting import report
-from bertjax.training.examples import Examples
-from tests.reporting.test_runs import write_run
+from bertjax.runs.filled_masks import FilledMasks
 
 
 class Balance(html.parser.HTMLParser):
@@ -33,7 +33,7 @@ class Balance(html.parser.HTMLParser):
 
 def page(tmp_path, *directories):
   output = tmp_path / 'out' / 'report.html'
-  report.run(runs=list(directories), output=str(output))
+  report.write(runs=list(directories), output=str(output))
   text = output.read_text()
   parser = Balance()
   parser.feed(text)
@@ -59,7 +59,7 @@ def test_one_run_shows_its_macros(tmp_path):
 
 def test_masks_are_shown_as_they_were_filled_in(tmp_path):
   directory = write_run(tmp_path / 'a')
-  examples = Examples(directory)
+  examples = FilledMasks(directory)
   for step in range(1, 14):
     examples.write(step, [f'[CLS] a < [b] [x≠y] {step}.', '[CLS] [z≠w]'])
   text = page(tmp_path, directory)
@@ -188,6 +188,6 @@ def test_texts_of_a_run_are_not_taken_for_html(tmp_path):
 def test_a_dry_run_checks_and_writes_nothing(tmp_path):
   output = tmp_path / 'report.html'
   with pytest.raises(UserError, match='no metrics.jsonl'):
-    report.run(runs=str(tmp_path), output=str(output), dry_run=True)
-  report.run(runs=write_run(tmp_path / 'a'), output=str(output), dry_run=True)
+    report.write(runs=str(tmp_path), output=str(output), dry_run=True)
+  report.write(runs=write_run(tmp_path / 'a'), output=str(output), dry_run=True)
   assert not output.exists()

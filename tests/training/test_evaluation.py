@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from bertjax import batch, partitioning
+from bertjax import batch
+from bertjax.parallel import partitioning
 from bertjax.training import evaluation
 
 

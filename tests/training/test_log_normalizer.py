@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from bertjax import partitioning
+from bertjax.parallel import partitioning
 from bertjax.training import log_normalizer
 
 # Padding of a vocabulary, equal best logits, one class alone, large numbers.

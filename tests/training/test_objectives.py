@@ -30,7 +30,7 @@ def loss(kind, logits, labels, weights, class_weights=None, segments=None):
     'label_weights': weights.astype(np.float32),
     'segments': segments,
   }
-  objective = objectives.Task(Model(), kind, class_weights)
+  objective = objectives.TaskObjective(Model(), kind, class_weights)
 
   def mean(logits):
     total, _ = objective(logits, batch, None, train=False)['loss']

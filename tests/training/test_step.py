@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from bertjax import batch, partitioning
+from bertjax import batch
 from bertjax.errors import UserError
 from bertjax.models import bert, config
+from bertjax.parallel import partitioning
 from bertjax.training import objectives, optimizer, state, step
 
 SHAPES = batch.shapes(16, 32, 5)

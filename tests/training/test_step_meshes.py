@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from bertjax import batch, partitioning
+from bertjax import batch
 from bertjax.models import bert, config
+from bertjax.parallel import partitioning
 from bertjax.plan import compiled
 from bertjax.training import objectives, optimizer, state, step
 

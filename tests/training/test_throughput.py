@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from bertjax import devices, partitioning
+from bertjax.parallel import devices, partitioning
 from bertjax.training import throughput
 
 

@@ -1,0 +1,145 @@
+"""The files of a prepared corpus: pieces of documents, and where each begins.
+
+    index = store.write(reader, 'runs/books/corpus/partial', threshold=2**59)
+    index['splits']['train']   # {'documents': 9, 'pieces': 10, 'bytes': 201892}
+    rows = store.read_rows('runs/books/corpus/partial', 'train')
+    document, offset, length = rows[0]
+
+`<split>.text` has the pieces, each at most 32 KB of UTF-8 and followed by a
+blank line; `<split>.rows` has three little-endian int64 a piece: its document
+(a hash), the byte where it begins and its bytes. So any piece is read by its
+number, and a permutation of numbers is a perfect shuffle. Source: ours.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bertjax.data import cleaning, reading_progress
+
+FORMAT = 1  # grows when readers, cleaning or this file write something else
+SPLITS = ('train', 'validation')
+PIECE_BYTES = 1 << 15
+_ROW = struct.Struct('<3q')
+_SEPARATOR = b'\n\n'
+
+
+def text_path(path: str, split: str) -> str:
+  """Returns the file with the text of a split."""
+  return os.path.join(path, f'{split}.text')
+
+
+def rows_path(path: str, split: str) -> str:
+  """Returns the file that says where the pieces of a split are."""
+  return os.path.join(path, f'{split}.rows')
+
+
+def read_rows(path: str, split: str) -> np.ndarray:
+  """Returns int64[pieces, 3]: document, offset and length in bytes."""
+  where = rows_path(path, split)
+  if not os.path.getsize(where):  # which cannot be mapped
+    return np.zeros((0, 3), np.int64)
+  # Mapped, as every stream of every process has them.
+  return np.memmap(where, '<i8', mode='r').reshape(-1, 3)
+
+
+def is_whole(path: str, splits: dict[str, dict[str, int]]) -> bool:
+  """Tells whether the files have the sizes that the index says."""
+  return all(
+    os.path.getsize(text_path(path, split))
+    == tally['bytes'] + len(_SEPARATOR) * tally['pieces']
+    and os.path.getsize(rows_path(path, split)) == _ROW.size * tally['pieces']
+    for split, tally in splits.items()
+  )
+
+
+def write(reader, path: str, threshold: int) -> dict[str, Any]:
+  """Writes all pieces; a document is a hash, held out below the threshold.
+
+  Args:
+    reader: has `documents(counts)` and `size()`.
+    path: a directory, emptied first.
+    threshold: 0 to 2**63.
+
+  Returns:
+    {'splits': {split: {'documents', 'pieces', 'bytes' of text}}, 'counts': of
+    the cleaning, 'smallest' and 'largest': document}. Without any document
+    'largest' is -1.
+  """
+  shutil.rmtree(path, ignore_errors=True)
+  os.makedirs(path)
+  counts = cleaning.Counts()
+  smallest, largest = 2**63, -1
+  splits = {
+    split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
+  }
+  show = reading_progress.ReadingProgress('preparing the corpus', reader.size())
+  with contextlib.ExitStack() as stack:
+    files = {
+      split: [
+        stack.enter_context(open(place(path, split), 'wb'))
+        for place in (text_path, rows_path)
+      ]
+      for split in SPLITS
+    }
+    for document, piece, text in _pieces(reader.documents(counts)):
+      split = 'validation' if document < threshold else 'train'
+      text_file, rows_file = files[split]
+      rows_file.write(_ROW.pack(document, text_file.tell(), len(text)))
+      text_file.write(text + _SEPARATOR)
+      tally = splits[split]
+      tally['documents'] += piece == 0
+      tally['pieces'] += 1
+      tally['bytes'] += len(text)
+      smallest, largest = min(smallest, document), max(largest, document)
+      show.update(counts.file_bytes)
+    show.close()
+    for file in (file for pair in files.values() for file in pair):
+      file.flush()
+      os.fsync(file.fileno())
+  return {
+    'splits': splits,
+    'counts': dataclasses.asdict(counts),
+    'smallest': smallest,
+    'largest': largest,
+  }
+
+
+def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
+  """Yields (document, number of the piece, text), cut at the ends of lines.
+
+  Args:
+    batches: lists of lines; an empty list ends a document.
+  """
+  document, piece, pending = 0, 0, b''
+  for lines in batches:
+    if lines:
+      text = '\n'.join(lines).encode()
+      pending = pending + b'\n' + text if pending else text
+    start = 0
+    while len(pending) - start > (PIECE_BYTES if lines else 0):
+      end = len(pending)
+      if end - start > PIECE_BYTES:
+        end = pending.rindex(b'\n', start, start + PIECE_BYTES + 1)
+      text = pending[start:end]
+      if piece == 0:
+        document = _hash(text)
+      yield document, piece, text
+      piece += 1
+      start = end + 1
+    pending = pending[start:]
+    if not lines:
+      piece = 0
+
+
+def _hash(text: bytes) -> int:
+  """Returns 63 bits that are the same in every process and version."""
+  digest = hashlib.blake2b(text, digest_size=8).digest()
+  return int.from_bytes(digest, 'big') >> 1

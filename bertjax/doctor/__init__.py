@@ -1,1 +1,0 @@
-"""Whether a run is healthy: its curves beside those of runs that were."""

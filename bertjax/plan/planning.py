@@ -1,0 +1,393 @@
+"""What a pretraining run needs, before it runs: the plan.
+
+    figures = planning.plan(
+        objective=objective, optimizer=optimizer, shapes=batch.shapes(512, 128,
+        20), topology='v5e:2x4', steps=1_000_000)
+    figures['estimated_mfu'], figures['memory_bytes_per_device']
+
+Compiles the very step that `loop.train` runs, for a TPU slice that need not be
+there, and reads what the compiler says of it. For a GPU, a CPU, or without
+libtpu there is the arithmetic alone. All figures are of one device unless their
+name says otherwise. Source: ours.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from bertjax.errors import UserError
+from bertjax.models import flops, kernels
+from bertjax.parallel import devices, partitioning
+from bertjax.plan import compiled, table, topologies
+from bertjax.plan.compiled_step import Refusal, Step
+from bertjax.runs import output_files
+from bertjax.training import state as state_lib
+
+# Of the peak: what BERT reaches in the field where it is tuned. NVIDIA's large
+# on an A100: 0.45; Levanter on TPU v3: 0.35 to 0.54.
+EFFICIENCY = 0.4
+
+
+def write_plan(
+  *,
+  arguments: Callable,
+  topology: str,
+  run_dir: str,
+  make_mesh: Callable = partitioning.make_mesh,
+  dtype: str | None = None,
+  efficiency: float = EFFICIENCY,
+  largest_batch: bool = True,
+  dry_run: bool = False,
+) -> None:
+  """Prints the plan of a run and writes `run_dir`/plan.json.
+
+  Args:
+    arguments: gives an argument of `loop.train` by its name.
+    topology, make_mesh, dtype, efficiency, largest_batch: see `plan`.
+    run_dir: made where it is not there.
+    dry_run: nothing is compiled or written.
+
+  Raises:
+    UserError: see `plan`; or the folder cannot be written.
+  """
+  output = os.path.join(run_dir, 'plan.json')
+  output_files.check_folder(output)
+  topologies.parse(topology)
+  if not jax.config.jax_platforms:  # nothing runs here: leave a GPU to others
+    jax.config.update('jax_platforms', 'cpu')
+  objective, optimizer, shapes, steps = map(
+    arguments, ('objective', 'optimizer', 'shapes', 'steps')
+  )
+  accumulation = arguments('accumulation', 1)
+  if dry_run:
+    if dtype is not None:
+      objective = _with_dtype(objective, dtype)
+    mesh, _ = _mesh(topology, make_mesh)
+    _check(
+      objective.model.config, shapes, steps, efficiency, mesh, accumulation
+    )
+    state_lib.abstract(objective.model, optimizer, shapes, mesh)
+    return
+  figures = plan(
+    objective=objective,
+    optimizer=optimizer,
+    shapes=shapes,
+    steps=steps,
+    accumulation=accumulation,
+    topology=topology,
+    make_mesh=make_mesh,
+    dtype=dtype,
+    efficiency=efficiency,
+    largest_batch=largest_batch,
+  )
+  print(table.text(figures), flush=True)
+  with output_files.writing(output) as path, open(path, 'w') as file:
+    json.dump(figures, file, indent=1)
+  print(f'written to {output}')
+
+
+def plan(
+  *,
+  objective,
+  optimizer: optax.GradientTransformation,
+  shapes: Mapping[str, jax.ShapeDtypeStruct],
+  topology: str,
+  steps: int,
+  accumulation: int = 1,
+  make_mesh: Callable = partitioning.make_mesh,
+  dtype: str | None = None,
+  efficiency: float = EFFICIENCY,
+  largest_batch: bool = True,
+) -> dict:
+  """Returns the figures of a run; those that nobody knows are None.
+
+  Args:
+    objective: see `objectives`; its model has `.config`.
+    optimizer: optax transformation.
+    shapes: of a global batch, see `bertjax.batch`.
+    topology: see `topologies.parse`.
+    steps: of the whole run.
+    accumulation: parts that a batch is worked through in.
+    make_mesh: makes the mesh of a list of devices, `make_mesh(devices=...)`.
+    dtype: of the products; None: as the model has it, which unless it is set is
+      bfloat16 on a TPU.
+    efficiency: share of the peak for the second pair of days and device-hours.
+    largest_batch: compile once more, for `largest_batch_per_device`.
+
+  Raises:
+    UserError: an unknown topology, or a mesh or batch that does not fit it.
+  """
+  name, _ = topologies.parse(topology)
+  is_tpu = topologies.is_tpu(name)
+  device = devices.named(name)
+  if dtype is not None:
+    objective = _with_dtype(objective, dtype)
+  mesh, compiles = _mesh(topology, make_mesh)
+  count = mesh.size
+  config = objective.model.config
+  rows, length = shapes['tokens'].shape
+  _check(config, shapes, steps, efficiency, mesh, accumulation)
+  useful = flops.of_step(
+    config, shapes, getattr(objective.model, 'next_sentence', False)
+  )
+  figures = {
+    'topology': topology,
+    'device': name,
+    'devices': count,
+    'mesh': dict(mesh.shape),
+    'batch_size': rows,
+    'length': length,
+    'dtype': config.dtype or ('float32' if name == 'cpu' else 'bfloat16'),
+    'dropout': config.dropout,
+    'accumulation': accumulation,
+    'jax': jax.__version__,
+    'libtpu': _libtpu_version() if compiles else None,
+    'compiled': compiles,
+    'why_not_compiled': None
+    if compiles
+    else (
+      'libtpu is not installed (requirements-tpu.txt)'
+      if is_tpu
+      else 'only TPUs can be compiled for here'
+    ),
+    'flops_useful': useful / count,
+    'steps': steps,
+    'stated_efficiency': efficiency,
+    **dict.fromkeys(_COMPILED),
+  }
+  if compiles:
+    step = Step(objective, optimizer, shapes, mesh, accumulation)
+    figures |= _of_step(step, figures['flops_useful'], device, largest_batch)
+  else:
+    abstract = state_lib.abstract(objective.model, optimizer, shapes, mesh)
+    figures |= _of_state(abstract, device)
+  return figures | _of_run(figures, device)
+
+
+# What only a compiled step has.
+_COMPILED = (
+  'flops_compiled',
+  'bytes_accessed',
+  'memory_bytes_per_device',
+  'memory_parts',
+  'collective_bytes',
+  'collectives',
+  'hbm_bytes',
+  'estimated_seconds',
+  'estimated_mfu',
+  'estimate_leaves_out',
+  'fits',
+  'available_bytes',
+  'largest_batch_per_device',
+  'largest_batch_from',
+  'compiler_says',
+)
+
+
+def _of_step(step: Step, useful: float, device, find_largest: bool) -> dict:
+  """Returns the figures of a step that can be compiled."""
+  abstract = step.abstract()
+  figures = _of_state(abstract, device)
+  program = step.compile()
+  available = device.memory_bytes - device.reserved_bytes
+  if isinstance(program, Refusal):
+    needed, available = program.needed, program.available or available
+    figures |= {
+      'fits': False,
+      'memory_bytes_per_device': needed,
+      'compiler_says': program.text[:2000],
+    }
+    if needed:  # not all gradients are there at once
+      parts = figures['memory_parts']
+      del parts['gradients']
+      parts['gradients_and_activations'] = needed - sum(parts.values())
+  else:
+    cost = compiled.cost_of(program.as_text())
+    parts = compiled.memory_of(program)
+    needed = compiled.needed_bytes(parts)
+    seconds = cost.cycles / device.clock_hertz
+    figures |= {
+      'fits': needed <= available,
+      'memory_bytes_per_device': needed,
+      'memory_parts': parts,
+      'flops_compiled': cost.flops,
+      'bytes_accessed': program.cost_analysis()['bytes accessed'],
+      'collective_bytes': cost.collective_bytes,
+      'collectives': cost.collectives,
+      'hbm_bytes': cost.hbm_bytes,
+      'estimated_seconds': seconds,
+      'estimated_mfu': useful / seconds / device.flops_per_second,
+      'estimate_leaves_out': _left_out(cost),
+    }
+  figures['available_bytes'] = available
+  if find_largest and needed:
+    figures |= _largest(step, needed, available, figures)
+  return figures
+
+
+def _left_out(cost: compiled.Cost) -> list[str]:
+  """Returns what the estimate of seconds does not hold."""
+  left_out = [
+    'the time of collectives',
+    'copies that overlap with other work',
+    'the host and the data',
+  ]
+  if cost.pallas_calls:
+    share = cost.pallas_flops / cost.flops
+    left_out.append(
+      f'the time inside {cost.pallas_calls} calls of Pallas '
+      f'kernels, which have {share:.1%} of the FLOPs'
+    )
+  if cost.pallas_uncounted:
+    left_out.append(f'FLOPs of {", ".join(cost.pallas_uncounted)}, unknown')
+  if cost.unknown_loops:
+    left_out.append(f'all but one turn of {cost.unknown_loops} loops')
+  return left_out
+
+
+def _largest(step: Step, needed: int, available: int, figures) -> dict:
+  """Finds how many rows fit, from the memory of two numbers of rows.
+
+  The second is where the first says that the memory would be about full, for
+  what lies between two compiled programs is better known than what lies beyond.
+  """
+  fits = needed <= available
+  fixed = sum(
+    figures['memory_parts'].get(key, 0)
+    for key in (('arguments',) if fits else ('parameters', 'optimizer_state'))
+  )
+  unit = step.accumulation
+  guess = (available - fixed) / max(needed - fixed, 1) * step.rows
+  low, high = (
+    (step.rows + unit, 4 * step.rows) if fits else (unit, step.rows - unit)
+  )
+  second = int(min(max(guess, low), high)) // unit * unit
+  if second < unit:
+    return {
+      'largest_batch_per_device': 0,
+      'largest_batch_from': 'the smallest one does not fit',
+    }
+  program = step.compile(second)
+  other = (
+    program.needed
+    if isinstance(program, Refusal)
+    else compiled.needed_bytes(compiled.memory_of(program))
+  )
+  if not other:
+    return {}
+  slope = (other - needed) / (second - step.rows)
+  if slope <= 0:
+    return {}
+  largest = step.rows + (available - needed) / slope
+  if not isinstance(program, Refusal):
+    largest = max(largest, second)
+  return {
+    'largest_batch_per_device': max(0, math.floor(largest / unit) * unit),
+    'largest_batch_from': 'a line through the memory of '
+    f'{min(step.rows, second)} and {max(step.rows, second)} rows',
+  }
+
+
+def _of_state(abstract: state_lib.TrainState, device) -> dict:
+  """Returns the model's size and what the state takes of a device."""
+
+  def held(tree):
+    return sum(
+      math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+      for leaf in jax.tree.leaves(tree)
+    )
+
+  parts = {
+    'parameters': held(abstract.parameters),
+    'gradients': held(abstract.parameters),
+    'optimizer_state': held(abstract.optimizer_state),
+  }
+  too_big = device is not None and sum(parts.values()) > device.memory_bytes
+  return {
+    'parameters': state_lib.count_parameters(abstract),
+    'memory_parts': parts,
+    'fits': False if too_big else None,
+  }
+
+
+def _of_run(figures: dict, device) -> dict:
+  """Returns days and device-hours of all steps."""
+
+  def of(seconds):
+    if seconds is None:
+      return None, None
+    hours = seconds * figures['steps'] / 3600
+    return hours / 24, hours * figures['devices']
+
+  stated = (
+    None
+    if device is None
+    else (
+      figures['flops_useful']
+      / device.flops_per_second
+      / figures['stated_efficiency']
+    )
+  )
+  days, hours = of(figures['estimated_seconds'])
+  stated_days, stated_hours = of(stated)
+  return {
+    'days': days,
+    'device_hours': hours,
+    'seconds_at_stated_efficiency': stated,
+    'days_at_stated_efficiency': stated_days,
+    'device_hours_at_stated_efficiency': stated_hours,
+  }
+
+
+def _with_dtype(objective, dtype: str):
+  """Returns the objective with its model's products of another dtype."""
+  model = objective.model
+  config = dataclasses.replace(model.config, dtype=dtype)
+  return dataclasses.replace(objective, model=model.clone(config=config))
+
+
+def _mesh(topology: str, make_mesh: Callable) -> tuple[Mesh, bool]:
+  """Returns the mesh of a topology, and whether it can be compiled for."""
+  name, count = topologies.parse(topology)
+  if topologies.is_tpu(name) and topologies.has_compiler():
+    return make_mesh(devices=topologies.devices(topology)), True
+  # Nothing is placed on it: one device stands for all.
+  count *= 2 if name in topologies.TWO_DEVICES else 1
+  return make_mesh(devices=jax.devices('cpu')[:1] * count), False
+
+
+def _check(
+  config,
+  shapes,
+  steps: int,
+  efficiency: float,
+  mesh: Mesh,
+  accumulation: int,
+) -> None:
+  rows, length = shapes['tokens'].shape
+  kernels.check(config)
+  partitioning.check_batch_size(rows, mesh, accumulation)
+  if length > config.positions:
+    raise UserError(
+      f'LENGTH {length} exceeds the {config.positions} positions of the '
+      'model; set EncoderConfig.positions or a smaller LENGTH'
+    )
+  if steps < 1:
+    raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
+  if not 0 < efficiency <= 1:
+    raise UserError(
+      f'an efficiency of {efficiency} is no share of the peak; '
+      'set planning.write_plan.efficiency above 0, up to 1'
+    )
+
+
+def _libtpu_version() -> str:
+  import libtpu
+
+  return libtpu.__version__

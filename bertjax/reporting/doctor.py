@@ -1,0 +1,114 @@
+"""Is a run healthy? Its curves beside those of runs that were.
+
+    doctor.diagnose(run_dir='runs/quickstart')
+
+    runs/quickstart at step 2800, beside quickstart (3 seeds)
+      ok   learning rate   0.00107 at step 200, reference 0.00107
+      OFF  masking         masked 0.380, reference 0.143 (!); ...
+
+A run that is still going on may be asked about, too. Source: ours.
+"""
+
+from bertjax.errors import RunStopped, UserError
+from bertjax.reporting import health_picture, references
+from bertjax.reporting import run_reader as runs_lib
+from bertjax.reporting.health_checks import CHECKS, Finding
+from bertjax.reporting.references import Reference
+from bertjax.reporting.run_reader import Run
+from bertjax.runs import output_files
+
+_SHOWN = 5  # differences to the reference
+
+
+def diagnose(
+  *,
+  run_dir: str,
+  reference: str | None = None,
+  output: str | None = None,
+  dry_run: bool = False,
+) -> None:
+  """Prints what is off in a run, or in each run of a fine-tuning.
+
+  Args:
+    run_dir: a run's directory.
+    reference: see `references.find`.
+    output: a PNG file for the curves; None: none.
+    dry_run: find the reference, and compare nothing.
+
+  Raises:
+    UserError: no run there, or no reference for it.
+    RunStopped: with status 1, where something is off.
+  """
+  if output is not None:
+    output_files.check_folder(output)
+  found = runs_lib.find(run_dir, 'RUN_DIR')
+  compared = [(one, references.find(one, reference)) for one in found]
+  if dry_run:
+    return
+  off = 0
+  for one, healthy in compared:
+    findings = examine(one, healthy)
+    print(describe(one, healthy, findings), flush=True)
+    off += any(not finding.ok for finding in findings.values())
+  if output is not None:
+    with output_files.writing(output) as path:
+      health_picture.draw(compared, path)
+    print(f'curves in {output}')
+  if off:
+    raise RunStopped(
+      f'{run_dir} is not healthy'
+      if len(found) == 1
+      else f'{off} of {len(found)} runs in {run_dir} are not healthy',
+      status=1,
+    )
+
+
+def examine(run: Run, reference: Reference) -> dict[str, Finding]:
+  """Returns what each check says, of those that have something to look at."""
+  found = {}
+  for name, check in CHECKS.items():
+    finding = check(run, reference)
+    if finding is not None:
+      found[name] = finding
+  if not run.metrics:
+    raise UserError(f'{run.directory} has logged nothing yet; ask again later')
+  if not any(metric in reference.curves for metric in run.metrics):
+    raise UserError(
+      f'{run.directory} has no metric of {reference.name}; set '
+      'REFERENCE to another'
+    )
+  return found
+
+
+def describe(
+  run: Run, reference: Reference, findings: dict[str, Finding]
+) -> str:
+  """Returns a line for each finding, and what the configurations differ in."""
+  last = max(steps[-1] for steps, _ in run.metrics.values() if steps)
+  lines = [
+    f'{run.directory} at step {last}, beside {reference.name} '
+    f'({len(reference.seeds)} seeds)'
+  ]
+  lines += [
+    f'  {"ok " if finding.ok else "OFF"}  {name:<15} {finding.text}'
+    for name, finding in findings.items()
+  ]
+  if set(findings) == {'finite'}:
+    first = min(int(steps[0]) for steps, _ in reference.curves.values())
+    lines.append(
+      '  nothing else can be compared: the reference begins at step '
+      f'{first}; ask again then'
+    )
+  if (told := references.told_python(reference)) is not None:
+    lines.append(f'  {told}')
+  if differing := references.different(reference.bindings, run.bindings):
+    lines.append(
+      '  configured otherwise than the reference: '
+      + '; '.join(differing[:_SHOWN])
+      + (
+        f'; and {len(differing) - _SHOWN} more'
+        if len(differing) > _SHOWN
+        else ''
+      )
+    )
+  return '\n'.join(lines)

@@ -1,0 +1,310 @@
+"""What can be off in a run, each a function of the run and a reference.
+
+    finding = CHECKS['masking'](run, reference)    # None: nothing to look at
+    finding.ok, finding.text
+
+Source: ours.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from bertjax.errors import UserError
+from bertjax.reporting.references import Reference
+from bertjax.reporting.run_reader import Run
+from bertjax.runs import model_file
+
+# What is usual beyond the spread of three seeds: as a share of a loss, in
+# accuracy, and as a factor of the gradient's norm.
+_LOSS, _ACCURACY, _FACTOR = 0.03, 0.05, 2.0
+_RATE = 1.2  # factor of the learning rate
+# How far a share of the data may lie from what healthy runs had.
+_SHARES = {
+  'masked_fraction': 0.01,
+  'visible_fraction': 0.02,
+  'random_pair_fraction': 0.04,
+}
+_WAIT = 0.1  # more waiting for data than in the reference, as a share
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+  """What a check says.
+
+  Attributes:
+    ok: whether all is as it should be.
+    text: what was seen, beside what was expected.
+  """
+
+  ok: bool
+  text: str
+
+
+def _finite(run: Run, reference: Reference) -> Finding:
+  del reference
+  for metric, (steps, values) in run.metrics.items():
+    for step, value in zip(steps, values, strict=True):
+      if not math.isfinite(value):
+        return Finding(False, f'{metric} at step {step} is not finite')
+  return Finding(True, 'every value')
+
+
+def _learning_rate(run: Run, reference: Reference) -> Finding | None:
+  points = _beside(run, reference, 'train/learning_rate')
+  points = [point for point in points if _counts(point, points)]
+  if not points:
+    return None
+  ratios = [value / max(np.median(usual), 1e-12) for _, value, usual in points]
+  worst = max(
+    range(len(points)), key=lambda i: abs(math.log(max(ratios[i], 1e-12)))
+  )
+  step, value, usual = points[worst]
+  text = f'{value:.3g} at step {step}, reference {np.median(usual):.3g}'
+  if 1 / _RATE <= ratios[worst] <= _RATE:
+    return Finding(True, text)
+  return Finding(
+    False,
+    f'{text}: {ratios[worst]:.3g} times; look at '
+    'LEARNING_RATE, WARMUP_STEPS and TRAIN_STEPS',
+  )
+
+
+def _counts(point, points) -> bool:
+  """The end of a decay to 0 says nothing: a step more or less halves it."""
+  largest = max(np.median(usual) for _, _, usual in points)
+  return np.median(point[2]) > 0.02 * largest
+
+
+def _masking(run: Run, reference: Reference) -> Finding | None:
+  texts, ok = [], True
+  for name, tolerance in _SHARES.items():
+    points = _beside(run, reference, f'train/{name}')
+    if not points:
+      continue
+    ours = float(np.mean([value for _, value, _ in points]))
+    usual = float(np.mean([values for _, _, values in points]))
+    what = name.removesuffix('_fraction').replace('_', ' ')
+    text = f'{what} {ours:.3f}, reference {usual:.3f}'
+    if abs(ours - usual) > tolerance:
+      ok, text = False, f'{text} (!)'
+    texts.append(text)
+  return Finding(ok, '; '.join(texts)) if texts else None
+
+
+def _stuck(run: Run, reference: Reference) -> Finding | None:
+  """The loss of the masked words no longer falls, and should."""
+  metric = 'train/mlm_loss'
+  points = _beside(run, reference, metric)
+  if len(points) < 3:
+    return None
+  (first, before, usual_before) = points[len(points) // 2 - 1]
+  (last, now, usual_now) = points[-1]
+  expected = 1 - np.median(usual_now) / np.median(usual_before)
+  fell = 1 - now / before
+  text = f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}'
+  if _side(reference, metric, last, now) <= 0:
+    return Finding(True, text)
+  size = _vocabulary_size(run)
+  if size and now > 0.97 * math.log(size):
+    return Finding(
+      False,
+      f'{text}: that of guessing among the {size:,} '
+      f'entries of the vocabulary, {math.log(size):.2f}; the '
+      'model learns nothing',
+    )
+  if expected > 0.03 and fell < expected / 2:
+    return Finding(
+      False,
+      f'{text}, where healthy runs fell by {expected:.0%}: '
+      'the most frequent words are all that it knows',
+    )
+  return Finding(True, text)
+
+
+def _next_sentence(run: Run, reference: Reference) -> Finding | None:
+  """Accuracy at chance, where healthy runs are beyond it."""
+  metric = 'train/nsp_accuracy'
+  points = _beside(run, reference, metric)
+  if not points:
+    return None
+  step, value, _ = points[-1]
+  low, _ = reference.band(metric, step)
+  text = f'accuracy {value:.3f} at step {step}, reference from {low:.3f}'
+  if low > 0.6 and value < (low + 0.5) / 2:
+    return Finding(
+      False,
+      f'{text}: at chance, so its pairs or labels are not what they should be',
+    )
+  return Finding(True, text)
+
+
+def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
+  """Makes a check whether these lie within their limits: two neighbours
+  outside, or the last of a few, are not."""
+
+  def check(run: Run, reference: Reference) -> Finding | None:
+    texts, ok = [], True
+    for metric in metrics:
+      points = _beside(run, reference, metric)
+      if not points:
+        continue
+      sides = [
+        _side(reference, metric, step, value) for step, value, _ in points
+      ]
+      strays = [
+        i for i in range(1, len(sides)) if sides[i] and sides[i] == sides[i - 1]
+      ]
+      if len(sides) < 6 and sides[-1]:
+        strays.append(len(sides) - 1)
+      i = strays[-1] if strays else -1
+      step, value, _ = points[i]
+      low, high = limits(reference, metric, step)
+      where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'within'
+      ok = ok and not strays
+      texts.append(
+        f'{metric} {value:.4g} at step {step}, {where} {low:.4g} to {high:.4g}'
+      )
+    return Finding(ok, '; '.join(texts)) if texts else None
+
+  return check
+
+
+def _side(reference, metric, step, value) -> int:
+  """Returns 1 above the band with what is usual beside it, -1 below, else 0."""
+  low, high = limits(reference, metric, step)
+  return int(value > high) - int(value < low)
+
+
+def limits(
+  reference: Reference, metric: str, step: int
+) -> tuple[float, float] | None:
+  """Returns the band of the runs, widened by its own width, and at least by
+  what is usual for a metric of this kind."""
+  band = reference.band(metric, step)
+  if band is None:
+    return None
+  low, high = band
+  if metric.endswith('grad_norm'):
+    factor = max(_FACTOR, high / max(low, 1e-12))
+    return low / factor, high * factor
+  usual = _LOSS * high if metric.endswith('loss') else _ACCURACY
+  slack = max(high - low, usual)
+  return low - slack, high + slack
+
+
+def _data_wait(run: Run, reference: Reference) -> Finding | None:
+  metric = 'speed/data_wait_fraction'
+  points = _beside(run, reference, metric)[1:]  # the first fills the buffers
+  if not points:
+    return None
+  ours = np.mean([value for _, value, _ in points])
+  usual = np.max(np.mean([usual for _, _, usual in points], axis=0))
+  text = f'{ours:.1%} of the time waits for data, reference {usual:.1%}'
+  if ours <= usual + _WAIT:
+    return Finding(True, text)
+  return Finding(
+    False,
+    f'{text}: the pipeline is slower than the model; see '
+    'experiments/benchmarks/pipeline.py',
+  )
+
+
+def _repeated(run: Run, reference: Reference) -> Finding | None:
+  """The text that is trained on is known far better than held-out text."""
+  losses = ('train/mlm_loss', 'eval/mlm_loss')
+  if any(
+    loss not in run.metrics or loss not in reference.curves for loss in losses
+  ):
+    return None
+  train, held_out = (
+    dict(zip(*run.metrics[loss], strict=True)) for loss in losses
+  )
+  steps = [
+    step
+    for step in held_out
+    if step in train
+    and math.isfinite(held_out[step] - train[step])
+    and all(reference.values(loss, step) is not None for loss in losses)
+  ]
+  if not steps:
+    return None
+  gap = held_out[steps[-1]] - train[steps[-1]]
+  usual = reference.values(losses[1], steps[-1]) - reference.values(
+    losses[0], steps[-1]
+  )
+  text = (
+    f'held-out loss is {gap:+.3f} from that in training at step '
+    f'{steps[-1]}, reference {usual.min():+.3f} to {usual.max():+.3f}'
+  )
+  slack = max(usual.max() - usual.min(), _LOSS * train[steps[-1]])
+  if gap <= usual.max() + slack:
+    return Finding(True, text)
+  return Finding(
+    False, f'{text}: known by heart; the same text comes again and again'
+  )
+
+
+# Name -> check of a run beside a reference; None where there is nothing to see.
+CHECKS: dict[str, Callable[[Run, Reference], Finding | None]] = {
+  'finite': _finite,
+  'learning rate': _learning_rate,
+  'masking': _masking,
+  'stuck loss': _stuck,
+  'next sentence': _next_sentence,
+  'training': _curves('train/loss', 'train/mlm_loss', 'train/mlm_accuracy'),
+  'held out': _curves(
+    'eval/mlm_loss',
+    'eval/mlm_accuracy',
+    'eval/nsp_accuracy',
+    'eval/loss',
+    'eval/accuracy',
+  ),
+  'gradient norm': _curves('train/grad_norm'),
+  'repeated data': _repeated,
+  'data stall': _data_wait,
+}
+
+
+def _beside(
+  run: Run, reference: Reference, metric: str
+) -> list[tuple[int, float, np.ndarray]]:
+  """Returns (step, value, those of the reference) where both have them."""
+  points = []
+  curve = run.metrics.get(metric, ((), ()))
+  if (
+    metric in reference.curves
+    and metric.startswith('train/')
+    and (metric != 'train/learning_rate')
+  ):
+    curve = _in_windows(*curve, reference.curves[metric][0])
+  for step, value in zip(*curve, strict=True):
+    usual = reference.values(metric, step)
+    if usual is not None and math.isfinite(value):
+      points.append((step, value, usual))
+  return points
+
+
+def _in_windows(steps, values, ends) -> tuple[list[int], list[float]]:
+  """Returns means over the steps that the reference was logged in, where ours
+  were logged more often: train/* are means since the line before."""
+  windows = {}
+  for step, value in zip(steps, values, strict=True):
+    end = int(np.searchsorted(ends, step))
+    if end < len(ends):
+      windows.setdefault(int(ends[end]), []).append((step, value))
+  if all(len(window) == 1 for window in windows.values()):
+    return steps, values
+  whole = [end for end, window in windows.items() if window[-1][0] == end]
+  return whole, [
+    float(np.mean([value for _, value in windows[end]])) for end in whole
+  ]
+
+
+def _vocabulary_size(run: Run) -> int | None:
+  try:
+    return model_file.read(run.directory).vocabulary_size
+  except UserError:
+    return None

@@ -1,0 +1,280 @@
+"""Curves of healthy runs, kept as small JSON files to compare others with.
+
+    references.make(runs=['runs/a', 'runs/b', 'runs/c'], output='mine.json')
+    reference = references.find(run)             # one of the shipped ones
+    low, high = reference.band('train/loss', step=300)
+
+Source: ours.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from bertjax.errors import UserError
+from bertjax.reporting import run_reader as runs_lib
+from bertjax.reporting.run_reader import Run
+from bertjax.runs import output_files, run_directory
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
+
+# What a run is compared in: its text or task, and its model's size.
+_IDENTITY = re.compile(
+  r'TEXT_FILES|finetune\.fine_tune\.data_sets'
+  r'|config\.EncoderConfig\.(layers|width|heads|feed_forward)'
+)
+# A healthy run may be ahead of the others, or behind, by this.
+_TIME = 1.25
+_DIGITS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """Curves of runs that differ in their seed alone.
+
+  Attributes:
+    name: of its file, without '.json'.
+    seeds: of the runs.
+    seconds: of each, without start-up.
+    machine: that they ran on.
+    python: its version, whose documentation is the quickstart's text.
+    bindings: of their configuration, name -> value as text.
+    curves: metric -> (steps, values[seed, step]).
+  """
+
+  name: str
+  seeds: list[str]
+  seconds: list[float]
+  machine: str
+  python: str
+  bindings: dict[str, str]
+  curves: dict[str, tuple[np.ndarray, np.ndarray]]
+
+  def values(self, metric: str, step: int) -> np.ndarray | None:
+    """Returns the value of each run at a step, between its lines where need
+    be; None where they do not go so far or have no such metric."""
+    steps, values = self.curves.get(metric, ((), ()))
+    if not len(steps) or not steps[0] <= step <= steps[-1]:
+      return None
+    return np.array([np.interp(step, steps, v) for v in values])
+
+  def band(self, metric: str, step: int) -> tuple[float, float] | None:
+    """Returns the least and the greatest value of the runs around a step."""
+    steps, values = self.curves.get(metric, ((), ()))
+    now = self.values(metric, step)
+    if now is None:
+      return None
+    near = (steps >= step / _TIME) & (steps <= step * _TIME)
+    around = np.concatenate([now, values[:, near].ravel()])
+    return float(around.min()), float(around.max())
+
+
+def names() -> list[str]:
+  """Returns the names of the references that are shipped."""
+  return sorted(
+    name.removesuffix('.json')
+    for name in os.listdir(FOLDER)
+    if name.endswith('.json')
+  )
+
+
+def find(run: Run, reference: str | None = None) -> Reference:
+  """Returns what a run is to be compared with.
+
+  Args:
+    run: see `reporting.runs`.
+    reference: a name of `names`, or a file of `make`; None: the one of the
+      same text or task and size of model.
+
+  Raises:
+    UserError: there is none.
+  """
+  if reference is not None:
+    return read(reference)
+  ours = _identity(run.bindings)
+  for name in names():
+    found = read(name)
+    if ours and _identity(found.bindings) == ours:
+      return found
+  raise UserError(
+    f'{run.directory} has no reference: its text or the size of its model is '
+    f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
+    'to a file that recipes/reference.gin makes of healthy runs'
+  )
+
+
+def read(reference: str) -> Reference:
+  """Reads a reference by its name, or by its path.
+
+  Raises:
+    UserError: not there, or no reference.
+  """
+  path = os.path.join(FOLDER, f'{reference}.json')
+  if not os.path.exists(path):
+    path = str(reference)
+  try:
+    with open(path, encoding='utf-8') as file:
+      content = json.load(file)
+    content['curves'] = {
+      metric: (np.array(curve['steps']), np.array(curve['values']))
+      for metric, curve in content['curves'].items()
+    }
+    return Reference(os.path.basename(path).removesuffix('.json'), **content)
+  except OSError as error:
+    raise UserError(
+      f'there is no reference {reference}; set REFERENCE to one of '
+      f'{", ".join(names())}, or to a file'
+    ) from error
+  except (AttributeError, ValueError, KeyError, TypeError) as error:
+    raise UserError(
+      f'{path} is no reference ({error}); make one with recipes/reference.gin'
+    ) from error
+
+
+def make(
+  *, runs: str | Sequence[str], output: str, dry_run: bool = False
+) -> None:
+  """Writes the curves of healthy runs as a reference.
+
+  Args:
+    runs: directories of runs that differ in their seed alone, three or more; a
+      directory of fine-tuning holds several.
+    output: the file to write.
+    dry_run: check everything and write nothing.
+
+  Raises:
+    UserError: they differ in more, or are too few, or did not log at the same
+      steps.
+  """
+  output_files.check_folder(output)
+  found = runs_lib.find(runs)
+  if len(found) < 3:
+    raise UserError(
+      f'a reference needs 3 runs or more, to know what is usual; '
+      f'got {len(found)}: set RUNS'
+    )
+  if len({_seed(run) for run in found}) < len(found):
+    raise UserError(
+      'a reference needs runs of different seeds, got '
+      f'{", ".join(map(_seed, found))}; set RUNS'
+    )
+  bindings = _comparable(found[0].bindings)
+  for run in found[1:]:
+    if differing := different(bindings, _comparable(run.bindings)):
+      raise UserError(
+        f'{found[0].directory} and {run.directory} differ in more than their '
+        f'seed: {"; ".join(differing)}; set RUNS to others'
+      )
+  curves = {}
+  for metric, (steps, _) in found[0].metrics.items():
+    if metric.startswith('speed/') and metric != 'speed/data_wait_fraction':
+      continue
+    if any(run.metrics.get(metric, ((), ()))[0] != steps for run in found):
+      raise UserError(
+        f'{metric} is not there at the same steps in all runs; '
+        'set RUNS to runs of one LOG_STEPS that have ended'
+      )
+    if not all(
+      math.isfinite(value) for run in found for value in run.metrics[metric][1]
+    ):
+      raise UserError(
+        f'{metric} is not finite in every run; set RUNS to healthy ones'
+      )
+    curves[metric] = {
+      'steps': steps,
+      'values': [
+        [_rounded(value) for value in run.metrics[metric][1]] for run in found
+      ],
+    }
+  content = {
+    'seeds': [_seed(run) for run in found],
+    'seconds': [round(_seconds(run), 1) for run in found],
+    'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
+    'python': _python(),
+    'bindings': bindings,
+    'curves': curves,
+  }
+  if dry_run:
+    return
+  with output_files.writing(output) as path:
+    with open(path, 'w', encoding='utf-8') as file:
+      # A line a curve: small, and a change of one shows as such.
+      text = json.dumps(content, indent=1)
+      file.write(re.sub(r'\n {4,}|\n {3}(?=\])', ' ', text) + '\n')
+  print(f'{len(curves)} curves of {len(found)} runs in {output}')
+
+
+def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
+  """Returns 'LENGTH 128 -> 256', what two configurations differ in, but for
+  seed and place; a macro speaks for what it is bound to."""
+  ours, theirs = _comparable(ours), _comparable(theirs)
+  return [
+    f'{name} {ours.get(name, "(unset)")} -> {theirs.get(name, "(unset)")}'
+    for name in sorted({*ours, *theirs})
+    if ours.get(name) != theirs.get(name)
+  ]
+
+
+def told_python(reference: Reference) -> str | None:
+  """Returns a line where the text is not that of the reference: each version
+  of Python documents itself anew."""
+  if reference.bindings.get('TEXT_FILES') != "'python_documentation'" or (
+    reference.python == _python()
+  ):
+    return None
+  return (
+    f'this is Python {_python()}, the reference of {reference.python}: '
+    'another text'
+  )
+
+
+def _python() -> str:
+  return '.'.join(platform.python_version_tuple()[:2])
+
+
+def _seed(run: Run) -> str:
+  return run.bindings.get('SEED', run.name.rpartition('seed_')[2])
+
+
+def _comparable(bindings: dict[str, str]) -> dict[str, str]:
+  return {
+    name: value
+    for name, value in bindings.items()
+    if name != 'SEED' and not run_directory.IGNORED.fullmatch(name)
+  }
+
+
+def _identity(bindings: dict[str, str]) -> dict[str, str]:
+  return {
+    name: value for name, value in bindings.items() if _IDENTITY.fullmatch(name)
+  }
+
+
+def _seconds(run: Run) -> float:
+  """Of training, evaluation and saving; start-up is not in the metrics."""
+  total, before = 0.0, 0
+  metrics = {
+    name.removeprefix('speed/'): dict(zip(*curve, strict=True))
+    for name, curve in run.metrics.items()
+    if name.startswith('speed/')
+  }
+  lost = [
+    curve
+    for name, curve in metrics.items()
+    if name in ('evaluation_fraction', 'checkpoint_fraction')
+  ]
+  for step, seconds in metrics.get('step_seconds', {}).items():
+    share = sum(curve.get(step, 0.0) for curve in lost)
+    total += (step - before) * seconds / (1 - share)
+    before = step
+  return total
+
+
+def _rounded(value: float) -> float:
+  return float(f'{value:.{_DIGITS}g}')

@@ -1,0 +1,57 @@
+"""Held-out text with its masks filled in, evaluation by evaluation.
+
+    examples = Examples('runs/x')
+    examples.resume(0)
+    examples.write(100, ['the [cat≠dog] sat'])
+    read('runs/x')                                # {100: ['the [cat≠dog] sat']}
+
+examples.jsonl has a line an evaluation. Source: ours.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+
+from bertjax.parallel import processes
+from bertjax.runs import writers
+
+FILLED_MASKS = 'examples.jsonl'
+
+
+class FilledMasks:
+  """Appends to examples.jsonl of a run; of several processes the first does."""
+
+  def __init__(self, directory: str):
+    self._path = os.path.join(directory, FILLED_MASKS)
+
+  def resume(self, step: int) -> None:
+    """Drops what was written after `step`, that of a restored checkpoint."""
+    if not processes.is_first() or not os.path.exists(self._path):
+      return
+    kept = [
+      line
+      for line, record in writers.read_lines(self._path)
+      if record['step'] <= step
+    ]
+    with writers.explain_failure(self._path):
+      with open(self._path + '.new', 'w', encoding='utf-8') as file:
+        file.writelines(kept)
+      os.replace(self._path + '.new', self._path)
+
+  def write(self, step: int, lines: Sequence[str]) -> None:
+    """Writes the texts of a step, if any."""
+    if lines and processes.is_first():
+      with (
+        writers.explain_failure(self._path),
+        open(self._path, 'a', encoding='utf-8') as file,
+      ):
+        file.write(
+          json.dumps({'step': step, 'texts': list(lines)}, ensure_ascii=False)
+          + '\n'
+        )
+
+
+def read(directory: str) -> dict[int, list[str]]:
+  """Returns step -> texts of a run, up to a line that is cut off."""
+  lines = writers.read_lines(os.path.join(directory, FILLED_MASKS))
+  return {record['step']: record['texts'] for _, record in lines}

@@ -1,0 +1,145 @@
+"""Tagged sentences in columns, a word a line: CoNLL files of any task.
+
+    examples = list(conll.read('train.txt'))  # TagExample(('He', ...), ...)
+    tags = conll.tags_of(example.tags for example in examples)
+    conll.write('predictions.txt', examples, predicted)
+
+Source: the shared tasks of CoNLL-2000 (Tjong Kim Sang and Buchholz 2000) and
+CoNLL-2003 (Tjong Kim Sang and De Meulder 2003).
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from bertjax.errors import UserError
+from bertjax.runs.output_files import writing
+from bertjax.tasks.examples import TagExample
+from bertjax.text import line_files
+
+
+def read(
+  path: str,
+  word_column: int = 0,
+  tag_column: int | None = -1,
+  separator: str | None = None,
+) -> Iterator[TagExample]:
+  r"""Yields the sentences of a file.
+
+  'He PRP O\nran VBD B-VP\n\n' to TagExample(('He', 'ran'), ('O', 'B-VP'),
+  (('He', 'PRP', 'O'), ('ran', 'VBD', 'B-VP'))).
+
+  Args:
+    path: a word a line, an empty line between sentences; lines that begin with
+      -DOCSTART- stand between sentences too.
+    word_column: where the words stand, from 0; -1 is the last column.
+    tag_column: where the tags stand; None: nowhere, or they are not wanted.
+    separator: of columns; None: spaces and tabs, any number of them.
+
+  Raises:
+    UserError: no file, not UTF-8, lines of different numbers of columns, no
+      such column, no sentence.
+  """
+  empty = True
+  for lines in _sentences(path, separator):
+    if empty:
+      _check_columns(len(lines[0]), word_column, tag_column, path)
+      empty = False
+    columns = list(zip(*lines, strict=True))
+    yield TagExample(
+      columns[word_column],
+      None if tag_column is None else columns[tag_column],
+      tuple(lines),
+    )
+  if empty:
+    raise UserError(
+      f'expected sentences, a word a line, in {path}, got none; '
+      'give another path'
+    )
+
+
+def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
+  """Returns the distinct tags of all sentences, sorted, but 'O' first."""
+  tags = {tag for sentence in sentences for tag in sentence}
+  return tuple(sorted(tags, key=lambda tag: (tag != 'O', tag)))
+
+
+def write(
+  path: str,
+  examples: Iterable[TagExample],
+  predicted: Iterable[Sequence[str]],
+  separator: str = ' ',
+) -> None:
+  """Writes the columns of the examples and the predicted tags as one more.
+
+  The evaluation script of the shared tasks, conlleval, takes such a file where
+  the column before is that of the right tags.
+
+  Args:
+    path: of the file.
+    examples: as `read` gives them.
+    predicted: of each example, a tag for each word.
+    separator: of columns; conlleval takes another with its option -d.
+
+  Raises:
+    UserError: see `output_files.writing`.
+  """
+  with (
+    writing(path) as part,
+    open(part, 'w', encoding='utf-8', newline='\n') as file,
+  ):
+    for example, tags in zip(examples, predicted, strict=True):
+      for fields, tag in zip(example.columns, tags, strict=True):
+        file.write(separator.join((*fields, tag)) + '\n')
+      file.write('\n')
+
+
+def _sentences(
+  path: str, separator: str | None
+) -> Iterator[list[tuple[str, ...]]]:
+  if not os.path.isfile(path):
+    raise UserError(
+      f'expected a file with a word a line, but there is no file '
+      f'{path}; give another path'
+    )
+  count, first, lines = None, None, []
+  for number, line in enumerate(line_files.lines(path), start=1):
+    line = line.removesuffix('\n').removesuffix('\r')
+    if not line.strip(' \t') or line.startswith('-DOCSTART-'):
+      if lines:
+        yield lines
+      lines = []
+      continue
+    # Not split(): words hold no-break spaces and the like.
+    fields = tuple(
+      line.split(separator)
+      if separator
+      else re.split('[ \t]+', line.strip(' \t'))
+    )
+    if count is None:
+      count, first = len(fields), number
+    if len(fields) != count:
+      raise UserError(
+        f'expected {count} columns in line {number} of {path}, as in line '
+        f'{first}, got {len(fields)}; correct it or set SEPARATOR'
+      )
+    lines.append(fields)
+  if lines:
+    yield lines
+
+
+def _check_columns(
+  count: int, word_column: int, tag_column: int | None, path: str
+) -> None:
+  for name, column in (('WORD', word_column), ('TAG', tag_column)):
+    if column is not None and not -count <= column < count:
+      raise UserError(
+        f'expected a {name}_COLUMN from 0 to {count - 1}, or from {-count} '
+        f'to -1, since {path} has {count} columns, got {column}; set '
+        f'{name}_COLUMN or SEPARATOR'
+      )
+  if tag_column is not None and (tag_column - word_column) % count == 0:
+    raise UserError(
+      f'expected tags beside the words in {path}, got column {word_column} '
+      f'of {count} for both; set TAG_COLUMN, WORD_COLUMN or SEPARATOR'
+    )

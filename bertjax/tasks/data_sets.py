@@ -1,0 +1,229 @@
+"""A task with its examples: what `finetune.fine_tune` takes a list of.
+
+    data_sets.glue('glue')                       # all tasks that the folder has
+    data_sets.text('train.tsv', 'dev.tsv', 'sentence', 'label')
+    data_sets.tags('train.txt', 'test.txt')
+    data_sets.questions('train-v1.1.json', 'dev-v1.1.json')
+
+Examples are read anew each time they are asked for. Source: ours.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bertjax.errors import UserError
+from bertjax.models.config import choose
+from bertjax.tasks import (
+  conll,
+  glue_files,
+  labelled_text,
+  specs,
+  squad,
+  tag_metrics,
+)
+from bertjax.tasks import metrics as metrics_lib
+from bertjax.tasks.specs import Task
+
+TEXT_KINDS = ('classes', 'labels', 'number')
+USUAL_METRICS = {
+  'classes': ('accuracy', 'f1_macro'),
+  'labels': ('f1_micro', 'f1_macro'),
+  'number': ('pearson', 'spearman'),
+  'tags': ('f1', 'precision', 'recall', 'accuracy'),
+  'spans': ('f1', 'exact_match'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """A task with its examples.
+
+  Attributes:
+    task: see `specs`.
+    train: reads the training examples.
+    evaluations: name, 'eval' for the one that counts -> reads its examples.
+    columns: of the user's files, for `read`.
+  """
+
+  task: Task
+  train: Callable[[], Iterable]
+  evaluations: Mapping[str, Callable[[], Iterable]]
+  columns: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+def read(task: Mapping, path) -> Iterable:
+  """Reads labelled examples of the task of a run, for its evaluation.
+
+  Args:
+    task: of task.json, see `finetune`.
+    path: a file, or files, as it was trained on.
+  """
+  columns = task.get('columns', {})
+  if task['kind'] not in TEXT_KINDS:
+    _check_file(path, 'EVAL_FILES')
+  if task['kind'] == 'tags':
+    return conll.read(path, **columns)
+  if task['kind'] == 'spans':
+    return squad.read(path)
+  if task.get('task') in specs.GLUE and not columns:
+    return glue_files.read(path, task['task'])
+  return labelled_text.read(path, kind=task['kind'], **columns)
+
+
+def glue(
+  folder: str, tasks: str | Sequence[str] | None = None
+) -> list[DataSet]:
+  """Returns the GLUE tasks whose TSV files a folder has.
+
+  Args:
+    folder: with a folder for each task, or that of one task.
+    tasks: names in `specs.GLUE`; None: all that are there.
+
+  Raises:
+    UserError: no such task, or one without its files.
+  """
+  wanted = [tasks] if isinstance(tasks, str) else tasks or list(specs.GLUE)
+  found = []
+  for name in wanted:
+    task = specs.find(name)
+    if name == 'AX':
+      if tasks is not None:
+        raise UserError(
+          'AX has no training examples; it is evaluated with '
+          'MNLI where its file has labels: set TASKS to MNLI'
+        )
+      continue
+    paths = [glue_files.find(folder, name, split) for split in ('train', 'dev')]
+    if None not in paths:
+      train, dev = (
+        functools.partial(glue_files.read, path, name) for path in paths
+      )
+      found.append(DataSet(task, train, {'eval': dev, **_more(folder, name)}))
+    elif tasks is not None:
+      raise UserError(
+        f'expected train.tsv and dev.tsv of {name} in {folder}, '
+        'which lacks one of them; set DATA_DIR'
+      )
+  if not found:
+    raise UserError(
+      f'expected folders of GLUE tasks, such as SST-2 with '
+      f'train.tsv and dev.tsv, in {folder}; set DATA_DIR'
+    )
+  return found
+
+
+def text(
+  train_files,
+  eval_files,
+  text_columns: str | Sequence[str],
+  label_column: str,
+  kind: str = 'classes',
+  metrics: Sequence[str] | None = None,
+  name: str = 'text',
+) -> list[DataSet]:
+  """Returns a task of the user's own files, its classes found in training.
+
+  Args:
+    train_files: TSV, CSV, JSON lines or Parquet; a path, a glob, or a list.
+    eval_files: the same.
+    text_columns: the name of one column, or of two.
+    label_column: the name of the column of labels.
+    kind: 'classes', 'number', or 'labels' where an example has several.
+    metrics: names in `metrics.METRICS`; None: those usual for the kind.
+    name: of the task.
+  """
+  possible = choose(metrics_lib.OF_KIND, kind, 'KIND')
+  metrics = [metrics] if isinstance(metrics, str) else metrics
+  metrics = tuple(metrics or USUAL_METRICS[kind])
+  for metric in metrics:
+    choose(dict.fromkeys(possible), metric, 'METRICS')
+  columns = {'text_columns': text_columns, 'label_column': label_column}
+  reader = functools.partial(
+    functools.partial, labelled_text.read, kind=kind, **columns
+  )
+  train = reader(train_files)
+  labels = labelled_text.labels_of(train(), kind)
+  if 'f1' in metrics and len(labels) != 2:
+    raise UserError(
+      f'f1 is of the second of two classes, and there are '
+      f"{len(labels)}; set METRICS to 'f1_macro' or 'f1_micro'"
+    )
+  task = Task(name, kind, labels, metrics)
+  return [DataSet(task, train, {'eval': reader(eval_files)}, columns)]
+
+
+def tags(
+  train_file: str,
+  eval_file: str,
+  word_column: int = 0,
+  tag_column: int = -1,
+  separator: str | None = None,
+  name: str = 'tags',
+) -> list[DataSet]:
+  """Returns a task of files in CoNLL columns, see `conll.read`."""
+  if tag_column is None:
+    raise UserError('expected a column of tags to train on; set TAG_COLUMN')
+  _check_file(train_file, 'TRAIN_FILES')
+  _check_file(eval_file, 'EVAL_FILES')
+  columns = {
+    'word_column': word_column,
+    'tag_column': tag_column,
+    'separator': separator,
+  }
+  reader = functools.partial(functools.partial, conll.read, **columns)
+  train = reader(train_file)
+  labels = conll.tags_of(example.tags for example in train())
+  chunks = tag_metrics.is_chunked(labels)
+  task = Task(
+    name, 'tags', labels, USUAL_METRICS['tags'] if chunks else ('accuracy',)
+  )
+  return [DataSet(task, train, {'eval': reader(eval_file)}, columns)]
+
+
+def questions(
+  train_file: str, eval_file: str | None = None, name: str = 'questions'
+) -> list[DataSet]:
+  """Returns a task of files in the JSON of SQuAD 1.1 or 2.0.
+
+  Args:
+    train_file: what to train on.
+    eval_file: None: a tenth of the articles of train_file is held out.
+    name: of the task.
+  """
+  _check_file(train_file, 'TRAIN_FILES')
+  examples = squad.read(train_file)
+  if eval_file is None:
+    examples, held_out = squad.split_by_article(examples)
+  else:
+    _check_file(eval_file, 'EVAL_FILES')
+    held_out = squad.read(eval_file)
+  train, left = squad.check(examples)
+  if left:
+    print(
+      f'{train_file}: {left} answers do not occur in their context where '
+      'they should; the nearest occurrence is taken, or else none'
+    )
+  task = Task(name, 'spans', (), USUAL_METRICS['spans'], length=384)
+  return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
+
+
+def _more(folder: str, name: str) -> dict[str, Callable]:
+  """MNLI's second development set, and AX where it has labels."""
+  if name != 'MNLI':
+    return {}
+  more = {}
+  mismatched = glue_files.find(folder, name, 'dev_mismatched')
+  if mismatched:
+    more['eval_mismatched'] = functools.partial(
+      glue_files.read, mismatched, name
+    )
+  diagnostic = glue_files.find(folder, 'AX', 'test')
+  if diagnostic and next(iter(glue_files.read(diagnostic, 'AX'))).label:
+    more['eval_ax'] = functools.partial(glue_files.read, diagnostic, 'AX')
+  return more
+
+
+def _check_file(path, setting: str) -> None:
+  if not isinstance(path, str):
+    raise UserError(f'expected the path of one file, got {path}; set {setting}')

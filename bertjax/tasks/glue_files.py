@@ -1,0 +1,185 @@
+"""The files of GLUE's tasks, as its download script leaves them.
+
+    path = glue_files.find('glue', 'RTE', 'dev')  # 'glue/RTE/dev.tsv'
+    for example in glue_files.read(path, 'RTE'):
+      example.texts, example.label  # ('A man ...', 'A ...'), 'entailment'
+
+Source: Wang et al. 2018 (GLUE); names and ids of classes are those of
+TensorFlow Datasets.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bertjax.errors import UserError
+from bertjax.models.config import choose
+from bertjax.tasks import table_files
+from bertjax.tasks.examples import TextExample
+
+SPLITS = ('train', 'dev', 'dev_mismatched', 'test', 'test_mismatched')
+
+_ENTAILMENT = ('entailment', 'not_entailment')
+_THREE_WAY = ('entailment', 'neutral', 'contradiction')
+# Task -> names of its classes in the order of their ids; None: a number.
+LABELS: dict[str, tuple[str, ...] | None] = {
+  'CoLA': ('unacceptable', 'acceptable'),
+  'SST-2': ('negative', 'positive'),
+  'MRPC': ('not_equivalent', 'equivalent'),
+  'STS-B': None,
+  'QQP': ('not_duplicate', 'duplicate'),
+  'MNLI': _THREE_WAY,
+  'QNLI': _ENTAILMENT,
+  'RTE': _ENTAILMENT,
+  'WNLI': _ENTAILMENT[::-1],
+  'AX': _THREE_WAY,
+}
+
+
+class _Columns(NamedTuple):
+  """Where a task's examples stand.
+
+  Attributes:
+    texts: names of the columns of text.
+    label: of the column of labels, which files for testing lack.
+    numbered: whether labels are ids of classes rather than their names.
+    index: of the column that identifies an example, where there is one.
+  """
+
+  texts: tuple[str, ...]
+  label: str = 'label'
+  numbered: bool = False
+  index: str = 'index'
+
+
+_SENTENCES = ('sentence1', 'sentence2')
+_COLUMNS = {
+  'CoLA': _Columns(('sentence',), numbered=True),
+  'SST-2': _Columns(('sentence',), numbered=True),
+  'MRPC': _Columns(('#1 String', '#2 String'), 'Quality', numbered=True),
+  'STS-B': _Columns(_SENTENCES, 'score'),
+  'QQP': _Columns(
+    ('question1', 'question2'), 'is_duplicate', numbered=True, index='id'
+  ),
+  'MNLI': _Columns(_SENTENCES, 'gold_label'),
+  'QNLI': _Columns(('question', 'sentence')),
+  'RTE': _Columns(_SENTENCES),
+  'WNLI': _Columns(_SENTENCES, numbered=True),
+  'AX': _Columns(_SENTENCES),
+}
+# The file of AX with labels differs from the one without.
+_AX_LABELLED = _Columns(('Premise', 'Hypothesis'), 'Label')
+_COLA_NAMES = ('source', 'label', 'mark', 'sentence')
+_MATCHED = {'dev': 'dev_matched', 'test': 'test_matched'}
+
+
+def find(folder: str, task: str, split: str) -> str | None:
+  """Returns the path of a task's file; None: there is none.
+
+  Args:
+    folder: GLUE's, with a folder for each task, or the task's own, which bears
+      the name of no other ('sst2' is that of SST-2 too).
+    task: a name in `LABELS`. AX has but a test split, and a file of it with
+      labels goes before one without.
+    split: one of `SPLITS`; `dev` and `test` of MNLI are the matched ones.
+
+  Raises:
+    UserError: no such task or split.
+  """
+  choose(LABELS, task, 'TASKS')
+  choose(dict.fromkeys(SPLITS), split, 'the split')
+  folders, files = [task], [split]
+  if task == 'MNLI':
+    files = [_MATCHED.get(split, split)]
+  elif task == 'AX':
+    folders = ['AX', 'diagnostic', 'MNLI']
+    files = ['diagnostic-full', 'AX', 'diagnostic'] if split == 'test' else []
+  # The folder of another task has files of the same names.
+  own = _plain(os.path.basename(os.path.abspath(folder)))
+  if own in map(_plain, folders) or own not in map(_plain, LABELS):
+    folders.append('')
+  for file in files:
+    for inner in folders:
+      path = os.path.join(folder, inner, f'{file}.tsv')
+      if os.path.isfile(path):
+        return path
+  return None
+
+
+def text_columns(task: str) -> tuple[str, ...]:
+  """Returns the names of the columns of text of a task in `LABELS`."""
+  return _COLUMNS[task].texts
+
+
+def read(path: str, task: str) -> Iterator[TextExample]:
+  """Yields the examples of a task's file.
+
+  Lines with more or fewer fields than columns, which QQP has, are left out, and
+  at the end their number is printed. So are, in silence, the examples of MNLI
+  on which people did not agree. An example is identified by the index in the
+  file, as it is written, or else by its place among the others, from 0.
+
+  Args:
+    path: see `find`.
+    task: a name in `LABELS`.
+
+  Raises:
+    UserError: no such task, or a file that is not one of its.
+  """
+  columns = choose(_COLUMNS, task, 'TASKS')
+  known = table_files.columns(path)
+  names = None
+  if task == 'CoLA' and known != ['index', 'sentence']:
+    names = known = _COLA_NAMES
+  elif task == 'AX' and _AX_LABELLED.label in known:
+    columns = _AX_LABELLED
+  for name in columns.texts:
+    if name not in known:
+      raise UserError(
+        f'expected a column {name} of {task} in {path}, which '
+        f'has {", ".join(known)}; set DATA_DIR'
+      )
+  broken = []
+  found = table_files.records(path, names, broken)
+  for place, (number, record) in enumerate(found):
+    label = record.get(columns.label)
+    if task == 'MNLI' and label == '-':
+      continue
+    yield TextExample(
+      tuple(record[name] for name in columns.texts),
+      None
+      if label is None
+      else _label(label, task, columns.numbered, f'line {number} of {path}'),
+      record.get(columns.index, place),
+    )
+  if broken:
+    print(
+      f'{path}: {len(broken)} lines left out, which lack fields or have more',
+      flush=True,
+    )
+
+
+def _plain(name: str) -> str:
+  return name.lower().replace('-', '').replace('_', '')
+
+
+def _label(text: str, task: str, numbered: bool, where: str) -> str | float:
+  names = LABELS[task]
+  if names is None:
+    try:
+      number = float(text)
+    except ValueError:
+      number = -1
+    if not 0 <= number <= 5:
+      raise UserError(
+        f'expected a score from 0 to 5 in {where}, got {text!r}; '
+        f'is it a file of {task}?'
+      )
+    return number
+  written = [str(i) for i in range(len(names))] if numbered else list(names)
+  if text not in written:
+    raise UserError(
+      f'expected {" or ".join(written)} as the label in {where}, '
+      f'got {text!r}; is it a file of {task}?'
+    )
+  return names[written.index(text)]

@@ -1,0 +1,184 @@
+"""Labelled text in a user's own tables: examples, and the classes they name.
+
+    read = lambda: labelled_text.read('*.tsv', ['question', 'answer'], 'label')
+    classes = labelled_text.labels_of(read(), 'classes')  # ('no', 'yes')
+
+Files are read as a stream, so memory does not grow with them. Source: ours.
+"""
+
+import difflib
+import glob
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from bertjax.errors import UserError
+from bertjax.models.config import choose
+from bertjax.tasks import table_files
+from bertjax.tasks.examples import TextExample
+from bertjax.text import line_files
+
+# Ours: of more, the column is likelier a number or an identifier.
+_MOST_CLASSES = 1000
+
+
+def read(
+  paths: str | Sequence[str],
+  text_columns: str | Sequence[str],
+  label_column: str | None = None,
+  kind: str = 'classes',
+) -> Iterator[TextExample]:
+  """Yields the examples of files, each with its number of `tables.records`.
+
+  Args:
+    paths: a path, a glob, or a list of those; read in sorted order.
+    text_columns: the name of one column, or of two.
+    label_column: the name of a column; None: the labels are not known.
+    kind: 'classes', where a label is a name, as it is written, or a whole
+      number or truth value; 'number'; 'labels', where it is a list of names, or
+      text that '|' divides into names, none if it is empty.
+
+  Raises:
+    UserError: no file, no such column, an empty text, no label, or one of
+      another kind; see `tables.records` too.
+  """
+  texts = [text_columns] if isinstance(text_columns, str) else [*text_columns]
+  if len(texts) not in (1, 2):
+    raise UserError(
+      f'expected one column of text or two, got {len(texts)}; set TEXT_COLUMNS'
+    )
+  label_of = choose(
+    {'classes': _name, 'number': _number, 'labels': _names}, kind, 'KIND'
+  )
+  files = _expand(paths)
+  wanted = {name: 'TEXT_COLUMNS' for name in texts}
+  if label_column is not None:
+    wanted[label_column] = 'LABEL_COLUMN'
+  for path in files:
+    _check_columns(path, wanted)
+  for path in files:
+    unit = 'row' if path.lower().endswith('.parquet') else 'line'
+    for number, record in table_files.records(path):
+      where = f'of {unit} {number} of {path}'
+      yield TextExample(
+        tuple(_text(record.get(x), f'column {x} {where}') for x in texts),
+        None
+        if label_column is None
+        else label_of(
+          record.get(label_column), f'column {label_column} {where}'
+        ),
+        number,
+      )
+
+
+def labels_of(examples: Iterable[TextExample], kind: str) -> tuple[str, ...]:
+  """Returns the distinct class names, sorted, numbers as numbers.
+
+  Args:
+    examples: with labels.
+    kind: see `read`; () of a 'number'.
+
+  Raises:
+    UserError: fewer than two classes, or so many that they can be none; or not
+      one label.
+  """
+  if kind == 'number':
+    return ()
+  found = set()
+  for example in examples:
+    found.update(example.label if kind == 'labels' else [example.label])
+    if kind == 'classes' and len(found) > _MOST_CLASSES:
+      raise UserError(
+        f'expected at most {_MOST_CLASSES} classes, got more; is '
+        'LABEL_COLUMN a number (set KIND to number) or an '
+        'identifier?'
+      )
+  if kind == 'classes' and len(found) < 2:
+    raise UserError(
+      'expected at least two classes, got only '
+      f'{", ".join(found) or "none"}; check LABEL_COLUMN'
+    )
+  if not found:
+    raise UserError('expected at least one label, got none; check LABEL_COLUMN')
+  if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
+    return tuple(sorted(found, key=lambda name: (float(name), name)))
+  return tuple(sorted(found))
+
+
+def _expand(paths: str | Sequence[str]) -> list[str]:
+  found = set()
+  for pattern in [paths] if isinstance(paths, str) else paths:
+    # A name may hold brackets, so a file goes before what it matches as a glob.
+    some = (
+      [pattern]
+      if os.path.exists(pattern)
+      else glob.glob(pattern, recursive=True)
+    )
+    if not some:
+      raise UserError(
+        f'expected files, but nothing matches {pattern}; '
+        'set TRAIN_FILES or EVAL_FILES'
+      )
+    found.update(some)
+  return sorted(found)
+
+
+def _check_columns(path: str, wanted: dict[str, str]) -> None:
+  known = table_files.columns(path)
+  for name, setting in wanted.items():
+    if known.count(name) != 1:
+      near = difflib.get_close_matches(name, known, n=10, cutoff=0)
+      raise UserError(
+        f'expected one column {name} in {path}, which has '
+        f'{", ".join(near)}; set {setting}'
+      )
+
+
+def _text(value: object, where: str) -> str:
+  if not isinstance(value, str) or not value.strip():
+    raise UserError(
+      f'expected text in {where}, got {_shown(value)}; fill it in or remove it'
+    )
+  return line_files.repair(value)
+
+
+def _name(value: object, where: str) -> str:
+  # A column of whole numbers that lacks some comes as floats, NaN for those.
+  if isinstance(value, float) and value.is_integer():
+    value = int(value)
+  missing = isinstance(value, float) and not math.isfinite(value)
+  if (
+    missing
+    or not isinstance(value, str | int | float)
+    or (not str(value).strip())
+  ):
+    raise UserError(
+      f'expected the name of a class in {where}, got '
+      f'{_shown(value)}; fill it in, or set LABEL_COLUMN or KIND'
+    )
+  return str(value)
+
+
+def _names(value: object, where: str) -> tuple[str, ...]:
+  if isinstance(value, str):
+    value = [part.strip() for part in value.split('|') if part.strip()]
+  names = value if isinstance(value, list) else [value]
+  return tuple(dict.fromkeys(_name(name, where) for name in names))
+
+
+def _number(value: object, where: str) -> float:
+  try:
+    number = math.nan if isinstance(value, bool) else float(value)
+  except (TypeError, ValueError, OverflowError):
+    number = math.nan
+  if not math.isfinite(number):
+    raise UserError(
+      f'expected a number in {where}, got {_shown(value)}; '
+      'mend it, or set LABEL_COLUMN or KIND'
+    )
+  return number
+
+
+def _shown(value: object) -> str:
+  return 'nothing' if value in (None, '') else repr(value)[:40]

@@ -1,0 +1,196 @@
+"""Questions of SQuAD 1.1 and 2.0: their files, and a simple baseline.
+
+    examples, left = squad.check(squad.read('train-v1.1.json'))
+    train, evaluation = squad.split_by_article(examples)
+    squad.write_predictions('out.json', squad.first_words(evaluation, words=2))
+
+Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
+"""
+
+import collections
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from bertjax.errors import UserError
+from bertjax.runs.output_files import writing
+from bertjax.tasks.examples import Answer, QuestionExample
+from bertjax.text import context_windows
+
+
+def read(path: str, labelled: bool = True) -> list[QuestionExample]:
+  """Returns the questions of a file in the official JSON, of 1.1 or 2.0.
+
+  Args:
+    path: of the file.
+    labelled: whether `answers` are expected.
+
+  Raises:
+    UserError: no file, not JSON, another structure, an id twice.
+  """
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      content = json.load(file)
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f'expected a SQuAD file, such as dev-v1.1.json, in {path}, got '
+      f'{getattr(error, "strerror", error)}; give another path'
+    ) from error
+  examples = list(_questions(content, path, labelled))
+  identifiers = collections.Counter(x.identifier for x in examples)
+  if not examples:
+    raise UserError(f'expected questions in {path}, got none; give another')
+  if len(identifiers) < len(examples):
+    raise UserError(
+      f'expected each id once in {path}, got {identifiers.most_common(1)}; '
+      'give each question an id of its own'
+    )
+  return examples
+
+
+def check(
+  examples: Iterable[QuestionExample],
+) -> tuple[list[QuestionExample], int]:
+  """Puts answers where they stand in the context, for training.
+
+  Answer(' Ada', 4) in 'By Ada.' becomes Answer('Ada', 3): of the places where
+  the text occurs, the nearest. An answer that occurs nowhere is dropped, and so
+  is a question that loses all of its answers.
+
+  Returns:
+    the examples, and how many answers did not stand where their file says.
+  """
+  kept, count = [], 0
+  for example in examples:
+    told = [_strip(answer) for answer in example.answers]
+    found = [_nearest(example.context, answer) for answer in told]
+    count += sum(a != b for a, b in zip(told, found, strict=True))
+    if any(found) or not told:
+      kept.append(example._replace(answers=tuple(filter(None, found))))
+  return kept, count
+
+
+def write_predictions(path: str, predictions: Mapping[str, str]) -> None:
+  """Writes the official JSON, {identifier: text}.
+
+  Raises:
+    UserError: see `output_files.writing`.
+  """
+  with writing(path) as part, open(part, 'w') as file:
+    json.dump(dict(predictions), file, indent=1)
+
+
+def write_n_best(
+  path: str, answers: Mapping[str, context_windows.Answers]
+) -> None:
+  """Writes {identifier: [{text, start, score, probability}, ...]}, best first.
+
+  Raises:
+    UserError: see `output_files.writing`.
+  """
+  write_predictions(
+    path,
+    {
+      identifier: [candidate._asdict() for candidate in found.candidates]
+      for identifier, found in answers.items()
+    },
+  )
+
+
+def first_words(
+  examples: Iterable[QuestionExample], words: int
+) -> dict[str, str]:
+  """Returns the first words of each context: what any model must be above.
+
+  Args:
+    examples: to predict on.
+    words: of an answer: the median of the training set.
+  """
+  return {
+    example.identifier: ' '.join(example.context.split()[:words])
+    for example in examples
+  }
+
+
+def split_by_article(
+  examples: Sequence[QuestionExample], parts: int = 10
+) -> tuple[list[QuestionExample], list[QuestionExample]]:
+  """Returns examples for training and evaluation, no article in both.
+
+  Args:
+    examples: of at least two articles.
+    parts: 10 gives about a tenth of the articles to evaluation, and at least
+      one.
+
+  Raises:
+    UserError: there is one article.
+  """
+  titles = sorted({example.title for example in examples})
+  if len(titles) < 2:
+    raise UserError(
+      'expected at least two articles, of which one can be held '
+      'out, got one; set EVAL_FILES'
+    )
+  chosen = set(titles[::parts])
+  sides = [], []
+  for example in examples:
+    sides[example.title in chosen].append(example)
+  return sides
+
+
+def _questions(content, path: str, labelled: bool) -> Iterable[QuestionExample]:
+  for i, article in enumerate(_get(content, 'data', list, 'the root', path)):
+    title = str(article.get('title', i)) if isinstance(article, dict) else ''
+    paragraphs = _get(article, 'paragraphs', list, f'data[{i}]', path)
+    for j, paragraph in enumerate(paragraphs):
+      where = f'data[{i}].paragraphs[{j}]'
+      context = _get(paragraph, 'context', str, where, path)
+      for k, item in enumerate(_get(paragraph, 'qas', list, where, path)):
+        place = f'{where}.qas[{k}]'
+        identifier = _get(item, 'id', str, place, path)
+        question = _get(item, 'question', str, place, path)
+        answers = (
+          []
+          if item.get('is_impossible') or not labelled
+          else _get(item, 'answers', list, place, path)
+        )
+        yield QuestionExample(
+          identifier,
+          question,
+          context,
+          tuple(
+            Answer(
+              _get(x, 'text', str, f'{place}.answers[{n}]', path),
+              _get(x, 'answer_start', int, f'{place}.answers[{n}]', path),
+            )
+            for n, x in enumerate(answers)
+          ),
+          title,
+        )
+
+
+def _get(record, key: str, kind: type, where: str, path: str):
+  value = record.get(key) if isinstance(record, dict) else record
+  if isinstance(record, dict) and isinstance(value, kind):
+    return value
+  missing = isinstance(record, dict) and key not in record
+  got = f'the keys {", ".join(record)}' if missing else f'{value!r:.40}'
+  raise UserError(
+    f'expected "{key}", a {kind.__name__}, in {where} of {path}, '
+    f'got {got}; give a file in the official JSON of SQuAD'
+  )
+
+
+def _strip(answer: Answer) -> Answer:
+  """Returns the answer without outer spaces, which no token covers."""
+  text = answer.text.lstrip()
+  return Answer(text.rstrip(), answer.start + len(answer.text) - len(text))
+
+
+def _nearest(context: str, answer: Answer) -> Answer | None:
+  """Returns the answer where its text occurs nearest to its start, or None."""
+  text, start = answer.text, max(answer.start, 0)
+  places = context.rfind(text, 0, start + len(text)), context.find(text, start)
+  found = [place for place in places if place >= 0]
+  if not text or not found:
+    return None
+  return Answer(text, min(found, key=lambda place: abs(place - start)))

@@ -1,0 +1,167 @@
+"""Tables in files: TSV, CSV, JSON lines or Parquet, a record at a time.
+
+    for number, record in tables.records('train.csv'):
+      number, record['text']  # 2, 'A man sings.': line 1 is the header
+
+Files are read as a stream, so memory does not grow with them. Source: ours.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+
+from bertjax.errors import UserError
+from bertjax.text import line_files
+
+# Ours: characters, since those that the csv module takes, 131072, are too few
+# for whole documents.
+_LONGEST_FIELD = 1 << 24
+SUFFIXES = ('.tsv', '.csv', '.jsonl', '.json', '.parquet')
+
+
+def records(
+  path: str,
+  names: Sequence[str] | None = None,
+  broken: list[int] | None = None,
+) -> Iterator[tuple[int, dict[str, object]]]:
+  r"""Yields the number of each line, or row of Parquet, and its columns.
+
+  'text\tlabel\nHe ran.\tyes\n' to (2, {'text': 'He ran.', 'label': 'yes'}).
+
+  Args:
+    path: of the file; its suffix says how to read it. A line ends at LF or CRLF
+      and at nothing else; empty ones are passed over. A quote in .tsv is text;
+      in .csv, quotes may hold commas and ends of lines.
+    names: of the columns of a .tsv or .csv without a header; None: its first
+      line names them.
+    broken: takes the numbers of the lines of a .tsv or .csv that have more or
+      fewer fields than columns, which are left out; None: those are an error.
+
+  Raises:
+    UserError: no such file, another suffix, nothing in it, or a line that
+      cannot be read.
+  """
+  suffix = _suffix(path)
+  if suffix == '.parquet':
+    found = _parquet_records(path)
+  elif suffix in _ROWS:
+    found = _named(_ROWS[suffix](path), path, names, broken)
+  else:
+    found = _json_records(path)
+  empty = True
+  for number, record in found:
+    empty = False
+    yield number, record
+  if empty:
+    raise UserError(f'expected examples in {path}, got none; give another file')
+
+
+def columns(path: str) -> list[str]:
+  """Returns the names of a file's columns; of JSON lines, of the first object.
+
+  Raises:
+    UserError: see `records`.
+  """
+  suffix = _suffix(path)
+  if suffix in _ROWS:
+    for _, fields in _ROWS[suffix](path):
+      return fields
+  return list(next(records(path))[1])
+
+
+def _suffix(path: str) -> str:
+  if not os.path.isfile(path):
+    raise UserError(
+      f'expected a file, but there is none at {path}; give another path'
+    )
+  suffix = os.path.splitext(path)[1].lower()
+  if suffix not in SUFFIXES:
+    raise UserError(
+      'expected a file that ends in .tsv, .csv, .jsonl (or '
+      f'.json) or .parquet, got {path}; rename or convert it'
+    )
+  return suffix
+
+
+def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+  for number, line in enumerate(line_files.lines(path), start=1):
+    if line := line.removesuffix('\n').removesuffix('\r'):
+      yield number, line.split('\t')
+
+
+def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+  csv.field_size_limit(_LONGEST_FIELD)
+  # Strict: else an unclosed quote takes the rest of the file for one field.
+  rows = csv.reader(line_files.lines(path), strict=True)
+  number = 1
+  try:
+    for fields in rows:
+      if fields:
+        yield number, fields
+      number = rows.line_num + 1
+  except csv.Error as error:
+    raise UserError(
+      f'expected CSV in the row that begins in line {number} of {path}, got '
+      f'"{error}"; quote its fields, with quotes inside them doubled'
+    ) from error
+
+
+_ROWS = {'.tsv': _tsv_rows, '.csv': _csv_rows}
+
+
+def _named(rows, path, names, broken) -> Iterator[tuple[int, dict]]:
+  for number, fields in rows:
+    if names is None:
+      names = fields
+    elif len(fields) == len(names):
+      yield number, dict(zip(names, fields, strict=True))
+    elif broken is None:
+      raise UserError(
+        f'expected {len(names)} fields in line {number} of {path}, one a '
+        f'column, got {len(fields)}; mend or remove the line'
+      )
+    else:
+      broken.append(number)
+
+
+def _json_records(path: str) -> Iterator[tuple[int, dict]]:
+  for number, line in enumerate(line_files.lines(path), start=1):
+    if line := line.strip():
+      try:
+        record = json.loads(line)
+      except (ValueError, RecursionError):
+        record = None
+      if not isinstance(record, dict):
+        raise UserError(
+          f'expected a JSON object in line {number} of {path}, '
+          f'got {line[:40]!r}; write one object a line'
+        )
+      yield number, record
+
+
+def _parquet_records(path: str) -> Iterator[tuple[int, dict]]:
+  try:
+    import pyarrow
+    from pyarrow import parquet
+  except ImportError as error:
+    raise UserError(
+      f'expected pyarrow, to read {path}, but it is not '
+      'installed; pip install pyarrow, or convert it to .jsonl'
+    ) from error
+  number = 0
+  try:
+    # pyarrow holds all of the file else (pre_buffer), or a whole row group.
+    with parquet.ParquetFile(
+      path, pre_buffer=False, buffer_size=1 << 20
+    ) as file:
+      for batch in file.iter_batches(batch_size=1024):
+        for record in batch.to_pylist():
+          number += 1
+          yield number, record
+  # ValueError: a type that Python has not, such as nanoseconds.
+  except (pyarrow.ArrowException, OSError, ValueError) as error:
+    raise UserError(
+      f'cannot read {path} as Parquet, after {number} rows: '
+      f'{" ".join(str(error).split())}; write it anew'
+    ) from error

@@ -1,0 +1,270 @@
+"""A question on a long context as windows, and answers as parts of its text.
+
+    windows = make(tokenizer, 'Who wrote it?', 'Ada wrote it. ' * 400)
+    logits = ...  # for each window a float array [L, 2]: start and end
+    best_answers('Ada wrote it. ' * 400, windows, logits).text  # 'Ada'
+
+An answer is an exact slice of the context: no token is put back into text.
+Source: Devlin et al. 2018 (arXiv:1810.04805), section 4.2; the sliding windows
+and the token of maximum context are those of google-research/bert `run_squad`.
+"""
+
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bertjax.errors import UserError
+from bertjax.text.batching import Row
+from bertjax.text.tokenizer import Tokenizer
+
+STRIDE = 128  # tokens; google-research/bert `run_squad`
+N_BEST = 20
+
+
+class Window(NamedTuple):
+  """A question and as much of the context as fits.
+
+  Attributes:
+    row: '[CLS] question [SEP] part of context [SEP]'; `second` is the position
+      where the context begins.
+    offsets: of each context token here: its first character in the whole
+      context, and the one after its last.
+    best: of each context token here: whether no other window has more context
+      around it. True in exactly one window.
+  """
+
+  row: Row
+  offsets: tuple[tuple[int, int], ...]
+  best: tuple[bool, ...]
+
+
+class Candidate(NamedTuple):
+  """A possible answer.
+
+  Attributes:
+    text: the slice of the context.
+    start: the character of the context where it starts.
+    score: start logit + end logit.
+    probability: softmax of the scores of all candidates.
+  """
+
+  text: str
+  start: int
+  score: float
+  probability: float
+
+
+class Answers(NamedTuple):
+  """What is found for a question.
+
+  Attributes:
+    candidates: best first, no text twice; none for an empty context, or where
+      no end is near enough behind a start.
+    null_difference: the score of 'no answer' minus the best candidate's;
+      infinite where there is no candidate.
+  """
+
+  candidates: list[Candidate]
+  null_difference: float
+
+  @property
+  def text(self) -> str:
+    """The best candidate's, or '' where there is none."""
+    return self.candidates[0].text if self.candidates else ''
+
+
+def make(
+  tokenizer: Tokenizer,
+  question: str,
+  context: str,
+  length: int = 384,
+  stride: int = STRIDE,
+  question_length: int = 64,
+) -> list[Window]:
+  """Returns windows that together hold the whole context.
+
+  With 4 tokens of context to a window and stride 2: 'a b c d e f g' to
+  'a b c d', 'c d e f', 'e f g'.
+
+  Args:
+    tokenizer: of the model.
+    question: loses its last tokens where it is too long.
+    context: of any length; an empty one gives one window without tokens.
+    length: the most ids of a row, special tokens included.
+    stride: tokens of the context from one window's start to the next's.
+    question_length: the most tokens of a question.
+
+  Raises:
+    UserError: a window could hold fewer than `stride` tokens of the context
+      beside the longest question, so some would be in none.
+  """
+  room = length - 3 - question_length
+  if stride < 1 or question_length < 1 or room < stride:
+    raise UserError(
+      'expected STRIDE and QUESTION_LENGTH of at least 1 and LENGTH of at '
+      'least STRIDE + QUESTION_LENGTH + 3, got STRIDE '
+      f'{stride}, QUESTION_LENGTH {question_length}, LENGTH {length}; '
+      + (
+        f'set STRIDE to at most {room}, or LENGTH' if room > 0 else 'set LENGTH'
+      )
+    )
+  asked, told = tokenizer.pieces([question, context])
+  cls, sep = tokenizer.ids['[CLS]'], tokenizer.ids['[SEP]']
+  head = [cls, *asked.ids[:question_length], sep]
+  room = length - 1 - len(head)
+  ids, offsets = told.ids, _with_marks(context, told.offsets)
+  # Each ends where the row is full; the first that holds the end is the last.
+  starts = range(0, max(len(ids) - room, 0) + stride, stride)
+  spans = [(start, min(start + room, len(ids))) for start in starts]
+  return [
+    Window(
+      Row([*head, *ids[start:end], sep], second=len(head)),
+      offsets[start:end],
+      tuple(best[start:end]),
+    )
+    for (start, end), best in zip(
+      spans, _has_most_context(spans, len(ids)).tolist(), strict=True
+    )
+  ]
+
+
+def predict(
+  tokenizer: Tokenizer,
+  questions: Sequence[tuple[str, str]],
+  length: int,
+  logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
+  stride: int = STRIDE,
+) -> list[Answers]:
+  """Returns the best answers to each (question, context).
+
+  Args:
+    tokenizer: of the model.
+    questions: pairs of a question and its context.
+    length: see `make`.
+    logits_of: rows to the logits of each, [L, 2] or longer.
+    stride: see `make`.
+  """
+  parts = [
+    make(tokenizer, question, context, length, stride)
+    for question, context in questions
+  ]
+  logits = iter(logits_of(window.row for part in parts for window in part))
+  return [
+    best_answers(context, part, [next(logits) for _ in part])
+    for (_, context), part in zip(questions, parts, strict=True)
+  ]
+
+
+def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
+  """Returns positions in the row of what covers characters [start, end).
+
+  Args:
+    window: see `make`.
+    start: of the span, in the whole context.
+    end: the character after the span's last.
+
+  Returns:
+    the first and the last token's position; (0, 0), which is [CLS], where the
+    span is not whole in this window.
+  """
+  offsets = window.offsets
+  if not offsets or start < offsets[0][0] or end > offsets[-1][1]:
+    return 0, 0
+  # Several tokens can share one character: the first of them, the last.
+  inside = [
+    i for i, (first, past) in enumerate(offsets) if past > start and first < end
+  ]
+  if start >= end or not inside:
+    return 0, 0
+  return window.row.second + inside[0], window.row.second + inside[-1]
+
+
+def best_answers(
+  context: str,
+  windows: Sequence[Window],
+  logits: Sequence[np.ndarray],
+  n_best: int = N_BEST,
+  max_tokens: int = 30,
+) -> Answers:
+  """Returns the best answers to a question, over all of its windows.
+
+  Args:
+    context: the text that `windows` were made of.
+    windows: of one question.
+    logits: for each window float[L, 2], start and end logit of each position;
+      L is the row's length or, with padding, more.
+    n_best: the starts and ends to consider in a window, and the most
+      candidates to return.
+    max_tokens: the most tokens of an answer.
+  """
+  logits = [np.asarray(array, np.float64) for array in logits]
+  spans = [
+    span
+    for window, array in zip(windows, logits, strict=True)
+    for span in _spans(window, array, n_best, max_tokens)
+  ]
+  scores = {}
+  for score, start, end in sorted(spans, key=lambda span: -span[0]):
+    scores.setdefault(context[start:end], (score, start))
+    if len(scores) == n_best:
+      break
+  if not scores:
+    return Answers([], math.inf)
+  highest = next(iter(scores.values()))[0]
+  total = sum(math.exp(score - highest) for score, _ in scores.values())
+  null_score = min(float(array[0].sum()) for array in logits)
+  return Answers(
+    [
+      Candidate(text, start, score, math.exp(score - highest) / total)
+      for text, (score, start) in scores.items()
+    ],
+    null_score - highest,
+  )
+
+
+def _spans(
+  window: Window, logits: np.ndarray, n_best: int, max_tokens: int
+) -> list[tuple[float, int, int]]:
+  """Returns (score, first character, character after the last) of a window."""
+  first = window.row.second
+  starts, ends = logits[first : first + len(window.offsets)].T
+  starts = np.where(window.best, starts, -np.inf)
+  i = np.argsort(-starts, kind='stable')[: min(n_best, sum(window.best))]
+  j = np.argsort(-ends, kind='stable')[:n_best]
+  steps = j[None, :] - i[:, None]
+  a, b = np.nonzero((steps >= 0) & (steps < max_tokens))
+  i, j = i[a], j[b]
+  return [
+    (score, window.offsets[first][0], window.offsets[last][1])
+    for score, first, last in zip(
+      (starts[i] + ends[j]).tolist(), i.tolist(), j.tolist(), strict=True
+    )
+  ]
+
+
+def _has_most_context(
+  spans: Sequence[tuple[int, int]], count: int
+) -> np.ndarray:
+  """Returns bool[windows, tokens]: the best window of each token."""
+  start, end = np.array(spans)[:, :, None].transpose(1, 0, 2)
+  token = np.arange(count)
+  context = np.minimum(token - start, end - 1 - token)
+  # 0.01: run_squad prefers the longer window where the contexts are as long.
+  score = np.where(context >= 0, context + 0.01 * (end - start), -np.inf)
+  return score.argmax(axis=0) == np.arange(len(spans))[:, None]
+
+
+def _with_marks(
+  context: str, offsets: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, int], ...]:
+  """Gives a token the accents behind it that the tokenizer stripped."""
+  limits = [*(start for start, _ in offsets), len(context)][1:]
+  extended = []
+  for (start, end), limit in zip(offsets, limits, strict=True):
+    while end < limit and unicodedata.category(context[end]) == 'Mn':
+      end += 1
+    extended.append((start, end))
+  return tuple(extended)

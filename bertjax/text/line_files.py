@@ -1,0 +1,104 @@
+"""Text to predict on, a record at a time, and where the results may go.
+
+    text_files.check_output('vectors.npy', ('.npy',), source='questions.txt')
+    for record in text_files.read('questions.txt'):
+      record['text']
+
+Source: ours.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+
+from bertjax.errors import UserError
+from bertjax.runs import output_files
+
+
+def read(path: str) -> Iterator[dict]:
+  """Yields {'text': line} of a text file, or the objects of JSON lines.
+
+  A line ends at LF or CRLF and at nothing else; an empty one is a text as well.
+  JSON lines are known by the suffix .jsonl; other fields than `text` are kept.
+
+  Raises:
+    UserError: no such file, not UTF-8, or a line without `text`.
+  """
+  if not os.path.isfile(path):
+    raise UserError(
+      f'expected a file of text, but there is no file {path}; set INPUT'
+    )
+  for number, line in enumerate(lines(path), start=1):
+    text = line.removesuffix('\n').removesuffix('\r')
+    yield (
+      _record(text, path, number) if path.endswith('.jsonl') else {'text': text}
+    )
+
+
+def lines(path: str) -> Iterator[str]:
+  """Yields the lines of a file with their ends, without a byte-order mark.
+
+  Text mode would end a line at CR too.
+
+  Raises:
+    UserError: not UTF-8.
+  """
+  with open(path, 'rb') as file:
+    for number, line in enumerate(file, start=1):
+      if number == 1:
+        line = line.removeprefix(b'\xef\xbb\xbf')
+      try:
+        yield line.decode()
+      except UnicodeDecodeError as error:
+        raise UserError(
+          f'expected UTF-8 in {path}, got byte {line[error.start]:#x} in '
+          f'line {number}; convert it: iconv -f latin1 -t utf8'
+        ) from error
+
+
+def repair(text: str) -> str:
+  """Replaces half a surrogate pair, as "\\ud83d" alone is in JSON.
+
+  No tokenizer takes one.
+  """
+  return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+
+
+def count(path: str) -> int:
+  """Returns the number of records; reads them all, so mistakes show first."""
+  return sum(1 for _ in read(path))
+
+
+def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
+  """Refuses, before anything is computed or made, what cannot be written.
+
+  Raises:
+    UserError: another suffix, the input itself, a directory, or a folder that
+      cannot be written.
+  """
+  if not path.endswith(suffixes):
+    raise UserError(
+      f'expected a file that ends in {" or ".join(suffixes)}, '
+      f'got {path}; set OUTPUT'
+    )
+  if os.path.realpath(path) == os.path.realpath(source):
+    raise UserError(f'{path} is the input as well; set OUTPUT to another file')
+  if os.path.isdir(path):
+    raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')
+  output_files.check_folder(path)
+
+
+def _record(line: str, path: str, number: int) -> dict:
+  try:
+    record = json.loads(line)
+  except ValueError as error:
+    raise UserError(
+      f'expected JSON in line {number} of {path}, got {error}'
+    ) from error
+  if not isinstance(record, dict) or not isinstance(record.get('text'), str):
+    known = ', '.join(record) if isinstance(record, dict) else line[:40]
+    raise UserError(
+      f'expected an object with a field "text" in line {number} '
+      f'of {path}, got {known}'
+    )
+  return record | {'text': repair(record['text'])}

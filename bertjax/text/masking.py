@@ -1,0 +1,200 @@
+"""Which tokens are predicted, and what stands in their place.
+
+    masked = masking.mask(
+        tokens_BL, segments_BL, seeds_B, vocabulary, rate=0.15, unit='token',
+        predictions=20)
+
+Before: [CLS] the cat sat [SEP]     After: [CLS] the [MASK] sat [SEP]
+        targets [cat], target_positions [2], weights [1]
+
+A target is replaced by [MASK] in 80% of cases, by a random token in 10%, and
+kept in 10%; all tokens of a span share the case. Source: Devlin et al. 2018,
+section 3.1 and appendix A.1; whole words: google-research/bert, README of May
+2019; spans: Joshi et al. 2019 (SpanBERT), section 3.1.
+
+Deviation: the rate is taken of the tokens that may be masked, not of all with
+[CLS] and [SEP], and rounded up or down at random so that it is exact in the
+mean; random tokens are drawn from the entries that are neither special nor
+unused, so that no target turns into [CLS].
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from bertjax.text import hashing
+
+MASKED, RANDOM = 0.8, 0.1  # the rest is kept: Devlin et al. 2018
+SPAN_STOP, SPAN_LONGEST = 0.2, 10  # words; SpanBERT, section 3.1
+
+# Purposes, so that no two decisions share random bits.
+_BUDGET, _UNIT, _REPLACE, _TOKEN, _START, _LENGTH = range(6)
+
+
+class Vocabulary(Protocol):
+  """What masking needs to know of a vocabulary."""
+
+  mask_id: int
+  special: np.ndarray  # bool[V]
+  continuation: np.ndarray  # bool[V]
+  replacements: np.ndarray  # int32[R], ids that may stand in as random tokens
+
+
+def mask(
+  tokens_BL: np.ndarray,
+  segments_BL: np.ndarray,
+  seeds_B: np.ndarray,
+  vocabulary: Vocabulary,
+  rate: float,
+  unit: str,
+  predictions: int,
+) -> dict[str, np.ndarray]:
+  """Masks a batch of rows; each depends on its tokens and its seed alone.
+
+  Args:
+    tokens_BL: int32[B, L], ids.
+    segments_BL: int32[B, L], 0 for padding.
+    seeds_B: uint64[B].
+    vocabulary: see `Vocabulary`.
+    rate: share of the maskable tokens that become targets.
+    unit: 'token', 'word' or 'span', a key of UNITS.
+    predictions: P, the most targets that a row can have.
+
+  Returns:
+    tokens int32[B, L], target_positions int32[B, P] ascending, targets
+    int32[B, P], weights float32[B, P].
+  """
+  maskable_BL = (segments_BL > 0) & ~vocabulary.special[tokens_BL]
+  count_B = maskable_BL.sum(1)
+  budget_B = np.floor(rate * count_B + hashing.uniform(seeds_B, _BUDGET))
+  # At least one target in a row that has any token: BERT's rule.
+  budget_B = np.clip(budget_B, 1, predictions).astype(np.int64)
+  word_BL = _numbers(
+    maskable_BL, vocabulary.continuation[tokens_BL], segments_BL
+  )
+  chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
+
+  # Chosen positions first, in order: a stable sort of booleans.
+  positions_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, :predictions]
+  weights_BP = np.take_along_axis(chosen_BL, positions_BP, 1)
+  targets_BP = np.take_along_axis(tokens_BL, positions_BP, 1)
+  column_L = np.arange(tokens_BL.shape[1])
+  draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, case_BL)
+  random_BL = vocabulary.replacements[
+    hashing.integers(
+      len(vocabulary.replacements), seeds_B[:, None], _TOKEN, column_L
+    )
+  ]
+  replaced_BL = np.where(
+    draw_BL < MASKED,
+    vocabulary.mask_id,
+    np.where(draw_BL < MASKED + RANDOM, random_BL, tokens_BL),
+  )
+  return {
+    'tokens': np.where(chosen_BL, replaced_BL, tokens_BL).astype(np.int32),
+    'target_positions': np.where(weights_BP, positions_BP, 0).astype(np.int32),
+    'targets': np.where(weights_BP, targets_BP, 0).astype(np.int32),
+    'weights': weights_BP.astype(np.float32),
+  }
+
+
+def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
+  """Returns the number of the word that each maskable token belongs to.
+
+  A '##' piece continues the word of the token before it, unless that token is
+  special or of another sequence (a cut sentence may start within a word).
+  """
+  joined_BL = np.zeros_like(maskable_BL)
+  joined_BL[:, 1:] = (
+    continuation_BL[:, 1:]
+    & maskable_BL[:, 1:]
+    & maskable_BL[:, :-1]
+    & (segments_BL[:, 1:] == segments_BL[:, :-1])
+  )
+  return np.maximum(np.cumsum(maskable_BL & ~joined_BL, axis=1) - 1, 0)
+
+
+def _tokens(maskable_BL, word_BL, budget_B, seeds_B):
+  """Chooses exactly `budget` tokens a row, each as likely as any other."""
+  score_BL = hashing.uniform(
+    seeds_B[:, None], _UNIT, np.arange(maskable_BL.shape[1])
+  )
+  order_BL = np.argsort(np.where(maskable_BL, score_BL, 2.0), axis=1)
+  rank_BL = np.empty_like(order_BL)
+  np.put_along_axis(
+    rank_BL, order_BL, np.arange(order_BL.shape[1])[None], axis=1
+  )
+  return maskable_BL & (rank_BL < budget_B[:, None]), _own_case(word_BL)
+
+
+def _words(maskable_BL, word_BL, budget_B, seeds_B):
+  """Chooses whole words in random order, leaving out what no longer fits.
+
+  The pieces of a word are replaced one by one, as in google-research/bert.
+  """
+  rows, length = word_BL.shape
+  size_BW = np.zeros((rows, length), np.int64)
+  np.add.at(size_BW, (np.arange(rows)[:, None], word_BL), maskable_BL)
+  score_BW = hashing.uniform(seeds_B[:, None], _UNIT, np.arange(length))
+  order_BW = np.argsort(np.where(size_BW > 0, score_BW, 2.0), axis=1)
+  chosen_BW = np.zeros((rows, length), bool)
+  left_B = budget_B.copy()
+  for word_B in order_BW[:, : int(word_BL.max(initial=0)) + 1].T:
+    index = (np.arange(rows), word_B)
+    fits_B = (size_BW[index] > 0) & (size_BW[index] <= left_B)
+    chosen_BW[index] = fits_B
+    left_B -= np.where(fits_B, size_BW[index], 0)
+    if not left_B.any():
+      break
+  chosen_BL = maskable_BL & np.take_along_axis(chosen_BW, word_BL, 1)
+  return chosen_BL, _own_case(word_BL)
+
+
+def _spans(maskable_BL, word_BL, budget_B, seeds_B):
+  """Chooses runs of whole words until the budget is met, cut at the budget.
+
+  Lengths are geometric with p = 0.2, at most 10 words, starts uniform over
+  the words that are not yet chosen; a span ends at a special token. The case
+  of a span is that of its first position.
+  """
+  words_B = np.where(maskable_BL.any(1), word_BL.max(1) + 1, 0)
+  chosen_BL, case_BL = np.zeros_like(maskable_BL), _own_case(word_BL)
+  # Spans do not cross [SEP]: the run that each token lies in.
+  run_BL = np.cumsum(~maskable_BL, axis=1)
+  target_B = np.minimum(budget_B, maskable_BL.sum(1))
+  for turn in range(4 * maskable_BL.shape[1]):
+    left_B = target_B - chosen_BL.sum(1)
+    if not left_B.any():
+      break
+    start_B = hashing.integers(words_B, seeds_B, _START, turn)
+    draw_B = hashing.uniform(seeds_B, _LENGTH, turn)
+    # Inverse of the geometric distribution function, 1 - (1 - p)^n.
+    length_B = 1 + np.floor(np.log1p(-draw_B) / np.log1p(-SPAN_STOP))
+    length_B = np.minimum(length_B, SPAN_LONGEST)
+    at_start_BL = maskable_BL & (word_BL == start_B[:, None])
+    column_B = np.argmax(at_start_BL, axis=1)
+    rows = np.arange(len(column_B))
+    free_B = at_start_BL.any(1) & ~chosen_BL[rows, column_B]
+    span_BL = (
+      maskable_BL
+      & ~chosen_BL
+      & (word_BL >= start_B[:, None])
+      & (word_BL < (start_B + length_B)[:, None])
+      & (run_BL == run_BL[rows, column_B][:, None])
+      & free_B[:, None]
+    )
+    span_BL &= np.cumsum(span_BL, axis=1) <= left_B[:, None]
+    chosen_BL |= span_BL
+    case_BL = np.where(span_BL, column_B[:, None], case_BL)
+  return chosen_BL, case_BL
+
+
+def _own_case(word_BL) -> np.ndarray:
+  """Returns a number for each position: each is replaced or kept by itself."""
+  return np.broadcast_to(np.arange(word_BL.shape[1]), word_BL.shape)
+
+
+# name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) ->
+# (chosen bool[B, L], case int64[B, L], the same where tokens share the draw
+# between [MASK], random and kept)
+UNITS = {'token': _tokens, 'word': _words, 'span': _spans}

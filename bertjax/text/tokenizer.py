@@ -1,0 +1,122 @@
+"""Text to ids without TensorFlow, the same ids as in training.
+
+    tokenizer = Tokenizer.load('runs/books')
+    rows, cut = tokenizer.rows(['Hello, world!', 'a'], length=128)
+
+Source: the Rust library `tokenizers`, as `bertjax.data.bert_tokenizer` has it.
+"""
+
+import os
+from collections.abc import Sequence
+
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
+
+from bertjax.errors import UserError
+from bertjax.text import vocabulary_file
+from bertjax.text.batching import Row
+
+
+class Tokenizer:
+  """A vocabulary and what splits text into its tokens.
+
+  Attributes:
+    tokens: token i at place i.
+    cased: False where text is lower-cased and stripped of accents.
+    ids: token -> id.
+  """
+
+  def __init__(self, tokens: Sequence[str], cased: bool):
+    self.tokens = tuple(tokens)
+    self.cased = cased
+    self.ids = {token: i for i, token in enumerate(tokens)}
+    self._plain = _pipeline(self.ids, cased)
+    self._masked = _pipeline(self.ids, cased)
+    self._masked.add_special_tokens(['[MASK]'])
+
+  @classmethod
+  def load(cls, directory: str) -> 'Tokenizer':
+    """Reads vocab.txt of a run or of a Hugging Face directory.
+
+    Raises:
+      UserError: see `vocabulary_file.read`.
+    """
+    return cls(*vocabulary_file.load(os.path.join(directory, 'vocab.txt')))
+
+  def check_fits(self, rows: int, origin: str) -> None:
+    """Raises UserError where a token table has fewer rows than tokens.
+
+    Args:
+      rows: of the table.
+      origin: of both, for the message.
+    """
+    if len(self.tokens) > rows:
+      raise UserError(
+        f'{origin} has a vocabulary of {len(self.tokens)} entries and a '
+        f'token table of {rows} rows; put the vocab.txt there that it was '
+        'trained with'
+      )
+
+  def pieces(
+    self, texts: Sequence[str], masks: bool = False
+  ) -> list[tokenizers.Encoding]:
+    """Returns `.ids` and `.offsets` (characters of the text) of each text.
+
+    Args:
+      texts: any; no special tokens are added.
+      masks: whether '[MASK]' in a text is the special token; else, like every
+        other word in brackets, it is text.
+    """
+    tokenizer = self._masked if masks else self._plain
+    return tokenizer.encode_batch(texts, add_special_tokens=False)
+
+  def rows(
+    self,
+    texts: Sequence[str | Sequence[str]],
+    length: int,
+    masks: bool = False,
+  ) -> tuple[list[Row], int]:
+    """Returns '[CLS] text [SEP]', or '[CLS] a [SEP] b [SEP]', of each.
+
+    What is too long loses its last tokens; of a pair, the longer text does
+    until the two fit, and b where they are as long (as in google-research/bert
+    `_truncate_seq_pair`).
+
+    Args:
+      texts: any text, or a pair of texts; an empty one gives [CLS] [SEP].
+      length: the most ids of a row, special tokens included; at least 3, and 5
+        for pairs.
+      masks: see `pieces`.
+
+    Returns:
+      the rows, and how many of them were cut.
+    """
+    parts = [(x,) if isinstance(x, str) else tuple(x) for x in texts]
+    encodings = iter(self.pieces([x for part in parts for x in part], masks))
+    cls, sep = self.ids['[CLS]'], self.ids['[SEP]']
+    rows, cut = [], 0
+    for part in parts:
+      ids = [next(encodings).ids for _ in part]
+      if len(ids) == 1:
+        (a,) = ids
+        cut += len(a) > length - 2
+        rows.append(Row([cls, *a[: length - 2], sep]))
+      else:
+        a, b = ids
+        room = length - 3
+        cut += len(a) + len(b) > room
+        a, b = (
+          a[: max(room - len(b), (room + 1) // 2)],
+          b[: max(room - len(a), room // 2)],
+        )
+        rows.append(Row([cls, *a, sep, *b, sep], second=len(a) + 2))
+    return rows, cut
+
+
+def _pipeline(ids: dict[str, int], cased: bool) -> tokenizers.Tokenizer:
+  tokenizer = tokenizers.Tokenizer(
+    models.WordPiece(ids, unk_token='[UNK]', max_input_chars_per_word=100)
+  )
+  tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
+  tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+  return tokenizer

@@ -1,0 +1,190 @@
+"""Of models that were never trained: which text they see, what they write."""
+
+import json
+
+import pytest
+
+from bertjax import batch
+from bertjax.errors import UserError
+from bertjax.inference import predict
+from bertjax.inference.predictor import Predictor
+from bertjax.models.bert import BertForTask
+from bertjax.models.config import EncoderConfig
+from bertjax.parallel import partitioning
+from bertjax.runs import model_file
+from bertjax.runs.checkpoints import Checkpoints
+from bertjax.tasks import head_outputs
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
+from bertjax.training import optimizer, state
+
+CONFIG = EncoderConfig(
+  vocabulary_size=16,
+  width=8,
+  layers=1,
+  heads=2,
+  feed_forward=16,
+  positions=100,
+  initializer_stddev=0.5,
+)
+
+
+@pytest.fixture(scope='module')
+def make(tmp_path_factory):
+  def model(kind, labels=('no', 'yes'), **task):
+    folder = str(tmp_path_factory.mktemp(kind))
+    created = state.create(
+      BertForTask(
+        CONFIG, head_outputs.HEADS[kind], head_outputs.outputs(kind, labels)
+      ),
+      optimizer.adamw(1e-3),
+      batch.task_shapes(2, 8),
+      partitioning.make_mesh(),
+      seed=0,
+    )
+    with Checkpoints(f'{folder}/checkpoints') as checkpoints:
+      checkpoints.save(1, created)
+    model_file.write(folder, CONFIG)
+    model_file.write_task(
+      folder,
+      {'kind': kind, 'labels': labels, 'length': 90, 'stride': 20, **task},
+    )
+    write([*SPECIAL_TOKENS, *'abcdefgh?'], f'{folder}/vocab.txt', cased=False)
+    return folder
+
+  return model
+
+
+def run(folder, tmp_path, name, content, **settings):
+  (tmp_path / name).write_text(content)
+  predict.predict_file(
+    run_dir=folder,
+    source=str(tmp_path / name),
+    output=str(tmp_path / 'out.jsonl'),
+    **settings,
+  )
+  return [
+    json.loads(line)
+    for line in (tmp_path / 'out.jsonl').read_text().splitlines()
+  ]
+
+
+@pytest.mark.parametrize(
+  'task, name, content, settings, seen',
+  [
+    ({}, 'in.txt', 'a b\n\n', {}, ['a b', '']),
+    ({}, 'in.tsv', 'x\ttext\nb\ta\n', {}, ['a']),
+    ({}, 'in.JSONL', '{"text": "a", "label": 3}\n', {}, ['a']),
+    (
+      {'task': 'QNLI'},
+      'in.tsv',
+      'index\tquestion\tsentence\n0\ta\tb\n',
+      {},
+      [('a', 'b')],
+    ),
+    (
+      {'columns': {'text_columns': ['p', 'q']}},
+      'in.csv',
+      'p,q,text\na,b,c\n',
+      {},
+      [('a', 'b')],
+    ),
+    (
+      {'columns': {'text_columns': ['p', 'q']}},
+      'in.csv',
+      'text\nc\n',
+      {},
+      ['c'],
+    ),
+    (
+      {'columns': {'text_columns': 'p'}},
+      'in.csv',
+      'p,q\na,b\n',
+      {'text_columns': 'q'},
+      ['b'],
+    ),
+  ],
+)
+def test_the_text_is_in_the_columns_that_say_so(
+  make, tmp_path, task, name, content, settings, seen
+):
+  folder = make('classes', **task)
+  records = run(folder, tmp_path, name, content, **settings)
+  expected = Predictor.load(folder).classify(seen)
+  assert [x['scores'] for x in records] == [
+    pytest.approx(x['scores']) for x in expected
+  ]
+  assert [x['label'] for x in records] == [x['label'] for x in expected]
+
+
+def test_the_input_is_kept_also_what_bears_the_name_of_a_result(make, tmp_path):
+  (record,) = run(
+    make('number', ()),
+    tmp_path,
+    'in.jsonl',
+    '{"text": "a", "value": 7, "id": [1]}\n',
+  )
+  assert record['value_given'] == 7 and record['id'] == [1]
+  assert isinstance(record['value'], float)
+
+
+@pytest.mark.parametrize(
+  'settings, message',
+  [
+    ({'text_columns': 'r'}, 'text in r of .*, which has p, q; set TEXT_COL'),
+    ({}, 'text in text of .*; set TEXT_COLUMNS'),
+    ({'length': 101}, '100 positions'),
+  ],
+)
+def test_what_cannot_be_read_leaves_nothing(make, tmp_path, settings, message):
+  with pytest.raises(UserError, match=message):
+    run(make('classes'), tmp_path, 'in.csv', 'p,q\na,b\n', **settings)
+  assert [path.name for path in tmp_path.iterdir()] == ['in.csv']
+
+
+@pytest.mark.parametrize('threshold, empty', [(-1e9, True), (1e9, False)])
+def test_an_answer_is_empty_above_the_threshold_of_training(
+  make, tmp_path, threshold, empty
+):
+  (tmp_path / 'in.json').write_text(
+    json.dumps(
+      {
+        'data': [
+          {
+            'paragraphs': [
+              {
+                'context': 'a b c ' * 30,
+                'qas': [{'id': 'q', 'question': 'a ?'}],
+              }
+            ]
+          }
+        ]
+      }
+    )
+  )
+  predict.predict_file(
+    run_dir=make('spans', (), threshold=threshold),
+    source=str(tmp_path / 'in.json'),
+    output=str(tmp_path / 'out.json'),
+  )
+  found = json.loads((tmp_path / 'out.json').read_text())
+  assert found.keys() == {'q'} and (found['q'] == '') == empty
+  best = json.loads((tmp_path / 'out_n_best.json').read_text())['q']
+  assert len(best) == 20 and best[0]['score'] >= best[-1]['score']
+
+
+def test_columns_are_divided_and_joined_as_in_training(make, tmp_path):
+  folder = make(
+    'tags',
+    ('O', 'B-X'),
+    columns={'word_column': 1, 'tag_column': 0, 'separator': ','},
+  )
+  (tmp_path / 'in.txt').write_text('1,a\n2,b\n\n3,c\n')
+  predict.predict_file(
+    run_dir=folder,
+    source=str(tmp_path / 'in.txt'),
+    output=str(tmp_path / 'out.txt'),
+  )
+  first, second = Predictor.load(folder).tag([['a', 'b'], ['c']])
+  assert (tmp_path / 'out.txt').read_text() == (
+    f'1,a,{first[0]}\n2,b,{first[1]}\n\n3,c,{second[0]}\n\n'
+  )

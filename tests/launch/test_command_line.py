@@ -1,0 +1,41 @@
+import os
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.launch import command_line
+
+
+def test_gin_flags_become_bindings():
+  assert command_line.arguments(
+    ['x', '--gin_file=a', '--gin.A=1', '-gin.b.c=2', '--gin.D', '3']
+  ) == [
+    'x',
+    '--gin_file=a',
+    '--gin_bindings=A=1',
+    '--gin_bindings=b.c=2',
+    '--gin_bindings=D=3',
+  ]
+
+
+def test_the_configurations_of_the_checkout_are_found():
+  paths = command_line.search_paths()
+  command_line.check_files(
+    ['recipes/quickstart.gin', 'gin_configs/recipes/plan.gin'], paths
+  )
+  with pytest.raises(UserError, match='mean gin_configs/recipes/quickstart'):
+    command_line.check_files(['recipes/quikstart.gin'], paths)
+
+
+def test_what_an_import_prints_is_shown_only_where_it_fails(capfd):
+  with command_line.quiet_imports():
+    os.write(2, b'noise')
+  assert capfd.readouterr().err == ''
+  with pytest.raises(UserError), command_line.quiet_imports():
+    os.write(2, b'noise')
+    raise UserError('a mistake')
+  assert capfd.readouterr().err == ''
+  with pytest.raises(RuntimeError), command_line.quiet_imports():
+    os.write(2, b'noise')
+    raise RuntimeError
+  assert capfd.readouterr().err == 'noise'

@@ -1,0 +1,97 @@
+"""Curves of healthy runs: made, found, read."""
+
+import json
+
+import pytest
+from tests.reporting.test_runs import write_run
+
+from bertjax.errors import UserError
+from bertjax.reporting import references, run_reader
+
+SIZE = {'TEXT_FILES': 'a.txt', 'LEARNING_RATE': 0.1}
+
+
+def make(tmp_path, curves=((4.0, 2.0), (5.0, 1.0), (6.0, 3.0)), **bindings):
+  paths = [
+    write_run(tmp_path / f'r{i}', values, SEED=i, **SIZE | bindings)
+    for i, values in enumerate(curves)
+  ]
+  references.make(runs=paths, output=str(tmp_path / 'mine.json'))
+  return references.read(str(tmp_path / 'mine.json'))
+
+
+def test_a_reference_holds_the_curves_of_its_runs(tmp_path):
+  reference = make(tmp_path)
+  assert reference.seeds == ['0', '1', '2']
+  assert reference.name == 'mine'
+  assert reference.bindings == {'TEXT_FILES': "'a.txt'", 'LEARNING_RATE': '0.1'}
+  steps, values = reference.curves['train/loss']
+  assert steps.tolist() == [10, 20]
+  assert values.tolist() == [[4, 2], [5, 1], [6, 3]]
+  # Between its lines, and no further than these.
+  assert reference.values('train/loss', 15).tolist() == [3, 3, 4.5]
+  assert reference.values('train/loss', 21) is None
+  assert reference.values('train/none', 10) is None
+  # Step 20 is within a quarter of 17.
+  assert reference.band('train/loss', 17) == (1.0, pytest.approx(3.9))
+  assert reference.band('train/loss', 10) == (4.0, 6.0)
+
+
+@pytest.mark.parametrize(
+  'curves, message',
+  [
+    (((1.0, 2.0),) * 2, '3 runs or more'),
+    (((1.0, 2.0), (1.0, 2.0), (1.0,)), 'same steps'),
+    (((1.0, 2.0), (1.0, 2.0), (1.0, None)), 'not finite'),
+  ],
+)
+def test_what_makes_no_reference(tmp_path, curves, message):
+  with pytest.raises(UserError, match=message):
+    make(tmp_path, curves)
+  assert not (tmp_path / 'mine.json').exists()
+
+
+def test_one_run_three_times_is_no_reference(tmp_path):
+  path = write_run(tmp_path / 'r', SEED=7, **SIZE)
+  with pytest.raises(UserError, match='different seeds, got 7, 7, 7'):
+    references.make(runs=[path] * 3, output=str(tmp_path / 'mine.json'))
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_refused(tmp_path):
+  paths = [
+    write_run(tmp_path / f'r{i}', SEED=i, LEARNING_RATE=0.1 + i // 2)
+    for i in range(3)
+  ]
+  with pytest.raises(UserError, match=r'LEARNING_RATE 0\.1 -> 1\.1; set RUNS'):
+    references.make(runs=paths, output=str(tmp_path / 'mine.json'))
+
+
+def test_a_run_finds_the_reference_of_its_text_and_size(tmp_path, monkeypatch):
+  make(tmp_path)
+  monkeypatch.setattr(references, 'FOLDER', str(tmp_path))
+  like = run_reader.read(
+    write_run(tmp_path / 'x', TEXT_FILES='a.txt', LEARNING_RATE=9.0)
+  )
+  assert references.find(like).name == 'mine'
+  other = run_reader.read(write_run(tmp_path / 'y', TEXT_FILES='b.txt'))
+  with pytest.raises(UserError, match='no reference: .* not that of mine; set'):
+    references.find(other)
+  assert references.find(other, 'mine').name == 'mine'
+
+
+def test_files_that_are_no_reference(tmp_path):
+  with pytest.raises(UserError, match='no reference x/y; set REFERENCE to one'):
+    references.read('x/y')
+  (tmp_path / 'a.json').write_text(json.dumps({'curves': 3}))
+  with pytest.raises(UserError, match='a.json is no reference'):
+    references.read(str(tmp_path / 'a.json'))
+
+
+@pytest.mark.parametrize('name', references.names())
+def test_shipped_references_are_whole(name):
+  reference = references.read(name)
+  assert len(reference.seeds) >= 3 and len(set(reference.seeds)) >= 3
+  assert len(reference.seconds) == len(reference.seeds)
+  assert min(reference.seconds) > 0
+  for steps, values in reference.curves.values():
+    assert values.shape == (len(reference.seeds), len(steps))

@@ -1,0 +1,88 @@
+import errno
+import os
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.runs import output_files
+
+
+def full(*_):
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+  path = tmp_path / 'new' / 'out.txt'
+  with pytest.raises(KeyError), output_files.writing(str(path)) as part:
+    open(part, 'w').close()
+    raise KeyError
+  assert list(path.parent.iterdir()) == []
+  with output_files.writing(str(path)) as part:
+    open(part, 'w').close()
+  assert os.listdir(path.parent) == ['out.txt']
+
+
+@pytest.mark.parametrize('end', ['', '/'])
+@pytest.mark.parametrize('there', [True, False])
+def test_a_directory_appears_when_it_is_whole(tmp_path, there, end):
+  path = tmp_path / 'model'
+  if there:
+    path.mkdir()
+  left = tmp_path / 'model.part'  # by a run that was killed
+  left.mkdir()
+  (left / 'old').touch()
+  with output_files.writing(str(path) + end) as part:
+    assert part == str(left) and not left.exists()
+    left.mkdir()
+    (left / 'new').touch()
+  assert os.listdir(tmp_path) == ['model']
+  assert os.listdir(path) == ['new']
+
+
+def test_half_a_directory_does_not_stay(tmp_path, monkeypatch):
+  path = tmp_path / 'model'
+  monkeypatch.setattr(os, 'replace', full)
+  with (
+    pytest.raises(UserError, match=f'{path}: No space left.*set OUTPUT'),
+    output_files.writing(str(path)) as part,
+  ):
+    os.mkdir(part)
+    open(os.path.join(part, 'config.json'), 'w').close()
+  assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+  with (
+    pytest.raises(UserError, match='No space left.*set OUTPUT'),
+    output_files.writing(str(tmp_path / 'out')),
+    open('/dev/full', 'w') as file,
+  ):
+    file.write('x')
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+  file = tmp_path / 'file'
+  file.touch()
+  below = str(file / 'deep' / 'out')
+  with pytest.raises(UserError, match=f'{file} is no folder; set OUTPUT'):
+    output_files.check_folder(below)
+  with (
+    pytest.raises(UserError, match=f'{below}: Not a directory'),
+    output_files.writing(below),
+  ):
+    pass
+  monkeypatch.setattr(os, 'access', lambda path, _: path != str(tmp_path))
+  with pytest.raises(UserError, match=f'{tmp_path} cannot be written'):
+    output_files.check_folder(str(tmp_path / 'a' / 'b' / 'out'))
+  assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_directory_that_holds_something_is_refused(tmp_path):
+  output_files.check_directory(str(tmp_path))
+  output_files.check_directory(str(tmp_path / 'a' / 'b'))
+  assert os.listdir(tmp_path) == []
+  file = tmp_path / 'file'
+  file.touch()
+  for path in (tmp_path, file):
+    with pytest.raises(UserError, match='holds something; set OUTPUT'):
+      output_files.check_directory(str(path))

@@ -1,0 +1,118 @@
+import re
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.tasks import conll
+from bertjax.tasks.examples import TagExample
+
+PLAIN = 'He PRP B-NP\nran VBD B-VP\n\nStop VB B-VP\n'
+EXAMPLES = [
+  TagExample(
+    ('He', 'ran'),
+    ('B-NP', 'B-VP'),
+    (('He', 'PRP', 'B-NP'), ('ran', 'VBD', 'B-VP')),
+  ),
+  TagExample(('Stop',), ('B-VP',), (('Stop', 'VB', 'B-VP'),)),
+]
+
+
+def read(tmp_path, content, **settings):
+  path = tmp_path / 'tags.txt'
+  path.write_bytes(content if isinstance(content, bytes) else content.encode())
+  return list(conll.read(str(path), **settings))
+
+
+@pytest.mark.parametrize(
+  'content',
+  [
+    PLAIN,
+    PLAIN.rstrip('\n'),
+    PLAIN.replace('\n', '\r\n'),
+    '\ufeff' + PLAIN,
+    '\n\n' + PLAIN.replace('\n\n', '\n \t\n\n') + '\n\n',
+    PLAIN.replace(' ', '\t'),
+    PLAIN.replace(' ', '  ').replace('\n', ' \n'),
+    '-DOCSTART- -X- O\n\n' + PLAIN,
+    '-DOCSTART-\n' + PLAIN.replace('\n\n', '\n-DOCSTART-\n'),
+  ],
+)
+def test_sentences_are_read_whatever_stands_around_them(tmp_path, content):
+  assert read(tmp_path, content) == EXAMPLES
+
+
+def test_other_columns_can_hold_words_and_tags(tmp_path):
+  (example,) = read(
+    tmp_path, '1 DT the\n2 NN cat\n', word_column=2, tag_column=1
+  )
+  assert example.words == ('the', 'cat') and example.tags == ('DT', 'NN')
+
+
+def test_tags_can_be_absent(tmp_path):
+  (example,) = read(tmp_path, 'the\ncat\n', tag_column=None)
+  assert example == TagExample(('the', 'cat'), None, (('the',), ('cat',)))
+
+
+def test_only_the_separator_separates(tmp_path):
+  content = '10\u00a0000 CD\n\u2028 X\n\u0085 Y\n'
+  (example,) = read(tmp_path, content)
+  assert example.words == ('10\u00a0000', '\u2028', '\u0085')
+  (example,) = read(tmp_path, 'New York\tB-LOC\n', separator='\t')
+  assert example.words == ('New York',) and example.tags == ('B-LOC',)
+
+
+@pytest.mark.parametrize(
+  ('content', 'settings', 'message'),
+  [
+    (b'a X\nb Y\n\nc\xe9 Z\n', {}, 'line 4.*iconv'),
+    ('a X\n\nb\n', {}, '2 columns in line 3.*line 1, got 1'),
+    ('a\nb X\n', {'tag_column': None}, '1 columns in line 2.*got 2'),
+    ('a X\n', {'tag_column': 2}, '0 to 1.*2 columns, got 2; set TAG_COLUMN'),
+    ('a X\n', {'word_column': -3}, 'got -3; set WORD_COLUMN'),
+    ('a\nb\n', {}, 'tags beside the words.*set TAG_COLUMN'),
+    ('a X\n', {'separator': ','}, 'tags beside.*SEPARATOR'),
+    ('', {}, 'got none'),
+    ('\n\n-DOCSTART- O\n\n', {}, 'got none'),
+  ],
+)
+def test_mistakes_in_a_file_are_told_in_one_line(
+  tmp_path, content, settings, message
+):
+  with pytest.raises(UserError, match=message) as error:
+    read(tmp_path, content, **settings)
+  assert '\n' not in str(error.value) and 'tags.txt' in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+  path = str(tmp_path / 'absent.txt')
+  with pytest.raises(UserError, match=f'no file {re.escape(path)}'):
+    next(conll.read(path))
+
+
+def test_o_comes_first_among_the_sorted_tags():
+  assert conll.tags_of([('I-X', 'B-Y'), (), ('O', 'B-X', 'I-X')]) == (
+    'O',
+    'B-X',
+    'B-Y',
+    'I-X',
+  )
+  assert conll.tags_of([('VB', 'NN')]) == ('NN', 'VB')
+
+
+def test_predictions_are_one_more_column(tmp_path):
+  path = tmp_path / 'predictions.txt'
+  conll.write(str(path), EXAMPLES, [['B-NP', 'O'], ['B-VP']])
+  assert path.read_text() == (
+    'He PRP B-NP B-NP\nran VBD B-VP O\n\nStop VB B-VP B-VP\n\n'
+  )
+  again = list(conll.read(str(path)))
+  assert [example.words for example in again] == [('He', 'ran'), ('Stop',)]
+  assert [example.tags for example in again] == [('B-NP', 'O'), ('B-VP',)]
+
+
+def test_words_with_spaces_survive_where_the_separator_is_a_tab(tmp_path):
+  path = str(tmp_path / 'predictions.txt')
+  (example,) = read(tmp_path, 'New York\tB-LOC\n', separator='\t')
+  conll.write(path, [example], [['O']], separator='\t')
+  (again,) = conll.read(path, separator='\t')
+  assert again.columns == (('New York', 'B-LOC', 'O'),)

@@ -1,0 +1,101 @@
+import json
+
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.tasks import data_sets
+
+
+@pytest.fixture
+def glue(tmp_path):
+  for name, label in (('SST-2', '1'), ('RTE', 'entailment')):
+    (tmp_path / name).mkdir()
+    for split in ('train', 'dev'):
+      head, line = ('sentence\tlabel', f'fun\t{label}')
+      if name == 'RTE':
+        head = 'index\tsentence1\tsentence2\tlabel'
+        line = f'0\ta\tb\t{label}'
+      (tmp_path / name / f'{split}.tsv').write_text(f'{head}\n{line}\n')
+  return str(tmp_path)
+
+
+def test_glue_tasks_are_those_whose_files_are_there(glue):
+  assert [d.task.name for d in data_sets.glue(glue)] == ['SST-2', 'RTE']
+  (rte,) = data_sets.glue(glue, 'RTE')
+  (example,) = rte.train()
+  assert (example.texts, example.label) == (('a', 'b'), 'entailment')
+  assert set(rte.evaluations) == {'eval'}
+
+
+@pytest.mark.parametrize(
+  'tasks, message',
+  [
+    ('RTEE', "did you mean 'RTE'"),
+    ('QNLI', 'train.tsv and dev.tsv of QNLI'),
+    ('AX', 'set TASKS to MNLI'),
+  ],
+)
+def test_tasks_that_are_not_there_are_one_line(glue, tasks, message):
+  with pytest.raises(UserError, match=message):
+    data_sets.glue(glue, tasks)
+
+
+def test_classes_and_metrics_of_own_files(tmp_path):
+  path = tmp_path / 'a.csv'
+  path.write_text('text,label\na,y\nb,x\nc,z\n')
+  arguments = (str(path), str(path), 'text', 'label')
+  (data_set,) = data_sets.text(*arguments)
+  assert data_set.task.labels == ('x', 'y', 'z')
+  assert data_set.task.metrics == ('accuracy', 'f1_macro')
+  (data_set,) = data_sets.text(*arguments, metrics='f1_macro')
+  assert data_set.task.metrics == ('f1_macro',)
+  with pytest.raises(UserError, match="did you mean 'accuracy'"):
+    data_sets.text(*arguments, metrics='acuracy')
+  with pytest.raises(UserError, match='f1 is of the second of two classes'):
+    data_sets.text(*arguments, metrics='f1')
+  with pytest.raises(UserError, match='KIND'):
+    data_sets.text(*arguments, kind='clases')
+
+
+def test_tags_without_chunks_have_accuracy_alone(tmp_path):
+  path = tmp_path / 'a.txt'
+  path.write_text('He PRP O\nran VBD B-VP\n')
+  (chunks,) = data_sets.tags(str(path), str(path))
+  (words,) = data_sets.tags(str(path), str(path), tag_column=1)
+  assert chunks.task.metrics[0] == 'f1'
+  assert words.task.metrics == ('accuracy',)
+  with pytest.raises(UserError, match='path of one file.*TRAIN_FILES'):
+    data_sets.tags([str(path)], str(path))
+
+
+def test_questions_hold_out_articles_where_there_is_one_file(tmp_path):
+  path = tmp_path / 'a.json'
+  path.write_text(
+    json.dumps(
+      {
+        'data': [
+          {
+            'title': f't{i}',
+            'paragraphs': [
+              {
+                'context': 'a b',
+                'qas': [
+                  {
+                    'id': str(i),
+                    'question': '?',
+                    'answers': [{'text': 'b', 'answer_start': 2}],
+                  }
+                ],
+              }
+            ],
+          }
+          for i in range(20)
+        ]
+      }
+    )
+  )
+  (data_set,) = data_sets.questions(str(path))
+  train = {x.title for x in data_set.train()}
+  held_out = {x.title for x in data_set.evaluations['eval']()}
+  assert train and held_out and not train & held_out
+  assert len(train | held_out) == 20

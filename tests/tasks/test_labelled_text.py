@@ -1,0 +1,193 @@
+import json
+import sys
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from bertjax.errors import UserError
+from bertjax.tasks import labelled_text as own
+from bertjax.tasks.examples import TextExample
+
+
+def write(path, content):
+  path.write_bytes(content if isinstance(content, bytes) else content.encode())
+  return str(path)
+
+
+def write_parquet(path, columns, **settings):
+  parquet.write_table(pyarrow.table(columns), path, **settings)
+  return str(path)
+
+
+def labelled(labels):
+  return [TextExample(('a',), label) for label in labels]
+
+
+def error_of(function, *args, **kwargs):
+  with pytest.raises(UserError) as caught:
+    list(function(*args, **kwargs))
+  assert '\n' not in str(caught.value)
+  return str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'kind, value, expected',
+  [
+    ('classes', 'b ', 'b '),
+    ('classes', True, 'True'),
+    ('classes', 1, '1'),
+    ('classes', 1.0, '1'),
+    ('classes', 0.5, '0.5'),
+    ('classes', '1.0', '1.0'),
+    ('number', 4, 4.0),
+    ('number', '-4.5', -4.5),
+    ('labels', ['b', 'a', 'b'], ('b', 'a')),
+    ('labels', [3, 1.0], ('3', '1')),
+    ('labels', 'b, a | a', ('b, a', 'a')),
+    ('labels', 'b c|a|', ('b c', 'a')),
+    ('labels', '', ()),
+    ('labels', [], ()),
+    ('labels', 7, ('7',)),
+  ],
+)
+def test_a_label_is_of_its_kind(tmp_path, kind, value, expected):
+  path = write(tmp_path / 'a.jsonl', json.dumps({'text': 'a', 'label': value}))
+  (example,) = own.read(path, 'text', 'label', kind)
+  assert example == TextExample(('a',), expected, 1)
+  assert type(example.label) is type(expected)
+
+
+@pytest.mark.parametrize(
+  'kind, value',
+  [
+    ('classes', ''),
+    ('classes', ' '),
+    ('classes', None),
+    ('classes', ['a']),
+    ('classes', float('nan')),
+    ('classes', {}),
+    ('number', ''),
+    ('number', None),
+    ('number', 'many'),
+    ('number', float('nan')),
+    ('number', 'inf'),
+    ('number', True),
+    ('number', [1]),
+    ('number', 10**400),
+    ('labels', None),
+    ('labels', ['a', None]),
+    ('labels', float('nan')),
+  ],
+)
+def test_a_label_of_another_kind_is_named(tmp_path, kind, value):
+  path = write(
+    tmp_path / 'a.jsonl',
+    '{"text": "a", "label": "1"}\n' + json.dumps({'text': 'a', 'label': value}),
+  )
+  error = error_of(own.read, path, 'text', 'label', kind)
+  assert f'column label of line 2 of {path}' in error
+
+
+def test_whole_numbers_of_a_column_that_lacks_some_are_classes(tmp_path):
+  columns = {'text': ['a', 'b', 'c'], 'label': [1.0, 0.0, None]}
+  path = write_parquet(tmp_path / 'a.parquet', columns)
+  examples = own.read(path, 'text', 'label')
+  assert [next(examples).label, next(examples).label] == ['1', '0']
+  assert f'label of row 3 of {path}, got nothing' in error_of(lambda: examples)
+
+
+@pytest.mark.parametrize('value', ['""', '" "', 'null', '3'])
+def test_an_empty_text_is_named(tmp_path, value):
+  path = write(
+    tmp_path / 'a.jsonl', f'{{"a": "x", "b": "y"}}\n{{"a": "x", "b": {value}}}'
+  )
+  error = error_of(own.read, path, ['a', 'b'], None)
+  assert f'column b of line 2 of {path}' in error
+
+
+def test_pairs_without_labels_are_read(tmp_path):
+  path = write(tmp_path / 'a.csv', 'b,a\nx,y\n')
+  assert list(own.read(path, ('a', 'b'), None)) == [
+    TextExample(('y', 'x'), None, 2)
+  ]
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path):
+  path = write(tmp_path / 'a.jsonl', '{"text": "a\\ud83d \\ud83d\\ude00"}\n')
+  (example,) = own.read(path, 'text', None)
+  assert example.texts == ('a\ufffd \U0001f600',)
+
+
+def test_files_are_read_in_sorted_order_each_once(tmp_path):
+  for name in ('b', 'c', 'a[1]', 'a'):
+    write(tmp_path / f'{name}.tsv', f'text\n{name}\n')
+  folder = str(tmp_path)
+
+  def read(paths):
+    return [
+      (example.texts[0], example.identifier)
+      for example in own.read(paths, 'text', None)
+    ]
+
+  assert read(f'{folder}/a[1].tsv') == [('a[1]', 2)]
+  assert read([f'{folder}/b.tsv', f'{folder}/[ab].tsv']) == [('a', 2), ('b', 2)]
+  error = error_of(own.read, [f'{folder}/b.tsv', f'{folder}/d*'], 'text')
+  assert 'nothing matches' in error and 'TRAIN_FILES or EVAL_FILES' in error
+
+
+def test_a_column_that_no_file_has_is_named_before_anything_is_read(tmp_path):
+  write(tmp_path / 'a.tsv', 'text\tlabel\na\tb\n')
+  path = write(tmp_path / 'b.tsv', 'text\tid\tlabels\na\tb\tc\n')
+  examples = own.read(str(tmp_path / '*.tsv'), 'text', 'label')
+  error = error_of(lambda: examples)
+  assert f'column label in {path}, which has labels, ' in error
+  assert 'set LABEL_COLUMN' in error
+  assert 'set TEXT_COLUMNS' in error_of(own.read, path, 'texts', 'labels')
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+  path = write(tmp_path / 'a.tsv', 'text\ttext\na\tb\n')
+  assert 'expected one column text' in error_of(own.read, path, 'text', None)
+
+
+def test_settings_that_cannot_be_are_refused(tmp_path):
+  path = write(tmp_path / 'a.tsv', 'a\tb\tc\nx\ty\tz\n')
+  assert 'set KIND' in error_of(own.read, path, 'a', 'b', 'class')
+  for wrong in (['a', 'b', 'c'], []):
+    assert 'set TEXT_COLUMNS' in error_of(own.read, path, wrong, None)
+
+
+@pytest.mark.parametrize(
+  'kind, labels, expected',
+  [
+    ('classes', ['10', '0', '1', '0'], ('0', '1', '10')),
+    ('classes', ['-1', '2', '-1.5'], ('-1.5', '-1', '2')),
+    ('classes', ['10', '9', 'a'], ('10', '9', 'a')),
+    ('classes', ['10', '9', 'nan'], ('10', '9', 'nan')),
+    ('labels', [('b', 'a'), (), ('c',)], ('a', 'b', 'c')),
+    ('labels', [(), ('a',)], ('a',)),
+    ('number', [1.5], ()),
+  ],
+)
+def test_classes_are_sorted(kind, labels, expected):
+  assert own.labels_of(labelled(labels), kind) == expected
+
+
+def test_too_few_and_too_many_classes_are_refused():
+  assert 'two classes, got only a; check LABEL_COLUMN' in error_of(
+    own.labels_of, labelled(['a', 'a']), 'classes'
+  )
+  assert 'got only none' in error_of(own.labels_of, [], 'classes')
+  assert 'one label' in error_of(own.labels_of, labelled([()]), 'labels')
+  names = [str(i) for i in range(1001)]
+  examples = labelled(names)
+  assert own.labels_of(examples[:1000], 'classes') == tuple(names[:1000])
+  assert 'set KIND' in error_of(own.labels_of, examples, 'classes')
+  assert len(own.labels_of(labelled([names]), 'labels')) == 1001
+
+
+def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):
+  path = write_parquet(tmp_path / 'a.parquet', {'text': ['a']})
+  monkeypatch.setitem(sys.modules, 'pyarrow', None)
+  assert 'pip install pyarrow' in error_of(own.read, path, 'text')

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from bertjax.text import batching
+from bertjax.text.batching import Row
+
+
+def sequences(batch):
+  """Of each sequence: its first token, how many it has, what it predicts."""
+  numbers = np.arange(batch['first_positions'].shape[1]) + 1
+  return (
+    np.take_along_axis(batch['tokens'], batch['first_positions'], 1),
+    (batch['segments'][:, None] == numbers[:, None]).sum(axis=-1),
+    np.take_along_axis(batch['tokens'], batch['target_positions'], 1),
+  )
+
+
+def random_rows(count, most=20):
+  lengths = np.random.default_rng(0).integers(1, most + 1, count)
+  return lengths, [
+    Row([*range(1000 * i, 1000 * i + n)], position=n - 1)
+    for i, n in enumerate(lengths)
+  ]
+
+
+@pytest.mark.parametrize('count', [1, 2, 7, 300])
+def test_results_come_in_the_order_of_the_rows(count, monkeypatch):
+  monkeypatch.setattr(batching, 'WINDOW', 5)
+  lengths, rows = random_rows(count)
+  results = list(batching.apply(sequences, iter(rows), 20, batch_size=8))
+  firsts, sizes, lasts = (np.stack(x) for x in zip(*results, strict=True))
+  np.testing.assert_array_equal(firsts, np.arange(count) * 1000)
+  np.testing.assert_array_equal(sizes, lengths)
+  np.testing.assert_array_equal(lasts, firsts + lengths - 1)
+
+
+def test_results_of_positions_are_those_of_the_row():
+  lengths, rows = random_rows(100)
+  results = list(
+    batching.apply(
+      lambda batch: (batch['tokens'], batch['positions']),
+      rows,
+      20,
+      8,
+      of_positions=True,
+    )
+  )
+  for (tokens, positions), row in zip(results, rows, strict=True):
+    np.testing.assert_array_equal(tokens, row.ids)
+    np.testing.assert_array_equal(positions, np.arange(len(row.ids)))
+
+
+def test_shapes_are_few_and_hold_little_padding():
+  shapes, used = set(), 0
+
+  def look(batch):
+    nonlocal used
+    shapes.add((*batch['tokens'].shape, batch['first_positions'].shape[1]))
+    used += batch['tokens'].size
+    return batch['first_positions']
+
+  lengths, rows = random_rows(4000, 40)
+  list(batching.apply(look, rows, length=512, batch_size=32))
+  assert len(shapes) <= 12 and used <= 1.05 * lengths.sum()
+
+
+def test_a_short_row_alone_costs_little():
+  shapes = []
+
+  def look(batch):
+    shapes.append(batch['tokens'].shape)
+    return batch['first_positions']
+
+  list(batching.apply(look, [Row([1] * 5)], length=512, batch_size=32))
+  assert shapes == [(1, 8)]
+
+
+def test_no_row_is_padded_beyond_the_length():
+  found = batching.apply(
+    lambda batch: np.full(
+      batch['first_positions'].shape, batch['tokens'].shape[1]
+    ),
+    [Row([1] * 9), Row([1] * 3)],
+    9,
+    4,
+  )
+  assert list(found) == [9, 9]
+
+
+def test_nothing_gives_nothing():
+  assert list(batching.apply(sequences, [], 8, 4)) == []
+
+
+def test_batches_are_multiples_of_what_the_devices_divide():
+  for count in (1, 3, 5, 9, 12):
+    shapes = []
+    list(
+      batching.apply(
+        lambda batch: (
+          shapes.append(len(batch['tokens']))  # noqa: B023
+          or batch['first_positions']
+        ),
+        [Row([1] * 8)] * count,
+        8,
+        batch_size=12,
+        multiple=4,
+      )
+    )
+    assert shapes[0] in (4, 8, 12) and count <= sum(shapes)
+
+
+def test_types_segments_and_positions_follow_the_rows():
+  batch = batching.make(
+    [[Row([1, 2, 3, 4], second=2), Row([5, 6], position=1)], [Row([7])]],
+    count=2,
+    columns=8,
+  )
+  expected = {
+    'tokens': [[1, 2, 3, 4, 5, 6, 0, 0], [7, 0, 0, 0, 0, 0, 0, 0]],
+    'types': [[0, 0, 1, 1, 0, 0, 0, 0], [0] * 8],
+    'positions': [[0, 1, 2, 3, 0, 1, 0, 0], [0] * 8],
+    'segments': [[1, 1, 1, 1, 2, 2, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]],
+    'first_positions': [[0, 4], [0, 0]],
+    'target_positions': [[0, 5], [0, 0]],
+  }
+  assert batch.keys() == expected.keys()
+  for key, value in expected.items():
+    np.testing.assert_array_equal(batch[key], value, key)

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+
+from bertjax.text import pairs
+
+
+def document(identity, sizes):
+  """Tokens name their document, sentence and place, so any cut shows."""
+  ends = np.cumsum(sizes)
+  return pairs.Document(
+    identity, (identity * 10000 + np.arange(ends[-1])).astype(np.int32), ends
+  )
+
+
+def window(count=12, sentences=30, seed=0):
+  rng = np.random.default_rng(seed)
+  return [document(i + 1, rng.integers(3, 25, sentences)) for i in range(count)]
+
+
+def build(documents, length=64, next_sentence=True, seed=0, **options):
+  return pairs.build(
+    documents, length, next_sentence, np.random.default_rng(seed), **options
+  )
+
+
+def source(tokens):
+  return set((tokens // 10000).tolist())
+
+
+def is_contiguous(tokens):
+  return (np.diff(tokens) == 1).all()
+
+
+def test_pairs_fit_and_neither_segment_is_empty():
+  for a, b, _ in build(window()):
+    assert len(a) >= 1 and len(b) >= 1 and len(a) + len(b) <= 61
+    assert is_contiguous(a) and is_contiguous(b)
+
+
+def test_a_random_second_segment_is_of_another_document():
+  labels = []
+  for a, b, label in build(window()):
+    labels.append(label)
+    if label:
+      assert source(a) != source(b)
+    else:
+      assert source(a) == source(b) and b[0] > a[-1]
+  assert 0.4 < np.mean(labels) < 0.7
+
+
+def test_half_the_pairs_are_random_where_a_chunk_has_many_sentences():
+  documents = [document(i + 1, [5] * 400) for i in range(20)]
+  labels = [label for *_, label in build(documents)]
+  # Chunks of one sentence, always random, are rare here (short targets only).
+  sigma = 0.5 / np.sqrt(len(labels))
+  alone = 0.03
+  assert -3 * sigma < np.mean(labels) - 0.5 < 3 * sigma + alone
+
+
+def test_second_segment_follows_the_first_where_nothing_was_cut():
+  documents = [document(i + 1, [5] * 100) for i in range(5)]
+  for a, b, label in build(documents, length=512):
+    if not label and len(a) + len(b) < 500:
+      assert b[0] == a[-1] + 1
+
+
+def test_no_token_of_a_document_is_lost_when_segments_are_single():
+  documents = window(4)
+  built = build(documents, next_sentence=False)
+  assert all(b is None for _, b, _ in built)
+  tokens = np.concatenate([a for a, _, _ in built])
+  np.testing.assert_array_equal(
+    tokens, np.concatenate([d.tokens for d in documents])
+  )
+
+
+def test_unused_sentences_of_a_random_pair_are_used_later():
+  documents = [document(i + 1, [6] * 60) for i in range(6)]
+  built = build(documents, short=0.0)
+  for d in documents:
+    firsts = [a for a, _, _ in built if a[0] // 10000 == d.identity]
+    seconds = [
+      b for a, b, label in built if not label and b[0] // 10000 == d.identity
+    ]
+    seen = set(np.concatenate(firsts + seconds).tolist())
+    # 61 is no multiple of 6: up to 5 tokens a sequence are cut at an end.
+    assert len(seen) > 0.9 * len(d.tokens)
+
+
+def test_one_sequence_in_ten_is_short():
+  documents = [document(i + 1, [4] * 500) for i in range(20)]
+  full = [
+    len(a) + len(b) >= 61 for a, b, label in build(documents) if not label
+  ]
+  # A short target (2 to 61, one in ten) reaches 61 only by rounding up.
+  assert 0.86 < np.mean(full) < 0.95
+
+
+@pytest.mark.parametrize('sizes', [[[5]], [[5], [7]], [[1]], [[1], [1]]])
+def test_documents_of_one_sentence_work(sizes):
+  built = build([document(i + 1, s) for i, s in enumerate(sizes)])
+  for a, b, label in built:
+    assert len(a) and len(b)
+    assert (source(a) != source(b)) == bool(label)
+  assert built or sizes == [[1]]  # one token in the world makes no pair
+
+
+def test_pieces_of_one_document_are_never_a_random_pair():
+  documents = [document(1, [5] * 20) for _ in range(4)]
+  assert all(label == 0 for *_, label in build(documents))
+
+
+def test_the_same_seed_gives_the_same_pairs_and_another_gives_others():
+  def flat(seed):
+    built = build(window(), seed=seed)
+    return [x.tolist() for a, b, _ in built for x in (a, b)]
+
+  assert flat(3) == flat(3) != flat(4)
+
+
+def test_long_sentences_are_cut_and_empty_ones_dropped():
+  ends = np.array([3, 3, 103, 110])
+  np.testing.assert_array_equal(
+    pairs.split_long_sentences(ends, 40), [3, 43, 83, 103, 110]
+  )
+  np.testing.assert_array_equal(
+    pairs.split_long_sentences(ends, 200), [3, 103, 110]
+  )
+
+
+def test_truncation_matches_dropping_one_token_at_a_time():
+  for a_size, b_size, room in [
+    (50, 30, 61),
+    (10, 90, 61),
+    (40, 41, 61),
+    (30, 30, 61),
+    (100, 1, 20),
+  ]:
+    # Slow twin of google-research/bert's truncate_seq_pair, lengths only.
+    a_left, b_left = a_size, b_size
+    while a_left + b_left > room:
+      if a_left > b_left:
+        a_left -= 1
+      else:
+        b_left -= 1
+    a, b = pairs._truncate(
+      np.arange(a_size), np.arange(b_size), room, np.random.default_rng(0)
+    )
+    assert (len(a), len(b)) == (a_left, b_left)
