@@ -45,7 +45,7 @@ POOLINGS = {'cls': _cls, 'mean': _mean, 'max': _max}
 
 @functools.lru_cache(maxsize=8)
 def embed(config: EncoderConfig, pooling: str, normalize: bool):
-  """Returns (parameters, batch) -> float32[B, S, D], by a name of `POOLINGS`."""
+  """Returns (parameters, batch) -> float32[B, S, D]; see `POOLINGS`."""
   model = bert.Bert(config)
 
   def function(parameters, batch):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from bertjax.errors import UserError
-from bertjax.parallel import partitioning
+from bertjax.parallel import rules
 
 Entry = TypeVar('Entry')
 
@@ -147,7 +147,7 @@ class EncoderConfig:
     """
     if self.dtype is not None:
       return self.dtype
-    return 'float32' if partitioning.platform() == 'cpu' else 'bfloat16'
+    return 'float32' if rules.platform() == 'cpu' else 'bfloat16'
 
   @property
   def attention_dropout_rate(self) -> float:

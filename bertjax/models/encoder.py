@@ -16,7 +16,7 @@ from bertjax.models.attention import SelfAttention
 from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.feed_forward import FeedForward
 from bertjax.models.kernels import SegmentMask
-from bertjax.parallel import partitioning
+from bertjax.parallel import rules
 
 # What backward finds saved of a layer; the rest is computed again. Each takes
 # less memory and more time than the one before.
@@ -62,7 +62,7 @@ class Layer(nn.Module):
     )
     # Without this XLA may shard the width of what lies between layers as it
     # shards the parameters, and gather it again in every layer.
-    return partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
+    return rules.constrain(hidden_BLD, 'batch', 'length', 'width')
 
 
 class Encoder(nn.Module):
@@ -93,7 +93,7 @@ class Encoder(nn.Module):
     policy = choose(
       REMATERIALISATION, config.recompute, 'EncoderConfig.recompute'
     )
-    hidden_BLD = partitioning.constrain(hidden_BLD, 'batch', 'length', 'width')
+    hidden_BLD = rules.constrain(hidden_BLD, 'batch', 'length', 'width')
     if config.scan_layers and not self.is_initializing():
       return self._scan(hidden_BLD, mask, train, policy)
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.errors import UserError
-from bertjax.parallel import partitioning
+from bertjax.parallel import rules
 
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
 # any real score, and a row with no valid key gives uniform weights, not NaN.
@@ -86,7 +86,7 @@ def _cudnn_takes(query_BLHK) -> bool:
   T4), in half precision, for heads and lengths that jax lists as supported."""
   _, length, _, width = query_BLHK.shape
   return (
-    partitioning.platform() == 'gpu'
+    rules.platform() == 'gpu'
     and _compute_capability() >= 8
     and query_BLHK.dtype != jnp.float32
     and width % 8 == 0
@@ -130,7 +130,7 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
       "'splash', got an array; set "
       "EncoderConfig.attention_kernel = 'einsum'"
     )
-  platform = partitioning.platform()
+  platform = rules.platform()
   if platform == 'gpu':
     raise UserError(
       "attention_kernel 'splash' is for TPUs; set "
@@ -143,7 +143,7 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
       f'multiple of {SPLASH_BLOCKS[-1]}, got {length}; set '
       "LENGTH, or EncoderConfig.attention_kernel = 'einsum'"
     )
-  if platform == 'tpu' and not partitioning.one_device_each():
+  if platform == 'tpu' and not rules.one_device_each():
     # XLA cannot divide a Pallas kernel: a few held-out rows, a prediction.
     return einsum(query_BLHK, key_BMHK, value_BMHK, mask)
   block = next(size for size in SPLASH_BLOCKS if not length % size)
@@ -174,7 +174,7 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
       kernel.SegmentIds(segments_BL, segments_BL),
     ).swapaxes(1, 2)
 
-  return partitioning.on_each_device(
+  return rules.on_each_device(
     attend,
     (('batch', 'length', 'heads', 'head_width'),) * 3 + (('batch', 'length'),),
     ('batch', 'length', 'heads', 'head_width'),
@@ -196,7 +196,7 @@ def automatic(
   length = query_BLHK.shape[1]
   kernel = einsum
   if dropout is None and length >= 512:
-    platform = partitioning.platform()
+    platform = rules.platform()
     if _cudnn_takes(query_BLHK):
       kernel = dot_product
     elif (

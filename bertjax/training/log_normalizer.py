@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.parallel import partitioning
+from bertjax.parallel import rules
 
 
 def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -20,7 +20,7 @@ def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
 
   Of equal largest logits the first is the best.
   """
-  if partitioning.platform() == 'tpu':
+  if rules.platform() == 'tpu':
     return in_one_pass(logits_XC)
   # A CPU does not vectorise a reduction of several arrays of its own.
   return (

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from bertjax.parallel import partitioning
+from bertjax.parallel import rules
 
 
 @flax.struct.dataclass
@@ -64,7 +64,7 @@ def abstract(
   boxed = initialize.eval_shape(
     model, optimizer, tuple(batch_shapes.items()), jax.random.key(0)
   )
-  shardings = partitioning.shardings_of(boxed, mesh)
+  shardings = rules.shardings_of(boxed, mesh)
   return jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=sharding

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.batch import Batch
-from bertjax.parallel import partitioning
+from bertjax.parallel import partitioning, rules
 from bertjax.training.objectives import Terms
 from bertjax.training.state import TrainState
 
@@ -58,7 +58,7 @@ def train_step(
     optimizer: optax transformation.
     accumulation: number of equal parts that the batch is worked through in,
       one after the other; divides B.
-    gather: places parameters for the objective, see `partitioning.gather`.
+    gather: places parameters for the objective, see `rules.gather`.
 
   Returns:
     The state after the update, and (sum, weight) of each of the objective's
@@ -145,7 +145,7 @@ def _compile_train_step(
   replicated = NamedSharding(mesh, PartitionSpec())
 
   def placed_step(state, batch, rng):
-    with partitioning.placing(mesh):
+    with rules.placing(mesh):
       return train_step(
         state,
         batch,
@@ -154,7 +154,7 @@ def _compile_train_step(
         optimizer=optimizer,
         accumulation=accumulation,
         gather=functools.partial(
-          partitioning.gather, shardings=state_shardings.parameters
+          rules.gather, shardings=state_shardings.parameters
         ),
       )
 
@@ -177,9 +177,9 @@ def compile_evaluation_step(objective, mesh: Mesh, abstract_state: TrainState):
   )
 
   def placed_step(parameters, batch):
-    with partitioning.placing(mesh):
+    with rules.placing(mesh):
       return evaluation_step(
-        partitioning.gather(parameters, shardings), batch, objective=objective
+        rules.gather(parameters, shardings), batch, objective=objective
       )
 
   return jax.jit(

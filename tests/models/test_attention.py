@@ -11,7 +11,7 @@ import pytest
 from bertjax.errors import UserError
 from bertjax.models import kernels
 from bertjax.models.kernels import KERNELS, SegmentMask
-from bertjax.parallel import partitioning
+from bertjax.parallel import partitioning, rules
 
 
 def test_segment_mask_joins_equal_segments_and_leaves_padding_out():
@@ -104,7 +104,7 @@ def test_splash_equals_einsum_in_values_and_gradients(sizes):
   mesh = partitioning.make_mesh(
     *(sizes or (1, 1, 1)), devices=jax.devices()[: int(np.prod(sizes or 1))]
   )
-  with partitioning.placing(mesh) if sizes else contextlib.nullcontext():
+  with rules.placing(mesh) if sizes else contextlib.nullcontext():
     found = find(KERNELS['splash'])
   for ours, theirs in zip(found, expected, strict=True):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)

@@ -9,7 +9,7 @@ import pytest
 
 from bertjax import batch
 from bertjax.errors import UserError
-from bertjax.parallel import partitioning
+from bertjax.parallel import partitioning, rules
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_parameter_without_a_rule_is_an_error():
     jax.ShapeDtypeStruct((4,), np.float32), ('colour',)
   )
   with pytest.raises(ValueError, match='colour'):
-    partitioning.shardings_of({'x': box}, partitioning.make_mesh())
+    rules.shardings_of({'x': box}, partitioning.make_mesh())
 
 
 def test_a_size_that_the_mesh_does_not_divide_is_refused():
@@ -102,22 +102,20 @@ def test_a_size_that_the_mesh_does_not_divide_is_refused():
     jax.ShapeDtypeStruct((32, 6, 8), np.float32),
     ('width', 'heads', 'head_width'),
   )
-  partitioning.shardings_of({'x': box}, partitioning.make_mesh(4, 1, 2))
+  rules.shardings_of({'x': box}, partitioning.make_mesh(4, 1, 2))
   with pytest.raises(
     UserError,
     match=r'heads 6 .* among 4 .*make_mesh.tensor.*'
     r'EncoderConfig.heads',
   ):
-    partitioning.shardings_of({'x': box}, partitioning.make_mesh(2, 1, 4))
+    rules.shardings_of({'x': box}, partitioning.make_mesh(2, 1, 4))
 
 
 def test_constraints_do_nothing_without_a_mesh():
   array = jax.numpy.ones((8, 4))
-  assert partitioning.constrain(array, 'batch', 'width') is array
+  assert rules.constrain(array, 'batch', 'width') is array
   mesh = partitioning.make_mesh(2, 2, 2)
-  with partitioning.placing(mesh):
-    placed = jax.jit(lambda x: partitioning.constrain(x, 'batch', 'width'))(
-      array
-    )
+  with rules.placing(mesh):
+    placed = jax.jit(lambda x: rules.constrain(x, 'batch', 'width'))(array)
   assert placed.sharding.spec == jax.sharding.PartitionSpec(('data', 'fsdp'))
-  assert partitioning.constrain(array, 'batch', 'width') is array
+  assert rules.constrain(array, 'batch', 'width') is array
