@@ -174,11 +174,11 @@ def _try(name: str, seed: int, folder: str) -> bool:
 def _until(step: int, run_dir: str, command: list[str]) -> None:
   """Runs a command until its run has logged a step, then asks it to stop: the
   schedule is that of the whole run."""
-  from bertjax.runs import writers
+  from bertjax.runs import metrics_file
 
   def logged() -> int:
     try:
-      return max(writers.read_metrics(run_dir)['train/loss'][0])
+      return max(metrics_file.read_metrics(run_dir)['train/loss'][0])
     except (OSError, KeyError):
       return 0
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from bertjax.data import preprocessors, sources, vocabularies
 from bertjax.errors import UserError
 from bertjax.parallel import processes
+from bertjax.runs import layout
 from bertjax.text import masking, vocabulary_file
 
 _RANKS_AND_DTYPES = {
@@ -139,7 +140,7 @@ def from_text(
     if task.get('next_sentence', True):
       _check_two_documents(source)
     vocabulary = _vocabulary(
-      os.path.join(run_dir, 'vocab.txt'),
+      os.path.join(run_dir, layout.VOCABULARY),
       vocab_file,
       cased,
       lambda cased: vocabularies.train(

@@ -130,7 +130,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   except ValueError as error:
     raise UserError(f'expected JSON in {path}, got {error}') from error
   config = config_json.to_encoder(attributes, path)
-  vocab = os.path.join(source, 'vocab.txt')
+  vocab = os.path.join(source, vocabulary_file.NAME)
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
 

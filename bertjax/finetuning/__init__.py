@@ -1,1 +1,1 @@
-"""Fine-tuning and evaluation: tasks, their files and metrics; no TensorFlow."""
+"""Fine-tuning: all tasks, all seeds, one table; no TensorFlow."""

@@ -28,7 +28,7 @@ from bertjax.finetuning.settings import Settings, class_weights
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning, processes
-from bertjax.runs import model_file
+from bertjax.runs import layout, model_file
 from bertjax.tasks import codecs, specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.labelled_batches import LabelledBatches, Rows
@@ -218,7 +218,7 @@ def _write_model(
   task, tokenizer = data.task, start.tokenizer
   os.makedirs(folder, exist_ok=True)
   vocabulary_file.write(
-    tokenizer.tokens, os.path.join(folder, 'vocab.txt'), tokenizer.cased
+    tokenizer.tokens, os.path.join(folder, layout.VOCABULARY), tokenizer.cased
   )
   model_file.write_task(
     folder,

@@ -17,11 +17,10 @@ import statistics
 from collections.abc import Sequence
 
 from bertjax.errors import UserError
-from bertjax.runs import writers
-from bertjax.runs.run_directory import RESULTS
+from bertjax.runs import layout, metrics_file
+from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
 
-RESULT = 'result.json'
 _HEADER = (
   'task',
   'metric',
@@ -53,12 +52,12 @@ def write(
     seconds: that it took, of this process.
   """
   values = {}
-  for name, (steps, found) in writers.read_metrics(run_dir).items():
+  for name, (steps, found) in metrics_file.read_metrics(run_dir).items():
     at = steps[-1] if step is None else step
     if name.startswith('eval') and at in steps:
       values[name] = found[steps.index(at)]
   _write_json(
-    os.path.join(run_dir, RESULT),
+    os.path.join(run_dir, layout.RESULT),
     {
       'task': task.name,
       'seed': seed,
@@ -93,7 +92,7 @@ class Table:
   def folder(self, task: Task, seed: int | None = None) -> str:
     """Returns the folder of a task, or of one of its runs."""
     folder = os.path.join(self._run_dir, task.name)
-    return folder if seed is None else os.path.join(folder, f'seed_{seed}')
+    return folder if seed is None else layout.seed_folder(folder, seed)
 
   def missing(
     self, task: Task, origin: str | None, seeds: Sequence[int]
@@ -150,9 +149,8 @@ class Table:
   def _done(self, task: Task) -> list[tuple[str, dict]]:
     """Returns the folders and results of the runs that are done, by seed."""
     done = []
-    for path in glob.glob(
-      os.path.join(glob.escape(self.folder(task)), 'seed_*', RESULT)
-    ):
+    runs = layout.seed_folder(glob.escape(self.folder(task)), '*')
+    for path in glob.glob(os.path.join(runs, layout.RESULT)):
       with open(path, encoding='utf-8') as file:
         done.append((os.path.dirname(path), json.load(file)))
     return sorted(done, key=lambda pair: pair[1]['seed'])
@@ -172,7 +170,9 @@ class Table:
     _write_json(
       os.path.join(folder, RESULTS), {'tasks': rows, 'average': average(rows)}
     )
-    with open(os.path.join(folder, 'results.md'), 'w', encoding='utf-8') as f:
+    with open(
+      os.path.join(folder, layout.RESULTS_TABLE), 'w', encoding='utf-8'
+    ) as f:
       f.write(markdown(rows) + '\n')
 
 

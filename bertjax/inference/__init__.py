@@ -1,1 +1,1 @@
-"""Prediction: tokenizer, predictor, export; no TensorFlow."""
+"""Prediction from texts and files, and export; no TensorFlow."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import config_json, huggingface, names
-from bertjax.runs import output_files, trained_model
-from bertjax.runs.writers import read_metrics
+from bertjax.runs import layout, output_files, trained_model
+from bertjax.runs.metrics_file import read_metrics
 
 _CARD = """---
 library_name: transformers
@@ -136,10 +136,9 @@ def _scores(run_dir: str, step: int) -> str:
 
 
 def _configuration(run: str) -> str:
-  """Returns config.gin of a run, or of the fine-tuning that it belongs to."""
-  for folder in (run, os.path.join(run, '..', '..')):
-    path = os.path.join(folder, 'config.gin')
-    if os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
-        return file.read()
-  return ''
+  """Returns the text of a run's config.gin; '' if there is none."""
+  path = layout.configuration_of(run)
+  if not os.path.exists(path):
+    return ''
+  with open(path, encoding='utf-8') as file:
+    return file.read()

@@ -19,6 +19,7 @@ from bertjax.errors import UserError
 from bertjax.inference.forward import POOLINGS
 from bertjax.inference.predictor import Predictor
 from bertjax.models.config import choose
+from bertjax.runs import output_files
 from bertjax.runs.output_files import writing
 from bertjax.text import batching, line_files
 
@@ -53,7 +54,7 @@ def embed(
     UserError: files, a model, or settings that cannot work.
   """
   choose(POOLINGS, pooling, 'POOLING')
-  line_files.check_output(output, ('.npy', '.jsonl'), source)
+  output_files.check_output(output, ('.npy', '.jsonl'), source)
   predictor, texts = _start(run_dir, init_from, source, length, batch_size)
   if dry_run:
     return
@@ -96,7 +97,7 @@ def fill_mask(
   """
   if not isinstance(top_k, int) or top_k < 1:
     raise UserError(f'expected a positive whole number, got {top_k}; set TOP_K')
-  line_files.check_output(output, ('.jsonl',), source)
+  output_files.check_output(output, ('.jsonl',), source)
   predictor, texts = _start(run_dir, init_from, source, length, batch_size)
   predictor.check_fills_masks()
   if dry_run:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from bertjax.errors import UserError
 from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
+from bertjax.runs import output_files
 from bertjax.runs.output_files import writing
 from bertjax.tasks import (
   codecs,
@@ -67,7 +68,7 @@ def predict_file(
   predictor, length = _load(run_dir, init_from, length, batch_size)
   kind = predictor.task['kind']
   suffixes = {'tags': ('',), 'spans': ('.json',)}.get(kind, ('.jsonl',))
-  line_files.check_output(output, suffixes, source)
+  output_files.check_output(output, suffixes, source)
   if kind == 'tags':
     write = _tag(predictor, source, length, batch_size)
   elif kind == 'spans':

@@ -230,7 +230,9 @@ def save(
 
 
 def _save_tokenizer(directory, tokens, cased, length) -> None:
-  vocabulary_file.write(tokens, os.path.join(directory, 'vocab.txt'), cased)
+  vocabulary_file.write(
+    tokens, os.path.join(directory, vocabulary_file.NAME), cased
+  )
   ids = {token: i for i, token in enumerate(tokens)}
   tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
   tokenizer.save(os.path.join(directory, 'tokenizer.json'))

@@ -1,0 +1,1 @@
+"""What only the command line needs: macros, flags, the machine it starts on."""

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from bertjax.errors import UserError
 from bertjax.parallel import devices
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def search_paths() -> list[str]:

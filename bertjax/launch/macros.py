@@ -15,7 +15,7 @@ import tokenize
 from collections.abc import Callable
 
 from bertjax.errors import UserError
-from bertjax.runs import run_directory
+from bertjax.runs import gin_bindings
 
 # An unquoted string is taken for these even where a file sets them to None.
 _STRINGS = re.compile(
@@ -25,7 +25,7 @@ _STRINGS = re.compile(
 
 def defined_in(configuration: str) -> dict[str, str]:
   """Returns name -> value of the macros in the text of a configuration."""
-  bindings = run_directory.parse_bindings(configuration)
+  bindings = gin_bindings.parse(configuration)
   return {k: v for k, v in bindings.items() if re.fullmatch(r'\w+', k)}
 
 

@@ -29,8 +29,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax import rendezvous
 from bertjax.errors import RunStopped, UserError
+from bertjax.parallel import rendezvous
 
 _FLAGS = '--coordinator_address, --process_count and --process_index'
 

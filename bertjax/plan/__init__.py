@@ -1,1 +1,1 @@
-"""What the plan stands on: slices to compile for, and programs read."""
+"""What a pretraining run will need, before it runs."""

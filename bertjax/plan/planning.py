@@ -26,7 +26,7 @@ from bertjax.models import flops, kernels
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
-from bertjax.runs import output_files
+from bertjax.runs import layout, output_files
 from bertjax.training import state as state_lib
 
 # Of the peak: what BERT reaches in the field where it is tuned. NVIDIA's large
@@ -56,7 +56,7 @@ def write_plan(
   Raises:
     UserError: see `plan`; or the folder cannot be written.
   """
-  output = os.path.join(run_dir, 'plan.json')
+  output = os.path.join(run_dir, layout.PLAN)
   output_files.check_folder(output)
   topologies.parse(topology)
   if not jax.config.jax_platforms:  # nothing runs here: leave a GPU to others

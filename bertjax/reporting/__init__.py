@@ -1,1 +1,1 @@
-"""What runs left, for people: reads files only."""
+"""What runs left, for people: pages, pictures, health; reads files only."""

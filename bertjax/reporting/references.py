@@ -20,7 +20,7 @@ import numpy as np
 from bertjax.errors import UserError
 from bertjax.reporting import run_reader as runs_lib
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import output_files, run_directory
+from bertjax.runs import gin_bindings, output_files
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
 
@@ -246,7 +246,7 @@ def _comparable(bindings: dict[str, str]) -> dict[str, str]:
   return {
     name: value
     for name, value in bindings.items()
-    if name != 'SEED' and not run_directory.IGNORED.fullmatch(name)
+    if name != 'SEED' and not gin_bindings.IGNORED.fullmatch(name)
   }
 
 

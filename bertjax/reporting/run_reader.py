@@ -16,7 +16,12 @@ import os
 from collections.abc import Sequence
 
 from bertjax.errors import UserError
-from bertjax.runs import filled_masks, run_directory, writers
+from bertjax.runs import (
+  filled_masks,
+  gin_bindings,
+  layout,
+  metrics_file,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +94,17 @@ def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
 
 def read(directory: str, name: str | None = None) -> Run:
   """Returns what a run left; see `Run`."""
-  path = os.path.join(directory, run_directory.CONFIGURATION)
-  if not os.path.exists(path):  # of a fine-tuning: it is that of all its runs
-    path = os.path.join(directory, '..', '..', run_directory.CONFIGURATION)
+  path = layout.configuration_of(directory)
   bindings = {}
   if os.path.exists(path):
     with open(path, encoding='utf-8') as file:
-      bindings = run_directory.parse_bindings(file.read())
+      bindings = gin_bindings.parse(file.read())
   return Run(
     name or os.path.basename(os.path.abspath(directory)),
     directory,
-    writers.read_metrics(directory),
+    metrics_file.read_metrics(directory),
     bindings,
-    _checkpoints(os.path.join(directory, 'checkpoints')),
+    _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
     filled_masks.read(directory),
   )
 
@@ -112,7 +115,7 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
     directories = [directories]
   found = []
   for directory in directories:
-    path = os.path.join(directory, run_directory.RESULTS)
+    path = os.path.join(directory, layout.RESULTS)
     if os.path.exists(path):
       with open(path, encoding='utf-8') as file:
         found.append((directory, json.load(file)['tasks']))
@@ -132,19 +135,19 @@ _BELOW = (
 def _runs_in(directory: str, macro: str) -> list[str]:
   if not os.path.isdir(directory):
     raise UserError(f'{directory} is no directory; set {macro}')
-  if os.path.exists(os.path.join(directory, writers.METRICS)):
+  if os.path.exists(os.path.join(directory, layout.METRICS)):
     return [directory]
   below = [
     path
     for kind in _BELOW
     for path in sorted(
-      glob.glob(os.path.join(glob.escape(directory), kind, writers.METRICS))
+      glob.glob(os.path.join(glob.escape(directory), kind, layout.METRICS))
     )
     if os.path.getsize(path)
   ]  # a run of several may have just begun
   if not below:
     raise UserError(
-      f'{directory} has no {writers.METRICS}, so no run has '
+      f'{directory} has no {layout.METRICS}, so no run has '
       f'logged there; set {macro} to that of a run'
     )
   return [os.path.dirname(path) for path in below]

@@ -13,16 +13,14 @@ import os
 from collections.abc import Sequence
 
 from bertjax.parallel import processes
-from bertjax.runs import writers
-
-FILLED_MASKS = 'examples.jsonl'
+from bertjax.runs import layout, metrics_file, output_files
 
 
 class FilledMasks:
   """Appends to examples.jsonl of a run; of several processes the first does."""
 
   def __init__(self, directory: str):
-    self._path = os.path.join(directory, FILLED_MASKS)
+    self._path = os.path.join(directory, layout.FILLED_MASKS)
 
   def resume(self, step: int) -> None:
     """Drops what was written after `step`, that of a restored checkpoint."""
@@ -30,10 +28,10 @@ class FilledMasks:
       return
     kept = [
       line
-      for line, record in writers.read_lines(self._path)
+      for line, record in metrics_file.read_lines(self._path)
       if record['step'] <= step
     ]
-    with writers.explain_failure(self._path):
+    with output_files.explain_failure(self._path):
       with open(self._path + '.new', 'w', encoding='utf-8') as file:
         file.writelines(kept)
       os.replace(self._path + '.new', self._path)
@@ -42,7 +40,7 @@ class FilledMasks:
     """Writes the texts of a step, if any."""
     if lines and processes.is_first():
       with (
-        writers.explain_failure(self._path),
+        output_files.explain_failure(self._path),
         open(self._path, 'a', encoding='utf-8') as file,
       ):
         file.write(
@@ -53,5 +51,5 @@ class FilledMasks:
 
 def read(directory: str) -> dict[int, list[str]]:
   """Returns step -> texts of a run, up to a line that is cut off."""
-  lines = writers.read_lines(os.path.join(directory, FILLED_MASKS))
+  lines = metrics_file.read_lines(os.path.join(directory, layout.FILLED_MASKS))
   return {record['step']: record['texts'] for _, record in lines}

@@ -15,15 +15,13 @@ from etils import epath
 
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
-
-NAME = 'model.json'
-TASK = 'task.json'
+from bertjax.runs import layout
 
 
 def write(run_dir: str, config: EncoderConfig) -> None:
   """Writes model.json."""
   content = {'encoder': dataclasses.asdict(config)}
-  path = epath.Path(run_dir) / NAME
+  path = epath.Path(run_dir) / layout.MODEL
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(content, indent=2) + '\n')
 
@@ -34,14 +32,14 @@ def read(run_dir: str) -> EncoderConfig:
   Raises:
     UserError: not there, or damaged.
   """
-  path = epath.Path(run_dir) / NAME
+  path = epath.Path(run_dir) / layout.MODEL
   try:
     return EncoderConfig(**json.loads(path.read_text())['encoder'])
   except UserError:
     raise
   except OSError as error:
     raise UserError(
-      f'expected the folder of a run, with {NAME}, or a Hugging Face '
+      f'expected the folder of a run, with {layout.MODEL}, or a Hugging Face '
       f'directory, with config.json; {run_dir} has neither'
     ) from error
   except (ValueError, KeyError, TypeError) as error:
@@ -52,12 +50,12 @@ def read(run_dir: str) -> EncoderConfig:
 
 def write_task(run_dir: str, task: Mapping) -> None:
   """Writes task.json: what the head is for, and the names of its classes."""
-  path = epath.Path(run_dir) / TASK
+  path = epath.Path(run_dir) / layout.TASK
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(task, indent=2, ensure_ascii=False) + '\n')
 
 
 def read_task(run_dir: str) -> dict | None:
   """Reads task.json; None where there is none."""
-  path = epath.Path(run_dir) / TASK
+  path = epath.Path(run_dir) / layout.TASK
   return json.loads(path.read_text()) if path.exists() else None

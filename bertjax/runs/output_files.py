@@ -14,6 +14,25 @@ from collections.abc import Iterator
 from bertjax.errors import UserError
 
 
+def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
+  """Refuses, before anything is computed or made, what cannot be written.
+
+  Raises:
+    UserError: another suffix, the input itself, a directory, or a folder that
+      cannot be written.
+  """
+  if not path.endswith(suffixes):
+    raise UserError(
+      f'expected a file that ends in {" or ".join(suffixes)}, '
+      f'got {path}; set OUTPUT'
+    )
+  if os.path.realpath(path) == os.path.realpath(source):
+    raise UserError(f'{path} is the input as well; set OUTPUT to another file')
+  if os.path.isdir(path):
+    raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')
+  check_folder(path)
+
+
 def check_folder(path: str) -> None:
   """Checks that `path` could be written; makes nothing.
 
@@ -45,6 +64,18 @@ def check_directory(path: str) -> None:
       'something; set OUTPUT to another'
     )
   check_folder(path)
+
+
+@contextlib.contextmanager
+def explain_failure(path: str):
+  """Turns what the file system refuses into a UserError."""
+  try:
+    yield
+  except OSError as error:
+    raise UserError(
+      f'cannot write {path} ({error.strerror}); free space there or set'
+      ' RUN_DIR to another directory'
+    ) from error
 
 
 @contextlib.contextmanager

@@ -7,9 +7,8 @@ A run holds an advisory lock (flock) on `.lock` in its directory, with its host
 and process id in it. The kernel drops the lock with the process, however that
 dies, so a dead run is no obstacle; shared file systems such as NFS pass the
 lock on to other hosts. `config.gin` holds the configuration, and a later run
-must have the same one, but for what cannot change what is learnt (`IGNORED`).
-
-Source: ours.
+must have the same one, but for what cannot change what is learnt
+(`gin_bindings.IGNORED`).
 """
 
 import contextlib
@@ -22,29 +21,13 @@ import socket
 from collections.abc import Iterator
 
 from bertjax.errors import UserError
+from bertjax.runs import gin_bindings, layout
 
-CONFIGURATION = 'config.gin'
-LOCK = '.lock'
-# Of fine-tuning: `tasks`, with `task` and `best_run` of each.
-RESULTS = 'results.json'
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 
-# Bindings that may differ: where the run lies, how often it reports, and how
-# its arithmetic is laid out over the hardware. Macros, then parameters.
-IGNORED = re.compile(
-  r'(.*/)?('
-  r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
-  r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
-  r'|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
-  r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
-  r'|.*\.(mesh|(\w+_)?kernel|process_rows|several_processes|profile\w*)'
-  r'|(.*\.)?process_rows\.\w+'
-  r'|(.*\.)?make_mesh\.\w+'
-  r')'
-)
-# The length of the run: may differ, and stretches a schedule over it.
-STRETCHES = re.compile(r'(.*/)?(TRAIN_STEPS|.*\.total_steps|.*\btrain\.steps)')
 
+# All recipes of 0.1 that train import this; modules have moved since.
+_NAMES_OF_0_1 = re.compile(r'^from bertjax import partitioning$', re.MULTILINE)
 # What flock says where a file system has no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -82,49 +65,6 @@ def claim(
     yield
 
 
-def parse_bindings(configuration: str) -> dict[str, str]:
-  """Returns name -> text of the value, for macros and parameters.
-
-      SEED = 0                        {'SEED': '0',
-      train/f.items = \\               'train/f.items': "['a', 'b']"}
-          ['a',
-           'b']
-
-  Args:
-    configuration: the text of `gin.config_str()`, which indents all but the
-      first line of a value; imports and comments are left out.
-  """
-  bindings = re.findall(
-    r'^([\w./]+) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
-  )
-  return {
-    name: ' '.join(value.removeprefix('\\').split()) for name, value in bindings
-  }
-
-
-def differences(before: str, now: str) -> tuple[list[str], list[str]]:
-  """Compares two configurations.
-
-  Returns:
-    differences such as 'LENGTH 128 -> 256' that make another run, and those
-    that only stretch it.
-  """
-  old, new = parse_bindings(before), parse_bindings(now)
-  other_run, stretched = [], []
-  for name in sorted({*old, *new}):
-    if old.get(name) != new.get(name) and not IGNORED.fullmatch(name):
-      line = f'{name} {_short(old.get(name))} -> {_short(new.get(name))}'
-      kind = stretched if STRETCHES.fullmatch(name) else other_run
-      kind.append(line)
-  return other_run, stretched
-
-
-def _short(value: str | None) -> str:
-  if value is None:
-    return '(unset)'
-  return value if len(value) <= 60 else value[:57] + '...'
-
-
 def _has_begun(directory: str, left: tuple[str, ...]) -> bool:
   """Whether a run has left files, or folders with something in them."""
   paths = [os.path.join(directory, name) for name in left]
@@ -135,18 +75,28 @@ def _has_begun(directory: str, left: tuple[str, ...]) -> bool:
 
 
 def _check(directory: str, configuration: str):
-  path = os.path.join(directory, CONFIGURATION)
+  path = os.path.join(directory, layout.CONFIGURATION)
   if not os.path.exists(path):
-    if _has_begun(directory, ('checkpoints',)):
+    if _has_begun(directory, (layout.CHECKPOINTS,)):
       raise UserError(
-        f'{directory} has checkpoints but no {CONFIGURATION} to compare with;'
-        f' set RUN_DIR to another directory, or {OVERRIDE} to go on from them'
+        f'{directory} has checkpoints but no {layout.CONFIGURATION} to compare '
+        f'with; set RUN_DIR to another directory, or {OVERRIDE} to go on from '
+        'them'
       )
     return
-  if not _has_begun(directory, ('checkpoints', 'vocab.txt', RESULTS)):
+  if not _has_begun(
+    directory, (layout.CHECKPOINTS, layout.VOCABULARY, layout.RESULTS)
+  ):
     return  # a mistake in its input ended it before there was anything to keep
   with open(path, encoding='utf-8') as file:
-    other_run, stretched = differences(file.read(), configuration)
+    before = file.read()
+  if _NAMES_OF_0_1.search(before):
+    raise UserError(
+      f'{directory} holds a run of bertjax 0.1, whose configuration has other '
+      f'names; set RUN_DIR to another directory, or {OVERRIDE} to go on from '
+      'its last checkpoint without a comparison'
+    )
+  other_run, stretched = gin_bindings.differences(before, configuration)
   if other_run:
     more = f' (and {len(other_run) - 3} more)' if other_run[3:] else ''
     raise UserError(
@@ -164,7 +114,7 @@ def _check(directory: str, configuration: str):
 
 def _write(directory: str, configuration: str):
   """Replaces config.gin; a kill leaves the old or the new one, never a part."""
-  path = os.path.join(directory, CONFIGURATION)
+  path = os.path.join(directory, layout.CONFIGURATION)
   with open(path + '.new', 'w', encoding='utf-8') as file:
     file.write(configuration)
     file.flush()
@@ -176,7 +126,9 @@ def _write(directory: str, configuration: str):
 def _locked(directory: str) -> Iterator[None]:
   # The file stays, empty, after the run: removing it would let two runs hold
   # locks on two files of this name.
-  with open(os.path.join(directory, LOCK), 'a+', encoding='utf-8') as file:
+  with open(
+    os.path.join(directory, layout.LOCK), 'a+', encoding='utf-8'
+  ) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -224,6 +176,7 @@ def _in_use(
 ) -> UserError:
   return UserError(
     f'{directory} is in use by process {holder.get("process", "unknown")} on'
-    f' {holder.get("host", "unknown")} ({os.path.join(directory, LOCK)});'
-    f' {advice}, or set RUN_DIR to another directory'
+    f' {holder.get("host", "unknown")} '
+    f'({os.path.join(directory, layout.LOCK)}); '
+    f'{advice}, or set RUN_DIR to another directory'
   )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bertjax.errors import UserError
 from bertjax.interop import huggingface, names
 from bertjax.models.config import EncoderConfig
-from bertjax.runs import model_file, run_directory
+from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
 
@@ -65,11 +65,11 @@ def read(path: str, step: int | None = None) -> TrainedModel:
       checkpoint.config, checkpoint.parameters, checkpoint.task, None, path
     )
   config = model_file.read(path)
-  best = os.path.join(path, 'best')
+  best = os.path.join(path, layout.BEST)
   folder = (
     best
     if step is None and os.path.exists(best)
-    else os.path.join(path, 'checkpoints')
+    else os.path.join(path, layout.CHECKPOINTS)
   )
   with Checkpoints(folder, read_only=True) as checkpoints:
     found = checkpoints.parameters(step)
@@ -86,7 +86,7 @@ def best_run(path: str) -> str:
   Raises:
     UserError: it holds several tasks, or no run that is done.
   """
-  results = os.path.join(path, run_directory.RESULTS)
+  results = os.path.join(path, layout.RESULTS)
   if not os.path.exists(results):
     return path
   with open(results, encoding='utf-8') as file:
@@ -119,7 +119,7 @@ def parameters(
   if path is None:
     return None
   path = best_run(path)
-  theirs = os.path.join(path, 'vocab.txt')
+  theirs = os.path.join(path, layout.VOCABULARY)
   if vocab_file is None or vocabulary_file.load(theirs) != vocabulary_file.load(
     vocab_file
   ):

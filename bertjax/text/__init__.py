@@ -1,0 +1,1 @@
+"""Text as ids and rows of ids, with numpy; no TensorFlow."""

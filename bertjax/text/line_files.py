@@ -1,7 +1,6 @@
-"""Text to predict on, a record at a time, and where the results may go.
+"""Text to predict on, a record at a time.
 
-    text_files.check_output('vectors.npy', ('.npy',), source='questions.txt')
-    for record in text_files.read('questions.txt'):
+    for record in line_files.read('questions.txt'):
       record['text']
 
 Source: ours.
@@ -12,7 +11,6 @@ import os
 from collections.abc import Iterator
 
 from bertjax.errors import UserError
-from bertjax.runs import output_files
 
 
 def read(path: str) -> Iterator[dict]:
@@ -67,25 +65,6 @@ def repair(text: str) -> str:
 def count(path: str) -> int:
   """Returns the number of records; reads them all, so mistakes show first."""
   return sum(1 for _ in read(path))
-
-
-def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
-  """Refuses, before anything is computed or made, what cannot be written.
-
-  Raises:
-    UserError: another suffix, the input itself, a directory, or a folder that
-      cannot be written.
-  """
-  if not path.endswith(suffixes):
-    raise UserError(
-      f'expected a file that ends in {" or ".join(suffixes)}, '
-      f'got {path}; set OUTPUT'
-    )
-  if os.path.realpath(path) == os.path.realpath(source):
-    raise UserError(f'{path} is the input as well; set OUTPUT to another file')
-  if os.path.isdir(path):
-    raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')
-  output_files.check_folder(path)
 
 
 def _record(line: str, path: str, number: int) -> dict:

@@ -41,7 +41,9 @@ class Tokenizer:
     Raises:
       UserError: see `vocabulary_file.read`.
     """
-    return cls(*vocabulary_file.load(os.path.join(directory, 'vocab.txt')))
+    return cls(
+      *vocabulary_file.load(os.path.join(directory, vocabulary_file.NAME))
+    )
 
   def check_fits(self, rows: int, origin: str) -> None:
     """Raises UserError where a token table has fewer rows than tokens.

@@ -20,6 +20,7 @@ from etils import epath
 
 from bertjax.errors import UserError
 
+NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
 # Named so in transformers 4 and 5, they do what tokenizer.json says.
@@ -61,7 +62,7 @@ def read(path: str) -> list[str]:
     tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
     while tokens and not tokens[-1]:
       tokens.pop()
-  elif whole and name == 'vocab.txt':
+  elif whole and name == NAME:
     path = os.path.join(folder, 'tokenizer.json')
     tokens = _find_tokens(whole, path)
   else:

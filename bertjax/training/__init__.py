@@ -1,1 +1,1 @@
-"""State, objectives, step, loop, evaluation, checkpoints; no TensorFlow."""
+"""State, objectives, step, loop, evaluation; no TensorFlow."""

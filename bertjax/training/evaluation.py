@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 
 from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
+from bertjax.runs import layout
 from bertjax.training import step as step_lib
 from bertjax.training.state import TrainState
 from bertjax.training.totals import Totals
@@ -68,7 +69,7 @@ class HeldOut:
       rows, vocabulary = processes.from_first(
         lambda: (
           _few_rows(next(iter(self.batches()), None), 4),
-          _read(os.path.join(run_dir, 'vocab.txt')),
+          _read(os.path.join(run_dir, layout.VOCABULARY)),
         )
       )
       return rows and {

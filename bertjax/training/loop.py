@@ -22,12 +22,18 @@ from jax.sharding import Mesh
 from bertjax.errors import RunStopped, UserError
 from bertjax.models import flops, kernels
 from bertjax.parallel import partitioning, processes
-from bertjax.runs import model_file, writers
+from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.runs.filled_masks import FilledMasks
-from bertjax.training import profiling, signals, throughput, warm_start
+from bertjax.training import (
+  profiling,
+  signals,
+  throughput,
+  warm_start,
+)
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
+from bertjax.training.progress import TrainingProgress
 from bertjax.training.selection import Best
 from bertjax.training.totals import Totals
 
@@ -102,7 +108,7 @@ def train(
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
   profile = profiling.Profile(
-    os.path.join(run_dir, 'profile'), profile_steps, steps
+    os.path.join(run_dir, layout.PROFILE), profile_steps, steps
   )
   abstract = state_lib.abstract(model, optimizer, shapes, mesh)
   print(_describe(abstract, shapes, mesh), flush=True)
@@ -116,13 +122,15 @@ def train(
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
     Checkpoints(
-      os.path.join(run_dir, 'checkpoints'), keep=keep, keep_every=keep_every
+      os.path.join(run_dir, layout.CHECKPOINTS),
+      keep=keep,
+      keep_every=keep_every,
     ) as checkpoints,
     # Two: a kill now and a resumed run lose the later one.
-    Checkpoints(os.path.join(run_dir, 'best'), keep=2)
+    Checkpoints(os.path.join(run_dir, layout.BEST), keep=2)
     if select
     else contextlib.nullcontext() as best_checkpoint,
-    writers.Writer(run_dir) as writer,
+    metrics_file.Writer(run_dir) as writer,
     signals.Stop() as stop,
   ):
     loaded = None if checkpoints.steps() or not initial else initial()
@@ -195,7 +203,7 @@ def train(
     pending = []  # terms of steps that the host has not looked at yet
     first_step = True
     with (
-      writers.Progress(steps, step) as progress,
+      TrainingProgress(steps, step) as progress,
       contextlib.closing(profile),
     ):
       while step < steps and not best.exhausted:
@@ -269,7 +277,7 @@ def train(
           )
     checkpoints.wait()
   if processes.is_first():
-    writers.curves(run_dir)
+    curves.draw(run_dir)
     if texts:
       print(
         '\nHeld-out text, its masks filled in as [guess] or [guess≠right]:',

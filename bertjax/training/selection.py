@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
-from bertjax.runs import writers
+from bertjax.runs import metrics_file
 
 
 class Best:
@@ -40,7 +40,7 @@ class Best:
   def resume(self, run_dir: str) -> None:
     """Goes through what a run has written, as if it had been added."""
     # Read by one process: files reach other machines late.
-    curves = processes.from_first(lambda: writers.read_metrics(run_dir))
+    curves = processes.from_first(lambda: metrics_file.read_metrics(run_dir))
     for step, value in zip(*curves.get(self.metric, ((), ())), strict=True):
       self.add(step, {self.metric: value})
 

@@ -19,7 +19,11 @@ import time
 from collections.abc import Callable
 
 from bertjax.errors import UserError
-from bertjax.runs import output_files, run_directory, writers
+from bertjax.runs import (
+  layout,
+  metrics_file,
+  output_files,
+)
 from experiments.sweeping.plan import Run
 from experiments.sweeping.spec import Minutes
 
@@ -139,7 +143,7 @@ def value_of(run_dir: str, metric: str) -> float:
   Raises:
     _Failed: the run has no such metric.
   """
-  path = os.path.join(run_dir, run_directory.RESULTS)
+  path = os.path.join(run_dir, layout.RESULTS)
   found = {}
   if os.path.exists(path):
     with open(path, encoding='utf-8') as file:
@@ -150,7 +154,7 @@ def value_of(run_dir: str, metric: str) -> float:
   else:
     found = {
       name: values[-1]
-      for name, (_, values) in writers.read_metrics(run_dir).items()
+      for name, (_, values) in metrics_file.read_metrics(run_dir).items()
     }
   if metric not in found or not math.isfinite(found[metric]):
     raise _Failed(
@@ -193,7 +197,7 @@ def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
         stop,
       )
       # The first holds what the first step waits for.
-      _, seconds = writers.read_metrics(measured)['speed/step_seconds']
+      _, seconds = metrics_file.read_metrics(measured)['speed/step_seconds']
       steps = wanted.minutes * 60 / statistics.median(seconds[1:])
       _write(path, {'TRAIN_STEPS': max(_MEASURED_STEPS, round(steps))})
   with open(path, encoding='utf-8') as file:

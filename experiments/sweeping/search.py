@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 
 from bertjax.errors import UserError
-from bertjax.runs import writers
+from bertjax.runs import metrics_file
 from experiments.sweeping import plan
 from experiments.sweeping.spec import Range, Sweep
 
@@ -164,7 +164,9 @@ def _watch(sweep: Sweep, seed: int, trial, ended: threading.Event):
     if not watched:
       return None
     before = seen
-    steps, values = writers.read_metrics(run_dir).get(sweep.metric, ((), ()))
+    steps, values = metrics_file.read_metrics(run_dir).get(
+      sweep.metric, ((), ())
+    )
     for step, value in zip(steps, values, strict=True):
       if step > seen and math.isfinite(value):
         seen = step

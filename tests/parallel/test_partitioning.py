@@ -63,7 +63,7 @@ def test_a_mesh_that_slices_cannot_divide_is_refused():
 
 @pytest.mark.parametrize('name', ['data', 'fsdp', 'tensor'])
 def test_the_meshes_that_are_shipped_cover_eight_devices(name):
-  path = pathlib.Path(__file__).parents[1] / 'gin_configs/meshes'
+  path = pathlib.Path(__file__).parents[2] / 'gin_configs/meshes'
   sizes = dict(
     re.findall(
       r'^  (\w+) = (-?\d+)', (path / f'{name}.gin').read_text(), re.MULTILINE

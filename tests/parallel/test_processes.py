@@ -12,7 +12,7 @@ import pytest
 from bertjax.errors import UserError
 from bertjax.parallel import processes
 
-ROOT = pathlib.Path(processes.__file__).parent.parent
+ROOT = pathlib.Path(processes.__file__).parents[2]
 # Arguments: address, count, index. Two devices each.
 START = """
 import os, sys, time

@@ -1,6 +1,6 @@
 """Texts of evaluations: written, dropped by a resumed run, read."""
 
-from bertjax.runs import filled_masks
+from bertjax.runs import filled_masks, layout
 
 
 def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
@@ -9,7 +9,7 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint(tmp_path):
   assert filled_masks.read(str(tmp_path)) == {}
   for step in (5, 10, 15):
     file.write(step, [f'ä {step}', 'b'])
-  with open(tmp_path / filled_masks.FILLED_MASKS, 'a') as cut_off:
+  with open(tmp_path / layout.FILLED_MASKS, 'a') as cut_off:
     cut_off.write('{"step": 20, "te')
   file = filled_masks.FilledMasks(str(tmp_path))
   file.resume(10)

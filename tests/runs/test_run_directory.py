@@ -12,7 +12,7 @@ import gin
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.runs import run_directory
+from bertjax.runs import gin_bindings, run_directory
 
 BASE = """from __gin__ import dynamic_registration
 from bertjax.training import schedules
@@ -59,7 +59,7 @@ def test_bindings_of_a_real_gin_configuration_are_parsed(clean_gin):
       schedules.warmup_cosine.peak = @schedules.warmup_linear()
       schedules.warmup_cosine.end = [%LONG, %LIST]
   """)
-  bindings = run_directory.parse_bindings(gin.config_str())
+  bindings = gin_bindings.parse(gin.config_str())
   strings = {name: bindings.pop(name) for name in ('LONG', 'LIST')}
   assert bindings == {
     'PEAK': '0.0001',
@@ -161,7 +161,7 @@ def test_what_does_not_change_the_result_is_no_difference(binding):
     for line in BASE.split('\n')
     if not line.startswith(binding.split(' ')[0] + ' ')
   )
-  assert run_directory.differences(before, f'{before}\n{binding}\n') == ([], [])
+  assert gin_bindings.differences(before, f'{before}\n{binding}\n') == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_what_does_not_change_the_result_is_no_difference(binding):
   ],
 )
 def test_what_changes_the_result_is_a_difference(binding):
-  assert run_directory.differences(BASE, f'{BASE}{binding}\n')[0]
+  assert gin_bindings.differences(BASE, f'{BASE}{binding}\n')[0]
 
 
 def test_the_lock_names_the_process_that_holds_it(tmp_path):

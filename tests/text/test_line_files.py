@@ -1,6 +1,7 @@
 import pytest
 
 from bertjax.errors import UserError
+from bertjax.runs import output_files
 from bertjax.text import line_files
 
 
@@ -66,10 +67,10 @@ def test_an_output_is_refused_before_anything_is_done(tmp_path):
     (source / 'new' / 'out.npy', 'in.npy is no folder; set OUTPUT'),
   ]:
     with pytest.raises(UserError, match=message):
-      line_files.check_output(str(path), ('.npy',), str(source))
+      output_files.check_output(str(path), ('.npy',), str(source))
 
 
 def test_a_check_of_the_output_makes_nothing(tmp_path):
   path = tmp_path / 'new' / 'folder' / 'out.npy'
-  line_files.check_output(str(path), ('.npy',), str(tmp_path / 'in.txt'))
+  output_files.check_output(str(path), ('.npy',), str(tmp_path / 'in.txt'))
   assert list(tmp_path.iterdir()) == []

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from bertjax import rendezvous
 from bertjax.errors import UserError
+from bertjax.parallel import rendezvous
 
 
 @pytest.fixture

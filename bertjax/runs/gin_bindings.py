@@ -1,0 +1,68 @@
+"""The bindings of a run's configuration, and what two runs differ in.
+
+    gin_bindings.parse("SEED = 0")                               # {'SEED': '0'}
+    gin_bindings.differences('SEED = 0', 'SEED = 1')  # (['SEED 0 -> 1'], [])
+
+The configuration is text of gin's: nothing here imports gin.
+"""
+
+import re
+
+# Bindings that may differ: where the run lies, how often it reports, and how
+# its arithmetic is laid out over the hardware. Macros, then parameters.
+IGNORED = re.compile(
+  r'(.*/)?('
+  r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
+  r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
+  r'|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
+  r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
+  r'|.*\.(mesh|(\w+_)?kernel|process_rows|several_processes|profile\w*)'
+  r'|(.*\.)?process_rows\.\w+'
+  r'|(.*\.)?make_mesh\.\w+'
+  r')'
+)
+# The length of the run: may differ, and stretches a schedule over it.
+STRETCHES = re.compile(r'(.*/)?(TRAIN_STEPS|.*\.total_steps|.*\btrain\.steps)')
+
+
+def parse(configuration: str) -> dict[str, str]:
+  """Returns name -> text of the value, for macros and parameters.
+
+      SEED = 0                        {'SEED': '0',
+      train/f.items = \\               'train/f.items': "['a', 'b']"}
+          ['a',
+           'b']
+
+  Args:
+    configuration: the text of `gin.config_str()`, which indents all but the
+      first line of a value; imports and comments are left out.
+  """
+  bindings = re.findall(
+    r'^([\w./]+) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
+  )
+  return {
+    name: ' '.join(value.removeprefix('\\').split()) for name, value in bindings
+  }
+
+
+def differences(before: str, now: str) -> tuple[list[str], list[str]]:
+  """Compares two configurations.
+
+  Returns:
+    differences such as 'LENGTH 128 -> 256' that make another run, and those
+    that only stretch it.
+  """
+  old, new = parse(before), parse(now)
+  other_run, stretched = [], []
+  for name in sorted({*old, *new}):
+    if old.get(name) != new.get(name) and not IGNORED.fullmatch(name):
+      line = f'{name} {_short(old.get(name))} -> {_short(new.get(name))}'
+      kind = stretched if STRETCHES.fullmatch(name) else other_run
+      kind.append(line)
+  return other_run, stretched
+
+
+def _short(value: str | None) -> str:
+  if value is None:
+    return '(unset)'
+  return value if len(value) <= 60 else value[:57] + '...'

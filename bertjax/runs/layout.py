@@ -1,0 +1,40 @@
+"""What lies in the folder of a run: the name of every file and folder in it.
+
+A run of a fine-tuning lies in TASK/seed_N below RUN_DIR, where the others'
+runs, the table of all, and the one configuration are.
+"""
+
+import os
+
+from bertjax.text import vocabulary_file
+
+CONFIGURATION = 'config.gin'
+LOCK = '.lock'
+VOCABULARY = vocabulary_file.NAME
+MODEL = 'model.json'
+TASK = 'task.json'
+CHECKPOINTS = 'checkpoints'
+BEST = 'best'  # the checkpoint of the best evaluation
+METRICS = 'metrics.jsonl'
+CURVES = 'curves.png'
+FILLED_MASKS = 'examples.jsonl'
+TENSORBOARD = 'tensorboard'
+PROFILE = 'profile'
+PLAN = 'plan.json'
+RESULT = 'result.json'  # of one run of a fine-tuning
+# Of a fine-tuning: `tasks`, with `task` and `best_run` of each; as a table.
+RESULTS = 'results.json'
+RESULTS_TABLE = 'results.md'
+
+
+def seed_folder(task_folder: str, seed: int | str) -> str:
+  """Returns the folder of a task's run; of all seeds' for the glob '*'."""
+  return os.path.join(task_folder, f'seed_{seed}')
+
+
+def configuration_of(run_dir: str) -> str:
+  """Returns the path of a run's config.gin, which need not be there."""
+  own = os.path.join(run_dir, CONFIGURATION)
+  if os.path.exists(own):
+    return own
+  return os.path.join(run_dir, '..', '..', CONFIGURATION)
