@@ -185,6 +185,38 @@ def code_lines(source):
   return len(lines)
 
 
+def test_public_functions_have_annotations():
+  def missing(function):
+    arguments = function.args
+    everything = [
+      *arguments.posonlyargs,
+      *arguments.args,
+      *arguments.kwonlyargs,
+      *filter(None, (arguments.vararg, arguments.kwarg)),
+    ]
+    if function.name != '__init__' and function.returns is None:
+      yield 'return'
+    for one in everything:
+      if one.annotation is None and one.arg not in ('self', 'cls'):
+        yield one.arg
+
+  found = []
+  for path in SOURCES:
+    bodies = [ast.parse(path.read_text()).body]
+    for node in bodies[0]:
+      if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+        bodies.append(node.body)
+    found += [
+      f'{path.relative_to(ROOT)}:{node.lineno} {node.name}: {name}'
+      for body in bodies
+      for node in body
+      if isinstance(node, ast.FunctionDef)
+      and (node.name == '__init__' or not node.name.startswith('_'))
+      for name in missing(node)
+    ]
+  assert not found, '\n'.join(found)
+
+
 def test_the_counter_counts_code_alone():
   source = '''"""A module."""
 
