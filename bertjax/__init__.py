@@ -8,8 +8,7 @@ Dimension letters, as suffixes of array names and in docstrings:
   S sequences packed in a row, T token types, C classes.
 Batch keys: see `bertjax.batch`.
 Logical axes of parameters and activations: batch length width heads
-  head_width feed_forward vocabulary layers; see
-  `bertjax.parallel.partitioning`.
+  head_width feed_forward vocabulary layers; see `bertjax.parallel.rules`.
 Mesh axes: data fsdp tensor.
 
 Only `bertjax.data` imports TensorFlow, only `bertjax.main` imports gin.

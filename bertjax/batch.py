@@ -1,30 +1,32 @@
 """The contract between data and model: what a batch of masked sequences is.
 
-    from bertjax import batch
-    example = batch.synthetic(batch_size=2, length=16, predictions=3,
-                              vocabulary_size=100, seed=0)
-    batch.check(example)
+    >>> from bertjax import batch
+    >>> example = batch.synthetic(batch_size=2, length=16, predictions=3,
+    ...                           vocabulary_size=100, seed=0)
+    >>> batch.check(example)
+    >>> example['targets'].shape
+    (2, 3)
 
-A batch is a dict of numpy or JAX arrays (source: ours):
+A batch is a dict of numpy or JAX arrays:
 
   tokens           int32[B, L], ids as the model reads them, masks applied
   types            int32[B, L], BERT's sentence A (0) or B (1)
   positions        int32[B, L], index of a token within its sequence
-  segments         int32[B, L], number of the packed sequence, 0 for padding
-  target_positions int32[B, P], where in the row a token is predicted
-  targets          int32[B, P], its original id
-  weights          float32[B, P], 1 where a target counts, 0 where it pads
-  first_positions  int32[B, S], where in the row each sequence has its [CLS]
+  segments         int32[B, L], which packed sequence, from 1; 0 for padding
+  target_positions int32[B, P], positions in the row that are predicted
+  targets          int32[B, P], the original ids there
+  weights          float32[B, P], 1 for a target, 0 for padding
+  first_positions  int32[B, S], position in the row of each sequence's [CLS]
   pair_labels      int32[B, S], 0 if sentence B follows A, 1 if it is random
   pair_weights     float32[B, S], 1 where a pair label counts, else 0
 
-In fine-tuning `labels` and `label_weights` (1 where a label counts, else 0)
-stand in place of those from `target_positions` on, `first_positions` stays:
+Fine-tuning has the first four, `first_positions` and, instead of the others:
 
   labels           int32[B, S] classes, float32[B, S] numbers, float32[B, S, C]
                    1 for each label of several, int32[B, L] tags, or
                    int32[B, S, 2] first and last token of a span
-  label_weights    float32 of the labels' shape, without C or 2
+  label_weights    float32 of the labels' shape, without C or 2; 1 where a
+                   label counts, else 0
 """
 
 from collections.abc import Mapping
@@ -65,7 +67,7 @@ def shapes(
 def task_shapes(
   batch_size: int, length: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns what a model of a task reads of a batch, one sequence a row."""
+  """Returns the shapes that a task's model reads, with one sequence a row."""
   row = jax.ShapeDtypeStruct((batch_size, length), np.int32)
   first = jax.ShapeDtypeStruct((batch_size, 1), np.int32)
   return {
@@ -75,30 +77,29 @@ def task_shapes(
 
 
 def predictions_of(length: int, mask_rate: float) -> int:
-  """Returns P for a row: 15% of 128 gives 20, of 512 gives 77, as in BERT."""
+  """Returns P for a row: at 15%, 20 for L = 128 and 77 for 512, as in BERT."""
   if not 0 < mask_rate < 1:
     raise UserError(
-      f'a masking rate between 0 and 1 is expected, got {mask_rate}; set '
-      'MASK_RATE'
+      f'expected a masking rate between 0 and 1, got {mask_rate}; set MASK_RATE'
     )
   return max(1, int(np.ceil(round(length * mask_rate, 6))))
 
 
 def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
-  """Returns S for a row: 1 unless rows are packed; 32 at 512, 8 at 128.
+  """Returns S for a row: 1, or if packed, 8 for L = 128 and 32 for 512.
 
   Args:
     length: L.
     pack: whether sequences share rows.
-    most: S of a packed row; None: L / 16, so that sequences of 16 tokens fill
-      one; pooling so many costs 0.04% of the arithmetic of 12 layers.
+    most: S of a packed row; None: L / 16, enough to fill a row with sequences
+      of 16 tokens; pooling so many costs 0.04% of the arithmetic of 12 layers.
 
   Raises:
     UserError: `most` is not positive.
   """
   if most is not None and most < 1:
     raise UserError(
-      f'a row holds one sequence or more, got {most}; set '
+      f'expected at least one sequence a row, got {most}; set '
       'batch.sequences_of.most'
     )
   if not pack:
@@ -107,14 +108,14 @@ def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
 
 
 def check(batch: Batch) -> None:
-  """Raises ValueError where a batch does not keep the contract.
+  """Raises ValueError if a batch does not keep the contract.
 
-  Shapes and dtypes only, so that it costs nothing and works on tracers.
+  Compares shapes and dtypes only, so it costs nothing and works on tracers.
   """
   missing = sorted(set(PRETRAINING) - set(batch))
   if missing:
     raise ValueError(f'the batch lacks {", ".join(missing)}')
-  sizes = {}
+  sizes: dict[str, int] = {}
   for key, (dimensions, dtype) in PRETRAINING.items():
     array = batch[key]
     if array.dtype != dtype:
@@ -138,8 +139,8 @@ def synthetic(
 ) -> dict[str, np.ndarray]:
   """Returns a random batch that keeps the contract, for tests and benchmarks.
 
-  Every row is filled between half and in full, by `sequences` of about the same
-  size; the first quarter of the vocabulary's ids never occurs as a target.
+  Each row is at least half full, with `sequences` sequences of about the same
+  size. No target is in the first quarter of the vocabulary.
   """
   rng = np.random.default_rng(seed)
   shape = (batch_size, length)
@@ -151,7 +152,7 @@ def synthetic(
     np.where(real, rng.random(shape), 2.0), axis=1, kind='stable'
   )
   counted = np.arange(predictions) < counts
-  # Where each sequence begins, and the next one; then the same of its tokens.
+  # Where each sequence and the next one begin; then the same for its tokens.
   bounds = np.arange(sequences + 1) * lengths // sequences
   number = (np.arange(length) >= bounds[:, 1:-1, None]).sum(1)
   begin = np.take_along_axis(bounds, number, 1)

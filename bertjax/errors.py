@@ -4,7 +4,7 @@
                     'set EncoderConfig.heads')
 
 `bertjax.main` prints the message on standard error and exits with the error's
-status. Whatever else is raised is a defect of bertjax and keeps its traceback.
+status. Any other exception is a bug in bertjax and keeps its traceback.
 """
 
 
@@ -15,13 +15,13 @@ class _OneLine(Exception):
 
 
 class UserError(_OneLine, ValueError):
-  """Bad input; the message says what was expected, what was got, the fix."""
+  """Bad input; the message says what was expected, what was got and the fix."""
 
   status = 2
 
 
 class RunStopped(_OneLine, RuntimeError):
-  """A run that ended early; the message says where, and how to go on."""
+  """A run that ended early; the message says where and how to go on."""
 
   def __init__(self, message: str, status: int):
     super().__init__(message)

@@ -7,19 +7,19 @@
 --gin_file=FILE            a recipe or part; repeatable, later files win
 --gin.NAME=VALUE           sets a macro (or any module.function.parameter)
 --gin_bindings=BINDING     the same as a line of gin; repeatable
---gin_search_paths=FOLDER  where files and includes are looked for as well
+--gin_search_paths=FOLDER  searched for files and includes as well
 --dry_run                  print configuration, parameters, shapes, and stop
 
-Several processes, where the cluster (TPU pod, Slurm, GKE) does not say it:
+Several processes, unless the cluster (TPU pod, Slurm, GKE) describes them:
 
---coordinator_address=HOST:PORT  at which process 0 can be reached
---process_count=N                how many there are
---process_index=I                which of them this is, from 0
+--coordinator_address=HOST:PORT  address of process 0
+--process_count=N                number of processes
+--process_index=I                index of this one, from 0
 --join_seconds=300               how long to wait for the others
 
-Exit status: 0 done; 2 a mistake in the input, said in one line; 1 a run that
-cannot go on; 128 + n ended by signal n, with its state saved. The only module
-that imports gin.
+Exit status: 0 done; 2 a mistake in the input, explained in one line; 1 a run
+that cannot go on; 128 + n ended by signal n, with its state saved. No other
+module imports gin.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ import re
 import sys
 import tokenize
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gin
 from absl import flags, logging
@@ -52,13 +53,13 @@ for _name in ('process_count', 'process_index'):
   flags.DEFINE_integer(_name, None, 'See above.', flag_values=_FLAGS)
 flags.DEFINE_float('join_seconds', 300, 'See above.', flag_values=_FLAGS)
 
-# gin's second reader takes a folder such as the user's own `data/` for a Python
-# package, and fails on it.
+# gin's second reader mistakes a folder such as the user's `data/` for a Python
+# package and fails.
 gin.config._FILE_READERS = [(open, os.path.isfile)]
 
 
 def run(
-  job: Callable,
+  job: Callable[..., None],
   directory: str | None = None,
   allow_difference: bool = False,
   several_processes: bool = False,
@@ -66,21 +67,21 @@ def run(
   first_file: str | None = None,
   unneeded: Sequence[str] = (),
 ) -> None:
-  """Calls the job that a recipe bound; gin fills in its arguments.
+  """Calls the job that a recipe binds; gin fills in its arguments.
 
   Args:
     job: called with `dry_run`.
-    directory: RUN_DIR, claimed for as long as the job runs; None: the job
-      leaves nothing.
-    allow_difference: go on in a directory of another configuration.
-    several_processes: whether the job can be done by several together.
+    directory: RUN_DIR, claimed while the job runs; None: it needs none.
+    allow_difference: whether to continue in the directory of another
+      configuration.
+    several_processes: whether several processes can share the job.
     dry_run: print the configuration and let the job print what it would do.
-    first_file: what this recipe wants read before all others, see `parse`.
-    unneeded: macros that the job does without, where a file requires them.
+    first_file: gin file to read before all others, see `parse`.
+    unneeded: macros that a file requires but the job does not need.
   """
   from bertjax.parallel import processes
 
-  del first_file, unneeded  # of `parse`, which reads them from the bindings
+  del first_file, unneeded  # `parse` reads them from the bindings
   if processes.count() > 1 and not several_processes:
     raise UserError(
       f'this recipe runs in one process, got {processes.count()}; start it '
@@ -97,11 +98,11 @@ def run(
       job(dry_run=False)
 
 
-def arguments(of: Callable) -> Callable:
-  """Returns `argument(name, default)`, which makes one that gin gives to `of`.
+def arguments(of: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns `argument(name, default)`, which makes an argument of `of`.
 
-  So a job takes from a recipe what it needs and leaves the rest unmade. Raises
-  UserError where the recipe fine-tunes.
+  A job thus makes only those objects of a recipe that it needs. Raises
+  UserError if the recipe fine-tunes.
   """
   if re.search(r'^finetune\.fine_tune\.', gin.config_str(), re.MULTILINE):
     raise UserError(
@@ -110,7 +111,8 @@ def arguments(of: Callable) -> Callable:
     )
   bindings = gin.get_bindings(of, resolve_references=False)
 
-  def argument(name: str, default=None):  # gin makes them by copying
+  def argument(name: str, default: Any = None) -> Any:
+    # gin makes the objects of a value when it is copied.
     return copy.deepcopy(bindings[name]) if name in bindings else default
 
   return argument
@@ -122,12 +124,12 @@ def arguments(of: Callable) -> Callable:
 def parse(
   files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
 ) -> None:
-  """Reads gin files, then bindings, and refuses what cannot be meant.
+  """Reads gin files, then bindings, and rejects mistakes.
 
   Args:
-    files: later ones win over earlier ones.
-    bindings: lines of gin; win over files.
-    folders: where to look for files, before the project's own gin_configs.
+    files: later ones override earlier ones.
+    bindings: lines of gin; override the files.
+    folders: searched for files before the project's own gin_configs.
 
   Raises:
     UserError: anything misspelt, missing or unreadable.
@@ -140,7 +142,7 @@ def parse(
   with _one_line_errors():
     gin.parse_config_files_and_bindings(files, [], finalize_config=False)
     first_file = _bound_to_run('first_file')
-    if first_file:  # now in front of the others, which win
+    if first_file:  # read it again in front of the others, which override it
       gin.clear_config()
       gin.parse_config_files_and_bindings(
         [first_file, *files], [], finalize_config=False
@@ -158,8 +160,8 @@ def parse(
     gin.finalize()
 
 
-def _bound_to_run(parameter: str):
-  """Returns what a file binds to a parameter of `run`, None where nothing."""
+def _bound_to_run(parameter: str) -> Any:
+  """Returns the value that files bind to a parameter of `run`, or None."""
   try:
     return gin.query_parameter(f'bertjax.main.run.{parameter}')
   except ValueError:
@@ -167,8 +169,8 @@ def _bound_to_run(parameter: str):
 
 
 @contextlib.contextmanager
-def _one_line_errors():
-  """Turns gin's complaints into UserErrors of one line."""
+def _one_line_errors() -> Iterator[None]:
+  """Turns gin's errors into UserErrors of one line."""
   try:
     yield
   except UserError:
@@ -199,7 +201,7 @@ def _explain(error: Exception) -> str:
   token = re.search(r"malformed node .* Failed to parse token '(.*?)'", line)
   if token:
     return (
-      f'gin: {token[1]} is not a value; a text has quotes of its own: '
+      f'gin: {token[1]} is not a value; a string needs its own quotes: '
       f"""--gin.NAME='"{token[1]}"'"""
     )
   parameter = re.match(
@@ -240,13 +242,13 @@ def main(argv: Sequence[str]) -> int:
     print(__doc__)
     return 0
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  # It computes nothing that oneDNN speeds up, and would say what oneDNN lacks.
+  # TensorFlow computes nothing that oneDNN speeds up, and would print about it.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   host_memory.keep_freed()
   logging.set_verbosity(logging.ERROR)
   try:
     try:
-      _FLAGS.unparse_flags()  # of a call before: lists would grow
+      _FLAGS.unparse_flags()  # else lists grow from call to call
       rest = _FLAGS(command_line.arguments(argv))[1:]
     except flags.Error as error:
       raise UserError(f'{error}; see --help') from error
@@ -256,8 +258,8 @@ def main(argv: Sequence[str]) -> int:
       raise UserError(
         'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
       )
-    # Not above: they import jax, which --help does without, and which would
-    # set TensorFlow's log level first.
+    # Imported late because they import jax, which --help does not need and
+    # which would set TensorFlow's log level first.
     from bertjax.launch import compilation_cache
     from bertjax.parallel import processes
 
@@ -275,7 +277,7 @@ def main(argv: Sequence[str]) -> int:
       processes.connect()
       gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
   except (UserError, RunStopped) as error:
-    # gin adds where it was called from, in lines of its own.
+    # gin appends lines that say where it was called from.
     line = str(error).split('\n  In call to configurable')[0]
     print(f'bertjax: {" ".join(line.split())}', file=sys.stderr)
     return error.status
@@ -286,7 +288,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == '__main__':
-  # gin files bind the `run` of bertjax.main, and this module is __main__.
+  # gin files bind the `run` of bertjax.main, but this module is __main__.
   from bertjax import main as library
 
   try:
@@ -296,6 +298,6 @@ if __name__ == '__main__':
     exit_status = 1
   sys.stdout.flush()
   sys.stderr.flush()
-  # Not sys.exit: everything is closed, and tf.data's threads can keep the
-  # interpreter's shutdown waiting for ever (see bertjax.data.safe_iterators).
+  # Not sys.exit: everything is closed, and tf.data's threads can block the
+  # interpreter's shutdown for ever (see bertjax.data.safe_iterators).
   os._exit(exit_status)

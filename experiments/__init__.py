@@ -1,1 +1,1 @@
-"""What was measured with bertjax, and how to measure it again."""
+"""Measurements of bertjax, and the programs to repeat them."""

@@ -1,13 +1,13 @@
-"""Does the doctor find what is wrong? Quickstarts broken on purpose.
+"""Does the doctor find what is wrong? Tests it on runs broken on purpose.
 
     python experiments/broken_runs.py runs/broken            # all, and healthy
     python experiments/broken_runs.py runs/broken --only 'targets shifted'
 
-Each break is made, trained for some steps of the quickstart with a seed of its
-own (printed), and shown to the doctor; `expected` are the checks of which one
-must say so. Healthy runs have seeds that the reference has not seen. Ends with
-status 1 where a break was not found, or a healthy run not passed. What has run
-is not run again.
+Each way to break the quickstart trains for some steps with its own seed
+(printed) and is shown to the doctor; one of the `expected` checks must report
+it. Healthy runs have seeds that the reference does not include. Exits with
+status 1 if a break is not found or a healthy run does not pass. Finished runs
+are not repeated.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def _slow_data():
 
 
 def _repeat(kept=100):
-  """The same batches again and again; the held-out ones are fewer."""
+  """Repeats the first batches; there are fewer held-out ones than `kept`."""
   from bertjax.data import pipeline
 
   original = pipeline.BatchIterator.__next__
@@ -74,7 +74,7 @@ def _repeat(kept=100):
   pipeline.BatchIterator.__next__ = repeat
 
 
-# Name -> (what breaks it: bindings or a function, the checks that may say so).
+# Name -> (what breaks it, bindings or a function; checks that may report it).
 BREAKS = {
   'learning rate 30 times': ({'LEARNING_RATE': 4.5e-2}, ('learning rate',)),
   'learning rate a hundredth': ({'LEARNING_RATE': 1.5e-5}, ('learning rate',)),
@@ -89,7 +89,7 @@ BREAKS = {
   'slow data': (_slow_data, ('data stall',)),
   'the same batches': (_repeat, ('repeated data',)),
 }
-# Of healthy runs these have only then left chance behind.
+# Only after so many steps is a healthy run better than chance.
 STEPS_OF = {
   'targets shifted': 1000,
   'random pair labels': 2100,
@@ -108,7 +108,7 @@ def main() -> int:
     '--seed',
     type=int,
     default=0,
-    help='that the seeds of the runs are drawn with',
+    help='draws the seeds of the runs',
   )
   parser.add_argument('--inside', help=argparse.SUPPRESS)
   options, rest = parser.parse_known_args()
@@ -130,7 +130,7 @@ def main() -> int:
 
 
 def _try(name: str, seed: int, folder: str) -> bool:
-  """Trains, asks the doctor, and says whether its answer is right."""
+  """Trains, asks the doctor, and returns whether its answer is right."""
   from bertjax.reporting import doctor, references, run_reader
 
   run_dir = os.path.join(folder, name.replace(' ', '_'))
@@ -172,8 +172,7 @@ def _try(name: str, seed: int, folder: str) -> bool:
 
 
 def _until(step: int, run_dir: str, command: list[str]) -> None:
-  """Runs a command until its run has logged a step, then asks it to stop: the
-  schedule is that of the whole run."""
+  """Stops a whole run, with its own schedule, once it has logged a step."""
   from bertjax.runs import metrics_file
 
   def logged() -> int:

@@ -1,4 +1,4 @@
-"""Runs a question as a sweep: runs that resume, one table, one picture.
+"""Answers a question by a sweep: resumable runs, one table, one picture.
 
     python -m experiments.sweep experiments/sweeps/masking_rate.py --dry_run
     python -m experiments.sweep experiments/sweeps/masking_rate.py --at_once 2
@@ -6,14 +6,14 @@
         --slurm 'slurm_partition=gpu,gpus_per_node=1,timeout_min=240'
 
 A sweep is a Python file whose docstring asks the question and that sets SWEEP,
-see `experiments.sweeping.spec`. The same command again goes on with what was
-cut off, tries again what failed, and leaves alone what is done. In the folder
-of the sweep (`--output`, else runs/sweeps/NAME) are `results.jsonl`,
-`results.md`, `results.png`, and a folder a run with its `log.txt`. From Python:
+see `experiments.sweeping.spec`. The same command again resumes interrupted
+runs, retries failed ones, and skips finished ones. The folder of the sweep
+(`--output`, else runs/sweeps/NAME) gets `results.jsonl`, `results.md`,
+`results.png`, and a folder for each run with its `log.txt`. From Python:
 
     frame = sweep.run(sweep.Sweep(...), 'runs/sweeps/mine')   # a DataFrame
 
-Ends with status 1 where a run failed. Source: ours.
+Exits with status 1 if a run failed.
 """
 
 import argparse
@@ -40,21 +40,21 @@ def run(
   slurm: dict | None = None,
   cluster: str = 'slurm',
 ):
-  """Runs what is not done yet, and gathers everything.
+  """Runs what is not done yet, and gathers all results.
 
   Args:
     sweep: what to run.
-    output: folder of its runs.
+    output: folder for its runs.
     at_once: how many runs at a time on this machine.
-    slurm: parameters of submitit's executor; runs are then submitted, and
-      waited for.
-    cluster: of submitit; 'local' submits to this machine.
+    slurm: parameters of submitit's executor, which then submits the runs; this
+      function waits for them.
+    cluster: submitit's; 'local' submits to this machine.
 
   Returns:
     a pandas.DataFrame, see `sweeping.gather.frame`.
 
   Raises:
-    UserError: a macro that is not there, a folder of another sweep.
+    UserError: a macro does not exist, or the folder belongs to another sweep.
   """
   results = _run(sweep, output, at_once, slurm, cluster)
   return gather.frame(results)
@@ -95,7 +95,7 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
     tell(result)
     return result
 
-  # Where this thread is interrupted, those of the pool end their runs.
+  # If this thread is interrupted, those of the pool end their runs.
   pool = concurrent.futures.ThreadPoolExecutor(at_once)
   try:
     if sweep.search:
@@ -128,7 +128,7 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
           [pool.submit(run_one, one) for one in runs]
         ):
           done.result()
-      # In the order of the plan, not of their ends.
+      # In the order of the plan, not in that of their ends.
       ordered = [results[one.folder] for one in runs]
   finally:
     ended.set()
@@ -139,7 +139,7 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
 
 
 def _run_by_slurm(runs, output: str, parameters: dict, cluster: str, tell):
-  """Submits what is not done, and tells of each run as its job ends."""
+  """Submits what is not done, and calls `tell` for each run as its job ends."""
   import submitit
 
   left = [one for one in runs if not execute.is_done(one)]
@@ -165,7 +165,7 @@ def _run_by_slurm(runs, output: str, parameters: dict, cluster: str, tell):
   for one, job in zip(left, jobs, strict=True):
     try:
       tell(job.result())
-    except Exception as error:  # killed, out of time: the others go on
+    except Exception as error:  # killed or out of time; the others continue
       said = str(error).strip().splitlines() or ['']
       tell(execute.lost(one, f'job {job.job_id}: {said[-1]}'))
 
@@ -190,7 +190,7 @@ def describe(sweep: Sweep, output: str) -> str:
 
 
 def _finished(sweep: Sweep, runs, output: str) -> list[dict]:
-  """Returns the results that are there."""
+  """Returns the results that exist already."""
   if sweep.search:
     return execute.read_all(output)
   return [result for one in runs if (result := execute.read(one))]

@@ -1,22 +1,36 @@
 """Eight simulated CPU devices, so that every test can build any mesh.
 
-Compiled in a hurry: most of the suite's time was LLVM's, and what these tests
-compute is compared, not timed. The recipes that CI runs are compiled in full.
+Compiled in a hurry: most of the suite's time was the compiler's, and what these
+tests compute is compared, not timed. The recipes that CI runs are compiled in
+full. What one test or process has compiled, the others of this run load.
 """
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 
 import pytest
+
+FAST_COMPILATION = (
+  '--xla_backend_optimization_level=0 '
+  '--xla_llvm_disable_expensive_passes=true '
+  '--xla_cpu_use_fusion_emitters=false'
+)
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '')
-  + ' --xla_force_host_platform_device_count=8'
-  + ' --xla_backend_optimization_level=0'
-  + ' --xla_llvm_disable_expensive_passes=true'
+  + f' --xla_force_host_platform_device_count=8 {FAST_COMPILATION}'
 )
+# The processes of pytest-xdist, and those that tests start, inherit it.
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+  _CACHE = tempfile.mkdtemp(prefix='bertjax_tests_')
+  atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 
 def pytest_sessionfinish(session, exitstatus):
@@ -29,6 +43,7 @@ def pytest_unconfigure(config):
   status = getattr(config, 'final_status', None)
   is_worker = hasattr(config, 'workerinput')  # of xdist, which ends it itself
   if status is not None and not is_worker:
+    shutil.rmtree(os.environ['JAX_COMPILATION_CACHE_DIR'], ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

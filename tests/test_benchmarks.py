@@ -65,6 +65,7 @@ def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():
   assert sum('no such kernel' in row for row in rows) == 4
 
 
+@pytest.mark.slow
 def test_meshes_are_timed_with_their_collectives():
   done = run(
     'mesh_scaling.py',

@@ -142,13 +142,12 @@ def test_a_text_without_quotes_is_refused_with_them():
     parse("TEXT_FILES='x'", 'EncoderConfig.recompute=all')
 
 
-def command(*arguments, **options):
+def command(*arguments):
   return subprocess.run(
     [sys.executable, '-m', 'bertjax.main', *arguments],
     capture_output=True,
     text=True,
     cwd=ROOT,
-    **options,
   )
 
 
@@ -157,6 +156,16 @@ def test_help_answers_at_once():
   result = command('--help')
   assert time.monotonic() - started < 3
   assert result.returncode == 0 and '--gin_file' in result.stdout
+
+
+def test_a_mistake_is_one_line_of_a_process_as_well(tmp_path):
+  result = command(
+    f'--gin_file={RECIPE}',
+    '--gin.TEXT_FILES=/nowhere/*.txt',
+    f'--gin.RUN_DIR={tmp_path}',
+  )
+  assert result.returncode == 2, result
+  assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -175,28 +184,32 @@ def test_help_answers_at_once():
     ),
   ],
 )
-def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path):
-  result = command(
-    *arguments,
-    '--gin.RUN_DIR=' + str(tmp_path / 'run')
-    if len(arguments) > 1
-    else '--nodry_run',
+def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path, capfd):
+  where = '--gin.RUN_DIR=' + str(tmp_path / 'run')
+  status = main.main(
+    ['main', *arguments, where if len(arguments) > 1 else '--nodry_run']
   )
-  assert result.returncode == 2, result.stderr
-  assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+  error = capfd.readouterr().err
+  assert status == 2, error
+  assert len(error.strip().splitlines()) == 1, error
+  assert error.startswith('bertjax: ')
 
 
-def test_a_dry_run_prints_and_leaves_nothing(tmp_path):
+def test_a_dry_run_prints_and_leaves_nothing(tmp_path, capfd):
   run_dir = tmp_path / 'run'
-  result = command(
-    '--gin_file=gin_configs/recipes/quickstart.gin',
-    '--dry_run',
-    f'--gin.RUN_DIR={run_dir}',
+  status = main.main(
+    [
+      'main',
+      '--gin_file=gin_configs/recipes/quickstart.gin',
+      '--dry_run',
+      f'--gin.RUN_DIR={run_dir}',
+    ]
   )
-  assert result.returncode == 0, result.stderr
-  assert 'BATCH_SIZE = ' in result.stdout
-  assert 'parameters: ' in result.stdout
-  assert 'tokens           int32[' in result.stdout
+  output, error = capfd.readouterr()
+  assert status == 0, error
+  assert 'BATCH_SIZE = ' in output
+  assert 'parameters: ' in output
+  assert 'tokens           int32[' in output
   assert not run_dir.exists()
 
 

@@ -79,7 +79,23 @@ ALLOWED = {
 # comments, blank lines and imports. Whoever needs more raises the number, and
 # says here what for.
 BUDGET = {
-  'batch': 0,
+  'errors': 10,
+  'batch': 110,
+  'parallel': 620,
+  'text': 930,
+  'models': 660,
+  'interop': 670,
+  'runs': 840,
+  'training': 1280,
+  'tasks': 1320,
+  'inference': 730,
+  'finetuning': 520,
+  'inspection': 570,
+  'plan': 1060,
+  'reporting': 1050,
+  'data': 1950,
+  'launch': 170,
+  'main': 190,
 }
 
 
@@ -128,6 +144,15 @@ def test_nothing_is_unpickled():
       assert name.split('.')[0] not in UNPICKLING, f'{path.name} imports {name}'
     for word in ('allow_pickle=True', 'read_pickle', 'torch.load'):
       assert word not in path.read_text(), f'{path.name}: {word}'
+
+
+def test_one_file_knows_orbax():
+  users = {
+    path.name
+    for path in SOURCES
+    if any(name.split('.')[0] == 'orbax' for name in imports(path))
+  }
+  assert users == {'orbax_store.py'}
 
 
 def test_no_two_files_share_a_name():

@@ -39,9 +39,24 @@ def docstrings(path):
 
 
 def blocks(text):
-  """Yields the indented paragraphs of a docstring, without their indent."""
+  """Yields what is code in a docstring: indented paragraphs, without indent.
+
+  A docstring with nothing but code below its first line loses the indent when
+  it is formatted, so what can be parsed and calls something is code as well.
+  """
   for block in re.findall(r'(?:\A|\n\n)((?: {4}.*(?:\n+|\Z))+)', text):
     yield textwrap.dedent(block).strip('\n')
+  for paragraph in text.split('\n\n')[1:]:
+    if not paragraph.startswith(' ') and calls_something(code_of(paragraph)):
+      yield paragraph
+
+
+def calls_something(code):
+  try:
+    tree = ast.parse(code)
+  except SyntaxError:
+    return False
+  return any(isinstance(node, ast.Call) for node in ast.walk(tree))
 
 
 def code_of(block):

@@ -1,19 +1,19 @@
-"""What BERT's tokenizer makes of every character, as a table for TensorFlow.
+"""A table of what BERT's tokenizer makes of each character, for TensorFlow.
 
     table = character_table(cased=False)
     table.look_up(tf.constant([ord('É'), ord('!')]))  # 'e' and ' ! '
 
-TensorFlow lower-cases, strips accents and finds punctuation by the Unicode
-tables of its ICU; BERT's tokenizer by those of the Rust library `tokenizers`,
-which are older, letter by letter, and so agree with no other library's. But
-apart from one case BERT treats each character by itself (Devlin et al. 2018,
-`tokenization.py`: clean, pad CJK, strip accents, lower, split punctuation), so
-the library is simply asked about each of the 1,114,112 code points, and cannot
-disagree with a table that is its own answer. This takes a second, once
-in a process. The one case: marks are put into canonical order, which matters
-where two of them survive (the library strips only those that it knows to be
-non-spacing); `movable` tells which characters these are.
-Source: ours.
+TensorFlow lower-cases, strips accents and finds punctuation with its ICU's
+Unicode tables. BERT's tokenizer uses those of the Rust library `tokenizers`,
+which are older and agree with no other library's. With one exception BERT
+treats each character on its own (Devlin et al. 2018, `tokenization.py`: clean,
+pad CJK, strip accents, lower, split punctuation), so the table is built by
+asking the library about each of the 1,114,112 code points, and cannot disagree
+with it. That takes a second, once per process.
+
+The exception: marks are put into canonical order, which shows if two of them
+survive (the library strips only those that it knows to be non-spacing).
+`movable` says which characters do.
 """
 
 import functools
@@ -26,32 +26,34 @@ import tensorflow as tf
 from tokenizers import normalizers, pre_tokenizers
 
 CODE_POINTS = 0x110000
-SURROGATES = range(0xD800, 0xE000)  # no text holds them
-BLOCK = 512  # code points asked about at once, where the answer is plain
+SURROGATES = range(0xD800, 0xE000)  # never part of a text
+BLOCK = 512  # code points per call; single ones only if the answer is not plain
 
-# Marks of combining class 216 and 9 that are spacing, so are never stripped:
-# a mark of any other class changes its place beside one of them.
+# Spacing marks of combining classes 216 and 9, which are never stripped: a mark
+# of any other class changes places with one of them.
 HIGH_MARK, LOW_MARK = '\U0001d165', '\u1b44'
-HIGHEST_MARK = '\u0345'  # the only one of class 240
+HIGHEST_MARK = '\u0345'  # the only mark of class 240
 
 
 def shared(array: np.ndarray) -> tf.Tensor:
-  """A constant outside of the graph that is being made: one of its own would be
-  copied into each function that calls it."""
+  """Returns a constant outside the graph being traced.
+
+  A constant inside would be copied into each function that calls the graph.
+  """
   with tf.init_scope():
     return tf.constant(array)
 
 
 class CharacterTable(NamedTuple):
-  """Code points to what is left of them, and where that is not enough.
+  """What each code point becomes, and for which ones that is not enough.
 
   Attributes:
     starts: int32[CODE_POINTS + 1], code point c becomes
       `codes[starts[c]:starts[c + 1]]`.
-    codes: int32[...], code points: nothing for what is removed, a space for
+    codes: int32[...], code points: none for a removed character, a space for
       white space, the character between spaces for punctuation and CJK.
-    movable: bool[CODE_POINTS], those that survive and may trade places with a
-      neighbour: a text with two of them is beyond the table.
+    movable: bool[CODE_POINTS], True if the character survives and may change
+      places with a neighbour: the table is wrong for a text with two of them.
   """
 
   starts: np.ndarray
@@ -59,8 +61,8 @@ class CharacterTable(NamedTuple):
   movable: np.ndarray
 
   def look_up(self, characters: tf.Tensor) -> tf.RaggedTensor:
-    """What each becomes: int32[n] code points -> ragged int32[n, None]."""
-    # `tf.gather` of a ragged table would read through all of it every time.
+    """Maps int32[n] code points to ragged int32[n, None]."""
+    # `tf.gather` of a ragged table would read all of it every time.
     starts = shared(self.starts)
     places = tf.ragged.range(
       tf.gather(starts, characters),
@@ -72,15 +74,15 @@ class CharacterTable(NamedTuple):
 
 @functools.cache
 def character_table(cased: bool) -> CharacterTable:
-  """The table of BERT's cased, or of its uncased, tokenizer."""
+  """Returns the table of BERT's cased or uncased tokenizer."""
   normalize = normalizers.BertNormalizer(lowercase=not cased).normalize_str
   separated = _separated_characters()
   lengths = np.ones(CODE_POINTS, np.int32)
   lengths[SURROGATES.start : SURROGATES.stop] = 0
-  images = {}
+  images: dict[int, str] = {}
   for text in _blocks():
     whole = normalize(text)
-    if not whole:  # private, or not assigned
+    if not whole:  # private use or unassigned
       lengths[ord(text[0]) : ord(text[0]) + BLOCK] = 0
     elif whole == f' {"  ".join(text)} ':  # CJK
       images.update((ord(c), f' {c} ') for c in text)
@@ -108,7 +110,7 @@ def _blocks() -> Iterator[str]:
 
 
 def _separated_characters() -> dict[int, str]:
-  """Those that end a word: to ' ' if white space, else to 'x' -> ' x '."""
+  """Returns the characters that end a word: white space as ' ', x as ' x '."""
   split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
   separated = {}
   for text in _blocks():
@@ -122,7 +124,10 @@ def _separated_characters() -> dict[int, str]:
 
 
 def _movable_characters(normalize: Callable[[str], str]) -> np.ndarray:
-  """bool[CODE_POINTS], those that change places with one of the two marks."""
+  """Returns bool[CODE_POINTS]: what changes places with one of the two marks.
+
+  Python's Unicode is newer than the library's, so it knows all of its marks.
+  """
 
   def moves(character: str) -> bool:
     return any(
@@ -130,10 +135,9 @@ def _movable_characters(normalize: Callable[[str], str]) -> np.ndarray:
       for first, second in ((HIGH_MARK, character), (character, LOW_MARK))
     )
 
-  # Python's Unicode is newer than the library's, so it knows all the marks.
   movable = np.zeros(CODE_POINTS, bool)
   for text in _blocks():
-    # A mark would change its place with one of the highest class before it.
+    # A mark would change places with one of the highest class before it.
     pairs = HIGHEST_MARK + HIGHEST_MARK.join(text)
     if unicodedata.normalize('NFKD', pairs) != pairs or HIGHEST_MARK in text:
       movable[ord(text[0]) : ord(text[0]) + BLOCK] = [

@@ -4,12 +4,12 @@
     tokenizer.encode('Hello, world!')                  # list of int
     tokenizer.encode_lines(tf.constant(['a', 'b c']))  # int32 [2, None], ragged
 
-Python asks the reference, the Rust library `tokenizers`, put together so that
-'[MASK]' in a text is text. TensorFlow takes three ways, the fastest that is
-exact for a line: lines of plain characters go straight into a model that
-splits words and finds pieces; others have their characters replaced by table
-and their words split first; and where even that is not enough (marks whose
-order matters: Balinese, Adlam, musical notation) the reference is called.
+Python calls the reference, the Rust library `tokenizers`, set up so that
+'[MASK]' in a text is text. TensorFlow picks the fastest of three paths that is
+exact for a line. Lines of plain characters go straight into a model that splits
+words and finds pieces. Other lines first have their characters replaced by
+table and their words split. If that is not enough either (marks whose order
+matters: Balinese, Adlam, musical notation), the reference is called.
 Source: Devlin et al. 2018, google-research/bert `tokenization.py`; Song et al.
 2021 (arXiv:2012.15524) for the models.
 """
@@ -21,26 +21,23 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 import tokenizers
-from tensorflow_text.core.pybinds import (
-  pywrap_fast_wordpiece_tokenizer_model_builder as model_builder,
-)
 from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax.data.bert_characters import character_table, shared
 
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
-MAX_BYTES = 4 * MAX_CHARACTERS  # of a word that is not too long, in UTF-8
+MAX_BYTES = 4 * MAX_CHARACTERS  # of a word of MAX_CHARACTERS in UTF-8
 
-# Only ASCII letters form words here, so their bytes are characters; the rest
-# is ASCII white space (the model does not split at any other), and punctuation
-# and CJK of Unicode 1.1, on which everybody agrees that each is a word.
+# Only ASCII letters form words here, so bytes are characters. The rest is ASCII
+# white space (the model splits at no other), and punctuation and CJK of Unicode
+# 1.1, each of which is a word of its own in every library.
 PLAIN_LINE = r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*'
 
 
 def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
   """`tokenizers.BertWordPieceTokenizer` without vocabulary or special tokens.
 
-  The latter it would find in the text, where they are but text.
+  It would find special tokens in the text, where they are just text.
   """
   tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token='[UNK]'))
   tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
@@ -49,25 +46,25 @@ def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
 
 
 class BertTokenizer:
-  """Texts to ids of WordPiece's pieces, without special tokens.
+  """Turns texts into ids of WordPiece pieces, without special tokens.
 
-  One tokenizer serves any number of graphs; each holds models and tables once.
+  One tokenizer serves any number of graphs, which share its models and tables.
   """
 
   def __init__(self, tokens: Sequence[str], cased: bool):
-    """Takes distinct tokens, '[UNK]' among them, id i at place i."""
+    """Takes distinct tokens in the order of their ids, '[UNK]' among them."""
     self._tokens = tokens
     self._cased = cased
 
   def encode(self, text: str) -> list[int]:
-    """Ids of one text."""
+    """Returns the ids of one text."""
     return self._reference.encode(text, add_special_tokens=False).ids
 
   def encode_lines(self, lines: tf.Tensor) -> tf.RaggedTensor:
-    """Ids of many texts; one at a time costs some 20 times as much.
+    """Returns the ids of many texts; one at a time takes 20 times as long.
 
     Args:
-      lines: string[lines]; bytes that are not UTF-8 are passed over.
+      lines: string[lines]; bytes that are not UTF-8 are skipped.
 
     Returns:
       ragged int32[lines, None]
@@ -76,7 +73,7 @@ class BertTokenizer:
     return tf.cond(
       tf.reduce_all(plain),
       lambda: self._encode_plain(lines),
-      # Each line is empty in one of the two.
+      # Each line is empty in one of the two parts.
       lambda: tf.concat(
         [
           self._encode_plain(tf.where(plain, lines, '')),
@@ -87,10 +84,10 @@ class BertTokenizer:
     )
 
   def _encode_plain(self, lines: tf.Tensor) -> tf.RaggedTensor:
-    """Lines that match PLAIN_LINE."""
+    """Encodes lines that match PLAIN_LINE."""
     if not self._cased:
-      lines = tf.strings.lower(lines)  # of ASCII letters
-    return self._pieces(self._text_model, lines)
+      lines = tf.strings.lower(lines)  # ASCII letters only
+    return self._text_model.tokenize(lines)
 
   def _encode_any(self, lines: tf.Tensor) -> tf.RaggedTensor:
     characters = tf.strings.unicode_decode(lines, 'UTF-8')
@@ -102,17 +99,17 @@ class BertTokenizer:
     )
 
   def _encode_by_table(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Code points int32[lines, None] without two movable ones in a line."""
+    """Encodes int32[lines, None] code points without two movable in a line."""
     replaced = character_table(self._cased).look_up(characters.values)
     words = tf.strings.split(
       tf.strings.unicode_encode(_regroup(replaced, characters), 'UTF-8')
     )
-    # The model counts bytes, BERT characters: make the bytes too many.
+    # The model counts bytes and BERT characters: replace a word of too many
+    # characters by one of too many bytes.
     too_long = tf.strings.length(words.values, 'UTF8_CHAR') > MAX_CHARACTERS
     return _regroup(
-      self._pieces(
-        self._word_model,
-        tf.where(too_long, 'x' * (MAX_BYTES + 1), words.values),
+      self._word_model.tokenize(
+        tf.where(too_long, 'x' * (MAX_BYTES + 1), words.values)
       ),
       words,
     )
@@ -137,11 +134,6 @@ class BertTokenizer:
       np.array([len(e.ids) for e in encodings], np.int64),
     )
 
-  def _pieces(self, model: np.ndarray, texts: tf.Tensor) -> tf.RaggedTensor:
-    return tf_text.FastWordpieceTokenizer(
-      model_buffer=shared(model), token_out_type=tf.int32
-    ).tokenize(texts)
-
   @functools.cached_property
   def _reference(self) -> tokenizers.Tokenizer:
     tokenizer = reference_pipeline(self._cased)
@@ -153,31 +145,37 @@ class BertTokenizer:
     return tokenizer
 
   @functools.cached_property
-  def _text_model(self) -> np.ndarray:
+  def _text_model(self) -> tf_text.FastWordpieceTokenizer:
     return self._build_model(MAX_CHARACTERS, takes_words=False)
 
   @functools.cached_property
-  def _word_model(self) -> np.ndarray:
+  def _word_model(self) -> tf_text.FastWordpieceTokenizer:
     return self._build_model(MAX_BYTES, takes_words=True)
 
-  def _build_model(self, max_bytes: int, takes_words: bool) -> np.ndarray:
-    # No word holds a space or a control character, but the builder breaks at
-    # some of these, and the model would find an entry across a space. The
-    # brackets keep the stand-in from being found.
+  def _build_model(
+    self, max_bytes: int, takes_words: bool
+  ) -> tf_text.FastWordpieceTokenizer:
+    # No word holds a space or a control character, but some of these break the
+    # builder, and the model would match an entry across a space. The brackets
+    # keep the stand-in from being matched.
     entries = [
       f'[no_word_{i}]' if any(c <= ' ' for c in token) else token
       for i, token in enumerate(self._tokens)
     ]
-    return np.frombuffer(
-      model_builder.build_fast_wordpiece_model(
-        entries, max_bytes, '##', '[UNK]', takes_words, False
-      ),
-      np.uint8,
-    )
+    with tf.init_scope():  # as in `shared`: graphs capture the model
+      return tf_text.FastWordpieceTokenizer(
+        vocab=entries,
+        max_bytes_per_word=max_bytes,
+        token_out_type=tf.int32,
+        unknown_token='[UNK]',
+        no_pretokenization=takes_words,
+      )
 
 
-def _regroup(parts: tf.RaggedTensor, wholes: tf.RaggedTensor):
-  """[n, parts] and [lines, n] to [lines, parts]."""
+def _regroup(
+  parts: tf.RaggedTensor, wholes: tf.RaggedTensor
+) -> tf.RaggedTensor:
+  """Regroups [n, parts] by [lines, n] into [lines, parts]."""
   return tf.RaggedTensor.from_row_splits(
     parts.values, tf.gather(parts.row_splits, wholes.row_splits), validate=False
   )

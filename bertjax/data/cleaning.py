@@ -1,4 +1,4 @@
-"""From the bytes of a file to clean lines and documents, in flat memory.
+r"""Turns the bytes of a file into clean lines and documents, in flat memory.
 
     counts = cleaning.Counts()
     texts = cleaning.decode([b'A cat.\r\n\r\nA d', b'og.\n'], counts)
@@ -6,10 +6,10 @@
     list(cleaning.split_documents(batches, counts))
     # [['A cat.'], [], ['A dog.'], []]
 
-Every stage is a generator over blocks of about a megabyte and works on a whole
-block with C-level operations; none holds more than a block and one cut line,
-so neither a document nor a line has to fit into memory. What comes out does
-not depend on where the blocks happen to end. Source: ours.
+Every stage is a generator over blocks of about a megabyte and processes a block
+with C-level operations. None holds more than a block and one unfinished line,
+so neither a document nor a line has to fit into memory. The output does not
+depend on where the blocks end.
 """
 
 import codecs
@@ -19,12 +19,14 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-# A longer line is cut at white space. At 4 bytes a character, the most that
-# UTF-8 takes, it still fits one piece of the store (corpus.PIECE_BYTES), and
-# it is several times the longest paragraph of ordinary prose.
+# Characters; a longer line is cut at white space. At 4 bytes a character, the
+# most in UTF-8, a line still fits one piece of the store
+# (text_store.PIECE_BYTES). Paragraphs of ordinary prose are several times
+# shorter.
 LONGEST_LINE = 8_000
 
-# The 32-bit marks come first: UTF-32-LE's begins with UTF-16-LE's.
+# The 32-bit marks come before the 16-bit ones: UTF-32-LE's mark begins with
+# UTF-16-LE's.
 _BYTE_ORDER_MARKS = (
   (codecs.BOM_UTF8, 'utf-8'),
   (codecs.BOM_UTF32_LE, 'utf-32-le'),
@@ -38,17 +40,19 @@ _NOT_SPACE = re.compile(r'\S')
 
 @dataclasses.dataclass
 class Counts:
-  """What reading met; every reader adds to one.
+  """What a reader has read and had to repair; the functions here add to it.
 
   Attributes:
-    files: files read, among them `empty_files` without any text.
+    files: files read, including the empty ones.
+    empty_files: files without any text.
     file_bytes: bytes read from disk (compressed bytes of a compressed file).
     lines: lines with text.
-    invalid_characters: faults of the encoding, each replaced by U+FFFD.
+    invalid_characters: encoding errors, each replaced by U+FFFD.
     nuls: NUL characters, removed.
     long_lines: lines above `LONGEST_LINE` characters, cut at white space.
-    malformed_json: lines of JSON files that are no object with a string
-      `text`, skipped; `first_malformed_json` is 'file:line' of the first.
+    malformed_json: skipped lines of JSON files: not an object with a string
+      `text`.
+    first_malformed_json: 'file:line' of the first of them.
   """
 
   files: int = 0
@@ -63,11 +67,11 @@ class Counts:
 
 
 def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
-  """Decodes UTF-8, or what a byte order mark announces; faults become U+FFFD.
+  """Decodes UTF-8, or what a byte order mark announces; errors become U+FFFD.
 
   Args:
     blocks: consecutive bytes of one file, cut anywhere.
-    counts: `invalid_characters` grows.
+    counts: adds to `invalid_characters`.
   """
   blocks = iter(blocks)
   head = b''
@@ -83,14 +87,14 @@ def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
   decoder = codecs.getincrementaldecoder(encoding)('strict')
   replacing = codecs.getincrementaldecoder(encoding)('replace')
   genuine = '\ufffd'.encode(encoding)
-  # The end is a block of its own, so that a character it cuts is found.
+  # The end is a block of its own, to find a character that it cuts off.
   for block, last in itertools.chain(
     [(head, False)], ((block, False) for block in blocks), [(b'', True)]
   ):
     try:
       yield decoder.decode(block, last)
     except UnicodeDecodeError:
-      state = decoder.getstate()  # as before the call that failed
+      state = decoder.getstate()  # from before the call that failed
       replacing.setstate(state)
       text = replacing.decode(block, last)
       counts.invalid_characters += text.count('\ufffd') - (
@@ -112,13 +116,13 @@ def normalise(texts: Iterable[str], counts: Counts) -> Iterator[str]:
 
 
 def split_lines(texts: Iterable[str], counts: Counts) -> Iterator[list[str]]:
-  """Yields lists of lines without surrounding white space; '' is a blank one.
+  """Yields lists of lines stripped of white space; '' is a blank line.
 
   Args:
     texts: consecutive normalised text of one file, cut anywhere.
-    counts: `long_lines` grows.
+    counts: adds to `long_lines`.
   """
-  rest, continues = '', False  # an unfinished line; whether a cut began it
+  rest, continues = '', False  # the unfinished line; whether it follows a cut
   for text in itertools.chain(texts, ['\n']):
     ended = (rest + text).split('\n')
     rest = ended.pop()
@@ -127,7 +131,7 @@ def split_lines(texts: Iterable[str], counts: Counts) -> Iterator[list[str]]:
       continues = False
       if lines[0]:
         lines[:1] = _cut(lines[0])
-      else:  # only white space followed the cut: that is no blank line
+      else:  # only white space followed the cut: not a blank line
         del lines[0]
     if max(map(len, lines), default=0) > LONGEST_LINE:
       counts.long_lines += sum(len(line) > LONGEST_LINE for line in lines)
@@ -144,8 +148,8 @@ def _cut(line: str) -> list[str]:
   """Cuts a line that starts with text into parts of `LONGEST_LINE` or less.
 
   Each part is the longest that ends before white space, or exactly
-  `LONGEST_LINE` characters where there is none; it depends on the characters
-  up to its end only, so an unfinished line may be cut before its rest is read.
+  `LONGEST_LINE` characters if there is none. It depends only on the characters
+  up to its end, so a line may be cut before the rest of it is read.
   """
   parts, start = [], 0
   while len(line) - start > LONGEST_LINE:
@@ -170,16 +174,16 @@ def split_documents(
   [['A', 'B', '', '', 'C'], ['D']] -> [['A', 'B'], [], ['C'], ['D'], []]
 
   Args:
-    batches: lists of lines in which blank lines separate documents.
-    counts: `lines` grows.
+    batches: lists of lines; blank lines separate documents.
+    counts: adds to `lines`.
   """
   inside = False
   for batch in batches:
     for has_text, run in itertools.groupby(batch, bool):
       if has_text:
-        run = list(run)
-        counts.lines += len(run)
-        yield run
+        lines = list(run)
+        counts.lines += len(lines)
+        yield lines
       elif inside:
         yield []
       inside = has_text
@@ -188,10 +192,10 @@ def split_documents(
 
 
 def lines_of(text: str, counts: Counts) -> list[str]:
-  r"""The clean lines of one text in memory: 'A\r\n\r\n B' -> ['A', 'B'].
+  r"""Returns the clean lines of a text in memory: 'A\r\n\r\n B' to ['A', 'B'].
 
-  It may hold lone surrogates (JSON and Python escapes can write them); they
-  have no UTF-8 and count as invalid characters.
+  The text may hold lone surrogates (JSON and Python escapes can write them),
+  which UTF-8 cannot encode; they count as invalid characters.
   """
   text, surrogates = _SURROGATES.subn('\ufffd', text)
   counts.invalid_characters += surrogates

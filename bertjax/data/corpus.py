@@ -1,15 +1,14 @@
-"""Prepares a corpus: text is read once, cleaned and stored for random access.
+"""Prepares a corpus: reads text once, cleans it, stores it for random access.
 
-    reader = text_files.TextFiles('books/*.txt.gz')
+    reader = document_files.TextFiles('books/*.txt.gz')
     prepared = corpus.prepare(reader, 'runs/books/corpus')
     print(prepared.report())
     for text in prepared.texts('train'):
       ...  # lines, joined by newlines
 
-So all bad input is found, counted and reported before training, memory is
+All bad input is thus found, counted and reported before training, memory stays
 flat, and a position in the data is a few numbers. A store is the directory
-`<directory>/<fingerprint>` with the files of `store` and `index.json`.
-Source: ours.
+`<directory>/<fingerprint>` with the files of `text_store` and `index.json`.
 """
 
 import contextlib
@@ -29,11 +28,12 @@ from bertjax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-  """A store that is complete.
+  """A complete store.
 
   Attributes:
     path: its directory.
-    index: `index.json`: what `store.write` returned, and held_out_fraction.
+    index: `index.json`: what `text_store.write` returned, and
+      held_out_fraction.
   """
 
   path: str
@@ -44,22 +44,22 @@ class Prepared:
     return self.index['splits'][split]['documents']
 
   def pieces(self, split: str) -> int:
-    """Returns the number of pieces of documents."""
+    """Returns the number of pieces that the documents are cut into."""
     return self.index['splits'][split]['pieces']
 
   def bytes(self, split: str) -> int:
-    """Returns the bytes of text in UTF-8."""
+    """Returns the bytes of text, in UTF-8."""
     return self.index['splits'][split]['bytes']
 
   def texts(self, split: str) -> Iterator[str]:
-    """Yields the text of each piece, in the order of the files, flat memory."""
+    """Yields the text of each piece in the order of the files."""
     with open(text_store.text_path(self.path, split), 'rb') as file:
       for _, offset, length in text_store.read_rows(self.path, split):
         file.seek(offset)
         yield file.read(length).decode()
 
   def report(self) -> str:
-    """Returns what was read, and what was wrong with it, in a few lines."""
+    """Returns what was read and what was wrong with it, in a few lines."""
     counts = cleaning.Counts(**self.index['counts'])
     train, held_out = self.documents('train'), self.documents('validation')
     megabytes = (self.bytes('train') + self.bytes('validation')) / 1e6
@@ -90,25 +90,24 @@ class Prepared:
 
 
 def prepare(
-  reader, directory: str, held_out_fraction: float = 0.05
+  reader: text_store.Reader, directory: str, held_out_fraction: float = 0.05
 ) -> Prepared:
   """Reads a corpus into a store below `directory`, or finds it there.
 
   Documents are held out by a hash of their first piece: equal documents are on
-  the same side, and the choice depends on nothing else. Where the fraction
-  holds out nothing (or everything) the document of the smallest hash is held
-  out, if there are at least three documents; otherwise everything trains.
+  the same side, and the choice depends on nothing else. If the fraction holds
+  out nothing (or everything), then of three or more documents the one with the
+  smallest hash is held out, and of fewer none.
 
   Args:
-    reader: has `documents(counts)`, `fingerprint()` and `size()`, such as
-      `text_files.TextFiles`.
+    reader: such as `document_files.TextFiles`.
     directory: on a local disk. Processes that prepare there at the same time
-      wait for the first one, and a store left half-made is made again.
+      wait for the first one; an incomplete store is written again.
     held_out_fraction: share of the documents in the split 'validation'; 0
       holds out nothing.
 
   Raises:
-    UserError: nothing to read, an unreadable file, a disk that is full.
+    UserError: nothing to read, an unreadable file, or a full disk.
   """
   if not 0 <= held_out_fraction < 1:
     raise UserError(
@@ -130,7 +129,7 @@ def prepare(
   try:
     os.makedirs(directory, exist_ok=True)
     with _locked(f'{path}.lock'):
-      prepared = _find(path)  # by whoever held the lock before
+      prepared = _find(path)  # whoever held the lock may have written it
       return prepared or _make(reader, path, held_out_fraction)
   except OSError as error:
     raise UserError(
@@ -141,7 +140,7 @@ def prepare(
 
 
 def _find(path: str) -> Prepared | None:
-  """Returns the store at a path if it is there and whole."""
+  """Returns the store at `path` if it is there and complete."""
   try:
     with open(os.path.join(path, 'index.json'), encoding='utf-8') as file:
       prepared = Prepared(path, json.load(file))
@@ -153,7 +152,7 @@ def _find(path: str) -> Prepared | None:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-  """Holds a lock that ends with the process, however that ends."""
+  """Holds a lock, which the system frees even if the process is killed."""
   with open(path, 'w') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,22 +162,24 @@ def _locked(path: str) -> Iterator[None]:
     yield
 
 
-def _make(reader, path: str, held_out_fraction: float) -> Prepared:
-  """Writes beside `path`, then renames: the store is there whole or not."""
+def _make(
+  reader: text_store.Reader, path: str, held_out_fraction: float
+) -> Prepared:
+  """Writes next to `path` and renames, so that no store is incomplete."""
   partial = f'{path}.partial'
   threshold = int(held_out_fraction * 2**63)
   index = text_store.write(reader, partial, threshold)
   if index['largest'] < 0:
     raise UserError(_nothing(reader, index['counts']))
   better = _better_threshold(index, threshold)
-  if better != threshold:  # rare, and only where there are few documents
+  if better != threshold:  # rare: there are few documents
     index = text_store.write(reader, partial, better)
   index['held_out_fraction'] = held_out_fraction
   with open(os.path.join(partial, 'index.json'), 'w', encoding='utf-8') as file:
     json.dump(index, file)
     file.flush()
     os.fsync(file.fileno())
-  shutil.rmtree(path, ignore_errors=True)  # one that is not whole
+  shutil.rmtree(path, ignore_errors=True)  # a damaged store
   os.rename(partial, path)
   return Prepared(path, index)
 
@@ -195,11 +196,11 @@ def _better_threshold(index: dict[str, Any], threshold: int) -> int:
   return 0
 
 
-def _nothing(reader, counts: dict[str, Any]) -> str:
+def _nothing(reader: text_store.Reader, counts: dict[str, Any]) -> str:
   because = ''
   if counts['malformed_json']:
     because = (
-      ': the first line that is no JSON object with a string "text" is '
+      ': the first line that is not a JSON object with a string "text" is '
       f'{counts["first_malformed_json"]}'
     )
   return (

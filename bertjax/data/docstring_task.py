@@ -3,8 +3,8 @@
     (data_set,) = docstring_task.make()
     next(iter(data_set.train()))  # TextExample(('Return True if ...',), ...)
 
-A classification task that every CPython carries. The packages are the classes,
-and no module, nor any text, is in both training and evaluation. Source: ours.
+A classification task whose data come with every CPython. The classes are
+packages. No module, and no text, is in both training and evaluation.
 """
 
 import os
@@ -27,24 +27,25 @@ PACKAGES = (
   'urllib',
   'xml',
 )
-_SHORTEST = 40  # characters; below stand 'Return self.' and its like
+_SHORTEST = 40  # characters; 'Return self.' and the like are shorter
 
 
 def make() -> list[DataSet]:
   """Returns the task; every third module of a package is for evaluation.
 
-  A package that this installation lacks, as Debian's lacks tkinter, is no
-  class.
+  A package that the Python installation lacks, as Debian's lacks tkinter, is
+  not among the classes.
   """
-  train, evaluation = [], []
+  train: list[TextExample] = []
+  evaluation: list[TextExample] = []
   for package in PACKAGES:
     modules = _modules(package)
     for number, docstrings in enumerate(modules):
-      # The largest modules first: both sides then get some of each size.
+      # The largest modules come first, so both sides get some of each size.
       side = evaluation if number % 3 == 1 else train
       side += [TextExample((text,), package) for text in docstrings]
-  labels = tuple(sorted({example.label for example in train}))
-  seen = {example.texts for example in train}  # what modules repeat
+  labels = tuple(sorted({str(example.label) for example in train}))
+  seen = {example.texts for example in train}  # modules share some docstrings
   evaluation = [
     x for x in evaluation if x.label in labels and x.texts not in seen
   ]
@@ -53,7 +54,7 @@ def make() -> list[DataSet]:
 
 
 def _modules(package: str) -> list[list[str]]:
-  """Returns the docstrings of each module, those with the most first."""
+  """Returns the docstrings of each module, the module with the most first."""
   folder = os.path.join(sysconfig.get_path('stdlib'), package) + os.sep
   modules = [
     [

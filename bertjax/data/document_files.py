@@ -1,14 +1,11 @@
 """Reads documents from text files and JSON lines, plain or compressed.
 
-    reader = text_files.TextFiles('books/*.txt.gz')
+    reader = document_files.TextFiles('books/*.txt.gz')
     counts = cleaning.Counts()
     for lines in reader.documents(counts):
       ...  # a list of lines with text; an empty list ends a document
 
-A reader has `documents(counts)`, which reads once, in a fixed order and in
-flat memory; `fingerprint()`, JSON that changes when the text may have changed;
-`size()`, the bytes that it will read; and a string form for messages.
-Source: ours; the format of text files is BERT's (google-research/bert).
+Source: the format of text files is BERT's (google-research/bert).
 """
 
 import bz2
@@ -28,7 +25,7 @@ from bertjax.data import cleaning
 from bertjax.errors import UserError
 
 _BLOCK_BYTES = 1 << 20
-# A decompressor yields at most 128 KB for a few bytes, so little is fed to it.
+# A decompressor may yield 128 KB for a few bytes, so it is fed little at once.
 _COMPRESSED_BYTES = 1 << 14
 # The rest of a longer JSON line is dropped, which makes it malformed.
 _LONGEST_JSON_LINE = 1 << 27
@@ -38,15 +35,16 @@ _JSON = ('.jsonl', '.json', '.ndjson')
 
 @dataclasses.dataclass(frozen=True)
 class TextFiles:
-  """Text files: a paragraph or sentence a line, blank lines between documents.
+  """Text files: a line is a paragraph or sentence, a blank one ends a document.
 
-  A name that ends in .jsonl, .json or .ndjson holds one JSON object a line
-  instead, whose string `text` is a document (blank lines inside it only part
-  its paragraphs). Either may be compressed: .gz, .bz2 or .zst after that.
+  Files named .jsonl, .json or .ndjson instead hold one JSON object per line,
+  whose string `text` is a document; blank lines in it separate paragraphs only.
+  Either kind may be compressed, with .gz, .bz2 or .zst at the end of the name.
 
   Attributes:
-    patterns: a path or glob, or several; local (`**` and `~` work) or any that
-      `tf.io.gfile` opens, such as gs://. Read in sorted order, each file once.
+    patterns: one or several paths or globs, local (`**` and `~` work) or any
+      that `tf.io.gfile` opens, such as gs://. The files are read in sorted
+      order, each once.
   """
 
   patterns: str | Sequence[str]
@@ -57,7 +55,11 @@ class TextFiles:
     return ', '.join(self.patterns)
 
   def paths(self) -> list[str]:
-    """Returns the files, sorted; UserError for a folder or no match."""
+    """Returns the files, sorted.
+
+    Raises:
+      UserError: a pattern names a folder, or no file.
+    """
     patterns = self.patterns
     patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
     if not patterns or not all(
@@ -80,21 +82,21 @@ class TextFiles:
     return found
 
   def fingerprint(self) -> Any:
-    """Returns the names, sizes and times of change of the files."""
+    """Returns the names, sizes and modification times of the files."""
     return [
       (path if '://' in path else os.path.abspath(path), size, time)
       for path, size, time in self._sizes_and_times()
     ]
 
   def size(self) -> int:
-    """Returns the bytes of all files, compressed as they are."""
+    """Returns the bytes of all files on disk."""
     return sum(size for _, size, _ in self._sizes_and_times())
 
   def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
     """Yields lists of lines; an empty list ends a document.
 
     Raises:
-      UserError: a file cannot be read, or its compression is broken.
+      UserError: a file cannot be read or decompressed.
     """
     for path in self.paths():
       lines = counts.lines
@@ -110,7 +112,7 @@ class TextFiles:
 
 
 def _expand(pattern: str) -> list[str]:
-  """The files that a pattern names, at least one."""
+  """Returns the files that a pattern matches, at least one."""
   pattern = os.path.expanduser(pattern)
   try:
     if tf.io.gfile.isdir(pattern):
@@ -119,7 +121,7 @@ def _expand(pattern: str) -> list[str]:
         f"set TEXT_FILES to '{pattern.rstrip('/')}/*' or the like"
       )
     if tf.io.gfile.exists(pattern):
-      return [pattern]  # also a name that holds '[' or '*'
+      return [pattern]  # even if its name holds '[' or '*'
     local = '://' not in pattern
     found = (
       glob.glob(pattern, recursive=True) if local else tf.io.gfile.glob(pattern)
@@ -148,7 +150,7 @@ def _unreadable(path: str, error: Exception) -> UserError:
 
 
 def _base_name(path: str) -> str:
-  """The name without its compression: 'a.JSONL.gz' -> 'a.jsonl'."""
+  """Strips the suffix of a compression: 'a.JSONL.gz' to 'a.jsonl'."""
   base, suffix = os.path.splitext(path.lower())
   return base if suffix in _COMPRESSIONS else path.lower()
 
@@ -165,7 +167,7 @@ def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
     raise _unreadable(path, error) from error
   except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
     raise UserError(
-      f'{path} is cut short or not what its suffix says ({error}); '
+      f'{path} is truncated or not what its suffix says ({error}); '
       'replace it, or leave it out of TEXT_FILES'
     ) from error
 
@@ -184,13 +186,14 @@ def _decompress(path: str, file: Any) -> Iterator[bytes]:
 
 
 def _decompress_zstandard(file: Any) -> Iterator[bytes]:
-  """As gzip does, but zstandard's own file does not notice a missing end."""
+  """Yields blocks; unlike zstandard's own file, it notices a missing end."""
   frame = None
   while data := file.read(_COMPRESSED_BYTES):
     while data:
-      if frame is None:  # 2 GB windows are what `zstd --long=31` writes
-        frame = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        frame = frame.decompressobj()
+      if frame is None:
+        frame = zstandard.ZstdDecompressor(
+          max_window_size=1 << 31  # 2 GB, as `zstd --long=31` writes
+        ).decompressobj()
       yield frame.decompress(data)
       data = frame.unused_data
       if frame.eof:

@@ -1,14 +1,16 @@
-"""Examples of a pretraining task to the batch that the model reads.
+"""Turns the examples of a pretraining task into what the model reads.
 
     lengths = features.task_feature_lengths(length=128, predictions=20)
     converter = features.PretrainingConverter()
     dataset = converter(task.get_dataset(lengths), lengths)
-    dataset = features.pack(dataset, sequences=16)     # several in a row
+    dataset = features.pack(dataset, sequences=16)  # up to 16 in a row
 
-seqio's own encoder converter takes the loss where a token equals [MASK], so
-the kept and the random targets of 80/10/10 would get none; here every target
-has its weight. Source: ours, see `bertjax.batch` for the keys.
+seqio's own encoder converter computes the loss only at [MASK] tokens, which
+leaves out the kept and the random targets of 80/10/10; here every target has a
+weight. `bertjax.batch` explains the keys.
 """
+
+from collections.abc import Mapping
 
 import seqio
 import tensorflow as tf
@@ -16,8 +18,8 @@ import tensorflow as tf
 from bertjax import batch
 from bertjax.text import packing
 
-# Sequences that rows are made of together. Wikipedia's pairs at 512 tokens fill
-# 97.7% of the slots with 64 of them, 98.7% with 256, 99.0% with 512
+# Sequences that are packed together. Wikipedia's pairs at 512 tokens fill 97.7%
+# of the slots with a window of 64, 98.7% with 256, 99.0% with 512
 # (experiments/LOG.md).
 WINDOW = 256
 
@@ -26,7 +28,7 @@ _SCALAR = {'rank': 0}
 
 
 class PretrainingConverter(seqio.FeatureConverter):
-  """Adds positions and [CLS] positions; one sequence a row (S = 1)."""
+  """Adds positions and [CLS] positions; one sequence per row (S = 1)."""
 
   TASK_FEATURES = {
     'tokens': _ROW(tf.int32),
@@ -48,7 +50,7 @@ class PretrainingConverter(seqio.FeatureConverter):
   PACKING_FEATURE_DTYPES = None
 
   def __init__(self):
-    # Lengths are static and checked once, by `batch.check`, not each time.
+    # Lengths are static: `batch.check` checks them once.
     super().__init__(pack=False, apply_length_check=False)
 
   @tf.autograph.experimental.do_not_convert
@@ -65,7 +67,9 @@ class PretrainingConverter(seqio.FeatureConverter):
 
     return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
 
-  def get_model_feature_lengths(self, task_feature_lengths):
+  def get_model_feature_lengths(
+    self, task_feature_lengths: Mapping[str, int]
+  ) -> Mapping[str, int]:
     length = task_feature_lengths['tokens']
     return {**task_feature_lengths, 'positions': length, 'first_positions': 1}
 
@@ -78,17 +82,17 @@ def pack(
   Before: 3 examples with segments [1 1 1 0], [1 1 1 1], [1 0 0 0]
   After:  2 rows with segments [1 1 1 2], [1 1 1 1]
 
-  A row has three budgets: L tokens, P targets and `sequences`. A sequence joins
-  one only where all three have room, so no token and no target is lost; where
-  the targets are used up first, a row keeps some padding. Each window of
-  examples makes rows of its own, the last ones less full, and is a pure
-  function of them: a position to save holds no rows. They come in the order of
-  their longest sequences, so as well mixed as these are.
+  A row has three budgets: L tokens, P targets and S sequences. A sequence joins
+  a row only if all three have room, so no token and no target is lost; if the
+  targets run out first, the row keeps some padding. Each window of examples
+  gives rows of its own, the last ones less full. The rows are a pure function
+  of the examples, so a saved position holds none of them. They are ordered by
+  their longest sequences, and so are as well mixed as the examples.
 
   Args:
-    dataset: what `PretrainingConverter` gives.
-    sequences: S.
-    window: examples.
+    dataset: the output of `PretrainingConverter`.
+    sequences: S, the most sequences in a row.
+    window: how many examples are packed together.
   """
   element = dataset.element_spec
   length, predictions = element['tokens'].shape[0], element['targets'].shape[0]
@@ -119,7 +123,7 @@ def pack(
 
 
 def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:
-  """Returns seqio's sequence_length for L and P: one entry a task feature."""
+  """Returns seqio's `sequence_length`: L, P or 1 for each task feature."""
   return {
     **dict.fromkeys(('tokens', 'types', 'segments'), length),
     **dict.fromkeys(('target_positions', 'targets', 'weights'), predictions),

@@ -1,16 +1,17 @@
-"""Fine-tuning tasks for seqio, and from TensorFlow Datasets.
+"""Fine-tuning tasks as seqio tasks, and GLUE from TensorFlow Datasets.
 
     task = seqio.get_mixture_or_task(finetuning_tasks.register(data_set))
     task.get_dataset(None, 'eval')             # {text_a, text_b, label, ...}
     task.metric_fns                            # of labels and predictions
     data_sets = finetuning_tasks.glue_from_tfds('data', ['SST-2', 'RTE'])
 
-Examples are the same whether a file or TFDS holds them, and so are the metrics
-whether seqio or `finetune.fine_tune` asks for them. Source: seqio's Task API.
+Examples do not depend on whether a file or TFDS holds them, nor metrics on
+whether seqio or `finetune.fine_tune` computes them. Source: seqio's Task API.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import seqio
@@ -23,7 +24,7 @@ from bertjax.tasks import metrics, specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.examples import TextExample
 
-# The fields of text in TFDS's GLUE; a task has the first that are all there.
+# Text fields of TFDS's GLUE; a task uses the first row that it has all of.
 _FIELDS = (
   ('premise', 'hypothesis'),
   ('sentence1', 'sentence2'),
@@ -34,21 +35,22 @@ _FIELDS = (
 
 
 def register(data_set: DataSet, name: str | None = None) -> str:
-  """Registers a task of text in seqio's registry.
+  """Registers a text task in seqio's registry.
 
-  Its splits are 'train' and the names of the evaluations; an example is
-  {'text_a': string[], 'text_b': string[], empty where there is one text,
+  Its splits are 'train' and the names of the evaluations. An example is
+  {'text_a': string[], 'text_b': string[], empty if there is one text,
   'label': int32[] class, or float32[] number}.
 
   Args:
     data_set: of kind 'classes' or 'number'.
-    name: None for that of the task; one that is there already is replaced.
+    name: to register the task by, replacing any other of this name; None:
+      'finetune_' and the task's own name in lower case.
 
   Returns:
     The name.
 
   Raises:
-    UserError: a task of another kind.
+    UserError: the task is of another kind.
   """
   task = data_set.task
   if task.kind not in ('classes', 'number'):
@@ -94,19 +96,20 @@ def register(data_set: DataSet, name: str | None = None) -> str:
 def glue_from_tfds(
   data_dir: str, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
-  """Returns GLUE tasks that TFDS has on disk; nothing is downloaded.
+  """Returns GLUE tasks that TFDS has on disk; downloads nothing.
 
   Args:
     data_dir: where TFDS keeps its data sets.
-    tasks: names in `specs.GLUE`; None: all that are there.
+    tasks: names in `specs.GLUE`; None: all that are on disk.
 
   Raises:
-    UserError: no such task, or not on disk.
+    UserError: there is no such task, or it is not on disk.
   """
   wanted = [tasks] if isinstance(tasks, str) else tasks or list(specs.GLUE)
   found = []
   for name in wanted:
     task = specs.find(name)
+    assert task.tfds is not None  # every GLUE task has one
     try:
       folder = tfds_source.find_data_set(task.tfds, data_dir)
     except UserError:
@@ -119,8 +122,7 @@ def glue_from_tfds(
       if tasks is not None:
         raise UserError(
           f'expected the splits train and validation in {folder}, got '
-          f'{", ".join(builder.info.splits)}; set TASKS to a task that is '
-          'trained'
+          f'{", ".join(builder.info.splits)}; set TASKS to a task with both'
         )
       continue
     evaluations = {
@@ -139,7 +141,9 @@ def glue_from_tfds(
   return found
 
 
-def _examples(builder, split: str) -> Iterator[TextExample]:
+def _examples(
+  builder: tfds.core.DatasetBuilder, split: str
+) -> Iterator[TextExample]:
   features = builder.info.features
   fields = next(x for x in _FIELDS if set(x) <= set(features))
   classes = getattr(features['label'], 'names', None)
@@ -153,7 +157,9 @@ def _examples(builder, split: str) -> Iterator[TextExample]:
     )
 
 
-def _records(read, task: specs.Task) -> Iterator[dict]:
+def _records(
+  read: Callable[[], Iterable[TextExample]], task: specs.Task
+) -> Iterator[dict[str, Any]]:
   for example in read():
     label = example.label
     if task.kind == 'classes':
@@ -163,7 +169,7 @@ def _records(read, task: specs.Task) -> Iterator[dict]:
 
 
 def _metrics(task: specs.Task, targets, predictions) -> dict[str, float]:
-  """Of records with `label`, or labels, and as many predictions."""
+  """Scores predictions against labels, or against records with a `label`."""
   labels = [x['label'] if isinstance(x, dict) else x for x in targets]
   return metrics.score(
     task.metrics, np.asarray(labels), np.asarray(predictions)

@@ -1,17 +1,17 @@
-"""Batches of a seqio task: deterministic, prefetched, resumable to the batch.
+"""Batches of a seqio task: deterministic, prefetched and exactly resumable.
 
     batches = iter(pipeline.batches('novels', batch_size=32, length=128,
                                     predictions=20, seed=0))
     batch = next(batches)              # dict of numpy arrays, see bertjax.batch
     position = batches.position()      # {'stream_0': b'...', ...}
-    batches.restore(position)          # the same batches follow as did then
+    batches.restore(position)          # the same batches follow again
 
-The order is defined over a fixed number of streams, not over processes: a
-stream is a shard of the task (seqio's ShardInfo) with a seed of its own, and
-fills fixed rows of every global batch. Reading, shuffling, pairing, masking and
-packing stay within a stream; a process runs those whose rows it feeds. So the
-global batches depend on task, seed and sizes alone, and a position, which is
-kept for each stream, can be restored on another number of processes.
+The order is defined by a fixed number of streams, not by processes. A stream is
+a shard of the task (seqio's ShardInfo) with its own seed, and fills fixed rows
+of every global batch. Reading, shuffling, pairing, masking and packing stay
+within a stream; a process runs the streams whose rows it feeds. The global
+batches thus depend only on task, seed and sizes, and a position, which is saved
+per stream, can be restored on another number of processes.
 """
 
 import difflib
@@ -32,15 +32,15 @@ from bertjax.text import hashing
 for _kind in ('GPU', 'TPU'):
   tf.config.set_visible_devices([], _kind)
 
-# More streams allow more processes; each has buffers of its own.
+# More streams allow more processes, but each has its own buffers.
 STREAMS = 4
 
 
 class Batches:
-  """Batches of a task, from the beginning each time they are iterated over.
+  """Batches of a task; each iterator starts at the beginning.
 
-  Where the split is shuffled, an iterator after the first has other orders, as
-  with tf.data's own shuffle.
+  If the split is shuffled, iterators after the first have other orders, as with
+  tf.data's own shuffle.
   """
 
   def __init__(
@@ -49,12 +49,13 @@ class Batches:
     rows: int,
     picked: np.ndarray | None = None,
   ):
-    """Takes the data set of each of this process's streams, in row order.
+    """Joins the streams of this process.
 
     Args:
-      datasets: stream -> its rows of each global batch.
-      rows: how many those are.
-      picked: which of the rows of all `datasets` are given; None: all.
+      datasets: stream -> its rows of each global batch, in row order.
+      rows: how many rows of a batch a stream has.
+      picked: int[...], which rows of the joined `datasets` to return, in this
+        order; None: all.
     """
     self._datasets = datasets
     self._rows = rows
@@ -79,10 +80,10 @@ class BatchIterator(Iterator):
     self._picked = slice(None) if picked is None else picked
 
   def __next__(self) -> dict[str, np.ndarray]:
-    """Returns the next batch; the last ones are filled up with empty rows.
+    """Returns the next batch; the last ones are padded with empty rows.
 
     Raises:
-      StopIteration: every stream is at its end.
+      StopIteration: all streams have ended.
     """
     parts = [next(iterator, None) for iterator in self._iterators.values()]
     if all(part is None for part in parts):
@@ -99,17 +100,17 @@ class BatchIterator(Iterator):
     }
 
   def position(self) -> dict[str, bytes]:
-    """Returns where each stream stands, for `restore`."""
+    """Returns the position of each stream, for `restore`."""
     return {
       f'stream_{number}': _save(iterator)
       for number, iterator in self._iterators.items()
     }
 
   def restore(self, position: dict[str, bytes]) -> None:
-    """Continues from a position that `position` gave, also of another process.
+    """Continues from what `position` returned, in this or another process.
 
     Raises:
-      ValueError: the position is of another number of streams.
+      ValueError: the position has another number of streams.
     """
     for number, iterator in self._iterators.items():
       if f'stream_{number}' not in position:
@@ -118,7 +119,7 @@ class BatchIterator(Iterator):
 
 
 def _fill(array, rows: int, like) -> np.ndarray:
-  """Returns `array` with rows of zeros (padding, weight 0) up to `rows`."""
+  """Pads `array`, or nothing, with zeros (padding, weight 0) to `rows` rows."""
   like = np.asarray(like)
   array = like[:0] if array is None else np.asarray(array)
   if len(array) == rows:
@@ -152,8 +153,14 @@ def _restore(iterator, saved: bytes) -> None:
     status.assert_existing_objects_matched()
 
 
-def find_task(task) -> seqio.Task | seqio.Mixture:
-  """Returns a task or mixture by name; the nearest names where it has none."""
+def find_task(
+  task: str | seqio.Task | seqio.Mixture,
+) -> seqio.Task | seqio.Mixture:
+  """Returns a task or mixture by name.
+
+  Raises:
+    UserError: there is none; the message has the nearest name.
+  """
   if not isinstance(task, str):
     return task
   names = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
@@ -184,19 +191,21 @@ def batches(
   Args:
     task: name in seqio's registries, or the task itself.
     batch_size: B of the global batch, over all processes.
-    length: L.
-    predictions: P.
-    seed: of shuffling, pairing and masking; the same seed, the same batches.
+    length: L, tokens per row.
+    predictions: P, the most targets per row.
+    seed: for shuffling, pairing and masking; the same seed gives the same
+      batches.
     split: 'train' or 'validation'.
-    epochs: how often the split is read; None: without end. With a number, every
-      example comes exactly once an epoch, and the last batches are filled up.
+    epochs: how often to read the split; None: forever. With a number, every
+      example comes exactly once per epoch, and the last batches are padded.
     shuffle: whether documents are read in random order.
-    sequences: S, the most sequences of a row; 1: each has a row of its own,
-      else see `features.pack`.
-    streams: the most streams; as many as also divide the batch are used.
-    process_rows: which rows of the global batch this process gives, ascending,
-      see `partitioning.process_rows`; None: all. It runs the streams that they
-      belong to, of which others may run some as well.
+    sequences: S, the most sequences in a row; above 1 they are packed, see
+      `features.pack`.
+    streams: the most streams; their greatest common divisor with the batch size
+      is used.
+    process_rows: which rows of the global batch this process returns,
+      ascending, see `partitioning.process_rows`; None: all. The process runs
+      the streams of these rows, some of which other processes may run too.
   """
   task = find_task(task)
   streams = math.gcd(batch_size, streams)
@@ -225,25 +234,25 @@ def batches(
 
 
 def _stream(
-  task,
-  stream,
-  streams,
-  rows,
-  length,
-  predictions,
-  seed,
-  split,
-  epochs,
-  shuffle,
-  sequences,
+  task: seqio.Task | seqio.Mixture,
+  stream: int,
+  streams: int,
+  rows: int,
+  length: int,
+  predictions: int,
+  seed: int,
+  split: str,
+  epochs: int | None,
+  shuffle: bool,
+  sequences: int,
 ) -> tf.data.Dataset:
-  """Returns the rows that one stream gives to each global batch."""
+  """Returns one stream's rows of each global batch."""
   lengths = features.task_feature_lengths(length, predictions)
   dataset = task.get_dataset(
     sequence_length=lengths,
     split=split,
     shuffle=shuffle,
-    # seqio adds small numbers to a seed: keep those of streams far apart.
+    # seqio adds small numbers to a seed: keep the streams' seeds far apart.
     seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
     shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
     num_epochs=epochs,
@@ -257,9 +266,9 @@ def _stream(
   options = tf.data.Options()
   options.deterministic = True
   options.experimental_symbolic_checkpoint = True
-  # Its thread has been seen to keep an iterator from being dropped.
+  # Autotune's thread has been seen to block the deletion of an iterator.
   options.autotune.enabled = False
-  # numpy functions count as stateful; ours are pure.
+  # TensorFlow takes numpy functions for stateful, but ours are pure.
   options.experimental_external_state_policy = (
     tf.data.experimental.ExternalStatePolicy.IGNORE
   )

@@ -1,4 +1,4 @@
-"""seqio preprocessors: documents to sentences, pairs and masked sequences.
+"""seqio preprocessors: from documents to sentences, pairs and masked sequences.
 
     preprocessors = [
         functools.partial(preprocessors.tokenize, vocabulary=vocabulary),
@@ -8,13 +8,14 @@
     ]
 
 They work on windows of documents, so that one call tokenizes hundreds of
-sentences and masks hundreds of sequences at once (`tf.data` costs ten
-microseconds an element and step, numpy a few a sequence). A window's seed comes
-from seqio; each sequence's own from (window's seed, number in the window).
-Everything is a pure function, so `tf.data` can save and restore its position.
+sentences or masks hundreds of sequences (`tf.data` takes ten microseconds per
+element and step, numpy a few per sequence). seqio gives each window a seed; a
+sequence's seed is derived from it and the sequence's number in the window.
+All of them are pure functions, so `tf.data` can save and restore its position.
 """
 
 import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import seqio
@@ -26,13 +27,13 @@ from bertjax.text import hashing, masking, pairs
 
 safe_iterators.protect_iterators()
 
-# Else TensorFlow reads the source of all that a graph is made by, for seconds.
+# Without it TensorFlow spends seconds on reading the source of each function.
 as_written = tf.autograph.experimental.do_not_convert
 
 # Documents (pieces of at most 32 KB) that are paired and shuffled together.
 WINDOW = 16
 
-# After these a full stop does not end a sentence (English; ours).
+# English; a full stop after one of these does not end a sentence.
 _ABBREVIATIONS = (
   'Mr|Mrs|Ms|Messrs|Mme|Dr|Prof|Rev|Hon|St|Sr|Jr|Gen|Col|Capt|Lieut|Lt|Sgt|'
   r'No|Nos|Vol|vol|Fig|fig|cf|Cf|vs|e\.g|i\.e|approx|ca|pp|ed|eds|Inc|Ltd|Co'
@@ -46,15 +47,15 @@ def split_sentences(text: tf.Tensor) -> tf.RaggedTensor:
   Before: ['One. Two said Mr. X.\\nThree']
   After:  [['One.', 'Two said Mr. X.', 'Three']]
 
-  A sentence ends at . ! ? … and closing quotes, before white space and
-  anything but a lower-case letter; not after common abbreviations and initials;
-  and at 。！？ anywhere.
+  A sentence ends after . ! ? … and closing quotes if white space and anything
+  but a lower-case letter follow, except after common abbreviations and
+  initials; and after 。！？ anywhere.
 
   Args:
     text: string[W].
 
   Returns:
-    string[W, (sentences)]; blank ones are left out.
+    string[W, (sentences)], without blank ones.
   """
   replace = tf.strings.regex_replace
   text = replace(
@@ -74,22 +75,29 @@ def split_sentences(text: tf.Tensor) -> tf.RaggedTensor:
 def tokenize(
   dataset: tf.data.Dataset, vocabulary: seqio.Vocabulary, window: int = WINDOW
 ) -> tf.data.Dataset:
-  """Gathers documents in windows and tokenizes their sentences.
+  """Gathers documents into windows and tokenizes their sentences.
 
-  Before: {document: int64[], text: string[]}, a document (or piece) each
+  Before: {document: int64[], text: string[]}, a document or piece of one
   After:  {document: int64[W], tokens: int32[T] of all sentences,
            sentence_lengths: int64[n], sentence_counts: int64[W]}
-  """
 
+  Args:
+    dataset: of documents.
+    window: W, documents per window.
+  """
   return dataset.batch(window).map(
     _tokenizer(vocabulary), num_parallel_calls=tf.data.AUTOTUNE
   )
 
 
 @functools.cache
-def _tokenizer(vocabulary: seqio.Vocabulary):
-  """Returns `tokenize` of one window, traced once for all streams: with its
-  tables of characters and pieces it is by far the largest of the graphs."""
+def _tokenizer(
+  vocabulary: seqio.Vocabulary,
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+  """Returns `tokenize` for one window, traced once for all streams.
+
+  With its tables of characters and pieces it is by far the largest graph.
+  """
 
   @tf.function(
     input_signature=[tf.TensorSpec([None], tf.string)],
@@ -119,7 +127,7 @@ def _tokenizer(vocabulary: seqio.Vocabulary):
 @as_written
 def pair(
   dataset: tf.data.Dataset,
-  sequence_length,
+  sequence_length: Mapping[str, int],
   vocabulary: seqio.Vocabulary,
   next_sentence: bool = True,
   short: float = pairs.SHORT_SEQUENCES,
@@ -127,7 +135,7 @@ def pair(
 ) -> tf.data.Dataset:
   """Builds the sequences of each window, see `pairs.build`.
 
-  Before: what `tokenize` gives
+  Before: the output of `tokenize`
   After:  {tokens types segments: int32[E, L], pair_labels: int32[E],
            pair_weights: float32[E], seeds: uint64[E]}, E sequences
 
@@ -135,9 +143,10 @@ def pair(
     dataset: of windows.
     sequence_length: seqio's; 'tokens' is L.
     vocabulary: for the ids of [CLS] and [SEP].
-    next_sentence: pairs with a label, else single segments of weight 0.
+    next_sentence: whether to build pairs with a label; else single segments,
+      with pair weight 0.
     short: probability of a shorter target length.
-    shuffle: order the window's sequences at random.
+    shuffle: whether to order the window's sequences at random.
   """
   length = sequence_length['tokens']
 
@@ -181,8 +190,19 @@ def pair(
   return pair_window(dataset)
 
 
-def _documents(identities, tokens, sentence_lengths, sentence_counts, longest):
-  """Returns the non-empty documents of a window as `pairs.Document`s."""
+def _documents(
+  identities: np.ndarray,
+  tokens: np.ndarray,
+  sentence_lengths: np.ndarray,
+  sentence_counts: np.ndarray,
+  longest: int,
+) -> list[pairs.Document]:
+  """Returns the non-empty documents of a window.
+
+  Args:
+    identities: int64[W], as the other arrays from `tokenize`.
+    longest: tokens; longer sentences are split.
+  """
   ends = np.cumsum(sentence_lengths)
   sentence, token, documents = 0, 0, []
   for identity, count in zip(identities, sentence_counts, strict=True):
@@ -200,13 +220,22 @@ def _documents(identities, tokens, sentence_lengths, sentence_counts, longest):
   return documents
 
 
-def _rows(built, length, cls_id, sep_id):
-  """Returns [CLS] A [SEP] B [SEP] with types and segments, and the labels."""
+def _rows(
+  built: Sequence[pairs.Pair], length: int, cls_id: int, sep_id: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """Lays out [CLS] A [SEP] B [SEP].
+
+  Args:
+    built: from `pairs.build`.
+
+  Returns:
+    tokens, types and segments: int32[E, L]; labels: int32[E].
+  """
   tokens = np.zeros((len(built), length), np.int32)
   types, segments = np.zeros_like(tokens), np.zeros_like(tokens)
   for row, (a, b, _) in enumerate(built):
-    parts = [[cls_id], a, [sep_id]] + ([] if b is None else [b, [sep_id]])
-    sequence = np.concatenate(parts)
+    second = () if b is None else (b, [sep_id])
+    sequence = np.concatenate(([cls_id], a, [sep_id], *second))
     tokens[row, : len(sequence)] = sequence
     types[row, len(a) + 2 : len(sequence)] = 1
     segments[row, : len(sequence)] = 1
@@ -216,7 +245,7 @@ def _rows(built, length, cls_id, sep_id):
 @as_written
 def mask(
   dataset: tf.data.Dataset,
-  sequence_length,
+  sequence_length: Mapping[str, int],
   vocabulary: seqio.Vocabulary,
   rate: float = 0.15,
   unit: str = 'token',
@@ -224,8 +253,16 @@ def mask(
   """Masks the sequences of each window, see `masking.mask`.
 
   Before: {tokens segments: int32[E, L], seeds: uint64[E], ...}
-  After:  the same with masked tokens, less seeds, plus target_positions
+  After:  the same with masked tokens, without seeds, and with target_positions
           targets: int32[E, P] and weights: float32[E, P]
+
+  Args:
+    dataset: of windows.
+    sequence_length: seqio's; 'tokens' is L, 'targets' is P. Without 'targets'
+      P follows from `rate`.
+    vocabulary: see `masking.mask`.
+    rate: share of the tokens that are targets.
+    unit: one of `masking.UNITS`.
   """
   length = sequence_length['tokens']
   predictions = sequence_length.get('targets') or predictions_of(length, rate)
@@ -269,7 +306,7 @@ def masked_language_model(
   rate: float,
   unit: str,
   short: float = pairs.SHORT_SEQUENCES,
-) -> list:
+) -> list[Callable[..., tf.data.Dataset]]:
   """Returns the preprocessors of BERT's pretraining, in order."""
   return [
     functools.partial(tokenize, vocabulary=vocabulary),

@@ -8,11 +8,13 @@ Source: Devlin et al. 2018, appendix A; seqio's Task API.
 """
 
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import seqio
 import tensorflow as tf
 
-from bertjax.data import preprocessors, sources, vocabularies
+from bertjax.data import preprocessors, sources, text_store, vocabularies
 from bertjax.errors import UserError
 from bertjax.parallel import processes
 from bertjax.runs import layout
@@ -42,11 +44,12 @@ def register(
   """Registers masked-LM (and next-sentence) pretraining on a source of text.
 
   Args:
-    name: under which `seqio.get_mixture_or_task` finds it; a task that was
-      registered under the name before is replaced.
-    source: yields {document: int64[], text: string[]}, see `sources`.
-    vocabulary: `vocabularies.BertVocabulary`.
-    next_sentence: pairs with a label, else single segments.
+    name: for `seqio.get_mixture_or_task`; replaces a task already registered by
+      this name.
+    source: yields {document: int64[], text: string[]}, see `text_source`.
+    vocabulary: such as `vocabularies.BertVocabulary`.
+    next_sentence: whether to train on pairs with a label; else on single
+      segments.
     mask_rate: share of the tokens that are targets.
     mask_unit: 'token', 'word' or 'span'.
     short: probability of a sequence shorter than LENGTH.
@@ -67,8 +70,8 @@ def register(
       feature: seqio.Feature(vocabulary, add_eos=False, dtype=dtype, rank=rank)
       for feature, (rank, dtype) in _RANKS_AND_DTYPES.items()
     },
-    # Sources shuffle documents and windows their sequences; a buffer of
-    # examples as well would only make every checkpoint larger.
+    # Documents are shuffled by the source and sequences within their windows; a
+    # buffer of examples would only make every checkpoint larger.
     shuffle_buffer_size=None,
   )
   return name
@@ -83,14 +86,14 @@ def _check_unit(mask_unit: str) -> None:
 
 
 def vocabulary_size(vocab_file: str | None, size: int) -> int:
-  """Returns V before anything is trained: a trained vocabulary has `size`."""
+  """Returns V of the file, or else `size`, that of a trained vocabulary."""
   if vocab_file is None:
     return size
   return vocabularies.BertVocabulary.read(vocab_file).vocab_size
 
 
 def from_text(
-  text_files,
+  text_files: str | Sequence[str] | text_store.Reader,
   run_dir: str,
   vocab_file: str | None = None,
   vocab_size: int = 30522,
@@ -100,24 +103,25 @@ def from_text(
   corpus_dir: str | None = None,
   tfds_data_dir: str | None = None,
   name: str = 'text',
-  **task,
+  **task: Any,
 ) -> str:
-  """Prepares text and vocabulary and registers the task that they make.
+  """Prepares text and vocabulary and registers a task of them.
 
-  Done once for a run: with the same arguments again (the evaluation's) it
-  only returns the name. Of several processes the first one makes the files, and
-  the others wait for them.
+  If called again with the same arguments, as for evaluation, it only returns
+  the name. With several processes the first one writes the files while the
+  others wait.
 
   Args:
     text_files: 'python_documentation', 'tfds:NAME', files and globs, or a
-      reader whose `repr` says what it reads, see `text_files`.
-    run_dir: gets vocab.txt and, unless corpus_dir says otherwise, `corpus/`.
+      reader whose `repr` says what it reads.
+    run_dir: gets vocab.txt and, if corpus_dir is None, `corpus/`.
     vocab_file: a published vocab.txt; None: train one on the text.
-    vocab_size: of a vocabulary that is trained.
-    cased: None: as the vocabulary's files say, lower-cased for a new one.
-    min_frequency: of a piece in a vocabulary that is trained.
-    held_out_fraction: share of the documents that are the split 'validation'.
-    corpus_dir: where prepared text is kept, to be shared among runs.
+    vocab_size: of a trained vocabulary.
+    cased: None: what `vocabulary_file.detect_cased` finds, False for a trained
+      vocabulary.
+    min_frequency: see `vocabularies.train`.
+    held_out_fraction: share of the documents in the split 'validation'.
+    corpus_dir: keeps prepared text, and may be shared by runs.
     tfds_data_dir: where TFDS keeps its data sets.
     name: of the task.
     **task: next_sentence, mask_rate, mask_unit and short of `register`.
@@ -128,7 +132,7 @@ def from_text(
   arguments = repr(sorted((locals() | task).items()))
   if _made.get(name) == arguments:
     return name
-  _check_unit(task.get('mask_unit', 'token'))  # before the work, too
+  _check_unit(task.get('mask_unit', 'token'))  # before the long work
   with processes.first_before_others(f'prepare {name}'):
     source = sources.from_spec(
       text_files,
@@ -152,13 +156,13 @@ def from_text(
   return name
 
 
-# name of a task -> what `from_text` made it of
+# name of a task -> arguments of `from_text`
 _made: dict[str, str] = {}
 
 
 def _check_two_documents(source: sources.TextSource) -> None:
   if not isinstance(source, sources.PreparedSource):
-    return  # not counted without reading it all
+    return  # the others cannot count without reading all the text
   documents = source.prepared.documents('train')
   if documents < 2:
     raise UserError(
@@ -168,8 +172,20 @@ def _check_two_documents(source: sources.TextSource) -> None:
     )
 
 
-def _vocabulary(kept, vocab_file, cased, train) -> vocabularies.BertVocabulary:
-  """Returns the run's vocabulary: the one given, kept, or trained now."""
+def _vocabulary(
+  kept: str,
+  vocab_file: str | None,
+  cased: bool | None,
+  train: Callable[[bool], list[str]],
+) -> vocabularies.BertVocabulary:
+  """Returns the run's vocabulary: given, kept from before, or trained now.
+
+  Args:
+    kept: the run's vocab.txt.
+    vocab_file: as in `from_text`.
+    cased: as in `from_text`.
+    train: `cased` -> tokens.
+  """
   if vocab_file is not None:
     vocabulary = vocabularies.BertVocabulary.read(vocab_file, cased)
     why = 'CASED says so'

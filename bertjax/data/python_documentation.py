@@ -1,10 +1,10 @@
-"""The documentation that every CPython carries, as documents of plain prose.
+"""The documentation that comes with CPython, as documents of plain prose.
 
     counts = cleaning.Counts()
     for lines in python_documentation.PythonDocumentation().documents(counts):
       ...  # a list of lines with text; an empty list ends a document
 
-About 2 MB of English in some hundreds of documents, without a download.
+About 2 MB of English in several hundred documents, without a download.
 Source: `pydoc_data.topics` and the docstrings of the standard library.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from bertjax.data import cleaning
 from bertjax.errors import UserError
 
-# Tests, bundled programs, and what is installed beside the standard library.
+# Tests, bundled programs, and packages installed with the standard library.
 _SKIPPED_FOLDERS = frozenset(
   (
     '__pycache__',
@@ -39,7 +39,7 @@ _SKIPPED_FOLDERS = frozenset(
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # A blank line or the next entry of a list begins a new paragraph.
 _PARAGRAPH_BREAK = re.compile(r'\n\s*\n|\n(?=\s*[-*•] )')
-# Doctest, grammar and tables have more; in English it is 0.05 and less.
+# English has 0.05 or less; doctests, grammar and tables have more.
 _LARGEST_SHARE_OF_SIGNS = 0.15
 
 
@@ -47,9 +47,9 @@ _LARGEST_SHARE_OF_SIGNS = 0.15
 class PythonDocumentation:
   """Reads `pydoc_data.topics` and the docstrings of the standard library.
 
-  A topic, or all docstrings of a module, is a document, and a paragraph is a
-  line. The files are parsed, never imported. Code, grammar and ruled lines are
-  left out, and so are documents of a single paragraph.
+  A document is a topic, or all docstrings of a module; a line is a paragraph.
+  The files are parsed, never imported. Code, grammar and ruled lines are left
+  out, as are documents of a single paragraph.
   """
 
   def __str__(self) -> str:
@@ -64,11 +64,7 @@ class PythonDocumentation:
     return sum(map(os.path.getsize, [_topics_path(), *module_paths()]))
 
   def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
-    """Yields lists of lines with text; an empty list ends a document.
-
-    Args:
-      counts: grows.
-    """
+    """Yields lists of lines with text; an empty list ends a document."""
     (topics,) = (
       ast.literal_eval(node.value)
       for node in _parse(_topics_path(), counts).body
@@ -113,7 +109,7 @@ def _parse(path: str, counts: cleaning.Counts) -> ast.Module:
     source = file.read()
   counts.files += 1
   counts.file_bytes += len(source)
-  with warnings.catch_warnings():  # of escapes in other people's strings
+  with warnings.catch_warnings():  # about escapes in other people's strings
     warnings.simplefilter('ignore')
     return ast.parse(source)
 
@@ -139,7 +135,7 @@ def _documents(
 
 
 def _paragraphs(text: str) -> list[str]:
-  r"""Joins the lines of each paragraph and leaves out what is no prose.
+  r"""Joins the lines of each paragraph and leaves out what is not prose.
 
   'Names\n=====\n\nIt is\nbound.\n\n>>> x = 1' -> ['Names', 'It is bound.']
   """

@@ -1,24 +1,22 @@
-"""Says how far long work on data is, on standard error.
+"""Shows the progress of long work on data, on standard error.
 
-    show = progress.Progress('preparing the corpus', total_bytes)
-    show.update(done_bytes)    # as often as you like
-    show.close()
-    # preparing the corpus: 41%, 133 MB/s, 0:12 left
-
-Source: ours.
+show = reading_progress.ReadingProgress('preparing the corpus', total_bytes)
+show.update(done_bytes)    # as often as you like
+show.close()
+# preparing the corpus: 41%, 133 MB/s, 0:12 left
 """
 
 import datetime
 import sys
 import time
 
-_QUIET_SECONDS = 2.0  # shorter work needs no message
+_QUIET_SECONDS = 2.0  # shorter work shows nothing
 _TERMINAL_SECONDS = 0.5
-_PLAIN_SECONDS = 30.0  # where every message is a line of its own
+_PLAIN_SECONDS = 30.0  # off a terminal every message is a line of its own
 
 
 class ReadingProgress:
-  """One line that is rewritten on a terminal, and a line at times elsewhere."""
+  """Rewrites one line on a terminal, and prints a line at times elsewhere."""
 
   def __init__(self, what: str, total_bytes: int):
     self._what = what
@@ -29,7 +27,7 @@ class ReadingProgress:
     self._shown = False
 
   def update(self, done_bytes: int) -> None:
-    """Shows how far the work is, if it is time to."""
+    """Shows the progress if the last message is old enough."""
     now = time.monotonic()
     if now < self._next:
       return
@@ -47,6 +45,6 @@ class ReadingProgress:
       print(line, file=sys.stderr, flush=True)
 
   def close(self) -> None:
-    """Leaves the line for what is printed next."""
+    """Ends the line, so that the next print starts a new one."""
     if self._shown and self._terminal:
       print(file=sys.stderr)

@@ -1,14 +1,14 @@
-"""Iterators of tf.data that can be dropped at any time, also at exit.
+"""Iterators of tf.data that can be dropped at any time, even at exit.
 
-    from bertjax.data import release
-    release.protect_iterators()
+    from bertjax.data import safe_iterators
+    safe_iterators.protect_iterators()
 
 When Python frees an iterator, TensorFlow waits for the calls that its threads
-have under way, and does so while it holds Python's lock. If one of them is a
-`numpy_function`, which needs that lock, the process stands still for good (seen
-with TensorFlow 2.21; the stack shows `EagerTensor_dealloc` in
-`ParallelMapDatasetOp::~Iterator`). So each iterator is first emptied by an
-operation, which TensorFlow runs without the lock. Source: ours.
+are running, while holding Python's lock. If one of the calls is a
+`numpy_function`, which needs that lock, the process hangs for good (seen with
+TensorFlow 2.21; the stack shows `EagerTensor_dealloc` in
+`ParallelMapDatasetOp::~Iterator`). Each iterator is therefore first emptied by
+an operation, which TensorFlow runs without the lock.
 """
 
 import functools
@@ -16,29 +16,30 @@ import threading
 import weakref
 
 import tensorflow as tf
-from tensorflow.python.data.ops import iterator_ops
 
 
 @functools.cache
 def protect_iterators() -> None:
-  """Makes every iterator over a data set, made from now on, safe to drop."""
-  initialize = iterator_ops.OwnedIterator.__init__
+  """Makes every `iter` of a data set, from now on, safe to drop."""
+  make_iterator = tf.data.Dataset.__iter__
 
-  @functools.wraps(initialize)
-  def initialize_and_watch(self, dataset=None, *arguments, **named):
-    initialize(self, dataset, *arguments, **named)
-    if dataset is not None and tf.executing_eagerly():
+  @functools.wraps(make_iterator)
+  def make_and_watch(dataset):
+    iterator = make_iterator(dataset)
+    if tf.executing_eagerly():
+      (resource,) = tf.nest.flatten(iterator, expand_composites=True)
       # Runs when the iterator is collected, at the latest at exit.
-      weakref.finalize(self, _empty, self._iterator_resource, dataset)
+      weakref.finalize(iterator, _empty, resource, dataset)
+    return iterator
 
-  iterator_ops.OwnedIterator.__init__ = initialize_and_watch
+  tf.data.Dataset.__iter__ = make_and_watch
 
 
 def _empty(resource: tf.Tensor, dataset: tf.data.Dataset) -> None:
-  """Replaces what an iterator runs by nothing, and waits for its threads.
+  """Makes an iterator run an empty data set, and waits for its threads.
 
-  In a thread of its own, which is left behind where TensorFlow does not come
-  back (seen once, at the end of a long run): better a thread that sleeps than a
+  This takes place in a thread that is abandoned if TensorFlow does not return
+  (seen once, at the end of a long run): a thread that hangs is better than a
   process that does.
   """
 

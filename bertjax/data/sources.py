@@ -1,16 +1,17 @@
-"""The sources of text by name: prepared files, Python's documentation, TFDS.
+"""Sources of text by name: prepared files, Python's documentation, TFDS.
 
     source = sources.from_spec('books/*.txt.gz', 'runs/books/corpus')
     pretraining_tasks.register('books', source, vocabulary)
     for text in source.texts('train'):
-      ...  # for the training of a vocabulary
+      ...  # to train a vocabulary
 
-What a source gives is said in `text_source`. Source: ours.
+`text_source` explains what a source yields.
 """
 
 import functools
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import seqio
@@ -28,33 +29,39 @@ from bertjax.data.tfds_source import TfdsTextSource
 
 safe_iterators.protect_iterators()
 
-# Fewer pieces than this are too few to divide: shards would differ in length,
-# and epochs of the short ones would come round faster.
+# Fewer pieces are not divided: shards would differ in length, and the short
+# ones would repeat sooner.
 SMALL_CORPUS_PIECES = 1024
 
-# A shard pairs its own documents; with one alone no second half is random.
+# The fewest pieces in a shard: it pairs its own documents, and with only one no
+# second half would be random.
 SHARD_PIECES = 4
 
 
 class PreparedSource(TextSource):
-  """Text that `corpus.prepare` has read into a store, or will when first asked.
+  """Text in a store of `corpus.prepare`, which is written on first use.
 
   Every epoch is a new random permutation of the whole shard, computed from the
-  position and not held in a buffer: so the order is as random in the last
+  position instead of held in a buffer. The order is thus as random in the last
   gigabyte as in the first, and a position is a kilobyte. (A shuffle buffer
   mixes neighbours only, and tf.data writes its contents into every checkpoint;
   after an interleave and before a repeat, TensorFlow 2.21 hangs on saving it.)
-  A small corpus is read whole by every shard, in an order of its own.
+  Every shard reads a small corpus whole, in an order of its own.
   """
 
-  def __init__(self, reader, directory: str, held_out_fraction: float = 0.05):
-    """Touches nothing yet; the arguments are those of `corpus.prepare`."""
+  def __init__(
+    self,
+    reader: text_store.Reader,
+    directory: str,
+    held_out_fraction: float = 0.05,
+  ):
+    """Takes the arguments of `corpus.prepare`, and reads nothing yet."""
     self._arguments = reader, directory, held_out_fraction
     super().__init__()
 
   @functools.cached_property
   def prepared(self) -> corpus.Prepared:
-    """The store, prepared by the first access."""
+    """The store, prepared on first access."""
     return corpus.prepare(*self._arguments)
 
   def report(self) -> str:
@@ -72,22 +79,22 @@ class PreparedSource(TextSource):
     shuffle: bool = True,
     seed: int | None = None,
     shard_info: seqio.ShardInfo | None = None,
-    **unused,
+    **unused: Any,
   ) -> tf.data.Dataset:
     """Returns one epoch of pieces of documents.
 
-    The seed fixes the orders of the first iterator over the dataset; one more
-    iterator over the same dataset goes on to further orders, as in tf.data's
-    own shuffle.
+    The seed fixes the orders of the first iterator over the dataset; another
+    iterator over the same dataset continues with further orders, as in
+    tf.data's own shuffle.
 
     Args:
       split: 'train' or 'validation'.
       shuffle: by the seed, anew at every repetition; else in a fixed order.
       seed: None is 0.
-      shard_info: takes every so-many-th piece, or all of them where 'train'
-        has fewer than `SMALL_CORPUS_PIECES`. The last shards are empty where
-        there are too few pieces for `SHARD_PIECES` in each.
-      **unused: what seqio's other sources do not use either.
+      shard_info: of n shards, each takes every n-th piece, or all pieces if
+        'train' has fewer than `SMALL_CORPUS_PIECES`. If `SHARD_PIECES` each
+        are too many, the last shards are empty.
+      **unused: arguments that seqio passes and its other sources ignore too.
     """
     seed = seed or 0
     rows = text_store.read_rows(self.prepared.path, split)
@@ -119,7 +126,7 @@ class PreparedSource(TextSource):
 
 
 def _permutations(size: int, seed: int) -> tf.data.Dataset:
-  """Returns the numbers below `size`, in another order at each repetition."""
+  """Returns the numbers below `size`, in a new order at each repetition."""
 
   def permute(epoch_seed):
     return tf.data.Dataset.range(size).map(
@@ -133,21 +140,25 @@ def _permutations(size: int, seed: int) -> tf.data.Dataset:
 
 
 def from_spec(
-  text_files_or_name,
+  text_files_or_name: str | Sequence[str] | text_store.Reader,
   directory: str,
   tfds_data_dir: str | None = None,
   held_out_fraction: float = 0.05,
 ) -> TextSource:
-  """Returns the source that TEXT_FILES stands for; bad values raise UserError.
+  """Returns the source that TEXT_FILES stands for.
 
   Args:
     text_files_or_name: 'python_documentation', 'tfds:NAME', files and globs, or
-      a reader, see `text_files`.
-    directory: below which the corpus is prepared.
+      a reader.
+    directory: prepared text is stored below it.
     tfds_data_dir: where TFDS keeps data sets, for 'tfds:NAME'.
     held_out_fraction: share of the documents in the split 'validation'.
+
+  Raises:
+    UserError: there are no such files.
   """
   spec = text_files_or_name
+  reader: text_store.Reader
   if spec == 'python_documentation':
     reader = python_documentation.PythonDocumentation()
   elif isinstance(spec, str) and spec.startswith('tfds:'):
@@ -156,9 +167,9 @@ def from_spec(
       tfds_data_dir,
       held_out_fraction=held_out_fraction,
     )
-  elif hasattr(spec, 'documents'):
+  elif isinstance(spec, text_store.Reader):
     reader = spec
   else:
-    reader = document_files.TextFiles(spec)
-    reader.paths()  # raises where there is nothing to read
+    reader = files = document_files.TextFiles(spec)
+    files.paths()  # raises UserError if there is nothing to read
   return PreparedSource(reader, directory, held_out_fraction)

@@ -1,14 +1,14 @@
-"""What every source of text is to seqio and to the training of a vocabulary.
+"""The interface of a source of text, for seqio and to train a vocabulary.
 
     source.get_dataset('train', seed=0)   # {document: int64, text: string}
     for text in source.texts('train'):
       ...
     print(source.report())
 
-`text` has clean lines (paragraphs or sentences) joined by newlines, none blank;
-`document` is equal where two records may come from one document. The splits are
-'train' and 'validation', and never share a document. Every order depends on
-the seed alone and is restored by tf.data's symbolic checkpoints. Source: ours.
+`text` is clean lines (paragraphs or sentences) joined by newlines, none blank.
+`document` is a hash, equal for all records of a document. The splits 'train'
+and 'validation' never share a document. Every order depends only on the seed,
+and tf.data's symbolic checkpoints restore it.
 """
 
 import abc
@@ -20,11 +20,11 @@ from bertjax.data import text_store
 
 
 class TextSource(seqio.DataSource, abc.ABC):
-  """What the sources below have in common."""
+  """A seqio source of `{document, text}`; subclasses define `get_dataset`."""
 
   def __init__(self):
-    # Without a number of examples seqio keeps no copy in memory, which a
-    # symbolic checkpoint could not restore.
+    # If seqio knew the number of examples, it might cache them in memory; a
+    # symbolic checkpoint cannot restore that.
     super().__init__(
       splits=text_store.SPLITS,
       num_input_examples=None,
@@ -38,8 +38,8 @@ class TextSource(seqio.DataSource, abc.ABC):
 
   @abc.abstractmethod
   def texts(self, split: str) -> Iterator[str]:
-    """Yields every text of a split, in a fixed order and in flat memory."""
+    """Yields every text of a split in a fixed order, in flat memory."""
 
   @abc.abstractmethod
   def report(self) -> str:
-    """Returns what the source holds, and what was wrong with it."""
+    """Returns what the source holds and what was wrong with it."""

@@ -1,14 +1,14 @@
 """The files of a prepared corpus: pieces of documents, and where each begins.
 
-    index = store.write(reader, 'runs/books/corpus/partial', threshold=2**59)
+    index = text_store.write(reader, 'runs/a/corpus/partial', threshold=2**59)
     index['splits']['train']   # {'documents': 9, 'pieces': 10, 'bytes': 201892}
-    rows = store.read_rows('runs/books/corpus/partial', 'train')
+    rows = text_store.read_rows('runs/a/corpus/partial', 'train')
     document, offset, length = rows[0]
 
-`<split>.text` has the pieces, each at most 32 KB of UTF-8 and followed by a
-blank line; `<split>.rows` has three little-endian int64 a piece: its document
-(a hash), the byte where it begins and its bytes. So any piece is read by its
-number, and a permutation of numbers is a perfect shuffle. Source: ours.
+`<split>.text` holds the pieces, each at most 32 KB of UTF-8 and followed by a
+blank line. `<split>.rows` holds three little-endian int64 per piece: its
+document (a hash), its offset and its length in bytes. Any piece can thus be
+read by its number, and a permutation of the numbers is a perfect shuffle.
 """
 
 import contextlib
@@ -18,17 +18,34 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from bertjax.data import cleaning, reading_progress
 
-FORMAT = 1  # grows when readers, cleaning or this file write something else
+FORMAT = 1  # raise it if readers, cleaning or this module write something else
 SPLITS = ('train', 'validation')
 PIECE_BYTES = 1 << 15
 _ROW = struct.Struct('<3q')
 _SEPARATOR = b'\n\n'
+
+
+@runtime_checkable
+class Reader(Protocol):
+  """Text to prepare; `str(reader)` names it in messages."""
+
+  def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
+    """Yields lists of lines; an empty list ends a document.
+
+    The order is fixed, and memory stays flat. Adds to `counts` what was read.
+    """
+
+  def fingerprint(self) -> Any:
+    """Returns JSON that changes when the text may have changed."""
+
+  def size(self) -> int:
+    """Returns the bytes that `documents` reads."""
 
 
 def text_path(path: str, split: str) -> str:
@@ -37,21 +54,21 @@ def text_path(path: str, split: str) -> str:
 
 
 def rows_path(path: str, split: str) -> str:
-  """Returns the file that says where the pieces of a split are."""
+  """Returns the file that says where the pieces of a split begin."""
   return os.path.join(path, f'{split}.rows')
 
 
 def read_rows(path: str, split: str) -> np.ndarray:
   """Returns int64[pieces, 3]: document, offset and length in bytes."""
   where = rows_path(path, split)
-  if not os.path.getsize(where):  # which cannot be mapped
+  if not os.path.getsize(where):  # an empty file cannot be mapped
     return np.zeros((0, 3), np.int64)
-  # Mapped, as every stream of every process has them.
+  # Mapped, because every stream of every process holds them.
   return np.memmap(where, '<i8', mode='r').reshape(-1, 3)
 
 
 def is_whole(path: str, splits: dict[str, dict[str, int]]) -> bool:
-  """Tells whether the files have the sizes that the index says."""
+  """Returns whether the files have the sizes given in the index."""
   return all(
     os.path.getsize(text_path(path, split))
     == tally['bytes'] + len(_SEPARATOR) * tally['pieces']
@@ -60,18 +77,18 @@ def is_whole(path: str, splits: dict[str, dict[str, int]]) -> bool:
   )
 
 
-def write(reader, path: str, threshold: int) -> dict[str, Any]:
-  """Writes all pieces; a document is a hash, held out below the threshold.
+def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
+  """Writes all pieces; a document whose hash is below `threshold` is held out.
 
   Args:
-    reader: has `documents(counts)` and `size()`.
+    reader: what to write.
     path: a directory, emptied first.
     threshold: 0 to 2**63.
 
   Returns:
-    {'splits': {split: {'documents', 'pieces', 'bytes' of text}}, 'counts': of
-    the cleaning, 'smallest' and 'largest': document}. Without any document
-    'largest' is -1.
+    {'splits': {split: {'documents', 'pieces', 'bytes' of text}}, 'counts': the
+    fields of `cleaning.Counts`, 'smallest' and 'largest': hash of a document}.
+    'largest' is -1 if there is no document.
   """
   shutil.rmtree(path, ignore_errors=True)
   os.makedirs(path)
@@ -113,7 +130,9 @@ def write(reader, path: str, threshold: int) -> dict[str, Any]:
 
 
 def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
-  """Yields (document, number of the piece, text), cut at the ends of lines.
+  """Yields (hash of the document, number of the piece, text).
+
+  Pieces end with a line.
 
   Args:
     batches: lists of lines; an empty list ends a document.
@@ -140,6 +159,6 @@ def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _hash(text: bytes) -> int:
-  """Returns 63 bits that are the same in every process and version."""
+  """Returns 63 bits, the same in every process and version of Python."""
   digest = hashlib.blake2b(text, digest_size=8).digest()
   return int.from_bytes(digest, 'big') >> 1

@@ -1,8 +1,8 @@
-"""Checkpoints of google-research/bert, made into Hugging Face directories.
+"""Converts checkpoints of google-research/bert to Hugging Face directories.
 
     tf1_checkpoints.convert(source='uncased_L-12_H-768_A-12', output='bert')
 
-Then INIT_FROM, the predictor and transformers take the directory. Names follow
+INIT_FROM, the predictor and transformers take the directory. Names are derived
 from the one table in `interop.names`. Source: google-research/bert
 `modeling.py`, `run_pretraining.py`, `run_classifier.py`, `run_squad.py`.
 """
@@ -20,7 +20,7 @@ from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
 
-# Where TF1's names do not follow from the others' by rule.
+# Hugging Face name -> TF1 name, if the rules of `tf1_name` do not give it.
 IRREGULAR = {
   'cls.predictions.bias': 'cls/predictions/output_bias',
   'cls.seq_relationship.weight': 'cls/seq_relationship/output_weights',
@@ -30,14 +30,14 @@ IRREGULAR = {
   'qa_outputs.weight': 'cls/squad/output_weights',
   'qa_outputs.bias': 'cls/squad/output_bias',
 }
-# The optimizer's, which are not part of the model.
+# Variables of the optimizer, not of the model.
 _OPTIMIZER = re.compile(r'(/adam_[mv]|global_step|/lamb_[mv])$')
 
 
 def tf1_name(theirs: str) -> tuple[str, bool]:
   """Returns TF1's name of a Hugging Face tensor, and whether it is transposed.
 
-  'bert.encoder.layer.3.output.dense.weight' to
+  'bert.encoder.layer.3.output.dense.weight' gives
   ('bert/encoder/layer_3/output/dense/kernel', True).
   """
   if theirs in IRREGULAR:
@@ -52,13 +52,13 @@ def tf1_name(theirs: str) -> tuple[str, bool]:
 
 
 class Tensors(Mapping[str, np.ndarray]):
-  """A checkpoint by the names of Hugging Face, read when it is asked for."""
+  """A checkpoint by Hugging Face names; tensors are read on access."""
 
   def __init__(self, prefix: str, layers: int):
     """Opens `prefix`.index and its data.
 
     Raises:
-      UserError: no checkpoint there, or a damaged one.
+      UserError: there is no checkpoint, or it is damaged.
     """
     try:
       self._reader = tf.train.load_checkpoint(prefix)
@@ -83,7 +83,7 @@ class Tensors(Mapping[str, np.ndarray]):
     }
 
   def unused(self) -> list[str]:
-    """Returns TF1's names that have none here."""
+    """Returns the TF1 names without a Hugging Face name."""
     return sorted(self._there - {name for name, _ in self._names.values()})
 
   def __getitem__(self, name: str) -> np.ndarray:
@@ -108,14 +108,14 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   """Writes a directory for transformers and for INIT_FROM.
 
   Args:
-    source: a folder as google-research/bert has them: bert_config.json,
+    source: a folder as released by google-research/bert: bert_config.json,
       vocab.txt, and one checkpoint (*.index and its data).
     output: a directory, new or empty.
-    dry_run: check everything and write nothing.
+    dry_run: whether to check everything but write nothing.
 
   Raises:
-    UserError: files missing or damaged; a model that is not BERT; a place
-      that cannot be written.
+    UserError: a file is missing or damaged, the model is not BERT, or `output`
+      cannot be written.
   """
   output_files.check_directory(output)
   path = os.path.join(source, 'bert_config.json')
@@ -161,6 +161,6 @@ def _find_checkpoint(folder: str) -> str:
     raise UserError(
       f'expected one checkpoint (*.index) in {folder}, found '
       f'{", ".join(map(os.path.basename, found)) or "none"}; set INPUT to a '
-      'folder as google-research/bert has them'
+      'folder as released by google-research/bert'
     )
   return found[0].removesuffix('.index')

@@ -1,15 +1,16 @@
-"""Text of a TensorFlow data set that TFDS has stored, such as wikipedia or c4.
+"""Text of a data set that TFDS has stored, such as wikipedia or c4.
 
-    source = tfds_source.TfdsTextSource('wikipedia/20230601.en', '$DATA/tfds')
+    source = tfds_source.TfdsTextSource('wikipedia/20230601.en', 'data/tfds')
     source.get_dataset('train', seed=0)   # {document: int64, text: string}
 
-Nothing is copied and nothing downloaded. Source: seqio's TfdsDataSource.
+Nothing is copied or downloaded. Source: seqio's TfdsDataSource.
 """
 
 import difflib
 import functools
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -18,14 +19,14 @@ from bertjax.data import text_store
 from bertjax.data.text_source import TextSource
 from bertjax.errors import UserError
 
-# Any constant; it fixes which documents of a TFDS data set are held out.
+# Arbitrary, but fixes which documents of a TFDS data set are held out.
 _HASH_KEY = (0x62657274, 0x6A6178)
 
 
 class TfdsTextSource(TextSource):
-  """The split 'train' of a TFDS data set that is on disk; nothing is copied.
+  """The split 'train' of a TFDS data set on disk.
 
-  Each example is a document, and the document's hash decides its split.
+  Each example is a document, and the document's hash decides its split here.
   Invalid UTF-8 becomes U+FFFD; NUL and blank lines are removed. TFDS shuffled
   the examples when it stored them; here the order of its files is shuffled.
   """
@@ -33,16 +34,18 @@ class TfdsTextSource(TextSource):
   def __init__(
     self,
     name: str,
-    data_dir: str,
+    data_dir: str | None,
     field: str = 'text',
     held_out_fraction: float = 0.05,
   ):
-    """Touches nothing yet.
+    """Reads nothing yet.
 
     Args:
-      name: 'wikipedia/20230601.en', with ':1.0.0' or else the latest there.
-      data_dir: where TFDS keeps its data sets.
-      field: of the example that holds the text.
+      name: 'wikipedia/20230601.en', or with a version: ':1.0.0'; else the
+        latest one on disk.
+      data_dir: where TFDS keeps its data sets; None raises UserError on first
+        use.
+      field: of an example, the one that holds the text.
       held_out_fraction: about this share of the documents is held out.
     """
     self._name = name
@@ -92,19 +95,20 @@ class TfdsTextSource(TextSource):
     shuffle: bool = True,
     seed: int | None = None,
     shard_info: seqio.ShardInfo | None = None,
-    **unused,
+    **unused: Any,
   ) -> tf.data.Dataset:
     """Returns one epoch of documents, each in exactly one shard.
 
     The arguments are those of `PreparedSource.get_dataset`.
     """
     seed = seed or 0
-    shards = shard_info.num_shards if shard_info else 1
-    if shards <= len(self.list_shards(split)):
+    if shard_info is None or shard_info.num_shards <= len(
+      self.list_shards(split)
+    ):
       dataset = self._source.get_dataset(split, shuffle, seed, shard_info)
-    else:  # the seeds of shards differ: one order for all, then divide
+    else:  # the seeds of shards differ: fix one order for all, then divide it
       dataset = self._source.get_dataset(split, shuffle=False)
-      dataset = dataset.shard(shards, shard_info.index)
+      dataset = dataset.shard(shard_info.num_shards, shard_info.index)
     return dataset.map(self._clean).filter(
       lambda example: self._is_in(split, example)
     )
@@ -127,7 +131,15 @@ class TfdsTextSource(TextSource):
 
 
 def find_data_set(name: str, data_dir: str | None) -> str:
-  """Returns the directory of a data set, config and version."""
+  """Returns the directory of a data set's config and version.
+
+  Args:
+    name: as for `TfdsTextSource`.
+    data_dir: where TFDS keeps its data sets.
+
+  Raises:
+    UserError: data_dir is None, or holds no such data set.
+  """
   if not data_dir:
     raise UserError(
       f'expected the folder where TFDS keeps tfds:{name}, got none; '

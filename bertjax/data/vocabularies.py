@@ -1,4 +1,4 @@
-"""BERT's WordPiece vocabulary: trained, and used by seqio.
+"""Trains BERT's WordPiece vocabulary and gives it to seqio.
 
     tokens = vocabularies.train(texts, size=8000, cased=False)
     vocabulary_file.write(tokens, 'vocab.txt', cased=False)
@@ -27,20 +27,20 @@ from bertjax.errors import UserError
 from bertjax.text import vocabulary_file
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
-MAX_ALPHABET = 1000  # what `tokenizers` gives BERT; rarer characters are [UNK]
+MAX_ALPHABET = 1000  # as in `tokenizers` for BERT; rarer characters are [UNK]
 
 
 class BertVocabulary(seqio.Vocabulary):
-  """Tokens, their ids, and a tokenizer; equal and hashed by content.
+  """Tokens, their ids, and a tokenizer; compared and hashed by content.
 
   Ids are those of `tokenizers.BertWordPieceTokenizer(vocab, lowercase=not
   cased)` without its special tokens, for any text in any language.
-  Deviation: '[MASK]' or '[SEP]' written out in a text is text and never becomes
-  the special token.
+  Deviation: '[MASK]' or '[SEP]' in a text is text and never becomes the special
+  token.
 
   Attributes:
-    tokens: tuple of str, token i at place i.
-    cased: False where text is lower-cased and stripped of accents.
+    tokens: tuple of str, in the order of their ids.
+    cased: False if text is lower-cased and stripped of accents.
     continuation: bool[V], True for a piece that continues a word ('##ing').
     special: bool[V], True for [PAD] [UNK] [CLS] [SEP] [MASK].
     replacements: int32[R], ids that may stand in for a masked token: neither
@@ -48,7 +48,7 @@ class BertVocabulary(seqio.Vocabulary):
   """
 
   def __init__(self, tokens: Sequence[str], cased: bool):
-    """Raises UserError where a special token is missing or a token double."""
+    """Raises UserError if a special token is missing or a token comes twice."""
     super().__init__()
     vocabulary_file.check(tokens, 'the vocabulary')
     self.tokens = tuple(tokens)
@@ -69,7 +69,8 @@ class BertVocabulary(seqio.Vocabulary):
       cased: None for what `vocabulary_file.detect_cased` finds.
 
     Raises:
-      UserError: no such file, not UTF-8, a special token missing, duplicates.
+      UserError: the file is missing or not UTF-8, lacks a special token, or has
+        a token twice.
     """
     tokens = vocabulary_file.read(path)
     if cased is None:
@@ -108,7 +109,7 @@ class BertVocabulary(seqio.Vocabulary):
   def _base_vocab_size(self) -> int:
     return len(self.tokens)
 
-  def __eq__(self, other) -> bool:
+  def __eq__(self, other: object) -> bool:
     return (
       isinstance(other, BertVocabulary)
       and self.cased == other.cased
@@ -125,7 +126,7 @@ class BertVocabulary(seqio.Vocabulary):
     return self._tokenizer.encode(s)
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
-    """A string to int32[n], string[lines] to ragged int32[lines, None]."""
+    """Maps string[] to int32[n], string[lines] to ragged int32[lines, None]."""
     texts = tf.convert_to_tensor(s, tf.string)
     if texts.shape.rank == 0:
       return self._tokenizer.encode_lines(texts[tf.newaxis]).values
@@ -134,11 +135,11 @@ class BertVocabulary(seqio.Vocabulary):
     return self._tokenizer.encode_lines(texts)
 
   def _decode(self, ids: Sequence[int]) -> str:
-    """Ids of 'un', '##able' and '[SEP]' to 'unable [SEP]'."""
+    """Joins the ids of 'un', '##able' and '[SEP]' to 'unable [SEP]'."""
     return ' '.join(self.tokens[i] for i in ids).replace(' ##', '')
 
   def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-    """The same: int32[..., n] to string[...]."""
+    """Does the same in TensorFlow: int32[..., n] to string[...]."""
     words = tf.gather(tf.constant(self.tokens), ids)
     return tf.strings.regex_replace(
       tf.strings.reduce_join(words, axis=-1, separator=' '), ' ##', ''
@@ -148,13 +149,14 @@ class BertVocabulary(seqio.Vocabulary):
 def train(
   texts: Iterable[str], size: int, cased: bool, min_frequency: int = 2
 ) -> list[str]:
-  """Learns a vocabulary; the same texts give the same one.
+  """Trains a vocabulary; the same texts always give the same one.
 
-  Reads the texts once; what it keeps in memory is each distinct word.
+  Reads the texts once and keeps each distinct word in memory.
 
   Args:
     texts: lines or documents.
-    size: how many tokens. What the texts do not fill is '[unused0]' and so on.
+    size: number of tokens; if the texts yield fewer, the rest is '[unused0]'
+      and so on.
     cased: False lower-cases and strips accents first.
     min_frequency: how often a character, or a pair of pieces, must occur.
 
@@ -162,7 +164,8 @@ def train(
     `size` distinct tokens: the special ones, single characters, pieces.
 
   Raises:
-    UserError: no words in the texts, or a size below that of the alphabet.
+    UserError: the texts have no words, or more different characters than
+      `size` holds.
   """
   counts = _count_words(texts, cased)
   counts, alphabet = _limit_alphabet(counts, min_frequency)
@@ -171,8 +174,8 @@ def train(
       'expected texts to train a vocabulary on, but they hold no words; '
       'set TEXT_FILES'
     )
-  # With the alphabet given, ids do not depend on the order in which the
-  # library's hash map, seeded at random, yields the words; nor do the ties.
+  # The library's hash map is seeded at random. Given the alphabet, neither ids
+  # nor ties depend on the order in which it yields the words.
   first = [*SPECIAL_TOKENS, *alphabet]
   if size < len(first):
     raise UserError(
@@ -192,15 +195,15 @@ def train(
     ),
   )
   ids = tokenizer.get_vocab()
-  tokens = sorted(ids, key=ids.get)
+  tokens = sorted(ids, key=ids.__getitem__)
   return tokens + [f'[unused{i}]' for i in range(size - len(tokens))]
 
 
 def _count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
-  """How often each word occurs, normalized; counted by the library."""
+  """Returns normalized word -> how often it occurs; the library counts."""
   trainer = trainers.WordPieceTrainer(vocab_size=0, show_progress=False)
   reference_pipeline(cased).train_from_iterator(texts, trainer)
-  # It shows its counts only in the state that it gives for pickling.
+  # The library exposes its counts only in the state that it gives for pickling.
   state = json.loads(trainer.__getstate__())
   return state['WordPieceTrainer']['bpe_trainer']['words']
 
@@ -209,11 +212,11 @@ def _limit_alphabet(
   counts: dict[str, int],
   min_frequency: int,
 ) -> tuple[dict[str, int], list[str]]:
-  """Words without rare characters, sorted; and the single characters in them.
+  """Returns the words without rare characters, sorted, and their alphabet.
 
-  {'is': 2, 'it': 2} gives the alphabet ['i', 's', 't', '##s', '##t'].
+  {'is': 2, 'it': 2} has the alphabet ['i', 's', 't', '##s', '##t'].
   """
-  characters = collections.Counter()
+  characters: collections.Counter[str] = collections.Counter()
   for word, count in counts.items():
     for character in word:
       characters[character] += count
@@ -232,7 +235,10 @@ def _limit_alphabet(
 
 
 def _repeat(counts: dict[str, int], most: int = 1000) -> Iterator[str]:
-  """{'a': 1001, 'b': 1} to 'a a ... a' of 1000, 'a', 'b'."""
+  """Yields each word as often as it counts, at most `most` times in a string.
+
+  {'a': 1001, 'b': 1} gives 'a a ... a' with 1000 words, 'a', 'b'.
+  """
   for word, count in counts.items():
     for done in range(0, count, most):
       yield ' '.join([word] * min(most, count - done))

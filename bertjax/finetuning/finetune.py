@@ -1,12 +1,12 @@
-"""Fine-tuning: every task, every seed, and one table of what came out.
+"""Fine-tunes on every task with every seed, and tabulates the results.
 
     finetune.fine_tune(
         data_sets=data_sets.glue('glue', 'SST-2'), run_dir='runs/sst2',
         init_from='runs/books', seeds=(0, 1, 2), ...)
 
-A run is `training.loop` with a task's head and loss, in RUN_DIR/TASK/seed_N. It
-goes on where it was stopped; one that is done is not run again. Source: ours;
-several seeds and their spread, Dodge et al. 2020.
+A run is `training.loop` with a task's head and loss, in RUN_DIR/TASK/seed_N. An
+interrupted run goes on where it stopped; a finished one is not repeated.
+Source: several seeds and their spread, Dodge et al. 2020.
 """
 
 import dataclasses
@@ -56,20 +56,20 @@ def fine_tune(
 
   Args:
     data_sets: see `data_sets`.
-    run_dir: holds everything that is left: results.json, results.md, and the
-      folder of each run.
-    settings: of all tasks.
-    optimizer: makes it, given `learning_rate`.
+    run_dir: gets results.json, results.md and the folder of each run.
+    settings: for all tasks.
+    optimizer: makes the optimizer, given `learning_rate`.
     schedule: makes the learning rate, given `peak` and `total_steps`.
     mesh: see `partitioning.make_mesh`.
-    config: makes the architecture, given `vocabulary_size`, where init_from is
+    config: makes the architecture, given `vocabulary_size`, if init_from is
       None.
     init_from: a run or a Hugging Face directory to start from.
-    vocab_file: the vocabulary where init_from is None.
-    seeds: one for each run of a task: of its order, its head and its dropout.
-    from_mnli: whether tasks that may do so start from the model of MNLI, where
-      that is trained here, too, from init_from.
-    dry_run: check everything, and print what would be run.
+    vocab_file: the vocabulary if init_from is None.
+    seeds: one per run of a task; sets the order of examples, the head's initial
+      weights and dropout.
+    from_mnli: whether tasks with `start_from` start from the MNLI model, if
+      init_from is set and this run_dir has one.
+    dry_run: check everything, print what would run, and write nothing.
 
   Raises:
     UserError: files, a model, or settings that cannot work.
@@ -80,7 +80,7 @@ def fine_tune(
       f'expected distinct seeds of 0 or more, got {seeds}; set SEEDS'
     )
   first = initial_model.read(init_from, vocab_file, config)
-  # Read by one process, here and below: files reach other machines late.
+  # One process reads, here and below: files reach other machines late.
   rows = processes.from_first(lambda: results.read(run_dir))
   table = results.Table(run_dir, rows)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
@@ -103,7 +103,7 @@ def fine_tune(
       )
       began = time.monotonic()
       if processes.is_first():
-        table.write()  # marks run_dir as one with runs of this configuration
+        table.write()  # marks run_dir as used with this configuration
         _write_model(folder, data, start, settings)
       train(arguments, seed, folder)
       _write_result(folder, task, seed, origin, settings, began)
@@ -123,20 +123,20 @@ def prepare(
   schedule: Callable[..., optax.Schedule],
   mesh: Mesh,
 ) -> dict[str, Any]:
-  """Returns what the seeds of a task share: arguments of `loop.train`.
+  """Returns the arguments of `loop.train` that a task's seeds share.
 
-  Reads all examples and refuses whatever cannot work, before a file is written.
+  Reads all examples and refuses whatever cannot work before a file is written.
   `batches` still lacks its seed.
   """
   task = data.task
   size = settings.batch_size or task.batch_size
   length = _length(settings, task, start)
   partitioning.check_batch_size(size, mesh, 1)
-  encoder = codecs.make(task, start.tokenizer, length, settings.stride)
-  rows = Rows.of(encoder.rows(data.train()), task.kind)
-  if getattr(encoder, 'cut', 0):
+  codec = codecs.make(task, start.tokenizer, length, settings.stride)
+  rows = Rows.of(codec.rows(data.train()), task.kind)
+  if cut := getattr(codec, 'cut', 0):
     print(
-      f'{encoder.cut:,} of {len(rows):,} training examples are longer than '
+      f'{cut:,} of {len(rows):,} training examples are longer than '
       f'LENGTH {length} and cut'
     )
   batches = functools.partial(
@@ -148,7 +148,7 @@ def prepare(
   )
   model = BertForTask(config, task.head, task.outputs, settings.head_dropout)
   evaluations = {
-    name: scoring.TaskEvaluation(model, encoder, list(read()), data.train, size)
+    name: scoring.TaskEvaluation(model, codec, list(read()), data.train, size)
     for name, read in data.evaluations.items()
   }
   for evaluation in evaluations.values():
@@ -186,7 +186,7 @@ def prepare(
 
 
 def train(arguments: dict[str, Any], seed: int, folder: str) -> None:
-  """Trains one seed, with what `prepare` gave, and leaves it in `folder`."""
+  """Trains one seed in `folder`, with the arguments that `prepare` returned."""
   batches = functools.partial(arguments['batches'], seed=seed)
   loop.train(
     **arguments | {'batches': batches},
@@ -205,8 +205,8 @@ def _length(settings: Settings, task: specs.Task, start: InitialModel) -> int:
   length = settings.length or task.length
   if length > start.config.positions:
     raise UserError(
-      f'LENGTH {length} exceeds the {start.config.positions} '
-      'positions of the model; set LENGTH'
+      f'LENGTH {length} exceeds the {start.config.positions} positions of the '
+      'model; set LENGTH'
     )
   return length
 
@@ -214,7 +214,7 @@ def _length(settings: Settings, task: specs.Task, start: InitialModel) -> int:
 def _write_model(
   folder: str, data: DataSet, start: InitialModel, settings: Settings
 ) -> None:
-  """Writes what prediction needs beside the parameters."""
+  """Writes the vocabulary and task.json, which prediction needs."""
   task, tokenizer = data.task, start.tokenizer
   os.makedirs(folder, exist_ok=True)
   vocabulary_file.write(
@@ -243,7 +243,7 @@ def _write_result(
   settings: Settings,
   began: float,
 ) -> None:
-  step = None
+  step: int | None = None
   if settings.select == 'best':
     best = Best(_metric(task))
     best.resume(folder)
@@ -253,8 +253,9 @@ def _write_result(
   values = results.write(
     folder, task, seed, step, origin, time.monotonic() - began
   )
-  if 'eval/threshold' in values:  # above it there is no answer
+  if 'eval/threshold' in values:  # above it, there is no answer
+    written = model_file.read_task(folder)
+    assert written is not None  # by `_write_model`
     model_file.write_task(
-      folder,
-      model_file.read_task(folder) | {'threshold': values['eval/threshold']},
+      folder, written | {'threshold': values['eval/threshold']}
     )

@@ -1,13 +1,12 @@
-"""What a task starts from: a model that is there, or nothing but a vocabulary.
+"""The model that fine-tuning starts from: trained, or only a vocabulary.
 
-    start = read('runs/books', None, None)
-    start.parameters_for(task, fresh_layers=1)     # to load, or None
-
-Source: ours.
+start = initial_model.read('runs/books')
+start.parameters_for(task, fresh_layers=1)  # to load, or None
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,24 +28,28 @@ class InitialModel:
 
   Attributes:
     config: the architecture.
-    tokenizer: see `tokenize`.
-    parameters: nested by name; None: from nothing.
-    task: of the head that `parameters` have, see `runs.trained_model`.
+    tokenizer: the model's.
+    parameters: nested by name; None to train from scratch.
+    task: describes the task head among `parameters`, if there is one; see
+      `trained_model.TrainedModel`.
   """
 
   config: EncoderConfig
   tokenizer: Tokenizer
   parameters: names.Parameters | None = None
-  task: dict | None = None
+  task: dict[str, Any] | None = None
 
   def parameters_for(
     self, task: Task, fresh_layers: int
   ) -> names.Parameters | None:
-    """Returns what is loaded; of a task's head only one for the same labels.
+    """Returns the parameters to load, or None to train from scratch.
+
+    A task head is among them only if it is of the same kind and labels.
 
     Args:
-      task: that is trained for.
-      fresh_layers: topmost layers that are left out, with the pooler.
+      task: the task to train for.
+      fresh_layers: how many of the topmost layers to leave out, and the pooler
+        with them.
     """
     if self.parameters is None:
       return None
@@ -70,12 +73,13 @@ def read(
   """Reads a model, or else a vocabulary.
 
   Args:
-    init_from: a run or a Hugging Face directory; None: start from nothing.
-    vocab_file: the vocabulary where init_from is None.
+    init_from: a run or a Hugging Face directory; None to train from scratch.
+    vocab_file: the vocabulary if init_from is None.
     config: makes the architecture then, given `vocabulary_size`.
 
   Raises:
-    UserError: neither is given; see `source.read` and `vocabulary_file.read`.
+    UserError: neither is given; see also `trained_model.read` and
+      `vocabulary_file.load`.
   """
   if init_from is not None:
     found = trained_model.read(init_from)
@@ -89,8 +93,8 @@ def read(
     )
   if vocab_file is None or config is None:
     raise UserError(
-      'a model to start from is expected in INIT_FROM, or, to '
-      'start from nothing, a vocab.txt in VOCAB_FILE'
+      'expected a model to start from in INIT_FROM, or, to train from scratch, '
+      'a vocab.txt in VOCAB_FILE'
     )
   tokenizer = Tokenizer(*vocabulary_file.load(vocab_file))
   return InitialModel(config(vocabulary_size=len(tokenizer.tokens)), tokenizer)

@@ -1,12 +1,12 @@
-"""What runs of fine-tuning reached: result.json of each, one table of all.
+"""Scores of fine-tuning: result.json of each run, and one table of all.
 
     results.write('runs/glue/SST-2/seed_0', task, seed=0, ...)
     table = results.Table('runs/glue', results.read('runs/glue'))
     table.add(task)
     print(table.markdown())
 
-results.json holds `tasks`, a row each with its `scores` by metric in the order
-of `seeds`, and results.md the table. Source: ours.
+results.json holds `tasks`, one row per task, with the `scores` of each metric
+in the order of `seeds`; results.md holds the table.
 """
 
 import glob
@@ -14,7 +14,8 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.runs import layout, metrics_file
@@ -44,12 +45,12 @@ def write(
   """Writes result.json of a run, and returns its metrics.
 
   Args:
-    run_dir: of the run.
-    task: that it was trained for.
-    seed: that it was trained with.
+    run_dir: the folder of the run.
+    task: what it was trained for.
+    seed: the run's seed.
     step: whose evaluation counts; None: the last one's.
-    origin: the task whose model it started from; None: INIT_FROM's.
-    seconds: that it took, of this process.
+    origin: the task whose model it started from; None: the one in INIT_FROM.
+    seconds: how long this process trained.
   """
   values = {}
   for name, (steps, found) in metrics_file.read_metrics(run_dir).items():
@@ -70,8 +71,8 @@ def write(
   return values
 
 
-def read(run_dir: str) -> dict[str, dict]:
-  """Returns task -> row of results.json; none where there is no such file."""
+def read(run_dir: str) -> dict[str, dict[str, Any]]:
+  """Returns task -> row of results.json; {} if there is no such file."""
   path = os.path.join(run_dir, RESULTS)
   if not os.path.exists(path):
     return {}
@@ -80,13 +81,13 @@ def read(run_dir: str) -> dict[str, dict]:
 
 
 class Table:
-  """A row a task, over all seeds that are done in its folder of `run_dir`.
+  """One row per task, over all finished seeds in its folder of `run_dir`.
 
   Attributes:
-    rows: task -> row, as `read` gives them.
+    rows: task -> row, as `read` returns them.
   """
 
-  def __init__(self, run_dir: str, rows: dict[str, dict]):
+  def __init__(self, run_dir: str, rows: dict[str, dict[str, Any]]):
     self._run_dir, self.rows = run_dir, rows
 
   def folder(self, task: Task, seed: int | None = None) -> str:
@@ -97,15 +98,15 @@ class Table:
   def missing(
     self, task: Task, origin: str | None, seeds: Sequence[int]
   ) -> list[int]:
-    """Returns the seeds whose runs have not written a result.
+    """Returns those of `seeds` without a result.
 
     Args:
-      task: of the runs.
+      task: the task of the runs.
       origin: see `write`.
-      seeds: that there shall be.
+      seeds: the seeds that are wanted.
 
     Raises:
-      UserError: runs that have, started from another model.
+      UserError: a finished run of the task started from another model.
     """
     done = [result for _, result in self._done(task)]
     for result in done:
@@ -123,7 +124,7 @@ class Table:
     self._write(self._run_dir, self.rows.values())
 
   def add(self, task: Task) -> None:
-    """Adds a task whose runs are done, and writes the files anew."""
+    """Adds a task whose runs are finished, and writes the files again."""
     done = self._done(task)
     found = [result for _, result in done]
     scores = {
@@ -146,8 +147,8 @@ class Table:
     own = self.folder(task)
     self._write(own, [row | {'best_run': os.path.relpath(best, own)}])
 
-  def _done(self, task: Task) -> list[tuple[str, dict]]:
-    """Returns the folders and results of the runs that are done, by seed."""
+  def _done(self, task: Task) -> list[tuple[str, dict[str, Any]]]:
+    """Returns (folder, result) of the finished runs, in the order of seeds."""
     done = []
     runs = layout.seed_folder(glob.escape(self.folder(task)), '*')
     for path in glob.glob(os.path.join(runs, layout.RESULT)):
@@ -156,15 +157,16 @@ class Table:
     return sorted(done, key=lambda pair: pair[1]['seed'])
 
   def best_run(self, task: str | None) -> str | None:
-    """Returns the folder of a task's best run; None where it has none."""
-    row = self.rows.get(task)
-    return row and os.path.join(self._run_dir, row['best_run'])
+    """Returns the folder of a task's best run; None if it has none."""
+    if task is None or task not in self.rows:
+      return None
+    return os.path.join(self._run_dir, self.rows[task]['best_run'])
 
   def markdown(self) -> str:
     """Returns the table, in percent."""
     return markdown(list(self.rows.values()))
 
-  def _write(self, folder: str, rows) -> None:
+  def _write(self, folder: str, rows: Iterable[dict[str, Any]]) -> None:
     rows = list(rows)
     os.makedirs(folder, exist_ok=True)
     _write_json(
@@ -176,10 +178,15 @@ class Table:
       f.write(markdown(rows) + '\n')
 
 
-def average(rows: Sequence[dict]) -> float | None:
+def average(rows: Sequence[Mapping[str, Any]]) -> float | None:
   """Returns the mean over tasks of the mean of their metrics' medians.
 
-  As GLUE has it, where a task has two metrics; None for fewer than two tasks.
+      >>> one = {'metrics': ['f1'], 'scores': {'eval/f1': [0.25, 0.5, 0.5]}}
+      >>> two = {'metrics': ['f1'], 'scores': {'eval/f1': [1.0]}}
+      >>> average([one, two])
+      0.75
+
+  GLUE, too, averages a task's metrics first. None for fewer than two tasks.
   """
   if len(rows) < 2:
     return None
@@ -192,9 +199,9 @@ def average(rows: Sequence[dict]) -> float | None:
   )
 
 
-def markdown(rows: Sequence[dict]) -> str:
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   """Returns rows of results.json as a table, scores in percent."""
-  lines = [_HEADER]
+  lines: list[tuple[str, ...]] = [_HEADER]
   for row in rows:
     for name, scores in row['scores'].items():
       group, metric = name.split('/')
@@ -204,7 +211,7 @@ def markdown(rows: Sequence[dict]) -> str:
       spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
       suffix = group.removeprefix('eval').replace('_', ' ')
       published = (
-        row['published'] if name == (f'eval/{row["metrics"][0]}') else None
+        row['published'] if name == f'eval/{row["metrics"][0]}' else None
       )
       lines.append(
         (
@@ -219,8 +226,9 @@ def markdown(rows: Sequence[dict]) -> str:
           '-' if published is None else f'{published:.1f}',
         )
       )
-  if average(rows) is not None:
-    lines.append(('average', '', '', _percent(average(rows)), '', '', '', ''))
+  mean = average(rows)
+  if mean is not None:
+    lines.append(('average', '', '', _percent(mean), '', '', '', ''))
   lines.insert(1, tuple('-' * len(word) for word in _HEADER))
   widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADER))]
   return '\n'.join(
@@ -237,7 +245,7 @@ def _percent(value: float) -> str:
   return f'{100 * value:.2f}'
 
 
-def _write_json(path: str, content) -> None:
+def _write_json(path: str, content: Mapping[str, Any]) -> None:
   with open(path + '.new', 'w', encoding='utf-8') as file:
     file.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
   os.replace(path + '.new', path)

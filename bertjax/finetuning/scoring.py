@@ -1,17 +1,17 @@
 """The evaluation of a task, as `loop.train` takes it, on any mesh.
 
-    evaluation = scoring.TaskEvaluation(model, encoder, examples, train)
+    evaluation = scoring.TaskEvaluation(model, codec, examples, train)
     values = evaluation.prepare(mesh, abstract_state)(parameters)
     # {'accuracy': 0.83, 'accuracy_baseline': 0.51, ...}
 
-Every example counts once, also those of the last, partial batch. Source: ours.
+Every example counts once, including those of the last, partial batch.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.errors import UserError
@@ -19,46 +19,48 @@ from bertjax.inference import forward
 from bertjax.models import bert
 from bertjax.models.bert import BertForTask
 from bertjax.parallel import partitioning
+from bertjax.tasks import codecs
 from bertjax.text import batching
-from bertjax.text.batching import Row
 from bertjax.training.state import TrainState
 
 
 @dataclasses.dataclass
 class TaskEvaluation:
-  """Scores of a model on examples, and those of a trivial answer.
+  """Scores a model on examples, and a trivial answer beside it.
 
   Attributes:
-    model: gives logits.
-    encoder: see `encoders`.
-    examples: to score on, with labels.
-    train: reads the examples that the trivial answer is found on.
-    batch_size: rows at a time.
+    model: computes logits.
+    codec: turns examples into rows and logits into scores.
+    examples: the labelled examples to score on.
+    train: reads the examples from which the trivial answer is derived.
+    batch_size: the most rows of a batch.
   """
 
   model: BertForTask
-  encoder: object
-  examples: list
-  train: Callable[[], Iterable]
+  codec: codecs.Codec
+  examples: list[Any]
+  train: Callable[[], Iterable[Any]]
   batch_size: int = 32
 
-  def prepare(self, mesh: Mesh, abstract: TrainState):
-    """Returns a function of parameters that gives name -> value."""
+  def prepare(
+    self, mesh: Mesh, abstract: TrainState
+  ) -> Callable[[Any], dict[str, float]]:
+    """Returns a function that maps parameters to name -> value."""
     del abstract
 
-    def evaluate(parameters):
-      found = self.encoder.predict(
+    def evaluate(parameters: Any) -> dict[str, float]:
+      found = self.codec.predict(
         self.examples,
         logits_function(
-          self.model, parameters, mesh, self.encoder.length, self.batch_size
+          self.model, parameters, mesh, self.codec.length, self.batch_size
         ),
       )
-      return self.encoder.score(self.examples, found) | self.baseline
+      return self.codec.score(self.examples, found) | self.baseline
 
     return evaluate
 
   def check(self) -> None:
-    """Raises UserError where there is nothing to score, or no label."""
+    """Raises UserError if there are no examples, or some without a label."""
     if not self.examples:
       raise UserError(
         'expected examples to evaluate on, but there are none; set EVAL_FILES'
@@ -67,38 +69,43 @@ class TaskEvaluation:
 
   @functools.cached_property
   def baseline(self) -> dict[str, float]:
-    """The task's metrics of the trivial answer, as name_baseline."""
-    values = self.encoder.score(
-      self.examples, self.encoder.baseline(self.train(), self.examples)
+    """The trivial answer's metrics, named NAME_baseline."""
+    values = self.codec.score(
+      self.examples, self.codec.baseline(self.train(), self.examples)
     )
     return {
-      f'{name}_baseline': values[name] for name in self.encoder.task.metrics
+      f'{name}_baseline': values[name] for name in self.codec.task.metrics
     }
 
-  def summary(self, values: dict[str, float]) -> str:
+  def summary(self, values: Mapping[str, float]) -> str:
     """Returns one line: each metric beside its baseline."""
     return ', '.join(
       f'{name} {values[name]:.4f} (trivial: {values[f"{name}_baseline"]:.4f})'
-      for name in self.encoder.task.metrics
+      for name in self.codec.task.metrics
     )
 
-  def samples(self, run_dir: str):
+  def samples(self, run_dir: str) -> Callable[[Any], list[str]]:
     """Returns a function of parameters that gives no text to look at."""
     del run_dir
     return lambda parameters: []
 
 
 def logits_function(
-  model: BertForTask, parameters, mesh: Mesh, length: int, batch_size: int
-) -> Callable[[Iterable[Row]], Iterator[np.ndarray]]:
-  """Returns what maps rows to their logits, see `encoders`.
+  model: BertForTask,
+  parameters: Any,
+  mesh: Mesh,
+  length: int,
+  batch_size: int,
+) -> codecs.LogitsOf:
+  """Returns a function that maps rows to their logits, see `codecs`.
 
   Args:
-    model: gives logits.
-    parameters: of the model, placed on `mesh`.
-    mesh: rows of a batch are divided over its devices.
-    length: the longest row there can be.
-    batch_size: rows at a time, rounded up to what the devices divide.
+    model: computes logits.
+    parameters: the model's, placed on `mesh`.
+    mesh: its devices share the rows of a batch.
+    length: the most tokens of a row.
+    batch_size: the most rows of a batch; rounded up to a multiple of the parts
+      that the mesh divides a batch into.
   """
   multiple = partitioning.batch_parts(mesh)
   batch_size = -(-batch_size // multiple) * multiple

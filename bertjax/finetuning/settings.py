@@ -1,9 +1,12 @@
 """The hyper-parameters of fine-tuning, checked.
 
-    settings = Settings(epochs=3, class_weights='balanced')
-    weights = class_weights(settings.class_weights, task, rows)
+settings = Settings(epochs=3, class_weights='balanced')
+weights = class_weights(settings.class_weights, task, rows)
 
-Source: ours.
+>>> Settings(evaluations=0)
+Traceback (most recent call last):
+  ...
+bertjax.errors.UserError: expected a number above 0, got 0; set EVALUATIONS
 """
 
 import dataclasses
@@ -19,25 +22,26 @@ from bertjax.text import context_windows
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """How tasks are trained; None: as the task has it.
+  """How to train; if not stated otherwise, None means the task's own value.
 
   Attributes:
     epochs: how often each training example is seen; need not be whole.
-    batch_size: examples of an update, global.
+    batch_size: examples of an update, over all devices.
     length: the most tokens of an example.
-    stride: tokens from one window of a context to the next.
+    stride: tokens from the start of one window of a context to the next.
     learning_rate: the peak.
     dropout: rate in the encoder.
     head_dropout: rate before the head; None: that of the encoder.
     layer_decay: see `layerwise.scale`.
     frozen_layers: see `layerwise.scale`.
-    fresh_layers: topmost layers that are initialised anew, see `layerwise`.
-    class_weights: of each class in the loss, in the order of their names;
-      'balanced': by the inverse of its frequency in training; None: 1.
+    fresh_layers: how many of the topmost layers are initialised again, see
+      `layerwise`.
+    class_weights: weight of each class in the loss, in the order of their
+      names; 'balanced': by the inverse of its frequency in training; None: 1.
     pack: whether short examples share a row.
-    select: 'best', the parameters of the best evaluation, or 'last'.
-    patience: stop after so many evaluations without a better one; None: never.
-    evaluations: how many there are an epoch.
+    select: keep the parameters of the 'best' evaluation, or of the 'last' step.
+    patience: stop after this many evaluations that were no better; None: never.
+    evaluations: how many there are per epoch.
     log_steps: see `loop.train`.
   """
 
@@ -91,7 +95,7 @@ def class_weights(
 ) -> tuple[float, ...] | None:
   """Returns the weight of each class; see `Settings.class_weights`.
 
-  'balanced' is n / (C * n_c), as scikit-learn has it.
+  'balanced' is n / (C * n_c), as in scikit-learn.
   """
   if wanted is None:
     return None
@@ -109,8 +113,7 @@ def class_weights(
     len(wanted) != task.outputs or min(wanted) < 0
   ):
     raise UserError(
-      f"expected 'balanced' or a weight for each of "
-      f'{", ".join(task.labels)}, got {wanted}; set '
-      'CLASS_WEIGHTS'
+      f"expected 'balanced' or a weight for each of {', '.join(task.labels)}, "
+      f'got {wanted}; set CLASS_WEIGHTS'
     )
   return tuple(map(float, wanted))

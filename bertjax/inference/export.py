@@ -1,8 +1,8 @@
-"""A run as a directory that transformers loads.
+"""Writes a run as a directory that transformers loads.
 
     export.export(run_dir='runs/books', output='books-bert')
 
-Source: ours; the files are those of `interop.huggingface.save`.
+The files are those of `interop.huggingface.save`, with a model card.
 """
 
 import os
@@ -51,15 +51,15 @@ def export(
   """Writes the parameters, vocabulary and tokenizer of a run, and a card.
 
   Args:
-    run_dir: of a run of this project; of fine-tuning also the folder of its
-      seeds, of which the best is taken.
+    run_dir: a run, or the folder of a fine-tuning's seeds, of which the best is
+      exported.
     output: a directory, new or empty.
-    step: of the checkpoint; None: the best or else the latest.
+    step: of the checkpoint; None: the best, or else the latest.
     dry_run: check everything and write nothing.
 
   Raises:
-    UserError: no run or checkpoint there; a model that transformers does not
-      have; a directory that holds something or cannot be written.
+    UserError: there is no run or checkpoint, transformers has no such model, or
+      `output` is not empty or cannot be written.
   """
   output_files.check_directory(output)
   if os.path.exists(os.path.join(run_dir, 'config.json')):
@@ -91,7 +91,7 @@ def export(
       tokenizer.tokens,
       tokenizer.cased,
       labels=task.get('labels') or None,
-      problem_type=huggingface.PROBLEM_TYPE_OF.get(task.get('kind')),
+      problem_type=huggingface.PROBLEM_TYPE_OF.get(task.get('kind', '')),
       card=card,
     )
   print(
@@ -101,7 +101,10 @@ def export(
 
 
 def auto_class(heads: Iterable[str]) -> str:
-  """Returns the class that loads these heads, 'AutoModelForMaskedLM' say.
+  """Returns the class that loads these heads.
+
+      >>> auto_class(('mlm_head',))
+      'AutoModelForMaskedLM'
 
   Raises:
     UserError: see `huggingface.architecture`.
@@ -123,7 +126,7 @@ def _card(predictor: Predictor, **more: str) -> str:
   )
 
 
-def _scores(run_dir: str, step: int) -> str:
+def _scores(run_dir: str, step: int | None) -> str:
   """Returns the evaluation at `step` as a Markdown table."""
   rows = [
     f'| {name} | {values[steps.index(step)]:.4f} |'

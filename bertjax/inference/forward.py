@@ -1,26 +1,41 @@
-"""What is computed on a batch at inference, compiled once for each use.
+"""The forward passes of inference, each compiled once.
 
-    embed = functions.embed(config, 'mean', normalize=False)
+    embed = forward.embed(config, 'mean', normalize=False)
     vectors_BSD = embed(parameters, batch)
+
+    >>> hidden_BLD = jnp.array([[[1.0], [5.0], [9.0]]])
+    >>> own_BSL = jnp.array([[[True, True, False]]])
+    >>> POOLINGS['max'](hidden_BLD, None, own_BSL).tolist()
+    [[[5.0]]]
 
 Source: pooling, Reimers and Gurevych 2019 (sentence-transformers).
 """
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Sharding
 
 from bertjax.models import bert, heads
 from bertjax.models.config import EncoderConfig
 
+Batch = Mapping[str, jax.typing.ArrayLike]
 
-def _cls(hidden_BLD, first_BS, member_BSL):
+
+def _cls(
+  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
+) -> jax.Array:
   del member_BSL
   return heads.gather_positions(hidden_BLD, first_BS)
 
 
-def _mean(hidden_BLD, first_BS, member_BSL):
+def _mean(
+  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
+) -> jax.Array:
   del first_BS
   share_BSL = member_BSL / jnp.maximum(
     jnp.sum(member_BSL, axis=-1, keepdims=True), 1
@@ -30,28 +45,30 @@ def _mean(hidden_BLD, first_BS, member_BSL):
   )
 
 
-def _max(hidden_BLD, first_BS, member_BSL):
+def _max(
+  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
+) -> jax.Array:
   del first_BS
   return jnp.max(
     jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2
   )
 
 
-# Of hidden states, float32, where each sequence begins and which positions are
-# its own, to float32[B, S, D]. [CLS] and [SEP] count, as in
-# sentence-transformers.
+# (hidden states, float32[B, L, D]; the first position of each sequence,
+# int32[B, S]; which positions belong to it, bool[B, S, L]) -> float32[B, S, D].
+# [CLS] and [SEP] count, as in sentence-transformers.
 POOLINGS = {'cls': _cls, 'mean': _mean, 'max': _max}
 
 
 @functools.lru_cache(maxsize=8)
-def embed(config: EncoderConfig, pooling: str, normalize: bool):
+def embed(
+  config: EncoderConfig, pooling: str, normalize: bool
+) -> Callable[[Any, Batch], jax.Array]:
   """Returns (parameters, batch) -> float32[B, S, D]; see `POOLINGS`."""
   model = bert.Bert(config)
 
-  def function(parameters, batch):
-    hidden_BLD = model.apply({'params': parameters}, batch, train=False)[
-      'hidden'
-    ]
+  def function(parameters: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+    hidden_BLD = _apply(model, parameters, batch)['hidden']
     first_BS = batch['first_positions']
     number_S1 = jnp.arange(1, first_BS.shape[1] + 1)[:, None]
     pooled_BSD = POOLINGS[pooling](
@@ -68,39 +85,52 @@ def embed(config: EncoderConfig, pooling: str, normalize: bool):
 
 
 @functools.lru_cache(maxsize=8)
-def fill_mask(config: EncoderConfig, known: int, top_k: int):
+def fill_mask(
+  config: EncoderConfig, known: int, top_k: int
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
   """Returns (parameters, batch) -> probabilities, ids of the likeliest tokens.
 
-  Both [B, S, top_k], at `target_positions`, among the first `known` tokens:
+  Both are [B, S, top_k], at `target_positions`, among the first `known` tokens;
   rows of the table beyond the vocabulary are padding.
   """
   model = bert.BertForPreTraining(config, next_sentence=False)
 
-  def function(parameters, batch):
-    logits_BPV = model.apply({'params': parameters}, batch, train=False)[
-      'mlm_logits'
-    ]
+  def function(
+    parameters: Any, batch: Mapping[str, jax.Array]
+  ) -> tuple[jax.Array, jax.Array]:
+    logits_BPV = _apply(model, parameters, batch)['mlm_logits']
     probabilities_BPV = jax.nn.softmax(logits_BPV[..., :known])
-    return tuple(jax.lax.top_k(probabilities_BPV, top_k))
+    values, ids = jax.lax.top_k(probabilities_BPV, top_k)
+    return values, ids
 
   return jax.jit(function)
 
 
 @functools.lru_cache(maxsize=8)
 def task_logits(
-  config: EncoderConfig, head: str, classes: int, out_shardings=None
-):
+  config: EncoderConfig,
+  head: str,
+  classes: int,
+  out_shardings: Sharding | None = None,
+) -> Callable[[Any, Batch], jax.Array]:
   """Returns (parameters, batch) -> float32, see `models.bert.BertForTask`.
 
   Args:
     config: the architecture.
     head: a name in `models.bert.TASK_HEADS`.
     classes: C.
-    out_shardings: of the logits, on a mesh that the arguments are placed on.
+    out_shardings: of the logits, on the mesh that holds the arguments.
   """
   model = bert.BertForTask(config, head, classes)
 
-  def function(parameters, batch):
-    return model.apply({'params': parameters}, batch, train=False)['logits']
+  def function(parameters: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+    return _apply(model, parameters, batch)['logits']
 
   return jax.jit(function, out_shardings=out_shardings)
+
+
+def _apply(
+  model: nn.Module, parameters: Any, batch: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
+  outputs = model.apply({'params': parameters}, batch, train=False)
+  return cast('dict[str, jax.Array]', outputs)

@@ -1,9 +1,10 @@
-"""What `main` runs on a trained model: embed a file, fill its masks.
+"""Embeds the texts of a file with a trained model, or fills their masks.
 
-    jobs.embed(model='runs/books', source='in.txt', output='vectors.npy')
-    jobs.fill_mask(model='runs/books', source='in.txt', output='filled.jsonl')
+    on_files.embed(source='in.txt', output='vectors.npy', run_dir='runs/books')
+    on_files.fill_mask(
+        source='in.txt', output='filled.jsonl', run_dir='runs/books')
 
-Files are streamed: one larger than memory works. Source: ours.
+Files are streamed, so they may be larger than memory.
 """
 
 import itertools
@@ -39,15 +40,16 @@ def embed(
   """Writes a vector for each text of a file.
 
   Args:
-    source: lines of text, or JSON lines, see `text_files.read`.
-    output: .npy, float32 [n, D] in the order of the texts; or .jsonl, the
+    source: lines of text, or JSON lines, see `line_files.read`.
+    output: .npy, float32[n, D] in the order of the texts; or .jsonl, the
       records with a field `embedding`.
-    run_dir: a run, whose best or else latest checkpoint is used; or
+    run_dir: a run, whose best or else latest checkpoint is used. Set either
+      this or init_from.
     init_from: a Hugging Face directory, or a run.
     length: the most tokens of a text, [CLS] and [SEP] included.
-    batch_size: texts that are worked on at a time.
+    batch_size: the most rows of a batch.
     pooling: 'cls', 'mean' or 'max'.
-    normalize: whether each vector is scaled to length 1.
+    normalize: whether to scale each vector to length 1.
     dry_run: check everything and write nothing.
 
   Raises:
@@ -89,11 +91,11 @@ def fill_mask(
 ) -> None:
   """Writes the likeliest tokens for each [MASK] of each text of a file.
 
-  The records come with a field `masks`: for each [MASK], a list of {"token",
-  "probability"}, the likeliest first. Arguments and errors as of `embed`.
+  Each record gets a field `masks`: for each [MASK], a list of {"token",
+  "probability"}, the likeliest first. Other arguments and errors as in `embed`.
 
   Args:
-    top_k: how many tokens.
+    top_k: how many tokens per [MASK].
   """
   if not isinstance(top_k, int) or top_k < 1:
     raise UserError(f'expected a positive whole number, got {top_k}; set TOP_K')
@@ -104,7 +106,7 @@ def fill_mask(
     return
   without = 0
 
-  def records():
+  def records() -> Iterator[dict[str, Any]]:
     nonlocal without
     for record, answers in stream(
       _texts(source),
@@ -130,7 +132,11 @@ def fill_mask(
 
 
 def _start(
-  run_dir, init_from, source, length, batch_size
+  run_dir: str | None,
+  init_from: str | None,
+  source: str,
+  length: int,
+  batch_size: int,
 ) -> tuple[Predictor, int]:
   """Returns the model and the number of texts."""
   texts = line_files.count(source)
@@ -147,16 +153,17 @@ def load(
   """Returns the model that one of RUN_DIR and INIT_FROM names.
 
   Raises:
-    UserError: both are set, or none; see `Predictor.load`.
+    UserError: both or neither are set; see `Predictor.load`.
   """
-  if (run_dir is None) == (init_from is None):
+  path = init_from if run_dir is None else run_dir
+  if path is None or None not in (run_dir, init_from):
     raise UserError(
-      'expected either a run in RUN_DIR, or a Hugging Face '
-      'directory or a run in INIT_FROM; set one of the two'
+      'expected either a run in RUN_DIR, or a Hugging Face directory or a run '
+      'in INIT_FROM; set one of the two'
     )
   if batch_size < 1:
     raise UserError(f'BATCH_SIZE is {batch_size}; set it to 1 or more')
-  return Predictor.load(run_dir or init_from)
+  return Predictor.load(path)
 
 
 def stream(
@@ -164,19 +171,19 @@ def stream(
   count: int,
   predictor: Predictor,
   batch_size: int,
-  function: Callable[[list], Iterable],
+  function: Callable[[list[Any]], Iterable[Any]],
 ) -> Iterator[tuple[Any, Any]]:
-  """Yields each record with what `function` says of its text.
+  """Yields each record with the result of `function` for its text.
 
-  Says how far it is, and in the end what was cut.
+  Reports progress, and at the end how many texts were cut.
 
   Args:
-    pairs: a record, and the text of it.
-    count: of the pairs.
-    predictor: counts what it cuts.
-    batch_size: texts of a batch; as many batches as are sorted together are
-      held in memory.
-    function: of a list of texts, in their order.
+    pairs: records with their texts.
+    count: number of pairs.
+    predictor: counts the texts that it cuts.
+    batch_size: the most rows of a batch; the texts of `batching.WINDOW` batches
+      are in memory at a time.
+    function: maps a list of texts to their results, in order.
   """
   pairs, start, done = iter(pairs), time.monotonic(), 0
   while some := list(itertools.islice(pairs, batching.WINDOW * batch_size)):
@@ -199,21 +206,26 @@ def stream(
     )
 
 
-def write_lines(path: str, records: Iterable[dict]) -> None:
-  """Writes JSON lines."""
+def write_lines(path: str, records: Iterable[dict[str, Any]]) -> None:
+  """Writes JSON lines; half of a surrogate pair becomes '?'."""
   with open(path, 'w', encoding='utf-8') as file:
     for record in records:
       line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
       file.write(line.encode('utf-8', 'replace').decode())
 
 
-def _texts(source: str) -> Iterator[tuple[dict, str]]:
+def _texts(source: str) -> Iterator[tuple[dict[str, Any], str]]:
   for record in line_files.read(source):
     yield record, record['text']
 
 
-def _write_npy(path: str, found, texts: int, width: int) -> None:
-  # The handle, as numpy would add .npy to a name that ends otherwise.
+def _write_npy(
+  path: str,
+  found: Iterable[tuple[Any, np.ndarray]],
+  texts: int,
+  width: int,
+) -> None:
+  # With a name that ends otherwise, numpy would append .npy.
   with open(path, 'wb') as file:
     np.lib.format.write_array_header_1_0(
       file, {'descr': '<f4', 'fortran_order': False, 'shape': (texts, width)}

@@ -1,17 +1,19 @@
-"""A fine-tuned model on a file of new text, or scored on one with labels.
+"""Predicts on a file of new text, or evaluates on one with labels.
 
     predict.predict_file(
         run_dir='runs/sst2', source='in.txt', output='out.jsonl')
     predict.evaluate(run_dir='runs/sst2', files='dev.tsv')
 
-Files are streamed: one larger than memory works. Source: ours.
+Prediction streams its file, except SQuAD's JSON, so the file may be larger than
+memory.
 """
 
 import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.inference import on_files
@@ -27,9 +29,10 @@ from bertjax.tasks import (
   squad,
   table_files,
 )
+from bertjax.tasks.examples import QuestionExample, TagExample
 from bertjax.text import context_windows, line_files
 
-# What is said of a text; a column of the input of such a name gets another.
+# Fields of a prediction; an input column of such a name is renamed.
 SAID = ('label', 'labels', 'scores', 'value')
 
 
@@ -44,44 +47,45 @@ def predict_file(
   text_columns: str | Sequence[str] | None = None,
   dry_run: bool = False,
 ) -> None:
-  """Writes what a model says of each text of a file.
+  """Writes a model's prediction for each text of a file.
 
   A classifier reads lines, TSV, CSV, Parquet, or JSON lines, and writes JSON
-  lines: the input with `label` and `scores`, see `task_heads.describe`, where
-  a column of such a name becomes `label_given`. A tagger reads CoNLL columns
-  and writes them with one more. A model of spans reads SQuAD's JSON and writes
-  its file of predictions, and the n best beside.
+  lines: the input with `label` and `scores`, see `head_outputs.describe`; an
+  input column of such a name becomes `label_given`. A tagger reads CoNLL
+  columns and adds one. A model of spans reads SQuAD's JSON, and writes a file
+  of predictions in its format and the n best beside it.
 
   Args:
     source: the input.
-    output: .jsonl; of a tagger any name; of spans .json.
-    run_dir: a run of fine-tuning, or the folder of its seeds; or else
+    output: ends in .jsonl; for spans in .json; for a tagger in anything.
+    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
+      or init_from.
     init_from: a Hugging Face directory, or a run.
     length: the most tokens of a row; None: as in training.
-    batch_size: rows at a time.
-    text_columns: of a table, one name or two; None: as in training.
+    batch_size: the most rows of a batch.
+    text_columns: one column of a table, or two; None: as in training.
     dry_run: check everything and write nothing.
 
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  predictor, length = _load(run_dir, init_from, length, batch_size)
-  kind = predictor.task['kind']
+  predictor, task, length = _load(run_dir, init_from, length, batch_size)
+  kind = task['kind']
   suffixes = {'tags': ('',), 'spans': ('.json',)}.get(kind, ('.jsonl',))
   output_files.check_output(output, suffixes, source)
   if kind == 'tags':
-    write = _tag(predictor, source, length, batch_size)
+    write = _tag(predictor, task, source, length, batch_size)
   elif kind == 'spans':
-    write = _answer(predictor, source, length, batch_size)
+    write = _answer(predictor, task, source, length, batch_size)
   else:
-    write = _classify(predictor, source, length, batch_size, text_columns)
+    write = _classify(predictor, task, source, length, batch_size, text_columns)
   if not dry_run:
     write(output)
 
 
 def evaluate(
   *,
-  files,
+  files: str | Sequence[str],
   run_dir: str | None = None,
   init_from: str | None = None,
   length: int | None = None,
@@ -93,17 +97,21 @@ def evaluate(
   """Prints the task's metrics of a model on files with labels, as JSON.
 
   Args:
-    files: as those that it was trained on.
-    run_dir: a run of fine-tuning, or the folder of its seeds; or else
+    files: in the format of the training files, see `data_sets.read`.
+    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
+      or init_from.
     init_from: a Hugging Face directory, or a run.
     length: the most tokens of a row; None: as in training.
-    batch_size: rows at a time.
-    text_columns: of a table, one name or two; None: as in training.
-    label_column: the same.
+    batch_size: the most rows of a batch.
+    text_columns: one column of a table, or two; None: as in training.
+    label_column: of a table; None: as in training.
     dry_run: only check the model.
+
+  Raises:
+    UserError: files, a model, or settings that cannot work.
   """
-  predictor, length = _load(run_dir, init_from, length, batch_size)
-  task = dict(predictor.task)
+  predictor, task, length = _load(run_dir, init_from, length, batch_size)
+  task = dict(task)
   named = {'text_columns': text_columns, 'label_column': label_column}
   if task['kind'] in data_sets.TEXT_KINDS:
     task['columns'] = task.get('columns', {}) | {
@@ -111,8 +119,8 @@ def evaluate(
     }
     if not _is_glue(task) and len(task['columns']) < 2:
       raise UserError(
-        f'{predictor.origin} does not say which columns hold '
-        'text and label; set TEXT_COLUMNS and LABEL_COLUMN'
+        f'{predictor.origin} does not say which columns hold text and label; '
+        'set TEXT_COLUMNS and LABEL_COLUMN'
       )
   elif any(named.values()):
     raise UserError(
@@ -120,21 +128,23 @@ def evaluate(
     )
   if dry_run:
     return
-  encoder = _encoder(task, predictor, length)
+  codec = _codec(task, predictor, length)
   examples = list(data_sets.read(task, files))
-  found = encoder.predict(
+  found = codec.predict(
     examples, lambda rows: predictor.logits(rows, length, batch_size)
   )
-  values = encoder.score(examples, found)
+  values = codec.score(examples, found)
   print(json.dumps({'examples': len(examples), **values}, indent=2))
 
 
-def _is_glue(task: Mapping) -> bool:
+def _is_glue(task: Mapping[str, Any]) -> bool:
   return task.get('task') in specs.GLUE and not task.get('columns')
 
 
-def _encoder(task: Mapping, predictor: Predictor, length: int):
-  """Returns the encoder of a model; of others than ours with usual metrics."""
+def _codec(
+  task: Mapping[str, Any], predictor: Predictor, length: int
+) -> codecs.Codec:
+  """Returns a model's codec, with usual metrics if its task names none."""
   spec = specs.Task(
     task.get('task', 'task'),
     task['kind'],
@@ -149,7 +159,13 @@ def _encoder(task: Mapping, predictor: Predictor, length: int):
   )
 
 
-def _load(run_dir, init_from, length, batch_size) -> tuple[Predictor, int]:
+def _load(
+  run_dir: str | None,
+  init_from: str | None,
+  length: int | None,
+  batch_size: int,
+) -> tuple[Predictor, dict[str, Any], int]:
+  """Returns the model, its task and the length of its rows."""
   predictor = on_files.load(run_dir, init_from, batch_size)
   if predictor.task is None:
     raise UserError(
@@ -157,17 +173,24 @@ def _load(run_dir, init_from, length, batch_size) -> tuple[Predictor, int]:
     )
   length = predictor.length(length)
   predictor.check_length(length)
-  return predictor, length
+  return predictor, predictor.task, length
 
 
-def _classify(predictor, source, length, batch_size, columns):
-  count = sum(1 for _ in _texts(source, columns, predictor.task))
+def _classify(
+  predictor: Predictor,
+  task: Mapping[str, Any],
+  source: str,
+  length: int,
+  batch_size: int,
+  columns: str | Sequence[str] | None,
+) -> Callable[[str], None]:
+  count = sum(1 for _ in _texts(source, columns, task))
   if not count:
     raise UserError(f'{source} is empty; set INPUT')
 
   def write(output: str) -> None:
     found = on_files.stream(
-      _texts(source, columns, predictor.task),
+      _texts(source, columns, task),
       count,
       predictor,
       batch_size,
@@ -181,8 +204,8 @@ def _classify(predictor, source, length, batch_size, columns):
 
 
 def _texts(
-  source: str, columns, task: Mapping
-) -> Iterator[tuple[dict, str | tuple[str, ...]]]:
+  source: str, columns: str | Sequence[str] | None, task: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], str | tuple[str, ...]]]:
   """Yields each record, and its text or pair of texts."""
   if os.path.splitext(source)[1].lower() not in table_files.SUFFIXES:
     for record in line_files.read(source):
@@ -191,13 +214,15 @@ def _texts(
   names = None
   for number, record in table_files.records(source):
     names = names or _columns(record, columns, task, source)
-    texts = tuple(record.get(name) for name in names)
-    if not all(isinstance(text, str) for text in texts):
+    values = tuple(record.get(name) for name in names)
+    texts = tuple(
+      line_files.repair(value) for value in values if isinstance(value, str)
+    )
+    if len(texts) < len(values):
       raise UserError(
-        f'expected text in {" and ".join(names)} of line '
-        f'{number} of {source}, got {texts}; set TEXT_COLUMNS'
+        f'expected text in {" and ".join(names)} of line {number} of {source}, '
+        f'got {values}; set TEXT_COLUMNS'
       )
-    texts = tuple(map(line_files.repair, texts))
     kept = {
       f'{name}_given' if name in SAID else name: value
       for name, value in record.items()
@@ -205,8 +230,13 @@ def _texts(
     yield kept, texts if len(texts) > 1 else texts[0]
 
 
-def _columns(record: dict, wanted, task: Mapping, source: str) -> list[str]:
-  """Returns the columns of text: those asked for, of training, or `text`."""
+def _columns(
+  record: Mapping[str, object],
+  wanted: str | Sequence[str] | None,
+  task: Mapping[str, Any],
+  source: str,
+) -> list[str]:
+  """Returns the columns of text: `wanted`, else training's, else 'text'."""
   options = (
     [wanted]
     if wanted
@@ -226,11 +256,17 @@ def _columns(record: dict, wanted, task: Mapping, source: str) -> list[str]:
   )
 
 
-def _tag(predictor, source, length, batch_size):
-  columns = predictor.task.get('columns', {})
+def _tag(
+  predictor: Predictor,
+  task: Mapping[str, Any],
+  source: str,
+  length: int,
+  batch_size: int,
+) -> Callable[[str], None]:
+  columns = task.get('columns', {})
   separator = columns.get('separator')
 
-  def read():
+  def read() -> Iterator[TagExample]:
     return conll.read(source, columns.get('word_column', 0), None, separator)
 
   count = sum(1 for _ in read())
@@ -256,14 +292,22 @@ def _tag(predictor, source, length, batch_size):
   return write
 
 
-def _answer(predictor, source, length, batch_size):
+def _answer(
+  predictor: Predictor,
+  task: Mapping[str, Any],
+  source: str,
+  length: int,
+  batch_size: int,
+) -> Callable[[str], None]:
   examples = squad.read(source, labelled=False)
-  # Of training's evaluation; above it there is no answer.
-  threshold = predictor.task.get('threshold', math.inf)
-  encoder = _encoder(predictor.task, predictor, length)
+  # The evaluation in training found it; above it, there is no answer.
+  threshold = task.get('threshold', math.inf)
+  codec = _codec(task, predictor, length)
 
-  def answers(some):
-    return encoder.predict(
+  def answers(
+    some: list[QuestionExample],
+  ) -> Iterable[context_windows.Answers]:
+    return codec.predict(
       some, lambda rows: predictor.logits(rows, length, batch_size)
     ).values()
 

@@ -1,17 +1,18 @@
-"""A trained model at work: embeds, fills masks, classifies, tags, answers.
+"""A trained model that embeds, fills masks, classifies, tags and answers.
 
-    predictor = Predictor.load('runs/books')            # or a Hugging Face
-    predictor.embed(['Hello!', 'Good day.'])            # float32 [2, D]
+    predictor = Predictor.load('runs/books')  # or a Hugging Face directory
+    predictor.embed(['Hello!', 'Good day.'])  # float32[2, D]
     predictor.fill_mask(['The [MASK] sat.'])  # [[[('cat', 0.31), ...]]]
     Predictor.load('runs/sst2').classify(['Fun!'])  # [{'label': ...}]
 
-Of every method, `length` is the most tokens that are looked at together, [CLS]
-and [SEP] included, and `batch_size` how many rows are worked on at a time; a
-length beyond the model's positions is a UserError. Source: ours.
+In every method, `length` is the most tokens of a row, [CLS] and [SEP] included,
+and `batch_size` the most rows of a batch. A length beyond the model's positions
+is a UserError.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,16 +30,16 @@ from bertjax.text.tokenizer import Tokenizer
 
 
 class Predictor:
-  """Parameters and tokenizer.
+  """A model's parameters and tokenizer.
 
   Attributes:
     config: the architecture.
     parameters: nested by name, with the heads that the checkpoint has.
-    tokenizer: see `tokenize`.
-    origin: where it came from, for messages.
+    tokenizer: the model's.
+    origin: where the model came from, for messages.
     step: of a run's checkpoint, else None.
-    task: of a fine-tuned model, see `interop.source`; None of others.
-    cut: texts that were longer than asked for, so far.
+    task: of a fine-tuned model, see `trained_model.TrainedModel`, else None.
+    cut: how many texts were longer than `length` so far.
   """
 
   def __init__(
@@ -48,9 +49,9 @@ class Predictor:
     tokenizer: Tokenizer,
     origin: str = 'the model',
     step: int | None = None,
-    task: dict | None = None,
+    task: dict[str, Any] | None = None,
   ):
-    """Raises UserError where the vocabulary does not fit the token table."""
+    """Raises UserError if the vocabulary does not fit the token table."""
     tokenizer.check_fits(config.vocabulary_size, origin)
     self.config = config
     self.parameters = jax.tree.map(jnp.asarray, parameters)
@@ -65,11 +66,12 @@ class Predictor:
     """Reads the folder of a run, or a Hugging Face directory.
 
     Args:
-      path: the folder; of fine-tuning with several seeds the best is read.
+      path: the folder. If it holds the seeds of a fine-tuning, the best is
+        read.
       step: of a run's checkpoint; None: its best, else its latest.
 
     Raises:
-      UserError: neither of the two, no checkpoint, or a damaged one.
+      UserError: see `trained_model.read`.
     """
     found = trained_model.read(path, step)
     return cls(
@@ -93,8 +95,8 @@ class Predictor:
 
     Args:
       texts: any; one that is too long is cut.
-      pooling: a name in `functions.POOLINGS`.
-      normalize: whether each vector is scaled to length 1.
+      pooling: a name in `forward.POOLINGS`.
+      normalize: whether to scale each vector to length 1.
       length: see above.
       batch_size: see above.
     """
@@ -125,16 +127,16 @@ class Predictor:
 
     Args:
       texts: with '[MASK]' in them, within `length` tokens.
-      top_k: how many tokens.
+      top_k: how many tokens per [MASK].
       length: see above.
       batch_size: see above.
 
     Returns:
-      For each text, for each [MASK] in it, (token, probability), likeliest
-      first; nothing where a text has none.
+      for each text, for each [MASK] in it, pairs (token, probability), the
+      likeliest first.
 
     Raises:
-      UserError: no masked-LM head.
+      UserError: the model has no masked-LM head.
     """
     self.check_fills_masks()
     self.check_length(length)
@@ -151,8 +153,8 @@ class Predictor:
     texts: Sequence[str | Sequence[str]],
     length: int | None = None,
     batch_size: int = 32,
-  ) -> list[dict]:
-    """Returns what a classifier says of each, see `task_heads.describe`.
+  ) -> list[dict[str, Any]]:
+    """Returns a prediction for each text, see `head_outputs.describe`.
 
     Args:
       texts: texts, or pairs of texts; what is too long is cut.
@@ -160,16 +162,15 @@ class Predictor:
       batch_size: see above.
 
     Raises:
-      UserError: no classifier.
+      UserError: the model is no classifier.
     """
-    head_outputs.check(self.task, ('classes', 'number', 'labels'), self.origin)
+    task = self._task_of('classes', 'number', 'labels')
     length = self.length(length)
     logits = list(self.logits(self._rows(texts, length), length, batch_size))
     return (
       list(
         head_outputs.describe(
-          self.task,
-          head_outputs.probabilities(self.task['kind'], np.stack(logits)),
+          task, head_outputs.probabilities(task['kind'], np.stack(logits))
         )
       )
       if logits
@@ -190,16 +191,16 @@ class Predictor:
       batch_size: see above.
 
     Raises:
-      UserError: no head for tags.
+      UserError: the model has no head for tags.
     """
-    head_outputs.check(self.task, ('tags',), self.origin)
+    task = self._task_of('tags')
     if any(isinstance(sentence, str) for sentence in sentences):
       raise UserError('expected lists of words, got a text; split it')
     length = self.length(length)
     return word_rows.predict(
       self.tokenizer,
       sentences,
-      self.task['labels'],
+      task['labels'],
       length,
       lambda rows: self.logits(rows, length, batch_size),
     )
@@ -214,30 +215,31 @@ class Predictor:
     """Returns the parts of a context that answer a question, best first.
 
     Args:
-      question: the text.
-      context: any length; it is looked at in windows, as in training.
+      question: a text.
+      context: a text of any length; it is read in windows, as in training.
       length: see above; None: as in training.
       batch_size: see above.
 
     Raises:
-      UserError: no head for spans.
+      UserError: the model has no head for spans.
     """
-    head_outputs.check(self.task, ('spans',), self.origin)
+    task = self._task_of('spans')
     length = self.length(length)
     (found,) = context_windows.predict(
       self.tokenizer,
       [(question, context)],
       length,
       lambda rows: self.logits(rows, length, batch_size),
-      self.task.get('stride', context_windows.STRIDE),
+      task.get('stride', context_windows.STRIDE),
     )
     return found
 
   def logits(
     self, rows: Iterable[batching.Row], length: int, batch_size: int
   ) -> Iterator[np.ndarray]:
-    """Yields the logits of the task's head for each row: [C], or [L, C]."""
+    """Yields the task head's logits for each row: float32[C], or [L, C]."""
     self.check_length(length)
+    assert self.task is not None
     kind, labels = self.task['kind'], self.task['labels']
     head = self.task.get('head') or head_outputs.HEADS[kind]
     function = forward.task_logits(
@@ -252,7 +254,7 @@ class Predictor:
     )
 
   def length(self, wanted: int | None) -> int:
-    """Returns `wanted`, or what a task was trained with, or at most 128."""
+    """Returns `wanted`, else the length in training, else at most 128."""
     return (
       wanted
       or (self.task or {}).get('length')
@@ -260,23 +262,34 @@ class Predictor:
     )
 
   def check_length(self, length: int) -> None:
-    """Raises UserError where the model has no such positions."""
+    """Raises UserError if the model cannot take rows of this length."""
     if not 3 <= length <= self.config.positions:
       raise UserError(
-        f'LENGTH {length} is not between 3 and the '
-        f'{self.config.positions} positions of {self.origin}; '
-        'set LENGTH'
+        f'LENGTH {length} is not between 3 and the {self.config.positions} '
+        f'positions of {self.origin}; set LENGTH'
       )
 
   def check_fills_masks(self) -> None:
-    """Raises UserError where there is no masked-LM head."""
+    """Raises UserError if there is no masked-LM head."""
     if 'mlm_head' not in self.parameters:
       raise UserError(
         f'{self.origin} has no masked-LM head, which filling masks needs; '
         'choose a checkpoint of pretraining'
       )
 
-  def _run(self, function, rows, length, batch_size, **options) -> Iterator:
+  def _task_of(self, *kinds: str) -> dict[str, Any]:
+    head_outputs.check(self.task, kinds, self.origin)
+    assert self.task is not None
+    return self.task
+
+  def _run(
+    self,
+    function: Callable[[Any, Mapping[str, np.ndarray]], Any],
+    rows: Iterable[batching.Row],
+    length: int,
+    batch_size: int,
+    **options: bool,
+  ) -> Iterator[Any]:
     return batching.apply(
       functools.partial(function, self.parameters),
       rows,
@@ -286,9 +299,9 @@ class Predictor:
     )
 
   def _rows(
-    self, texts: Iterable, length: int, masks: bool = False
+    self, texts: Iterable[Any], length: int, masks: bool = False
   ) -> Iterator[batching.Row]:
-    """Tokenizes a few hundred texts at a time."""
+    """Tokenizes a few hundred texts at a time, and counts the cut ones."""
     if isinstance(texts, str):
       raise UserError(f'expected a list of texts, got {texts[:40]!r}')
     for some in batching.chunks(texts):

@@ -1,1 +1,1 @@
-"""A look inside a trained model; no TensorFlow."""
+"""Looks inside a trained model; no TensorFlow."""

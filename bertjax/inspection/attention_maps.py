@@ -1,4 +1,4 @@
-"""What each head of each layer attends to, of texts: numbers, picture, page.
+"""What each attention head attends to in a text: numbers, picture, page.
 
     predictor = Predictor.load('runs/books')
     (maps,) = attention_maps.compute(predictor, ['The cat sat.'])
@@ -6,11 +6,9 @@
     attention_maps.write(init_from='runs/books', texts='The cat sat.',
                        output='maps')
 
-Source: ours; the importance of a head, Michel et al. 2019, see
-`head_importance`.
+Source of a head's importance: Michel et al. 2019, see `head_importance`.
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -20,72 +18,37 @@ from bertjax.errors import UserError
 from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import figure, head_importance, page, taps
+from bertjax.inspection.maps import Maps
 from bertjax.models import bert
 from bertjax.runs import output_files
 from bertjax.text import batching, line_files
 
 WEIGHTS = 'layer_*/attention/weights'
-BATCH = 8  # texts that are looked at together
+BATCH = 8  # texts in a batch
 PAGE = 'attention_maps.html'
-
-
-@dataclasses.dataclass(frozen=True)
-class Maps:
-  """The attention of one text.
-
-  Attributes:
-    tokens: L, with [CLS] and [SEP].
-    second: where the second text of a pair begins; None: there is none.
-    layers: which they are, from 0.
-    weights: float32[N, H, L, M], how much of what L gets comes from M.
-    importance: float32[N, H], see `head_importance.of_masking`, or None.
-  """
-
-  tokens: tuple[str, ...]
-  second: int | None
-  layers: tuple[int, ...]
-  weights: np.ndarray
-  importance: np.ndarray | None = None
-
-  @property
-  def entropies(self) -> np.ndarray:
-    """Nats, the mean over L: float32[N, H], 0 to log L; see `entropies`."""
-    return entropies(self.weights).mean(-1)
-
-
-def entropies(weights: np.ndarray) -> np.ndarray:
-  """Returns the entropy of every distribution: float32[..., L], nats.
-
-  0 where all weight lies on one token, log M where it is spread evenly.
-
-  Args:
-    weights: float32[..., L, M], sums to 1 over M.
-  """
-  logarithms = np.log(np.where(weights > 0, weights, 1))
-  return np.abs(-(weights * logarithms).sum(-1))  # not -0
 
 
 def compute(
   predictor: Predictor,
   texts: Sequence[str | Sequence[str]],
   length: int | None = None,
-  layers: Sequence[int] | None = None,
+  layers: int | Sequence[int] | None = None,
   importance: bool = False,
 ) -> list[Maps]:
   """Returns the attention of each text, in their order.
 
   Args:
-    predictor: any; its heads do not matter to the weights.
+    predictor: any; the weights do not depend on its output heads.
     texts: texts, or pairs of texts. '[MASK]' is the special token.
-    length: the most tokens of a text, special ones included; none is cut.
-      None: see `Predictor.length`.
-    layers: which, from 0; None: all.
-    importance: whether the heads' importance for masked LM is computed as well:
-      a backward pass for each token.
+    length: the most tokens of a text, special ones included; longer texts are
+      an error. None: see `Predictor.length`.
+    layers: numbers from 0; None: all.
+    importance: whether to compute the heads' importance for masked LM, which
+      takes a backward pass for each token.
 
   Raises:
-    UserError: a text that is too long or has no tokens, a layer that there is
-      not, importance without a masked-LM head.
+    UserError: a text is too long or has no tokens, a layer does not exist, or
+      importance is wanted without a masked-LM head.
   """
   length = predictor.length(length)
   predictor.check_length(length)
@@ -94,7 +57,7 @@ def compute(
     predictor.check_fills_masks()
   rows = rows_of(predictor, texts, length)
   model = bert.Bert(predictor.config)
-  # One shape for all, so that each program is compiled once.
+  # One shape for all, so each program is compiled once.
   count, columns = min(BATCH, len(rows)), max(len(row.ids) for row in rows)
   found = []
   for start in range(0, len(rows), BATCH):
@@ -122,8 +85,10 @@ def compute(
   return found
 
 
-def rows_of(predictor: Predictor, texts, length: int) -> list[batching.Row]:
-  """Tokenizes texts and refuses those that would have to be cut."""
+def rows_of(
+  predictor: Predictor, texts: str | Sequence[str | Sequence[str]], length: int
+) -> list[batching.Row]:
+  """Tokenizes texts; a text of more than `length` tokens is a UserError."""
   if isinstance(texts, str):
     texts = [texts]
   if not texts:
@@ -162,10 +127,10 @@ def rows_of(predictor: Predictor, texts, length: int) -> list[batching.Row]:
 def check_layers(
   layers: int | Sequence[int] | None, count: int
 ) -> tuple[int, ...]:
-  """Returns the layers that are asked for; None: all.
+  """Returns the numbers of the wanted layers; None: all.
 
   Raises:
-    UserError: one that a model of `count` layers does not have.
+    UserError: a model of `count` layers lacks one of them, or there are none.
   """
   if layers is None:
     return tuple(range(count))
@@ -194,13 +159,13 @@ def write(
   """Draws the attention of texts: a PNG for each, and a page for all.
 
   Args:
-    texts: one, or several, or pairs; see `compute`.
+    texts: a text, or several texts or pairs; see `compute`.
     output: a directory, new or empty.
     run_dir: a run, whose best or else latest checkpoint is used; or
     init_from: a Hugging Face directory, or a run.
-    length: the most tokens of a text; see `compute`.
-    layers: which, from 0; None: all.
-    importance: whether to compute it; None: where there is a masked-LM head.
+    length: see `compute`.
+    layers: see `compute`.
+    importance: see `compute`; None: if the model has a masked-LM head.
     dry_run: check everything and write nothing.
 
   Raises:
@@ -219,7 +184,7 @@ def write(
   if dry_run:
     return
   with output_files.writing(output) as folder:
-    os.mkdir(folder)  # now, before minutes of work
+    os.mkdir(folder)  # fails before minutes of work
     found = compute(predictor, texts, length, layers, importance)
     for number, maps in enumerate(found, start=1):
       figure.draw(maps, predictor.origin).savefig(

@@ -2,39 +2,48 @@
 
     figure.draw(maps, 'runs/books').savefig('attention_maps.png')
 
-Source: ours.
+The rows of a map are the tokens that attend, its columns those attended to.
 """
 
 import textwrap
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-LABEL_INCHES = 0.062  # of a character of the tokens' font, at LABEL_POINTS
+from bertjax.inspection.maps import Maps
+
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
+  from matplotlib.figure import Figure
+  from matplotlib.image import AxesImage
+  from matplotlib.patches import Rectangle
+
+LABEL_INCHES = 0.062  # width of a character in the tokens' font at LABEL_POINTS
 LABEL_POINTS = 7
 SMALLEST_POINTS = 4.5
-MAP_INCHES = (1.3, 3.2)  # of a map's side, at least and at most
-GAP = 1.06  # from one map to the next, in its sides
-CELL_INCHES = (0.46, 0.27)  # of a number in a summary
-PIXELS = 12_000  # that a side of the picture may have
-# Attention is thin: the root shows a weight of 0.05 as well as one of 0.5.
+MAP_INCHES = (1.3, 3.2)  # least and greatest side of a map
+GAP = 1.06  # from the origin of one map to the next, in sides of a map
+CELL_INCHES = (0.46, 0.27)  # width and height of a number in a summary
+PIXELS = 12_000  # the most that a side of the picture has
+# Most weights are small: their root makes 0.05 as visible as 0.5.
 GAMMA = 0.5
 TICKS = (0, 0.05, 0.2, 0.5, 1)
 
 
-def draw(maps, origin: str):
-  """Returns a matplotlib Figure with its size and resolution set.
+def draw(maps: Maps, origin: str) -> 'Figure':
+  """Returns a figure with its size and resolution set.
 
   Args:
-    maps: an `attention_maps.Maps`.
+    maps: of one text.
     origin: where the model came from, for the title.
   """
-  from matplotlib.figure import Figure  # takes a second, once a run
+  from matplotlib.figure import Figure  # imported late: takes a second
 
   layers, heads, length, _ = maps.weights.shape
   side = float(np.clip(length * 0.125, *MAP_INCHES))
   points = min(LABEL_POINTS, 72 * side / length * 0.9)
-  every = 1  # of so many tokens one is labelled, where they are many
+  every = 1  # one of so many tokens is labelled
   while points * every < SMALLEST_POINTS:
     every += 1
   points = max(points, SMALLEST_POINTS)
@@ -51,7 +60,8 @@ def draw(maps, origin: str):
     dpi=min(130, PIXELS / max(width, height)),
   )
 
-  def place(x, y, w, h):  # inches, from the upper left corner of the maps
+  def place(x: float, y: float, w: float, h: float) -> 'Axes':
+    # Inches, from the upper left corner of the maps.
     return figure.add_axes(
       ((left + x) / width, 1 - (top + y + h) / height, w / width, h / height)
     )
@@ -106,23 +116,25 @@ def draw(maps, origin: str):
   bar.ax.set_xticklabels([f'{tick:g}' for tick in TICKS])
   bar.ax.tick_params(labelsize=7, length=2)
   bar.ax.set_title('attention weight', fontsize=8.5, loc='left')
-  with warnings.catch_warnings():  # of scripts that matplotlib's font lacks
+  with warnings.catch_warnings():  # matplotlib's font lacks some scripts
     warnings.filterwarnings('ignore', 'Glyph .* missing')
     figure.canvas.draw()
   return figure
 
 
-def _text(maps) -> str:
-  """Returns the tokens as words: 'un ##do' as 'undo'."""
+def _text(maps: Maps) -> str:
+  """Joins the tokens to words: 'un ##do' to 'undo'."""
   return ' '.join(maps.tokens[1:-1]).replace(' ##', '')
 
 
-def _draw_maps(axes, maps, points: float, every: int, side: float):
-  """Draws all maps as one image with gaps between; returns the image."""
+def _draw_maps(
+  axes: 'Axes', maps: Maps, points: float, every: int, side: float
+) -> 'AxesImage':
+  """Draws all maps with gaps between them and returns the last one."""
   from matplotlib.colors import PowerNorm
 
   layers, heads, length, _ = maps.weights.shape
-  step = length * GAP  # in tokens, from one map to the next
+  step = length * GAP  # from one map to the next, in tokens
   for layer, head in np.ndindex(layers, heads):
     x, y = head * step - 0.5, layer * step - 0.5
     image = axes.imshow(
@@ -141,7 +153,7 @@ def _draw_maps(axes, maps, points: float, every: int, side: float):
   axes.tick_params(length=0, pad=2)
   shown = range(0, length, every)
   tokens = [maps.tokens[i] for i in shown]
-  options = {'fontsize': points, 'parse_math': False}
+  options: dict[str, Any] = {'fontsize': points, 'parse_math': False}
   axes.set_yticks(
     [layer * step + i for layer in range(layers) for i in shown],
     tokens * layers,
@@ -176,7 +188,7 @@ def _draw_maps(axes, maps, points: float, every: int, side: float):
   return image
 
 
-def _frame(x: float, y: float, length: int):
+def _frame(x: float, y: float, length: int) -> 'Rectangle':
   from matplotlib.patches import Rectangle
 
   return Rectangle(
@@ -190,8 +202,26 @@ def _frame(x: float, y: float, length: int):
   )
 
 
-def _draw_panel(axes, maps, values, title, colours, most, digits) -> None:
-  """Draws a number for each head of each layer."""
+def _draw_panel(
+  axes: 'Axes',
+  maps: Maps,
+  values: np.ndarray,
+  title: str,
+  colours: str,
+  most: float,
+  digits: str,
+) -> None:
+  """Draws a number for each head of each layer.
+
+  Args:
+    axes: to draw on.
+    maps: names the layers.
+    values: float[N, H].
+    title: of the panel.
+    colours: name of a colour map, from 0 to `most`.
+    most: the largest value there can be.
+    digits: format of the numbers.
+  """
   axes.imshow(values, cmap=colours, vmin=0, vmax=most, aspect='auto')
   for row, column in np.ndindex(*values.shape):
     value = float(values[row, column])
@@ -206,7 +236,7 @@ def _draw_panel(axes, maps, values, title, colours, most, digits) -> None:
     )
   axes.set_title(title, fontsize=8.5, loc='left')
   axes.set_xticks(range(values.shape[1]))
-  axes.set_yticks(range(values.shape[0]), maps.layers)
+  axes.set_yticks(range(values.shape[0]), list(map(str, maps.layers)))
   axes.set_xlabel('head', fontsize=8, labelpad=1)
   axes.set_ylabel('layer', fontsize=8, labelpad=1)
   axes.tick_params(labelsize=7, length=0)

@@ -1,13 +1,13 @@
-"""How much the loss hangs on each attention head.
+"""How much the loss depends on each attention head.
 
     head_importance.expected(objective, parameters, batches)   # float32[N, H]
-    head_importance.of_masking(predictor, row)              # the same
+    head_importance.of_masking(predictor, row)                 # the same
 
-Of a head that brings along A, and a loss L, the importance is the mean over
-sequences of |sum(A * dL/dA)|: of how fast the loss changes where the head is
-turned down. Source: Michel, Levy and Neubig 2019 (arXiv:1905.10650), section
-4.1, equation 1; the sum is dL/d(mask of the head), whether A is taken before or
-after the map back to the width, since that is linear.
+The importance of a head with output A, for a loss L, is the mean over sequences
+of |sum(A * dL/dA)|: how fast the loss changes if the head is turned down. The
+sum is dL/d(mask of the head); A may be taken before or after the projection to
+the width, since that is linear. Source: Michel, Levy and Neubig 2019
+(arXiv:1905.10650), section 4.1, equation 1.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,30 +22,35 @@ from bertjax.inference.predictor import Predictor
 from bertjax.inspection import taps
 from bertjax.models import bert
 from bertjax.text import batching
-from bertjax.training import objectives
+from bertjax.training.objectives import MaskedLanguageModel, TaskObjective
+from bertjax.training.state import Parameters
 
 CONTEXT = 'layer_*/attention/context'
-ROWS = 16  # of a batch in which each row has another token masked
+ROWS = 16  # in a batch of copies of a text, each with another token masked
 
 
 def expected(
-  objective, parameters, batches: Iterable[Batch], normalize: bool = False
+  objective: MaskedLanguageModel | TaskObjective,
+  parameters: Parameters,
+  batches: Iterable[Batch],
+  normalize: bool = False,
 ) -> np.ndarray:
   """Returns the importance of every head: float32[N, H], 0 or more.
 
   Args:
-    objective: of `training.objectives`; what is summed for a sequence is the
-      loss of it: of masked LM nats of all its targets.
+    objective: its loss is summed over a sequence, such as the nats of all
+      targets of masked LM.
     parameters: of the objective's model.
-    batches: with targets or labels; packed rows give what their sequences do
-      apart. Rows without any token do not count.
-    normalize: whether the heads of a layer are divided by the root of their sum
-      of squares, as the paper does before it compares those of all layers.
+    batches: with targets or labels. Packed sequences count as if they were in
+      rows of their own; rows without tokens do not count.
+    normalize: whether to divide the heads of a layer by the root of their sum
+      of squares, as the paper does before it compares layers.
 
   Raises:
-    UserError: no sequence at all.
+    UserError: there is no sequence.
   """
-  total, count = 0.0, 0
+  total: np.ndarray | float = 0.0
+  count = 0
   for batch in batches:
     found, gradients = taps.collect_with_gradients(
       objective, parameters, batch, (CONTEXT,)
@@ -59,15 +64,20 @@ def expected(
     total, count = total + np.asarray(sums), count + int(sequences)
   if not count:
     raise UserError('expected batches with sequences, got none')
-  mean = total / count
+  mean = np.asarray(total / count)
   if normalize:
     mean /= np.maximum(np.sqrt((mean**2).sum(-1, keepdims=True)), 1e-20)
   return mean
 
 
 @jax.jit(static_argnums=3)
-def _sum_sequences(context_NBLHK, gradient_NBLHK, segments_BL, sequences):
-  """Returns the sum over sequences of |dL/d(mask)|: [N, H]; their number."""
+def _sum_sequences(
+  context_NBLHK: jax.Array,
+  gradient_NBLHK: jax.Array,
+  segments_BL: jax.Array,
+  sequences: int,
+) -> tuple[jax.Array, jax.Array]:
+  """Returns sum of |dL/d(mask)| over sequences: [N, H]; their number."""
   product_NBLH = jnp.sum(
     context_NBLHK.astype(jnp.float32) * gradient_NBLHK.astype(jnp.float32),
     axis=-1,
@@ -89,21 +99,21 @@ def _sum_sequences(context_NBLHK, gradient_NBLHK, segments_BL, sequences):
 def of_masking(
   predictor: Predictor, row: batching.Row, columns: int | None = None
 ) -> np.ndarray:
-  """Returns the importance for one text that nobody labelled: float32[N, H].
+  """Returns the importance for one text without labels: float32[N, H].
 
-  Each of its tokens is hidden in turn and predicted from the others, as in
+  Each of its tokens is masked in turn and predicted from the others, as in
   Salazar et al. 2020 (arXiv:1910.14659); the mean is over these sequences.
 
   Args:
     predictor: with a masked-LM head.
-    row: of its tokenizer.
-    columns: to which the row is padded, see `masked_batches`.
+    row: of the predictor's tokenizer.
+    columns: see `masked_batches`.
 
   Raises:
-    UserError: no masked-LM head; or nothing to hide but special tokens.
+    UserError: no masked-LM head, or a row of nothing but special tokens.
   """
   predictor.check_fills_masks()
-  objective = objectives.MaskedLanguageModel(
+  objective = MaskedLanguageModel(
     bert.BertForPreTraining(predictor.config, next_sentence=False)
   )
   return expected(
@@ -118,14 +128,16 @@ def masked_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   """Yields batches of copies of a row, each with another token masked.
 
-  '[CLS] a b [SEP]' to '[CLS] [MASK] b [SEP]' with the target a, and
-  '[CLS] a [MASK] [SEP]' with the target b.
+      >>> ids = {'[CLS]': 2, '[SEP]': 3, '[MASK]': 4}
+      >>> (batch,) = masked_batches(batching.Row([2, 7, 8, 3]), ids)
+      >>> batch['tokens'][:2].tolist(), batch['targets'][:2].tolist()
+      ([[2, 4, 8, 3], [2, 7, 4, 3]], [[7], [8]])
 
   Args:
     row: of any length.
-    ids: token -> id; [CLS], [SEP] and [MASK] are not hidden.
+    ids: token -> id; [CLS], [SEP] and [MASK] are not masked.
     columns: L of the batches, whose B is `ROWS`; None: the length of the row.
-      Rows of one L share a compiled program.
+      Rows with the same L share a compiled program.
   """
   special = {ids[token] for token in ('[CLS]', '[SEP]', '[MASK]')}
   places = [i for i, token in enumerate(row.ids) if token not in special]

@@ -1,10 +1,10 @@
-"""The attention of texts as one page to click through, without any server.
+"""The attention of texts as one interactive page that needs no server.
 
     page.write('attention_maps.html', [maps], 'runs/books')
     IPython.display.HTML(page.frame([maps], 'runs/books'))   # in a notebook
 
-Everything is within the file: nothing is loaded, on any machine. Weights are
-kept to 1 / 65,535. Source: ours; see page.html and the files beside it.
+The file is self-contained and loads nothing. Weights are rounded to multiples
+of 1 / 65,535. The template is page.html with the files beside it.
 """
 
 import base64
@@ -12,26 +12,29 @@ import html
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-STEPS = 2**16 - 1
+from bertjax.inspection.maps import Maps
+
+STEPS = 2**16 - 1  # from weight 0 to 1
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
-def write(path: str, found: Sequence, origin: str) -> None:
+def write(path: str, found: Sequence[Maps], origin: str) -> None:
   """Writes the page.
 
   Args:
     path: of the file.
-    found: an `attention_maps.Maps` of each text, of the same layers.
+    found: one per text, all of the same layers.
     origin: where the model came from.
   """
   with open(path, 'w', encoding='utf-8') as file:
     file.write(render(found, origin))
 
 
-def render(found: Sequence, origin: str) -> str:
+def render(found: Sequence[Maps], origin: str) -> str:
   """Returns the page; see `write`."""
   data = {
     'origin': origin,
@@ -40,7 +43,7 @@ def render(found: Sequence, origin: str) -> str:
     'texts': [_text(maps) for maps in found],
   }
   parts = {
-    # In a script '<' could end it; escaped it is the same to JSON.
+    # A '<' could end the script; JSON reads the escape as the same character.
     'DATA': json.dumps(data).replace('<', '\\u003c'),
     'ORIGIN': html.escape(origin),
     'STYLE': _read('page.css'),
@@ -48,19 +51,19 @@ def render(found: Sequence, origin: str) -> str:
   }
   before, *rest = _read('page.html').split('{{')
   pieces = [before]
-  for piece in rest:  # not replaced one by one: data may hold any text
+  for piece in rest:  # no str.replace: the data may contain any placeholder
     name, after = piece.split('}}', 1)
     pieces += [parts[name], after]
   return ''.join(pieces)
 
 
-def frame(found: Sequence, origin: str, height: int = 900) -> str:
+def frame(found: Sequence[Maps], origin: str, height: int = 900) -> str:
   """Returns HTML that shows the page within another, such as a notebook.
 
   Args:
     found: see `write`.
     origin: see `write`.
-    height: in pixels; the width is what there is.
+    height: in pixels; the width is all that is available.
   """
   return (
     f'<div><iframe srcdoc="{html.escape(render(found, origin))}" '
@@ -68,7 +71,7 @@ def frame(found: Sequence, origin: str, height: int = 900) -> str:
   )
 
 
-def _text(maps) -> dict:
+def _text(maps: Maps) -> dict[str, Any]:
   scaled = np.rint(maps.weights * STEPS).astype('<u2')
   return {
     'tokens': maps.tokens,
@@ -81,7 +84,7 @@ def _text(maps) -> dict:
   }
 
 
-def _rounded(values: np.ndarray) -> list:
+def _rounded(values: np.ndarray) -> list[list[float]]:
   return [[float(f'{value:.4g}') for value in row] for row in values]
 
 

@@ -1,4 +1,4 @@
-"""The named intermediates of a model: listed, collected, differentiated by.
+"""The named intermediates of a model: listed, collected, differentiated.
 
     taps.names(model, batch)  # {'embeddings': ShapeDtypeStruct(...), ...}
     found = taps.collect(
@@ -6,14 +6,13 @@
     found['encoder/layer_00/attention/weights']       # float[B, H, L, M]
     taps.stack(found, 'layer_*/attention/weights')    # float[N, B, H, L, M]
 
-What a submodule returns has the name of the submodule's path, as its parameters
-have; `models.layers.Tap` gives a name to what is no submodule's, and what the
-model returns has the name that it is returned under. Of layer i, with
-`encoder/layer_0i/` before each:
+An intermediate that a submodule returns is named by the submodule's path, as
+parameters are; `models.layers.Tap` names any other, and outputs of the model
+keep their names. Layer i has these, with `encoder/layer_0i/` before each:
 
   attention/query, key, value  [B, L, H, K]
   attention/weights            [B, H, L, M], probabilities of attending to M
-  attention/context            [B, L, H, K], what each head brings along
+  attention/context            [B, L, H, K], the output of each head
   attention, attention_norm    [B, L, D], before and after residual and norm
   feed_forward/input           [B, L, F], before the activation
   feed_forward/activation      [B, L, F], after it
@@ -21,13 +20,12 @@ model returns has the name that it is returned under. Of layer i, with
 
 and `encoder/layer_0i` itself is its hidden state, `encoder` the last one.
 
-A pattern's * stands for any characters of one part of a name, and a pattern
-matches from the end: 'attention/weights' is that of every layer.
+In a pattern, * stands for any characters of one part of a name. Patterns match
+from the end: 'attention/weights' matches that of every layer.
 
-The model that is run is `written_out`. A model that nobody looks at knows
-nothing of this: flax's `intercept_methods` looks at the modules' calls while a
-program is traced, and the program of training is the same with and without.
-Source: ours.
+What runs is the `written_out` model. Taps cost nothing in training: flax's
+`intercept_methods` reads the modules' calls only while a program of this module
+is traced.
 """
 
 import contextlib
@@ -36,7 +34,8 @@ import difflib
 import functools
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -45,16 +44,18 @@ import jax.numpy as jnp
 from bertjax.batch import Batch
 from bertjax.errors import UserError
 from bertjax.models import layers
+from bertjax.training.objectives import MaskedLanguageModel, TaskObjective
+from bertjax.training.state import Parameters
 
 Arrays = dict[str, jax.Array]
 
 
 def written_out(model: nn.Module) -> nn.Module:
-  """Returns the same model, of the same parameters, with all there is to see.
+  """Returns a model with the same parameters and every intermediate in memory.
 
-  Its layers stand one after the other instead of in a loop, nothing is computed
-  twice, and attention is the 'einsum' kernel: 'splash' and 'dot_product' never
-  have the weights in memory; what they compute is the same but for rounding.
+  Its layers are unrolled, nothing is recomputed, and attention uses the
+  'einsum' kernel, since 'splash' and 'dot_product' never have the weights in
+  memory. The results are the same but for rounding.
   """
   return model.clone(
     config=dataclasses.replace(
@@ -71,7 +72,7 @@ def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
 
   Args:
     model: of `models.bert`.
-    batch: arrays or their shapes, as the model takes them.
+    batch: the model's arrays or their shapes.
   """
   parameters = jax.eval_shape(
     lambda x: nn.unbox(model.init(jax.random.key(0), x, train=False)),
@@ -83,21 +84,24 @@ def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def collect(
-  model: nn.Module, parameters, batch: Batch, names: Sequence[str] = ('*',)
+  model: nn.Module,
+  parameters: Parameters,
+  batch: Batch,
+  names: Sequence[str] = ('*',),
 ) -> Arrays:
-  """Runs the model, without dropout, and returns what it computes on the way.
+  """Runs the model without dropout and returns its intermediates.
 
   Args:
     model: of `models.bert`.
-    parameters: of the model; further heads may be there.
-    batch: as the model takes it.
-    names: patterns, see above. What none asks for is not kept in memory.
+    parameters: of the model; those of further heads are ignored.
+    batch: see `bertjax.batch`.
+    names: patterns, see above. Other intermediates are not kept in memory.
 
   Returns:
     name -> array, in the dtype that the model computes it in.
 
   Raises:
-    UserError: a pattern that matches nothing.
+    UserError: a pattern matches nothing.
   """
   if isinstance(names, str):
     raise UserError(f'expected a list of patterns, got {names!r}')
@@ -105,28 +109,35 @@ def collect(
 
 
 def collect_with_gradients(
-  objective, parameters, batch: Batch, names: Sequence[str]
+  objective: MaskedLanguageModel | TaskObjective,
+  parameters: Parameters,
+  batch: Batch,
+  names: Sequence[str],
 ) -> tuple[Arrays, Arrays]:
-  """Returns taps, and the gradient of the summed loss by each of them.
+  """Returns taps, and the gradient of the summed loss with respect to each.
 
-  The loss is the sum, not the mean, over the batch: the part of the gradient
-  that belongs to a sequence is that of its own loss.
+  The loss is the sum over the batch, not the mean, so the gradient at a
+  sequence is that of the sequence's own loss.
 
   Args:
-    objective: of `training.objectives`; holds the model.
+    objective: has the model.
     parameters: of the model.
-    batch: as the objective takes it.
-    names: patterns, see above, of what submodules return.
+    batch: see `bertjax.batch`.
+    names: patterns, see above, of intermediates that submodules return.
 
   Raises:
-    UserError: a pattern that matches nothing.
+    UserError: a pattern matches nothing.
   """
   objective = dataclasses.replace(objective, model=written_out(objective.model))
   return _differentiator(objective, tuple(names))(parameters, dict(batch))
 
 
 def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
-  """Returns the taps that a pattern matches, layer by layer: [N, ...].
+  """Returns the taps that match a pattern, layer by layer: [N, ...].
+
+      >>> found = {f'layer_{i}/x': jnp.array(i) for i in (10, 2)}
+      >>> stack(found, 'layer_*/x').tolist()
+      [2, 10]
 
   Raises:
     UserError: there are none.
@@ -134,18 +145,20 @@ def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
   chosen = [name for name in found if _matches(name, pattern)]
   if not chosen:
     raise UserError(_unknown(pattern, found))
-  # Not as texts: layer_100 comes after layer_99.
+  # As numbers, not text: layer_100 comes after layer_99.
   chosen.sort(key=lambda name: [int(n) for n in re.findall(r'\d+', name)])
   return jnp.stack([found[name] for name in chosen])
 
 
 @functools.lru_cache(maxsize=8)
-def _collector(model: nn.Module, patterns: tuple[str, ...]):
-  """Returns (parameters, batch) -> name -> array, compiled once a shape."""
+def _collector(
+  model: nn.Module, patterns: tuple[str, ...]
+) -> Callable[[Parameters, Batch], Arrays]:
+  """Returns (parameters, batch) -> name -> array, compiled once per shape."""
 
-  def function(parameters, batch):
-    with _looking(patterns) as found:
-      outputs = model.apply({'params': parameters}, batch, train=False)
+  def function(parameters: Parameters, batch: Batch) -> Arrays:
+    with _tapped(patterns) as found:
+      outputs: Any = model.apply({'params': parameters}, batch, train=False)
       found.update(
         {
           name: array
@@ -159,44 +172,52 @@ def _collector(model: nn.Module, patterns: tuple[str, ...]):
 
 
 @functools.lru_cache(maxsize=8)
-def _differentiator(objective, patterns: tuple[str, ...]):
+def _differentiator(
+  objective: MaskedLanguageModel | TaskObjective, patterns: tuple[str, ...]
+) -> Callable[[Parameters, Batch], tuple[Arrays, Arrays]]:
 
   def loss(added, parameters, batch):
-    with _looking(patterns, added) as found:
+    with _tapped(patterns, added) as found:
       terms = objective(parameters, batch, None, train=False)
     return sum(terms[name][0] for name in objective.weights(batch)), dict(found)
 
   def function(parameters, batch):
     _, shapes = jax.eval_shape(loss, {}, parameters, batch)
-    # Nothing is added; its gradient is that by the intermediate.
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    gradients, found = jax.grad(loss, has_aux=True)(nothing, parameters, batch)
+    # The gradient of a zero that is added is that of the intermediate.
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    gradients, found = jax.grad(loss, has_aux=True)(zeros, parameters, batch)
     return found, gradients
 
   return jax.jit(function)
 
 
 @contextlib.contextmanager
-def _looking(
+def _tapped(
   patterns: Sequence[str], added: Mapping[str, jax.Array] | None = None
 ) -> Iterator[Arrays]:
-  """Keeps what modules return meanwhile, and adds `added` to it before.
+  """Collects what modules return, after it adds `added` to it.
 
-  Raises UserError in the end where a pattern matched nothing.
+  Raises UserError at the end if a pattern matched nothing.
   """
-  found, seen = {}, {}
+  found: Arrays = {}
+  seen: Arrays = {}
 
-  def look(call, args, kwargs, context):
+  def tap(
+    call: Callable[..., Any],
+    args: tuple,
+    kwargs: dict[str, Any],
+    context: nn.module.InterceptorContext,
+  ) -> Any:
     output = call(*args, **kwargs)
     name = '/'.join(context.module.path)
-    # The model itself; and dropout, which returns what it was given.
+    # Not a tap: the model itself, and dropout, which returns its input.
     if (
       context.method_name != '__call__'
       or not name
       or isinstance(context.module, layers.Dropout)
     ):
       return output
-    # The embeddings come with the token table, which is a parameter.
+    # The embeddings come in a tuple with the token table, a parameter.
     array, *rest = output if isinstance(output, tuple) else (output,)
     seen[name] = array
     if _matches_any(name, patterns):
@@ -205,7 +226,7 @@ def _looking(
       found[name] = array
     return (array, *rest) if rest else array
 
-  with nn.intercept_methods(look):
+  with nn.intercept_methods(tap):
     yield found
   for pattern in patterns:
     if not any(_matches(name, pattern) for name in {**seen, **found}):
@@ -220,7 +241,7 @@ def _matches_any(name: str, patterns: Sequence[str]) -> bool:
   return any(_matches(name, pattern) for pattern in patterns)
 
 
-def _unknown(pattern: str, known) -> str:
+def _unknown(pattern: str, known: Iterable[str]) -> str:
   patterns = {re.sub(r'^encoder/layer_\d+', 'layer_*', name) for name in known}
   near = difflib.get_close_matches(
     pattern, sorted(patterns.union(known)), n=1, cutoff=0

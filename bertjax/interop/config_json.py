@@ -1,11 +1,14 @@
 """EncoderConfig and Hugging Face's config.json.
 
-    config = config_json.to_encoder(json.load(file), 'x/config.json')
-    attributes = config_json.from_encoder(config)
+    >>> config = to_encoder({'num_hidden_layers': 4}, 'config.json')
+    >>> config.layers, config.width
+    (4, 768)
+    >>> from_encoder(config)['num_hidden_layers']
+    4
 
-What changes the computation and is not understood is refused, by name. Source:
-transformers `configuration_bert.py`, whose defaults hold where an attribute is
-absent.
+An unknown attribute is refused by name, since it may change the computation.
+Source: transformers `configuration_bert.py`, whose defaults stand in for absent
+attributes.
 """
 
 import difflib
@@ -29,7 +32,7 @@ FIELDS = {
   'layer_norm_eps': ('norm_epsilon', 1e-12),
   'initializer_range': ('initializer_stddev', 0.02),
 }
-# Their name -> ours; the first of a kind is the one that is written.
+# Their name -> ours; the first of several synonyms is the one written.
 ACTIVATIONS = {
   'gelu': 'gelu',
   'gelu_python': 'gelu',
@@ -39,7 +42,7 @@ ACTIVATIONS = {
   'silu': 'silu',
   'swish': 'silu',
 }
-# What BERT has of what else there is.
+# Attributes in which other models differ, and the value that BERT has.
 ONLY = {
   'model_type': 'bert',
   'position_embedding_type': 'absolute',
@@ -49,8 +52,8 @@ ONLY = {
   'pruned_heads': {},
 }
 # Known, and without effect on what a given input gives: names and versions,
-# special ids, how to return or to generate, and sizes of a pooler that only
-# google-research/bert once had.
+# special ids, options of returning and generating, and sizes of a pooler that
+# only google-research/bert once had.
 WITHOUT_EFFECT = frozenset(
   """
     _name_or_path architectures attn_implementation _attn_implementation
@@ -81,14 +84,14 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
 
   Args:
     attributes: the file's content.
-    path: of the file, for messages.
+    path: the file's, for messages.
 
   Raises:
-    UserError: another kind of model, an attribute or an activation that is not
-      understood, or sizes that no encoder has.
+    UserError: another kind of model, an unknown attribute or activation, or
+      sizes that no encoder can have.
   """
   for name, value in ONLY.items():
-    # pruned_heads is {} or null where none is.
+    # pruned_heads is {} or null if no head was pruned.
     if attributes.get(name, value) != value and (attributes[name] or value):
       raise UserError(
         f'expected {name} = {value!r}, as BERT has it, got '
@@ -122,7 +125,7 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
 
 
 def from_encoder(config: EncoderConfig) -> dict[str, Any]:
-  """Returns the attributes of a config.json, without architectures.
+  """Returns the attributes of a config.json, without `architectures`.
 
   Raises:
     UserError: transformers has no BERT of this configuration.

@@ -1,19 +1,20 @@
-"""Checkpoints from Hugging Face's transformers, and for it.
+"""Reads and writes checkpoints of Hugging Face's transformers.
 
     config, parameters = huggingface.load('bert-base-uncased')
     checkpoint = huggingface.read('bert-base-uncased')  # with labels and report
     huggingface.save('out', config, parameters, tokens, cased=False)
 
-Neither torch nor transformers is used. RoBERTa and its like, with positions
-from 2, are refused by their model_type. Another tokenizer than BERT's does not
-matter to parameters; `vocabulary_file.read` refuses it. Source: transformers
-`modeling_bert.py`, `tokenization_bert.py`.
+Neither torch nor transformers is used. RoBERTa and its like, whose positions
+start at 2, are refused by their model_type. A tokenizer other than BERT's does
+not affect the parameters; `vocabulary_file.read` refuses it. Source:
+transformers `modeling_bert.py`, `tokenization_bert.py`.
 """
 
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -23,7 +24,7 @@ from bertjax.interop import config_json, names, tensor_files
 from bertjax.models.config import EncoderConfig
 from bertjax.text import vocabulary_file
 
-# The heads that a class of transformers has. AutoModel goes by its name.
+# Heads -> the class of transformers with them, by whose name AutoModel goes.
 ARCHITECTURES = {
   (): 'BertModel',
   ('pooler',): 'BertModel',
@@ -34,7 +35,7 @@ ARCHITECTURES = {
   ('tag_head',): 'BertForTokenClassification',
   ('span_head',): 'BertForQuestionAnswering',
 }
-# transformers' word for the loss of a classifier -> kind of the task.
+# transformers' name for a classifier's loss -> the kind of the task.
 PROBLEM_TYPES = {
   'single_label_classification': 'classes',
   'regression': 'number',
@@ -53,20 +54,19 @@ class Checkpoint:
 
   Attributes:
     config: the architecture; dtypes are float32.
-    parameters: nested by name, float32; the heads that the file has, no others.
-    task: `kind` of what the head of a task gives ('classes', 'number',
-      'labels', 'tags' or 'spans') and the names in `labels`, in the order of
-      their ids; None without such a head.
+    parameters: nested by name, float32, with the heads that the file has.
+    task: `kind`, which is 'classes', 'number', 'labels', 'tags' or 'spans', and
+      `labels`, their names in the order of their ids; None without a task head.
     unused: tensors of the file that no parameter takes.
   """
 
   config: EncoderConfig
   parameters: names.Parameters
-  task: dict | None
+  task: dict[str, Any] | None
   unused: tuple[str, ...]
 
   def report(self) -> str:
-    """Returns a line on what was found, and one on what was left."""
+    """Returns a line on what was found, and one on what was not used."""
     heads = ', '.join(names.heads_of(self.parameters)) or 'none'
     lines = [
       f'{self.config.layers} layers of width {self.config.width}; '
@@ -87,8 +87,8 @@ def read(directory: str) -> Checkpoint:
 
   Raises:
     UserError: no such directory; weights only as a pickle; files cut off; a
-      model that is not BERT, an attribute that is not understood, tensors
-      missing or of other sizes than config.json says.
+      model other than BERT, an unknown attribute, or tensors that are missing
+      or of other sizes than config.json says.
   """
   path = os.path.join(directory, 'config.json')
   tensors = tensor_files.Tensors(directory)
@@ -97,7 +97,7 @@ def read(directory: str) -> Checkpoint:
   heads = find_heads(set(tensors), attributes)
 
   if 'mlm_head' in heads:
-    if names.DECODER[1] in tensors:  # a copy, where it is tied
+    if names.DECODER[1] in tensors:  # a tied decoder may be saved as a copy
       config = dataclasses.replace(
         config,
         tied_decoder=np.array_equal(
@@ -105,11 +105,11 @@ def read(directory: str) -> Checkpoint:
         ),
       )
     if DECODER_BIAS[0] in tensors and not np.array_equal(
-      *(tensors[name] for name in DECODER_BIAS)
+      tensors[DECODER_BIAS[0]], tensors[DECODER_BIAS[1]]
     ):
       raise UserError(
-        f'expected {" to equal ".join(DECODER_BIAS)} in '
-        f'{directory}; transformers has one of them'
+        f'expected {" to equal ".join(DECODER_BIAS)} in {directory}; '
+        'transformers has one bias under both names'
       )
   parameters = names.from_huggingface(tensors, config, heads)
   used = {theirs for _, theirs, *_ in names.table(config, heads)}
@@ -124,7 +124,7 @@ def read(directory: str) -> Checkpoint:
 
 
 def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
-  """Returns the architecture and the parameters; prints the report.
+  """Returns the architecture and the parameters, and prints the report.
 
   Raises:
     UserError: see `read`.
@@ -137,9 +137,12 @@ def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
 def architecture(heads: Iterable[str]) -> str:
   """Returns the class of transformers for these heads.
 
+      >>> architecture(('pooler', 'classifier'))
+      'BertForSequenceClassification'
+
   Args:
-    heads: names in `names.HEADS`, in its order. A pooler that only the class
-      lacks, as masked-LM alone, tags and spans do, is let pass.
+    heads: names in `names.HEADS`, in its order. A pooler beside the heads of a
+      class without one (masked-LM alone, tags, spans) is ignored.
 
   Raises:
     UserError: transformers has no such class.
@@ -150,8 +153,8 @@ def architecture(heads: Iterable[str]) -> str:
       return ARCHITECTURES[some]
   known = '; '.join(' + '.join(key) or 'none' for key in ARCHITECTURES)
   raise UserError(
-    f'transformers has no BERT with the heads '
-    f'{" + ".join(heads)}; those that it has: {known}'
+    f'transformers has no BERT with the heads {" + ".join(heads)}; it has '
+    f'{known}'
   )
 
 
@@ -169,20 +172,20 @@ def save(
   """Writes what `AutoModel` and `AutoTokenizer.from_pretrained` read.
 
   Args:
-    directory: made when missing.
+    directory: made if missing.
     config: the architecture.
     parameters: nested by name, unboxed, with heads that `architecture` takes; a
-      pooler that has no place is left out, with a warning.
+      pooler that the class lacks is left out, with a warning.
     tokens: the vocabulary; no more than the token table has rows.
-    cased: whether it tells upper from lower case.
-    labels: of the classes, where there is a head for them.
-    problem_type: transformers' word for the loss of a classifier.
+    cased: whether the vocabulary tells upper from lower case.
+    labels: names of the classes; ignored without a head for them.
+    problem_type: transformers' name for a classifier's loss.
     card: text of README.md, the model card.
 
   Raises:
-    UserError: transformers has no such model; a vocabulary larger than the
-      token table; labels that are not as many as the classes.
-    OSError: the disk is full, or the like.
+    UserError: transformers has no such model, the vocabulary is larger than the
+      token table, or there are more or fewer labels than classes.
+    OSError: the file system refuses, for example because the disk is full.
   """
   heads = names.heads_of(parameters)
   class_name = architecture(heads)
@@ -214,9 +217,9 @@ def save(
 
   tensors = names.to_huggingface(parameters, config)
   if 'mlm_head' in heads and not config.tied_decoder:
-    # transformers then ties the bias no more, and scores with the former.
+    # transformers then does not tie the bias either, and scores with the first.
     tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
-  if class_name == 'BertModel':  # saves itself without the prefix
+  if class_name == 'BertModel':  # which saves itself without the prefix
     tensors = {
       name.removeprefix('bert.'): tensor for name, tensor in tensors.items()
     }
@@ -229,7 +232,9 @@ def save(
       f.write(card)
 
 
-def _save_tokenizer(directory, tokens, cased, length) -> None:
+def _save_tokenizer(
+  directory: str, tokens: Sequence[str], cased: bool, length: int
+) -> None:
   vocabulary_file.write(
     tokens, os.path.join(directory, vocabulary_file.NAME), cased
   )
@@ -255,14 +260,22 @@ def _save_tokenizer(directory, tokens, cased, length) -> None:
   )
 
 
-def find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
-  """Returns the heads whose tensors are all there, in the order of `HEADS`."""
+def find_heads(
+  tensors: set[str], attributes: Mapping[str, Any]
+) -> tuple[str, ...]:
+  """Returns the heads whose tensors are all there, in the order of `HEADS`.
+
+  Args:
+    tensors: names, with the prefix 'bert.'.
+    attributes: of config.json, whose `architectures` tells a head for tags from
+      one for classes.
+  """
   heads = {
     head
     for head, rows in names.HEADS.items()
     if tensors.issuperset(theirs for _, theirs, *_ in rows)
   }
-  # One name there for both: its class says which, else whether it can pool.
+  # Both have one name there. The class tells them apart, else the pooler does.
   architecture = ' '.join(attributes.get('architectures') or ())
   tags = 'TokenClassification' in architecture or (
     not architecture and 'pooler' not in heads
@@ -273,20 +286,22 @@ def find_heads(tensors: set[str], attributes) -> tuple[str, ...]:
   return tuple(head for head in names.HEADS if head in heads)
 
 
-def _classes(parameters) -> int | None:
+def _classes(parameters: Mapping[str, Any]) -> int | None:
   for head in ('classifier', 'tag_head'):
     if head in parameters:
       return parameters[head]['bias'].shape[0]
   return None
 
 
-def _task(attributes, parameters, path) -> dict | None:
+def _task(
+  attributes: Mapping[str, Any], parameters: Mapping[str, Any], path: str
+) -> dict[str, Any] | None:
   if 'span_head' in parameters:
     return {'kind': 'spans', 'labels': ()}
   classes = _classes(parameters)
   if classes is None:
     return None
-  problem = attributes.get('problem_type')
+  problem = attributes.get('problem_type') or ''
   kind = (
     'tags'
     if 'tag_head' in parameters
@@ -299,17 +314,17 @@ def _task(attributes, parameters, path) -> dict | None:
     labels = tuple(names_of[str(i)] for i in range(classes))
   except KeyError as error:
     raise UserError(
-      f'expected id2label for {classes} classes in {path}, it lacks {error}'
+      f'expected id2label for {classes} classes in {path}, but it lacks {error}'
     ) from error
   if kind == 'number' and classes > 1:
     raise UserError(
-      f'expected one number of a head for regression, {path} '
-      f'says it has {classes}, which is not supported'
+      f'expected a head for regression that gives one number, but that of '
+      f'{path} gives {classes}, which is not supported'
     )
   return {'kind': kind, 'labels': () if kind == 'number' else labels}
 
 
-def _read_json(path: str) -> dict:
+def _read_json(path: str) -> dict[str, Any]:
   try:
     with open(path, encoding='utf-8') as file:
       content = json.load(file)
@@ -324,6 +339,6 @@ def _read_json(path: str) -> dict:
   return content
 
 
-def _write_json(directory: str, name: str, content) -> None:
+def _write_json(directory: str, name: str, content: Mapping[str, Any]) -> None:
   with open(os.path.join(directory, name), 'w', encoding='utf-8') as file:
     file.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')

@@ -1,14 +1,14 @@
-"""Our parameters and Hugging Face's tensors, one table for both directions.
+"""Our parameters and Hugging Face's tensors: one table for both directions.
 
     tensors = names.to_huggingface(parameters, config)
     parameters = names.from_huggingface(tensors, config, names.PRETRAINING)
 
-Names as the `BertFor...` classes of transformers 4 and 5 save them. torch's
-linear layers keep [out, in], flax's kernels [in, out], and our attention keeps
-its heads apart. Source: transformers `modeling_bert.py`.
+Tensors have the names under which the `BertFor...` classes of transformers 4
+and 5 save them. torch's linear layers are [out, in], flax's kernels [in, out],
+and our attention has an axis for its heads. Source: transformers
+`modeling_bert.py`.
 """
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -19,10 +19,11 @@ from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
 
 Parameters = dict[str, 'np.ndarray | Parameters']
+Row = tuple[str, str, str, str]
 
 
 class Layout(NamedTuple):
-  """How an array is laid out on the other side: (array, config) -> array."""
+  """Converts an array's layout, in both directions."""
 
   to_theirs: Callable[[np.ndarray, EncoderConfig], np.ndarray]
   to_ours: Callable[[np.ndarray, EncoderConfig], np.ndarray]
@@ -61,7 +62,7 @@ LAYOUTS = {
 
 
 def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
-  """Returns V rows and, below them, zeros where our table has more."""
+  """Returns V rows and, below them, zeros for the padding of our table."""
   padding = config.vocabulary_rows - config.vocabulary_size
   known = array[: config.vocabulary_size]
   return np.concatenate(
@@ -69,14 +70,20 @@ def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
   )
 
 
-def _norm(ours: str, theirs: str):
+def _norm(ours: str, theirs: str) -> tuple[Row, ...]:
   return (
     (f'{ours}/scale', f'{theirs}.weight', 'D', 'same'),
     (f'{ours}/bias', f'{theirs}.bias', 'D', 'same'),
   )
 
 
-def _linear(ours: str, theirs: str, shape: str, kernel='linear', bias='same'):
+def _linear(
+  ours: str,
+  theirs: str,
+  shape: str,
+  kernel: str = 'linear',
+  bias: str = 'same',
+) -> tuple[Row, ...]:
   return (
     (f'{ours}/kernel', f'{theirs}.weight', shape, kernel),
     (f'{ours}/bias', f'{theirs}.bias', shape[0], bias),
@@ -87,7 +94,7 @@ _OURS = 'encoder/layer_{:02}'
 _THEIRS = 'bert.encoder.layer.{}'
 
 # Our path, their name, their shape in the letters of `_sizes`, the layout.
-EMBEDDINGS = (
+EMBEDDINGS: tuple[Row, ...] = (
   (
     'embeddings/token/embedding',
     'bert.embeddings.word_embeddings.weight',
@@ -108,7 +115,7 @@ EMBEDDINGS = (
   ),
   *_norm('embeddings/norm', 'bert.embeddings.LayerNorm'),
 )
-IN_EVERY_LAYER = (
+IN_EVERY_LAYER: tuple[Row, ...] = (
   *_linear(
     f'{_OURS}/attention/query',
     f'{_THEIRS}.attention.self.query',
@@ -143,9 +150,9 @@ IN_EVERY_LAYER = (
   *_linear(f'{_OURS}/feed_forward/output', f'{_THEIRS}.output.dense', 'DF'),
   *_norm(f'{_OURS}/feed_forward_norm', f'{_THEIRS}.output.LayerNorm'),
 )
-# What may stand on an encoder, by its name among our parameters; C: any number
-# of classes. Tags and classes have one name there and need two here.
-HEADS = {
+# The heads, by their name among our parameters; C is any number of classes.
+# Heads for tags and for classes share a name there, and need two here.
+HEADS: dict[str, tuple[Row, ...]] = {
   'pooler': _linear('pooler', 'bert.pooler.dense', 'DD'),
   'mlm_head': (
     *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
@@ -158,7 +165,7 @@ HEADS = {
   'span_head': _linear('span_head', 'qa_outputs', '2D'),
 }
 PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
-DECODER = (
+DECODER: Row = (
   'mlm_head/decoder',
   'cls.predictions.decoder.weight',
   'VD',
@@ -166,9 +173,7 @@ DECODER = (
 )
 
 
-def table(
-  config: EncoderConfig, heads: Iterable[str]
-) -> Iterator[tuple[str, str, str, str]]:
+def table(config: EncoderConfig, heads: Iterable[str]) -> Iterator[Row]:
   """Yields (our path, their name, their shape, layout) of every parameter."""
   yield from EMBEDDINGS
   for index in range(config.layers):
@@ -188,17 +193,17 @@ def heads_of(parameters: Parameters) -> tuple[str, ...]:
 def to_huggingface(
   parameters: Parameters, config: EncoderConfig
 ) -> dict[str, np.ndarray]:
-  """Renames parameters, or their gradients, and lays them out as tensors.
+  """Converts parameters, or their gradients, to tensors.
 
   Args:
     parameters: nested by name, unboxed; with any heads.
     config: of the model.
 
   Returns:
-    Tensors by name, dtypes kept; what is tied stands once.
+    tensors by name, with their dtypes; a tied table appears once.
 
   Raises:
-    UserError: parameters of another model.
+    UserError: the parameters belong to another model.
   """
   flat = dict(flatten(parameters))
   rows = tuple(table(config, heads_of(parameters)))
@@ -214,22 +219,21 @@ def from_huggingface(
   config: EncoderConfig,
   heads: Iterable[str],
 ) -> Parameters:
-  """Renames tensors and lays them out as our parameters.
+  """Converts tensors to our parameters.
 
   Args:
-    tensors: by name; those that the table does not ask for are left alone.
+    tensors: by name; those that are not in `table` are ignored.
     config: of the model.
     heads: names in `HEADS`.
 
   Returns:
-    Parameters nested by name, dtypes kept.
+    parameters nested by name, with their dtypes.
 
   Raises:
-    UserError: tensors missing, or of another shape than the configuration
-      gives them.
+    UserError: a tensor is missing, or has another shape than `config` gives it.
   """
   sizes = _sizes(config)
-  parameters: Parameters = {}
+  flat = {}
   rows = tuple(table(config, heads))
   missing = sorted({theirs for _, theirs, *_ in rows} - set(tensors))
   if missing:
@@ -250,20 +254,16 @@ def from_huggingface(
         f'{_shape(tensor.shape)}; its config.json, or EncoderConfig, gives '
         'other sizes'
       )
-    *modules, leaf = ours.split('/')
-    inner = functools.reduce(
-      lambda node, name: node.setdefault(name, {}), modules, parameters
-    )
-    inner[leaf] = LAYOUTS[layout].to_ours(tensor, config)
-  return parameters
+    flat[ours] = LAYOUTS[layout].to_ours(tensor, config)
+  return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
-  """Returns parameters with as many rows for the vocabulary as `config` has.
+  """Pads, or cuts, the vocabulary's rows to as many as `config` has.
 
   Args:
     parameters: nested by name, of the same vocabulary; with any heads.
-    config: of the model that they are for.
+    config: of the model that is to hold them.
   """
   tables = {
     ours
@@ -293,7 +293,15 @@ def _sizes(config: EncoderConfig) -> dict[str, int]:
 def flatten(
   parameters: Parameters, prefix: str = ''
 ) -> Iterator[tuple[str, np.ndarray]]:
-  """Yields ('encoder/layer_00/...', array) of nested parameters."""
+  """Yields (path, array) of nested parameters.
+
+      >>> dict(flatten({'encoder': {'layer_00': 1}}))
+      {'encoder/layer_00': 1}
+
+  Args:
+    parameters: nested by name.
+    prefix: put before every path.
+  """
   for name, value in parameters.items():
     if isinstance(value, Mapping):
       yield from flatten(value, f'{prefix}{name}/')
@@ -316,5 +324,5 @@ def _few(names: list[str], most: int = 5) -> str:
   return ', '.join(names[:most]) + (', ...' if len(names) > most else '')
 
 
-def _shape(sizes) -> str:
+def _shape(sizes: Iterable[int | None]) -> str:
   return str(list(sizes)).replace('None', 'C')

@@ -1,12 +1,12 @@
-"""The tensors of a Hugging Face directory, read one at a time.
+"""Tensors of a Hugging Face directory, read one at a time.
 
     tensors = tensor_files.Tensors('bert-base-uncased')
     tensors['bert.pooler.dense.weight']  # float32 [768, 768]
     tensor_files.write('out', tensors)
 
-One `model.safetensors`, or shards with an index. Names are brought to those
-that transformers writes today: the prefix `bert.`, and `weight` and `bias` in
-norms, which the first BERT called gamma and beta. Source: safetensors.
+Reads one `model.safetensors`, or shards with an index. Names become those that
+transformers writes today: with the prefix `bert.`, and with `weight` and `bias`
+in norms, which the first BERT called gamma and beta. Source: safetensors.
 """
 
 import contextlib
@@ -26,22 +26,22 @@ FLOATS = ('float32', 'float16', 'bfloat16', 'float64')
 
 
 class Tensors(Mapping[str, np.ndarray]):
-  """Name -> numpy array, in float32, read when it is asked for."""
+  """Name -> float32 array, read from its file at each access."""
 
   def __init__(self, directory: str):
-    """Finds the files.
+    """Lists the tensors.
 
     Raises:
       UserError: no such directory, no safetensors in it, or a damaged file.
     """
-    self._places = {}  # our name -> (file, its name there)
+    files: dict[str, str] = {}  # a tensor's name there -> its file
     for path in _files(directory):
       with _open(path) as file:
-        for name in file.keys():
-          self._places[name] = path, name
-    prefix = any(name.startswith('bert.') for name in self._places)
+        files |= dict.fromkeys(file.keys(), path)
+    prefix = any(name.startswith('bert.') for name in files)
+    # Canonical name -> (file, its name there).
     self._places = {
-      canonical(name, prefix): place for name, place in self._places.items()
+      canonical(name, prefix): (path, name) for name, path in files.items()
     }
 
   def __getitem__(self, name: str) -> np.ndarray:
@@ -66,7 +66,7 @@ def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
   """Writes one `model.safetensors`.
 
   Raises:
-    OSError: the disk is full, or the like.
+    OSError: the file system refuses, for example because the disk is full.
   """
   try:
     safetensors.numpy.save_file(
@@ -79,11 +79,14 @@ def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def canonical(name: str, prefix: bool) -> str:
-  """'embeddings.LayerNorm.gamma' to 'bert.embeddings.LayerNorm.weight'.
+  """Returns the name that transformers gives a tensor today.
+
+      >>> canonical('embeddings.LayerNorm.gamma', prefix=False)
+      'bert.embeddings.LayerNorm.weight'
 
   Args:
     name: of a tensor.
-    prefix: whether the file has 'bert.' before what is the encoder's.
+    prefix: whether the file's encoder has the prefix 'bert.' already.
   """
   head, _, leaf = name.rpartition('.')
   if head.endswith('LayerNorm'):
@@ -97,8 +100,8 @@ def canonical(name: str, prefix: bool) -> str:
 def _files(directory: str) -> list[str]:
   if not os.path.isdir(directory):
     raise UserError(
-      f'expected a Hugging Face directory, but there is no '
-      f'directory {directory}'
+      f'expected a Hugging Face directory, but there is no directory '
+      f'{directory}'
     )
   path = os.path.join(directory, FILE)
   if os.path.exists(path):
@@ -123,7 +126,7 @@ def _files(directory: str) -> list[str]:
   if any(name.endswith(('.bin', '.pt', '.pth')) for name in there):
     raise UserError(
       f'{directory} has its weights as a pickle, which can run any code and '
-      f'is not opened; where you trust it, run {_conversion(directory)} and '
+      f'is not opened; if you trust it, run {_conversion(directory)} and '
       'use the directory that it makes'
     )
   raise UserError(
@@ -133,13 +136,13 @@ def _files(directory: str) -> list[str]:
 
 
 def _conversion(directory: str) -> str:
-  """Returns a command that writes a directory anew, for `Tensors`."""
+  """Returns a command that saves a directory again as safetensors."""
   try:
     with open(os.path.join(directory, 'config.json'), encoding='utf-8') as file:
       name = str(json.load(file)['architectures'][0])
   except (OSError, ValueError, LookupError, TypeError):
     name = ''
-  if not name.isidentifier():  # it is to be run
+  if not name.isidentifier():  # the user will run it as code
     name = 'AutoModelForPreTraining'
   there, output = repr(directory), repr(directory.rstrip('/') + '-safetensors')
   return (
@@ -150,12 +153,12 @@ def _conversion(directory: str) -> str:
 
 
 @contextlib.contextmanager
-def _open(path: str):
+def _open(path: str) -> Iterator[safetensors.safe_open]:
   try:
     with safetensors.safe_open(path, framework='numpy') as file:
       yield file
   except (safetensors.SafetensorError, OSError) as error:
     raise UserError(
-      f'expected tensors in {path}, got {error}; it is cut off '
-      'or damaged, fetch it again'
+      f'expected tensors in {path}, got {error}; it is cut off or damaged, '
+      'fetch it again'
     ) from error

@@ -1,1 +1,1 @@
-"""What only the command line needs: macros, flags, the machine it starts on."""
+"""Support for the command line: flags, macros, and the host it starts on."""

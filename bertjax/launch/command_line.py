@@ -1,9 +1,10 @@
 """What the command line does before and around gin, without gin.
 
-    arguments = command_line.arguments(['--gin.SEED=1'])   # for absl's flags
-    command_line.check_files(['recipes/x.gin'], command_line.search_paths())
+    >>> arguments(['--gin.SEED=1', '--gin.RUN_DIR', 'runs/x'])  # for absl
+    ['--gin_bindings=SEED=1', '--gin_bindings=RUN_DIR=runs/x']
+    >>> check_files(['recipes/quickstart.gin'], search_paths())
 
-Source: ours.
+`quiet_imports` and `skip_absent_tpu` hide what libraries print at start-up.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bertjax.errors import UserError
 from bertjax.parallel import devices
@@ -22,8 +23,11 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def search_paths() -> list[str]:
-  """Returns folders in which 'gin_configs/recipes/x.gin', 'recipes/x.gin' and
-  includes are found: the checkout's, or the installed package's."""
+  """Returns the folders in which gin files and their includes are found.
+
+  They belong to the checkout or else the installed package, and resolve both
+  'gin_configs/recipes/x.gin' and 'recipes/x.gin'.
+  """
   roots = [os.path.dirname(_PACKAGE), _PACKAGE]
   paths = [
     path
@@ -35,7 +39,7 @@ def search_paths() -> list[str]:
 
 
 def check_files(files: Sequence[str], paths: Sequence[str]) -> None:
-  """Raises UserError, with the nearest name, where a file is in no folder."""
+  """Raises UserError, with the nearest name, if a file is in no folder."""
   for file in files:
     if any(os.path.isfile(os.path.join(p, file)) for p in ('', *paths)):
       continue
@@ -56,7 +60,7 @@ def check_files(files: Sequence[str], paths: Sequence[str]) -> None:
 
 
 def arguments(argv: Sequence[str]) -> list[str]:
-  """Returns argv with --gin.NAME=VALUE (or VALUE as next word) as bindings."""
+  """Rewrites --gin.NAME=VALUE (or --gin.NAME VALUE) as --gin_bindings."""
   found, words = [], list(argv)
   while words:
     word = words.pop(0)
@@ -70,11 +74,11 @@ def arguments(argv: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def quiet_imports():
-  """Keeps what TensorFlow's C++ prints while it is imported off the screen.
+def quiet_imports() -> Iterator[None]:
+  """Hides what TensorFlow's C++ prints during its import.
 
-  It does so before its log level can be set. Shown after all where the import
-  fails for a reason that is not the user's.
+  It prints before its log level can be set. The output is shown after all if
+  the import fails, unless with a UserError.
   """
   sys.stderr.flush()
   with tempfile.TemporaryFile() as file, os.fdopen(os.dup(2), 'wb') as screen:
@@ -93,9 +97,9 @@ def quiet_imports():
 
 
 def skip_absent_tpu() -> None:
-  """Keeps jax from looking for a TPU where libtpu is there to compile alone.
+  """Keeps jax from looking for a TPU if libtpu is installed only to compile.
 
-  It would say at length, in lines of its own, that there is none.
+  Otherwise jax prints at length that there is none.
   """
   import jax
 
@@ -104,5 +108,7 @@ def skip_absent_tpu() -> None:
     for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin', 'jax_rocm7_plugin')
     if importlib.util.find_spec(name)
   ]
-  if not (devices.tpu_is_there() or plugins or jax.config.jax_platforms):
+  # jax adds this attribute at import.
+  chosen = jax.config.jax_platforms  # type: ignore[attr-defined]
+  if not (devices.tpu_is_there() or plugins or chosen):
     jax.config.update('jax_platforms', 'cpu')

@@ -1,4 +1,4 @@
-"""Compiled programs, kept on disk for the next start.
+"""Keeps compiled programs on disk for the next start.
 
     compilation_cache.enable()
 
@@ -11,10 +11,10 @@ import jax
 
 
 def enable() -> None:
-  """Keeps what takes a second or more to compile in the user's cache folder.
+  """Keeps programs that take a second or more to compile in the user's cache.
 
-  JAX_COMPILATION_CACHE_DIR names another folder; empty, nothing is kept. jax
-  finds an entry again only for the same program, versions and kind of device.
+  JAX_COMPILATION_CACHE_DIR names another folder; if it is empty, nothing is
+  kept. jax reuses an entry only for the same program, versions and device kind.
   """
   if 'JAX_COMPILATION_CACHE_DIR' in os.environ:
     return  # jax reads it

@@ -1,12 +1,16 @@
 """Checks the macros of a configuration and of the command line.
 
-    quote('RUN_DIR=runs/x', gin.config_str(), gin.config.parse_value)
-    # "RUN_DIR='runs/x'"
-    check_used(gin.config_str())
+    >>> import ast
+    >>> configuration = "RUN_DIR = 'a'\\nrun.directory = %RUN_DIR\\nSTEPS = 1"
+    >>> quote('RUN_DIR=runs/x', configuration, ast.literal_eval)
+    "RUN_DIR='runs/x'"
+    >>> check_used(configuration)
+    Traceback (most recent call last):
+    bertjax.errors.UserError: nothing uses the macro STEPS; there are RUN_DIR
 
-gin takes a misspelt macro in silence and answers an unquoted string with a
-SyntaxError. Works on the text of a configuration (`gin.config_str()`), without
-gin. Source: ours.
+gin silently accepts a misspelt macro and answers an unquoted string with a
+SyntaxError. Nothing here imports gin: a configuration is the text of
+`gin.config_str()`.
 """
 
 import difflib
@@ -17,25 +21,25 @@ from collections.abc import Callable
 from bertjax.errors import UserError
 from bertjax.runs import gin_bindings
 
-# An unquoted string is taken for these even where a file sets them to None.
+# These take an unquoted string even if a file sets them to None.
 _STRINGS = re.compile(
   r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS)$'
 )
 
 
 def defined_in(configuration: str) -> dict[str, str]:
-  """Returns name -> value of the macros in the text of a configuration."""
+  """Returns name -> text of the value of the macros of a configuration."""
   bindings = gin_bindings.parse(configuration)
   return {k: v for k, v in bindings.items() if re.fullmatch(r'\w+', k)}
 
 
 def used_in(configuration: str) -> set[str]:
-  """Returns the names of the macros that some value refers to."""
+  """Returns the names of the macros that values refer to."""
   return set(re.findall(r'%([A-Za-z_]\w*)', configuration)) - {'gin'}
 
 
 def check_used(configuration: str) -> None:
-  """Raises UserError where a macro is defined that nothing uses."""
+  """Raises UserError if a macro is defined that nothing uses."""
   used = used_in(configuration)
   for name in defined_in(configuration):
     if name not in used:
@@ -45,15 +49,15 @@ def check_used(configuration: str) -> None:
 def quote(
   binding: str, configuration: str, parse: Callable[[str], object]
 ) -> str:
-  """Returns a NAME=VALUE of the command line as gin takes it.
+  """Returns a NAME=VALUE of the command line in gin's syntax.
 
   Args:
-    binding: what stands behind `--gin.`; one that sets no macro is not changed.
-    configuration: of the files, as text.
+    binding: what follows `--gin.`; unchanged unless it sets a macro.
+    configuration: the text of the files' configuration.
     parse: gin's parser of a value.
 
   Raises:
-    UserError: a macro that nothing uses, or a value of another type.
+    UserError: nothing uses the macro, or the value has the wrong type.
   """
   name, equals, text = (part.strip() for part in binding.partition('='))
   if not equals:
@@ -92,15 +96,15 @@ def quote(
 
 
 class _Reference:
-  """Stands for a value that is computed: @function or %MACRO."""
+  """Stands for a computed value: @function or %MACRO."""
 
 
 _REFERENCE = _Reference()
 _UNREADABLE = object()
 
 
-def _value(text: str, parse):
-  """Returns a gin value, _REFERENCE, or _UNREADABLE where gin cannot parse."""
+def _value(text: str, parse: Callable[[str], object]) -> object:
+  """Returns a gin value, _REFERENCE, or _UNREADABLE if gin cannot parse it."""
   if text[:1] in '@%':
     return _REFERENCE if len(text) > 1 else _UNREADABLE
   try:
@@ -109,8 +113,8 @@ def _value(text: str, parse):
     return _UNREADABLE
 
 
-def _kind(value) -> str:
-  kinds = {
+def _kind(value: object) -> str:
+  kinds: dict[type, str] = {
     bool: 'True or False',
     int: 'a whole number',
     float: 'a number',

@@ -1,1 +1,1 @@
-"""The encoder and its heads, as Linen modules that need jax and flax only."""
+"""The encoder and its heads, as Linen modules; needs only jax and flax."""

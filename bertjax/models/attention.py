@@ -1,4 +1,4 @@
-"""Multi-head self-attention under a mask that the caller gives.
+"""Multi-head self-attention under a given mask.
 
     mask = SegmentMask(batch['segments'])
     hidden_BLD = SelfAttention(config, name='attention')(
@@ -9,35 +9,32 @@ Source: Vaswani et al. 2017, section 3.2.2; google-research/bert `modeling.py`
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig, choose
-from bertjax.models.kernels import KERNELS, SegmentMask
+from bertjax.models.kernels import KERNELS, Mask
 
 
 class SelfAttention(nn.Module):
-  """Queries, keys, values, attention and the map back to the width.
-
-  Attributes:
-    config: the architecture.
-  """
+  """Projects to queries, keys and values, attends, and projects back to D."""
 
   config: EncoderConfig
 
   @nn.compact
   def __call__(
-    self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
+    self, hidden_BLD: jax.Array, mask: Mask, train: bool
   ) -> jax.Array:
     """Mixes positions.
 
     Args:
       hidden_BLD: float[B, L, D].
-      mask: bool[B, 1 or H, L, M] with M = L, whether L may attend to M; or a
-        `SegmentMask`.
-      train: whether to drop attention weights out.
+      mask: bool[B, 1 or H, L, M] with M = L, whether query L may attend to
+        key M; or a `SegmentMask`.
+      train: whether to drop out attention weights.
 
     Returns:
       compute_dtype[B, L, D], before dropout, residual and norm.
@@ -52,13 +49,13 @@ class SelfAttention(nn.Module):
     query_BLHK = project('query')(hidden_BLD)
     key_BMHK = project('key')(hidden_BLD)
     value_BMHK = project('value')(hidden_BLD)
-    dropout = None
+    dropout: Callable[[jax.Array], jax.Array] | None = None
     if train and config.attention_dropout_rate:
       dropout = functools.partial(
         layers.Dropout(config.attention_dropout_rate, name='dropout'),
         train=True,
       )
-    elif config.attention_kernel == 'einsum':  # others have no weights to name
+    elif config.attention_kernel == 'einsum':  # the others never form weights
       dropout = layers.Tap(name='weights')
     kernel = choose(
       KERNELS, config.attention_kernel, 'EncoderConfig.attention_kernel'

@@ -1,4 +1,4 @@
-"""BERT, alone, with its two pretraining heads, or with that of a task.
+"""BERT without a head, with its two pretraining heads, or with a task's head.
 
     model = BertForPreTraining(config)
     variables = model.init(jax.random.key(0), batch, train=False)
@@ -31,11 +31,11 @@ def encode(
   Args:
     config: the architecture.
     batch: `tokens`, `types`, `positions`, `segments`: int32[B, L].
-    train: whether to drop out.
+    train: whether dropout is on.
 
   Returns:
-    compute_dtype[B, L, D], the output of the last layer, and the token table,
-    param_dtype[V, D].
+    the last layer's output, compute_dtype[B, L, D], and the token table,
+    param_dtype[vocabulary_rows, D].
   """
   hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
     batch['tokens'], batch['types'], batch['positions'], train
@@ -47,11 +47,7 @@ def encode(
 
 
 class Bert(nn.Module):
-  """The encoder without a head.
-
-  Attributes:
-    config: the architecture.
-  """
+  """The encoder without a head."""
 
   config: EncoderConfig
 
@@ -59,7 +55,7 @@ class Bert(nn.Module):
   def __call__(
     self, batch: Mapping[str, jax.Array], *, train: bool
   ) -> dict[str, jax.Array]:
-    """Returns hidden: compute_dtype[B, L, D]; see `encode`."""
+    """Returns hidden: compute_dtype[B, L, D]; see `encode` for the rest."""
     return {'hidden': encode(self.config, batch, train)[0]}
 
 
@@ -68,7 +64,7 @@ class BertForPreTraining(nn.Module):
 
   Attributes:
     config: the architecture.
-    next_sentence: whether the pooler and the next-sentence head exist.
+    next_sentence: whether to add the pooler and the next-sentence head.
   """
 
   config: EncoderConfig
@@ -81,21 +77,21 @@ class BertForPreTraining(nn.Module):
     """Runs the model.
 
     Args:
-      batch: of what `bertjax.batch` describes, `tokens`, `types`, `positions`,
+      batch: as `bertjax.batch` describes it: `tokens`, `types`, `positions`,
         `segments`: int32[B, L]; `target_positions`: int32[B, P]; and with
         next_sentence `first_positions`: int32[B, S].
-      train: whether to drop out; needs the rng 'dropout' where a rate is not 0.
+      train: whether dropout is on; needs the rng 'dropout' if a rate is not 0.
 
     Returns:
-      hidden: compute_dtype[B, L, D], the output of the last layer.
-      mlm_logits: float32[B, P, V].
+      hidden: compute_dtype[B, L, D], the last layer's output.
+      mlm_logits: float32[B, P, vocabulary_rows].
       With next_sentence also pooled: compute_dtype[B, S, D], and
-      nsp_logits: float32[B, S, 2], class 0 where B follows A, 1 where B comes
-      from elsewhere.
+      nsp_logits: float32[B, S, 2], class 0: B follows A, class 1: B comes from
+      elsewhere.
 
     Raises:
-      UserError: rows longer than the model's positions; a name in the
-        configuration that stands in no table.
+      UserError: rows longer than the model's positions; the configuration
+        names a kernel, an activation, ... that does not exist.
     """
     config = self.config
     hidden_BLD, token_table_VD = encode(config, batch, train)
@@ -118,22 +114,24 @@ class BertForPreTraining(nn.Module):
 
 
 class TaskHead(NamedTuple):
-  """What stands on the encoder for a task.
+  """A kind of head for a task.
 
   Attributes:
     reads: 'pooled', the pooled [CLS] of each sequence, or 'hidden', the
       encoder's output at every position.
-    drops: whether it drops out first.
+    drops: whether its input goes through dropout.
     make: (config, features, classes, name) -> float32[..., C]; makes the one
       submodule `name`, see `heads.classify`.
   """
 
   reads: str
   drops: bool = True
-  make: Callable[..., jax.Array] = heads.classify
+  make: Callable[[EncoderConfig, jax.Array, int, str], jax.Array] = (
+    heads.classify
+  )
 
 
-# As transformers' BertFor... classes. More may be added from outside.
+# As in transformers' BertFor... classes. Other code may add entries.
 TASK_HEADS = {
   'classifier': TaskHead('pooled'),
   'tag_head': TaskHead('hidden'),
@@ -142,18 +140,18 @@ TASK_HEADS = {
 
 
 def reads_positions(head: str) -> bool:
-  """Whether a head's logits are of each position, not of each sequence."""
+  """Whether a head scores every position rather than every sequence."""
   return choose(TASK_HEADS, head, 'BertForTask.head').reads == 'hidden'
 
 
 class BertForTask(nn.Module):
-  """An encoder with the head of a task that is fine-tuned for.
+  """An encoder with the head of a fine-tuning task.
 
   Attributes:
     config: the architecture.
-    head: a name in `TASK_HEADS`, which its parameters have as well.
-    classes: C, of the head; 1 for a number, 2 for the ends of a span.
-    head_dropout: rate before the head; None is that of the encoder.
+    head: a name in `TASK_HEADS`; also the name of the head's parameters.
+    classes: C; 1 for a number, 2 for the first and last token of a span.
+    head_dropout: dropout rate before the head; None: the encoder's.
   """
 
   config: EncoderConfig
@@ -168,12 +166,12 @@ class BertForTask(nn.Module):
     """Runs the model.
 
     Args:
-      batch: `tokens`, `types`, `positions`, `segments`: int32[B, L], and for a
-        head that reads 'pooled' `first_positions`: int32[B, S].
-      train: whether to drop out; needs the rng 'dropout' where a rate is not 0.
+      batch: `tokens`, `types`, `positions`, `segments`: int32[B, L]; if the
+        head reads 'pooled' also `first_positions`: int32[B, S].
+      train: whether dropout is on; needs the rng 'dropout' if a rate is not 0.
 
     Returns:
-      logits: float32[B, S, C] of a head that reads 'pooled', else
+      logits: float32[B, S, C] if the head reads 'pooled', else
       float32[B, L, C].
     """
     config = self.config

@@ -1,11 +1,14 @@
 """The architecture of an encoder as one frozen, checked, hashable value.
 
-    config = EncoderConfig(
-        vocabulary_size=30522, width=128, layers=2, heads=2, feed_forward=512)
-    dataclasses.replace(config, dropout=0.0)
+    >>> config = EncoderConfig(vocabulary_size=30522, width=128, layers=2,
+    ...                        heads=2, feed_forward=512)
+    >>> config.head_width
+    64
+    >>> dataclasses.replace(config, dropout=0.0).attention_dropout_rate
+    0.0
 
 Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
-(`BertConfig`). The sizes stand in `gin_configs/models/`.
+(`BertConfig`). The published sizes are in `gin_configs/models/`.
 """
 
 import dataclasses
@@ -23,13 +26,13 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-  """What the shape and the arithmetic of an encoder depend on.
+  """What determines an encoder's shapes and arithmetic.
 
   Attributes:
-    vocabulary_size: V, the tokens there are.
-    vocabulary_multiple: the token table has a multiple of this many rows; 128
-      suits the tiles of a TPU and every 'tensor' axis. Rows beyond V are never
-      predicted.
+    vocabulary_size: V, number of tokens.
+    vocabulary_multiple: the token table is padded to a multiple of this many
+      rows; 128 suits the tiles of a TPU and every 'tensor' axis. Rows beyond V
+      are never predicted.
     width: D, features of a position between layers.
     layers: N, attention and feed-forward pairs.
     heads: H; a head has width / heads features.
@@ -37,25 +40,26 @@ class EncoderConfig:
     positions: rows of the position table; no sequence is longer.
     types: T, sentence types: 0 for A and padding, 1 for B.
     dropout: rate after the embeddings and after every block.
-    attention_dropout: rate on attention weights; None is the same as dropout.
+    attention_dropout: rate on attention weights; None: same as dropout.
     norm_epsilon: added to the variance in every layer norm.
-    initializer_stddev: of the normal that is then cut at two deviations.
+    initializer_stddev: of the normal distribution that kernels and tables are
+      drawn from, before it is truncated at two deviations.
     activation: a name in `feed_forward.ACTIVATIONS`.
     position_scheme: a name in `positions.SCHEMES`.
     attention_kernel: a name in `kernels.KERNELS`.
-    scan_layers: whether the layers are a loop of the compiled program rather
-      than written out: compiles faster. The parameters are the same.
-    recompute: what backward computes again to save memory, a name in
-      `encoder.REMATERIALISATION`: 'nothing', all but the 'products' with
-      parameters, or 'everything' within a layer.
+    scan_layers: whether the compiled program loops over the layers instead of
+      unrolling them: compiles faster, with the same parameters.
+    recompute: what the backward pass recomputes to save memory, a name in
+      `encoder.REMATERIALISATION`: 'nothing'; 'products', all but the products
+      with parameters; or 'everything' within a layer.
     tied_decoder: whether the masked-LM head scores the vocabulary with the
       token table; if not, with a table of its own.
-    dtype: of the products; softmax, norm statistics, logits stay float32. None:
-      see `compute_dtype`.
+    dtype: of the products; softmax, norm statistics and logits stay float32.
+      None: see `compute_dtype`.
     param_dtype: of the parameters.
 
   Raises:
-    UserError: a value that no encoder can have; names the field to set.
+    UserError: an impossible value; the message names the field to set.
   """
 
   vocabulary_size: int
@@ -79,7 +83,7 @@ class EncoderConfig:
   dtype: str | None = None
   param_dtype: str = 'float32'
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name in (
       'vocabulary_size',
       'width',
@@ -132,7 +136,7 @@ class EncoderConfig:
 
   @property
   def vocabulary_rows(self) -> int:
-    """Rows of the token table: V and padding."""
+    """Rows of the token table: V plus padding."""
     return (
       -(-self.vocabulary_size // self.vocabulary_multiple)
       * self.vocabulary_multiple
@@ -140,9 +144,9 @@ class EncoderConfig:
 
   @property
   def compute_dtype(self) -> str:
-    """`dtype`, or where that is None what the machine at hand does fastest.
+    """`dtype`, or if that is None the fastest one on this platform.
 
-    bfloat16 on a TPU or GPU. On a CPU float32: without instructions for
+    bfloat16 on a TPU or GPU. float32 on a CPU: without instructions for
     bfloat16, products in it are several times slower (experiments/LOG.md).
     """
     if self.dtype is not None:
@@ -151,18 +155,18 @@ class EncoderConfig:
 
   @property
   def attention_dropout_rate(self) -> float:
-    """The rate on attention weights, None resolved."""
+    """`attention_dropout`, or `dropout` if that is None."""
     if self.attention_dropout is None:
       return self.dropout
     return self.attention_dropout
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
-  """Returns table[name], or says which names there are.
+  """Returns table[name].
 
   Args:
     table: the choices.
@@ -170,7 +174,8 @@ def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
     setting: the binding that holds `name`, for the message.
 
   Raises:
-    UserError: no such entry; names the nearest one and the setting.
+    UserError: no such entry; the message lists the names, the nearest one and
+      the setting.
   """
   if name in table:
     return table[name]

@@ -1,4 +1,4 @@
-"""The sum of token, position and type embeddings, normed and dropped out.
+"""The sum of token, position and type embeddings, then norm and dropout.
 
     hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
         tokens_BL, types_BL, positions_BL, train=False)
@@ -16,11 +16,7 @@ from bertjax.models.positions import SCHEMES
 
 
 class Embeddings(nn.Module):
-  """What the first layer reads.
-
-  Attributes:
-    config: the architecture.
-  """
+  """Gives the input of the first layer."""
 
   config: EncoderConfig
 
@@ -38,16 +34,15 @@ class Embeddings(nn.Module):
       tokens_BL: int32[B, L], 0 <= token < V.
       types_BL: int32[B, L], 0 <= type < T.
       positions_BL: int32[B, L], from 0 in every sequence.
-      train: whether to drop out.
+      train: whether dropout is on.
 
     Returns:
-      compute_dtype[B, L, D] and the token table,
-      param_dtype[vocabulary_rows, D], to which the decoder of the masked-LM
-      head is tied.
+      compute_dtype[B, L, D], and the token table,
+      param_dtype[vocabulary_rows, D], for the masked-LM head's tied decoder.
     """
     config = self.config
-    # Looked up as it is and rounded then: a rounded table is a pass over all of
-    # it, which XLA otherwise makes for this and the decoder together.
+    # Look up first, then round: rounding the table is a pass over all of it,
+    # and XLA would make one for the lookup and the decoder together.
     token = layers.embed(
       config,
       config.vocabulary_rows,

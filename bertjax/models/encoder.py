@@ -1,4 +1,4 @@
-"""The stack of layers, each norm after its residual (post-LN).
+"""The stack of layers, with each norm after its residual (post-LN).
 
     hidden_BLD = Encoder(config, name='encoder')(
         hidden_BLD, mask, train=False)
@@ -6,6 +6,9 @@
 Source: Devlin et al. 2019, section 3; google-research/bert `modeling.py`
 (`transformer_model`).
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,12 +18,12 @@ from bertjax.models import layers
 from bertjax.models.attention import SelfAttention
 from bertjax.models.config import EncoderConfig, choose
 from bertjax.models.feed_forward import FeedForward
-from bertjax.models.kernels import SegmentMask
+from bertjax.models.kernels import Mask
 from bertjax.parallel import rules
 
-# What backward finds saved of a layer; the rest is computed again. Each takes
-# less memory and more time than the one before.
-REMATERIALISATION = {
+# What is recomputed of a layer -> policy for what is saved (None: everything).
+# Each takes less memory and more time than the one before.
+REMATERIALISATION: dict[str, Callable[..., Any] | None] = {
   'nothing': None,
   'products': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'everything': jax.checkpoint_policies.nothing_saveable,
@@ -28,20 +31,18 @@ REMATERIALISATION = {
 
 
 class Layer(nn.Module):
-  """Attention, then feed-forward, each dropped out, added and normed.
+  """Attention, then feed-forward, each followed by dropout, residual and norm.
 
   Attributes:
     config: the architecture.
-    train: whether to drop out.
+    train: whether dropout is on.
   """
 
   config: EncoderConfig
   train: bool
 
   @nn.compact
-  def __call__(
-    self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask
-  ) -> jax.Array:
+  def __call__(self, hidden_BLD: jax.Array, mask: Mask) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config, train = self.config, self.train
 
@@ -60,34 +61,30 @@ class Layer(nn.Module):
     hidden_BLD = layers.norm(config, 'feed_forward_norm')(
       hidden_BLD + update_BLD
     )
-    # Without this XLA may shard the width of what lies between layers as it
-    # shards the parameters, and gather it again in every layer.
+    # Without this XLA may shard the width of activations between layers as it
+    # shards the parameters, and gather them again in every layer.
     return rules.constrain(hidden_BLD, 'batch', 'length', 'width')
 
 
 class Encoder(nn.Module):
-  """Layers `layer_00`, `layer_01`, ... in order.
-
-  Attributes:
-    config: the architecture.
-  """
+  """Layers `layer_00`, `layer_01`, ... in order."""
 
   config: EncoderConfig
 
   @nn.compact
   def __call__(
-    self, hidden_BLD: jax.Array, mask: jax.Array | SegmentMask, train: bool
+    self, hidden_BLD: jax.Array, mask: Mask, train: bool
   ) -> jax.Array:
-    """Encodes.
+    """Runs all layers.
 
     Args:
       hidden_BLD: float[B, L, D], the embeddings.
-      mask: bool[B, 1 or H, L, M] with M = L, whether L may attend to M; or a
-        `SegmentMask`.
-      train: whether to drop out.
+      mask: bool[B, 1 or H, L, M] with M = L, whether query L may attend to
+        key M; or a `SegmentMask`.
+      train: whether dropout is on.
 
     Returns:
-      compute_dtype[B, L, D], the output of the last layer.
+      compute_dtype[B, L, D], the last layer's output.
     """
     config = self.config
     policy = choose(
@@ -103,12 +100,18 @@ class Encoder(nn.Module):
       )
     return hidden_BLD
 
-  def _scan(self, hidden_BLD, mask, train, policy):
-    """The same in a loop of the compiled program, which is then small.
+  def _scan(
+    self,
+    hidden_BLD: jax.Array,
+    mask: Mask,
+    train: bool,
+    policy: Callable[..., Any] | None,
+  ) -> jax.Array:
+    """Runs all layers in a loop of the compiled program, which is then small.
 
-    The parameters keep a name a layer, as without, and are stacked here;
-    dropout's bits are others, and intermediates are not to be had (which is why
-    `inspection.taps` writes the layers out).
+    Each layer keeps its own parameters, which are stacked here. Dropout draws
+    other bits than in the unrolled layers, and intermediates cannot be captured
+    (so `inspection.taps` unrolls the layers).
     """
     layer = Layer(self.config, train, parent=None)
     drops = train and self.has_rng('dropout')
@@ -116,7 +119,9 @@ class Encoder(nn.Module):
 
     def body(hidden_BLD, parameters_and_index):
       parameters, index = parameters_and_index
-      rngs = {'dropout': jax.random.fold_in(rng, index)} if drops else None
+      rngs = None
+      if rng is not None:
+        rngs = {'dropout': jax.random.fold_in(rng, index)}
       return layer.apply(
         {'params': parameters}, hidden_BLD, mask, rngs=rngs
       ), None

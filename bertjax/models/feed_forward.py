@@ -1,4 +1,4 @@
-"""The block that works on every position alone, and the activations by name.
+"""The block that works on each position alone, and the activations by name.
 
     hidden_BLD = FeedForward(config, name='feed_forward')(hidden_BLD)
 
@@ -7,6 +7,7 @@ Gimpel 2016.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -16,15 +17,18 @@ from bertjax.models.config import EncoderConfig, choose
 
 
 def gelu(inputs: jax.Array) -> jax.Array:
-  """x times the normal distribution function of x, through erf as BERT.
+  """x times the normal distribution function of x, through erf as in BERT.
 
-  `jax.nn.gelu(approximate=False)` goes through erfc, which is the same
-  function but costs more in both directions.
+      >>> round(float(gelu(jax.numpy.float32(1.0))), 4)
+      0.8413
+
+  `jax.nn.gelu(approximate=False)` computes the same function through erfc,
+  which costs more both forward and backward.
   """
   return inputs * (0.5 * (1.0 + jax.lax.erf(inputs * 0.5**0.5)))
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   'gelu': gelu,
   'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
   'relu': jax.nn.relu,
@@ -41,11 +45,7 @@ def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
 
 
 class FeedForward(nn.Module):
-  """Up to F features, an activation, and back.
-
-  Attributes:
-    config: the architecture.
-  """
+  """Projects D features to F, applies the activation, and projects back."""
 
   config: EncoderConfig
 

@@ -1,40 +1,59 @@
 """The useful floating-point operations of a training step.
 
-    flops.of_step(config, batch_shapes, next_sentence=True)    # a number
-    flops.of_forward(config, batch_shapes, next_sentence=True)  # its parts
+    >>> from bertjax import batch
+    >>> from bertjax.models.config import EncoderConfig
+    >>> config = EncoderConfig(vocabulary_size=100, width=8, layers=2, heads=2,
+    ...                        feed_forward=32)
+    >>> shapes = batch.shapes(batch_size=4, length=16, predictions=3)
+    >>> of_forward(config, shapes, next_sentence=True)['attention']
+    65536
+    >>> of_step(config, shapes, next_sentence=True)
+    850560
 
-Useful are the matrix products that the model is made of, each multiplication
-and each addition one operation: those of the layers, of attention, of the head
-on the predicted positions, of the pooler and its classes. Not the elementwise
-work, not the optimizer, and not what is computed twice to save memory. Padding
-counts as tokens do, since the arrays have it. The model-FLOPs utilisation (MFU)
-stands on this count. Needs neither jax nor a model. Source: Chowdhery et al.
-2022 (PaLM), appendix B.
+Useful are the matrix products that the model consists of, with a multiplication
+and an addition counted as two operations: in the layers, in attention, in the
+head on the predicted positions, in the pooler and its classifier. Elementwise
+work, the optimizer and what is recomputed to save memory do not count. Padding
+counts like tokens, since the arrays contain it. The model-FLOPs utilisation
+(MFU) is based on this count. Needs no jax. Source: Chowdhery et al. 2022
+(PaLM), appendix B.
 """
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+  from bertjax.models.config import EncoderConfig
 
 
-def of_forward(config, shapes: Mapping, next_sentence: bool) -> dict[str, int]:
+class Shaped(Protocol):
+  """An array, or a shape without one."""
+
+  @property
+  def shape(self) -> tuple[int, ...]: ...
+
+
+def of_forward(
+  config: 'EncoderConfig', shapes: Mapping[str, Shaped], next_sentence: bool
+) -> dict[str, int]:
   """Counts the products of one forward pass over a batch.
 
   Args:
-    config: an `EncoderConfig`.
-    shapes: of a batch, see `bertjax.batch.shapes`: those of `tokens` [B, L],
-      `target_positions` [B, P] and `first_positions` [B, S] count, where they
-      are there.
+    config: the architecture.
+    shapes: of a batch, see `bertjax.batch.shapes`; `tokens` [B, L] and, if
+      present, `target_positions` [B, P] and `first_positions` [B, S] are read.
     next_sentence: whether the pooler and the next-sentence head run.
 
   Returns:
     FLOPs of `layers`, `attention` (scores and context), `vocabulary` (the
-    masked-LM head) and `next_sentence`; all of the whole batch.
+    masked-LM head) and `next_sentence`, each for the whole batch.
   """
   width = config.width
   rows, length = shapes['tokens'].shape
   predicted = _positions(shapes, 'target_positions')
   first = _positions(shapes, 'first_positions') if next_sentence else 0
-  # Query, key, value and output; into and out of the feed-forward width.
+  # Query, key, value and output projections; to F features and back.
   layer = 4 * width * width + 2 * width * config.feed_forward
   return {
     'layers': 2 * rows * length * config.layers * layer,
@@ -46,14 +65,16 @@ def of_forward(config, shapes: Mapping, next_sentence: bool) -> dict[str, int]:
   }
 
 
-def of_step(config, shapes: Mapping, next_sentence: bool) -> int:
+def of_step(
+  config: 'EncoderConfig', shapes: Mapping[str, Shaped], next_sentence: bool
+) -> int:
   """Returns the useful FLOPs of one step over a batch, forward and backward.
 
-  A product C = A B has two of its size as gradients, of A and of B, so backward
-  is twice forward. Arguments as for `of_forward`.
+  The gradients of a product C = A B, by A and by B, are two products of its
+  size, so backward costs twice forward. Arguments as for `of_forward`.
   """
   return 3 * sum(of_forward(config, shapes, next_sentence).values())
 
 
-def _positions(shapes: Mapping, key: str) -> int:
+def _positions(shapes: Mapping[str, Shaped], key: str) -> int:
   return math.prod(shapes[key].shape) if key in shapes else 0

@@ -1,4 +1,4 @@
-"""What reads the encoder: masked-LM logits, the pooled [CLS], classes.
+"""Heads on the encoder: masked-LM logits, the pooled [CLS], class scores.
 
     mlm_logits_BPV = MaskedLanguageModelHead(config, name='mlm_head')(
         gather_positions(hidden_BLD, target_positions_BP), token_table_VD)
@@ -21,11 +21,15 @@ from bertjax.models.kernels import MASKED_SCORE
 def gather_positions(
   hidden_BLD: jax.Array, positions_BP: jax.Array
 ) -> jax.Array:
-  """Picks P positions of every row, so that heads work on these alone.
+  """Picks P positions of each row, so that heads work on these alone.
+
+      >>> hidden_BLD = jnp.arange(6.0).reshape(1, 3, 2)
+      >>> gather_positions(hidden_BLD, jnp.array([[2, 0]])).tolist()
+      [[[4.0, 5.0], [0.0, 1.0]]]
 
   Args:
     hidden_BLD: float[B, L, D].
-    positions_BP: int32[B, P], 0 <= position < L; beyond gives NaN.
+    positions_BP: int32[B, P], 0 <= position < L; L and beyond give NaN.
 
   Returns:
     float[B, P, D]
@@ -34,11 +38,7 @@ def gather_positions(
 
 
 class MaskedLanguageModelHead(nn.Module):
-  """Dense, activation, norm, and a product with the token table plus bias.
-
-  Attributes:
-    config: the architecture.
-  """
+  """Dense, activation, norm, and a product with the token table plus bias."""
 
   config: EncoderConfig
 
@@ -49,15 +49,16 @@ class MaskedLanguageModelHead(nn.Module):
     """Scores the vocabulary.
 
     Args:
-      hidden_BPD: float[B, P, D], the encoder's output where tokens are hidden.
-      token_table_VD: float[V, D], the embedding that a tied decoder is; here V
-        is config.vocabulary_rows.
+      hidden_BPD: float[B, P, D], the encoder's output at the predicted
+        positions.
+      token_table_VD: float[V, D], the embeddings, which a tied decoder uses;
+        here V is config.vocabulary_rows.
 
     Returns:
-      float32[B, P, V]; where a row is padding, MASKED_SCORE.
+      float32[B, P, V]; MASKED_SCORE for the rows that pad the table.
     """
     config = self.config
-    # A logical axis may stand once in a kernel: its output width is not named.
+    # A kernel may name a logical axis only once, so its output axis is None.
     hidden_BPD = layers.dense(
       config, config.width, ('width', None), 'dense', bias_axes=('width',)
     )(hidden_BPD)
@@ -110,13 +111,13 @@ def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
 def classify(
   config: EncoderConfig, features: jax.Array, classes: int, name: str
 ) -> jax.Array:
-  """Makes a linear submodule `name` that scores classes.
+  """Makes the linear submodule `name`, which scores classes.
 
   Args:
     config: the architecture.
     features: float[..., D].
     classes: C.
-    name: of the submodule.
+    name: the submodule's.
 
   Returns:
     float32[..., C]

@@ -10,23 +10,30 @@ float[B, L, H, K] of the query's dtype; what padding attends to is nobody's
 business. Source: Vaswani et al. 2017, section 3.2.1.
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import flax
 import jax
 import jax.numpy as jnp
 
 from bertjax.errors import UserError
+from bertjax.models.config import EncoderConfig
 from bertjax.parallel import rules
 
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
 # any real score, and a row with no valid key gives uniform weights, not NaN.
 MASKED_SCORE = -1e30
-# Positions that the TPU's kernel takes together: the first that divides L.
+# Block lengths of the TPU's kernel: the first that divides L is used.
 SPLASH_BLOCKS = (512, 384, 256, 128)
 
 
 @flax.struct.dataclass
 class SegmentMask:
   """Lets a position attend to its own sequence and to nothing else.
+
+      >>> SegmentMask(jnp.array([[1, 2, 0]])).dense().astype(int).tolist()
+      [[[[1, 0, 0], [0, 1, 0], [0, 0, 0]]]]
 
   Attributes:
     segments_BL: int32[B, L], which packed sequence a position belongs to; 0 is
@@ -42,11 +49,21 @@ class SegmentMask:
     return (query_B1L1 == key_B11M) & (key_B11M != 0)
 
 
-def _dense(mask) -> jax.Array:
+Mask: TypeAlias = jax.Array | SegmentMask
+Dropout: TypeAlias = Callable[[jax.Array], jax.Array] | None
+
+
+def _dense(mask: Mask) -> jax.Array:
   return mask.dense() if isinstance(mask, SegmentMask) else mask
 
 
-def einsum(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
+def einsum(
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: Mask,
+  dropout: Dropout = None,
+) -> jax.Array:
   """Attention with its L x M weights in memory; the reference for the others.
 
   Scores and softmax are float32.
@@ -64,7 +81,11 @@ def einsum(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
 
 
 def dot_product(
-  query_BLHK, key_BMHK, value_BMHK, mask, dropout=None
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: Mask,
+  dropout: Dropout = None,
 ) -> jax.Array:
   """`jax.nn.dot_product_attention`: on a GPU cuDNN's, without L x M weights.
 
@@ -81,9 +102,9 @@ def dot_product(
   )
 
 
-def _cudnn_takes(query_BLHK) -> bool:
-  """Whether cuDNN has a kernel: on NVIDIA's GPUs from Ampere on (not Colab's
-  T4), in half precision, for heads and lengths that jax lists as supported."""
+def _cudnn_takes(query_BLHK: jax.Array) -> bool:
+  """Whether cuDNN has a kernel: for NVIDIA's GPUs from Ampere on (not Colab's
+  T4), in half precision, for the head widths and lengths that jax supports."""
   _, length, _, width = query_BLHK.shape
   return (
     rules.platform() == 'gpu'
@@ -96,26 +117,33 @@ def _cudnn_takes(query_BLHK) -> bool:
 
 
 def _compute_capability() -> float:
-  """Returns that of an NVIDIA GPU, such as 7.5; 0 of another device."""
+  """Returns an NVIDIA GPU's, such as 7.5; 0 for any other device."""
   try:
     return float(jax.devices()[0].compute_capability)
   except (AttributeError, ValueError):  # a CPU; AMD's 'gfx90a'
     return 0.0
 
 
-def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
-  """jax's Pallas kernel for TPUs, without L x M weights in memory; interpreted,
-  so slow, on a CPU. Padding attends to padding.
+def splash(
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: Mask,
+  dropout: Dropout = None,
+) -> jax.Array:
+  """jax's Pallas kernel for TPUs, without L x M weights in memory.
+
+  On a CPU it is interpreted, so slow. Padding attends to padding.
 
   Raises:
-    UserError: a GPU; `dropout` is not None; a mask of another kind than
+    UserError: on a GPU; `dropout` is not None; a mask other than a
       `SegmentMask`; a length that is not a multiple of the last of
       `SPLASH_BLOCKS`.
 
   Source: Dao et al. 2022 (arXiv:2205.14135);
   `jax.experimental.pallas.ops.tpu.splash_attention`.
   """
-  # Not above: nothing else needs Pallas.
+  # Imported here because nothing else needs Pallas.
   from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_kernel as kernel,
   )
@@ -126,8 +154,7 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   _check_no_dropout('splash', dropout)
   if not isinstance(mask, SegmentMask):
     raise UserError(
-      'expected a mask by segments for attention_kernel '
-      "'splash', got an array; set "
+      "attention_kernel 'splash' needs a SegmentMask, got an array; set "
       "EncoderConfig.attention_kernel = 'einsum'"
     )
   platform = rules.platform()
@@ -139,15 +166,16 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   length = query_BLHK.shape[1]
   if length % SPLASH_BLOCKS[-1]:
     raise UserError(
-      f"attention_kernel 'splash' takes lengths that are a "
-      f'multiple of {SPLASH_BLOCKS[-1]}, got {length}; set '
-      "LENGTH, or EncoderConfig.attention_kernel = 'einsum'"
+      "attention_kernel 'splash' needs a length that is a multiple of "
+      f'{SPLASH_BLOCKS[-1]}, got {length}; set LENGTH, or '
+      "EncoderConfig.attention_kernel = 'einsum'"
     )
   if platform == 'tpu' and not rules.one_device_each():
-    # XLA cannot divide a Pallas kernel: a few held-out rows, a prediction.
+    # XLA cannot partition a Pallas kernel by itself. Only few rows come this
+    # way: sample texts, predictions.
     return einsum(query_BLHK, key_BMHK, value_BMHK, mask)
   block = next(size for size in SPLASH_BLOCKS if not length % size)
-  # Positions last: a head's few features would be padded to 128 in memory.
+  # Positions go last: a head's few features would be padded to 128 in memory.
   last = kernel.QKVLayout.SEQ_MINOR
   sizes = kernel.BlockSizes(
     block_q=block,
@@ -161,7 +189,7 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
   )
 
   def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
-    heads = query_BLHK.shape[2]  # of this device
+    heads = query_BLHK.shape[2]  # on this device
     attend_row = kernel.make_splash_mha(
       masks.MultiHeadMask([masks.FullMask((length, length))] * heads),
       head_shards=1,
@@ -187,11 +215,15 @@ def splash(query_BLHK, key_BMHK, value_BMHK, mask, dropout=None) -> jax.Array:
 
 
 def automatic(
-  query_BLHK, key_BMHK, value_BMHK, mask, dropout=None
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: Mask,
+  dropout: Dropout = None,
 ) -> jax.Array:
-  """What suits the platform: the TPU's or the GPU's kernel, else `einsum`.
+  """Picks the TPU's or the GPU's kernel from length 512 on, else `einsum`.
 
-  From length 512 on; below, and with dropout of weights, `einsum`.
+  With dropout of weights it is always `einsum`.
   """
   length = query_BLHK.shape[1]
   kernel = einsum
@@ -208,18 +240,22 @@ def automatic(
   return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
 
 
-def check(config) -> None:
-  """Refuses, before anything is made, a kernel that cannot train."""
+def check(config: EncoderConfig) -> None:
+  """Refuses, before anything is built, a kernel that cannot train.
+
+  Raises:
+    UserError: attention dropout with a kernel that cannot do it.
+  """
   if config.attention_kernel in ('dot_product', 'splash'):
     _check_no_dropout(
       config.attention_kernel, config.attention_dropout_rate or None
     )
 
 
-def _check_no_dropout(name: str, dropout) -> None:
+def _check_no_dropout(name: str, dropout: object) -> None:
   if dropout is not None:
     raise UserError(
-      f'attention_kernel {name!r} cannot drop attention weights out; set '
+      f'attention_kernel {name!r} cannot drop out attention weights; set '
       "EncoderConfig.attention_dropout = 0.0, or attention_kernel = 'einsum'"
     )
 

@@ -1,36 +1,38 @@
-"""The primitives that every module is made of, with BERT's defaults.
+"""The primitives that all modules are built from, with BERT's defaults.
 
     hidden = layers.dense(config, 64, ('width', 'feed_forward'), 'input')(x)
     hidden = layers.norm(config, 'norm')(hidden)
     hidden = layers.Dropout(0.1, name='dropout')(hidden, train=True)
 
-The first three make a submodule of the module whose method calls them, so that
-initialisation, dtypes and logical axes are written once. Source:
+`dense`, `embed` and `norm` make a submodule of the module whose method calls
+them, so that initialisation, dtypes and logical axes are written once. Source:
 google-research/bert `modeling.py` (`create_initializer`, `layer_norm`,
 `dropout`).
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from bertjax.models.config import EncoderConfig
+from bertjax.parallel.rules import Axes
 
-Axes = tuple[str | None, ...]
 
+def kernel_initializer(config: EncoderConfig, axes: Axes) -> Callable[..., Any]:
+  """A normal distribution truncated at two deviations, as TensorFlow's.
 
-def kernel_initializer(config: EncoderConfig, axes: Axes):
-  """Normal cut at two of the given deviations, as TensorFlow's.
-
-  The deviation of what is drawn is therefore 0.88 of `initializer_stddev`;
-  neither BERT nor this rescales it.
+  The standard deviation of the samples is therefore 0.88 of
+  `initializer_stddev`; neither BERT nor this rescales it.
   """
   return nn.with_logical_partitioning(
     nn.initializers.truncated_normal(config.initializer_stddev), axes
   )
 
 
-def zeros_initializer(axes: Axes):
+def zeros_initializer(axes: Axes) -> Callable[..., Any]:
   """Zeros, for biases."""
   return nn.with_logical_partitioning(nn.initializers.zeros_init(), axes)
 
@@ -49,9 +51,9 @@ def dense(
     config: gives initialisation and dtypes.
     features: the dimensions that replace them.
     axes: logical axes of the kernel, inputs first.
-    name: of the submodule.
+    name: the submodule's.
     inputs: how many dimensions are contracted.
-    bias_axes: logical axes of the bias; None is those of the kernel's outputs.
+    bias_axes: logical axes of the bias; None: those of the kernel's outputs.
   """
   return nn.DenseGeneral(
     features,
@@ -75,10 +77,10 @@ def embed(
 
   Args:
     config: gives initialisation, width and dtypes.
-    rows: of the table.
+    rows: number of vectors.
     axis: logical axis of the rows.
-    name: of the submodule.
-    dtype: of what is looked up; None is `config.compute_dtype`.
+    name: the submodule's.
+    dtype: of the result of a lookup; None: `config.compute_dtype`.
   """
   return nn.Embed(
     rows,
@@ -91,12 +93,12 @@ def embed(
 
 
 def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
-  """Layer norm over the width, its statistics in float32.
+  """Layer norm over the width, with statistics in float32.
 
-  In float32 the variance is the mean of squared differences: flax's shortcut,
-  the mean of squares less the square of the mean, loses digits where the mean
-  is large. With half precision the rounding of the inputs loses more, and the
-  shortcut spares one pass over them in each direction.
+  In float32 the variance is the mean of squared differences: flax's
+  shortcut, the mean of squares less the square of the mean, loses digits if the
+  mean is large. In half precision the rounding of the inputs loses more, and
+  the shortcut saves one pass over them both forward and backward.
   """
   return nn.LayerNorm(
     epsilon=config.norm_epsilon,
@@ -112,24 +114,28 @@ def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
 
 
 def _mix(word: jax.Array) -> jax.Array:
-  """Scrambles uint32, one to one: every bit of it depends on every other."""
-  # Constants of the least bias that Wellons' search found ('lowbias32').
+  """Scrambles uint32, one to one: each bit depends on all bits of `word`."""
+  # The least biased constants that Wellons' search found ('lowbias32').
   word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
   word = (word ^ (word >> 15)) * jnp.uint32(0x846CA68B)
   return word ^ (word >> 16)
 
 
 def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Returns uint32 of a shape, each of the key and of its own place alone.
+  """Returns random uint32[shape]: each element hashes the key and its index.
 
-  A pure function of the global index: XLA fuses it with what uses it, divides
-  it as it divides that, and draws the same on every mesh. Not for cryptography.
+      >>> hash_bits(jax.random.key(0), (2, 3)).shape
+      (2, 3)
+
+  A pure function of the global index: XLA fuses it with its consumer,
+  partitions it in the same way, and draws the same bits on every mesh. Not for
+  cryptography.
 
   Args:
     key: a key of `jax.random`.
     shape: of at least one dimension; at most 2 ** 32 rows of the last.
 
-  Source: ours; the mixer is that of Chris Wellons' hash-prospector.
+  Source: the mixer is that of Chris Wellons' hash-prospector.
   """
   first, second = jax.random.key_data(key).reshape(-1)[:2]
   row = jnp.zeros((*shape[:-1], 1), jnp.uint32)
@@ -144,10 +150,10 @@ def hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 class Tap(nn.Module):
-  """Gives what no submodule returns a name, and gives it back untouched.
+  """Names a value that no submodule returns, and returns it untouched.
 
-  No operation, so a compiled program is the same without;
-  `bertjax.inspection.taps` looks at what submodules return.
+  It adds no operation to the compiled program; `bertjax.inspection.taps`
+  captures what submodules return.
   """
 
   def __call__(self, value: jax.Array) -> jax.Array:
@@ -157,6 +163,9 @@ class Tap(nn.Module):
 
 class Dropout(nn.Module):
   """Sets elements to 0 at `rate` and scales the rest to keep the expectation.
+
+      >>> Dropout(0.5).apply({}, jnp.ones(3), train=False).tolist()
+      [1.0, 1.0, 1.0]
 
   The only place that draws random bits in a forward pass; the rate is exact to
   2 ** -33.
@@ -169,7 +178,7 @@ class Dropout(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-    """Returns `inputs` untouched unless `train`; needs the rng 'dropout'."""
+    """Drops elements out if `train`, for which it needs the rng 'dropout'."""
     if not train or self.rate == 0.0:
       return inputs
     bits = hash_bits(self.make_rng('dropout'), inputs.shape)

@@ -1,9 +1,9 @@
-"""How a model knows where a token stands: a table of schemes by name.
+"""How a model learns a token's position: a table of schemes by name.
 
     offset_BLD = positions.SCHEMES['learned'](config, positions_BL)
 
-A scheme is called inside `Embeddings.__call__` and what it returns is added to
-the token embeddings. Source: Devlin et al. 2019, figure 2.
+A scheme is called inside `Embeddings.__call__`, and its result is added to the
+token embeddings. Source: Devlin et al. 2019, figure 2.
 """
 
 import jax
@@ -29,9 +29,8 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
   length = positions_BL.shape[1]
   if length > config.positions:
     raise UserError(
-      f'length {length} is beyond the {config.positions} '
-      'positions of the model; set LENGTH or '
-      'EncoderConfig.positions'
+      f'length {length} exceeds the {config.positions} positions of the model; '
+      'set LENGTH or EncoderConfig.positions'
     )
   return layers.embed(config, config.positions, 'positions', 'position')(
     positions_BL

@@ -1,1 +1,1 @@
-"""Devices and processes: meshes, rules, placement, hardware."""
+"""Devices and processes: meshes, partitioning rules, placement, hardware."""

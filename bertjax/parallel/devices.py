@@ -1,10 +1,12 @@
-"""What accelerators can do at most: one table, by the names that jax gives.
+"""The peak speed and the memory of accelerators, by jax's names for them.
 
-    devices.find('TPU v5 lite').flops_per_second    # 1.97e14
-    devices.find(jax.devices()[0].device_kind)      # None where unknown
+    >>> find('TPU v5 lite').flops_per_second
+    197000000000000.0
+    >>> find('cpu') is None
+    True
 
-A device is what `jax.devices()` lists: of a TPU v2, v3 or 7x half a chip (one
-TensorCore), else a chip. Source: the makers' data sheets, named at each row.
+A device is what `jax.devices()` lists: half a chip (one TensorCore) for a TPU
+v2, v3 or 7x, else a chip. Source: the makers' data sheets, named at each row.
 """
 
 import dataclasses
@@ -20,14 +22,15 @@ class Device:
   """The limits of one device.
 
   Attributes:
-    name: short, as people say it.
-    kinds: a regular expression of the device_kind that jax gives.
-    flops_per_second: dense bfloat16 products with float32 sums (float16 where
-      the device has no bfloat16); without sparsity.
-    memory_bytes: of the device's own memory (HBM, or GDDR of the smaller GPUs).
-    memory_bytes_per_second: between it and the chip.
-    reserved_bytes: of its memory, kept by XLA; what libtpu 0.0.42 says is
-      available where a program does not fit. Not known for GPUs.
+    name: short, as in everyday use.
+    kinds: a regular expression that matches jax's device_kind.
+    flops_per_second: dense bfloat16 products with float32 sums (float16 if the
+      device has no bfloat16); without sparsity.
+    memory_bytes: size of the device's own memory (HBM, or GDDR on the smaller
+      GPUs).
+    memory_bytes_per_second: between that memory and the chip.
+    reserved_bytes: of that memory, kept by XLA; from what libtpu 0.0.42 says is
+      available if a program does not fit. Not known for GPUs.
     clock_hertz: of a TPU's TensorCore; None for a GPU.
   """
 
@@ -43,7 +46,7 @@ class Device:
 # The first row whose pattern is found in the device_kind counts.
 # TPU: https://cloud.google.com/tpu/docs/{v2,v3,v4,v5e,v5p,v6e,tpu7x}, per chip.
 # A clock follows from the peak: TensorCores x MXUs x side x side x 2 x clock.
-# Where the MXUs that the page counts would need twice the clock (v6e: two of
+# If the MXUs that the page counts would need twice the clock (v6e: two of
 # 256 x 256), each makes two products a cycle.
 DEVICES = (
   # 46 TFLOP/s, 16 GiB, 700 GB/s a chip of 2 cores with 1 MXU.
@@ -62,8 +65,8 @@ DEVICES = (
   Device(
     'v6e', r'^TPU v6( lite|e)', 918e12, 32 * GIB, 1640e9, 768 * MIB, 1.75e9
   ),
-  # 2307 TFLOP/s, 192 GiB, 7380 GB/s a chip of 2 cores, each a device;
-  # with as many MXUs a core as v6e.
+  # 2307 TFLOP/s, 192 GiB, 7380 GB/s a chip of 2 cores, each a device with as
+  # many MXUs as v6e's.
   Device('tpu7x', r'^TPU ?v?7', 1153.5e12, 96 * GIB, 3690e9, 1280 * MIB, 2.2e9),
   # https://images.nvidia.com/content/technologies/volta/pdf/
   # volta-v100-datasheet-update-us-1165301-r5.pdf: SXM2, float16.
@@ -106,7 +109,7 @@ DEVICES = (
 
 
 def find(kind: str) -> Device | None:
-  """Returns the row of a device_kind, or None where the table has none."""
+  """Returns the row for a device_kind, or None if the table has none."""
   for device in DEVICES:
     if re.search(device.kinds, kind):
       return device
@@ -114,7 +117,7 @@ def find(kind: str) -> Device | None:
 
 
 def named(name: str) -> Device | None:
-  """Returns the row of a short name such as 'v5e' or 'H100', or None."""
+  """Returns the row with a short name, such as 'v5e' or 'h100', or None."""
   for device in DEVICES:
     if device.name.lower() == name.lower():
       return device
@@ -122,6 +125,6 @@ def named(name: str) -> Device | None:
 
 
 def tpu_is_there() -> bool:
-  """Whether this machine has a TPU, by its files; libtpu alone may be there to
-  compile for one."""
+  """Whether this machine has a TPU, judged by its device files: libtpu may be
+  installed only to compile for one."""
   return bool(glob.glob('/dev/accel*') or glob.glob('/dev/vfio/[0-9]*'))

@@ -1,12 +1,16 @@
 """The mesh, and batches placed on it.
 
-    mesh = partitioning.make_mesh(data=-1)
-    batch = partitioning.put_batch(host_batch, mesh)
+    >>> mesh = make_mesh(data=-1, devices=jax.devices()[:1])
+    >>> dict(mesh.shape)
+    {'data': 1, 'fsdp': 1, 'tensor': 1}
+    >>> put_batch({'tokens': np.ones((2, 8), np.int32)}, mesh)['tokens'].shape
+    (2, 8)
 
-How parameters are split is in `bertjax.parallel.rules`.
+`bertjax.parallel.rules` says how parameters are split.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -22,26 +26,31 @@ AXES = ('data', 'fsdp', 'tensor')
 
 
 def make_mesh(
-  data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None
+  data: int = -1,
+  fsdp: int = 1,
+  tensor: int = 1,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-  """Returns a mesh over all devices; one size may be -1, for what is left.
+  """Returns a mesh over all devices; one size may be -1, for the rest.
 
-  Of several TPU slices, or machines that jax tells apart as such, each holds
-  whole parts of `data`, or of `fsdp` where that is not to be had, since what
-  lies between them is slower.
+  Each TPU slice (or machine that jax reports as one) holds whole parts of
+  `data`, or of `fsdp` if `data` cannot be divided among the slices, because
+  links between slices are slower.
 
   Args:
-    data: number of parts of a batch that share no parameter memory.
+    data: number of parts of a batch that each have their own copy of the
+      parameters.
     fsdp: number of parts of a batch that also split the parameters.
     tensor: number of parts of heads, feed-forward width and vocabulary.
-    devices: None for all that there are.
+    devices: None: all devices.
 
   Raises:
-    UserError: sizes that do not cover the devices, or not slice by slice.
+    UserError: the sizes do not cover the devices, or cannot be divided among
+      the slices.
   """
   sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
-  all_devices = jax.devices() if devices is None else devices
-  devices = len(all_devices)
+  if devices is None:
+    devices = jax.devices()
   for name, size in sizes.items():
     if not isinstance(size, int) or isinstance(size, bool):
       raise UserError(
@@ -51,22 +60,24 @@ def make_mesh(
   if len(open_axes) > 1:
     raise UserError(f'only one mesh axis may be -1, got {sizes}')
   fixed = math.prod(size for size in sizes.values() if size != -1)
-  if open_axes and fixed > 0 and devices % fixed == 0:
-    sizes[open_axes[0]] = devices // fixed
-  if math.prod(sizes.values()) != devices or min(sizes.values()) < 1:
+  if open_axes and fixed > 0 and len(devices) % fixed == 0:
+    sizes[open_axes[0]] = len(devices) // fixed
+  if math.prod(sizes.values()) != len(devices) or min(sizes.values()) < 1:
     raise UserError(
-      f'a mesh of {sizes} does not cover {devices} device(s); set '
+      f'a mesh of {sizes} does not cover {len(devices)} device(s); set '
       'make_mesh.data, fsdp and tensor'
     )
   return Mesh(
-    _arrange(sizes, all_devices),
+    _arrange(sizes, devices),
     AXES,
     axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
   )
 
 
-def _arrange(sizes: dict[str, int], devices) -> np.ndarray:
-  """Returns the devices as an array of these sizes, near ones close by."""
+def _arrange(
+  sizes: dict[str, int], devices: Sequence[jax.Device]
+) -> np.ndarray:
+  """Returns the devices as an array of these sizes, neighbours side by side."""
   slices = len({getattr(device, 'slice_index', 0) for device in devices})
   if slices == 1:
     return mesh_utils.create_device_mesh(
@@ -96,7 +107,7 @@ def batch_parts(mesh: Mesh) -> int:
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
-  """Refuses a global batch that the devices cannot split evenly."""
+  """Raises UserError if the devices cannot split a global batch evenly."""
   if accumulation < 1:
     raise UserError(
       f'expected 1 part of a batch or more, got {accumulation}; '
@@ -112,7 +123,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Returns the sharding of every array of a batch: split over its rows."""
+  """Returns the sharding of every array of a batch: its rows are split."""
   return NamedSharding(mesh, PartitionSpec(RULES['batch']))
 
 
@@ -121,21 +132,22 @@ def _process_parts(mesh: Mesh) -> list[int]:
   indices = batch_sharding(mesh).addressable_devices_indices_map(
     (batch_parts(mesh),)
   )
-  return sorted({rows.start or 0 for (rows,) in indices.values()})
+  return sorted({index[0].start or 0 for index in indices.values() if index})
 
 
 def process_rows(batch_size: int, mesh: Mesh) -> np.ndarray | None:
   """Returns which rows of a global batch this process feeds, ascending.
 
-  Those that its own devices hold: not always neighbours, and the same for
-  several processes where an axis that does not split batches reaches over them.
+  These are the rows that its own devices hold. They need not be contiguous, and
+  several processes feed the same rows if an axis that does not split batches
+  spans them.
 
   Args:
     batch_size: B of the global batch.
     mesh: over the devices of all processes.
 
   Returns:
-    int64[rows], or None for all rows, where there is one process.
+    int64[rows], or None for all rows if there is one process.
   """
   if processes.count() == 1:
     return None
@@ -145,12 +157,12 @@ def process_rows(batch_size: int, mesh: Mesh) -> np.ndarray | None:
 
 
 def process_share(mesh: Mesh) -> float:
-  """Returns which share of a global batch this process feeds."""
+  """Returns the share of a global batch that this process feeds."""
   return len(_process_parts(mesh)) / batch_parts(mesh)
 
 
 def own_rows(batch: Batch, mesh: Mesh) -> Batch:
-  """Returns this process's part of a global batch that every process has."""
+  """Returns this process's rows of a global batch that every process has."""
   rows = process_rows(len(batch['tokens']), mesh)
   return (
     batch
@@ -159,8 +171,8 @@ def own_rows(batch: Batch, mesh: Mesh) -> Batch:
   )
 
 
-def put_batch(batch: Batch, mesh: Mesh) -> Batch:
-  """Places this process's rows as its part of the one global batch."""
+def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
+  """Returns the global batch on the mesh, from this process's rows of it."""
   sharding = batch_sharding(mesh)
   if processes.count() == 1:
     return {
@@ -169,7 +181,7 @@ def put_batch(batch: Batch, mesh: Mesh) -> Batch:
     }
   place = {part: i for i, part in enumerate(_process_parts(mesh))}
 
-  def put(array):
+  def put(array: np.ndarray) -> jax.Array:
     size = len(array) // len(place)  # rows of a part
 
     def read(index):

@@ -1,8 +1,13 @@
 """The rules from logical to mesh axes, and what is split by them.
 
-    shardings = rules.shardings_of(abstract_variables, mesh)
-    with rules.placing(mesh):
-      hidden_BLD = rules.constrain(hidden_BLD, 'batch', 'length', None)
+    >>> from bertjax.parallel.partitioning import make_mesh
+    >>> mesh = make_mesh(devices=jax.devices()[:1])
+    >>> boxed = nn.LogicallyPartitioned(jax.numpy.ones((8, 4)),
+    ...                                 ('vocabulary', 'width'))
+    >>> tuple(shardings_of({'table': boxed}, mesh)['table'].spec)
+    ('tensor', 'fsdp')
+    >>> with placing(mesh):
+    ...   rows = constrain(jax.numpy.ones((2, 8)), 'batch', 'length')
 
 A parameter is annotated with logical axis names where it is created
 (`flax.linen.with_logical_partitioning`); one table says which mesh axis splits
@@ -11,13 +16,17 @@ which logical axis. Source: t5x and flax's `examples/lm1b`, in spirit.
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.errors import UserError
+
+# Of an array, the logical axis of each dimension; None: without a name.
+Axes = tuple[str | None, ...]
 
 # logical axis -> mesh axis or axes that split it; None: never split.
 RULES = {
@@ -34,19 +43,18 @@ RULES = {
   'classes': None,
 }
 
-
-# logical axis -> field of EncoderConfig that sets its size, where names differ.
+# logical axis -> field of EncoderConfig that sets its size, if names differ.
 SETTINGS = {'vocabulary': 'vocabulary_multiple'}
 
 
-def shardings_of(boxed, mesh: Mesh):
+def shardings_of(boxed: Any, mesh: Mesh) -> Any:
   """Returns the NamedSharding of every leaf of a tree of boxed parameters.
 
   Args:
     boxed: pytree whose parameters carry logical axes (`eval_shape` of
       `model.init`, or a state built from it); leaves without a box are
       replicated.
-    mesh: where to place it.
+    mesh: the mesh to place it on.
 
   Raises:
     ValueError: a logical axis has no rule.
@@ -63,7 +71,7 @@ def shardings_of(boxed, mesh: Mesh):
     for name, axis, size in zip(
       leaf.names, spec, leaf.value.shape, strict=True
     ):
-      if axis is not None and size % mesh.shape[axis]:
+      if name and axis and size % mesh.shape[axis]:
         raise UserError(
           f'{name} {size} cannot be divided among {mesh.shape[axis]} '
           f'device(s); set make_mesh.{axis} to a divisor of it, or '
@@ -76,12 +84,14 @@ def shardings_of(boxed, mesh: Mesh):
   )
 
 
-_mesh = contextvars.ContextVar('mesh', default=None)
+_mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
+  'mesh', default=None
+)
 
 
 @contextlib.contextmanager
 def placing(mesh: Mesh) -> Iterator[None]:
-  """What is traced meanwhile is constrained to this mesh by `constrain`."""
+  """Inside, `constrain` and `on_each_device` refer to this mesh."""
   token = _mesh.set(mesh)
   try:
     yield
@@ -90,30 +100,35 @@ def placing(mesh: Mesh) -> Iterator[None]:
 
 
 def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
-  """Splits an intermediate as `RULES` has it; outside of `placing` nothing.
+  """Splits an intermediate by `RULES`; does nothing outside of `placing`.
 
   Args:
-    array: any.
-    axes: logical axis of each dimension; a mesh axis that splits one is not
-      used again, so of ('batch', 'width') the width stays whole.
+    array: any array.
+    axes: logical axis of each dimension; a mesh axis is used once at most, so
+      in ('batch', 'width') the width stays whole.
 
   Returns:
-    the same array. (flax's `with_logical_constraint` needs a mesh of jax's
-    own context, in which its `DenseGeneral` of several outputs fails.)
+    the same array. (flax's `with_logical_constraint` needs the mesh to be jax's
+    own context, in which `DenseGeneral` with several output dimensions fails.)
   """
   mesh = _mesh.get()
   if mesh is None:
     return array
   return jax.lax.with_sharding_constraint(
-    array,
-    NamedSharding(mesh, nn.logical_to_mesh_axes(axes, tuple(RULES.items()))),
+    array, NamedSharding(mesh, _partition_spec(axes))
   )
 
 
-def platform() -> str:
-  """Returns 'cpu', 'gpu' or 'tpu': of the mesh of `placing`, else of jax.
+def _partition_spec(axes: Axes) -> PartitionSpec:
+  spec = nn.logical_to_mesh_axes(axes, tuple(RULES.items()))
+  assert spec is not None  # None is flax's answer to axes of None
+  return spec
 
-  They differ where a program is compiled for devices that are not here.
+
+def platform() -> str:
+  """Returns 'cpu', 'gpu' or 'tpu': that of `placing`'s mesh, else jax's.
+
+  They differ when a program is compiled for devices that are not here.
   """
   mesh = _mesh.get()
   if mesh is None:
@@ -122,43 +137,48 @@ def platform() -> str:
 
 
 def one_device_each() -> bool:
-  """Whether `on_each_device` can say which part each device has: it must not
-  where arrays may be divided and nobody has said how, by `placing`."""
+  """Whether `on_each_device` knows which part each device has.
+
+  It does not if there are several devices and no `placing`: arrays may then be
+  divided in any way.
+  """
   return _mesh.get() is not None or jax.device_count() == 1
 
 
-def on_each_device(function: Callable, inputs, output) -> Callable:
-  """Runs a function on the part that each device has, under `placing`.
+def on_each_device(
+  function: Callable[..., jax.Array], inputs: Sequence[Axes], output: Axes
+) -> Callable[..., jax.Array]:
+  """Makes a function work on each device's part of its arguments.
 
-  For kernels that XLA cannot divide. Outside of `placing` it is the function.
+  For kernels that XLA cannot partition. Outside of `placing` it returns the
+  function itself.
 
   Args:
-    function: of arrays, gives one.
+    function: takes arrays and returns one.
     inputs: logical axes of each argument.
-    output: of the result.
+    output: logical axes of the result.
   """
   mesh = _mesh.get()
   if mesh is None:
     return function
-  rules = tuple(RULES.items())
   return jax.shard_map(
     function,
     mesh=mesh,
     check_vma=False,
-    in_specs=tuple(nn.logical_to_mesh_axes(axes, rules) for axes in inputs),
-    out_specs=nn.logical_to_mesh_axes(output, rules),
+    in_specs=tuple(_partition_spec(axes) for axes in inputs),
+    out_specs=_partition_spec(output),
   )
 
 
-def gather(parameters, shardings):
-  """Puts together what 'fsdp' divides, and leaves 'tensor' as it is.
+def gather(parameters: Any, shardings: Any) -> Any:
+  """Undoes the split over 'fsdp', and leaves that over 'tensor'.
 
-  Said of every parameter before it is used, XLA gathers parameters and nothing
-  else; left to itself it also moves activations, which are larger.
+  If every parameter is gathered before it is used, XLA moves nothing else; left
+  to itself it also moves activations, which are larger.
 
   Args:
-    parameters: pytree of arrays that are being traced.
-    shardings: of each, as `shardings_of` gives them.
+    parameters: pytree of traced arrays.
+    shardings: pytree of their shardings, from `shardings_of`.
   """
 
   def whole(array, sharding):

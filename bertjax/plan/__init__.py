@@ -1,1 +1,1 @@
-"""What a pretraining run will need, before it runs."""
+"""Estimates what a pretraining run needs before it runs."""

@@ -1,18 +1,21 @@
-"""Whether a plan got worse than the one that is kept.
+"""Compares a plan with the one that was kept before.
 
-    kept = compare.row(json.load(open('plan.json')))
-    compare.worse(kept, compare.row(figures))    # [] or reasons
+    >>> kept = {'estimated_mfu': 0.5, 'hbm_bytes': 10**9, 'jax': '1',
+    ...         'compiled_over_useful_flops': 1.1, 'libtpu': '1',
+    ...         'memory_bytes_per_device': 10**9}
+    >>> worse(kept, kept | {'estimated_mfu': 0.4})
+    ['estimated_mfu 0.5 -> 0.4 (-20.0%)']
 
-Source: ours.
+`row` makes such a row from the figures of `planning.plan`.
 """
 
 from collections.abc import Mapping
 
-# How much worse a figure may be before somebody has to say why.
+# The relative change for the worse that needs no reason.
 TOLERANCE = 0.03
 GIB = 2**30
 
-# Figure -> whether more is better.
+# Figure -> whether higher is better.
 _FIGURES = {
   'estimated_mfu': True,
   'hbm_bytes': False,
@@ -23,14 +26,14 @@ _VERSIONS = ('jax', 'libtpu')
 
 
 def row(figures: Mapping) -> dict:
-  """Returns of a plan what is kept and compared.
+  """Returns the figures of a plan that are kept and compared.
 
   Raises:
-    ValueError: it is of a step that does not fit, or that was not compiled.
+    ValueError: the step was not compiled or does not fit.
   """
   if figures['estimated_mfu'] is None or not figures['fits']:
     raise ValueError(
-      'expected the plan of a step that compiles and fits, got '
+      'expected the plan of a step that compiles and fits, got: '
       + (
         figures['compiler_says']
         or figures['why_not_compiled']
@@ -50,21 +53,21 @@ def row(figures: Mapping) -> dict:
 
 
 def same_versions(kept: Mapping, now: Mapping) -> bool:
-  """Whether both are of the same jax and the same compiler."""
+  """Whether both were made with the same jax and the same compiler."""
   return all(kept[name] == now[name] for name in _VERSIONS)
 
 
 def worse(kept: Mapping, now: Mapping) -> list[str]:
-  """Returns what is worse by more than the tolerance, in words.
+  """Describes each figure that is worse by more than `TOLERANCE`.
 
-  Other versions give other figures, and nothing is worse.
+  Figures of different versions are not comparable: nothing is worse.
   """
   if not same_versions(kept, now):
     return []
   found = []
-  for name, more_is_better in _FIGURES.items():
+  for name, higher_is_better in _FIGURES.items():
     change = now[name] / kept[name] - 1
-    if (-change if more_is_better else change) > TOLERANCE:
+    if (-change if higher_is_better else change) > TOLERANCE:
       found.append(
         f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})'
       )
@@ -72,13 +75,14 @@ def worse(kept: Mapping, now: Mapping) -> list[str]:
 
 
 def renewed(kept: Mapping | None, now: Mapping, reason: str) -> dict:
-  """Returns the row to keep: the reason is that of the last change."""
-  same = kept and all(kept.get(name) == now[name] for name in now)
-  return {**now, 'reason': kept.get('reason', reason) if same else reason}
+  """Returns the row to keep, with the reason of its last change."""
+  if kept and all(kept.get(name) == now[name] for name in now):
+    reason = kept.get('reason', reason)
+  return {**now, 'reason': reason}
 
 
 def header() -> str:
-  """Returns the head of the table."""
+  """Returns the header of the table of `line`s."""
   return (
     f'{"":28}{"MFU":>7}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}'
     '  jax, libtpu'
@@ -86,7 +90,7 @@ def header() -> str:
 
 
 def line(name: str, now: Mapping) -> str:
-  """Returns a row of the table."""
+  """Formats a row of the table."""
   return (
     f'{name:28}{now["estimated_mfu"]:7.1%}{now["hbm_bytes"] / GIB:9.2f}'
     f'{now["compiled_over_useful_flops"]:7.3f}'

@@ -1,13 +1,13 @@
-"""What a compiled TPU program tells of its cost: operations, bytes, cycles.
+"""The cost of a compiled TPU program: operations, bytes, cycles.
 
     program = jitted.lower(*shapes).compile()
     cost = compiled.cost_of(program.as_text())
     cost.flops, cost.hbm_bytes, cost.cycles, cost.collective_bytes
     compiled.memory_of(program)    # {'arguments': ..., 'temporary': ...}
 
-All of one device and one call. Source: ours. XLA's own `cost_analysis` counts
-the body of a loop once, nothing inside Pallas kernels, and as bytes accessed
-also those that it keeps in on-chip memory.
+Everything is per device and call. XLA's own `cost_analysis` is not used: it
+counts the body of a loop once, ignores Pallas kernels, and its bytes accessed
+include those in on-chip memory.
 """
 
 import collections
@@ -29,21 +29,20 @@ COLLECTIVES = (
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """The cost of one call, a device.
+  """The cost of one call on one device.
 
   Attributes:
-    flops: of matrix products, those of Pallas calls (`pallas_flops`) included.
+    flops: of matrix products, including `pallas_flops`.
     pallas_flops: see `hlo_flops.of_pallas`.
-    pallas_calls: number of calls of Pallas kernels.
-    pallas_uncounted: names of kernels whose FLOPs nobody says.
-    hbm_bytes: operands read and results written outside on-chip memory; of a
-      slice what it takes. Without the padding of layouts.
-    cycles: sum of the compiler's estimates; of neither collectives nor Pallas
-      calls, and nothing overlaps.
-    collective_bytes: kind -> bytes, of the whole array that is reduced or
-      gathered.
+    pallas_calls: number of calls to Pallas kernels.
+    pallas_uncounted: names of the kernels whose FLOPs are unknown.
+    hbm_bytes: operands read and results written outside on-chip memory, without
+      the padding of layouts; a slice counts what it takes.
+    cycles: sum of the compiler's estimates, which cover neither collectives nor
+      Pallas calls; assumes that nothing overlaps.
+    collective_bytes: kind -> bytes of the whole arrays reduced or gathered.
     collectives: kind -> number of executions.
-    unknown_loops: number of loops that count once, for want of a trip count.
+    unknown_loops: number of loops of unknown trip count, which count once.
   """
 
   flops: int
@@ -58,17 +57,20 @@ class Cost:
 
 
 def cost_of(text: str) -> Cost:
-  """Counts what the text of an optimised HLO module (`as_text()`) says."""
+  """Counts the cost of an optimised HLO module from its `as_text()`."""
   module = hlo.parse(text)
-  sums, moved, collectives = (collections.Counter() for _ in range(3))
-  uncounted, begun = set(), set()
+  sums: collections.Counter[str] = collections.Counter()
+  moved: collections.Counter[str] = collections.Counter()
+  collectives: collections.Counter[str] = collections.Counter()
+  uncounted: set[str] = set()
+  begun: set[str] = set()
   for execution in module.executions():
     instruction, times = execution.instruction, execution.times
     place = execution.computation
     if instruction.opcode in ('convolution', 'dot'):
       sums['flops'] += times * hlo_flops.of_product(place, instruction)
     kind = _collective(execution)
-    if kind and not _goes_on(execution, begun):
+    if kind and not _continues(execution, begun):
       moved[kind] += times * hlo_bytes.of_collective(place, instruction)
       collectives[kind] += times
     if execution.fused:
@@ -95,13 +97,14 @@ def cost_of(text: str) -> Cost:
 
 
 def memory_of(program: jax.stages.Compiled) -> dict[str, int]:
-  """Returns the bytes of a device's memory that a program takes.
+  """Returns the bytes of a device's memory that a program needs.
 
   Returns:
-    `arguments`, `outputs`, `aliased` (outputs that take an argument's place),
-    `temporary`, and `program` itself.
+    `arguments`, `outputs`, `aliased` (outputs that reuse an argument's memory),
+    `temporary`, and `program` (its code).
   """
   analysis = program.memory_analysis()
+  assert analysis is not None  # as XLA has statistics
   return {
     'arguments': analysis.argument_size_in_bytes,
     'outputs': analysis.output_size_in_bytes,
@@ -122,7 +125,10 @@ def needed_bytes(parts: dict[str, int]) -> int:
 
 
 def _collective(execution: hlo.Execution) -> str | None:
-  """Returns the kind; a reduce-scatter is a fusion of that name on TPU."""
+  """Returns the kind of a collective, or None for any other instruction.
+
+  On TPU a reduce-scatter is an all-reduce in a fusion of that name.
+  """
   opcode = execution.instruction.opcode.removesuffix('-start')
   if opcode not in COLLECTIVES:
     return None
@@ -131,15 +137,15 @@ def _collective(execution: hlo.Execution) -> str | None:
   return opcode
 
 
-def _goes_on(execution: hlo.Execution, begun: set[str]) -> bool:
-  """Whether a collective is a later part of one in `begun`; adds it there.
+def _continues(execution: hlo.Execution, begun: set[str]) -> bool:
+  """Whether a collective continues one in `begun`; adds its channel there.
 
-  One that overlaps with other work stands in a chain of fusions with that work,
-  each with the whole collective and its channel in it.
+  A collective that overlaps with other work is a chain of fusions with that
+  work, and each of them contains the whole collective with its channel.
   """
   channel = re.search(r'channel_id=(\d+)', execution.instruction.attributes)
   if not execution.fused or not channel:
     return False
-  goes_on = channel[1] in begun
+  continues = channel[1] in begun
   begun.add(channel[1])
-  return goes_on
+  return continues

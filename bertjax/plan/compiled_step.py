@@ -1,9 +1,14 @@
-"""The training step of `loop.train`, compiled for devices that are not there.
+"""Compiles the training step of `loop.train` for devices that are absent.
 
     step = Step(objective, optimizer, batch.shapes(512, 128, 20), mesh)
     program = step.compile()    # jax.stages.Compiled, or a Refusal
 
-Source: ours.
+What the compiler says if the program needs too much memory:
+
+    >>> said = 'Ran out of memory. Used 20.5G of 15.75G hbm.'
+    >>> refusal = Refusal(said)
+    >>> refusal.needed / 2**30, refusal.available / 2**30
+    (20.5, 15.75)
 """
 
 import dataclasses
@@ -16,17 +21,18 @@ import optax
 from bertjax.parallel import partitioning
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
+from bertjax.training.objectives import MaskedLanguageModel
 
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 
 
 class Refusal:
-  """What the compiler says of a program that the memory cannot hold.
+  """The compiler's error for a program that exceeds a device's memory.
 
   Attributes:
-    text: all of it.
-    needed: bytes that the program would take; None where it does not say.
-    available: bytes that a device has; None where it does not say.
+    text: the whole message.
+    needed: bytes that the program needs; None if the message has no number.
+    available: bytes that a device has; None if the message has no number.
   """
 
   def __init__(self, text: str):
@@ -36,11 +42,12 @@ class Refusal:
       r'|Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm',
       text,
     )
-    self.needed = self.available = None
+    self.needed: int | None = None
+    self.available: int | None = None
     if found:
-      needed, unit, available, of = filter(None, found.groups())
+      needed, unit, available, available_unit = filter(None, found.groups())
       self.needed = int(float(needed) * _UNITS[unit])
-      self.available = int(float(available) * _UNITS[of])
+      self.available = int(float(available) * _UNITS[available_unit])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +55,12 @@ class Step:
   """A training step.
 
   Attributes:
-    objective: see `objectives`.
-    optimizer: optax transformation.
     shapes: of a global batch, see `bertjax.batch`.
-    mesh: of devices to compile for.
-    accumulation: parts that a batch is worked through in.
+    mesh: devices to compile for.
+    accumulation: number of parts that a batch is processed in.
   """
 
-  objective: object
+  objective: MaskedLanguageModel
   optimizer: optax.GradientTransformation
   shapes: Mapping[str, jax.ShapeDtypeStruct]
   mesh: jax.sharding.Mesh
@@ -63,21 +68,21 @@ class Step:
 
   @property
   def rows(self) -> int:
-    """Rows of the batch that a device has; a tensor axis shares them."""
+    """Rows of the batch per device; those along a tensor axis share them."""
     parts = partitioning.batch_parts(self.mesh)
     return self.shapes['tokens'].shape[0] // parts
 
   def abstract(self) -> state_lib.TrainState:
-    """Returns the state's shapes and shardings."""
+    """Returns the shapes and shardings of the training state."""
     return state_lib.abstract(
       self.objective.model, self.optimizer, self.shapes, self.mesh
     )
 
   def compile(self, rows: int | None = None) -> jax.stages.Compiled | Refusal:
-    """Compiles.
+    """Compiles the step, or returns the compiler's refusal.
 
     Args:
-      rows: a device; None: as many as the batch has.
+      rows: of the batch, per device; None: `self.rows`.
     """
     rows = (self.rows if rows is None else rows) * partitioning.batch_parts(
       self.mesh

@@ -1,11 +1,16 @@
 """The text of an optimised HLO module, as computations and instructions.
 
-    module = hlo.parse(compiled.as_text())
-    for execution in module.executions():
-      execution.instruction.opcode, execution.times, execution.fused
+    >>> module = parse('''ENTRY %main (a: f32[2,3]) -> f32[2,3] {
+    ...   %a = f32[2,3]{1,0} parameter(0)
+    ...   ROOT %b = f32[2,3]{1,0} add(%a, %a)
+    ... }''')
+    >>> for execution in module.executions():
+    ...   execution.instruction.opcode, execution.times, execution.fused
+    ('parameter', 1, False)
+    ('add', 1, False)
 
-Reads what `bertjax.plan.compiled` counts and no more. Source: ours; the text's
-form is that of XLA's `HloInstruction::ToString`.
+Reads only what `bertjax.plan.compiled` counts. Source of the format: XLA's
+`HloInstruction::ToString`.
 """
 
 import dataclasses
@@ -30,9 +35,9 @@ class Array:
   """The type of an array.
 
   Attributes:
-    dtype: as HLO names it, such as 'bf16'.
+    dtype: HLO's name, such as 'bf16'.
     dimensions: sizes.
-    space: 0 is the device's main memory; TPU: 1 is VMEM, on the chip.
+    space: 0 for the device's main memory, 1 for a TPU's on-chip VMEM.
   """
 
   dtype: str
@@ -41,7 +46,7 @@ class Array:
 
   @property
   def bytes(self) -> int:
-    """Its size without the padding of its layout."""
+    """The size without the padding of the layout."""
     digits = re.search(r'\d+', self.dtype)
     bits = _BITS.get(self.dtype, int(digits[0]) if digits else 8)
     return math.prod(self.dimensions) * bits // 8
@@ -54,9 +59,9 @@ class Instruction:
   Attributes:
     name: unique in its module.
     opcode: such as 'fusion'.
-    arrays: types of the result; those of a tuple in order, nested ones flat.
-    operands: names of instructions of the same computation.
-    literal: what stands between the parentheses.
+    arrays: types of the result, or of the elements of a tuple, flattened.
+    operands: names of instructions in the same computation.
+    literal: the text between the parentheses.
     attributes: the rest of the line.
   """
 
@@ -68,26 +73,32 @@ class Instruction:
   attributes: str
 
   def called(self, what: str) -> str | None:
-    """Returns the computation that 'calls', 'body' ... names, if any."""
+    """Returns the computation named by 'calls', 'body' ..., if any."""
     return dict(_CALLED.findall(self.attributes)).get(what)
 
   def number(self, key: str) -> int | None:
-    """Returns a whole number of the backend_config, such as that of
-    "estimated_cycles":"1829", if it is there."""
+    """Returns an integer of the backend_config, if it is there.
+
+    That of 'estimated_cycles' in "estimated_cycles":"1829" is 1829.
+    """
     found = re.search(rf'"{key}":"?(-?\d+)', self.attributes)
     return int(found[1]) if found else None
 
 
 @dataclasses.dataclass
 class Computation:
-  """Instructions by name, in order; the last result is the root's."""
+  """Instructions by name, in order; the root's result is the computation's."""
 
   name: str
   instructions: dict[str, Instruction]
-  root: Instruction | None = None
+  root_name: str = ''
+
+  @property
+  def root(self) -> Instruction:
+    return self.instructions[self.root_name]
 
   def parameter(self, number: int) -> Instruction:
-    """Returns its parameter of a number."""
+    """Returns parameter `number`."""
     return next(
       i
       for i in self.instructions.values()
@@ -97,13 +108,12 @@ class Computation:
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-  """An instruction with where and how often a run of the module executes it.
+  """An instruction, and where and how often a run of the module executes it.
 
   Attributes:
-    instruction: the line.
-    computation: that has it.
+    computation: contains the instruction.
     times: product of the trip counts of the loops around it.
-    fused: whether it is a part of a fusion, so that it touches no memory.
+    fused: whether it is part of a fusion and so touches no memory.
   """
 
   instruction: Instruction
@@ -118,9 +128,9 @@ class Module:
 
   Attributes:
     computations: by name.
-    entry: the one that runs.
-    unknown_loops: names of the loops whose trip count is not known and that
-      count once; filled by `executions`.
+    entry: the computation that runs.
+    unknown_loops: names of the loops of unknown trip count, which count once;
+      filled by `executions`.
   """
 
   computations: dict[str, Computation]
@@ -128,13 +138,20 @@ class Module:
   unknown_loops: set[str] = dataclasses.field(default_factory=set)
 
   def executions(self) -> Iterator[Execution]:
-    """Yields all that runs, loop bodies and fusions included."""
+    """Yields all that is executed, within loops and fusions too."""
     yield from self._walk(self.entry, 1, False)
 
-  def _walk(self, computation, times, fused) -> Iterator[Execution]:
+  def inside(self, fusion: Instruction) -> Computation:
+    """Returns the computation of a fusion."""
+    return self.computations[fusion.called('calls') or '']
+
+  def _walk(
+    self, computation: Computation, times: int, fused: bool
+  ) -> Iterator[Execution]:
     for instruction in computation.instructions.values():
       yield Execution(instruction, computation, times, fused)
-      inside, repeated, is_fusion = [], times, fused
+      inside: list[str | None] = []
+      repeated, is_fusion = times, fused
       if instruction.opcode == 'while':
         count = trip_count(self, computation, instruction)
         if count is None:
@@ -146,26 +163,29 @@ class Module:
       elif instruction.opcode in ('call', 'async-start'):
         inside = [instruction.called('to_apply') or instruction.called('calls')]
       elif instruction.opcode == 'conditional':
-        inside = _branches(instruction)[:1]  # as if the first were taken
+        inside += _branches(instruction)[:1]  # as if the first were taken
       for name in inside:
         if name in self.computations:
           yield from self._walk(self.computations[name], repeated, is_fusion)
 
 
 def parse(text: str) -> Module:
-  """Returns a module from what `compiled.as_text()` gives.
+  """Parses the text of `jax.stages.Compiled.as_text()`.
 
   Raises:
     ValueError: it has no entry computation.
   """
-  computations, entry, current, lines = {}, None, None, []
+  computations: dict[str, Computation] = {}
+  entry: Computation | None = None
+  current: Computation | None = None
+  lines: list[str] = []
   for line in text.splitlines():
     if _INSTRUCTION.match(line):
       lines.append(line)
     elif header := _HEADER.match(line):
       current = computations[header[2]] = Computation(header[2], {})
       entry = current if header[1] else entry
-    elif line == '}':
+    elif line == '}' and current:
       _fill(current, lines)
       lines = []
     elif lines:
@@ -178,15 +198,15 @@ def parse(text: str) -> Module:
 def trip_count(
   module: Module, computation: Computation, loop: Instruction
 ) -> int | None:
-  """Returns how often a `while` runs, or None where that cannot be told.
+  """Returns how often a `while` runs, or None if that is unknown.
 
-  XLA's own `known_trip_count`, which TPU programs lack, or else what follows
-  from a condition `counter < constant` of a counter that grows by one.
+  This is XLA's `known_trip_count`, or, since TPU programs lack it, what follows
+  from a condition `counter < constant` on a counter that grows by one.
   """
   known = re.search(r'known_trip_count":?=?\{"?n"?[:=]"?(\d+)', loop.attributes)
   if known:
     return int(known[1])
-  condition = module.computations[loop.called('condition')]
+  condition = module.computations[loop.called('condition') or '']
   root = condition.root
   if root.opcode != 'compare' or 'direction=LT' not in root.attributes:
     return None
@@ -194,6 +214,7 @@ def trip_count(
   index = re.match(r', index=(\d+)', counter.attributes)
   if counter.opcode != 'get-tuple-element' or bound.opcode != 'constant':
     return None
+  assert index is not None  # every get-tuple-element has one
   first = computation.instructions[loop.operands[0]]
   if first.opcode != 'tuple':
     return None
@@ -204,7 +225,7 @@ def trip_count(
 
 
 def _origin(computation: Computation, name: str) -> Instruction:
-  """Returns the instruction that a value comes from, copies left out."""
+  """Returns the instruction that a value comes from, skipping copies."""
   instruction = computation.instructions[name]
   while instruction.opcode in ('copy', 'bitcast'):
     instruction = computation.instructions[instruction.operands[0]]
@@ -219,14 +240,16 @@ def _branches(instruction: Instruction) -> list[str]:
 
 def _fill(computation: Computation, lines: list[str]) -> None:
   for line in lines:
-    is_root, name, text = _INSTRUCTION.match(line).groups()
+    found = _INSTRUCTION.match(line)
+    assert found is not None  # `parse` collects only such lines
+    _, name, text = found.groups()
     computation.instructions[name] = _instruction(name, text)
-    if is_root:
-      computation.root = computation.instructions[name]
+    if found[1]:
+      computation.root_name = name
 
 
 def _instruction(name: str, text: str) -> Instruction:
-  """'f32[2]{0} add(%a, %b), metadata={...}' to its parts."""
+  """Parses text such as 'f32[2]{0} add(%a, %b), metadata={...}'."""
   end = _closing(text, 0) if text.startswith('(') else text.index(' ')
   start = text.index('(', end)
   stop = _closing(text, start)
@@ -249,7 +272,7 @@ def _arrays(text: str) -> Iterator[Array]:
 
 
 def _closing(text: str, start: int) -> int:
-  """Returns the place behind the parenthesis that closes the one at start."""
+  """Returns the index after the parenthesis that closes the one at `start`."""
   depth = 0
   for match in re.compile(r'[()]').finditer(text, start):
     depth += 1 if match[0] == '(' else -1

@@ -1,17 +1,23 @@
 """Bytes that an instruction of a TPU program moves.
 
-    hlo_bytes.of_memory(module, computation, instruction)
-    hlo_bytes.of_collective(computation, instruction)
+    >>> module = hlo.parse('''ENTRY %main (a: f32[2,3]) -> f32[2,3] {
+    ...   %a = f32[2,3]{1,0} parameter(0)
+    ...   ROOT %b = f32[2,3]{1,0} all-reduce(%a), to_apply=%add
+    ... }''')
+    >>> of_memory(module, module.entry, module.entry.root)  # in and out
+    48
+    >>> of_collective(module.entry, module.entry.root)
+    24
 
-Without the padding of layouts. Source: ours; what a fusion reads of an operand
-is as in XLA's `HloCostAnalysis`.
+The padding of layouts does not count. Source of what a fusion reads of an
+operand: XLA's `HloCostAnalysis`.
 """
 
 import re
 
 from bertjax.plan import hlo
 
-# These name values, or wait for them, and move nothing themselves.
+# These only name values or wait for them.
 _MOVES_NOTHING = {
   'parameter',
   'constant',
@@ -41,7 +47,7 @@ _TARGETS_THAT_MOVE_NOTHING = {
 def of_collective(
   computation: hlo.Computation, instruction: hlo.Instruction
 ) -> int:
-  """Returns the bytes of the whole arrays that it reduces, gathers, sends."""
+  """Returns the bytes of the whole arrays that a collective works on."""
   given = sum(
     array.bytes
     for name in instruction.operands
@@ -58,11 +64,11 @@ def of_memory(
   computation: hlo.Computation,
   instruction: hlo.Instruction,
 ) -> int:
-  """Returns what one execution reads from and writes to the main memory.
+  """Returns the bytes that one execution reads and writes in main memory.
 
-  Operands and results in on-chip memory do not count, nor does what only names
-  other values. Of a slice counts what is taken, of an update in place what is
-  updated; copies that start here and end elsewhere count here.
+  Operands and results in on-chip memory do not count, nor do instructions that
+  only name other values. A slice counts what it takes, an update in place what
+  it updates, and an asynchronous copy counts at its start.
   """
   opcode = instruction.opcode
   target = re.search(r'custom_call_target="(\w+)"', instruction.attributes)
@@ -73,7 +79,7 @@ def of_memory(
   ):
     return 0
   if opcode in ('copy-start', 'slice-start'):
-    # Results: what is made and what it is made of, in this order or the other.
+    # A copy returns (result, operand, ...), a slice (operand, result, ...).
     made, source = instruction.arrays[:2][:: -1 if 'slice' in opcode else 1]
     return made.bytes * ((made.space == 0) + (source.space == 0))
   read = 0
@@ -84,7 +90,12 @@ def of_memory(
   return read + _bytes_written(module, computation, instruction)
 
 
-def _bytes_used(module, computation, value, whole) -> int:
+def _bytes_used(
+  module: hlo.Module,
+  computation: hlo.Computation,
+  value: hlo.Instruction,
+  whole: int,
+) -> int:
   """Returns how much of a value of `whole` bytes its users in a fusion read."""
   if value.name == computation.root.name:
     return whole
@@ -101,28 +112,34 @@ def _bytes_used(module, computation, value, whole) -> int:
   return used
 
 
-def _only_renames(module, instruction) -> bool:
-  """Whether it is a bitcast, or a fusion of nothing but one."""
+def _only_renames(module: hlo.Module, instruction: hlo.Instruction) -> bool:
+  """Whether it is a bitcast, or a fusion that consists of bitcasts."""
   if instruction.opcode == 'fusion':
-    inside = module.computations[instruction.called('calls')].instructions
+    inside = module.inside(instruction).instructions
     return all(i.opcode in ('parameter', 'bitcast') for i in inside.values())
   return instruction.opcode == 'bitcast'
 
 
-def _bytes_of_use(module, user, number, whole) -> int:
-  """Returns how much of operand `number` one instruction reads."""
+def _bytes_of_use(
+  module: hlo.Module, user: hlo.Instruction, number: int, whole: int
+) -> int:
+  """Returns how many bytes of operand `number`, of `whole`, `user` reads."""
   if number == 0 and user.opcode in ('dynamic-slice', 'slice', 'gather'):
     return user.arrays[0].bytes
   if number == 0 and user.opcode == 'dynamic-update-slice':
     return 0  # in place
   if user.opcode == 'fusion':
-    inside = module.computations[user.called('calls')]
+    inside = module.inside(user)
     return _bytes_used(module, inside, inside.parameter(number), whole)
   return whole
 
 
-def _bytes_written(module, computation, instruction) -> int:
-  """Returns the bytes of the results; of an update in place, those updated."""
+def _bytes_written(
+  module: hlo.Module,
+  computation: hlo.Computation,
+  instruction: hlo.Instruction,
+) -> int:
+  """Returns the bytes of the results, or those updated in place."""
   arrays = instruction.arrays
   if instruction.opcode.endswith('-start'):
     operands = sum(
@@ -140,10 +157,14 @@ def _bytes_written(module, computation, instruction) -> int:
   )
 
 
-def _roots(module, computation, instruction) -> list[int | None]:
-  """Returns for each result the bytes of its update, or None: all of it."""
+def _roots(
+  module: hlo.Module,
+  computation: hlo.Computation,
+  instruction: hlo.Instruction,
+) -> list[int | None]:
+  """Returns the bytes updated in each result; None: the whole is written."""
   if instruction.opcode == 'fusion':
-    inside = module.computations[instruction.called('calls')]
+    inside = module.inside(instruction)
     return _roots(module, inside, inside.root)
   if instruction.opcode == 'tuple':
     return [

@@ -1,9 +1,14 @@
-"""Floating-point operations of instructions of a TPU program.
+"""Floating-point operations of an instruction of a TPU program.
 
-    hlo_flops.of_product(computation, instruction)    # convolution or dot
-    hlo_flops.of_pallas(computation, instruction)
+    >>> module = hlo.parse('''ENTRY %f (a: f32[2,3], b: f32[3,4]) -> f32[2,4] {
+    ...   %a = f32[2,3]{1,0} parameter(0)
+    ...   %b = f32[3,4]{1,0} parameter(1)
+    ...   ROOT %c = f32[2,4]{1,0} dot(%a, %b), lhs_contracting_dims={1}
+    ... }''')
+    >>> of_product(module.entry, module.entry.root)  # 2 x 2 x 3 x 4
+    48
 
-Source: ours; the count of a convolution is that of XLA's `HloCostAnalysis`.
+Source of the count of a convolution: XLA's `HloCostAnalysis`.
 """
 
 import functools
@@ -18,11 +23,11 @@ from bertjax.plan import hlo
 def of_product(
   computation: hlo.Computation, instruction: hlo.Instruction
 ) -> int:
-  """Returns 2 for each multiplication and addition of a dot or convolution.
+  """Returns 2 for each multiply-add of a dot or convolution.
 
-  XLA's TPU compiler writes every matrix product as a convolution, with batch
-  dimensions as spatial ones that padding and dilation keep apart; only pairs
-  that meet a real element count.
+  XLA's TPU compiler writes every matrix product as a convolution. It turns
+  batch dimensions into spatial ones, kept apart by padding and dilation, so
+  only products with a real element count.
   """
   left, right = (
     computation.instructions[name].arrays[0].dimensions
@@ -31,10 +36,10 @@ def of_product(
   result = instruction.arrays[0].dimensions
   text = instruction.attributes
   if instruction.opcode == 'dot':
-    contracted = re.search(r'lhs_contracting_dims=\{([\d,]*)\}', text)
+    contracted = _found(r'lhs_contracting_dims=\{([\d,]*)\}', text)
     sizes = [left[int(d)] for d in re.findall(r'\d+', contracted[1])]
     return 2 * math.prod(result) * math.prod(sizes)
-  labels = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', text)
+  labels = _found(r'dim_labels=(\w+)_(\w+)->(\w+)', text)
   groups = re.search(r'batch_group_count=(\d+)', text)
   # The kernel's 'i' is the features of one group.
   count = (
@@ -55,24 +60,32 @@ def of_product(
   return 2 * count
 
 
+def _found(pattern: str, text: str) -> re.Match[str]:
+  found = re.search(pattern, text)
+  assert found is not None, f'{pattern} is not in {text}'
+  return found
+
+
 def _window(text: str, axis: int) -> tuple[int, int, int, int]:
-  """Returns stride, low padding, dilation of input and of kernel of an axis."""
+  """Returns an axis' stride, low padding, and dilation of input and kernel."""
   fields = dict(field.split('=') for field in text.split())
 
-  def value(name, default):
+  def value(name: str, default: str) -> str:
     return fields[name].split('x')[axis] if name in fields else default
 
   return (
-    int(value('stride', 1)),
+    int(value('stride', '1')),
     int(value('pad', '0_0').split('_')[0]),
-    int(value('lhs_dilate', 1)),
-    int(value('rhs_dilate', 1)),
+    int(value('lhs_dilate', '1')),
+    int(value('rhs_dilate', '1')),
   )
 
 
 @functools.lru_cache
-def _pairs(inputs: int, kernel: int, outputs: int, window) -> int:
-  """Counts pairs of an output and a kernel element that meet an input."""
+def _pairs(
+  inputs: int, kernel: int, outputs: int, window: tuple[int, int, int, int]
+) -> int:
+  """Counts the pairs of output and kernel elements that meet an input."""
   stride, padding, input_dilation, kernel_dilation = window
   place = np.arange(outputs) * stride - padding
   return sum(
@@ -88,20 +101,20 @@ def _pairs(inputs: int, kernel: int, outputs: int, window) -> int:
 
 
 def is_pallas(instruction: hlo.Instruction) -> bool:
-  """Whether an instruction is a kernel written in Pallas."""
+  """Whether an instruction calls a kernel written in Pallas."""
   return 'custom_call_target="tpu_custom_call"' in instruction.attributes
 
 
 def of_pallas(
   computation: hlo.Computation, instruction: hlo.Instruction
 ) -> int | None:
-  """Returns the FLOPs of a Pallas kernel, or None where nobody says.
+  """Returns the FLOPs of a Pallas kernel, or None if they are unknown.
 
   Those of jax's flash and splash attention follow from their kind and shapes,
-  as if no block were skipped: products of L x M x K a head, of which the
-  forward pass has 2 (scores, context), the gradient of the query 3 (scores
-  again, weights, query), those of key and value 4, all three at once 5. Of
-  others, what the kernel estimates of itself.
+  as if no block were skipped. Each head has products of L x M x K: 2 forward
+  (scores, context), 3 for the gradient of the query (scores again, weights,
+  query), 4 for those of key and value, 5 for all three at once. Other kernels
+  count what their own cost estimate says.
   """
   if re.search('flash|splash', instruction.name):
     query, key = [
@@ -111,7 +124,7 @@ def of_pallas(
       if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
     ][:2]
     gradients = [a for a in instruction.arrays if len(a.dimensions) > 3]
-    # Features are last in the results, but not always in what is read.
+    # The features are last in the results, but not in every operand.
     features = gradients[0].dimensions[-1] if gradients else key[-1]
     keys = key[-1] * key[-2] // features
     products = 2

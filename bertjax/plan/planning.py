@@ -1,14 +1,14 @@
-"""What a pretraining run needs, before it runs: the plan.
+"""The plan: what a pretraining run needs before it runs.
 
     figures = planning.plan(
         objective=objective, optimizer=optimizer, shapes=batch.shapes(512, 128,
         20), topology='v5e:2x4', steps=1_000_000)
     figures['estimated_mfu'], figures['memory_bytes_per_device']
 
-Compiles the very step that `loop.train` runs, for a TPU slice that need not be
-there, and reads what the compiler says of it. For a GPU, a CPU, or without
-libtpu there is the arithmetic alone. All figures are of one device unless their
-name says otherwise. Source: ours.
+Compiles the very step that `loop.train` runs for a TPU slice, which may be
+absent, and reads the compiler's figures. A plan for a GPU or a CPU, or one made
+without libtpu, has only the arithmetic. All figures are per device unless their
+name says otherwise.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import optax
@@ -23,23 +24,25 @@ from jax.sharding import Mesh
 
 from bertjax.errors import UserError
 from bertjax.models import flops, kernels
+from bertjax.models.config import EncoderConfig
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
 from bertjax.runs import layout, output_files
 from bertjax.training import state as state_lib
+from bertjax.training.objectives import MaskedLanguageModel
 
-# Of the peak: what BERT reaches in the field where it is tuned. NVIDIA's large
-# on an A100: 0.45; Levanter on TPU v3: 0.35 to 0.54.
+# Share of the peak that tuned implementations reach: NVIDIA's BERT large on an
+# A100 0.45, Levanter on TPU v3 0.35 to 0.54.
 EFFICIENCY = 0.4
 
 
 def write_plan(
   *,
-  arguments: Callable,
+  arguments: Callable[..., Any],
   topology: str,
   run_dir: str,
-  make_mesh: Callable = partitioning.make_mesh,
+  make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
   dtype: str | None = None,
   efficiency: float = EFFICIENCY,
   largest_batch: bool = True,
@@ -48,18 +51,19 @@ def write_plan(
   """Prints the plan of a run and writes `run_dir`/plan.json.
 
   Args:
-    arguments: gives an argument of `loop.train` by its name.
+    arguments: returns an argument of `loop.train` by its name.
     topology, make_mesh, dtype, efficiency, largest_batch: see `plan`.
-    run_dir: made where it is not there.
-    dry_run: nothing is compiled or written.
+    run_dir: created if missing.
+    dry_run: check everything; compile and write nothing.
 
   Raises:
-    UserError: see `plan`; or the folder cannot be written.
+    UserError: see `plan`; or the folder is not writable.
   """
   output = os.path.join(run_dir, layout.PLAN)
   output_files.check_folder(output)
   topologies.parse(topology)
-  if not jax.config.jax_platforms:  # nothing runs here: leave a GPU to others
+  # Nothing runs here: leave a GPU to others. jax adds this attribute at import.
+  if not jax.config.jax_platforms:  # type: ignore[attr-defined]
     jax.config.update('jax_platforms', 'cpu')
   objective, optimizer, shapes, steps = map(
     arguments, ('objective', 'optimizer', 'shapes', 'steps')
@@ -94,31 +98,28 @@ def write_plan(
 
 def plan(
   *,
-  objective,
+  objective: MaskedLanguageModel,
   optimizer: optax.GradientTransformation,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
   topology: str,
   steps: int,
   accumulation: int = 1,
-  make_mesh: Callable = partitioning.make_mesh,
+  make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
   dtype: str | None = None,
   efficiency: float = EFFICIENCY,
   largest_batch: bool = True,
 ) -> dict:
-  """Returns the figures of a run; those that nobody knows are None.
+  """Returns the figures of a run; unknown ones are None.
 
   Args:
-    objective: see `objectives`; its model has `.config`.
-    optimizer: optax transformation.
     shapes: of a global batch, see `bertjax.batch`.
     topology: see `topologies.parse`.
     steps: of the whole run.
-    accumulation: parts that a batch is worked through in.
-    make_mesh: makes the mesh of a list of devices, `make_mesh(devices=...)`.
-    dtype: of the products; None: as the model has it, which unless it is set is
-      bfloat16 on a TPU.
+    accumulation: number of parts that a batch is processed in.
+    make_mesh: arranges devices, as `make_mesh(devices=...)`.
+    dtype: of the products; None: the model's, by default bfloat16 on a TPU.
     efficiency: share of the peak for the second pair of days and device-hours.
-    largest_batch: compile once more, for `largest_batch_per_device`.
+    largest_batch: whether to compile again to find `largest_batch_per_device`.
 
   Raises:
     UserError: an unknown topology, or a mesh or batch that does not fit it.
@@ -170,7 +171,7 @@ def plan(
   return figures | _of_run(figures, device)
 
 
-# What only a compiled step has.
+# The figures that only a compiled step has.
 _COMPILED = (
   'flops_compiled',
   'bytes_accessed',
@@ -190,8 +191,21 @@ _COMPILED = (
 )
 
 
-def _of_step(step: Step, useful: float, device, find_largest: bool) -> dict:
-  """Returns the figures of a step that can be compiled."""
+def _of_step(
+  step: Step,
+  useful: float,
+  device: devices.Device | None,
+  find_largest: bool,
+) -> dict:
+  """Returns the figures of a step on a TPU.
+
+  Args:
+    step: see `Step`.
+    useful: FLOPs per device.
+    device: of the step's mesh.
+    find_largest: whether to add `largest_batch_per_device`.
+  """
+  assert device is not None and device.clock_hertz  # `devices` has every TPU
   abstract = step.abstract()
   figures = _of_state(abstract, device)
   program = step.compile()
@@ -203,12 +217,14 @@ def _of_step(step: Step, useful: float, device, find_largest: bool) -> dict:
       'memory_bytes_per_device': needed,
       'compiler_says': program.text[:2000],
     }
-    if needed:  # not all gradients are there at once
+    if needed:  # not all gradients exist at once
       parts = figures['memory_parts']
       del parts['gradients']
       parts['gradients_and_activations'] = needed - sum(parts.values())
   else:
-    cost = compiled.cost_of(program.as_text())
+    text, analysis = program.as_text(), program.cost_analysis()
+    assert text is not None and analysis is not None  # libtpu has both
+    cost = compiled.cost_of(text)
     parts = compiled.memory_of(program)
     needed = compiled.needed_bytes(parts)
     seconds = cost.cycles / device.clock_hertz
@@ -217,7 +233,7 @@ def _of_step(step: Step, useful: float, device, find_largest: bool) -> dict:
       'memory_bytes_per_device': needed,
       'memory_parts': parts,
       'flops_compiled': cost.flops,
-      'bytes_accessed': program.cost_analysis()['bytes accessed'],
+      'bytes_accessed': analysis['bytes accessed'],
       'collective_bytes': cost.collective_bytes,
       'collectives': cost.collectives,
       'hbm_bytes': cost.hbm_bytes,
@@ -232,7 +248,7 @@ def _of_step(step: Step, useful: float, device, find_largest: bool) -> dict:
 
 
 def _left_out(cost: compiled.Cost) -> list[str]:
-  """Returns what the estimate of seconds does not hold."""
+  """Returns what the estimated seconds do not cover."""
   left_out = [
     'the time of collectives',
     'copies that overlap with other work',
@@ -251,11 +267,11 @@ def _left_out(cost: compiled.Cost) -> list[str]:
   return left_out
 
 
-def _largest(step: Step, needed: int, available: int, figures) -> dict:
-  """Finds how many rows fit, from the memory of two numbers of rows.
+def _largest(step: Step, needed: int, available: int, figures: dict) -> dict:
+  """Finds how many rows fit, from the memory of programs for two batch sizes.
 
-  The second is where the first says that the memory would be about full, for
-  what lies between two compiled programs is better known than what lies beyond.
+  The second batch size is where the first predicts that memory is about full:
+  interpolation between two programs is more accurate than extrapolation.
   """
   fits = needed <= available
   fixed = sum(
@@ -294,10 +310,12 @@ def _largest(step: Step, needed: int, available: int, figures) -> dict:
   }
 
 
-def _of_state(abstract: state_lib.TrainState, device) -> dict:
-  """Returns the model's size and what the state takes of a device."""
+def _of_state(
+  abstract: state_lib.TrainState, device: devices.Device | None
+) -> dict:
+  """Returns the model's size and the memory that its state needs."""
 
-  def held(tree):
+  def held(tree: Any) -> int:
     return sum(
       math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
       for leaf in jax.tree.leaves(tree)
@@ -316,10 +334,10 @@ def _of_state(abstract: state_lib.TrainState, device) -> dict:
   }
 
 
-def _of_run(figures: dict, device) -> dict:
-  """Returns days and device-hours of all steps."""
+def _of_run(figures: dict, device: devices.Device | None) -> dict:
+  """Returns the days and device-hours of all steps."""
 
-  def of(seconds):
+  def of(seconds: float | None) -> tuple[float | None, float | None]:
     if seconds is None:
       return None, None
     hours = seconds * figures['steps'] / 3600
@@ -345,26 +363,28 @@ def _of_run(figures: dict, device) -> dict:
   }
 
 
-def _with_dtype(objective, dtype: str):
-  """Returns the objective with its model's products of another dtype."""
+def _with_dtype(
+  objective: MaskedLanguageModel, dtype: str
+) -> MaskedLanguageModel:
+  """Returns the objective with the model's products in another dtype."""
   model = objective.model
   config = dataclasses.replace(model.config, dtype=dtype)
   return dataclasses.replace(objective, model=model.clone(config=config))
 
 
-def _mesh(topology: str, make_mesh: Callable) -> tuple[Mesh, bool]:
-  """Returns the mesh of a topology, and whether it can be compiled for."""
+def _mesh(topology: str, make_mesh: Callable[..., Mesh]) -> tuple[Mesh, bool]:
+  """Returns the mesh of a topology, and whether steps can compile for it."""
   name, count = topologies.parse(topology)
   if topologies.is_tpu(name) and topologies.has_compiler():
     return make_mesh(devices=topologies.devices(topology)), True
-  # Nothing is placed on it: one device stands for all.
+  # No array is placed on it, so one device stands in for all.
   count *= 2 if name in topologies.TWO_DEVICES else 1
   return make_mesh(devices=jax.devices('cpu')[:1] * count), False
 
 
 def _check(
-  config,
-  shapes,
+  config: EncoderConfig,
+  shapes: Mapping[str, jax.ShapeDtypeStruct],
   steps: int,
   efficiency: float,
   mesh: Mesh,
@@ -382,8 +402,8 @@ def _check(
     raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
   if not 0 < efficiency <= 1:
     raise UserError(
-      f'an efficiency of {efficiency} is no share of the peak; '
-      'set planning.write_plan.efficiency above 0, up to 1'
+      f'an efficiency of {efficiency} is not a share of the peak; '
+      'set planning.write_plan.efficiency above 0, at most 1'
     )
 
 

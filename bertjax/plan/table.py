@@ -1,8 +1,8 @@
-"""A plan as text: a table, and in words what does not fit and what to change.
+"""A plan as text: a table, what does not fit, and what to change.
 
     print(table.text(planning.plan(...)))
 
-Source: ours.
+Unknown figures have no row.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ GIB = 2**30
 
 
 def text(figures: Mapping) -> str:
-  """Returns the lines that the job prints, from the figures of a plan."""
+  """Formats the figures of `planning.plan`."""
   rows = list(_rows(figures))
   width = max(len(name) for name, _ in rows)
   lines = [f'{name:<{width}}  {value}' for name, value in rows]
@@ -33,7 +33,7 @@ def text(figures: Mapping) -> str:
 
 
 def _rows(figures: Mapping) -> Iterator[tuple[str, str]]:
-  """Yields name and value of each row whose value is known."""
+  """Yields (name, value) of each row whose value is known."""
   f = figures
   mesh = f', mesh {f["mesh"]}' if f['mesh'] else ''
   yield 'topology', f'{f["topology"]}: {f["devices"]} device(s){mesh}'
@@ -103,7 +103,7 @@ def _rows(figures: Mapping) -> Iterator[tuple[str, str]]:
 
 
 def _does_not_fit(figures: Mapping) -> Iterator[str]:
-  """Yields why, and what to change."""
+  """Yields why a step does not fit, and what to change."""
   parts = ', '.join(
     f'{name.replace("_", " ")} {size / GIB:.2f}'
     for name, size in figures['memory_parts'].items()

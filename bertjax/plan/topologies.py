@@ -1,16 +1,19 @@
-"""TPU slices to compile for, on a machine without a TPU.
+"""TPU slices to compile for on a machine without a TPU.
 
-    devices = topologies.devices('v5e:2x4')     # of a mesh; needs libtpu
-    topologies.parse('H100:8')                  # ('H100', 8), no libtpu
+    >>> parse('H100:8'), parse('v5e:2x4')
+    (('H100', 8), ('v5e', 8))
 
-The wheel `libtpu` holds XLA's TPU compiler, which runs on any x86 Linux. It is
-loaded when a topology is asked for, not before. Source:
-`jax.experimental.topologies`; MaxText's `train_compile.py` for the settings.
+`devices('v5e:2x4')` returns devices for a mesh. It needs the wheel `libtpu`,
+which holds XLA's TPU compiler and runs on any x86 Linux; nothing else here
+loads it. Source: `jax.experimental.topologies`; MaxText's `train_compile.py`
+for the settings.
 """
 
 import importlib.util
+import math
 import os
 import re
+from typing import Any
 
 import jax
 from jax.experimental import topologies
@@ -30,7 +33,7 @@ _CUBES = (
   '8x8x8',
 )
 
-# Generation -> slices of it; https://cloud.google.com/tpu/docs, each compiled.
+# Generation -> slices that compile; source: https://cloud.google.com/tpu/docs.
 KNOWN = {
   'v2': ('2x2', '4x4', '8x8'),
   'v3': ('2x2', '4x4', '8x8', '16x16'),
@@ -41,27 +44,28 @@ KNOWN = {
   'tpu7x': ('1x1x1', *_CUBES),
 }
 
-# Chips of which jax lists each half.
+# Generations whose chips are two devices each.
 TWO_DEVICES = ('v2', 'v3', 'tpu7x')
 
 
 def is_tpu(topology: str) -> bool:
-  """Whether a name is that of TPUs; any other is of GPUs or 'cpu'."""
+  """Whether a name is a TPU's, and not a GPU's or 'cpu'."""
   return re.match(r'v\d|tpu', topology) is not None
 
 
 def parse(topology: str) -> tuple[str, int]:
-  """Returns the name of a device and how many chips or devices there are.
+  """Returns the name of a device and the number of chips (TPU) or devices.
 
   Args:
-    topology: 'v5e:2x4', or 'H100', 'H100:8' and the like, or 'cpu'.
+    topology: a TPU slice such as 'v5e:2x4', a GPU such as 'H100' or 'H100:8',
+      or 'cpu'.
 
   Raises:
-    UserError: none of these; lists those that are known.
+    UserError: unknown; lists the known ones.
   """
   name, _, size = topology.partition(':')
   if name in KNOWN and size in KNOWN[name]:
-    return name, _product(size)
+    return name, math.prod(map(int, size.split('x')))
   known = name == 'cpu' or devices_lib.named(name) is not None
   if not is_tpu(topology) and known and re.fullmatch(r'[1-9]\d*', size or '1'):
     return name, int(size or 1)
@@ -79,11 +83,11 @@ def has_compiler() -> bool:
 
 
 def devices(topology: str) -> list[jax.Device]:
-  """Returns devices that programs can be compiled for, but not run on.
+  """Returns devices that programs can be compiled for but not run on.
 
   Args:
-    topology: of TPUs, see `parse`. A device is a chip, of v2, v3 and tpu7x half
-      of one.
+    topology: of TPUs, see `parse`. A device is a chip, or half a chip of v2, v3
+      and tpu7x.
 
   Raises:
     UserError: libtpu is missing or refuses.
@@ -91,11 +95,11 @@ def devices(topology: str) -> list[jax.Device]:
   name, chips = parse(topology)
   if not has_compiler():
     raise UserError(
-      'libtpu is not installed, which compiles for TPUs; pip install -r '
+      'libtpu, which compiles for TPUs, is not installed; pip install -r '
       'requirements-tpu.txt, or set TOPOLOGY to a GPU or cpu'
     )
-  # Else libtpu asks the metadata server of a cloud machine where it is, and
-  # refuses a second process. An explicit type keeps it from guessing aloud.
+  # Otherwise libtpu asks a cloud's metadata server where it runs, refuses a
+  # second process, and prints warnings while it guesses the type.
   for key, value in (
     ('TPU_SKIP_MDS_QUERY', '1'),
     ('TPU_ACCELERATOR_TYPE', 'v5litepod-8'),
@@ -103,10 +107,10 @@ def devices(topology: str) -> list[jax.Device]:
     ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),
   ):
     os.environ.setdefault(key, value)
-  options = {}
-  if name == 'v4':  # both cores of a chip as one device, as jax runs them
+  options: dict[str, Any] = {}
+  if name == 'v4':  # both cores of a chip are one device, as jax runs them
     options['chip_config_name'] = 'megacore'
-  if chips == 1:  # else a host has 4
+  if chips == 1:  # libtpu's default is 4 chips per host
     options['chips_per_host_bounds'] = (1, 1, 1)
   try:
     return list(
@@ -119,10 +123,3 @@ def devices(topology: str) -> list[jax.Device]:
       f'libtpu cannot compile for {topology}: '
       f'{" ".join(str(error).split())}; set TOPOLOGY to another'
     ) from error
-
-
-def _product(size: str) -> int:
-  count = 1
-  for part in size.split('x'):
-    count *= int(part)
-  return count

@@ -1,1 +1,1 @@
-"""What runs left, for people: pages, pictures, health; reads files only."""
+"""Reports on the files that runs leave: pages, pictures, health."""

@@ -1,9 +1,11 @@
-"""Lines as SVG, which a page holds and the browser scales.
+"""Line charts as SVG, which a page embeds and the browser scales.
 
-    svg = charts.lines('loss', [charts.Line('a', [1, 2], [3.0, 2.5])])
+    >>> svg = lines('loss', [Line('a', [1, 2], [3.0, 2.5])])
+    >>> svg[:42]
+    '<figure><figcaption>loss</figcaption><svg '
 
-Colours are CSS classes (`c0` to `c7`), so that they follow the page's light or
-dark dress. Source: ours.
+Colours are CSS classes (`c0` to `c7`), so they follow the page's light or dark
+theme.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 COLOURS = 8
 _WIDTH, _HEIGHT = 440, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 26
-# Weight of what came before, as in TensorBoard; 0.8 is five points.
+# Weight of the previous mean, as in TensorBoard; 0.8 averages five points.
 _SMOOTHING = 0.8
 
 
@@ -23,12 +25,12 @@ class Line:
   """One curve.
 
   Attributes:
-    label: said where the pointer rests on it.
-    steps: of the points, in order.
-    values: nan where there is none.
-    colour: its number.
-    dashed: whether it is drawn so.
-    exact: whether it has no noise to be smoothed.
+    label: shown when the pointer rests on the curve.
+    steps: of the points, ascending.
+    values: of the points; nan is left out.
+    colour: number of the CSS class, modulo `COLOURS`.
+    dashed: whether the line is dashed; it is then not smoothed.
+    exact: whether the values have no noise, so need no smoothing.
   """
 
   label: str
@@ -40,7 +42,13 @@ class Line:
 
 
 def lines(title: str, curves: Sequence[Line], logarithmic: bool = False) -> str:
-  """Returns a <figure> with the curves, raw and, where long, smoothed."""
+  """Returns a <figure> of the curves; long ones are also drawn smoothed.
+
+  Args:
+    title: of the figure.
+    curves: an empty text is returned if they have no finite point.
+    logarithmic: whether the y axis is; values up to 0 are then left out.
+  """
   shown = [
     [
       (x, y)
@@ -87,9 +95,12 @@ def lines(title: str, curves: Sequence[Line], logarithmic: bool = False) -> str:
 
 
 def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-  """Returns the exponential mean of each point and those before it.
+  """Returns the exponential moving average of (x, y) points.
 
-  Unbiased: the first point is itself, as Adam corrects its means.
+  Bias-corrected as in Adam: the first point stays as it is.
+
+      >>> [(x, round(y, 2)) for x, y in smooth([(0, 7.0), (1, 0.0)])]
+      [(0, 7.0), (1, 3.11)]
   """
   total = weight = 0.0
   smoothed = []
@@ -101,7 +112,13 @@ def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-  """Returns round numbers from low to high: 1, 2 or 5 times a power of ten."""
+  """Returns the multiples of a round step in [low, high].
+
+  The step is 1, 2 or 5 times a power of ten.
+
+      >>> ticks(0, 10)
+      [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+  """
   span = high - low
   step = 10.0 ** math.floor(math.log10(span / most))
   step *= next(k for k in (1, 2, 5, 10, 20) if span / (k * step) <= most)
@@ -110,7 +127,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-  """Returns powers of ten from low to high; also 2 and 5 times where few."""
+  """Returns the powers of ten in [low, high]; if few, their 2 and 5 too."""
   powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
   factors = (1,) if len(powers) > 4 else (1, 2, 5)
   values = [k * 10.0**power for power in powers for k in factors]
@@ -118,9 +135,11 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 class _Axis:
-  """From values to pixels."""
+  """Maps values to pixels."""
 
-  def __init__(self, values, begin: float, end: float, margin: float):
+  def __init__(
+    self, values: Sequence[float], begin: float, end: float, margin: float
+  ):
     low, high = min(values), max(values)
     wide = (high - low) or abs(high) or 1.0
     self.low, self.high = low - margin * wide, high + margin * wide
@@ -157,7 +176,13 @@ def _grid(x_axis: _Axis, y_axis: _Axis, logarithmic: bool) -> str:
 
 
 def number(value: float) -> str:
-  """Returns 12,000 as '12k', 0.00015 as '0.00015', 1e-7 as '1e-07'."""
+  """Formats a number in 4 digits.
+
+      >>> number(12_000), number(0.00015), number(1e-7)
+      ('12k', '0.00015', '1e-07')
+
+  Numbers from 10,000 have a suffix: k, M, G or T.
+  """
   if value and abs(value) >= 10_000 and abs(value) < 1e15:
     for size, letter in ((1e12, 'T'), (1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
       if abs(value) >= size:

@@ -1,23 +1,21 @@
-"""Is a run healthy? Its curves beside those of runs that were.
+"""Checks whether a run is healthy by comparing it with runs that were.
 
-    doctor.diagnose(run_dir='runs/quickstart')
-
+    >>> doctor.diagnose(run_dir='runs/quickstart')  # doctest: +SKIP
     runs/quickstart at step 2800, beside quickstart (3 seeds)
       ok   learning rate   0.00107 at step 200, reference 0.00107
       OFF  masking         masked 0.380, reference 0.143 (!); ...
 
-A run that is still going on may be asked about, too. Source: ours.
+The run may still be in progress.
 """
 
 from bertjax.errors import RunStopped, UserError
-from bertjax.reporting import health_picture, references
-from bertjax.reporting import run_reader as runs_lib
+from bertjax.reporting import health_picture, references, run_reader
 from bertjax.reporting.health_checks import CHECKS, Finding
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files
 
-_SHOWN = 5  # differences to the reference
+_SHOWN = 5  # differences from the reference's configuration
 
 
 def diagnose(
@@ -30,18 +28,18 @@ def diagnose(
   """Prints what is off in a run, or in each run of a fine-tuning.
 
   Args:
-    run_dir: a run's directory.
+    run_dir: directory of the run or the fine-tuning.
     reference: see `references.find`.
-    output: a PNG file for the curves; None: none.
-    dry_run: find the reference, and compare nothing.
+    output: PNG file for the curves; None: not drawn.
+    dry_run: find the reference but compare nothing.
 
   Raises:
     UserError: no run there, or no reference for it.
-    RunStopped: with status 1, where something is off.
+    RunStopped: something is off; status 1.
   """
   if output is not None:
     output_files.check_folder(output)
-  found = runs_lib.find(run_dir, 'RUN_DIR')
+  found = run_reader.find(run_dir, 'RUN_DIR')
   compared = [(one, references.find(one, reference)) for one in found]
   if dry_run:
     return
@@ -64,7 +62,11 @@ def diagnose(
 
 
 def examine(run: Run, reference: Reference) -> dict[str, Finding]:
-  """Returns what each check says, of those that have something to look at."""
+  """Returns the findings by check; checks without data have none.
+
+  Raises:
+    UserError: the run has no metrics, or none in common with the reference.
+  """
   found = {}
   for name, check in CHECKS.items():
     finding = check(run, reference)
@@ -83,7 +85,7 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
 def describe(
   run: Run, reference: Reference, findings: dict[str, Finding]
 ) -> str:
-  """Returns a line for each finding, and what the configurations differ in."""
+  """Returns a line for each finding, and how the configurations differ."""
   last = max(steps[-1] for steps, _ in run.metrics.values() if steps)
   lines = [
     f'{run.directory} at step {last}, beside {reference.name} '

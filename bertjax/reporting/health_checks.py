@@ -1,14 +1,17 @@
-"""What can be off in a run, each a function of the run and a reference.
+"""Checks of a run, each a function of the run and a reference.
 
-    finding = CHECKS['masking'](run, reference)    # None: nothing to look at
-    finding.ok, finding.text
+    >>> from bertjax.reporting import references
+    >>> metrics = {'train/loss': ([10], [math.nan])}
+    >>> run = Run('books', 'runs/books', metrics, {}, [], {})
+    >>> CHECKS['finite'](run, references.read('quickstart'))
+    Finding(ok=False, text='train/loss at step 10 is not finite')
 
-Source: ours.
+A check returns None if the run or the reference lacks the data for it.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,26 +20,29 @@ from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import model_file
 
-# What is usual beyond the spread of three seeds: as a share of a loss, in
-# accuracy, and as a factor of the gradient's norm.
+# Usual deviation beyond the spread of three seeds: a share of a loss, absolute
+# for an accuracy, a factor for the gradient's norm.
 _LOSS, _ACCURACY, _FACTOR = 0.03, 0.05, 2.0
 _RATE = 1.2  # factor of the learning rate
-# How far a share of the data may lie from what healthy runs had.
+# How far a share of the data may deviate from that of healthy runs.
 _SHARES = {
   'masked_fraction': 0.01,
   'visible_fraction': 0.02,
   'random_pair_fraction': 0.04,
 }
-_WAIT = 0.1  # more waiting for data than in the reference, as a share
+_WAIT = 0.1  # share of time spent waiting for data beyond the reference's
+
+# Step, value of the run there, and values of the reference's runs there.
+Point = tuple[int, float, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """What a check says.
+  """The result of a check.
 
   Attributes:
-    ok: whether all is as it should be.
-    text: what was seen, beside what was expected.
+    ok: whether the check passed.
+    text: what was observed and what was expected.
   """
 
   ok: bool
@@ -72,8 +78,11 @@ def _learning_rate(run: Run, reference: Reference) -> Finding | None:
   )
 
 
-def _counts(point, points) -> bool:
-  """The end of a decay to 0 says nothing: a step more or less halves it."""
+def _counts(point: Point, points: Sequence[Point]) -> bool:
+  """Whether a learning rate can be compared.
+
+  It cannot at the end of a decay to 0, where one step more or less halves it.
+  """
   largest = max(np.median(usual) for _, _, usual in points)
   return np.median(point[2]) > 0.02 * largest
 
@@ -95,7 +104,7 @@ def _masking(run: Run, reference: Reference) -> Finding | None:
 
 
 def _stuck(run: Run, reference: Reference) -> Finding | None:
-  """The loss of the masked words no longer falls, and should."""
+  """Checks that the masked-LM loss falls as it does in healthy runs."""
   metric = 'train/mlm_loss'
   points = _beside(run, reference, metric)
   if len(points) < 3:
@@ -125,13 +134,13 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
 
 
 def _next_sentence(run: Run, reference: Reference) -> Finding | None:
-  """Accuracy at chance, where healthy runs are beyond it."""
+  """Checks that accuracy is above chance once that of healthy runs is."""
   metric = 'train/nsp_accuracy'
   points = _beside(run, reference, metric)
   if not points:
     return None
   step, value, _ = points[-1]
-  low, _ = reference.band(metric, step)
+  low, _ = _band(reference, metric, step)
   text = f'accuracy {value:.3f} at step {step}, reference from {low:.3f}'
   if low > 0.6 and value < (low + 0.5) / 2:
     return Finding(
@@ -142,8 +151,11 @@ def _next_sentence(run: Run, reference: Reference) -> Finding | None:
 
 
 def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
-  """Makes a check whether these lie within their limits: two neighbours
-  outside, or the last of a few, are not."""
+  """Makes a check that metrics stay within their limits.
+
+  It fails for two consecutive points on one side, or, if there are fewer than
+  six, for the last one.
+  """
 
   def check(run: Run, reference: Reference) -> Finding | None:
     texts, ok = [], True
@@ -172,21 +184,30 @@ def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
   return check
 
 
-def _side(reference, metric, step, value) -> int:
-  """Returns 1 above the band with what is usual beside it, -1 below, else 0."""
+def _side(reference: Reference, metric: str, step: int, value: float) -> int:
+  """Returns 1 for a value above the limits, -1 below, else 0."""
   low, high = limits(reference, metric, step)
   return int(value > high) - int(value < low)
 
 
-def limits(
-  reference: Reference, metric: str, step: int
-) -> tuple[float, float] | None:
-  """Returns the band of the runs, widened by its own width, and at least by
-  what is usual for a metric of this kind."""
+def _band(reference: Reference, metric: str, step: int) -> tuple[float, float]:
   band = reference.band(metric, step)
-  if band is None:
-    return None
-  low, high = band
+  assert band is not None  # checks look at the reference's metrics and steps
+  return band
+
+
+def limits(reference: Reference, metric: str, step: int) -> tuple[float, float]:
+  """Returns the reference's band, widened on both sides.
+
+  It is widened by its own width, or by what is usual for this kind of metric if
+  that is more.
+
+  Args:
+    reference: see `references`.
+    metric: one of the reference.
+    step: between the reference's first and last.
+  """
+  low, high = _band(reference, metric, step)
   if metric.endswith('grad_norm'):
     factor = max(_FACTOR, high / max(low, 1e-12))
     return low / factor, high * factor
@@ -197,7 +218,7 @@ def limits(
 
 def _data_wait(run: Run, reference: Reference) -> Finding | None:
   metric = 'speed/data_wait_fraction'
-  points = _beside(run, reference, metric)[1:]  # the first fills the buffers
+  points = _beside(run, reference, metric)[1:]  # buffers fill in the first
   if not points:
     return None
   ours = np.mean([value for _, value, _ in points])
@@ -213,7 +234,7 @@ def _data_wait(run: Run, reference: Reference) -> Finding | None:
 
 
 def _repeated(run: Run, reference: Reference) -> Finding | None:
-  """The text that is trained on is known far better than held-out text."""
+  """Checks that the loss in training is not far below the held-out loss."""
   losses = ('train/mlm_loss', 'eval/mlm_loss')
   if any(
     loss not in run.metrics or loss not in reference.curves for loss in losses
@@ -232,9 +253,11 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
   if not steps:
     return None
   gap = held_out[steps[-1]] - train[steps[-1]]
-  usual = reference.values(losses[1], steps[-1]) - reference.values(
-    losses[0], steps[-1]
+  usual_train, usual_held_out = (
+    reference.values(loss, steps[-1]) for loss in losses
   )
+  assert usual_train is not None and usual_held_out is not None  # see `steps`
+  usual = usual_held_out - usual_train
   text = (
     f'held-out loss is {gap:+.3f} from that in training at step '
     f'{steps[-1]}, reference {usual.min():+.3f} to {usual.max():+.3f}'
@@ -247,7 +270,7 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
   )
 
 
-# Name -> check of a run beside a reference; None where there is nothing to see.
+# Name -> check of a run against a reference; it returns None without data.
 CHECKS: dict[str, Callable[[Run, Reference], Finding | None]] = {
   'finite': _finite,
   'learning rate': _learning_rate,
@@ -268,29 +291,32 @@ CHECKS: dict[str, Callable[[Run, Reference], Finding | None]] = {
 }
 
 
-def _beside(
-  run: Run, reference: Reference, metric: str
-) -> list[tuple[int, float, np.ndarray]]:
-  """Returns (step, value, those of the reference) where both have them."""
+def _beside(run: Run, reference: Reference, metric: str) -> list[Point]:
+  """Returns the points at which both have finite values."""
   points = []
-  curve = run.metrics.get(metric, ((), ()))
+  steps, values = run.metrics.get(metric, ([], []))
   if (
     metric in reference.curves
     and metric.startswith('train/')
     and (metric != 'train/learning_rate')
   ):
-    curve = _in_windows(*curve, reference.curves[metric][0])
-  for step, value in zip(*curve, strict=True):
+    steps, values = _in_windows(steps, values, reference.curves[metric][0])
+  for step, value in zip(steps, values, strict=True):
     usual = reference.values(metric, step)
     if usual is not None and math.isfinite(value):
       points.append((step, value, usual))
   return points
 
 
-def _in_windows(steps, values, ends) -> tuple[list[int], list[float]]:
-  """Returns means over the steps that the reference was logged in, where ours
-  were logged more often: train/* are means since the line before."""
-  windows = {}
+def _in_windows(
+  steps: list[int], values: list[float], ends: np.ndarray
+) -> tuple[list[int], list[float]]:
+  """Averages a run's values over the intervals between a reference's steps.
+
+  train/* are means since the previous line, so those of a run that was logged
+  more often are noisier.
+  """
+  windows: dict[int, list[tuple[int, float]]] = {}
   for step, value in zip(steps, values, strict=True):
     end = int(np.searchsorted(ends, step))
     if end < len(ends):

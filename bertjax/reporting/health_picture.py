@@ -1,8 +1,8 @@
-"""Curves of runs, above the band of the reference.
+"""Draws the curves of runs over the band of their reference.
 
-    picture.draw([(run, reference)], 'health.png')
+    health_picture.draw([(run, reference)], 'health.png')
 
-Source: ours.
+The band is the range of the reference's runs.
 """
 
 import math
@@ -15,13 +15,13 @@ _COLUMNS = 3
 
 
 def draw(compared: Sequence[tuple[Run, Reference]], path: str) -> None:
-  """Writes a PNG: a row of panels for the metrics that runs and reference have.
+  """Writes a PNG with a panel for each metric of both runs and reference.
 
   Args:
-    compared: runs, each with what it is compared with; one reference for all.
+    compared: runs, each with the same reference.
     path: of the file.
   """
-  from matplotlib.figure import Figure  # half a second that few need
+  from matplotlib.figure import Figure  # imported late: takes half a second
 
   reference = compared[0][1]
   metrics = [
@@ -49,7 +49,7 @@ def draw(compared: Sequence[tuple[Run, Reference]], path: str) -> None:
       axes.plot(steps, value, linewidth=0.6, **usual)
     for run, _ in compared:
       axes.plot(
-        *run.metrics.get(metric, ((), ())),
+        *run.metrics.get(metric, ([], [])),
         linewidth=1.4,
         label=run.name,
         marker='.' if len(steps) < 5 else None,

@@ -1,10 +1,13 @@
 """Curves of healthy runs, kept as small JSON files to compare others with.
 
-    references.make(runs=['runs/a', 'runs/b', 'runs/c'], output='mine.json')
-    reference = references.find(run)             # one of the shipped ones
-    low, high = reference.band('train/loss', step=300)
+    >>> 'quickstart' in names()  # those that are shipped
+    True
+    >>> reference = read('quickstart')
+    >>> low, high = reference.band('train/loss', step=300)
+    >>> low < high
+    True
 
-Source: ours.
+`find` chooses the reference of a run, and `make` writes one of your own.
 """
 
 import dataclasses
@@ -18,33 +21,33 @@ from collections.abc import Sequence
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.reporting import run_reader as runs_lib
+from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import gin_bindings, output_files
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
 
-# What a run is compared in: its text or task, and its model's size.
+# A run and its reference agree in these: text or task, and size of the model.
 _IDENTITY = re.compile(
   r'TEXT_FILES|finetune\.fine_tune\.data_sets'
   r'|config\.EncoderConfig\.(layers|width|heads|feed_forward)'
 )
-# A healthy run may be ahead of the others, or behind, by this.
+# Factor by which a healthy run may be ahead of the others, or behind.
 _TIME = 1.25
 _DIGITS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-  """Curves of runs that differ in their seed alone.
+  """Curves of runs that differ only in their seeds.
 
   Attributes:
-    name: of its file, without '.json'.
-    seeds: of the runs.
-    seconds: of each, without start-up.
-    machine: that they ran on.
-    python: its version, whose documentation is the quickstart's text.
-    bindings: of their configuration, name -> value as text.
+    name: of the file, without '.json'.
+    seeds: one per run.
+    seconds: duration of each run without start-up.
+    machine: processor and cores that the runs had.
+    python: version of Python, whose documentation is the quickstart's text.
+    bindings: of the runs' configuration, name -> text of the value.
     curves: metric -> (steps, values[seed, step]).
   """
 
@@ -57,26 +60,33 @@ class Reference:
   curves: dict[str, tuple[np.ndarray, np.ndarray]]
 
   def values(self, metric: str, step: int) -> np.ndarray | None:
-    """Returns the value of each run at a step, between its lines where need
-    be; None where they do not go so far or have no such metric."""
-    steps, values = self.curves.get(metric, ((), ()))
+    """Returns each run's value at a step, interpolated: float[seeds].
+
+    None if the runs lack the metric or the step is outside their range.
+    """
+    if metric not in self.curves:
+      return None
+    steps, values = self.curves[metric]
     if not len(steps) or not steps[0] <= step <= steps[-1]:
       return None
     return np.array([np.interp(step, steps, v) for v in values])
 
   def band(self, metric: str, step: int) -> tuple[float, float] | None:
-    """Returns the least and the greatest value of the runs around a step."""
-    steps, values = self.curves.get(metric, ((), ()))
+    """Returns the least and the greatest value of the runs around a step.
+
+    None as in `values`.
+    """
     now = self.values(metric, step)
     if now is None:
       return None
+    steps, values = self.curves[metric]
     near = (steps >= step / _TIME) & (steps <= step * _TIME)
     around = np.concatenate([now, values[:, near].ravel()])
     return float(around.min()), float(around.max())
 
 
 def names() -> list[str]:
-  """Returns the names of the references that are shipped."""
+  """Returns the names of the shipped references."""
   return sorted(
     name.removesuffix('.json')
     for name in os.listdir(FOLDER)
@@ -85,12 +95,12 @@ def names() -> list[str]:
 
 
 def find(run: Run, reference: str | None = None) -> Reference:
-  """Returns what a run is to be compared with.
+  """Returns the reference to compare a run with.
 
   Args:
-    run: see `reporting.runs`.
-    reference: a name of `names`, or a file of `make`; None: the one of the
-      same text or task and size of model.
+    run: see `run_reader`.
+    reference: one of `names()`, or a file written by `make`; None: the shipped
+      one with the same text or task and size of model.
 
   Raises:
     UserError: there is none.
@@ -110,10 +120,10 @@ def find(run: Run, reference: str | None = None) -> Reference:
 
 
 def read(reference: str) -> Reference:
-  """Reads a reference by its name, or by its path.
+  """Reads a reference by name or path.
 
   Raises:
-    UserError: not there, or no reference.
+    UserError: the file is missing or no reference.
   """
   path = os.path.join(FOLDER, f'{reference}.json')
   if not os.path.exists(path):
@@ -143,20 +153,19 @@ def make(
   """Writes the curves of healthy runs as a reference.
 
   Args:
-    runs: directories of runs that differ in their seed alone, three or more; a
+    runs: directories of three or more runs that differ only in their seeds; a
       directory of fine-tuning holds several.
     output: the file to write.
     dry_run: check everything and write nothing.
 
   Raises:
-    UserError: they differ in more, or are too few, or did not log at the same
-      steps.
+    UserError: the runs differ in more, are too few, or logged at other steps.
   """
   output_files.check_folder(output)
-  found = runs_lib.find(runs)
+  found = run_reader.find(runs)
   if len(found) < 3:
     raise UserError(
-      f'a reference needs 3 runs or more, to know what is usual; '
+      f'a reference needs 3 runs or more, to know the usual spread; '
       f'got {len(found)}: set RUNS'
     )
   if len({_seed(run) for run in found}) < len(found):
@@ -175,10 +184,10 @@ def make(
   for metric, (steps, _) in found[0].metrics.items():
     if metric.startswith('speed/') and metric != 'speed/data_wait_fraction':
       continue
-    if any(run.metrics.get(metric, ((), ()))[0] != steps for run in found):
+    if any(run.metrics.get(metric, ([], []))[0] != steps for run in found):
       raise UserError(
-        f'{metric} is not there at the same steps in all runs; '
-        'set RUNS to runs of one LOG_STEPS that have ended'
+        f'{metric} was not logged at the same steps in all runs; '
+        'set RUNS to finished runs with the same LOG_STEPS'
       )
     if not all(
       math.isfinite(value) for run in found for value in run.metrics[metric][1]
@@ -204,15 +213,20 @@ def make(
     return
   with output_files.writing(output) as path:
     with open(path, 'w', encoding='utf-8') as file:
-      # A line a curve: small, and a change of one shows as such.
+      # One line per curve: small, and a diff shows which curve changed.
       text = json.dumps(content, indent=1)
       file.write(re.sub(r'\n {4,}|\n {3}(?=\])', ' ', text) + '\n')
   print(f'{len(curves)} curves of {len(found)} runs in {output}')
 
 
 def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
-  """Returns 'LENGTH 128 -> 256', what two configurations differ in, but for
-  seed and place; a macro speaks for what it is bound to."""
+  """Returns the differences of two configurations.
+
+      >>> different({'LENGTH': '128', 'SEED': '0'}, {'LENGTH': '256'})
+      ['LENGTH 128 -> 256']
+
+  SEED and whatever `gin_bindings.IGNORED` matches may differ.
+  """
   ours, theirs = _comparable(ours), _comparable(theirs)
   return [
     f'{name} {ours.get(name, "(unset)")} -> {theirs.get(name, "(unset)")}'
@@ -222,8 +236,10 @@ def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
 
 
 def told_python(reference: Reference) -> str | None:
-  """Returns a line where the text is not that of the reference: each version
-  of Python documents itself anew."""
+  """Returns a warning if the run's text differs from the reference's.
+
+  The quickstart's text is the documentation of the Python that runs it.
+  """
   if reference.bindings.get('TEXT_FILES') != "'python_documentation'" or (
     reference.python == _python()
   ):
@@ -257,7 +273,10 @@ def _identity(bindings: dict[str, str]) -> dict[str, str]:
 
 
 def _seconds(run: Run) -> float:
-  """Of training, evaluation and saving; start-up is not in the metrics."""
+  """Returns the duration of training, evaluation and saving.
+
+  The metrics do not contain start-up.
+  """
   total, before = 0.0, 0
   metrics = {
     name.removeprefix('speed/'): dict(zip(*curve, strict=True))

@@ -1,8 +1,8 @@
-"""One run or several as a page: curves, speed, evaluations, differences.
+"""One or more runs as an HTML page: curves, speed, evaluations, differences.
 
     report.write(runs=['runs/books', 'runs/books_lr3'], output='report.html')
 
-The page holds all that it shows and loads nothing. Source: ours.
+The page is self-contained and loads nothing.
 """
 
 import html
@@ -10,14 +10,13 @@ import math
 import os
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bertjax.reporting import charts
-from bertjax.reporting import run_reader as runs_lib
+from bertjax.reporting import charts, run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files
 
-# Of the panels of a run: those first, in this order, then the rest by name.
+# These panels come first, in this order, then the rest by name.
 _FIRST = (
   'eval/mlm_loss',
   'eval/mlm_accuracy',
@@ -30,7 +29,7 @@ _FIRST = (
   'train/grad_norm',
 )
 _SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
-_EVALUATIONS = 6  # as many of a run have their masks shown
+_EVALUATIONS = 6  # of a run, whose filled masks are shown
 _LOST = {
   'data_wait': 'waiting for data',
   'evaluation': 'evaluations',
@@ -45,16 +44,16 @@ def write(
   """Writes the page.
 
   Args:
-    runs: directories of runs; of a fine-tuning all its runs are taken.
+    runs: directories of runs; one of a fine-tuning stands for all its runs.
     output: the file to write.
     dry_run: check everything and write nothing.
 
   Raises:
-    UserError: a directory without metrics, a place that cannot be written.
+    UserError: a directory has no metrics, or the output is not writable.
   """
   output_files.check_folder(output)
-  found = runs_lib.find(runs)
-  page = render(found, runs_lib.results(runs))
+  found = run_reader.find(runs)
+  page = render(found, run_reader.results(runs))
   if dry_run:
     return
   with output_files.writing(output) as path:
@@ -63,8 +62,10 @@ def write(
   print(f'{len(found)} {"run" if len(found) == 1 else "runs"} in {output}')
 
 
-def render(found: Sequence[Run], results: Sequence = ()) -> str:
-  """Returns the page of some runs, and of tables of fine-tuning."""
+def render(
+  found: Sequence[Run], results: Sequence[tuple[str, list[dict]]] = ()
+) -> str:
+  """Returns the page of runs and of `run_reader.results`."""
   with open(_STYLE, encoding='utf-8') as file:
     style = file.read()
   title = found[0].name if len(found) == 1 else f'{len(found)} runs'
@@ -119,7 +120,7 @@ def _summary(found: Sequence[Run]) -> str:
 
 
 def _evaluations(found: Sequence[Run]) -> str:
-  """Of each metric and run: the last, the best and its step, the baseline."""
+  """Lists by metric and run the last value, the best, and the baseline."""
   rows = []
   names = {
     name
@@ -129,7 +130,7 @@ def _evaluations(found: Sequence[Run]) -> str:
   }
   for name in sorted(names):
     for run in found:
-      steps, values = run.metrics.get(name, ((), ()))
+      steps, values = run.metrics.get(name, ([], []))
       known = [
         (v, s) for s, v in zip(steps, values, strict=True) if math.isfinite(v)
       ]
@@ -193,7 +194,7 @@ def _chart(found: Sequence[Run], name: str, logarithmic: bool = False) -> str:
 
 
 def _examples(run: Run) -> str:
-  """Each text under the steps of a few evaluations, the last among them."""
+  """Shows each text at a few evaluations, the last one included."""
   if not run.examples:
     return ''
   steps = sorted(run.examples)
@@ -213,10 +214,10 @@ def _examples(run: Run) -> str:
 
 
 def _filled(text: str) -> str:
-  """'the [cat≠dog]' as HTML."""
+  """Formats a text such as 'the [cat≠dog]' as HTML."""
   text = html.escape(text)
   special = '|'.join(_SPECIAL)
-  # One token: the text's own brackets stand apart from what is in them.
+  # One token: the text's own brackets are separated from their content.
   token = rf'(\[(?:{special})\]|[^\s≠]+?)'
   text = re.sub(
     rf'\[{token}≠{token}\]', r'<b class="wrong">\1<i>\2</i></b>', text
@@ -241,28 +242,23 @@ def _speed(found: Sequence[Run]) -> str:
         *(_percent(_mean(run, f'{name}_fraction')) for name in _LOST),
       ]
     )
-  charts_ = _grid(
+  if not rows:
+    return ''
+  heads = (
+    'run',
+    'seconds a step',
+    'tokens a second',
+    'MFU',
+    *(f'share of {what}' for what in _LOST.values()),
+  )
+  return _table(heads, rows) + _grid(
     _chart(found, name)
     for name in ('speed/tokens_per_second', 'speed/data_wait_fraction')
-  )
-  return (
-    rows
-    and _table(
-      (
-        'run',
-        'seconds a step',
-        'tokens a second',
-        'MFU',
-        *(f'share of {what}' for what in _LOST.values()),
-      ),
-      rows,
-    )
-    + charts_
   )
 
 
 def _configuration(found: Sequence[Run]) -> str:
-  """One run: its macros. Several: what is not the same in all."""
+  """Lists the macros of one run, or what differs between several."""
   names = sorted(set().union(*(run.bindings for run in found)))
   if len(found) == 1:
     rows = [
@@ -300,12 +296,12 @@ def _checkpoints(found: Sequence[Run]) -> str:
 
 
 def _result_table(directory: str, rows: Sequence[dict]) -> str:
-  """The rows of results.json: a task, its seeds, and their scores."""
+  """Tabulates results.json: the scores of each task over its seeds."""
   cells = []
   for row in rows:
     for metric, scores in row['scores'].items():
       if metric.rpartition('/')[2] not in row['metrics']:
-        continue  # a loss, or the trivial answer
+        continue  # a loss, or the score of the trivial answer
       cells.append(
         [
           html.escape(row['task']),
@@ -349,7 +345,7 @@ def _legend(found: Sequence[Run]) -> str:
   )
 
 
-def _grid(figures) -> str:
+def _grid(figures: Iterable[str]) -> str:
   return f'<div class="charts">{"".join(figures)}</div>'
 
 
@@ -364,7 +360,7 @@ def _mean(run: Run, name: str) -> float | None:
 
 
 def _finite(run: Run, name: str) -> list[float]:
-  _, values = run.metrics.get(f'speed/{name}', ((), ()))
+  _, values = run.metrics.get(f'speed/{name}', ([], []))
   return [value for value in values if math.isfinite(value)]
 
 

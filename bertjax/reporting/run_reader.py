@@ -1,12 +1,12 @@
-"""What a run left in its directory, read back.
+"""Reads what a run left in its directory.
 
-    run = runs.read('runs/books')
+    run = run_reader.read('runs/books')
     run.metrics['eval/mlm_loss']     # (steps, values)
     run.bindings['LEARNING_RATE']    # '0.0001'
-    run.checkpoints                  # [Checkpoint(step=2000, ...), ...]
+    run.checkpoints                  # [SavedCheckpoint(step=2000, ...), ...]
 
-A directory of fine-tuning holds a run for each task and seed; `find` gives all
-of them. Source: ours.
+A directory of fine-tuning holds a run for each task and seed; `find` returns
+all of them.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ class SavedCheckpoint:
   """A saved state.
 
   Attributes:
-    step: updates made.
-    size_bytes: of its files.
+    step: number of updates made.
+    size_bytes: total size of the files.
   """
 
   step: int
@@ -42,12 +42,12 @@ class Run:
   """What is in a run's directory.
 
   Attributes:
-    name: the part of its path that tells it from the others.
-    directory: where it lies.
+    name: the part of the path that distinguishes it from other runs.
+    directory: path of the run.
     metrics: name -> (steps, values), as in metrics.jsonl; null is nan.
-    bindings: of its config.gin, name -> value as text; {} without the file.
-    checkpoints: by step.
-    examples: step -> held-out texts, their masks filled in.
+    bindings: of config.gin, name -> text of the value; {} without the file.
+    checkpoints: in the order of their steps.
+    examples: step -> held-out texts with their masks filled in.
   """
 
   name: str
@@ -58,21 +58,20 @@ class Run:
   examples: dict[int, list[str]]
 
   def last(self, name: str) -> float | None:
-    """Returns the last value of a metric; None where there is none."""
-    _, values = self.metrics.get(name, ((), ()))
+    """Returns the last value of a metric, or None if there is none."""
+    _, values = self.metrics.get(name, ([], []))
     return values[-1] if values else None
 
 
 def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
-  """Returns the runs in directories: one each, or all of a fine-tuning, or of
-  a sweep.
+  """Returns the runs in directories.
 
   Args:
-    directories: one or several.
-    macro: that they were given in, for the errors.
+    directories: one or more, each of a run, a fine-tuning, or a sweep.
+    macro: name of the macro that sets them, for error messages.
 
   Raises:
-    UserError: a directory that is not there or has no metrics.
+    UserError: a directory is missing or has no metrics.
   """
   if isinstance(directories, str):
     directories = [directories]
@@ -86,14 +85,19 @@ def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
   for run in runs:
     if not run.metrics:
       raise UserError(
-        f'{run.directory} has logged nothing yet; ask again when '
-        f'it has made LOG_STEPS, or leave it out of {macro}'
+        f'{run.directory} has logged nothing yet; ask again '
+        f'after LOG_STEPS steps, or leave it out of {macro}'
       )
   return runs
 
 
 def read(directory: str, name: str | None = None) -> Run:
-  """Returns what a run left; see `Run`."""
+  """Reads a run.
+
+  Args:
+    directory: of the run.
+    name: see `Run`; None: the last part of the path.
+  """
   path = layout.configuration_of(directory)
   bindings = {}
   if os.path.exists(path):
@@ -110,7 +114,7 @@ def read(directory: str, name: str | None = None) -> Run:
 
 
 def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
-  """Returns (directory, rows of results.json) of each fine-tuning."""
+  """Returns (directory, rows of results.json) for each fine-tuning."""
   if isinstance(directories, str):
     directories = [directories]
   found = []
@@ -122,7 +126,7 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
   return found
 
 
-# Where the runs of a fine-tuning lie, and those of a sweep with its stages.
+# Where a fine-tuning has its runs, and a sweep those of its stages.
 _BELOW = (
   '*/seed_*',
   '*/seed_*/run',
@@ -143,20 +147,24 @@ def _runs_in(directory: str, macro: str) -> list[str]:
     for path in sorted(
       glob.glob(os.path.join(glob.escape(directory), kind, layout.METRICS))
     )
-    if os.path.getsize(path)
-  ]  # a run of several may have just begun
+    if os.path.getsize(path)  # the latest of several may have just begun
+  ]
   if not below:
     raise UserError(
       f'{directory} has no {layout.METRICS}, so no run has '
-      f'logged there; set {macro} to that of a run'
+      f'logged there; set {macro} to the directory of a run'
     )
   return [os.path.dirname(path) for path in below]
 
 
 def _short_names(directories: Sequence[str]) -> list[str]:
-  """Cuts off what all have in common: ['x/a/run', 'x/b/run'] to ['a', 'b']."""
+  """Removes the parts that all paths share at their start and end.
+
+  >>> _short_names(['x/a/run', 'x/b/run'])
+  ['a', 'b']
+  """
   parts = [os.path.abspath(path).split(os.sep) for path in directories]
-  for _ in range(2):  # from the front; backwards, from the end
+  for _ in range(2):  # from the start; then reversed, from the end
     common = len(os.path.commonprefix([p[:-1] for p in parts]))
     parts = [p[common:][::-1] for p in parts]
   return ['/'.join(p) for p in parts]

@@ -11,32 +11,34 @@ name in the background and renamed when complete, so a killed run leaves either
 all of it or nothing. The files of both items are checked (see `checksums`)
 before they are restored.
 
-Source: Orbax.
+Source: Orbax, behind `orbax_store`.
 """
 
+import base64
 import contextlib
-import logging
+import functools
+import operator
 import os
 import shutil
 import time
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bertjax.errors import UserError
-from bertjax.runs import checkpoint_items, checksums
+from bertjax.parallel import processes
+from bertjax.runs import checksums, orbax_store
 
 
 class Checkpoints:
   """The checkpoints of one run; the latest `keep` of them stay.
 
   Args:
-    directory: where they lie; made when missing.
+    directory: where they lie; made if missing.
     keep: how many of the latest to keep.
     keep_every: also keep, for good, each whose step is a multiple of this.
         Step 0 is always kept: it is what every study of training starts from.
@@ -53,51 +55,29 @@ class Checkpoints:
     keep_every: int | None = None,
     read_only: bool = False,
   ):
-    # Orbax logs a traceback of what it also raises; once is enough.
-    for name in ('absl', 'asyncio'):
-      logging.getLogger(name).addFilter(_is_not_from_orbax)
     self._directory = epath.Path(directory).resolve()
     self._read_only = read_only
-    policies = [
-      preservation_policy.LatestN(keep),
-      preservation_policy.CustomSteps([0]),
-    ]
-    if keep_every:
-      policies.append(preservation_policy.EveryNSteps(keep_every))
-    options = ocp.CheckpointManagerOptions(
-      preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-      cleanup_tmp_directories=not read_only,
-      create=not read_only,
-      read_only=read_only,
-      # In the background, a failure to make the directory is noticed only
-      # by a timeout of minutes.
-      async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-    )
     with self._explain_failure():
-      self._manager = ocp.CheckpointManager(
-        self._directory,
-        options=options,
-        handler_registry=checkpoint_items.handlers(),
+      self._store = orbax_store.Store(
+        self._directory, keep, keep_every, read_only
       )
 
-  def __enter__(self):
+  def __enter__(self) -> Self:
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     self.close()
 
   def steps(self) -> list[int]:
     """Returns the steps of complete checkpoints, ascending."""
-    return sorted(self._manager.all_steps(read=True))
+    return self._store.steps()
 
   def save(
     self, step: int, state: Any, position: dict[str, bytes] | None = None
-  ):
+  ) -> None:
     """Starts to save; the arrays may be donated as soon as this returns.
 
-    (Orbax has copied them from an accelerator by then; on CPU it holds a view,
-    and jax donates no array that is viewed.) A step that is there already is
-    not saved again. Waits for the save before.
+    Waits for the save before. Does nothing if the step is there already.
 
     Args:
       step: updates made so far.
@@ -109,26 +89,19 @@ class Checkpoints:
       UserError: this checkpoint, or the one before, could not be written.
     """
     self.wait()
-    if step in self._manager.all_steps():
+    if self._store.has(step):
       return
     self._check_space(state)
     with self._explain_failure():
-      self._manager.save(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state),
-          position=ocp.args.JsonSave(checkpoint_items.to_json(position or {})),
-        ),
-        force=True,
-      )
+      self._store.save(step, state, _to_json(position or {}))
 
   def restore(
     self, abstract_state: Any, step: int | None = None
   ) -> tuple[Any, dict[str, bytes] | None, int] | None:
-    """Reads the latest checkpoint that is whole, or that of `step`.
+    """Reads the latest undamaged checkpoint, or that of `step`.
 
-    One that is damaged is reported and moved aside (`300.corrupt-...`), so
-    that the run can make it again.
+    A damaged one is reported and moved aside (`300.corrupt-...`), so that the
+    run can make it again.
 
     Args:
       abstract_state: pytree of `jax.ShapeDtypeStruct` with shardings; each
@@ -137,57 +110,60 @@ class Checkpoints:
 
     Returns:
       the state, the positions of all processes' streams, and the step; None
-      where there is no checkpoint.
+      if there is no checkpoint.
 
     Raises:
-      UserError: it is of another model or vocabulary, or `step` is not there.
+      UserError: it belongs to another model or vocabulary, or `step` is not
+        there.
     """
     self.wait()
     step = self._find_whole(step)
-    return None if step is None else self._read(abstract_state, step)
+    if step is None:
+      return None
+    _check_same_model(
+      self._store.shapes(step), abstract_state, self._store.folder(step)
+    )
+    state, position = self._store.restore(step, abstract_state)
+    return state, _from_json(position) or None, step
 
   def parameters(self, step: int | None = None) -> tuple[Any, int] | None:
-    """Reads the parameters alone, of the latest whole checkpoint or of `step`.
+    """Reads the parameters alone, of the latest undamaged step or of `step`.
 
     Needs no model and no optimizer, and reads nothing of the latter.
 
     Returns:
-      nested dict of numpy arrays, and the step; None where there is nothing.
+      nested dict of numpy arrays, and the step; None if there is no checkpoint.
 
     Raises:
       UserError: `step` is not there or damaged.
     """
     step = self._find_whole(step)
-    if step is None:
-      return None
-    tree = self._manager.item_metadata(step)['state'].tree
-    path = self._directory / str(step) / 'state'
-    return checkpoint_items.read_parameters(path, tree), step
+    return None if step is None else (self._store.parameters(step), step)
 
-  def remove_after(self, step: int):
+  def remove_after(self, step: int) -> None:
     """Removes checkpoints of later steps, which a resumed run makes again."""
     for later in self.steps():
       if later > step:
-        self._manager.delete(later)
+        self._store.delete(later)
 
-  def wait(self):
+  def wait(self) -> None:
     """Waits until the last save is complete; raises UserError if it failed."""
     with self._explain_failure():
-      self._manager.wait_until_finished()
+      self._store.wait()
 
-  def close(self):
+  def close(self) -> None:
     """Completes the last save and frees threads; the object is then spent."""
     with self._explain_failure():
-      self._manager.close()
+      self._store.close()
 
   def _find_whole(self, step: int | None) -> int | None:
-    """Returns the latest step that is whole, moving others aside; or `step`."""
+    """Returns `step`, or the latest undamaged one, moving others aside."""
     steps = self.steps()
     if step is not None:
       damage = self._damage(step) if step in steps else 'not there'
       if damage:
         raise UserError(
-          f'checkpoint {self._directory / str(step)} cannot be read'
+          f'checkpoint {self._store.folder(step)} cannot be read'
           f' ({damage}); choose another of the steps {steps}'
         )
       return step
@@ -198,36 +174,19 @@ class Checkpoints:
       self._move_aside(candidate, damage)
     return None
 
-  def _read(self, abstract_state, step):
-    checkpoint_items.check_same_model(
-      self._manager.item_metadata(step)['state'],
-      abstract_state,
-      self._directory / str(step),
-    )
-    restored = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract_state),
-        position=ocp.args.JsonRestore(),
-      ),
-    )
-    position = checkpoint_items.from_json(restored['position']) or None
-    return restored['state'], position, step
-
   def _damage(self, step: int) -> str | None:
     """Says what is wrong with a checkpoint; process 0 decides for all."""
     damage = None
     if jax.process_index() == 0:
-      for item in ('state', 'position'):
-        path = self._directory / str(step) / item
-        damage = damage or checksums.find_damage(path)
+      for item in self._store.items(step):
+        damage = damage or checksums.find_damage(item)
     is_damaged = np.asarray(damage is not None)
     if multihost_utils.broadcast_one_to_all(is_damaged):
       return damage or 'see process 0'
     return None
 
-  def _move_aside(self, step: int, damage: str):
-    source = self._directory / str(step)
+  def _move_aside(self, step: int, damage: str) -> None:
+    source = self._store.folder(step)
     if jax.process_index() == 0:
       print(
         f'warning: checkpoint {source} is damaged ({damage});'
@@ -237,9 +196,9 @@ class Checkpoints:
       if not self._read_only:
         source.rename(f'{source}.corrupt-{time.time():.0f}')
     multihost_utils.sync_global_devices(f'moved aside {step}')
-    self._manager.reload()
+    self._store.reload()
 
-  def _check_space(self, state):
+  def _check_space(self, state: Any) -> None:
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     if not os.path.isdir(self._directory):  # a bucket
       return
@@ -252,7 +211,7 @@ class Checkpoints:
       )
 
   @contextlib.contextmanager
-  def _explain_failure(self):
+  def _explain_failure(self) -> Iterator[None]:
     """Turns what the file system refuses into one line for the user."""
     try:
       yield
@@ -269,6 +228,47 @@ class Checkpoints:
       ) from error
 
 
-def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-  text = record.getMessage() if record.name == 'asyncio' else record.pathname
-  return 'orbax' not in text
+def _check_same_model(there: Any, here: Any, path: epath.Path) -> None:
+  """Raises UserError unless both trees have the same names, shapes, dtypes."""
+  theirs, ours = _describe(there), _describe(here)
+  differences = [
+    f'{name} is {theirs.get(name, "absent")} there'
+    f' and {ours.get(name, "absent")} here'
+    for name in sorted({*theirs, *ours})
+    if theirs.get(name) != ours.get(name)
+  ]
+  if differences:
+    more = f' (and {len(differences) - 3} more)' if differences[3:] else ''
+    raise UserError(
+      f'checkpoint {path} is of another model, vocabulary or optimizer: '
+      + ', '.join(differences[:3])
+      + more
+      + '; set RUN_DIR to another'
+      ' directory, or the configuration to that of the checkpoint'
+    )
+
+
+def _describe(tree: Any) -> dict[str, str]:
+  """Returns name -> 'float32[2, 3]' of the arrays in a tree."""
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): (
+      f'{np.dtype(leaf.dtype).name}{list(leaf.shape)}'
+    )
+    for path, leaf in leaves
+    if hasattr(leaf, 'shape')
+  }
+
+
+def _to_json(position: Mapping[str, bytes]) -> dict[str, str]:
+  """Returns the positions of all processes as base64."""
+  mine = {
+    name: base64.b64encode(content).decode()
+    for name, content in position.items()
+  }
+  return functools.reduce(operator.or_, processes.gather(mine))
+
+
+def _from_json(position: Mapping[str, str]) -> dict[str, bytes]:
+  """Returns what `_to_json` was given, of all processes."""
+  return {name: base64.b64decode(text) for name, text in position.items()}

@@ -1,13 +1,20 @@
 """Checksums of the files of a checkpoint's item, written and checked.
 
-    class StateHandler(checksums.Checksummed, ocp.StandardCheckpointHandler):
-      pass
-
-    checksums.find_damage(epath.Path('checkpoints/300/state'))  # None, or why
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...   item = epath.Path(folder) / 'state'
+    ...   item.mkdir()
+    ...   for text in 'whole', 'wrong':
+    ...     _ = (item / 'data').write_text(text)
+    ...     if text == 'whole':
+    ...       write(item)
+    ...     print(find_damage(item))
+    None
+    state/data has another checksum
 
 Orbax notices missing and shortened files of an item when it needs them, but
 not a changed bit within an array: with orbax-checkpoint 0.12 one flipped bit in
-the middle of a data file came back as garbage, without an error. Source: ours.
+the middle of a data file came back as garbage, without an error.
 """
 
 import json
@@ -19,28 +26,21 @@ FILE = 'checksums.json'
 _BLOCK_BYTES = 1 << 24
 
 
-class Checksummed:
-  """Adds `checksums.json`, {name: [bytes, CRC-32]}, to an Orbax handler's item.
-
-  `finalize` runs on one process, in the background, after all processes have
-  written and before the checkpoint gets its name.
-  """
-
-  def finalize(self, directory: epath.Path):
-    super().finalize(directory)
-    checksums = {
-      str(path.relative_to(directory)): (path.stat().length, _checksum(path))
-      for folder, _, names in directory.walk()
-      for path in (folder / name for name in names)
-    }
-    (directory / FILE).write_text(json.dumps(checksums))
+def write(item: epath.Path) -> None:
+  """Adds `checksums.json`, {name: [bytes, CRC-32]}, to an item's folder."""
+  checksums = {
+    str(path.relative_to(item)): (path.stat().length, _checksum(path))
+    for folder, _, names in item.walk()
+    for path in (folder / name for name in names)
+  }
+  (item / FILE).write_text(json.dumps(checksums))
 
 
 def find_damage(item: epath.Path) -> str | None:
   """Compares an item's files with its checksums.
 
   Returns:
-    the first difference in words, or None where there is none.
+    the first difference in words; None if there is none.
   """
   try:
     checksums = json.loads((item / FILE).read_bytes())

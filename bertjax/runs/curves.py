@@ -1,14 +1,19 @@
 """curves.png of a run, from its metrics.jsonl.
 
-curves.draw('runs/x')
+curves.draw('runs/x')  # 'runs/x/curves.png'
 """
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bertjax.runs import layout, metrics_file, output_files
 
-# Title, vertical axis ('from zero' where noise would fill it), and the names of
-# what is drawn: curves of 'train' and 'eval' share a panel.
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
+
+# Title, vertical axis ('from zero' if noise alone would otherwise fill it), and
+# the metrics drawn: curves of 'train' and 'eval' share a panel.
 _PANELS = (
   ('masked-LM loss, nats', 'linear', ('mlm_loss',)),
   ('masked-LM accuracy', 'linear', ('mlm_accuracy', 'mlm_baseline')),
@@ -38,10 +43,10 @@ _COLOURS = {'train': '#1f6fb4', 'eval': '#d9601a', 'speed': '#555555'}
 
 
 def draw(directory: str) -> str | None:
-  """Draws curves.png of a run from its metrics.jsonl, a panel a quantity.
+  """Draws curves.png of a run from its metrics.jsonl, one panel per quantity.
 
   Returns:
-    the path of the picture; None where nothing of `_PANELS` was written.
+    the path of the picture; None if the run has no metric of `_PANELS`.
   """
   from matplotlib.figure import Figure  # takes a second, once a run
 
@@ -50,7 +55,7 @@ def draw(directory: str) -> str | None:
     panel
     for panel in _PANELS
     if any(name.split('/')[-1] in panel[2] for name in metrics)
-    # In pretraining it is the sum of what other panels show.
+    # In pretraining, the loss is the sum of what other panels show.
     and not (panel[2] == ('loss',) and 'train/mlm_loss' in metrics)
   ]
   if not panels:
@@ -72,7 +77,7 @@ def draw(directory: str) -> str | None:
     axes.spines[['top', 'right']].set_visible(False)
     if len(axes.get_lines()) > 1:
       axes.legend(fontsize=8, frameon=False)
-  for axes in grid:  # what is left of the grid
+  for axes in grid:  # the panels left over
     axes.remove()
   path = os.path.join(directory, layout.CURVES)
   with output_files.explain_failure(path):
@@ -80,15 +85,17 @@ def draw(directory: str) -> str | None:
   return path
 
 
-def _draw_panel(axes, metrics, names):
+def _draw_panel(
+  axes: 'Axes', metrics: metrics_file.Metrics, names: Sequence[str]
+) -> None:
   """Draws each metric whose last part is one of `names`."""
   for full_name, (steps, values) in metrics.items():
     group, _, name = full_name.rpartition('/')
     if name not in names:
       continue
-    several = len(names) > 2  # the next colour, and the name of each
+    several = len(names) > 2  # each then gets its own colour and label
     colour = None if several else _COLOURS.get(group, '#3a8f5c')
-    if name.endswith('_baseline'):  # of the held-out data, so always the same
+    if name.endswith('_baseline'):  # of the held-out data, so constant
       axes.axhline(
         values[-1],
         color=colour,

@@ -1,11 +1,14 @@
 """Held-out text with its masks filled in, evaluation by evaluation.
 
-    examples = Examples('runs/x')
-    examples.resume(0)
-    examples.write(100, ['the [cat≠dog] sat'])
-    read('runs/x')                                # {100: ['the [cat≠dog] sat']}
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as run_dir:
+    ...   filled = FilledMasks(run_dir)
+    ...   filled.resume(0)
+    ...   filled.write(100, ['the [cat≠dog] sat'])
+    ...   read(run_dir)
+    {100: ['the [cat≠dog] sat']}
 
-examples.jsonl has a line an evaluation. Source: ours.
+examples.jsonl has one line per evaluation.
 """
 
 import json
@@ -17,13 +20,13 @@ from bertjax.runs import layout, metrics_file, output_files
 
 
 class FilledMasks:
-  """Appends to examples.jsonl of a run; of several processes the first does."""
+  """Appends to examples.jsonl; only the first of several processes writes."""
 
   def __init__(self, directory: str):
     self._path = os.path.join(directory, layout.FILLED_MASKS)
 
   def resume(self, step: int) -> None:
-    """Drops what was written after `step`, that of a restored checkpoint."""
+    """Drops what was written after `step`, the step of a checkpoint."""
     if not processes.is_first() or not os.path.exists(self._path):
       return
     kept = [
@@ -50,6 +53,6 @@ class FilledMasks:
 
 
 def read(directory: str) -> dict[int, list[str]]:
-  """Returns step -> texts of a run, up to a line that is cut off."""
+  """Returns step -> texts of a run, up to the first incomplete line."""
   lines = metrics_file.read_lines(os.path.join(directory, layout.FILLED_MASKS))
   return {record['step']: record['texts'] for _, record in lines}

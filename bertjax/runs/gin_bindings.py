@@ -1,15 +1,17 @@
-"""The bindings of a run's configuration, and what two runs differ in.
+"""The bindings of a run's configuration, and how those of two runs differ.
 
-    gin_bindings.parse("SEED = 0")                               # {'SEED': '0'}
-    gin_bindings.differences('SEED = 0', 'SEED = 1')  # (['SEED 0 -> 1'], [])
+    >>> parse('SEED = 0')
+    {'SEED': '0'}
+    >>> differences('SEED = 0', 'SEED = 1')
+    (['SEED 0 -> 1'], [])
 
-The configuration is text of gin's: nothing here imports gin.
+The configuration is text in gin's syntax; nothing here imports gin.
 """
 
 import re
 
 # Bindings that may differ: where the run lies, how often it reports, and how
-# its arithmetic is laid out over the hardware. Macros, then parameters.
+# the hardware shares its arithmetic. Macros, then parameters.
 IGNORED = re.compile(
   r'(.*/)?('
   r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
@@ -21,21 +23,19 @@ IGNORED = re.compile(
   r'|(.*\.)?make_mesh\.\w+'
   r')'
 )
-# The length of the run: may differ, and stretches a schedule over it.
+# The length of the run may differ, and stretches the schedule.
 STRETCHES = re.compile(r'(.*/)?(TRAIN_STEPS|.*\.total_steps|.*\btrain\.steps)')
 
 
 def parse(configuration: str) -> dict[str, str]:
-  """Returns name -> text of the value, for macros and parameters.
+  r"""Returns name -> text of the value, for macros and parameters.
 
-      SEED = 0                        {'SEED': '0',
-      train/f.items = \\               'train/f.items': "['a', 'b']"}
-          ['a',
-           'b']
+      >>> parse('train/f.items = \\\n    [1,\n     2]')
+      {'train/f.items': '[1, 2]'}
 
   Args:
     configuration: the text of `gin.config_str()`, which indents all but the
-      first line of a value; imports and comments are left out.
+      first line of a value. Imports and comments are left out.
   """
   bindings = re.findall(
     r'^([\w./]+) = (.*(?:\n[ \t]+.*)*)', configuration, re.MULTILINE
@@ -49,11 +49,12 @@ def differences(before: str, now: str) -> tuple[list[str], list[str]]:
   """Compares two configurations.
 
   Returns:
-    differences such as 'LENGTH 128 -> 256' that make another run, and those
-    that only stretch it.
+    differences such as 'LENGTH 128 -> 256' that make it another run, and those
+    that only stretch the schedule.
   """
   old, new = parse(before), parse(now)
-  other_run, stretched = [], []
+  other_run: list[str] = []
+  stretched: list[str] = []
   for name in sorted({*old, *new}):
     if old.get(name) != new.get(name) and not IGNORED.fullmatch(name):
       line = f'{name} {_short(old.get(name))} -> {_short(new.get(name))}'

@@ -1,7 +1,10 @@
-"""What lies in the folder of a run: the name of every file and folder in it.
+"""The name of every file and folder in the folder of a run.
 
-A run of a fine-tuning lies in TASK/seed_N below RUN_DIR, where the others'
-runs, the table of all, and the one configuration are.
+    >>> seed_folder('runs/glue/RTE', 0)
+    'runs/glue/RTE/seed_0'
+
+Each run of a fine-tuning lies in TASK/seed_N below RUN_DIR; RUN_DIR itself
+holds the table of all runs and their one configuration.
 """
 
 import os
@@ -22,18 +25,18 @@ TENSORBOARD = 'tensorboard'
 PROFILE = 'profile'
 PLAN = 'plan.json'
 RESULT = 'result.json'  # of one run of a fine-tuning
-# Of a fine-tuning: `tasks`, with `task` and `best_run` of each; as a table.
+# Of all of them: `tasks`, with `task` and `best_run` of each; and as a table.
 RESULTS = 'results.json'
 RESULTS_TABLE = 'results.md'
 
 
 def seed_folder(task_folder: str, seed: int | str) -> str:
-  """Returns the folder of a task's run; of all seeds' for the glob '*'."""
+  """Returns the folder of a task's run; '*' as the seed gives a glob."""
   return os.path.join(task_folder, f'seed_{seed}')
 
 
 def configuration_of(run_dir: str) -> str:
-  """Returns the path of a run's config.gin, which need not be there."""
+  """Returns the path of a run's config.gin, whether or not it exists."""
   own = os.path.join(run_dir, CONFIGURATION)
   if os.path.exists(own):
     return own

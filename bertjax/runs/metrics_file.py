@@ -1,11 +1,14 @@
 """metrics.jsonl of a run, and the same numbers for TensorBoard.
 
-    with metrics_file.Writer('runs/x') as writer:
-      writer.resume(0)
-      writer.write(100, {'train/loss': 7.25, 'eval/mlm_accuracy': 0.125})
-    metrics_file.read_metrics('runs/x')['train/loss']       # ([100], [7.25])
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as run_dir:
+    ...   with Writer(run_dir) as writer:
+    ...     writer.resume(0)
+    ...     writer.write(100, {'train/loss': 7.25})
+    ...   read_metrics(run_dir)
+    {'train/loss': ([100], [7.25])}
 
-metrics.jsonl has one JSON object a line and one line a step, in order:
+metrics.jsonl has one line per step, in order, each a JSON object:
 `{"step": 100, "train/loss": 7.25}`.
 """
 
@@ -14,6 +17,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from typing import Self, TextIO
 
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
@@ -21,11 +25,13 @@ from tensorboardX.proto import event_pb2
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
 
+Metrics = dict[str, tuple[list[int], list[float]]]  # name -> steps, values
+
 
 class Writer:
   """Appends the metrics of a run to metrics.jsonl and TensorBoard's events.
 
-  Of several processes the first one writes, and the others write nothing.
+  Only the first of several processes writes.
 
   Args:
     directory: RUN_DIR, which must exist.
@@ -37,21 +43,21 @@ class Writer:
   def __init__(self, directory: str):
     self._directory = directory
     self._path = os.path.join(directory, layout.METRICS)
-    self._file = None
-    self._events = None
+    self._file: TextIO | None = None
+    self._events: _Events | None = None
     self._last_step = -1
 
-  def __enter__(self):
+  def __enter__(self) -> Self:
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     self.close()
 
-  def resume(self, step: int):
+  def resume(self, step: int) -> None:
     """Drops what was written after `step`, the step of a restored checkpoint.
 
-    A last line that was cut off by a kill goes as well. Call it before the
-    first `write` of a process; `resume(0)` of a new run starts the files.
+    Drops a last line that a kill cut off, too. Call it before the first `write`
+    of a process; `resume(0)` starts the files of a new run.
     """
     if not processes.is_first():
       return
@@ -71,18 +77,18 @@ class Writer:
       )
     self._last_step = json.loads(lines[-1])['step'] if lines else -1
 
-  def write(self, step: int, values: Mapping[str, float]):
+  def write(self, step: int, values: Mapping[str, float]) -> None:
     """Writes one step's line and flushes it, so that no kill can lose it.
 
     Args:
-      step: updates made so far, greater than that of the line before.
-      values: name -> number. Each is written with the digits that give back
-        the same float64, and so also float32. One that is not finite becomes
+      step: updates made so far, more than in the line before.
+      values: name -> number. Enough digits are written to read back the same
+        float64, and so the same float32. A number that is not finite becomes
         null, since JSON has no word for it.
     """
     if not processes.is_first():
       return
-    if self._file is None:
+    if self._file is None or self._events is None:
       raise ValueError('call Writer.resume before Writer.write')
     if step <= self._last_step:
       raise ValueError(f'step {step} after step {self._last_step}')
@@ -98,20 +104,22 @@ class Writer:
       self._events.write(step, numbers)
     self._last_step = step
 
-  def close(self):
+  def close(self) -> None:
     """Flushes and closes the files."""
-    files = [f for f in (self._file, self._events) if f is not None]
+    file, events = self._file, self._events
     self._file = self._events = None
     with output_files.explain_failure(self._path):
-      for file in files:
+      if file is not None:
         file.close()
+      if events is not None:
+        events.close()
 
 
 class _Events:
-  """A file of TensorBoard's events, written by the thread that calls.
+  """A file of TensorBoard events, written by the calling thread.
 
   tensorboardX's own SummaryWriter sends events as pickles to a thread, and
-  waits for ever once that thread has died of a full disk.
+  waits for ever once a full disk has killed that thread.
   """
 
   _FLUSH_SECONDS = 10
@@ -131,7 +139,7 @@ class _Events:
     )
     self._flushed = -math.inf
 
-  def write(self, step: int, numbers: Mapping[str, float]):
+  def write(self, step: int, numbers: Mapping[str, float]) -> None:
     now = time.time()
     for name, number in numbers.items():
       self._file.write_event(
@@ -143,13 +151,13 @@ class _Events:
       self._file.flush()
       self._flushed = now
 
-  def close(self):
+  def close(self) -> None:
     self._file.close()
 
 
-def read_metrics(directory: str) -> dict[str, tuple[list[int], list[float]]]:
-  """Returns name -> (steps, values) of a run, null as nan; {} without file."""
-  curves = {}
+def read_metrics(directory: str) -> Metrics:
+  """Returns a run's metrics, null as nan; {} if there is no file."""
+  curves: Metrics = {}
   for _, record in read_lines(os.path.join(directory, layout.METRICS)):
     step = record.pop('step')
     for name, value in record.items():
@@ -160,7 +168,7 @@ def read_metrics(directory: str) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def read_lines(path: str) -> list[tuple[str, dict]]:
-  """Returns whole lines with what they hold, up to one that is cut off."""
+  """Returns each line and its object, up to the first incomplete line."""
   found = []
   if os.path.exists(path):
     with open(path, encoding='utf-8', errors='replace') as file:

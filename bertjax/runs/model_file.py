@@ -3,13 +3,14 @@
     model_file.write('runs/books', config)
     config = model_file.read('runs/books')
 
-config.gin says it as well, and more, but takes gin and the modules that it
-names to be read; whoever has only the model reads this. Source: ours.
+config.gin holds the same and more, but reading it takes gin and the modules
+that it names.
 """
 
 import dataclasses
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from etils import epath
 
@@ -30,7 +31,7 @@ def read(run_dir: str) -> EncoderConfig:
   """Reads model.json.
 
   Raises:
-    UserError: not there, or damaged.
+    UserError: it is missing or damaged.
   """
   path = epath.Path(run_dir) / layout.MODEL
   try:
@@ -48,14 +49,14 @@ def read(run_dir: str) -> EncoderConfig:
     ) from error
 
 
-def write_task(run_dir: str, task: Mapping) -> None:
-  """Writes task.json: what the head is for, and the names of its classes."""
+def write_task(run_dir: str, task: Mapping[str, Any]) -> None:
+  """Writes task.json: the `kind` of the head, its `labels`, and more."""
   path = epath.Path(run_dir) / layout.TASK
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(task, indent=2, ensure_ascii=False) + '\n')
 
 
-def read_task(run_dir: str) -> dict | None:
-  """Reads task.json; None where there is none."""
+def read_task(run_dir: str) -> dict[str, Any] | None:
+  """Reads task.json; None if there is none."""
   path = epath.Path(run_dir) / layout.TASK
   return json.loads(path.read_text()) if path.exists() else None

@@ -1,9 +1,11 @@
-"""Files and directories that appear when they are whole, or not at all.
+"""Files and directories that appear complete, or not at all.
 
-    output_files.check_folder('vectors.npy')
-    with output_files.writing('vectors.npy') as path: ...
-
-Source: ours.
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as folder:
+...   with writing(f'{folder}/x.txt') as path, open(path, 'w') as file:
+...     names = os.listdir(folder)
+...   names, os.listdir(folder)
+(['x.txt.part'], ['x.txt'])
 """
 
 import contextlib
@@ -15,11 +17,11 @@ from bertjax.errors import UserError
 
 
 def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
-  """Refuses, before anything is computed or made, what cannot be written.
+  """Refuses an output that cannot be written, before anything is computed.
 
   Raises:
-    UserError: another suffix, the input itself, a directory, or a folder that
-      cannot be written.
+    UserError: `path` has another suffix, is the input itself or a directory, or
+      its folder cannot be written.
   """
   if not path.endswith(suffixes):
     raise UserError(
@@ -37,7 +39,8 @@ def check_folder(path: str) -> None:
   """Checks that `path` could be written; makes nothing.
 
   Raises:
-    UserError: its nearest folder that is there is none or cannot be written.
+    UserError: the nearest ancestor that exists is no folder, or cannot be
+      written.
   """
   folder = os.path.dirname(os.path.abspath(path))
   while not os.path.lexists(folder):
@@ -56,7 +59,7 @@ def check_directory(path: str) -> None:
   """Checks that `path` could become a directory; makes nothing.
 
   Raises:
-    UserError: it is there and not an empty directory, or see `check_folder`.
+    UserError: it exists and is not an empty directory; see `check_folder`.
   """
   if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
     raise UserError(
@@ -67,7 +70,7 @@ def check_directory(path: str) -> None:
 
 
 @contextlib.contextmanager
-def explain_failure(path: str):
+def explain_failure(path: str) -> Iterator[None]:
   """Turns what the file system refuses into a UserError."""
   try:
     yield
@@ -80,14 +83,14 @@ def explain_failure(path: str):
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[str]:
-  """Gives the name `path`.part, which becomes `path`, or goes, at the end.
+  """Yields `path`.part, which becomes `path` at the end, or goes on failure.
 
   Args:
-    path: of a file, or of a directory that is new or empty. Its folder is made;
-      what an earlier run left as `path`.part is removed.
+    path: a file, or a directory that is new or empty. Its folder is made; what
+      an earlier run left as `path`.part is removed.
 
   Raises:
-    UserError: the disk is full, or the like.
+    UserError: the file system refuses, for example because the disk is full.
   """
   path = path.rstrip('/')
   part = f'{path}.part'

@@ -3,12 +3,12 @@
     with run_directory.claim('runs/x', gin.config_str()):
       train()
 
-A run holds an advisory lock (flock) on `.lock` in its directory, with its host
-and process id in it. The kernel drops the lock with the process, however that
-dies, so a dead run is no obstacle; shared file systems such as NFS pass the
-lock on to other hosts. `config.gin` holds the configuration, and a later run
-must have the same one, but for what cannot change what is learnt
-(`gin_bindings.IGNORED`).
+A run holds an advisory lock (flock) on `.lock` in its directory, which names
+its host and process id. The kernel drops the lock with the process, however
+that dies, so a dead run is no obstacle; shared file systems such as NFS pass
+the lock on to other hosts. `config.gin` holds the configuration, and a later
+run must have the same one, except for bindings that cannot change what is
+learnt (`gin_bindings.IGNORED`).
 """
 
 import contextlib
@@ -19,16 +19,15 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from typing import Any, TextIO
 
 from bertjax.errors import UserError
 from bertjax.runs import gin_bindings, layout
 
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
-
-
-# All recipes of 0.1 that train import this; modules have moved since.
+# Every training recipe of 0.1 imports this; modules have moved since.
 _NAMES_OF_0_1 = re.compile(r'^from bertjax import partitioning$', re.MULTILINE)
-# What flock says where a file system has no locks.
+# The errors of flock on a file system without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -38,17 +37,18 @@ def claim(
 ) -> Iterator[None]:
   """Holds a run directory for one run with one configuration.
 
-  Makes the directory, locks it, compares `configuration` with what its
-  `config.gin` holds and writes it there. Another TRAIN_STEPS is only warned of.
+  Makes the directory, locks it, compares `configuration` with its `config.gin`
+  and writes it there. A change of TRAIN_STEPS only causes a warning.
 
   Args:
     directory: RUN_DIR; files of any other kind in it are left alone.
     configuration: the text of `gin.config_str()`.
-    allow_difference: go on with another configuration than before.
+    allow_difference: whether to go on with another configuration than before.
 
   Raises:
-    UserError: another run is in it, it belongs to another configuration (or
-      has checkpoints of an unknown one), or it cannot be written.
+    UserError: another run holds the directory, it belongs to another
+      configuration (or has checkpoints of an unknown one), or it cannot be
+      written.
   """
   with contextlib.ExitStack() as stack:
     try:
@@ -74,7 +74,7 @@ def _has_begun(directory: str, left: tuple[str, ...]) -> bool:
   )
 
 
-def _check(directory: str, configuration: str):
+def _check(directory: str, configuration: str) -> None:
   path = os.path.join(directory, layout.CONFIGURATION)
   if not os.path.exists(path):
     if _has_begun(directory, (layout.CHECKPOINTS,)):
@@ -87,7 +87,7 @@ def _check(directory: str, configuration: str):
   if not _has_begun(
     directory, (layout.CHECKPOINTS, layout.VOCABULARY, layout.RESULTS)
   ):
-    return  # a mistake in its input ended it before there was anything to keep
+    return  # bad input ended that run before there was anything to keep
   with open(path, encoding='utf-8') as file:
     before = file.read()
   if _NAMES_OF_0_1.search(before):
@@ -112,7 +112,7 @@ def _check(directory: str, configuration: str):
     )
 
 
-def _write(directory: str, configuration: str):
+def _write(directory: str, configuration: str) -> None:
   """Replaces config.gin; a kill leaves the old or the new one, never a part."""
   path = os.path.join(directory, layout.CONFIGURATION)
   with open(path + '.new', 'w', encoding='utf-8') as file:
@@ -124,7 +124,7 @@ def _write(directory: str, configuration: str):
 
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
-  # The file stays, empty, after the run: removing it would let two runs hold
+  # The file stays after the run, empty: if it were removed, two runs could hold
   # locks on two files of this name.
   with open(
     os.path.join(directory, layout.LOCK), 'a+', encoding='utf-8'
@@ -147,8 +147,8 @@ def _locked(directory: str) -> Iterator[None]:
       file.truncate(0)
 
 
-def _read_holder(file) -> dict:
-  """Returns the process and host in a lock file; {} where it is empty."""
+def _read_holder(file: TextIO) -> dict[str, Any]:
+  """Returns the process and host in a lock file; {} if it is empty."""
   file.seek(0)
   try:
     return json.loads(file.read() or '{}')
@@ -156,8 +156,8 @@ def _read_holder(file) -> dict:
     return {'process': 'unknown', 'host': 'unknown'}
 
 
-def _is_dead(holder: dict) -> bool:
-  """Whether no lock is needed: nobody's, or a dead process of this host."""
+def _is_dead(holder: dict[str, Any]) -> bool:
+  """Whether the lock is nobody's, or a dead process's of this host."""
   if not holder:
     return True
   if holder['host'] != socket.gethostname():
@@ -172,7 +172,7 @@ def _is_dead(holder: dict) -> bool:
 
 
 def _in_use(
-  directory: str, holder: dict, advice: str = 'wait for it or stop it'
+  directory: str, holder: dict[str, Any], advice: str = 'wait for it or stop it'
 ) -> UserError:
   return UserError(
     f'{directory} is in use by process {holder.get("process", "unknown")} on'

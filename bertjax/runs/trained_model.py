@@ -1,14 +1,12 @@
-"""A model to start from or to predict with: a run, or a Hugging Face directory.
+"""A trained model, read from a run or from a Hugging Face directory.
 
-    found = source.read('runs/books')
-    found.config, found.parameters, found.task, found.step
-
-Source: ours.
+found = trained_model.read('runs/books')
+found.config, found.parameters, found.task, found.step
 """
 
 import json
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bertjax.errors import UserError
 from bertjax.interop import huggingface, names
@@ -17,25 +15,25 @@ from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
 
-# Fields of EncoderConfig that no parameter's shape tells.
+# Fields of EncoderConfig that the parameters' shapes do not reveal.
 COMPUTATION = ('activation', 'norm_epsilon', 'position_scheme')
 
 
 class TrainedModel(NamedTuple):
-  """What a directory gives.
+  """What a directory holds.
 
   Attributes:
     config: the architecture.
-    parameters: nested by name, numpy arrays, with the heads that are there.
-    task: of a model that was fine-tuned: `kind` of its labels, their names in
-      `labels`, ..., see `model_file`; None of others.
-    step: of a run's checkpoint, else None.
-    path: of the directory that was read.
+    parameters: nested by name, numpy arrays, with the heads that were saved.
+    task: of a fine-tuned model the content of task.json: `kind`, `labels`, ...,
+      see `model_file.write_task`; None for other models.
+    step: of the run's checkpoint; None for a Hugging Face directory.
+    path: the directory that was read.
   """
 
   config: EncoderConfig
   parameters: names.Parameters
-  task: dict | None
+  task: dict[str, Any] | None
   step: int | None
   path: str
 
@@ -44,19 +42,19 @@ def read(path: str, step: int | None = None) -> TrainedModel:
   """Reads the folder of a run, or a Hugging Face directory.
 
   Args:
-    path: the folder. Of fine-tuning it holds runs of several seeds, of which
-      the best is read.
-    step: of a run's checkpoint; None: the best, else the latest.
+    path: the folder. If it holds the seeds of a fine-tuning, the best is read.
+    step: of a run's checkpoint; None is the best, else the latest.
 
   Raises:
-    UserError: neither of the two, no checkpoint, or a damaged one.
+    UserError: it is neither of the two, or its checkpoint is missing or
+      damaged.
   """
   path = best_run(path)
   if os.path.exists(os.path.join(path, 'config.json')):
     if step is not None:
       raise UserError(
-        f'{path} is a Hugging Face directory, which has no '
-        f'checkpoint of a step {step}; set STEP to None'
+        f'{path} is a Hugging Face directory, which has no checkpoint of '
+        f'step {step}; set STEP to None'
       )
     checkpoint = huggingface.read(path)
     if checkpoint.unused:
@@ -81,10 +79,10 @@ def read(path: str, step: int | None = None) -> TrainedModel:
 
 
 def best_run(path: str) -> str:
-  """Returns the best run of a folder of fine-tuning; another path as it is.
+  """Returns the best run in a folder of fine-tuning; any other path unchanged.
 
   Raises:
-    UserError: it holds several tasks, or no run that is done.
+    UserError: the folder holds several tasks, or no finished run.
   """
   results = os.path.join(path, layout.RESULTS)
   if not os.path.exists(results):
@@ -97,7 +95,7 @@ def best_run(path: str) -> str:
     f'{path} holds the runs of {len(rows)} tasks; point RUN_DIR or INIT_FROM '
     f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
     if rows
-    else f'{path} has no run that is done yet'
+    else f'{path} has no finished run yet'
   )
 
 
@@ -109,12 +107,12 @@ def parameters(
   Args:
     path: a run, or a Hugging Face directory.
     config: of the run that starts.
-    vocab_file: its vocabulary.
+    vocab_file: the vocabulary of the run that starts.
 
   Raises:
-    UserError: see `read`; or another vocabulary, of the same size maybe, with
-      which every row of the token table would stand for another token; or
-      parameters that were trained for another computation.
+    UserError: see `read`; or the vocabularies differ, maybe with the same size,
+      so that rows of the token table would stand for other tokens; or the
+      parameters were trained with another `COMPUTATION`.
   """
   if path is None:
     return None
@@ -124,8 +122,8 @@ def parameters(
     vocab_file
   ):
     raise UserError(
-      f'INIT_FROM has another vocabulary than this run; set '
-      f'VOCAB_FILE to {theirs}'
+      f'INIT_FROM has another vocabulary than this run; set VOCAB_FILE to '
+      f'{theirs}'
     )
   found = read(path)
   different = [
@@ -137,7 +135,6 @@ def parameters(
   if different:
     raise UserError(
       f'INIT_FROM was trained with another computation: '
-      f'{", ".join(different)}; set EncoderConfig.'
-      f'{different[0].split()[0]}'
+      f'{", ".join(different)}; set EncoderConfig.{different[0].split()[0]}'
     )
   return names.fit_vocabulary(found.parameters, config)

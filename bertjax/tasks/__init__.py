@@ -1,1 +1,1 @@
-"""What a model is fine-tuned for: tasks, their files, metrics, answers."""
+"""The tasks that models are fine-tuned for: their files, metrics, answers."""

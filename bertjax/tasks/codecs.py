@@ -1,19 +1,26 @@
-"""Examples as rows with labels, and logits as predictions and scores.
+"""Encodes examples as rows with labels; decodes logits and scores them.
 
-    encoder = encoders.make(task, tokenizer, length=128)
-    rows = encoder.rows(examples)                    # for Rows.of
-    found = encoder.predict(examples, logits_of)     # classes, tags, answers
-    values = encoder.score(examples, found)          # {'accuracy': ..., ...}
-    values = encoder.score(examples, encoder.baseline(train, examples))
+    >>> from bertjax.text.vocabulary_file import SPECIAL_TOKENS
+    >>> tokenizer = Tokenizer([*SPECIAL_TOKENS, 'fun'], cased=False)
+    >>> task = Task('mood', 'classes', labels=('bad', 'good'))
+    >>> codec = make(task, tokenizer, length=128)
+    >>> examples = [TextExample(('Fun',), 'good'), TextExample(('a',), 'bad')]
+    >>> [(row.ids, int(label)) for row, label in codec.rows(examples)]
+    [([2, 5, 3], 1), ([2, 1, 3], 0)]
+    >>> logits_of = lambda rows: (np.zeros(2) for _ in rows)
+    >>> codec.predict(examples, logits_of).tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
 
-`logits_of` maps an iterable of rows to an iterator of their logits, in their
-order: float32[C], or float32[L, C] where the head gives each position's. One
-class for each shape of an example. Source: ours.
+`codec.score(examples, found)` gives the task's metrics of what `predict` or
+`baseline` returned. `logits_of` maps an iterable of rows to an iterator of the
+logits in the same order: float32[C], or float32[L, C] if the head has logits
+for each position. There is one class for each shape of an example.
 """
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -27,6 +34,7 @@ from bertjax.tasks import (
   tag_metrics,
 )
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
+from bertjax.tasks.labelled_batches import Label
 from bertjax.tasks.specs import Task
 from bertjax.text import context_windows, word_rows
 from bertjax.text.batching import Row, chunks
@@ -35,13 +43,41 @@ from bertjax.text.tokenizer import Tokenizer
 LogitsOf = Callable[[Iterable[Row]], Iterator[np.ndarray]]
 
 
+class Codec(Protocol):
+  """What the classes below have in common; the types of examples differ.
+
+  Attributes:
+    task: gives kind, labels and metrics.
+    tokenizer: the model's.
+    length: the most tokens of a row.
+    cut: how many rows lost tokens so far; 0 if examples are divided instead.
+  """
+
+  task: Task
+  tokenizer: Tokenizer
+  length: int
+  cut: int
+
+  def rows(self, examples: Iterable[Any]) -> Iterator[tuple[Row, Label]]:
+    """Yields rows with their labels, for `labelled_batches.Rows.of`."""
+
+  def predict(self, examples: Iterable[Any], logits_of: LogitsOf) -> Any:
+    """Returns the model's answers to the examples."""
+
+  def score(self, examples: Sequence[Any], found: Any) -> dict[str, float]:
+    """Returns name -> value of the metrics of such answers."""
+
+  def baseline(self, train: Iterable[Any], examples: Sequence[Any]) -> Any:
+    """Returns trivial answers, which a model must beat."""
+
+
 def make(
   task: Task,
   tokenizer: Tokenizer,
   length: int,
   stride: int = context_windows.STRIDE,
-):
-  """Returns the encoder of the task's kind."""
+) -> Codec:
+  """Returns the codec of the task's kind; `stride` is that of 'spans'."""
   if task.kind == 'tags':
     return TagCodec(task, tokenizer, length)
   if task.kind == 'spans':
@@ -51,14 +87,7 @@ def make(
 
 @dataclasses.dataclass
 class TextCodec:
-  """A text or a pair with one class, a number, or several labels.
-
-  Attributes:
-    task: gives kind, labels and metrics.
-    tokenizer: see `tokenize`.
-    length: the most tokens of a row; longer ones are cut, and counted in
-    cut: how many were.
-  """
+  """A text or a pair with one class, a number, or several labels."""
 
   task: Task
   tokenizer: Tokenizer
@@ -67,8 +96,8 @@ class TextCodec:
 
   def rows(
     self, examples: Iterable[TextExample]
-  ) -> Iterator[tuple[Row, object]]:
-    """Yields each row with its label, as `batches.Rows` takes it."""
+  ) -> Iterator[tuple[Row, Label]]:
+    """Yields each row with its label, for `labelled_batches.Rows.of`."""
     for some in chunks(examples):
       labels = self.labels(some)
       yield from zip(self._rows(some), labels, strict=True)
@@ -87,7 +116,7 @@ class TextCodec:
   def score(
     self, examples: Sequence[TextExample], found: np.ndarray
   ) -> dict[str, float]:
-    """Returns the task's metrics of what `predict` or `baseline` gave."""
+    """Returns the task's metrics of what `predict` or `baseline` returned."""
     if self.task.kind == 'classes':
       found = found.argmax(axis=-1)
     elif self.task.kind == 'labels':
@@ -98,9 +127,9 @@ class TextCodec:
     return metrics.score(self.task.metrics, labels, found)
 
   def baseline(
-    self, train: Sequence, examples: Sequence[TextExample]
+    self, train: Iterable[TextExample], examples: Sequence[TextExample]
   ) -> np.ndarray:
-    """Returns the best constant answer, as `predict` would."""
+    """Returns the best constant answer, in the form of `predict`."""
     del train
     found = metrics.constant(self.task.kind, self.labels(examples))
     if self.task.kind == 'classes':
@@ -111,20 +140,22 @@ class TextCodec:
     """Returns class ids int32[n], numbers float32[n], or float32[n, C].
 
     Raises:
-      UserError: no label, or one that is none of the task's.
+      UserError: an example has no label, or one that is not of the task.
     """
     known = {label: i for i, label in enumerate(self.task.labels)}
     if any(example.label is None for example in examples):
       raise UserError(
-        'expected labels to train or to score on, but an example '
-        'has none; set LABEL_COLUMN, or another file'
+        'expected labels to train or to score on, but an example has none; '
+        'set LABEL_COLUMN, or give another file'
       )
     if self.task.kind == 'number':
       return np.asarray([example.label for example in examples], np.float32)
-    names = [
+    labels_of = [
       example.label if isinstance(example.label, tuple) else (example.label,)
       for example in examples
     ]
+    # Labels of these kinds are names; anything else is reported as unknown.
+    names = cast(list[tuple[str, ...]], labels_of)
     unknown = sorted({x for some in names for x in some} - set(known))
     if unknown:
       raise UserError(
@@ -148,16 +179,15 @@ class TextCodec:
 
 @dataclasses.dataclass
 class TagCodec:
-  """A sentence with a tag a word, on the first token of each word."""
+  """A sentence with a tag for each word, which its first token bears."""
 
   task: Task
   tokenizer: Tokenizer
   length: int
-  reported: bool = False  # tags that are not known
+  cut: int = 0
+  reported: bool = False  # whether unknown tags were
 
-  def rows(
-    self, examples: Iterable[TagExample]
-  ) -> Iterator[tuple[Row, object]]:
+  def rows(self, examples: Iterable[TagExample]) -> Iterator[tuple[Row, Label]]:
     """Yields the pieces of each sentence with a tag id for each token."""
     known = {label: i for i, label in enumerate(self.task.labels)}
     for some in chunks(examples):
@@ -165,6 +195,7 @@ class TagCodec:
         self.tokenizer, [example.words for example in some], self.length
       )
       for example, pieces in zip(some, sentences, strict=True):
+        assert example.tags is not None  # only `predict` goes without
         for piece in pieces:
           ids = [labelled_batches.NO_TAG] * len(piece.row.ids)
           for word, place in enumerate(piece.first, start=piece.start):
@@ -187,9 +218,11 @@ class TagCodec:
       )
     ]
 
-  def score(self, examples: Sequence[TagExample], found) -> dict[str, float]:
-    """Returns entity F1 (of chunks), or accuracy alone, of tags."""
-    gold = [example.tags for example in examples]
+  def score(
+    self, examples: Sequence[TagExample], found: Sequence[Sequence[str]]
+  ) -> dict[str, float]:
+    """Returns the task's metrics, see `tag_metrics.entity_scores`."""
+    gold = [example.tags or () for example in examples]
     known = set(self.task.labels)
     unknown = sum(tag not in known for tags in gold for tag in tags)
     if unknown and not self.reported:
@@ -210,16 +243,17 @@ class TagCodec:
 
 @dataclasses.dataclass
 class SpanCodec:
-  """A question on a context, answered by a part of it."""
+  """A question whose answer is a part of its context."""
 
   task: Task
   tokenizer: Tokenizer
   length: int
   stride: int
+  cut: int = 0
 
   def rows(
     self, examples: Iterable[QuestionExample]
-  ) -> Iterator[tuple[Row, object]]:
+  ) -> Iterator[tuple[Row, Label]]:
     """Yields windows with the first and last token of the first answer."""
     for example in examples:
       for window in context_windows.make(
@@ -240,8 +274,8 @@ class SpanCodec:
   def predict(
     self, examples: Iterable[QuestionExample], logits_of: LogitsOf
   ) -> dict[str, context_windows.Answers]:
-    """Returns the answers to each question by its identifier."""
-    found = {}
+    """Returns identifier -> the answers to a question."""
+    found: dict[str, context_windows.Answers] = {}
     for some in chunks(examples):
       answers = context_windows.predict(
         self.tokenizer,
@@ -254,24 +288,33 @@ class SpanCodec:
     return found
 
   def score(
-    self, examples: Sequence[QuestionExample], found
+    self,
+    examples: Sequence[QuestionExample],
+    found: Mapping[str, context_windows.Answers | str],
   ) -> dict[str, float]:
-    """Returns exact match and F1, of 0 to 1; see `squad_metrics.score`.
+    """Returns exact match and F1, from 0 to 1; see `squad_metrics.score`.
 
-    Where some questions have no answer, '' stands for those whose
-    null_difference exceeds the threshold that is best for these examples.
+    If some questions have no answer, the prediction is '' where the
+    null_difference exceeds `threshold`, the best one for these examples.
     """
-    texts = {key: getattr(x, 'text', x) for key, x in found.items()}
+    texts = {
+      key: x if isinstance(x, str) else x.text for key, x in found.items()
+    }
+    answers = {
+      key: x
+      for key, x in found.items()
+      if isinstance(x, context_windows.Answers)
+    }
     threshold = None
-    if any(not example.answers for example in examples) and all(
-      isinstance(x, context_windows.Answers) for x in found.values()
-    ):
+    unanswerable = any(not example.answers for example in examples)
+    if unanswerable and len(answers) == len(found):
       threshold, _ = squad_metrics.best_threshold(
-        examples, {key: (x.text, x.null_difference) for key, x in found.items()}
+        examples,
+        {key: (x.text, x.null_difference) for key, x in answers.items()},
       )
       texts = {
-        key: '' if found[key].null_difference > threshold else text
-        for key, text in texts.items()
+        key: '' if x.null_difference > threshold else x.text
+        for key, x in answers.items()
       }
     values = {
       k: v / 100 for k, v in squad_metrics.score(examples, texts).items()
@@ -283,7 +326,7 @@ class SpanCodec:
     train: Iterable[QuestionExample],
     examples: Sequence[QuestionExample],
   ) -> dict[str, str]:
-    """Returns the first words of each context, as many as answers have."""
+    """Returns the first words of each context, as many as the median answer."""
     lengths = [
       len(answer.text.split())
       for example in train

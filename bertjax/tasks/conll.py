@@ -1,4 +1,4 @@
-"""Tagged sentences in columns, a word a line: CoNLL files of any task.
+"""Tagged sentences in columns, a word a line: the CoNLL format.
 
     examples = list(conll.read('train.txt'))  # TagExample(('He', ...), ...)
     tags = conll.tags_of(example.tags for example in examples)
@@ -26,19 +26,19 @@ def read(
 ) -> Iterator[TagExample]:
   r"""Yields the sentences of a file.
 
-  'He PRP O\nran VBD B-VP\n\n' to TagExample(('He', 'ran'), ('O', 'B-VP'),
-  (('He', 'PRP', 'O'), ('ran', 'VBD', 'B-VP'))).
+  'He PRP O\nran VBD B-VP\n\n' becomes TagExample(('He', 'ran'),
+  ('O', 'B-VP'), (('He', 'PRP', 'O'), ('ran', 'VBD', 'B-VP'))).
 
   Args:
-    path: a word a line, an empty line between sentences; lines that begin with
-      -DOCSTART- stand between sentences too.
-    word_column: where the words stand, from 0; -1 is the last column.
-    tag_column: where the tags stand; None: nowhere, or they are not wanted.
-    separator: of columns; None: spaces and tabs, any number of them.
+    path: a file with a word a line and an empty line, or one that begins with
+      -DOCSTART-, between sentences.
+    word_column: the index of the column of words; -1 is the last.
+    tag_column: that of the tags; None: there are none, or they are not wanted.
+    separator: what separates columns; None: any number of spaces and tabs.
 
   Raises:
-    UserError: no file, not UTF-8, lines of different numbers of columns, no
-      such column, no sentence.
+    UserError: no file, not UTF-8, a different number of columns in some line,
+      no such column, no sentence.
   """
   empty = True
   for lines in _sentences(path, separator):
@@ -59,7 +59,11 @@ def read(
 
 
 def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
-  """Returns the distinct tags of all sentences, sorted, but 'O' first."""
+  """Returns the distinct tags of all sentences, sorted, but with 'O' first.
+
+  >>> tags_of([['O', 'B-VP'], ['B-NP', 'O']])
+  ('O', 'B-NP', 'B-VP')
+  """
   tags = {tag for sentence in sentences for tag in sentence}
   return tuple(sorted(tags, key=lambda tag: (tag != 'O', tag)))
 
@@ -70,16 +74,16 @@ def write(
   predicted: Iterable[Sequence[str]],
   separator: str = ' ',
 ) -> None:
-  """Writes the columns of the examples and the predicted tags as one more.
+  """Writes the columns of the examples, with the predicted tags as the last.
 
-  The evaluation script of the shared tasks, conlleval, takes such a file where
-  the column before is that of the right tags.
+  conlleval, the script of the shared tasks, scores such a file if the column
+  before holds the correct tags.
 
   Args:
-    path: of the file.
-    examples: as `read` gives them.
-    predicted: of each example, a tag for each word.
-    separator: of columns; conlleval takes another with its option -d.
+    path: replaced if it exists.
+    examples: from `read`.
+    predicted: a tag for each word of each example.
+    separator: between columns; conlleval takes one other than a space with -d.
 
   Raises:
     UserError: see `output_files.writing`.
@@ -102,7 +106,8 @@ def _sentences(
       f'expected a file with a word a line, but there is no file '
       f'{path}; give another path'
     )
-  count, first, lines = None, None, []
+  count, first = None, None
+  lines: list[tuple[str, ...]] = []
   for number, line in enumerate(line_files.lines(path), start=1):
     line = line.removesuffix('\n').removesuffix('\r')
     if not line.strip(' \t') or line.startswith('-DOCSTART-'):
@@ -110,7 +115,7 @@ def _sentences(
         yield lines
       lines = []
       continue
-    # Not split(): words hold no-break spaces and the like.
+    # Not split(): words contain no-break spaces and the like.
     fields = tuple(
       line.split(separator)
       if separator

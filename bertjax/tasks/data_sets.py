@@ -1,16 +1,17 @@
-"""A task with its examples: what `finetune.fine_tune` takes a list of.
+"""Tasks with their examples; `finetune.fine_tune` takes a list of them.
 
-    data_sets.glue('glue')                       # all tasks that the folder has
+    data_sets.glue('glue')  # all tasks in the folder
     data_sets.text('train.tsv', 'dev.tsv', 'sentence', 'label')
     data_sets.tags('train.txt', 'test.txt')
     data_sets.questions('train-v1.1.json', 'dev-v1.1.json')
 
-Examples are read anew each time they are asked for. Source: ours.
+Files of text and tags are read again each time their examples are asked for.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.models.config import choose
@@ -40,48 +41,47 @@ class DataSet:
   """A task with its examples.
 
   Attributes:
-    task: see `specs`.
+    task: what the model is trained for.
     train: reads the training examples.
-    evaluations: name, 'eval' for the one that counts -> reads its examples.
-    columns: of the user's files, for `read`.
+    evaluations: name -> reads the examples; 'eval' is the set that counts.
+    columns: the columns of the user's files, for `read`.
   """
 
   task: Task
-  train: Callable[[], Iterable]
-  evaluations: Mapping[str, Callable[[], Iterable]]
-  columns: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  train: Callable[[], Iterable[Any]]
+  evaluations: Mapping[str, Callable[[], Iterable[Any]]]
+  columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read(task: Mapping, path) -> Iterable:
-  """Reads labelled examples of the task of a run, for its evaluation.
+def read(task: Mapping[str, Any], path: str | Sequence[str]) -> Iterable[Any]:
+  """Reads labelled examples, to evaluate a fine-tuned model on.
 
   Args:
-    task: of task.json, see `finetune`.
-    path: a file, or files, as it was trained on.
+    task: the content of the run's task.json, see `finetune`.
+    path: a file in the format of the training files; if those were tables,
+      also a glob, or a list.
   """
   columns = task.get('columns', {})
-  if task['kind'] not in TEXT_KINDS:
-    _check_file(path, 'EVAL_FILES')
   if task['kind'] == 'tags':
-    return conll.read(path, **columns)
+    return conll.read(_one_file(path, 'EVAL_FILES'), **columns)
   if task['kind'] == 'spans':
-    return squad.read(path)
+    return squad.read(_one_file(path, 'EVAL_FILES'))
   if task.get('task') in specs.GLUE and not columns:
-    return glue_files.read(path, task['task'])
+    return glue_files.read(_one_file(path, 'EVAL_FILES'), task['task'])
   return labelled_text.read(path, kind=task['kind'], **columns)
 
 
 def glue(
   folder: str, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
-  """Returns the GLUE tasks whose TSV files a folder has.
+  """Returns the GLUE tasks whose TSV files are in a folder.
 
   Args:
-    folder: with a folder for each task, or that of one task.
-    tasks: names in `specs.GLUE`; None: all that are there.
+    folder: has a folder for each task, or is that of one task.
+    tasks: names in `specs.GLUE`; None: all that the folder has.
 
   Raises:
-    UserError: no such task, or one without its files.
+    UserError: no such task, or its files are missing.
   """
   wanted = [tasks] if isinstance(tasks, str) else tasks or list(specs.GLUE)
   found = []
@@ -90,16 +90,16 @@ def glue(
     if name == 'AX':
       if tasks is not None:
         raise UserError(
-          'AX has no training examples; it is evaluated with '
-          'MNLI where its file has labels: set TASKS to MNLI'
+          'AX has no training examples; it is evaluated with MNLI if its '
+          'file has labels: set TASKS to MNLI'
         )
       continue
-    paths = [glue_files.find(folder, name, split) for split in ('train', 'dev')]
-    if None not in paths:
-      train, dev = (
-        functools.partial(glue_files.read, path, name) for path in paths
-      )
-      found.append(DataSet(task, train, {'eval': dev, **_more(folder, name)}))
+    train = glue_files.find(folder, name, 'train')
+    dev = glue_files.find(folder, name, 'dev')
+    if train and dev:
+      reader = functools.partial(functools.partial, glue_files.read, task=name)
+      more = _more(folder, name)
+      found.append(DataSet(task, reader(train), {'eval': reader(dev), **more}))
     elif tasks is not None:
       raise UserError(
         f'expected train.tsv and dev.tsv of {name} in {folder}, '
@@ -107,38 +107,41 @@ def glue(
       )
   if not found:
     raise UserError(
-      f'expected folders of GLUE tasks, such as SST-2 with '
-      f'train.tsv and dev.tsv, in {folder}; set DATA_DIR'
+      'expected folders of GLUE tasks, such as SST-2 with train.tsv and '
+      f'dev.tsv, in {folder}; set DATA_DIR'
     )
   return found
 
 
 def text(
-  train_files,
-  eval_files,
+  train_files: str | Sequence[str],
+  eval_files: str | Sequence[str],
   text_columns: str | Sequence[str],
   label_column: str,
   kind: str = 'classes',
   metrics: Sequence[str] | None = None,
   name: str = 'text',
 ) -> list[DataSet]:
-  """Returns a task of the user's own files, its classes found in training.
+  """Returns a task of the user's own tables; its classes are those in training.
 
   Args:
     train_files: TSV, CSV, JSON lines or Parquet; a path, a glob, or a list.
     eval_files: the same.
     text_columns: the name of one column, or of two.
     label_column: the name of the column of labels.
-    kind: 'classes', 'number', or 'labels' where an example has several.
-    metrics: names in `metrics.METRICS`; None: those usual for the kind.
-    name: of the task.
+    kind: 'classes', 'number', or 'labels' if an example can have several.
+    metrics: names in `metrics.METRICS`; None: `USUAL_METRICS` of the kind.
+    name: the task's name in results.
   """
   possible = choose(metrics_lib.OF_KIND, kind, 'KIND')
   metrics = [metrics] if isinstance(metrics, str) else metrics
   metrics = tuple(metrics or USUAL_METRICS[kind])
   for metric in metrics:
     choose(dict.fromkeys(possible), metric, 'METRICS')
-  columns = {'text_columns': text_columns, 'label_column': label_column}
+  columns: dict[str, Any] = {
+    'text_columns': text_columns,
+    'label_column': label_column,
+  }
   reader = functools.partial(
     functools.partial, labelled_text.read, kind=kind, **columns
   )
@@ -146,8 +149,8 @@ def text(
   labels = labelled_text.labels_of(train(), kind)
   if 'f1' in metrics and len(labels) != 2:
     raise UserError(
-      f'f1 is of the second of two classes, and there are '
-      f"{len(labels)}; set METRICS to 'f1_macro' or 'f1_micro'"
+      f'f1 is of the second of two classes, but there are {len(labels)}; set '
+      "METRICS to 'f1_macro' or 'f1_micro'"
     )
   task = Task(name, kind, labels, metrics)
   return [DataSet(task, train, {'eval': reader(eval_files)}, columns)]
@@ -157,23 +160,23 @@ def tags(
   train_file: str,
   eval_file: str,
   word_column: int = 0,
-  tag_column: int = -1,
+  tag_column: int | None = -1,
   separator: str | None = None,
   name: str = 'tags',
 ) -> list[DataSet]:
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
-  _check_file(train_file, 'TRAIN_FILES')
-  _check_file(eval_file, 'EVAL_FILES')
-  columns = {
+  _one_file(train_file, 'TRAIN_FILES')
+  _one_file(eval_file, 'EVAL_FILES')
+  columns: dict[str, Any] = {
     'word_column': word_column,
     'tag_column': tag_column,
     'separator': separator,
   }
   reader = functools.partial(functools.partial, conll.read, **columns)
   train = reader(train_file)
-  labels = conll.tags_of(example.tags for example in train())
+  labels = conll.tags_of(example.tags or () for example in train())
   chunks = tag_metrics.is_chunked(labels)
   task = Task(
     name, 'tags', labels, USUAL_METRICS['tags'] if chunks else ('accuracy',)
@@ -187,16 +190,17 @@ def questions(
   """Returns a task of files in the JSON of SQuAD 1.1 or 2.0.
 
   Args:
-    train_file: what to train on.
-    eval_file: None: a tenth of the articles of train_file is held out.
-    name: of the task.
+    train_file: one path.
+    eval_file: one path; None: a tenth of the articles of train_file is held
+      out.
+    name: the task's name in results.
   """
-  _check_file(train_file, 'TRAIN_FILES')
+  _one_file(train_file, 'TRAIN_FILES')
   examples = squad.read(train_file)
   if eval_file is None:
     examples, held_out = squad.split_by_article(examples)
   else:
-    _check_file(eval_file, 'EVAL_FILES')
+    _one_file(eval_file, 'EVAL_FILES')
     held_out = squad.read(eval_file)
   train, left = squad.check(examples)
   if left:
@@ -208,11 +212,11 @@ def questions(
   return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
 
 
-def _more(folder: str, name: str) -> dict[str, Callable]:
-  """MNLI's second development set, and AX where it has labels."""
+def _more(folder: str, name: str) -> dict[str, Callable[[], Iterable[Any]]]:
+  """Returns MNLI's second development set, and AX if it has labels."""
   if name != 'MNLI':
     return {}
-  more = {}
+  more: dict[str, Callable[[], Iterable[Any]]] = {}
   mismatched = glue_files.find(folder, name, 'dev_mismatched')
   if mismatched:
     more['eval_mismatched'] = functools.partial(
@@ -224,6 +228,7 @@ def _more(folder: str, name: str) -> dict[str, Callable]:
   return more
 
 
-def _check_file(path, setting: str) -> None:
+def _one_file(path: str | Sequence[str], setting: str) -> str:
   if not isinstance(path, str):
     raise UserError(f'expected the path of one file, got {path}; set {setting}')
+  return path

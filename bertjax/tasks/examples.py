@@ -1,23 +1,26 @@
-"""What a labelled example is, before it is tokenized.
+"""Labelled examples before they are tokenized.
 
-    TextExample(('A man sings.', 'A man is singing.'), label=4.8)
-    TagExample(('Rockwell', 'said'), ('B-NP', 'B-VP'))
-    QuestionExample('q1', 'Who?', 'Ada wrote it.', (Answer('Ada', 0),))
+    >>> TextExample(('A man sings.', 'A man is singing.'), label=4.8).label
+    4.8
+    >>> TagExample(('Rockwell', 'said'), ('B-NP', 'B-VP')).words
+    ('Rockwell', 'said')
+    >>> QuestionExample('q1', 'Who?', 'Ada did.', (Answer('Ada', 0),)).answers
+    (Answer(text='Ada', start=0),)
 
-Readers yield these, whatever the file; encoders take them. Source: ours.
+The readers of all files yield these; codecs take them.
 """
 
 from typing import NamedTuple
 
 
 class TextExample(NamedTuple):
-  """One text, or a pair, and what it is labelled as.
+  """One text, or a pair, and its label.
 
   Attributes:
     texts: one or two.
-    label: name of the class; a number; names of any number of classes
-      (multi-label); None where it is not known.
-    identifier: of the example in its file, for files of predictions.
+    label: the name of a class; a number; the names of any number of classes
+      (multi-label); None if unknown.
+    identifier: what identifies it in its file, for files of predictions.
   """
 
   texts: tuple[str, ...]
@@ -30,9 +33,9 @@ class TagExample(NamedTuple):
 
   Attributes:
     words: at least one.
-    tags: as many; None where they are not known.
-    columns: the fields of each word's line as they stood in the file, for
-      files of predictions.
+    tags: as many; None if unknown.
+    columns: the fields of each word's line in the file, for files of
+      predictions.
   """
 
   words: tuple[str, ...]
@@ -51,11 +54,11 @@ class QuestionExample(NamedTuple):
   """A question on a context, and the answers that people gave.
 
   Attributes:
-    identifier: of the question.
-    question: the text.
-    context: the text that holds the answer.
-    answers: none of them: it cannot be answered from this context.
-    title: of the article, which a split must not divide.
+    identifier: unique in its file.
+    question: its text.
+    context: the text that may hold the answer.
+    answers: empty if the context does not answer the question.
+    title: that of the article; a split must not divide an article.
   """
 
   identifier: str

@@ -4,12 +4,12 @@
     for example in glue_files.read(path, 'RTE'):
       example.texts, example.label  # ('A man ...', 'A ...'), 'entailment'
 
-Source: Wang et al. 2018 (GLUE); names and ids of classes are those of
+Source: Wang et al. 2018 (GLUE); the names and ids of the classes are those of
 TensorFlow Datasets.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bertjax.errors import UserError
@@ -37,19 +37,19 @@ LABELS: dict[str, tuple[str, ...] | None] = {
 
 
 class _Columns(NamedTuple):
-  """Where a task's examples stand.
+  """The columns of a task's files.
 
   Attributes:
-    texts: names of the columns of text.
-    label: of the column of labels, which files for testing lack.
-    numbered: whether labels are ids of classes rather than their names.
-    index: of the column that identifies an example, where there is one.
+    texts: the columns of text.
+    label: the column of labels, which test files lack.
+    numbered: whether labels are the ids of classes rather than their names.
+    identifier: the column that identifies an example, if there is one.
   """
 
   texts: tuple[str, ...]
   label: str = 'label'
   numbered: bool = False
-  index: str = 'index'
+  identifier: str = 'index'
 
 
 _SENTENCES = ('sentence1', 'sentence2')
@@ -59,7 +59,7 @@ _COLUMNS = {
   'MRPC': _Columns(('#1 String', '#2 String'), 'Quality', numbered=True),
   'STS-B': _Columns(_SENTENCES, 'score'),
   'QQP': _Columns(
-    ('question1', 'question2'), 'is_duplicate', numbered=True, index='id'
+    ('question1', 'question2'), 'is_duplicate', numbered=True, identifier='id'
   ),
   'MNLI': _Columns(_SENTENCES, 'gold_label'),
   'QNLI': _Columns(('question', 'sentence')),
@@ -67,20 +67,20 @@ _COLUMNS = {
   'WNLI': _Columns(_SENTENCES, numbered=True),
   'AX': _Columns(_SENTENCES),
 }
-# The file of AX with labels differs from the one without.
+# The file of AX with labels has other columns than the one without.
 _AX_LABELLED = _Columns(('Premise', 'Hypothesis'), 'Label')
 _COLA_NAMES = ('source', 'label', 'mark', 'sentence')
 _MATCHED = {'dev': 'dev_matched', 'test': 'test_matched'}
 
 
 def find(folder: str, task: str, split: str) -> str | None:
-  """Returns the path of a task's file; None: there is none.
+  """Returns the path of a task's file, or None if there is none.
 
   Args:
-    folder: GLUE's, with a folder for each task, or the task's own, which bears
-      the name of no other ('sst2' is that of SST-2 too).
-    task: a name in `LABELS`. AX has but a test split, and a file of it with
-      labels goes before one without.
+    folder: GLUE's, with a folder for each task, or the task's own, unless it is
+      named like another task ('sst2' counts as SST-2).
+    task: a name in `LABELS`. AX has only a test split; a file with labels is
+      preferred to one without.
     split: one of `SPLITS`; `dev` and `test` of MNLI are the matched ones.
 
   Raises:
@@ -94,7 +94,7 @@ def find(folder: str, task: str, split: str) -> str | None:
   elif task == 'AX':
     folders = ['AX', 'diagnostic', 'MNLI']
     files = ['diagnostic-full', 'AX', 'diagnostic'] if split == 'test' else []
-  # The folder of another task has files of the same names.
+  # Files of the same names are in the folders of other tasks.
   own = _plain(os.path.basename(os.path.abspath(folder)))
   if own in map(_plain, folders) or own not in map(_plain, LABELS):
     folders.append('')
@@ -107,27 +107,31 @@ def find(folder: str, task: str, split: str) -> str | None:
 
 
 def text_columns(task: str) -> tuple[str, ...]:
-  """Returns the names of the columns of text of a task in `LABELS`."""
+  """Returns the names of a task's columns of text.
+
+  >>> text_columns('QNLI')
+  ('question', 'sentence')
+  """
   return _COLUMNS[task].texts
 
 
 def read(path: str, task: str) -> Iterator[TextExample]:
   """Yields the examples of a task's file.
 
-  Lines with more or fewer fields than columns, which QQP has, are left out, and
-  at the end their number is printed. So are, in silence, the examples of MNLI
-  on which people did not agree. An example is identified by the index in the
-  file, as it is written, or else by its place among the others, from 0.
+  Lines with more or fewer fields than columns, which QQP has, are left out and
+  counted, and the count is printed at the end. The examples of MNLI on which
+  people did not agree are left out silently. An example's identifier is its
+  index in the file, as written there, or else its place in it, from 0.
 
   Args:
     path: see `find`.
     task: a name in `LABELS`.
 
   Raises:
-    UserError: no such task, or a file that is not one of its.
+    UserError: no such task, or the file is not one of its.
   """
   columns = choose(_COLUMNS, task, 'TASKS')
-  known = table_files.columns(path)
+  known: Sequence[str] = table_files.columns(path)
   names = None
   if task == 'CoLA' and known != ['index', 'sentence']:
     names = known = _COLA_NAMES
@@ -139,7 +143,7 @@ def read(path: str, task: str) -> Iterator[TextExample]:
         f'expected a column {name} of {task} in {path}, which '
         f'has {", ".join(known)}; set DATA_DIR'
       )
-  broken = []
+  broken: list[int] = []
   found = table_files.records(path, names, broken)
   for place, (number, record) in enumerate(found):
     label = record.get(columns.label)
@@ -150,7 +154,7 @@ def read(path: str, task: str) -> Iterator[TextExample]:
       None
       if label is None
       else _label(label, task, columns.numbered, f'line {number} of {path}'),
-      record.get(columns.index, place),
+      record.get(columns.identifier, place),
     )
   if broken:
     print(

@@ -1,19 +1,23 @@
-"""Labelled rows as training batches: shuffled, packed, resumable to the batch.
+"""Training batches of labelled rows: shuffled, packed, resumable at any batch.
 
-    rows = Rows.of(encoder.rows(examples), kind='classes')
-    batches = Batches(rows, batch_size=32, length=128, seed=0)
-    batch = next(batches)              # see bertjax.batch
-    position = batches.position()      # and batches.restore(position)
+    >>> rows = Rows.of([(Row([2, 7, 3]), 0), (Row([2, 3]), 1)], kind='classes')
+    >>> batches = LabelledBatches(rows, batch_size=2, length=8, seed=0)
+    >>> sorted(next(batches)['labels'].tolist())
+    [[0], [1]]
+    >>> batches.position()
+    {'batches': b'1'}
 
-A batch is `batch_size` rows of an epoch's order, which follows from (seed,
-epoch) alone. Padded to the nearest of a few lengths, or packed into as few rows
-as hold them: the update is the same. Source: ours.
+A batch holds the next `batch_size` rows in an order that depends on (seed,
+epoch) alone. They are padded to the nearest of a few lengths, or packed into
+fewer rows; the update is the same.
 """
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import BinaryIO, cast
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -22,53 +26,64 @@ from bertjax.parallel import partitioning
 from bertjax.text import batching, packing
 from bertjax.text.batching import Row
 
-NO_TAG = -1  # of a token that no tag is predicted for
+NO_TAG = -1  # of a token for which no tag is predicted
+# Of a row, by kind of task: a class id; a number; C times 0 or 1; a tag id or
+# `NO_TAG` for each token; or the first and last token of a span.
+Label = int | float | Sequence[int] | np.ndarray
 
 
 class Rows:
-  """Rows and labels, their tokens in a file, so that memory stays flat.
+  """Rows and labels; the tokens are in a file, so that memory stays flat.
 
   Attributes:
-    kind: of the labels, see `specs.Task`.
+    kind: a kind of task, see `specs.Task`.
     ids: int32[tokens of all rows].
-    starts: int64[n + 1], where each row begins.
-    seconds: int32[n], where sentence B begins in a row; its length if nowhere.
+    starts: int64[n + 1], where in `ids` each row begins, and the last one ends.
+    seconds: int32[n], where sentence B begins in a row; without one, the row's
+      length.
     labels: [n, ...]; of 'tags' [tokens of all rows].
   """
 
-  def __init__(self, kind: str, ids, starts, seconds, labels):
+  def __init__(
+    self,
+    kind: str,
+    ids: np.ndarray,
+    starts: np.ndarray,
+    seconds: np.ndarray,
+    labels: np.ndarray,
+  ):
     self.kind, self.ids, self.labels = kind, ids, labels
     self.starts, self.seconds = starts, seconds
 
   @classmethod
-  def of(cls, rows: Iterable[tuple[Row, object]], kind: str) -> 'Rows':
+  def of(cls, rows: Iterable[tuple[Row, Label]], kind: str) -> 'Rows':
     """Collects rows and their labels.
 
     Args:
-      rows: each with its label: a class id; a number; C times 0 or 1; a tag id
-        or `NO_TAG` for each token; or the first and last token of a span.
-      kind: which of these.
+      rows: pairs of a row and its label.
+      kind: a kind of task; it says what the labels are, see `Label`.
 
     Raises:
-      UserError: there is none.
+      UserError: there are no rows.
     """
-    starts, seconds, labels = array('q', [0]), array('i'), []
+    starts, seconds = array('q', [0]), array('i')
+    collected: list[Label] = []
     with tempfile.TemporaryFile() as ids, tempfile.TemporaryFile() as tags:
       for row, label in rows:
         array('i', row.ids).tofile(ids)
         starts.append(starts[-1] + len(row.ids))
         seconds.append(len(row.ids) if row.second is None else row.second)
         if kind == 'tags':
-          array('i', label).tofile(tags)
+          array('i', cast(Sequence[int], label)).tofile(tags)
         else:
-          labels.append(label)
+          collected.append(label)
       if not seconds:
         raise UserError('expected examples to train on, but there are none')
       if kind == 'tags':
         labels = _map(tags)
       else:
         dtype = np.float32 if kind in ('number', 'labels') else np.int32
-        labels = np.asarray(labels, dtype)
+        labels = np.asarray(collected, dtype)
       return cls(
         kind, _map(ids), np.asarray(starts), np.asarray(seconds), labels
       )
@@ -82,7 +97,7 @@ class Rows:
     )
 
 
-def _map(file) -> np.ndarray:
+def _map(file: BinaryIO) -> np.ndarray:
   file.flush()
   return np.memmap(file, np.int32, mode='r')
 
@@ -91,13 +106,13 @@ class LabelledBatches:
   """An endless iterator of batches.
 
   Args:
-    rows: see `Rows`.
+    rows: the training set.
     batch_size: rows of an update.
-    length: the longest row that there can be.
-    seed: of the order.
-    pack: whether short rows share a row of `length`.
-    mesh: rows of a batch are divided over its devices, and what comes is this
-      process's part of it; None: one device.
+    length: the longest row that is allowed.
+    seed: orders the rows of each epoch.
+    pack: whether short rows share a row of `length` tokens.
+    mesh: the rows of a batch are divided among its devices, and only those of
+      this process are returned; None: one device.
   """
 
   def __init__(
@@ -114,12 +129,12 @@ class LabelledBatches:
     self._rows, self._batch_size, self._length = rows, batch_size, length
     self._seed, self._pack, self._mesh = seed, pack, mesh
     self._done = 0  # batches
-    self._order = (None, None)
+    self._epoch, self._order = -1, np.zeros(0, np.int64)
 
-  def __iter__(self):
+  def __iter__(self) -> 'LabelledBatches':
     return self
 
-  def __next__(self) -> dict[str, np.ndarray]:
+  def __next__(self) -> Mapping[str, jax.Array | np.ndarray]:
     first = self._done * self._batch_size
     chosen = [self._index(first + i) for i in range(self._batch_size)]
     self._done += 1
@@ -128,7 +143,7 @@ class LabelledBatches:
         [self._size(i) for i in chosen], lambda _: self._length
       )
       groups = [[chosen[i] for i in group] for group in places]
-      # Few shapes: rows in eighths of the batch.
+      # Eighths of the batch, for few shapes.
       step = max(1, self._batch_size // 8)
       count = -(-len(groups) // step) * step
       columns = self._length
@@ -144,29 +159,27 @@ class LabelledBatches:
     )
 
   def position(self) -> dict[str, bytes]:
-    """Returns where it stands, for `restore`."""
+    """Returns how many batches were made, for `restore`."""
     return {'batches': str(self._done).encode()}
 
   def restore(self, position: dict[str, bytes]) -> None:
-    """Continues from a position that `position` gave."""
+    """Continues from a result of `position`."""
     self._done = int(position['batches'])
 
   def _index(self, place: int) -> int:
-    """The row at a place in the concatenation of all epochs."""
+    """Returns the row at a place in the concatenation of all epochs."""
     epoch, place = divmod(place, len(self._rows))
-    if self._order[0] != epoch:
-      order = np.random.default_rng((self._seed, epoch)).permutation(
-        len(self._rows)
-      )
-      self._order = (epoch, order)
-    return int(self._order[1][place])
+    if self._epoch != epoch:
+      rng = np.random.default_rng((self._seed, epoch))
+      self._epoch, self._order = epoch, rng.permutation(len(self._rows))
+    return int(self._order[place])
 
   def _size(self, index: int) -> int:
     starts = self._rows.starts
     return int(starts[index + 1] - starts[index])
 
   def _columns(self, longest: int) -> int:
-    """Quarters of the length: each shape is compiled once."""
+    """Rounds up to a quarter of the length, since each shape is compiled."""
     quarter = -(-self._length // 4)
     return min(self._length, -(-longest // quarter) * quarter)
 
@@ -174,11 +187,11 @@ class LabelledBatches:
 def make(
   rows: Rows, groups: Sequence[Sequence[int]], count: int, columns: int
 ) -> dict[str, np.ndarray]:
-  """Returns a batch with labels, see `bertjax.batch`, of some rows.
+  """Returns a batch of rows with their labels, see `bertjax.batch`.
 
   Args:
-    rows: where they are.
-    groups: the indices of those that share a row of the batch.
+    rows: the rows to choose from.
+    groups: the indices of the rows that share a row of the batch.
     count: B, see `batching.make`.
     columns: L.
   """

@@ -1,9 +1,9 @@
-"""Labelled text in a user's own tables: examples, and the classes they name.
+"""Reads labelled text from a user's own tables, and finds its classes.
 
-    read = lambda: labelled_text.read('*.tsv', ['question', 'answer'], 'label')
-    classes = labelled_text.labels_of(read(), 'classes')  # ('no', 'yes')
+    for example in labelled_text.read('*.tsv', ['text', 'reply'], 'label'):
+      example.texts, example.label  # ('Is it?', 'It is.'), 'yes'
 
-Files are read as a stream, so memory does not grow with them. Source: ours.
+Files are read as a stream, so memory does not grow with them.
 """
 
 import difflib
@@ -11,7 +11,8 @@ import glob
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import SupportsFloat, cast
 
 from bertjax.errors import UserError
 from bertjax.models.config import choose
@@ -19,7 +20,7 @@ from bertjax.tasks import table_files
 from bertjax.tasks.examples import TextExample
 from bertjax.text import line_files
 
-# Ours: of more, the column is likelier a number or an identifier.
+# A column with more is more likely a number or an identifier.
 _MOST_CLASSES = 1000
 
 
@@ -29,28 +30,26 @@ def read(
   label_column: str | None = None,
   kind: str = 'classes',
 ) -> Iterator[TextExample]:
-  """Yields the examples of files, each with its number of `tables.records`.
+  """Yields the examples, identified by the number of their line or Parquet row.
 
   Args:
     paths: a path, a glob, or a list of those; read in sorted order.
     text_columns: the name of one column, or of two.
     label_column: the name of a column; None: the labels are not known.
-    kind: 'classes', where a label is a name, as it is written, or a whole
-      number or truth value; 'number'; 'labels', where it is a list of names, or
-      text that '|' divides into names, none if it is empty.
+    kind: what a label is. 'classes': a name, used as written, a number or a
+      truth value. 'number': a number. 'labels': a list of names, or names
+      separated by '|', none if it is empty.
 
   Raises:
     UserError: no file, no such column, an empty text, no label, or one of
-      another kind; see `tables.records` too.
+      another kind; see `table_files.records` too.
   """
   texts = [text_columns] if isinstance(text_columns, str) else [*text_columns]
   if len(texts) not in (1, 2):
     raise UserError(
       f'expected one column of text or two, got {len(texts)}; set TEXT_COLUMNS'
     )
-  label_of = choose(
-    {'classes': _name, 'number': _number, 'labels': _names}, kind, 'KIND'
-  )
+  label_of = choose(_LABELS, kind, 'KIND')
   files = _expand(paths)
   wanted = {name: 'TEXT_COLUMNS' for name in texts}
   if label_column is not None:
@@ -73,21 +72,25 @@ def read(
 
 
 def labels_of(examples: Iterable[TextExample], kind: str) -> tuple[str, ...]:
-  """Returns the distinct class names, sorted, numbers as numbers.
+  """Returns the distinct class names, sorted, by value if all are numbers.
+
+      >>> labels_of([TextExample(('a',), '10'), TextExample(('b',), '9')],
+      ...           'classes')
+      ('9', '10')
 
   Args:
     examples: with labels.
-    kind: see `read`; () of a 'number'.
+    kind: see `read`; a 'number' has no classes.
 
   Raises:
-    UserError: fewer than two classes, or so many that they can be none; or not
-      one label.
+    UserError: fewer than two classes, too many to be classes, or no label.
   """
   if kind == 'number':
     return ()
-  found = set()
+  found: set[str] = set()
   for example in examples:
-    found.update(example.label if kind == 'labels' else [example.label])
+    label = cast(str | tuple[str, ...], example.label)
+    found.update([label] if isinstance(label, str) else label)
     if kind == 'classes' and len(found) > _MOST_CLASSES:
       raise UserError(
         f'expected at most {_MOST_CLASSES} classes, got more; is '
@@ -109,7 +112,7 @@ def labels_of(examples: Iterable[TextExample], kind: str) -> tuple[str, ...]:
 def _expand(paths: str | Sequence[str]) -> list[str]:
   found = set()
   for pattern in [paths] if isinstance(paths, str) else paths:
-    # A name may hold brackets, so a file goes before what it matches as a glob.
+    # A file's name may contain brackets, so it is not always a glob.
     some = (
       [pattern]
       if os.path.exists(pattern)
@@ -144,7 +147,7 @@ def _text(value: object, where: str) -> str:
 
 
 def _name(value: object, where: str) -> str:
-  # A column of whole numbers that lacks some comes as floats, NaN for those.
+  # Whole numbers become floats if some are missing, and those become NaN.
   if isinstance(value, float) and value.is_integer():
     value = int(value)
   missing = isinstance(value, float) and not math.isfinite(value)
@@ -169,7 +172,9 @@ def _names(value: object, where: str) -> tuple[str, ...]:
 
 def _number(value: object, where: str) -> float:
   try:
-    number = math.nan if isinstance(value, bool) else float(value)
+    number = (
+      math.nan if isinstance(value, bool) else float(cast(SupportsFloat, value))
+    )
   except (TypeError, ValueError, OverflowError):
     number = math.nan
   if not math.isfinite(number):
@@ -178,6 +183,13 @@ def _number(value: object, where: str) -> float:
       'mend it, or set LABEL_COLUMN or KIND'
     )
   return number
+
+
+_LABELS: dict[str, Callable[[object, str], str | float | tuple[str, ...]]] = {
+  'classes': _name,
+  'number': _number,
+  'labels': _names,
+}
 
 
 def _shown(value: object) -> str:

@@ -1,9 +1,10 @@
-"""Scores of predictions, and those of the best answer that ignores its input.
+"""Metrics of predictions, and the best prediction that ignores its input.
 
-    METRICS['matthews'](labels, predictions)
-    metrics.constant('classes', labels)       # predictions of the baseline
+    >>> constant('classes', np.array([1, 0, 1])).tolist()  # the baseline
+    [1, 1, 1]
 
-Source: scikit-learn and scipy; which task has which, Wang et al. 2019 (GLUE).
+`METRICS['matthews'](labels, predictions)` is a score. Source: scikit-learn and
+scipy; the choice for each task, Wang et al. 2019 (GLUE).
 """
 
 import functools
@@ -13,19 +14,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-def _sklearn(name: str, **settings) -> Callable:
-  def metric(labels, found):
-    from sklearn import metrics  # with scipy a second, which prediction saves
+def _sklearn(name: str, **settings: object) -> Callable[..., float]:
+  def metric(labels: np.ndarray, found: np.ndarray) -> float:
+    from sklearn import metrics  # takes a second, which prediction saves
 
     return getattr(metrics, name)(labels, found, **settings)
 
   return metric
 
 
-def _correlation(name: str) -> Callable:
-  """Deviation: 0, not nan, where one side is constant, or there is one pair."""
+def _correlation(name: str) -> Callable[..., float]:
+  """Deviation: 0, not nan, if a side is constant or there is only one pair."""
 
-  def metric(labels, found):
+  def metric(labels: np.ndarray, found: np.ndarray) -> float:
     from scipy import stats
 
     if len(labels) < 2:
@@ -41,9 +42,9 @@ def _correlation(name: str) -> Callable:
 _f1 = functools.partial(_sklearn, 'f1_score', zero_division=0)
 
 # Class ids: int[n]; numbers: float[n]; several labels: bool[n, C].
-METRICS = {
+METRICS: dict[str, Callable[..., float]] = {
   'accuracy': _sklearn('accuracy_score'),
-  # Of class 1, 'equivalent' or 'duplicate', as GLUE has it.
+  # Of class 1, as in GLUE: 'equivalent' or 'duplicate'.
   'f1': _f1(pos_label=1, average='binary'),
   'f1_macro': _f1(average='macro'),
   'f1_micro': _f1(average='micro'),
@@ -51,7 +52,7 @@ METRICS = {
   'pearson': _correlation('pearsonr'),
   'spearman': _correlation('spearmanr'),
 }
-# Kind of labels -> the metrics that it can have.
+# Kind of task -> the metrics that suit it.
 OF_KIND = {
   'classes': ('accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews'),
   'labels': ('f1_micro', 'f1_macro', 'accuracy'),
@@ -64,7 +65,7 @@ def score(
 ) -> dict[str, float]:
   """Returns name -> value of metrics in `METRICS`."""
   if labels.ndim == 2 and labels.shape[1] == 1:
-    # scikit-learn takes one label for two classes, and counts its absence.
+    # scikit-learn would take a single label for two classes, and score both.
     labels, found = (np.pad(x, ((0, 0), (0, 1))) for x in (labels, found))
   return {name: float(METRICS[name](labels, found)) for name in names}
 
@@ -72,8 +73,8 @@ def score(
 def constant(kind: str, labels: np.ndarray) -> np.ndarray:
   """Returns the best constant prediction for `labels`, in their shape.
 
-  The most frequent class; the mean; of several labels, those that more than
-  half of the examples have.
+  That is the most frequent class, the mean or, of several labels, those that
+  more than half of the examples have.
   """
   if kind == 'classes':
     return np.full_like(labels, np.bincount(labels).argmax())

@@ -1,15 +1,17 @@
 """The tasks that a model is fine-tuned for, one line each.
 
-    task = specs.GLUE['SST-2']
-    task.kind, task.labels, task.metrics, task.learning_rate
+    >>> task = GLUE['SST-2']
+    >>> task.kind, task.labels, task.metrics, task.learning_rate
+    ('classes', ('negative', 'positive'), ('accuracy',), 3e-05)
 
 Hyper-parameters: Devlin et al. 2019, appendix A.3 (batch 16 or 32, 2e-5 to
 5e-5, 2 to 4 epochs); one setting for all tasks, with more epochs for the small
-sets (Mosbach et al. 2021 and Zhang et al. 2021: few steps are what makes them
-unstable).
+sets, which too few steps make unstable (Mosbach et al. 2021, Zhang et al.
+2021).
 """
 
 import dataclasses
+from typing import Any
 
 from bertjax.models.config import choose
 from bertjax.tasks import glue_files, head_outputs
@@ -20,19 +22,20 @@ class Task:
   """What a task is and how it is trained.
 
   Attributes:
-    name: of the task, and of its folder.
-    kind: a name in `task_heads.HEADS`: one of several 'classes', a 'number',
+    name: also that of its folder in results.
+    kind: a key of `head_outputs.HEADS`: one of several 'classes', a 'number',
       any number of 'labels', 'tags' of words, or 'spans' of a context.
-    labels: of the classes, in the order of their ids; () for other kinds.
+    labels: the names of classes, labels or tags, in the order of their ids; ()
+      for 'number' and 'spans'.
     metrics: names of its metrics; the first is the one that counts.
     tfds: its name in TensorFlow Datasets.
     length: L, the most tokens of an example.
     epochs: how often each training example is seen.
     batch_size: examples of an update.
     learning_rate: the peak.
-    start_from: the task whose model it may start from.
-    published: BERT base on the development set, in percent, and `source`.
-    source: of the published figure.
+    start_from: the task from whose model it may start.
+    published: what BERT base reaches on the development set, in percent.
+    source: where `published` comes from.
   """
 
   name: str
@@ -50,12 +53,12 @@ class Task:
 
   @property
   def head(self) -> str:
-    """The name of its head."""
+    """The name of its head, see `head_outputs.HEADS`."""
     return head_outputs.HEADS[self.kind]
 
   @property
   def outputs(self) -> int:
-    """C: how many numbers its head gives."""
+    """C, how many numbers its head gives."""
     return head_outputs.outputs(self.kind, self.labels)
 
 
@@ -64,7 +67,7 @@ class Task:
 _FLAX = 'transformers, examples/flax/text-classification, bert-base-cased'
 
 
-def _glue(name: str, tfds: str, *, kind: str = 'classes', **more) -> Task:
+def _glue(name: str, tfds: str, *, kind: str = 'classes', **more: Any) -> Task:
   if more.get('published'):
     more['source'] = _FLAX
   return Task(
@@ -110,7 +113,7 @@ GLUE = {
 
 
 def place(task: Task) -> int:
-  """Returns where a task stands in the order of GLUE's, others behind them."""
+  """Returns the rank of a task in the order of GLUE's; others come last."""
   return list(GLUE).index(task.name) if task.name in GLUE else len(GLUE)
 
 
@@ -118,6 +121,6 @@ def find(name: str) -> Task:
   """Returns a task of GLUE.
 
   Raises:
-    UserError: no such task; names the nearest one.
+    UserError: no such task; the message names the nearest one.
   """
   return choose(GLUE, name, 'TASKS')

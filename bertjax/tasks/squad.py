@@ -1,8 +1,12 @@
 """Questions of SQuAD 1.1 and 2.0: their files, and a simple baseline.
 
-    examples, left = squad.check(squad.read('train-v1.1.json'))
-    train, evaluation = squad.split_by_article(examples)
-    squad.write_predictions('out.json', squad.first_words(evaluation, words=2))
+    >>> answer = Answer(' Ada', 4)
+    >>> examples = [QuestionExample('q1', 'Who?', 'By Ada.', (answer,))]
+    >>> examples, left = check(examples)  # or check(read('train-v1.1.json'))
+    >>> examples[0].answers, left
+    ((Answer(text='Ada', start=3),), 1)
+    >>> first_words(examples, words=1)
+    {'q1': 'By'}
 
 Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 """
@@ -10,22 +14,25 @@ Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 import collections
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from bertjax.errors import UserError
 from bertjax.runs.output_files import writing
 from bertjax.tasks.examples import Answer, QuestionExample
 from bertjax.text import context_windows
 
+Value = TypeVar('Value')
+
 
 def read(path: str, labelled: bool = True) -> list[QuestionExample]:
   """Returns the questions of a file in the official JSON, of 1.1 or 2.0.
 
   Args:
-    path: of the file.
-    labelled: whether `answers` are expected.
+    path: such as train-v1.1.json.
+    labelled: whether every question must have `answers`.
 
   Raises:
-    UserError: no file, not JSON, another structure, an id twice.
+    UserError: no file, not JSON, another structure, an id occurs twice.
   """
   try:
     with open(path, encoding='utf-8-sig') as file:
@@ -38,7 +45,9 @@ def read(path: str, labelled: bool = True) -> list[QuestionExample]:
   examples = list(_questions(content, path, labelled))
   identifiers = collections.Counter(x.identifier for x in examples)
   if not examples:
-    raise UserError(f'expected questions in {path}, got none; give another')
+    raise UserError(
+      f'expected questions in {path}, got none; give another path'
+    )
   if len(identifiers) < len(examples):
     raise UserError(
       f'expected each id once in {path}, got {identifiers.most_common(1)}; '
@@ -50,14 +59,14 @@ def read(path: str, labelled: bool = True) -> list[QuestionExample]:
 def check(
   examples: Iterable[QuestionExample],
 ) -> tuple[list[QuestionExample], int]:
-  """Puts answers where they stand in the context, for training.
+  """Corrects where answers start in their context, for training.
 
-  Answer(' Ada', 4) in 'By Ada.' becomes Answer('Ada', 3): of the places where
-  the text occurs, the nearest. An answer that occurs nowhere is dropped, and so
-  is a question that loses all of its answers.
+  Answer(' Ada', 4) in 'By Ada.' becomes Answer('Ada', 3), the nearest place at
+  which the text occurs. An answer that occurs nowhere is dropped, and so is a
+  question that loses all of its answers.
 
   Returns:
-    the examples, and how many answers did not stand where their file says.
+    the examples, and how many answers were not where the file says.
   """
   kept, count = [], 0
   for example in examples:
@@ -75,8 +84,7 @@ def write_predictions(path: str, predictions: Mapping[str, str]) -> None:
   Raises:
     UserError: see `output_files.writing`.
   """
-  with writing(path) as part, open(part, 'w') as file:
-    json.dump(dict(predictions), file, indent=1)
+  _write_json(path, dict(predictions))
 
 
 def write_n_best(
@@ -87,7 +95,7 @@ def write_n_best(
   Raises:
     UserError: see `output_files.writing`.
   """
-  write_predictions(
+  _write_json(
     path,
     {
       identifier: [candidate._asdict() for candidate in found.candidates]
@@ -99,11 +107,11 @@ def write_n_best(
 def first_words(
   examples: Iterable[QuestionExample], words: int
 ) -> dict[str, str]:
-  """Returns the first words of each context: what any model must be above.
+  """Returns identifier -> first words of the context, which a model must beat.
 
   Args:
     examples: to predict on.
-    words: of an answer: the median of the training set.
+    words: how many, such as the median of the training set's answers.
   """
   return {
     example.identifier: ' '.join(example.context.split()[:words])
@@ -114,30 +122,35 @@ def first_words(
 def split_by_article(
   examples: Sequence[QuestionExample], parts: int = 10
 ) -> tuple[list[QuestionExample], list[QuestionExample]]:
-  """Returns examples for training and evaluation, no article in both.
+  """Returns examples for training and for evaluation, with no article in both.
 
   Args:
     examples: of at least two articles.
-    parts: 10 gives about a tenth of the articles to evaluation, and at least
-      one.
+    parts: 10 holds out about a tenth of the articles, and at least one.
 
   Raises:
-    UserError: there is one article.
+    UserError: there is only one article.
   """
   titles = sorted({example.title for example in examples})
   if len(titles) < 2:
     raise UserError(
-      'expected at least two articles, of which one can be held '
-      'out, got one; set EVAL_FILES'
+      'expected at least two articles, to hold one out, got one; set EVAL_FILES'
     )
   chosen = set(titles[::parts])
-  sides = [], []
+  sides: tuple[list[QuestionExample], list[QuestionExample]] = ([], [])
   for example in examples:
     sides[example.title in chosen].append(example)
   return sides
 
 
-def _questions(content, path: str, labelled: bool) -> Iterable[QuestionExample]:
+def _write_json(path: str, content: dict[str, Any]) -> None:
+  with writing(path) as part, open(part, 'w') as file:
+    json.dump(content, file, indent=1)
+
+
+def _questions(
+  content: object, path: str, labelled: bool
+) -> Iterable[QuestionExample]:
   for i, article in enumerate(_get(content, 'data', list, 'the root', path)):
     title = str(article.get('title', i)) if isinstance(article, dict) else ''
     paragraphs = _get(article, 'paragraphs', list, f'data[{i}]', path)
@@ -168,7 +181,9 @@ def _questions(content, path: str, labelled: bool) -> Iterable[QuestionExample]:
         )
 
 
-def _get(record, key: str, kind: type, where: str, path: str):
+def _get(
+  record: Any, key: str, kind: type[Value], where: str, path: str
+) -> Value:
   value = record.get(key) if isinstance(record, dict) else record
   if isinstance(record, dict) and isinstance(value, kind):
     return value
@@ -181,13 +196,13 @@ def _get(record, key: str, kind: type, where: str, path: str):
 
 
 def _strip(answer: Answer) -> Answer:
-  """Returns the answer without outer spaces, which no token covers."""
+  """Removes outer spaces, which no token covers."""
   text = answer.text.lstrip()
   return Answer(text.rstrip(), answer.start + len(answer.text) - len(text))
 
 
 def _nearest(context: str, answer: Answer) -> Answer | None:
-  """Returns the answer where its text occurs nearest to its start, or None."""
+  """Moves the answer to the nearest place at which its text occurs, if any."""
   text, start = answer.text, max(answer.start, 0)
   places = context.rfind(text, 0, start + len(text)), context.find(text, start)
   found = [place for place in places if place >= 0]

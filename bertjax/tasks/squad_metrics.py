@@ -1,12 +1,16 @@
 """The official metrics of SQuAD 1.1 and 2.0, from their definition.
 
-    squad_metrics.score(examples, squad.first_words(examples, words=2))
-    # on dev-v1.1.json {'exact_match': 1.2109..., 'f1': 4.6610...}
+    >>> exact_match('the U.S.', ['US', 'America'])
+    1.0
+    >>> round(f1('U.S. army', ['US', 'America']), 3)
+    0.667
 
 Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822);
-the metric is that of the 2.0 evaluation script. Deviation: for 1.1 as well; its
-own script takes '' for an exact match where a reference is punctuation only, as
-one is for 3 questions of the development set, beside others.
+the metric is that of the 2.0 evaluation script. Deviation: it is used for 1.1
+too, whose own script accepts '' as an exact match if a reference is punctuation
+only; 3 questions of the development set have such a reference, beside others.
+For `squad.first_words` with 2 words, dev-v1.1.json gives an exact match of
+1.2109% and an F1 of 4.6610%.
 """
 
 import collections
@@ -25,23 +29,27 @@ ARTICLES = re.compile(r'\b(a|an|the)\b')
 
 
 def normalize(text: str) -> str:
-  """Returns what is compared: 'The  U.S., an “ally”' to 'us “ally”'."""
+  """Returns the text in the form that is compared.
+
+  >>> normalize('The  U.S., an “ally”')
+  'us “ally”'
+  """
   text = text.lower().translate(PUNCTUATION)
   return ' '.join(ARTICLES.sub(' ', text).split())
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
-  """Returns 1.0 where a prediction is one of the answers, normalized, else 0.0.
+  """Returns 1.0 if a prediction, normalized, is one of the answers, else 0.0.
 
   Args:
     prediction: '' for 'there is no answer'.
-    answers: reference texts; none where there is no answer.
+    answers: reference texts; empty if there is no answer.
   """
   return float(normalize(prediction) in _references(answers))
 
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
-  """Returns the best F1 of the words, normalized; see `exact_match`."""
+  """Returns the best F1 of the normalized words; see `exact_match`."""
   words = normalize(prediction).split()
   return max(_overlap(words, x.split()) for x in _references(answers))
 
@@ -53,13 +61,13 @@ def score(
 
   Args:
     examples: at least one.
-    predictions: identifier -> text; one that is missing counts as ''.
+    predictions: identifier -> text; a missing one counts as ''.
 
   Returns:
-    exact_match and f1 and, if some examples have no answer, the same of the
-    two kinds apart: has_answer_exact_match, no_answer_f1, and so on.
+    exact_match and f1; if some examples have no answer, also separately for
+    the two kinds: has_answer_exact_match, no_answer_f1, and so on.
   """
-  groups = collections.defaultdict(list)
+  groups: dict[str, list[tuple[float, float]]] = collections.defaultdict(list)
   for example in examples:
     texts = [answer.text for answer in example.answers]
     prediction = predictions.get(example.identifier, '')
@@ -81,16 +89,19 @@ def best_threshold(
   examples: Iterable[QuestionExample],
   answers: Mapping[str, tuple[str, float]],
 ) -> tuple[float, float]:
-  """Returns the threshold on `null_difference` of the best F1, and that F1.
+  """Returns the threshold on `null_difference` with the best F1, and that F1.
 
-  A prediction is '' where its null difference is above the threshold.
-  Deviation: examples of equal difference are answered together, and where no
-  answer is best, the threshold is below all, not 0: nothing else reaches the F1
-  that is returned.
+  A prediction is '' if its null difference is above the threshold. Deviation:
+  the F1 returned is reached with the threshold returned. So examples of equal
+  difference are answered together, and if it is best to answer none, the
+  threshold is below all differences, not 0.
 
   Args:
     examples: at least one.
-    answers: identifier -> (text, null difference); see `score` for missing.
+    answers: identifier -> (text, null difference); a missing one counts as ''.
+
+  Returns:
+    the threshold, and F1 in percent.
   """
   differences, gains, unanswered = [], [], 0.0
   for example in examples:
@@ -110,7 +121,7 @@ def best_threshold(
 
 
 def _references(answers: Sequence[str]) -> list[str]:
-  """Returns the normalized answers; [''] where nothing remains of any."""
+  """Returns the normalized answers; [''] if nothing remains of any."""
   return [x for x in map(normalize, answers) if x] or ['']
 
 

@@ -1,21 +1,22 @@
-"""Tables in files: TSV, CSV, JSON lines or Parquet, a record at a time.
+"""Reads tables in TSV, CSV, JSON lines or Parquet, a record at a time.
 
-    for number, record in tables.records('train.csv'):
+    for number, record in table_files.records('train.csv'):
       number, record['text']  # 2, 'A man sings.': line 1 is the header
 
-Files are read as a stream, so memory does not grow with them. Source: ours.
+Files are read as a stream, so memory does not grow with them.
 """
 
 import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.text import line_files
 
-# Ours: characters, since those that the csv module takes, 131072, are too few
-# for whole documents.
+# In characters; the csv module's default, 131072, is too short for whole
+# documents.
 _LONGEST_FIELD = 1 << 24
 SUFFIXES = ('.tsv', '.csv', '.jsonl', '.json', '.parquet')
 
@@ -24,23 +25,23 @@ def records(
   path: str,
   names: Sequence[str] | None = None,
   broken: list[int] | None = None,
-) -> Iterator[tuple[int, dict[str, object]]]:
+) -> Iterator[tuple[int, dict[str, Any]]]:
   r"""Yields the number of each line, or row of Parquet, and its columns.
 
-  'text\tlabel\nHe ran.\tyes\n' to (2, {'text': 'He ran.', 'label': 'yes'}).
+  'text\tlabel\nHe ran.\tyes\n' gives (2, {'text': 'He ran.', 'label': 'yes'}).
 
   Args:
-    path: of the file; its suffix says how to read it. A line ends at LF or CRLF
-      and at nothing else; empty ones are passed over. A quote in .tsv is text;
-      in .csv, quotes may hold commas and ends of lines.
-    names: of the columns of a .tsv or .csv without a header; None: its first
-      line names them.
-    broken: takes the numbers of the lines of a .tsv or .csv that have more or
-      fewer fields than columns, which are left out; None: those are an error.
+    path: its suffix says how to read it. A line ends at LF or CRLF and at
+      nothing else; empty ones are skipped. In .tsv a quote is text; in .csv
+      quoted fields may contain commas and ends of lines.
+    names: the columns of a .tsv or .csv without a header; None: the first line
+      names them.
+    broken: receives the numbers of the lines of a .tsv or .csv with more or
+      fewer fields than columns, which are left out; None: they are an error.
 
   Raises:
-    UserError: no such file, another suffix, nothing in it, or a line that
-      cannot be read.
+    UserError: no such file, another suffix, no records, or a line that cannot
+      be read.
   """
   suffix = _suffix(path)
   if suffix == '.parquet':
@@ -58,7 +59,7 @@ def records(
 
 
 def columns(path: str) -> list[str]:
-  """Returns the names of a file's columns; of JSON lines, of the first object.
+  """Returns the names of a file's columns; in JSON lines, the first object's.
 
   Raises:
     UserError: see `records`.
@@ -92,7 +93,7 @@ def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
   csv.field_size_limit(_LONGEST_FIELD)
-  # Strict: else an unclosed quote takes the rest of the file for one field.
+  # Unless strict, an unclosed quote makes the rest of the file one field.
   rows = csv.reader(line_files.lines(path), strict=True)
   number = 1
   try:
@@ -110,7 +111,12 @@ def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 _ROWS = {'.tsv': _tsv_rows, '.csv': _csv_rows}
 
 
-def _named(rows, path, names, broken) -> Iterator[tuple[int, dict]]:
+def _named(
+  rows: Iterable[tuple[int, list[str]]],
+  path: str,
+  names: Sequence[str] | None,
+  broken: list[int] | None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
   for number, fields in rows:
     if names is None:
       names = fields
@@ -125,7 +131,7 @@ def _named(rows, path, names, broken) -> Iterator[tuple[int, dict]]:
       broken.append(number)
 
 
-def _json_records(path: str) -> Iterator[tuple[int, dict]]:
+def _json_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
   for number, line in enumerate(line_files.lines(path), start=1):
     if line := line.strip():
       try:
@@ -140,18 +146,18 @@ def _json_records(path: str) -> Iterator[tuple[int, dict]]:
       yield number, record
 
 
-def _parquet_records(path: str) -> Iterator[tuple[int, dict]]:
+def _parquet_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
   try:
     import pyarrow
     from pyarrow import parquet
   except ImportError as error:
     raise UserError(
-      f'expected pyarrow, to read {path}, but it is not '
-      'installed; pip install pyarrow, or convert it to .jsonl'
+      f'expected pyarrow, to read {path}, but it is not installed; pip '
+      'install pyarrow, or convert the file to .jsonl'
     ) from error
   number = 0
   try:
-    # pyarrow holds all of the file else (pre_buffer), or a whole row group.
+    # By default pyarrow keeps the file (pre_buffer), or a row group, in memory.
     with parquet.ParquetFile(
       path, pre_buffer=False, buffer_size=1 << 20
     ) as file:
@@ -159,7 +165,7 @@ def _parquet_records(path: str) -> Iterator[tuple[int, dict]]:
         for record in batch.to_pylist():
           number += 1
           yield number, record
-  # ValueError: a type that Python has not, such as nanoseconds.
+  # ValueError: a type that Python lacks, such as nanoseconds.
   except (pyarrow.ArrowException, OSError, ValueError) as error:
     raise UserError(
       f'cannot read {path} as Parquet, after {number} rows: '

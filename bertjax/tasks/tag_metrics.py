@@ -1,10 +1,10 @@
-"""Metrics of tagged sentences, and the baseline that a model must be above.
+"""Metrics of tagged sentences, and the baseline that a model must beat.
 
-    scores = entity_scores([['B-NP', 'I-NP', 'O']], [['B-NP', 'O', 'O']])
-    scores  # {'f1': 0.0, 'precision': 0.0, 'recall': 0.0, 'accuracy': 0.66...}
+    >>> entity_scores([['B-NP', 'I-NP', 'O', 'O']], [['B-NP', 'O', 'O', 'O']])
+    {'f1': 0.0, 'precision': 0.0, 'recall': 0.0, 'accuracy': 0.75}
 
 Source: Tjong Kim Sang and Buchholz 2000, 'Introduction to the CoNLL-2000 Shared
-Task: Chunking'; where chunks start and end is as in its script, conlleval.
+Task: Chunking'; chunks start and end as in its script, conlleval.
 """
 
 import collections
@@ -18,16 +18,16 @@ def entity_scores(
 ) -> dict[str, float]:
   """Returns the metrics of all sentences together, from 0 to 1.
 
-  A chunk is right where its type, its first and its last word are.
+  A chunk is correct if its type, first word and last word are.
 
   Args:
-    gold: tags of the words of each sentence, as IOB1, IOB2 or BIOES; what
-      breaks the scheme is read as conlleval does, see `chunks`.
+    gold: the tags of each sentence's words, in IOB1, IOB2 or BIOES; tags that
+      break the scheme are read as conlleval does, see `chunks`.
     predicted: as many.
 
   Returns:
-    f1, precision and recall of chunks, 0.0 where there is nothing to divide by,
-    and accuracy of the words' tags, chunks or not.
+    f1, precision and recall of chunks, 0.0 if there are none to divide by, and
+    accuracy of the tags of all words.
   """
   right = expected = found = words = same = 0
   for a, b in zip(gold, predicted, strict=True):
@@ -48,9 +48,11 @@ def entity_scores(
 def chunks(tags: Sequence[str]) -> set[tuple[str, int, int]]:
   """Returns (type, first word, word after the last) of each chunk.
 
-  'B-NP I-NP O I-VP' to ('NP', 0, 2), ('VP', 3, 4). A chunk starts at B- and S-,
-  and at any other tag that follows O, E-, S- or another type; it goes on up to
-  the next start or O.
+      >>> sorted(chunks(['B-NP', 'I-NP', 'O', 'I-VP']))
+      [('NP', 0, 2), ('VP', 3, 4)]
+
+  A chunk starts at B- and S-, and at any other tag but O that follows O, E-, S-
+  or another type; it ends before the next start or O.
 
   Args:
     tags: of a sentence; 'B' and 'I' alone are of type ''.
@@ -71,16 +73,16 @@ def chunks(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def is_chunked(tags: Iterable[str]) -> bool:
-  """Returns whether a set of tags is one of chunks: 'O', 'B-NP', 'I-NP'.
+  """Returns whether tags mark chunks, as 'O', 'B-NP' and 'I-NP' do.
 
-  Parts of speech are not; of them only accuracy says something.
+  Parts of speech do not; for them only accuracy makes sense.
   """
   prefixes = {tag.partition('-')[0] for tag in tags} - {'O'}
   return bool(prefixes) and prefixes <= set('BIES')
 
 
 def most_frequent_tag(
-  train: Sequence[TagExample], evaluation: Sequence[TagExample]
+  train: Iterable[TagExample], evaluation: Iterable[TagExample]
 ) -> list[list[str]]:
   """Returns for each word the tag that it has most often in training.
 
@@ -90,13 +92,16 @@ def most_frequent_tag(
     train: with tags.
     evaluation: to predict on.
   """
-  counts = collections.defaultdict(collections.Counter)
-  total = collections.Counter()
+  counts: dict[str, collections.Counter[str]] = collections.defaultdict(
+    collections.Counter
+  )
+  total: collections.Counter[str] = collections.Counter()
   for example in train:
-    total.update(example.tags)
-    for word, tag in zip(example.words, example.tags, strict=True):
+    tags = example.tags or ()
+    total.update(tags)
+    for word, tag in zip(example.words, tags, strict=True):
       counts[word][tag] += 1
-  best = {word: tags.most_common(1)[0][0] for word, tags in counts.items()}
+  best = {word: each.most_common(1)[0][0] for word, each in counts.items()}
   ((default, _),) = total.most_common(1)
   return [
     [best.get(word, default) for word in example.words]

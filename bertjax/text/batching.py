@@ -1,42 +1,46 @@
-"""Rows of any lengths as batches of few shapes, and results in their order.
+"""Batches rows of any lengths into a few shapes; results keep their order.
 
-    rows = [batching.Row([2, 7, 3]), batching.Row([2, 9, 3, 8, 3], second=3)]
-    for result in batching.apply(function, rows, length=128, batch_size=32):
-      result  # what the function gives for each row, in their order
+    >>> rows = [Row([2, 7, 3]), Row([2, 9, 3, 8, 3], second=3)]
+    >>> doubled = apply(lambda batch: 2 * batch['tokens'], rows, length=128,
+    ...                 batch_size=32, of_positions=True)
+    >>> [result.tolist() for result in doubled]
+    [[4, 14, 6], [4, 18, 6, 16, 6]]
 
-Short rows share a row of the batch, where each attends to itself alone, and it
-is padded to the nearest of a few lengths: next to nothing is computed for
-padding, and each shape is compiled once. See `bertjax.text.packing`.
+Short rows are packed together (`bertjax.text.packing`) and each packed row is
+padded to the nearest of a few lengths, so hardly anything is computed for
+padding and each shape is compiled once.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from bertjax.text import packing
 
+Item = TypeVar('Item')
+
 CHUNK = 512  # texts that are tokenized together
-# Steps of at most a third, so that at most a quarter of a row is padding.
+# Each is at most half as long again, so at most a third of a row is padding.
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-# Tokens that short rows share. In longer ones attention costs more, and 1% of
-# the sentences of SST-2 in 64 is padding.
+# Length of a packed row of short ones. At 64, sentences of SST-2 leave 1% of
+# padding; in longer rows attention costs more.
 SHARED = 64
-WINDOW = 64  # times batch_size: rows that are held and divided together
+WINDOW = 64  # times batch_size: rows that are held and batched together
 
 
 class Row(NamedTuple):
   """A sequence to predict on.
 
   Attributes:
-    ids: of its tokens, special ones included.
-    second: where sentence B, of type 1, begins; None: there is none.
-    position: where something is predicted, for functions that do so.
+    ids: token ids, special tokens included.
+    second: where sentence B (type 1) begins; None: there is none.
+    position: where a token is predicted, for functions that predict one.
   """
 
-  ids: Sequence[int]
+  ids: Sequence[int] | np.ndarray
   second: int | None = None
   position: int = 0
 
@@ -49,29 +53,29 @@ def apply(
   multiple: int = 1,
   of_positions: bool = False,
 ) -> Iterator[Any]:
-  """Yields `function`'s results for each row, in the order of the rows.
+  """Yields the result of `function` for each row, in the order of the rows.
 
   Args:
-    function: of a batch, see `make`; gives arrays.
-    rows: of 1 to `length` tokens.
-    length: the longest row there can be.
-    batch_size: the most rows of a batch, each of one or more of `rows`.
-    multiple: every batch has a multiple of this many rows: the devices that
-      they are divided among. batch_size is one.
-    of_positions: whether the arrays are [B, L, ...], of each position, rather
-      than [B, S, ...], of each sequence.
+    function: maps a batch, see `make`, to a tree of arrays.
+    rows: of 1 to `length` tokens each.
+    length: the longest row that is allowed.
+    batch_size: the most rows of a batch, each of which holds one or more of
+      `rows`; a multiple of `multiple`.
+    multiple: the number of devices that share a batch; every batch has a
+      multiple of this many rows.
+    of_positions: whether the arrays are [B, L, ...], one entry a position,
+      rather than [B, S, ...], one entry a sequence.
 
   Yields:
-    what `function` gives for a row, as numpy arrays: of its positions, or of
-    its sequence.
+    a row's part of the result, as numpy arrays: [its length, ...] or [...].
   """
   rows = iter(rows)
   while window := list(itertools.islice(rows, WINDOW * batch_size)):
-    results = [None] * len(window)
-    # One batch ahead: the host makes it while the device computes.
-    waiting = None
+    results: list[Any] = [None] * len(window)
+    # One batch ahead: the host makes the next while the device computes.
+    waiting: tuple[list[list[int]], list[Row], Any] | None = None
     for groups, columns in _divide(window, length, batch_size):
-      # Powers of two below batch_size, for the one text of a program in a loop.
+      # Powers of two below batch_size, for callers that have one text a time.
       parts = -(-len(groups) // multiple)
       count = min(batch_size, multiple << (parts - 1).bit_length())
       batch = make(
@@ -80,6 +84,7 @@ def apply(
       if waiting:
         _keep(results, *waiting, of_positions)
       waiting = groups, window, function(batch)
+    assert waiting is not None  # a window is never empty
     _keep(results, *waiting, of_positions)
     yield from results
 
@@ -87,19 +92,22 @@ def apply(
 def make(
   groups: Sequence[Sequence[Row]], count: int, columns: int
 ) -> dict[str, np.ndarray]:
-  """Returns a batch of rows, those of a group packed into one row of it.
+  """Packs each group of rows into one row of a batch.
 
-  One group of ids [2, 7, 3] and [2, 3] to tokens [[2, 7, 3, 2, 3, 0, ...]].
+      >>> group = [Row([2, 7, 3]), Row([2, 3])]
+      >>> make([group], count=1, columns=8)['tokens'].tolist()
+      [[2, 7, 3, 2, 3, 0, 0, 0]]
 
   Args:
     groups: at most `count`, of at most `columns` tokens each.
-    count: B; what has no group is empty.
+    count: B; rows without a group stay empty.
     columns: L.
 
   Returns:
-    `tokens`, `types`, `positions`, `segments`: int32[B, L] and
-    `first_positions`: int32[B, S] of `bertjax.batch`, and `target_positions`:
-    int32[B, S], where `Row.position` is in the row. S is a power of two.
+    `tokens`, `types`, `positions`, `segments`: int32[B, L],
+    `first_positions`: int32[B, S], see `bertjax.batch`, and
+    `target_positions`: int32[B, S], `Row.position` of each sequence, counted
+    from the start of the packed row. S is a power of two.
   """
   sequences = 1 << (max(map(len, groups)) - 1).bit_length()
   tokens, types, positions, segments = np.zeros((4, count, columns), np.int32)
@@ -126,8 +134,8 @@ def make(
   }
 
 
-def chunks(items: Iterable) -> Iterator[list]:
-  """Yields lists of at most `CHUNK`, which are tokenized together."""
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+  """Yields lists of at most `CHUNK` items, to be tokenized together."""
   items = iter(items)
   while some := list(itertools.islice(items, CHUNK)):
     yield some
@@ -136,31 +144,31 @@ def chunks(items: Iterable) -> Iterator[list]:
 def _divide(
   rows: Sequence[Row], length: int, batch_size: int
 ) -> Iterator[tuple[list[list[int]], int]]:
-  """Yields the groups of each batch, and the length of its rows."""
+  """Yields the groups of each batch and the length L of its rows."""
   sizes = [len(row.ids) for row in rows]
   shared = min(SHARED, sum(sizes))
 
-  def capacity(size):
+  def capacity(size: int) -> int:
     needed = max(size, shared)
     return min(next((n for n in LENGTHS if n >= needed), length), length)
 
-  # Groups begin with their longest, so those of one capacity are neighbours.
-  for columns, groups in itertools.groupby(
+  # A group begins with its longest row, so groups of one capacity are adjacent.
+  for columns, same_length in itertools.groupby(
     packing.pack(sizes, capacity), key=lambda group: capacity(sizes[group[0]])
   ):
-    groups = list(groups)
+    groups = list(same_length)
     for start in range(0, len(groups), batch_size):
       yield groups[start : start + batch_size], columns
 
 
 def _keep(
-  results: list,
+  results: list[Any],
   groups: Sequence[Sequence[int]],
   rows: Sequence[Row],
-  found,
+  found: Any,
   of_positions: bool,
 ) -> None:
-  """Puts what was found for the sequences of a batch at their places."""
+  """Stores the results of a batch at the indices of its sequences."""
   found = jax.device_get(found)
   for line, group in enumerate(groups):
     begin = 0

@@ -1,12 +1,17 @@
-"""A question on a long context as windows, and answers as parts of its text.
+"""Splits a long context into windows and finds the answer in their logits.
 
-    windows = make(tokenizer, 'Who wrote it?', 'Ada wrote it. ' * 400)
-    logits = ...  # for each window a float array [L, 2]: start and end
-    best_answers('Ada wrote it. ' * 400, windows, logits).text  # 'Ada'
+    >>> from bertjax.text.vocabulary_file import SPECIAL_TOKENS
+    >>> tokens = [*SPECIAL_TOKENS, 'who', '?', 'ada', 'wrote', 'it', '.']
+    >>> tokenizer = Tokenizer(tokens, cased=False)
+    >>> (window,) = make(tokenizer, 'Who?', 'Ada wrote it.')
+    >>> logits = np.zeros((len(window.row.ids), 2))  # of starts and ends
+    >>> logits[window.row.second] = 9.0  # both at 'ada'
+    >>> best_answers('Ada wrote it.', [window], [logits]).text
+    'Ada'
 
-An answer is an exact slice of the context: no token is put back into text.
-Source: Devlin et al. 2018 (arXiv:1810.04805), section 4.2; the sliding windows
-and the token of maximum context are those of google-research/bert `run_squad`.
+An answer is an exact slice of the context; it is not rebuilt from tokens.
+Source: Devlin et al. 2018 (arXiv:1810.04805), section 4.2; sliding windows and
+maximum context as in google-research/bert `run_squad`.
 """
 
 import math
@@ -28,17 +33,22 @@ class Window(NamedTuple):
   """A question and as much of the context as fits.
 
   Attributes:
-    row: '[CLS] question [SEP] part of context [SEP]'; `second` is the position
-      where the context begins.
-    offsets: of each context token here: its first character in the whole
-      context, and the one after its last.
-    best: of each context token here: whether no other window has more context
-      around it. True in exactly one window.
+    row: '[CLS] question [SEP] part of context [SEP]'.
+    offsets: for each context token of the window, its first character in the
+      whole context and the one after its last.
+    best: for each context token of the window, whether no other window has more
+      context around it. True in exactly one window.
   """
 
   row: Row
   offsets: tuple[tuple[int, int], ...]
   best: tuple[bool, ...]
+
+  @property
+  def begin(self) -> int:
+    """The position in the row where the context begins."""
+    assert self.row.second is not None  # the context is sentence B
+    return self.row.second
 
 
 class Candidate(NamedTuple):
@@ -58,13 +68,13 @@ class Candidate(NamedTuple):
 
 
 class Answers(NamedTuple):
-  """What is found for a question.
+  """The answers to one question.
 
   Attributes:
-    candidates: best first, no text twice; none for an empty context, or where
-      no end is near enough behind a start.
+    candidates: best first, no text twice; empty if the context is empty or no
+      end follows a start closely enough.
     null_difference: the score of 'no answer' minus the best candidate's;
-      infinite where there is no candidate.
+      infinite if there is no candidate.
   """
 
   candidates: list[Candidate]
@@ -72,7 +82,7 @@ class Answers(NamedTuple):
 
   @property
   def text(self) -> str:
-    """The best candidate's, or '' where there is none."""
+    """The best candidate's text, or '' if there is none."""
     return self.candidates[0].text if self.candidates else ''
 
 
@@ -86,20 +96,20 @@ def make(
 ) -> list[Window]:
   """Returns windows that together hold the whole context.
 
-  With 4 tokens of context to a window and stride 2: 'a b c d e f g' to
+  With 4 context tokens a window and stride 2, 'a b c d e f g' becomes
   'a b c d', 'c d e f', 'e f g'.
 
   Args:
-    tokenizer: of the model.
-    question: loses its last tokens where it is too long.
+    tokenizer: the model's.
+    question: loses its last tokens if it is too long.
     context: of any length; an empty one gives one window without tokens.
     length: the most ids of a row, special tokens included.
-    stride: tokens of the context from one window's start to the next's.
+    stride: context tokens from one window's start to the next's.
     question_length: the most tokens of a question.
 
   Raises:
-    UserError: a window could hold fewer than `stride` tokens of the context
-      beside the longest question, so some would be in none.
+    UserError: beside the longest question a window would hold fewer than
+      `stride` context tokens, so some tokens would be in no window.
   """
   room = length - 3 - question_length
   if stride < 1 or question_length < 1 or room < stride:
@@ -116,7 +126,7 @@ def make(
   head = [cls, *asked.ids[:question_length], sep]
   room = length - 1 - len(head)
   ids, offsets = told.ids, _with_marks(context, told.offsets)
-  # Each ends where the row is full; the first that holds the end is the last.
+  # A window ends where its row is full; the first to reach the end is the last.
   starts = range(0, max(len(ids) - room, 0) + stride, stride)
   spans = [(start, min(start + room, len(ids))) for start in starts]
   return [
@@ -141,10 +151,10 @@ def predict(
   """Returns the best answers to each (question, context).
 
   Args:
-    tokenizer: of the model.
+    tokenizer: the model's.
     questions: pairs of a question and its context.
     length: see `make`.
-    logits_of: rows to the logits of each, [L, 2] or longer.
+    logits_of: maps rows to the logits of each, float[L or more, 2].
     stride: see `make`.
   """
   parts = [
@@ -159,27 +169,27 @@ def predict(
 
 
 def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
-  """Returns positions in the row of what covers characters [start, end).
+  """Returns the positions in the row that cover characters [start, end).
 
   Args:
-    window: see `make`.
-    start: of the span, in the whole context.
-    end: the character after the span's last.
+    window: of the context.
+    start: the span's first character in the whole context.
+    end: the character after its last.
 
   Returns:
-    the first and the last token's position; (0, 0), which is [CLS], where the
-    span is not whole in this window.
+    the first and the last token's position; (0, 0), which is [CLS], if the
+    window does not hold the whole span.
   """
   offsets = window.offsets
   if not offsets or start < offsets[0][0] or end > offsets[-1][1]:
     return 0, 0
-  # Several tokens can share one character: the first of them, the last.
+  # Several tokens can share a character; the span takes all of them.
   inside = [
     i for i, (first, past) in enumerate(offsets) if past > start and first < end
   ]
   if start >= end or not inside:
     return 0, 0
-  return window.row.second + inside[0], window.row.second + inside[-1]
+  return window.begin + inside[0], window.begin + inside[-1]
 
 
 def best_answers(
@@ -192,11 +202,11 @@ def best_answers(
   """Returns the best answers to a question, over all of its windows.
 
   Args:
-    context: the text that `windows` were made of.
-    windows: of one question.
-    logits: for each window float[L, 2], start and end logit of each position;
-      L is the row's length or, with padding, more.
-    n_best: the starts and ends to consider in a window, and the most
+    context: the text that `windows` were made from.
+    windows: all of one question.
+    logits: for each window float[L, 2], the start and end logit of each
+      position; L is the row's length, or more if it is padded.
+    n_best: how many starts and ends to consider in a window, and the most
       candidates to return.
     max_tokens: the most tokens of an answer.
   """
@@ -206,7 +216,7 @@ def best_answers(
     for window, array in zip(windows, logits, strict=True)
     for span in _spans(window, array, n_best, max_tokens)
   ]
-  scores = {}
+  scores: dict[str, tuple[float, int]] = {}
   for score, start, end in sorted(spans, key=lambda span: -span[0]):
     scores.setdefault(context[start:end], (score, start))
     if len(scores) == n_best:
@@ -229,7 +239,7 @@ def _spans(
   window: Window, logits: np.ndarray, n_best: int, max_tokens: int
 ) -> list[tuple[float, int, int]]:
   """Returns (score, first character, character after the last) of a window."""
-  first = window.row.second
+  first = window.begin
   starts, ends = logits[first : first + len(window.offsets)].T
   starts = np.where(window.best, starts, -np.inf)
   i = np.argsort(-starts, kind='stable')[: min(n_best, sum(window.best))]
@@ -248,11 +258,11 @@ def _spans(
 def _has_most_context(
   spans: Sequence[tuple[int, int]], count: int
 ) -> np.ndarray:
-  """Returns bool[windows, tokens]: the best window of each token."""
+  """Returns bool[windows, tokens], True for the best window of each token."""
   start, end = np.array(spans)[:, :, None].transpose(1, 0, 2)
   token = np.arange(count)
   context = np.minimum(token - start, end - 1 - token)
-  # 0.01: run_squad prefers the longer window where the contexts are as long.
+  # 0.01: run_squad prefers the longer window if the contexts are equal.
   score = np.where(context >= 0, context + 0.01 * (end - start), -np.inf)
   return score.argmax(axis=0) == np.arange(len(spans))[:, None]
 
@@ -260,7 +270,7 @@ def _has_most_context(
 def _with_marks(
   context: str, offsets: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
-  """Gives a token the accents behind it that the tokenizer stripped."""
+  """Extends each token by the accents after it that the tokenizer stripped."""
   limits = [*(start for start, _ in offsets), len(context)][1:]
   extended = []
   for (start, end), limit in zip(offsets, limits, strict=True):

@@ -1,21 +1,23 @@
-"""Random numbers as a function of where they are used, in numpy.
+"""Random numbers as hashes of where they are used, in numpy.
 
-    seeds = hashing.mix(np.uint64(7), np.arange(4))      # one seed a row
-    hashing.uniform(seeds[:, None], PURPOSE, np.arange(128))  # [4, 128]
+    >>> seeds = mix(7, np.arange(4))  # one seed a row
+    >>> uniform(seeds[:, None], 0, np.arange(128)).shape
+    (4, 128)
 
-A mask or a pair must depend on (seed, example) alone, not on the batch, the
-thread or the process that it was made in. So every number is a hash of its
-coordinates; there is no generator whose state could move. The mixing function
-is the finalizer of SplitMix64 (Steele, Lea, Flood 2014, figure 17).
+A mask or a pair must depend on (seed, example) alone, not on the batch, thread
+or process that made it. So every number is a hash of its coordinates, and there
+is no generator with a state. The mixing function is the finalizer of SplitMix64
+(Steele, Lea, Flood 2014, figure 17).
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mix(*coordinates) -> np.ndarray:
-  """Returns uint64 hashes of broadcast integer coordinates."""
+def mix(*coordinates: ArrayLike) -> np.ndarray:
+  """Returns uint64 hashes of integer coordinates, which are broadcast."""
   state = np.zeros((), np.uint64)
   with np.errstate(over='ignore'):
     for coordinate in coordinates:
@@ -28,11 +30,11 @@ def mix(*coordinates) -> np.ndarray:
   return state
 
 
-def uniform(*coordinates) -> np.ndarray:
+def uniform(*coordinates: ArrayLike) -> np.ndarray:
   """Returns float64 in [0, 1), 53 random bits each."""
   return (mix(*coordinates) >> np.uint64(11)) * 2.0**-53
 
 
-def integers(high, *coordinates) -> np.ndarray:
+def integers(high: int | np.ndarray, *coordinates: ArrayLike) -> np.ndarray:
   """Returns int64 in [0, high); `high` may be an array."""
   return (uniform(*coordinates) * high).astype(np.int64)

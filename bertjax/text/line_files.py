@@ -1,23 +1,22 @@
-"""Text to predict on, a record at a time.
+"""Reads text to predict on from files, a record at a time.
 
-    for record in line_files.read('questions.txt'):
-      record['text']
-
-Source: ours.
+for record in line_files.read('questions.txt'):
+  record['text']
 """
 
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from bertjax.errors import UserError
 
 
-def read(path: str) -> Iterator[dict]:
-  """Yields {'text': line} of a text file, or the objects of JSON lines.
+def read(path: str) -> Iterator[dict[str, Any]]:
+  """Yields {'text': line} for each line, or the objects of a .jsonl file.
 
-  A line ends at LF or CRLF and at nothing else; an empty one is a text as well.
-  JSON lines are known by the suffix .jsonl; other fields than `text` are kept.
+  A line ends at LF or CRLF and at nothing else; an empty line is a text too.
+  Fields other than `text` are kept.
 
   Raises:
     UserError: no such file, not UTF-8, or a line without `text`.
@@ -34,9 +33,9 @@ def read(path: str) -> Iterator[dict]:
 
 
 def lines(path: str) -> Iterator[str]:
-  """Yields the lines of a file with their ends, without a byte-order mark.
+  """Yields lines with their ends, without a byte-order mark.
 
-  Text mode would end a line at CR too.
+  Text mode would also end a line at CR.
 
   Raises:
     UserError: not UTF-8.
@@ -55,19 +54,20 @@ def lines(path: str) -> Iterator[str]:
 
 
 def repair(text: str) -> str:
-  """Replaces half a surrogate pair, as "\\ud83d" alone is in JSON.
+  """Replaces lone surrogates, which JSON can hold and no tokenizer takes.
 
-  No tokenizer takes one.
+  >>> repair('Hello \\ud83d') == 'Hello \\ufffd'
+  True
   """
   return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
 def count(path: str) -> int:
-  """Returns the number of records; reads them all, so mistakes show first."""
+  """Returns the number of records; reads all, so bad lines show up early."""
   return sum(1 for _ in read(path))
 
 
-def _record(line: str, path: str, number: int) -> dict:
+def _record(line: str, path: str, number: int) -> dict[str, Any]:
   try:
     record = json.loads(line)
   except ValueError as error:

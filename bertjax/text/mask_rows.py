@@ -1,10 +1,12 @@
-"""Rows of text with [MASK], one for each mask, and the likeliest tokens there.
+"""Finds the likeliest tokens for each [MASK] of a text.
 
-    rows, _ = tokenizer.rows(['The [MASK] sat.'], length=128, masks=True)
-    found = predict(tokenizer, rows, likeliest_of)
-    found[0][0][0]  # ('cat', 0.31): of text 0, mask 0, the likeliest
-
-Source: ours.
+>>> from bertjax.text.vocabulary_file import SPECIAL_TOKENS
+>>> tokens = [*SPECIAL_TOKENS, 'the', 'cat', 'sat']
+>>> tokenizer = Tokenizer(tokens, cased=False)
+>>> rows, _ = tokenizer.rows(['The [MASK] sat'], length=128, masks=True)
+>>> likeliest_of = lambda rows: (([0.5, 0.25], [6, 5]) for _ in rows)
+>>> predict(tokenizer, rows, likeliest_of)  # of text 0: of mask 0: tokens
+[[[('cat', 0.5), ('the', 0.25)]]]
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,13 +27,13 @@ def predict(
   """Returns (token, probability), likeliest first, of each mask of each text.
 
   Args:
-    tokenizer: of the model.
-    texts: a row each, with any number of masks.
-    likeliest_of: rows, with the place of one mask in `position`, to the
-      probabilities and ids of the likeliest tokens there.
+    tokenizer: the model's.
+    texts: a row a text, with any number of masks.
+    likeliest_of: maps rows, each with the index of one mask in `position`, to
+      the probabilities and ids of the likeliest tokens there.
   """
   mask = tokenizer.ids['[MASK]']
-  rows, counts = [], []  # a row for each mask
+  rows, counts = [], []  # one row for each mask; the masks of each text
   for row in texts:
     places = [i for i, token in enumerate(row.ids) if token == mask]
     rows += [row._replace(position=place) for place in places]

@@ -1,21 +1,26 @@
-"""Which tokens are predicted, and what stands in their place.
+"""Chooses the tokens to predict and what replaces them.
 
-    masked = masking.mask(
-        tokens_BL, segments_BL, seeds_B, vocabulary, rate=0.15, unit='token',
-        predictions=20)
-
-Before: [CLS] the cat sat [SEP]     After: [CLS] the [MASK] sat [SEP]
-        targets [cat], target_positions [2], weights [1]
+    >>> import types
+    >>> vocabulary = types.SimpleNamespace(
+    ...     mask_id=4, special=np.arange(8) < 5, continuation=np.zeros(8, bool),
+    ...     replacements=np.arange(5, 8))
+    >>> tokens_BL = np.array([[2, 5, 6, 7, 3]])  # [CLS] the cat sat [SEP]
+    >>> masked = mask(tokens_BL, np.ones_like(tokens_BL), np.uint64([0]),
+    ...               vocabulary, rate=0.3, unit='token', predictions=1)
+    >>> masked['tokens'].tolist()  # [CLS] the [MASK] sat [SEP]
+    [[2, 5, 4, 7, 3]]
+    >>> masked['targets'].tolist(), masked['target_positions'].tolist()
+    ([[6]], [[2]])
 
 A target is replaced by [MASK] in 80% of cases, by a random token in 10%, and
-kept in 10%; all tokens of a span share the case. Source: Devlin et al. 2018,
+kept in 10%; all tokens of a span are treated alike. Source: Devlin et al. 2018,
 section 3.1 and appendix A.1; whole words: google-research/bert, README of May
 2019; spans: Joshi et al. 2019 (SpanBERT), section 3.1.
 
-Deviation: the rate is taken of the tokens that may be masked, not of all with
-[CLS] and [SEP], and rounded up or down at random so that it is exact in the
-mean; random tokens are drawn from the entries that are neither special nor
-unused, so that no target turns into [CLS].
+Deviation: the rate is a share of the tokens that may be masked, without [CLS]
+and [SEP], and the count is rounded up or down at random, so that its mean is
+exact. Random tokens are neither special nor unused entries, so no target turns
+into [CLS].
 """
 
 from typing import Protocol
@@ -27,17 +32,17 @@ from bertjax.text import hashing
 MASKED, RANDOM = 0.8, 0.1  # the rest is kept: Devlin et al. 2018
 SPAN_STOP, SPAN_LONGEST = 0.2, 10  # words; SpanBERT, section 3.1
 
-# Purposes, so that no two decisions share random bits.
+# Coordinates of the hash, so that no two decisions share random bits.
 _BUDGET, _UNIT, _REPLACE, _TOKEN, _START, _LENGTH = range(6)
 
 
 class Vocabulary(Protocol):
-  """What masking needs to know of a vocabulary."""
+  """What masking needs to know about a vocabulary."""
 
   mask_id: int
   special: np.ndarray  # bool[V]
   continuation: np.ndarray  # bool[V]
-  replacements: np.ndarray  # int32[R], ids that may stand in as random tokens
+  replacements: np.ndarray  # int32[R], ids to draw random tokens from
 
 
 def mask(
@@ -52,13 +57,13 @@ def mask(
   """Masks a batch of rows; each depends on its tokens and its seed alone.
 
   Args:
-    tokens_BL: int32[B, L], ids.
+    tokens_BL: int32[B, L].
     segments_BL: int32[B, L], 0 for padding.
     seeds_B: uint64[B].
-    vocabulary: see `Vocabulary`.
+    vocabulary: that of the tokens.
     rate: share of the maskable tokens that become targets.
     unit: 'token', 'word' or 'span', a key of UNITS.
-    predictions: P, the most targets that a row can have.
+    predictions: P, the most targets of a row.
 
   Returns:
     tokens int32[B, L], target_positions int32[B, P] ascending, targets
@@ -67,14 +72,14 @@ def mask(
   maskable_BL = (segments_BL > 0) & ~vocabulary.special[tokens_BL]
   count_B = maskable_BL.sum(1)
   budget_B = np.floor(rate * count_B + hashing.uniform(seeds_B, _BUDGET))
-  # At least one target in a row that has any token: BERT's rule.
+  # As in BERT, a row that has any token has at least one target.
   budget_B = np.clip(budget_B, 1, predictions).astype(np.int64)
   word_BL = _numbers(
     maskable_BL, vocabulary.continuation[tokens_BL], segments_BL
   )
   chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
 
-  # Chosen positions first, in order: a stable sort of booleans.
+  # A stable sort of booleans puts the chosen positions first, in order.
   positions_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, :predictions]
   weights_BP = np.take_along_axis(chosen_BL, positions_BP, 1)
   targets_BP = np.take_along_axis(tokens_BL, positions_BP, 1)
@@ -99,7 +104,7 @@ def mask(
 
 
 def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
-  """Returns the number of the word that each maskable token belongs to.
+  """Numbers the words of each row, for each maskable token the word it is in.
 
   A '##' piece continues the word of the token before it, unless that token is
   special or of another sequence (a cut sentence may start within a word).
@@ -114,8 +119,10 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
   return np.maximum(np.cumsum(maskable_BL & ~joined_BL, axis=1) - 1, 0)
 
 
-def _tokens(maskable_BL, word_BL, budget_B, seeds_B):
-  """Chooses exactly `budget` tokens a row, each as likely as any other."""
+def _tokens(
+  maskable_BL, word_BL, budget_B, seeds_B
+) -> tuple[np.ndarray, np.ndarray]:
+  """Chooses exactly `budget` tokens a row, all equally likely."""
   score_BL = hashing.uniform(
     seeds_B[:, None], _UNIT, np.arange(maskable_BL.shape[1])
   )
@@ -127,10 +134,12 @@ def _tokens(maskable_BL, word_BL, budget_B, seeds_B):
   return maskable_BL & (rank_BL < budget_B[:, None]), _own_case(word_BL)
 
 
-def _words(maskable_BL, word_BL, budget_B, seeds_B):
-  """Chooses whole words in random order, leaving out what no longer fits.
+def _words(
+  maskable_BL, word_BL, budget_B, seeds_B
+) -> tuple[np.ndarray, np.ndarray]:
+  """Chooses whole words in random order, skipping those that no longer fit.
 
-  The pieces of a word are replaced one by one, as in google-research/bert.
+  The pieces of a word are replaced independently, as in google-research/bert.
   """
   rows, length = word_BL.shape
   size_BW = np.zeros((rows, length), np.int64)
@@ -150,16 +159,18 @@ def _words(maskable_BL, word_BL, budget_B, seeds_B):
   return chosen_BL, _own_case(word_BL)
 
 
-def _spans(maskable_BL, word_BL, budget_B, seeds_B):
-  """Chooses runs of whole words until the budget is met, cut at the budget.
+def _spans(
+  maskable_BL, word_BL, budget_B, seeds_B
+) -> tuple[np.ndarray, np.ndarray]:
+  """Chooses runs of whole words until the budget is met; the last may be cut.
 
-  Lengths are geometric with p = 0.2, at most 10 words, starts uniform over
-  the words that are not yet chosen; a span ends at a special token. The case
-  of a span is that of its first position.
+  Lengths are geometric with p = 0.2, at most 10 words; starts are uniform over
+  the words not chosen yet; a span ends at a special token. Its case is that of
+  its first position.
   """
   words_B = np.where(maskable_BL.any(1), word_BL.max(1) + 1, 0)
   chosen_BL, case_BL = np.zeros_like(maskable_BL), _own_case(word_BL)
-  # Spans do not cross [SEP]: the run that each token lies in.
+  # The run between special tokens that each token is in: no span leaves it.
   run_BL = np.cumsum(~maskable_BL, axis=1)
   target_B = np.minimum(budget_B, maskable_BL.sum(1))
   for turn in range(4 * maskable_BL.shape[1]):
@@ -190,11 +201,11 @@ def _spans(maskable_BL, word_BL, budget_B, seeds_B):
 
 
 def _own_case(word_BL) -> np.ndarray:
-  """Returns a number for each position: each is replaced or kept by itself."""
+  """Returns a case for each position: each is replaced independently."""
   return np.broadcast_to(np.arange(word_BL.shape[1]), word_BL.shape)
 
 
 # name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) ->
-# (chosen bool[B, L], case int64[B, L], the same where tokens share the draw
-# between [MASK], random and kept)
+# (chosen bool[B, L], case int64[B, L]); tokens with the same case share the
+# draw between [MASK], random and kept
 UNITS = {'token': _tokens, 'word': _words, 'span': _spans}

@@ -1,12 +1,12 @@
-"""Several sequences in one row: which share it, and the row that they make.
+"""Packs several sequences into one row.
 
-    groups = packing.pack(sizes, lambda size: 512, [(targets, 77)])
-    packed = packing.join(examples, groups, sequences=32)
+    >>> pack([3, 6, 4, 2], lambda size: 8)  # which sequences share a row
+    [[1, 3], [2, 0]]
 
-Pure functions of their arguments. In a packed row each sequence has a number in
-`segments`, positions from 0, and attends to itself alone, so that it gives what
-it gives in a row of its own. Source: ours; packing, Krell et al. 2021
-(arXiv:2107.02027).
+`join` makes a batch of such groups. Both are pure functions of their arguments.
+In a packed row each sequence has a number in `segments`, positions from 0, and
+attends to itself alone, so the model computes the same as for a row of its own.
+Source: Krell et al. 2021 (arXiv:2107.02027).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,34 +15,36 @@ import numpy as np
 
 from bertjax.batch import PRETRAINING
 
+# key -> the letter of its second dimension
+_LETTERS = {key: dimensions[1] for key, (dimensions, _) in PRETRAINING.items()}
+
 
 def pack(
   sizes: Sequence[int],
   capacity: Callable[[int], int],
   budgets: Sequence[tuple[Sequence[int], int]] = (),
 ) -> list[list[int]]:
-  """Divides sequences among rows: best fit, the longest first.
-
-  Sizes [3, 6, 4, 2] in rows of 8 give [[1, 3], [2, 0]].
+  """Assigns sequences to rows by best fit, the longest first.
 
   Args:
-    sizes: in tokens.
-    capacity: of a row that a sequence of this size begins; no less than the
-      size, and no less for a larger one.
-    budgets: what else a row has a limit of: what each sequence takes, and the
-      most for a row. A sequence joins a row only where it fits every budget;
-      none is cut or left out, and one begins a row whatever it takes.
+    sizes: tokens of each sequence.
+    capacity: maps the size of a row's first sequence to the tokens that the row
+      may hold; no less than the size, and not decreasing.
+    budgets: further limits of a row, such as targets: what each sequence needs,
+      and the most for a row. A sequence joins a row only if it fits every
+      budget. None is cut or left out: the first of a row may exceed them.
 
   Returns:
-    the places in `sizes` that share a row, in the order in which they stand.
+    for each row the indices in `sizes` of its sequences, in their order there.
 
-  Source: Johnson 1973; without budgets at most 11/9 of the fewest rows, plus
-  one.
+  Source: Johnson 1973; without budgets it takes at most 11/9 of the fewest
+  possible rows, plus one.
   """
   most = capacity(max(sizes))
-  groups, with_room = [], [[] for _ in range(most + 1)]
+  groups: list[list[int]] = []
+  with_room: list[list[list[int]]] = [[] for _ in range(most + 1)]
 
-  def fits(group, index):
+  def fits(group: list[int], index: int) -> bool:
     return all(
       sum(taken[i] for i in group) + taken[index] <= limit
       for taken, limit in budgets
@@ -50,19 +52,21 @@ def pack(
 
   for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
     size = sizes[index]
-    room, place = next(
+    found = next(
       (
         (room, place)
         for room in range(size, most + 1)
         for place, group in enumerate(with_room[room])
         if fits(group, index)
       ),
-      (None, None),
+      None,
     )
-    if room is None:
-      room, group = capacity(size), []
+    if found is None:
+      room = capacity(size)
+      group: list[int] = []
       groups.append(group)
     else:
+      room, place = found
       group = with_room[room].pop(place)
     group.append(index)
     with_room[room - size].append(group)
@@ -74,7 +78,7 @@ def join(
   groups: Sequence[Sequence[int]],
   sequences: int,
 ) -> dict[str, np.ndarray]:
-  """Returns a pretraining batch in which those of a group share a row.
+  """Returns a pretraining batch in which the sequences of a group share a row.
 
   Tokens [[2, 7, 3, 0, 0], [2, 3, 0, 0, 0]] and groups [[1, 0]] give tokens
   [[2, 3, 2, 7, 3]], segments [[1, 1, 2, 2, 2]], positions [[0, 1, 0, 1, 2]]
@@ -83,19 +87,19 @@ def join(
   Args:
     examples: every key of `bertjax.batch`, one sequence a row (S = 1), padding
       at the end.
-    groups: rows of `examples`, each in one group; no more than S in one, and
-      in sum no more than L tokens and P targets.
+    groups: rows of `examples`, each in one group; a group has at most S rows,
+      L tokens and P targets.
     sequences: S of the result.
 
   Returns:
-    the same keys and dtypes, a row for each group; L and P are the same.
+    the same keys and dtypes, with a row for each group; L and P are the same.
 
   Raises:
     ValueError: a group does not fit into a row.
   """
   if max(map(len, groups)) > sequences:
     raise ValueError(f'more than {sequences} sequences in a group')
-  sizes = {  # by the dimension's letter: what is not padding
+  sizes = {  # without padding, by the dimension's letter
     'L': (examples['segments'] > 0).sum(1).tolist(),
     'P': (examples['weights'] > 0).sum(1).tolist(),
     'S': [1] * len(examples['segments']),
@@ -103,9 +107,9 @@ def join(
   packed = {
     key: np.zeros(
       (len(groups), sequences if letter == 'S' else examples[key].shape[1]),
-      dtype,
+      PRETRAINING[key][1],
     )
-    for key, ((_, letter), dtype) in PRETRAINING.items()
+    for key, letter in _LETTERS.items()
   }
   for row, group in enumerate(groups):
     begin = dict.fromkeys(sizes, 0)
@@ -114,7 +118,7 @@ def join(
         letter: slice(begin[letter], begin[letter] + size[index])
         for letter, size in sizes.items()
       }
-      for key, ((_, letter), _) in PRETRAINING.items():
+      for key, letter in _LETTERS.items():
         packed[key][row, place[letter]] = examples[key][
           index, : sizes[letter][index]
         ]

@@ -1,20 +1,23 @@
-"""Sentences of a window of documents to sequences of one or two segments.
+"""Builds sequences of one or two segments from the sentences of documents.
 
-    examples = pairs.build(documents, length=128, next_sentence=True, seed=7)
+    >>> sentences = Document(0, np.array([5, 6, 7, 8]), ends=np.array([2, 4]))
+    >>> ((a, b, label),) = build([sentences], length=128, next_sentence=True,
+    ...                          rng=np.random.default_rng(7), short=0.0)
+    >>> a.tolist(), b.tolist(), label  # with another document, half are random
+    ([5, 6], [7, 8], 0)
 
-Before: documents [[a b] [c d]] and [[x y]]  (sentences of token ids)
-After:  a b [SEP] c d, label 0;  or  a b [SEP] x y, label 1
+Walks a document like google-research/bert's `create_pretraining_data.py`
+(`create_instances_from_document`): gathers sentences up to a target length and
+cuts them at random into A and B. Half the time B comes from another document
+instead, and the sentences not used are gathered again. A pure function of its
+arguments.
 
-Walks a document as google-research/bert's `create_pretraining_data.py` does
-(`create_instances_from_document`): sentences are gathered until a target
-length, cut at random into A and B; half the time B comes from another document
-instead, and what was not used goes back. A pure function of its arguments.
-
-Deviation: where there is no other document or only one sentence, that
-sentence is cut in two, B following A, so nothing is lost and nothing crashes.
+Deviation: if there is no other document and only one sentence is left, it is
+cut in two and B follows A, so that no text is lost.
 """
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,12 +26,12 @@ SHORT_SEQUENCES = 0.1  # Devlin et al. 2018, appendix A.2
 
 @dataclasses.dataclass
 class Document:
-  """Token ids of a document, flat, and where its sentences end.
+  """The token ids of a document and where its sentences end.
 
   Attributes:
-    identity: documents (or pieces of one) with the same number are one.
+    identity: the same number for all pieces of one document.
     tokens: int32[T].
-    ends: int64[n], end of each sentence in `tokens`, ascending, last is T.
+    ends: int64[n], end of each sentence in `tokens`, ascending; the last is T.
   """
 
   identity: int
@@ -36,7 +39,7 @@ class Document:
   ends: np.ndarray
 
   def slice(self, first: int, last: int) -> np.ndarray:
-    """Returns the tokens of sentences first to last, last not included."""
+    """Returns the tokens of sentences [first, last)."""
     start = self.ends[first - 1] if first else 0
     return (
       self.tokens[start : self.ends[last - 1]]
@@ -45,7 +48,10 @@ class Document:
     )
 
   def reach(self, first: int, target: int) -> int:
-    """Returns the sentence before which `target` tokens are gathered."""
+    """Returns the `last` with which `slice` gives `target` tokens or more.
+
+    At the end of the document it may be fewer.
+    """
     start = self.ends[first - 1] if first else 0
     last = int(np.searchsorted(self.ends, start + target)) + 1
     return min(last, len(self.ends))
@@ -55,7 +61,7 @@ Pair = tuple[np.ndarray, np.ndarray | None, int]  # A, B, label
 
 
 def split_long_sentences(ends: np.ndarray, longest: int) -> np.ndarray:
-  """Returns ends with every sentence above `longest` tokens cut in pieces."""
+  """Returns the ends after cutting sentences of more than `longest` tokens."""
   starts = np.concatenate([[0], ends[:-1]])
   sizes = ends - starts
   if sizes.max(initial=0) <= longest:
@@ -76,14 +82,16 @@ def build(
   rng: np.random.Generator,
   short: float = SHORT_SEQUENCES,
 ) -> list[Pair]:
-  """Returns the sequences of all documents of a window, in order.
+  """Returns the sequences of all documents, in order.
 
   Args:
-    documents: of one window; B comes from those of another identity.
+    documents: a random B comes from one of another identity.
     length: L, with room for [CLS] and one [SEP] a segment.
-    next_sentence: pairs, else single segments (B is None, label 0).
-    rng: source of all choices.
-    short: probability of a target length below the full one.
+    next_sentence: whether to build pairs; else single segments (B is None, the
+      label 0).
+    rng: makes all random choices.
+    short: probability that the target length is drawn from those below the
+      full one.
   """
   identities = np.array([document.identity for document in documents])
   build_from = _pairs_of if next_sentence else _segments_of
@@ -94,12 +102,19 @@ def build(
   ]
 
 
-def _target(room: int, rng, short: float) -> int:
+def _target(room: int, rng: np.random.Generator, short: float) -> int:
   return int(rng.integers(2, room + 1)) if rng.random() < short else room
 
 
-def _segments_of(document, documents, identities, length, rng, short):
-  """Full sentences one after the other, up to the target length."""
+def _segments_of(
+  document: Document,
+  documents: Sequence[Document],
+  identities: np.ndarray,
+  length: int,
+  rng: np.random.Generator,
+  short: float,
+) -> Iterator[Pair]:
+  """Yields full sentences, one after the other, up to the target length."""
   room, sentence = length - 2, 0
   while sentence < len(document.ends):
     last = document.reach(sentence, _target(room, rng, short))
@@ -111,14 +126,21 @@ def _segments_of(document, documents, identities, length, rng, short):
     sentence = last
 
 
-def _pairs_of(document, documents, identities, length, rng, short):
-  """A and B of one document, or B of another one half the time."""
+def _pairs_of(
+  document: Document,
+  documents: Sequence[Document],
+  identities: np.ndarray,
+  length: int,
+  rng: np.random.Generator,
+  short: float,
+) -> Iterator[Pair]:
+  """Yields A and B from one document or, half the time, B from another."""
   others = np.flatnonzero(identities != document.identity)
   room, sentence = length - 3, 0
   while sentence < len(document.ends):
     target = _target(room, rng, short)
     last = document.reach(sentence, target)
-    # A takes at least one sentence, and leaves at least one where it can.
+    # A takes at least one sentence and, if there are more, leaves at least one.
     middle = sentence + 1
     if last - sentence > 2:
       middle = sentence + int(rng.integers(1, last - sentence))
@@ -140,15 +162,17 @@ def _pairs_of(document, documents, identities, length, rng, short):
     yield *_truncate(a, b, room, rng), label
 
 
-def _truncate(a, b, room: int, rng):
-  """Drops tokens of the longer segment, at its front or back by chance."""
+def _truncate(
+  a: np.ndarray, b: np.ndarray | None, room: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """Drops tokens of the longer segment, at random from its front or back."""
   over = len(a) + (0 if b is None else len(b)) - room
   if over <= 0:
     return a, b
   if b is None:
     front = int(rng.binomial(over, 0.5))
     return a[front : len(a) - (over - front)], b
-  # One token at a time from the longer one, B on a tie, until both fit.
+  # As if one token at a time left the longer one, B on a tie, until both fit.
   gap = len(a) - len(b)
   from_a = min(over, max(gap, 0))
   from_b = min(over, max(-gap, 0))
@@ -159,4 +183,4 @@ def _truncate(a, b, room: int, rng):
   for segment, drop in ((a, from_a), (b, from_b)):
     front = int(rng.binomial(drop, 0.5))
     cut.append(segment[front : len(segment) - (drop - front)])
-  return tuple(cut)
+  return cut[0], cut[1]

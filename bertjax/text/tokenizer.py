@@ -1,9 +1,13 @@
-"""Text to ids without TensorFlow, the same ids as in training.
+"""Turns text into ids without TensorFlow, the same ids as in training.
 
-    tokenizer = Tokenizer.load('runs/books')
-    rows, cut = tokenizer.rows(['Hello, world!', 'a'], length=128)
+    >>> tokens = [*vocabulary_file.SPECIAL_TOKENS, 'hello', 'wor', '##ld', '!']
+    >>> tokenizer = Tokenizer(tokens, cased=False)
+    >>> rows, cut = tokenizer.rows(['Hello world!', 'world'], length=6)
+    >>> [row.ids for row in rows], cut
+    ([[2, 5, 6, 7, 8, 3], [2, 6, 7, 3]], 0)
 
-Source: the Rust library `tokenizers`, as `bertjax.data.bert_tokenizer` has it.
+Source: the Rust library `tokenizers`, which `bertjax.data.bert_tokenizer` uses
+too.
 """
 
 import os
@@ -18,11 +22,11 @@ from bertjax.text.batching import Row
 
 
 class Tokenizer:
-  """A vocabulary and what splits text into its tokens.
+  """BERT's tokenizer with a vocabulary.
 
   Attributes:
-    tokens: token i at place i.
-    cased: False where text is lower-cased and stripped of accents.
+    tokens: the vocabulary in the order of the ids.
+    cased: if False, text is lower-cased and stripped of accents.
     ids: token -> id.
   """
 
@@ -36,7 +40,7 @@ class Tokenizer:
 
   @classmethod
   def load(cls, directory: str) -> 'Tokenizer':
-    """Reads vocab.txt of a run or of a Hugging Face directory.
+    """Reads the vocabulary of a run or of a Hugging Face directory.
 
     Raises:
       UserError: see `vocabulary_file.read`.
@@ -46,28 +50,28 @@ class Tokenizer:
     )
 
   def check_fits(self, rows: int, origin: str) -> None:
-    """Raises UserError where a token table has fewer rows than tokens.
+    """Raises UserError if an embedding table has fewer rows than tokens.
 
     Args:
       rows: of the table.
-      origin: of both, for the message.
+      origin: where table and vocabulary come from, for the message.
     """
     if len(self.tokens) > rows:
       raise UserError(
         f'{origin} has a vocabulary of {len(self.tokens)} entries and a '
-        f'token table of {rows} rows; put the vocab.txt there that it was '
-        'trained with'
+        f'token table of {rows} rows; put the vocab.txt there with which it '
+        'was trained'
       )
 
   def pieces(
     self, texts: Sequence[str], masks: bool = False
   ) -> list[tokenizers.Encoding]:
-    """Returns `.ids` and `.offsets` (characters of the text) of each text.
+    """Returns the `.ids` and `.offsets` (in characters) of each text.
 
     Args:
       texts: any; no special tokens are added.
-      masks: whether '[MASK]' in a text is the special token; else, like every
-        other word in brackets, it is text.
+      masks: whether '[MASK]' in a text is the special token; if not, it is text
+        like every other word in brackets.
     """
     tokenizer = self._masked if masks else self._plain
     return tokenizer.encode_batch(texts, add_special_tokens=False)
@@ -78,14 +82,14 @@ class Tokenizer:
     length: int,
     masks: bool = False,
   ) -> tuple[list[Row], int]:
-    """Returns '[CLS] text [SEP]', or '[CLS] a [SEP] b [SEP]', of each.
+    """Returns '[CLS] text [SEP]' or '[CLS] a [SEP] b [SEP]' for each.
 
-    What is too long loses its last tokens; of a pair, the longer text does
-    until the two fit, and b where they are as long (as in google-research/bert
-    `_truncate_seq_pair`).
+    A text that is too long loses its last tokens. A pair loses them from the
+    longer text, or from b if both are as long, until the two fit (as in
+    google-research/bert `_truncate_seq_pair`).
 
     Args:
-      texts: any text, or a pair of texts; an empty one gives [CLS] [SEP].
+      texts: texts and pairs of texts; an empty text gives [CLS] [SEP].
       length: the most ids of a row, special tokens included; at least 3, and 5
         for pairs.
       masks: see `pieces`.

@@ -1,13 +1,13 @@
-"""BERT's vocabulary file: written, read, checked, asked whether it is cased.
+"""BERT's vocabulary file: reads, writes and checks it, tells if it is cased.
 
     vocabulary_file.write(tokens, 'runs/books/vocab.txt', cased=False)
     tokens = vocabulary_file.read('runs/books/vocab.txt')
     cased, why = vocabulary_file.detect_cased('runs/books/vocab.txt', tokens)
 
-A token a line, UTF-8; the id of a token is its line, from 0. transformers 5
-writes tokenizer.json alone, which is read where there is no vocab.txt. Text is
-split as BERT does, cased or lower-cased, and in no other way. Source:
-google-research/bert `tokenization.py` (`load_vocab`); transformers
+The file has a token a line, in UTF-8; a token's id is its line, from 0.
+transformers 5 writes tokenizer.json alone, which is read if there is no
+vocab.txt. Only BERT's own tokenizer, cased or lower-cased, is supported.
+Source: google-research/bert `tokenization.py` (`load_vocab`); transformers
 `tokenization_bert.py` for the files beside it.
 """
 
@@ -23,10 +23,10 @@ from bertjax.errors import UserError
 NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
-# Named so in transformers 4 and 5, they do what tokenizer.json says.
+# In transformers 4 and 5; these do what tokenizer.json says.
 GENERAL_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
-# What tokenizer.json says where it is BERT's.
-PLAIN = {
+# The sections of BERT's tokenizer.json.
+PLAIN: dict[str, dict[str, Any]] = {
   'normalizer': {
     'type': 'BertNormalizer',
     'clean_text': True,
@@ -46,19 +46,19 @@ def read(path: str) -> list[str]:
   """Reads a `vocab.txt` from any path that `etils.epath` opens.
 
   Args:
-    path: the file; CRLF and blank lines at its end are let pass. Where there is
-      no vocab.txt, the tokens are those of the tokenizer.json beside it.
+    path: CRLF and blank lines at the end are accepted. If there is no
+      vocab.txt, the tokens are those of the tokenizer.json beside it.
 
   Raises:
-    UserError: no such file, not UTF-8, a special token missing, duplicates, or
-      see `check_tokenizer`.
+    UserError: no such file, not UTF-8, a special token is missing, a token
+      occurs twice; see `check_tokenizer` too.
   """
   folder, name = os.path.split(path)
   check_tokenizer(folder)
   text = _read_text(path)
   whole = _read_json(os.path.join(folder, 'tokenizer.json'))
   if text is not None:
-    # Not splitlines: published vocabularies hold U+2028 and its like.
+    # Not splitlines: published vocabularies contain U+2028 and the like.
     tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
     while tokens and not tokens[-1]:
       tokens.pop()
@@ -74,25 +74,25 @@ def read(path: str) -> list[str]:
   return tokens
 
 
-def _find_tokens(whole: dict, path: str) -> list[str]:
+def _find_tokens(whole: dict[str, Any], path: str) -> list[str]:
   """Returns the tokens of a tokenizer.json in the order of their ids."""
   try:
     ids = dict(whole['model']['vocab'])
     ids |= {each['content']: each['id'] for each in whole['added_tokens']}
-    tokens = sorted(ids, key=ids.get)
+    tokens = sorted(ids, key=ids.__getitem__)
     without_gaps = [ids[token] for token in tokens] == list(range(len(ids)))
   except (LookupError, TypeError, ValueError):
     without_gaps = False
   if not without_gaps:
     raise UserError(
-      f'expected model.vocab of ids from 0 in {path}, without '
-      f'gaps; mend it, or put vocab.txt beside it'
+      f'expected model.vocab of ids from 0 without gaps in {path}; mend it, or '
+      'put vocab.txt beside it'
     )
   return tokens
 
 
 def load(path: str) -> tuple[list[str], bool]:
-  """Returns the tokens, see `read`, and whether they are cased."""
+  """Returns the tokens, as `read` does, and whether they are cased."""
   tokens = read(path)
   return tokens, detect_cased(path, tokens)[0]
 
@@ -100,8 +100,8 @@ def load(path: str) -> tuple[list[str], bool]:
 def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   """Writes `vocab.txt`, and `tokenizer_config.json` beside it.
 
-  The latter, read by `detect_cased` and by transformers, keeps what a
-  vocabulary cannot say of itself.
+  The latter, read by `detect_cased` and by transformers, says whether the
+  vocabulary is cased.
   """
   config = {'do_lower_case': not cased, 'tokenizer_class': 'BertTokenizer'}
   _write_text(
@@ -112,8 +112,8 @@ def write(tokens: Sequence[str], path: str, cased: bool) -> None:
 
 
 def check(tokens: Sequence[str], where: str) -> None:
-  """Raises UserError where a special token is missing or a token double."""
-  places = {}
+  """Raises UserError if a special token is missing or a token occurs twice."""
+  places: dict[str, int] = {}
   for i, token in enumerate(tokens):
     if token in places:
       raise UserError(
@@ -130,11 +130,11 @@ def check(tokens: Sequence[str], where: str) -> None:
 
 
 def check_tokenizer(folder: str) -> None:
-  """Refuses a folder whose files ask for another tokenizer than BERT's.
+  """Refuses a folder whose files ask for a tokenizer other than BERT's.
 
   Raises:
-    UserError: a setting of tokenizer_config.json, tokenizer.json or config.json
-      with which ids would differ.
+    UserError: with a setting of tokenizer_config.json, tokenizer.json or
+      config.json, ids would differ.
   """
   for file, name, plain, got in _settings(folder):
     if got is not None and got not in plain:
@@ -147,7 +147,7 @@ def check_tokenizer(folder: str) -> None:
 
 
 def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
-  """Yields (file, setting, what is plain BERT, what is there or None)."""
+  """Yields (file, setting, BERT's values, the value there or None)."""
   config, whole = (
     _read_json(os.path.join(folder, name))
     for name in ('tokenizer_config.json', 'tokenizer.json')
@@ -175,7 +175,7 @@ def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
       plain = plain | {'strip_accents': found.get('lowercase', True)}
     for name, value in plain.items():
       yield 'tokenizer.json', f'{section}.{name}', (value,), found.get(name)
-  # In a text they would be one token there, and several here.
+  # In a text each would be one token there, and several here.
   added = [
     each['content']
     for each in whole.get('added_tokens') or ()
@@ -185,10 +185,10 @@ def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
 
 
 def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
-  """Whether a vocabulary is cased, and one sentence that says how we know.
+  """Returns whether a vocabulary is cased, and one sentence that says why.
 
-  Its neighbours `tokenizer_config.json` and `tokenizer.json` decide; without
-  them an upper-case letter in a token that is not in brackets.
+  The `tokenizer_config.json` or `tokenizer.json` beside it decides; without
+  them, an upper-case letter in a token that is not in brackets.
   """
   lowercase, why = _find_lowercase(os.path.dirname(vocab_path))
   if lowercase is not None:
@@ -200,7 +200,7 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
 
 
 def _find_lowercase(folder: str) -> tuple[bool | None, str]:
-  """Returns what the files of a folder say, and which one; else None."""
+  """Returns whether text is lower-cased, None if unknown, and who says so."""
   config, whole = (
     _read_json(os.path.join(folder, name))
     for name in ('tokenizer_config.json', 'tokenizer.json')
@@ -215,14 +215,14 @@ def _find_lowercase(folder: str) -> tuple[bool | None, str]:
 
 
 def _write_text(path: str, text: str) -> None:
-  # A run that is killed here must not leave half of it for the next one.
+  # A run killed while writing must not leave half a file for the next one.
   new = epath.Path(path + '.new')
   new.write_bytes(text.encode())
   new.replace(path)
 
 
 def _read_text(path: str) -> str | None:
-  """The file's text, or None where there is no file."""
+  """Returns the file's text, or None if there is no file."""
   try:
     return epath.Path(path).read_bytes().decode('utf-8-sig')
   except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -234,7 +234,7 @@ def _read_text(path: str) -> str | None:
     ) from error
 
 
-def _read_json(path: str) -> dict:
+def _read_json(path: str) -> dict[str, Any]:
   text = _read_text(path)
   try:
     content = {} if text is None else json.loads(text)

@@ -1,12 +1,16 @@
-"""Sentences given as words, as rows, and results for each word put back.
+"""Turns sentences of words into rows, and results for rows into one a word.
 
-    (pieces,) = make(tokenizer, [('Rockwell', 'said')], length=128)
-    results = ...  # for each piece an array [L]
-    join(pieces, [array[list(piece.first)]
-                  for piece, array in zip(pieces, results, strict=True)])
+    >>> from bertjax.text.vocabulary_file import SPECIAL_TOKENS
+    >>> tokens = [*SPECIAL_TOKENS, 'rock', '##well', 'said']
+    >>> tokenizer = Tokenizer(tokens, cased=False)
+    >>> (pieces,) = make(tokenizer, [('Rockwell', 'said')], length=128)
+    >>> pieces[0].row.ids, pieces[0].first
+    ([2, 5, 6, 7, 3], (1, 3))
+    >>> join(pieces, [['name', 'verb']])  # of each piece, at `first`
+    ['name', 'verb']
 
-A word stands at its first token, as in Devlin et al. 2018 (arXiv:1810.04805),
-section 5.3. Source: ours.
+A word's result is that of its first token, as in Devlin et al. 2018
+(arXiv:1810.04805), section 5.3.
 """
 
 import bisect
@@ -20,12 +24,12 @@ from bertjax.text.tokenizer import Tokenizer
 
 
 class Piece(NamedTuple):
-  """Some words of a sentence, one after the other: most often all of them.
+  """Consecutive words of a sentence, most often all of them.
 
   Attributes:
     row: '[CLS] words [SEP]'.
-    first: of each word here, the position in the row of its first token.
-    start: the place in the sentence of the first word here.
+    first: for each word, the position in the row of its first token.
+    start: the index in the sentence of the piece's first word.
   """
 
   row: Row
@@ -36,18 +40,18 @@ class Piece(NamedTuple):
 def make(
   tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], length: int
 ) -> list[list[Piece]]:
-  """Returns the pieces of each sentence, which hold each word once.
+  """Returns the pieces of each sentence; each word is in one of them.
 
-  With length 6: 'a b c d e' to '[CLS] a b c [SEP]', '[CLS] d e [SEP]'. A
-  sentence that is too long is divided between words into as few pieces as can
-  be, the longest of them as short as can be.
+  With length 5, 'a b c d e' becomes '[CLS] a b c [SEP]', '[CLS] d e [SEP]'. A
+  sentence that is too long is divided between words into as few pieces as
+  possible, the longest of them as short as possible.
 
   Args:
-    tokenizer: of the model. What it finds no token in, such as an accent
-      alone, becomes [UNK].
+    tokenizer: the model's. A word without any token, such as a lone accent,
+      becomes [UNK].
     sentences: of any number of words; one without words gives no piece.
     length: the most ids of a row, special tokens included; at least 3. A word
-      that alone is longer loses its last tokens.
+      too long for a row of its own loses its last tokens.
   """
   room = length - 2
   unknown = [tokenizer.ids['[UNK]']]
@@ -76,11 +80,11 @@ def predict(
   """Returns the likeliest label of each word of each sentence.
 
   Args:
-    tokenizer: see `make`.
+    tokenizer: the model's.
     sentences: see `make`.
     labels: C names.
     length: see `make`.
-    logits_of: rows to the logits of each, [L, C] or longer.
+    logits_of: maps rows to the logits of each, float[L or more, C].
   """
   parts = make(tokenizer, sentences, length)
   logits = iter(logits_of(piece.row for pieces in parts for piece in pieces))
@@ -101,8 +105,8 @@ def join(
   """Returns one result for each word of a sentence.
 
   Args:
-    pieces: of the sentence, see `make`.
-    results: of each piece, one for each of its words.
+    pieces: those of the sentence.
+    results: for each piece, one result for each of its words.
   """
   return [
     result
@@ -122,7 +126,7 @@ def _piece(
 
 
 def _spans(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
-  """Returns the first word of each piece, and the one after its last."""
+  """Returns the words [start, end) of each piece."""
   if sum(sizes) <= room:
     return [(0, len(sizes))] if sizes else []
   fewest = len(list(_fill(sizes, room)))
@@ -135,7 +139,7 @@ def _spans(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
 
 
 def _fill(sizes: Sequence[int], most: int) -> Iterator[int]:
-  """Yields the first word of each piece where each is filled in turn."""
+  """Yields the first word of each piece if pieces are filled in turn."""
   used = most
   for i, size in enumerate(sizes):
     if used + size > most:

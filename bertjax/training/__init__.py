@@ -1,1 +1,1 @@
-"""State, objectives, step, loop, evaluation; no TensorFlow."""
+"""State, objectives, step, loop and evaluation, without TensorFlow."""

@@ -1,15 +1,18 @@
 """Held-out loss and accuracy, their baselines, and a few filled-in masks.
 
-held_out = evaluation.HeldOut(objective, batches)
-evaluate = held_out.prepare(mesh, abstract_state)
-values = evaluate(parameters)
+    held_out = evaluation.HeldOut(objective, batches)
+    evaluate = held_out.prepare(mesh, abstract_state)
+    values = evaluate(parameters)
+
+`Evaluation` is what `loop.train` takes; `HeldOut` is that of pretraining.
 """
 
 import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,51 +24,67 @@ from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import layout
 from bertjax.training import step as step_lib
-from bertjax.training.state import TrainState
+from bertjax.training.objectives import Objective, Terms, apply_model
+from bertjax.training.state import Parameters, TrainState
 from bertjax.training.totals import Totals
+
+
+class Evaluation(Protocol):
+  """What `loop.train` needs of an evaluation."""
+
+  def prepare(
+    self, mesh: Mesh, abstract: TrainState
+  ) -> Callable[[Parameters], Mapping[str, float]]:
+    """Returns a function from parameters to name -> value."""
+
+  def summary(self, values: Mapping[str, float]) -> str:
+    """Returns these values as one line."""
+
+  def samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
+    """Returns a function from parameters to texts that show what they do."""
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-  """An evaluation on held-out text, as `loop.train` takes it.
+  """An `Evaluation` on held-out text.
 
   Attributes:
-    objective: see `objectives`.
-    batches: makes the iterable of its batches.
-    limit: the most batches; None: all.
+    objective: a `MaskedLanguageModel`.
+    batches: makes the iterable of host batches.
+    limit: at most this many batches; None: all.
   """
 
-  objective: Callable
+  objective: Objective
   batches: Callable[[], Iterable[Batch]]
   limit: int | None = None
 
   def prepare(
     self, mesh: Mesh, abstract: TrainState
-  ) -> Callable[..., dict[str, float]]:
-    """Returns a function of parameters that gives name -> value."""
+  ) -> Callable[[Parameters], dict[str, float]]:
+    """Returns a function from parameters to name -> value; see `evaluate`."""
     batches = self.batches()
     step = step_lib.compile_evaluation_step(self.objective, mesh, abstract)
     return lambda parameters: evaluate(
       step, parameters, itertools.islice(batches, self.limit), mesh
     )
 
-  def summary(self, values: dict[str, float]) -> str:
-    """Returns one line of what was found."""
+  def summary(self, values: Mapping[str, float]) -> str:
+    """Returns one line; see the function `summary`."""
     return summary(values)
 
-  def samples(self, run_dir: str) -> Callable[..., list[str]]:
-    """Returns a function of parameters that gives a few texts, their masks
-    filled in as [guess] or [guess≠right]; none without text or vocabulary."""
+  def samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
+    """Returns a function from parameters to a few texts with their masks filled
+    in as [guess] or [guess≠right]; to none without text or vocabulary."""
     model = self.objective.model
     guess = jax.jit(
       lambda parameters, batch: jnp.argmax(
-        model.apply({'params': parameters}, batch, train=False)['mlm_logits'],
-        -1,
+        apply_model(model, parameters, batch)['mlm_logits'], -1
       )
     )
 
     @functools.cache
-    def text():  # when first asked for, since a run can end before
+    def text() -> tuple[dict[str, np.ndarray] | None, list[str] | None]:
+      # Read when first needed, since a run can end before.
       rows, vocabulary = processes.from_first(
         lambda: (
           _few_rows(next(iter(self.batches()), None), 4),
@@ -76,7 +95,7 @@ class HeldOut:
         key: np.array(values, dtype) for key, (values, dtype) in rows.items()
       }, vocabulary
 
-    def fill(parameters):
+    def fill(parameters: Parameters) -> list[str]:
       batch, vocabulary = text()
       if batch is None or not vocabulary:
         return []
@@ -96,23 +115,27 @@ def _read(path: str) -> list[str] | None:
 
 
 def evaluate(
-  step, parameters, batches: Iterable[Batch], mesh: Mesh
+  step: Callable[[Parameters, Mapping[str, jax.Array]], Terms],
+  parameters: Parameters,
+  batches: Iterable[Batch],
+  mesh: Mesh,
 ) -> dict[str, float]:
   """Returns the means of the objective's terms over all batches.
 
-  Beside them `mlm_baseline` and `nsp_baseline`: the accuracy of always giving
-  the answer that is most frequent in these very batches, so the best that any
+  It adds `mlm_baseline` and `nsp_baseline`: the accuracy of always giving the
+  answer that is most frequent in these very batches, which is the best that any
   constant answer can reach.
 
   Args:
-    step: from `step.compile_evaluation_step`.
+    step: from `step.compile_evaluation_step`, for the same mesh.
     parameters: of the model.
-    batches: host batches; rows without weight do not count. Where processes
-      have different numbers of them, empty ones are added.
-    mesh: that the step was compiled for.
+    batches: host batches; rows without weight do not count. If processes have
+      different numbers of batches, empty ones are added.
+    mesh: the devices to evaluate on.
   """
   totals = Totals()
-  target_counts = np.zeros(0)
+  counts: np.ndarray
+  target_counts: np.ndarray = np.zeros(0)
   label_counts = np.zeros(2)
   for batch in _as_often(batches):
     totals.add(
@@ -138,7 +161,7 @@ def evaluate(
 
 
 def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
-  """Yields equally often on all processes, in the end rows without weight."""
+  """Yields equally often on all processes, at the end rows without weight."""
   if processes.count() == 1:
     yield from batches
     return
@@ -158,8 +181,8 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def _sum(counts: np.ndarray) -> np.ndarray:
-  """Returns the sum over all processes of counts of ids; shorter ones end
-  in zeros."""
+  """Returns the sum of all processes' counts of ids; shorter counts are padded
+  with zeros."""
   everyones = processes.gather(counts.tolist())
   total = np.zeros(max(map(len, everyones)))
   for counts in everyones:
@@ -167,8 +190,12 @@ def _sum(counts: np.ndarray) -> np.ndarray:
   return total
 
 
-def summary(values: dict[str, float]) -> str:
-  """Returns one line of an evaluation, baselines beside accuracies."""
+def summary(values: Mapping[str, float]) -> str:
+  """Returns an evaluation as one line, with baselines beside accuracies.
+
+  >>> summary({'mlm_loss': 2.5, 'mlm_accuracy': 0.5, 'mlm_baseline': 0.1})[:40]
+  'masked LM loss 2.5000, accuracy 0.5000 ('
+  """
   parts = []
   for task, name in (('mlm', 'masked LM'), ('nsp', 'next sentence')):
     if f'{task}_loss' in values:
@@ -180,11 +207,13 @@ def summary(values: dict[str, float]) -> str:
   return '; '.join(parts)
 
 
-def _few_rows(batch: Batch | None, rows: int) -> dict[str, tuple] | None:
-  """Takes rows from all over: neighbours often come from one document.
+def _few_rows(
+  batch: Batch | None, rows: int
+) -> dict[str, tuple[list, str]] | None:
+  """Takes rows at equal distances: neighbours often come from one document.
 
   Returns:
-    key -> values as lists, name of their dtype.
+    key -> (values as nested lists, name of their dtype).
   """
   if batch is None:
     return None
@@ -198,10 +227,16 @@ def _few_rows(batch: Batch | None, rows: int) -> dict[str, tuple] | None:
 def filled_masks(
   guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
 ) -> list[str]:
-  """Returns texts with each [MASK] as `[guess]`, the right word if wrong.
+  """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
+
+      >>> batch = {'tokens': np.array([[0, 3, 1]]), 'segments': np.ones((1, 3)),
+      ...          'target_positions': np.array([[1]]),
+      ...          'targets': np.array([[2]]), 'weights': np.ones((1, 1))}
+      >>> filled_masks([[1]], batch, ['a', 'c', 'b', '[MASK]'])
+      ['a [c≠b] c']
 
   Args:
-    guesses_BP: int[B, P], the likeliest token of each target.
+    guesses_BP: int[B, P], the likeliest token for each target.
     batch: masked sequences.
     vocabulary: id -> token.
   """

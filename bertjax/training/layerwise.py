@@ -1,13 +1,21 @@
-"""Learning rates that fall towards the input, and layers that stay as they are.
+"""Learning rates that fall towards the input, frozen layers, fresh layers.
 
-    optimizer = layerwise.scale(adamw(1e-4), layers=12, decay=0.9, frozen=2)
-    parameters = layerwise.without_top(loaded, layers=12, count=1)
+    >>> optimizer = scale(optax.sgd(1.0), layers=2, decay=0.5)
+    >>> loaded = {'embeddings': 1, 'encoder': {'layer_00': 2, 'layer_01': 3}}
+    >>> updates, _ = optimizer.update(loaded, optimizer.init(loaded))
+    >>> jax.tree.map(float, updates)['encoder']
+    {'layer_00': -0.5, 'layer_01': -1.5}
+    >>> without_top(loaded, layers=2, count=1)
+    {'embeddings': 1, 'encoder': {'layer_00': 2}}
 
-Source: the decay, Howard and Ruder 2018 (ULMFiT), section 3.2, by the depths of
-Clark et al. 2020 (ELECTRA) but for the topmost layer, which is one step below
-the head as in Bao et al. 2022 (BEiT); fresh top layers, Zhang et al. 2021,
+Source: the decay, Howard and Ruder 2018 (ULMFiT), section 3.2, with the depths
+of Clark et al. 2020 (ELECTRA) except that the topmost layer is one step below
+the head, as in Bao et al. 2022 (BEiT); fresh top layers, Zhang et al. 2021,
 section 5.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,26 +30,28 @@ def scale(
   decay: float = 1.0,
   frozen: int | None = None,
 ) -> optax.GradientTransformation:
-  """Multiplies what the optimizer does to each layer.
+  """Scales the optimizer's updates layer by layer.
 
   Args:
     optimizer: its updates include the learning rate.
     layers: N of the model.
     decay: the head and the pooler move at the full rate, layer i at
       decay ** (N - i), the embeddings at decay ** (N + 1).
-    frozen: the embeddings and so many of the lowest layers do not move, and
-      their gradients do not count in the norm that is clipped; 0 is the
-      embeddings alone, None nothing.
+    frozen: the embeddings and this many of the lowest layers do not move, and
+      their gradients do not count in the norm that is clipped; 0: the
+      embeddings alone, None: nothing.
 
   Raises:
-    UserError: no such rate or number of layers.
+    UserError: `decay` or `frozen` is out of range.
   """
   if not 0.0 < decay <= 1.0:
     raise UserError(
       f'expected a decay above 0 and at most 1, got {decay}; set LAYER_DECAY'
     )
   if frozen is not None and not 0 <= frozen <= layers:
-    raise UserError(f'{frozen} frozen layers of {layers}; set FROZEN_LAYERS')
+    raise UserError(
+      f'expected 0 to {layers} frozen layers, got {frozen}; set FROZEN_LAYERS'
+    )
   if decay == 1.0 and frozen is None:
     return optimizer
 
@@ -62,7 +72,7 @@ def scale(
       lambda path, x: x * decay ** (layers + 1 - _depth(path, layers)), updates
     )
 
-  # Frozen twice: weight decay moves what has no gradient.
+  # Frozen twice: weight decay moves parameters even without a gradient.
   return optax.chain(
     optax.stateless(freeze),
     optimizer,
@@ -71,14 +81,18 @@ def scale(
   )
 
 
-def without_top(loaded: dict, layers: int, count: int) -> dict:
+def without_top(
+  loaded: Mapping[str, Any], layers: int, count: int
+) -> Mapping[str, Any]:
   """Leaves out the topmost `count` layers and the pooler, to be made anew.
 
   Raises:
-    UserError: more layers than there are.
+    UserError: `count` is out of range.
   """
   if not 0 <= count <= layers:
-    raise UserError(f'{count} fresh layers of {layers}; set FRESH_LAYERS')
+    raise UserError(
+      f'expected 0 to {layers} fresh layers, got {count}; set FRESH_LAYERS'
+    )
   if not count:
     return loaded
   dropped = {f'layer_{i:02}' for i in range(layers - count, layers)}
@@ -87,8 +101,8 @@ def without_top(loaded: dict, layers: int, count: int) -> dict:
   return rest | {'encoder': encoder}
 
 
-def _depth(path, layers: int) -> int:
-  """0 for the embeddings, i + 1 for layer i, N + 1 for what stands on top."""
+def _depth(path: tuple[Any, ...], layers: int) -> int:
+  """0 for the embeddings, i + 1 for layer i, N + 1 for what is above."""
   names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
   if names[0] == 'embeddings':
     return 0

@@ -1,11 +1,13 @@
 """Log-sum-exp and argmax of rows of logits, on a TPU in one pass over them.
 
-    log_normalizer_X, best_X = log_normalizer.and_best(logits_XC)
+    >>> log_normalizer_X, best_X = and_best(jnp.array([[0.0, 3.0, 3.0]]))
+    >>> best_X.tolist(), round(float(log_normalizer_X[0]), 3)
+    ([1], 3.718)
 
-XLA makes a pass over the logits for the largest of a row and one for the sum;
-with a vocabulary's worth of logits each takes longer than their product.
-Source: the sum that is scaled as the maximum grows is that of Milakov and
-Gimelshein 2018 (arXiv:1805.02867).
+XLA makes one pass over the logits for the maximum of each row and one for the
+sum; with logits for a whole vocabulary each takes longer than the product that
+makes them. Source: the running sum that is rescaled as the maximum grows is
+that of Milakov and Gimelshein 2018 (arXiv:1805.02867).
 """
 
 import jax
@@ -16,13 +18,13 @@ from bertjax.parallel import rules
 
 
 def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Returns float32[...] and int32[...] of logits float32[..., C].
+  """Returns float32[...] and int32[...] for logits float32[..., C].
 
-  Of equal largest logits the first is the best.
+  Among equal largest logits the first is the best.
   """
   if rules.platform() == 'tpu':
     return in_one_pass(logits_XC)
-  # A CPU does not vectorise a reduction of several arrays of its own.
+  # On a CPU, XLA does not vectorise a custom reduction of several arrays.
   return (
     jax.nn.logsumexp(logits_XC, axis=-1),
     jnp.argmax(logits_XC, axis=-1).astype(jnp.int32),
@@ -31,7 +33,7 @@ def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @jax.custom_jvp
 def in_one_pass(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """The same by one reduction of (largest so far, its place, sum)."""
+  """`and_best` as one reduction of (largest so far, its place, sum)."""
 
   def join(left, right):
     (left_top, left_place, left_sum) = left

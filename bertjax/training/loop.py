@@ -2,23 +2,27 @@
 
     loop.train(objective=..., optimizer=..., batches=..., run_dir='runs/x', ...)
 
-The order of things, each step: next batch, update; then, where due: evaluate,
-log, keep the best, save. What a step writes stands in metrics.jsonl before the
-checkpoint of that step is made, so a run that continues from it lacks nothing
-and repeats nothing. Source: ours; big_vision's `train.py` for the shape.
+Each step: next batch, update; then, if due, evaluate, log, keep the best, save.
+A step's metrics are in metrics.jsonl before its checkpoint is made, so a run
+that continues from the checkpoint lacks nothing and repeats nothing. Source:
+big_vision's `train.py`, for the shape.
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from bertjax.batch import Batch
 from bertjax.errors import RunStopped, UserError
 from bertjax.models import flops, kernels
 from bertjax.parallel import partitioning, processes
@@ -33,24 +37,44 @@ from bertjax.training import (
 )
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
+from bertjax.training.evaluation import Evaluation
+from bertjax.training.objectives import Objective, Terms
 from bertjax.training.progress import TrainingProgress
 from bertjax.training.selection import Best
+from bertjax.training.state import TrainState
 from bertjax.training.totals import Totals
+
+
+class BatchIterator(Protocol):
+  """Gives host batches from a position that can be saved."""
+
+  def __next__(self) -> Batch: ...
+
+  def position(self) -> dict[str, bytes]: ...
+
+  def restore(self, position: dict[str, bytes]) -> None:
+    """Continues from a result of `position`."""
+
+
+class Batches(Protocol):
+  """An iterable of host batches, such as `bertjax.data.pipeline` makes."""
+
+  def __iter__(self) -> BatchIterator: ...
 
 
 def train(
   *,
-  objective,
+  objective: Objective,
   optimizer: optax.GradientTransformation,
   learning_rate: optax.Schedule,
-  batches: Callable,
-  evaluations: Mapping,
+  batches: Callable[[], Batches],
+  evaluations: Mapping[str, Evaluation],
   mesh: Mesh,
   run_dir: str,
   steps: int,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
   seed: int = 0,
-  initial: Callable | None = None,
+  initial: Callable[[], Mapping[str, Any] | None] | None = None,
   accumulation: int = 1,
   log_steps: int = 100,
   eval_steps: int | None = None,
@@ -66,33 +90,31 @@ def train(
   """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
 
   Args:
-    objective: has `.model`, `.weights`, and gives sums, see `objectives`.
-    optimizer: optax transformation.
-    learning_rate: the optimizer's schedule, to be logged.
-    batches: makes the iterable of host batches; its iterator has `position`
-      and `restore`, see `pipeline`.
-    evaluations: name -> has `prepare`, `summary` and `samples`, see
-      `evaluation.HeldOut`.
+    objective: what to minimise.
+    optimizer: its updates include the learning rate.
+    learning_rate: the optimizer's schedule, for the log.
+    batches: makes the iterable of host batches.
+    evaluations: by name.
     mesh: see `partitioning.make_mesh`.
-    run_dir: holds everything that the run leaves.
-    steps: of the whole run.
-    shapes: of a global batch, see `bertjax.batch`; its length is the greatest.
-    seed: of parameters and dropout.
+    run_dir: the directory for everything that the run writes.
+    steps: updates in the whole run.
+    shapes: of a global batch, see `bertjax.batch`; no row is longer.
+    seed: for parameters and dropout.
     initial: reads parameters to start from, nested by name, instead of fresh
-      ones; may give None. Called before the data is made, and not where a
-      checkpoint is continued from.
-    accumulation: parts that a batch is worked through in.
-    log_steps: how often train/* and speed/* are written.
-    eval_steps: how often evaluations run; None: at the end only.
-    checkpoint_steps: how often the state is saved; None: at the end only.
-    keep: how many of the last checkpoints stay.
-    keep_every: checkpoints at multiples of this stay for good.
-    keep_first: whether the parameters of step 0 are saved.
+      ones; may return None. Called before the data is made, and not if training
+      continues from a checkpoint.
+    accumulation: number of parts that a batch is worked through in.
+    log_steps: steps between two writes of train/* and speed/*.
+    eval_steps: steps between evaluations; None: only at the end.
+    checkpoint_steps: steps between checkpoints; None: only at the end.
+    keep: how many of the last checkpoints to keep.
+    keep_every: keep checkpoints at multiples of this for good.
+    keep_first: whether to save the parameters of step 0.
     select: a metric, such as 'eval/accuracy', see `selection`; the parameters
-      of its best evaluation are kept in `run_dir`/best. None: nothing is.
-    patience: stop after this many evaluations that were no better.
-    profile_steps: first and last step to profile, see `profiling`; into
-      `run_dir`/profile.
+      of its best evaluation are kept in `run_dir`/best. None: none are.
+    patience: stop after this many evaluations in a row without improvement.
+    profile_steps: first and last step to profile into `run_dir`/profile, see
+      `profiling`.
     dry_run: print the model's size and the batch's shapes, and return.
 
   Raises:
@@ -117,7 +139,7 @@ def train(
       warm_start.report(abstract.parameters, loaded, 'INIT_FROM')
     return
 
-  # -- data, state, and where they stood ---------------------------------------
+  # -- data and state, fresh or restored ---------------------------------------
   started = time.monotonic()
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
@@ -126,7 +148,7 @@ def train(
       keep=keep,
       keep_every=keep_every,
     ) as checkpoints,
-    # Two: a kill now and a resumed run lose the later one.
+    # Two: after a kill here, the resumed run removes the later one.
     Checkpoints(os.path.join(run_dir, layout.BEST), keep=2)
     if select
     else contextlib.nullcontext() as best_checkpoint,
@@ -139,16 +161,17 @@ def train(
       name: (held_out.prepare(mesh, abstract), held_out.samples(run_dir))
       for name, held_out in evaluations.items()
     }
-    examples = FilledMasks(run_dir)
-    texts = []  # of the last evaluation
+    filled_masks = FilledMasks(run_dir)
+    texts: list[str] = []  # of the last evaluation
     restored = checkpoints.restore(abstract)
     if restored is None:
       state = state_lib.create(model, optimizer, shapes, mesh, seed)
-      if loaded is None and initial:  # checkpoints there, all of them damaged
+      if loaded is None and initial:  # there are checkpoints, all damaged
         loaded = initial()
       if loaded is not None:
-        state = state.replace(
-          parameters=warm_start.replace(state.parameters, loaded, 'INIT_FROM')
+        state = dataclasses.replace(
+          state,
+          parameters=warm_start.replace(state.parameters, loaded, 'INIT_FROM'),
         )
       step = 0
       writer.resume(0)
@@ -156,11 +179,12 @@ def train(
         checkpoints.save(0, state, _position(iterator, totals))
     else:
       state, position, step = restored
+      assert position is not None  # every save below has one
       totals.restore(position.pop('totals'))
       iterator.restore(position)
       writer.resume(step)
       print(f'continuing from step {step} of {steps}', flush=True)
-    examples.resume(step)
+    filled_masks.resume(step)
     best.resume(run_dir)
     if best_checkpoint:
       best_checkpoint.remove_after(step)
@@ -178,8 +202,8 @@ def train(
     )
     rng = jax.random.key(seed)
 
-    def evaluate():
-      values = {}
+    def evaluate() -> dict[str, float]:
+      values: dict[str, float] = {}
       texts.clear()
       for name, (evaluator, sample) in evaluators.items():
         found = evaluator(state.parameters)
@@ -189,7 +213,7 @@ def train(
             f'step {step}, {name}: {evaluations[name].summary(found)}'
           )
         values |= {f'{name}/{key}': value for key, value in found.items()}
-      examples.write(step, texts)
+      filled_masks.write(step, texts)
       return values
 
     # -- the loop --------------------------------------------------------------
@@ -200,7 +224,7 @@ def train(
       throughput.peak(mesh),
       partitioning.process_share(mesh),
     )
-    pending = []  # terms of steps that the host has not looked at yet
+    pending: list[tuple[int, Terms]] = []  # steps not yet checked by the host
     first_step = True
     with (
       TrainingProgress(steps, step) as progress,
@@ -229,7 +253,7 @@ def train(
         last = step == steps
         evaluate_now = last or (eval_steps and step % eval_steps == 0)
         if evaluate_now:
-          _look_at(pending, totals, checkpoints)
+          _check_terms(pending, totals, checkpoints)
         with clock.paused('evaluation'):
           found = evaluate() if evaluate_now else {}
         is_best = best.add(step, found)
@@ -242,7 +266,7 @@ def train(
           or (checkpoint_steps and step % checkpoint_steps == 0)
         )
         if log or save:
-          _look_at(pending, totals, checkpoints)
+          _check_terms(pending, totals, checkpoints)
         values = {}
         if log:
           means = totals.means()
@@ -286,8 +310,14 @@ def train(
       )
 
 
-def _check(model, steps, batch_size, length, *intervals):
-  """Refuses numbers that cannot work, before anything is made."""
+def _check(
+  model: nn.Module,
+  steps: int,
+  batch_size: int,
+  length: int,
+  *intervals: int | None,
+) -> None:
+  """Refuses numbers that cannot work, before anything is built."""
   if length > model.config.positions:
     raise UserError(
       f'LENGTH {length} exceeds the {model.config.positions} positions of '
@@ -299,13 +329,15 @@ def _check(model, steps, batch_size, length, *intervals):
     if value < 1:
       raise UserError(f'{name} is {value}; set it to 1 or more')
   names = ('LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
-  for name, value in zip(names, intervals, strict=True):
-    if value is not None and value < 1:
-      raise UserError(f'{name} is {value}; set it to 1 or more, or None')
+  for name, interval in zip(names, intervals, strict=True):
+    if interval is not None and interval < 1:
+      raise UserError(f'{name} is {interval}; set it to 1 or more, or None')
 
 
-def _describe(abstract, shapes, mesh) -> str:
-  """Returns the lines that `--dry_run` and the start of a run print."""
+def _describe(
+  abstract: TrainState, shapes: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+) -> str:
+  """Returns the lines that every run prints first, and `--dry_run` alone."""
   lines = [
     f'parameters: {state_lib.count_parameters(abstract):,}',
     f'mesh: {dict(mesh.shape)} over {mesh.size} '
@@ -319,12 +351,14 @@ def _describe(abstract, shapes, mesh) -> str:
   return '\n'.join(lines)
 
 
-def _position(iterator, totals: Totals) -> dict[str, bytes]:
+def _position(iterator: BatchIterator, totals: Totals) -> dict[str, bytes]:
   return {**iterator.position(), 'totals': totals.to_bytes()}
 
 
-def _look_at(pending: list, totals: Totals, checkpoints: Checkpoints) -> None:
-  """Moves terms to the host; stops the run where one is not finite."""
+def _check_terms(
+  pending: list[tuple[int, Terms]], totals: Totals, checkpoints: Checkpoints
+) -> None:
+  """Adds pending terms to the totals; stops the run if one is not finite."""
   for step, terms in pending:
     terms = jax.device_get(terms)
     bad = [name for name, (x, _) in terms.items() if not np.isfinite(x)]

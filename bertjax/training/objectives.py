@@ -4,29 +4,85 @@
     terms = objective(parameters, batch, rng, train=True)
     terms['mlm_loss']      # (sum over masked tokens, their number)
 
-An objective returns sums and weights, never means, so that the same loss comes
-out of any split of the batch. Source: Devlin et al. 2018, section 3.1.
+An objective returns sums and weights, never means, so that the loss is the same
+for any split of the batch. Source: Devlin et al. 2018, section 3.1.
 """
 
 import dataclasses
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from bertjax.batch import Batch
 from bertjax.errors import UserError
 from bertjax.models import heads
 from bertjax.training import log_normalizer
+from bertjax.training.state import Parameters
 
+# A batch on devices, see `bertjax.batch`.
+DeviceBatch = Mapping[str, jax.Array]
 Terms = dict[str, tuple[jax.Array, jax.Array]]
+
+
+class Objective(Hashable, Protocol):
+  """What a training step minimises."""
+
+  @property
+  def model(self) -> nn.Module: ...
+
+  @property
+  def losses(self) -> tuple[str, ...]:
+    """The terms that are minimised; each is divided by its own weight."""
+
+  def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
+    """Returns what each loss is divided by, summed over the whole batch."""
+
+  def __call__(
+    self,
+    parameters: Parameters,
+    batch: DeviceBatch,
+    rng: jax.Array | None,
+    train: bool,
+  ) -> Terms:
+    """Returns name -> (sum, weight) of losses and other metrics.
+
+    Args:
+      parameters: the model's.
+      batch: see `bertjax.batch`; may be a part of the global batch.
+      rng: key for dropout; None if `train` is False.
+      train: whether dropout is on.
+    """
+
+
+def apply_model(
+  model: nn.Module,
+  parameters: Parameters,
+  batch: DeviceBatch,
+  rng: jax.Array | None = None,
+  train: bool = False,
+) -> dict[str, jax.Array]:
+  """Returns the outputs of a model of `models.bert`; `rng` is for dropout."""
+  outputs: Any = model.apply(
+    {'params': parameters},
+    batch,
+    train=train,
+    rngs=None if rng is None else {'dropout': rng},
+  )
+  return outputs
 
 
 def cross_entropy(
   logits_XC: jax.Array, labels_X: jax.Array, weights_X: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns the sums of loss, of correct answers, and of weights.
+
+      >>> logits_XC, labels_X = jnp.zeros((2, 4)), jnp.array([0, 1])
+      >>> sums = cross_entropy(logits_XC, labels_X, weights_X=jnp.ones(2))
+      >>> [round(float(x), 3) for x in sums]  # twice log 4; 1 of 2 right
+      [2.773, 1.0, 2.0]
 
   Args:
     logits_XC: float[..., C].
@@ -50,57 +106,48 @@ def cross_entropy(
 
 @dataclasses.dataclass(frozen=True)
 class MaskedLanguageModel:
-  """Masked-LM loss plus, where the model has the head, next-sentence loss.
+  """Masked-LM loss plus, if the model has the head, next-sentence loss.
 
   Attributes:
     model: a `BertForPreTraining`.
-    chunks: parts that the predictions of a row are scored in, one after the
-      other and once more in backward, so that only a part's logits are in
-      memory. Pays where these are what does not fit.
+    chunks: the predictions of a row are scored in this many parts, one after
+      the other and again in the backward pass, so that only one part's logits
+      are in memory. Useful if these are what does not fit.
   """
 
   model: nn.Module
   chunks: int = 1
 
-  # The terms that are minimised; each is normalised by its own weight.
   losses = ('mlm_loss', 'nsp_loss')
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not isinstance(self.chunks, int) or self.chunks < 1:
       raise UserError(
         f'expected 1 chunk or more, got {self.chunks!r}; set '
         'MaskedLanguageModel.chunks'
       )
 
-  def weights(self, batch: Batch) -> dict[str, jax.Array]:
-    """Returns what each loss is divided by, summed over the whole batch."""
+  def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
+    """Returns the number of predicted tokens and of sentence pairs."""
     weights = {'mlm_loss': jnp.sum(batch['weights'])}
     if self.model.next_sentence:
       weights['nsp_loss'] = jnp.sum(batch['pair_weights'])
     return weights
 
   def __call__(
-    self, parameters, batch: Batch, rng: jax.Array | None, train: bool
+    self,
+    parameters: Parameters,
+    batch: DeviceBatch,
+    rng: jax.Array | None,
+    train: bool,
   ) -> Terms:
-    """Returns name -> (sum, weight) of losses and accuracies.
-
-    Args:
-      parameters: of the model.
-      batch: see `bertjax.batch`.
-      rng: key for dropout; None where train is False.
-      train: whether dropout is on.
-    """
-    outputs = self.model.apply(
-      {'params': parameters},
-      batch,
-      train=train,
-      rngs={'dropout': rng} if train else None,
-    )
+    """Returns losses, accuracies and, if `train`, `data_statistics`."""
+    outputs = apply_model(self.model, parameters, batch, rng, train)
     if self.chunks == 1:
       loss, right, weight = cross_entropy(
         outputs['mlm_logits'], batch['targets'], batch['weights']
       )
-    else:  # those logits are then not asked for, and XLA leaves them out
+    else:  # nothing reads mlm_logits then, so XLA leaves them out
       loss, right, weight = self._in_chunks(
         parameters, outputs['hidden'], batch
       )
@@ -112,8 +159,10 @@ class MaskedLanguageModel:
       terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
     return terms | data_statistics(batch) if train else terms
 
-  def _in_chunks(self, parameters, hidden_BLD, batch):
-    """Returns what `cross_entropy` does."""
+  def _in_chunks(
+    self, parameters: Parameters, hidden_BLD: jax.Array, batch: DeviceBatch
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the sums of `cross_entropy`."""
     padding = -batch['targets'].shape[1] % self.chunks
     head = heads.MaskedLanguageModelHead(self.model.config)
     table_VD = parameters['embeddings']['token']['embedding']
@@ -121,7 +170,7 @@ class MaskedLanguageModel:
     @jax.checkpoint
     def add_part(sums, part):
       positions_BC, targets_BC, weights_BC = part
-      logits_BCV = head.apply(
+      logits_BCV: Any = head.apply(
         {'params': parameters['mlm_head']},
         heads.gather_positions(hidden_BLD, positions_BC),
         table_VD,
@@ -139,11 +188,11 @@ class MaskedLanguageModel:
     return sums
 
 
-def data_statistics(batch: Batch) -> Terms:
-  """Returns what a batch of masked sequences was made with, to be watched.
+def data_statistics(batch: DeviceBatch) -> Terms:
+  """Returns how a batch was masked and paired, to monitor the data.
 
   `masked_fraction` of the real tokens are predicted; `visible_fraction` of
-  those stand in the text as they are (0.1 in BERT, which keeps a tenth);
+  those are unchanged in the text (0.1 in BERT, which keeps a tenth);
   `random_pair_fraction` of the pairs have a random sentence B.
   """
   weights_BP, pair_weights_BS = batch['weights'], batch['pair_weights']
@@ -165,8 +214,10 @@ def data_statistics(batch: Batch) -> Terms:
   }
 
 
-def _span_losses(logits_BL2, labels_BS2, segments_BL):
-  """The mean of the cross-entropies of a span's first and last token."""
+def _span_losses(
+  logits_BL2: jax.Array, labels_BS2: jax.Array, segments_BL: jax.Array
+) -> jax.Array:
+  """The mean cross-entropy of a span's first and last token."""
   logits_B2L = jnp.where(
     segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9
   )
@@ -176,9 +227,11 @@ def _span_losses(logits_BL2, labels_BS2, segments_BL):
   return jnp.mean(losses_BS2, axis=-1)
 
 
-# Kind of task -> losses of the shape of `label_weights`, of logits, labels and
-# segments; float32 throughout. As transformers' BertFor... classes have them.
-TASK_LOSSES = {
+# Kind of task -> (logits, labels, segments) -> losses, of the shape of
+# `label_weights`; all float32. As in transformers' BertFor... classes.
+TASK_LOSSES: dict[
+  str, Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+] = {
   'classes': lambda logits, labels, _: (
     optax.softmax_cross_entropy_with_integer_labels(logits, labels)
   ),
@@ -198,9 +251,9 @@ class TaskObjective:
   """The loss of one kind of task.
 
   Attributes:
-    model: a module that returns logits.
+    model: a module that returns `logits`, such as `BertForTask`.
     kind: a name in `TASK_LOSSES`.
-    class_weights: of each class in a mean of 'classes' or 'tags'; None: 1.
+    class_weights: of each class, for 'classes' and 'tags'; None: 1.
   """
 
   model: nn.Module
@@ -209,25 +262,24 @@ class TaskObjective:
 
   losses = ('loss',)
 
-  def weights(self, batch: Batch) -> dict[str, jax.Array]:
-    """Returns what the loss is divided by, summed over the whole batch."""
+  def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
+    """Returns the number of labels, or the sum of their classes' weights."""
     return {'loss': jnp.sum(self._weights(batch))}
 
   def __call__(
-    self, parameters, batch: Batch, rng: jax.Array | None, train: bool
+    self,
+    parameters: Parameters,
+    batch: DeviceBatch,
+    rng: jax.Array | None,
+    train: bool,
   ) -> Terms:
-    """Returns loss: (sum, weight); see `MaskedLanguageModel`."""
-    logits = self.model.apply(
-      {'params': parameters},
-      batch,
-      train=train,
-      rngs={'dropout': rng} if train else None,
-    )['logits']
+    """Returns the one term `loss`."""
+    logits = apply_model(self.model, parameters, batch, rng, train)['logits']
     losses = TASK_LOSSES[self.kind](logits, batch['labels'], batch['segments'])
     weights = self._weights(batch)
     return {'loss': (jnp.sum(losses * weights), jnp.sum(weights))}
 
-  def _weights(self, batch: Batch) -> jax.Array:
+  def _weights(self, batch: DeviceBatch) -> jax.Array:
     if self.class_weights is None:
       return batch['label_weights']
     return (

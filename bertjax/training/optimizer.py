@@ -8,14 +8,15 @@
 Both are optax chains in the order of google-research/bert: clip the gradient by
 its global norm, scale it by Adam's moments, add the decoupled weight decay,
 (LAMB: scale by the trust ratio), multiply by the learning rate. The chain's
-length never depends on an argument, so switching a part off leaves the shape of
-the optimizer state, and with it old checkpoints, as they were.
+length does not depend on the arguments, so switching a part off changes neither
+the structure of the optimizer state nor that of old checkpoints.
 
 Source: Kingma and Ba 2015 (Adam), Loshchilov and Hutter 2019 (AdamW),
 You et al. 2020 (LAMB), google-research/bert optimization.py.
 """
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,13 +38,13 @@ def adamw(
   """AdamW; the defaults other than `bias_correction` are BERT's.
 
   Args:
-    learning_rate: a number, or a schedule of the number of updates made.
+    learning_rate: a number, or a schedule over the number of updates made.
     weight_decay: decoupled, times the learning rate; see `decay_mask`.
     beta1: decay of the mean of the gradients.
     beta2: decay of the mean of their squares.
     epsilon: added to the root of the second moment.
-    bias_correction: False is google-research/bert's optimizer.
-    clip_norm: largest global norm of the gradients; None does not clip.
+    bias_correction: False: google-research/bert's optimizer.
+    clip_norm: largest global norm of the gradients; None: no clipping.
   """
   return optax.chain(
     _clip(clip_norm),
@@ -62,16 +63,16 @@ def lamb(
   bias_correction: bool = True,
   clip_norm: float | None = 1.0,
 ) -> optax.GradientTransformation:
-  """LAMB: AdamW whose update of each tensor gets the norm of that tensor.
+  """LAMB: AdamW with the update of each tensor scaled to that tensor's norm.
 
   A tensor x with the AdamW direction u moves by learning_rate * |x| / |u| * u;
-  the ratio is 1 where either norm is 0. Arguments as for `adamw`.
+  the ratio is 1 if either norm is 0. Arguments as for `adamw`.
 
-  Deviation: Algorithm 2 of the paper scales every tensor. As in the authors'
-  code (`exclude_from_layer_adaptation` is `exclude_from_weight_decay` unless
-  set) and in NVIDIA's FusedLAMB, those without weight decay are not scaled:
-  a bias starts at 0 and would be kept there by its own norm. `optax.lamb`
-  scales them all.
+  Deviation: Algorithm 2 of the paper scales every tensor, as does `optax.lamb`.
+  As in the authors' code (`exclude_from_layer_adaptation` is
+  `exclude_from_weight_decay` unless set) and in NVIDIA's FusedLAMB, tensors
+  without weight decay are not scaled here: a bias starts at 0, and its own norm
+  would keep it there.
   """
   return optax.chain(
     _clip(clip_norm),
@@ -82,12 +83,11 @@ def lamb(
   )
 
 
-def decay_mask(parameters):
-  """Which parameters decay: all but biases and what belongs to a norm.
+def decay_mask(parameters: Any) -> Any:
+  """Returns which parameters decay: all but biases and those of a norm.
 
-      {'dense': {'kernel': x, 'bias': x}, 'norm': {'scale': x, 'bias': x}}
-      {'dense': {'kernel': True, 'bias': False},
-       'norm': {'scale': False, 'bias': False}}
+      >>> decay_mask({'dense': {'kernel': 0, 'bias': 0}, 'norm': {'scale': 0}})
+      {'dense': {'bias': False, 'kernel': True}, 'norm': {'scale': False}}
 
   Args:
     parameters: a tree of dictionaries; only the names matter.
@@ -112,12 +112,12 @@ def scale_by_moments(
 ) -> optax.GradientTransformation:
   """Adam's direction m / (sqrt(v) + epsilon), with or without bias correction.
 
-  Without the correction (google-research/bert), which optax cannot leave out,
-  m and v start at 0 and stay too small at first: v more than m, so that early
-  steps are up to (1 - beta1) / sqrt(1 - beta2), about 3, times as long.
+  Without the correction (google-research/bert; optax always has it), m and v
+  start at 0 and are too small at first: v more than m, so that early steps are
+  up to (1 - beta1) / sqrt(1 - beta2), about 3, times as long.
 
   The state is optax's `ScaleByAdamState` in both cases: a count, m and v, the
-  last two float trees shaped as the parameters.
+  last two float trees shaped like the parameters.
   """
   if bias_correction:
     return optax.scale_by_adam(beta1, beta2, epsilon)

@@ -1,6 +1,6 @@
-"""A profile of some steps, which TensorBoard and XProf open.
+"""A profile of some steps, for TensorBoard or XProf.
 
-    profile = profiling.Profile('runs/x/profile', (100, 104))
+    profile = profiling.Profile('runs/x/profile', (100, 104), last=1000)
     profile.before(step)
     state, terms = train_step(...)
     profile.after(step, terms)
@@ -9,6 +9,7 @@ Source: `jax.profiler`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -19,15 +20,15 @@ class Profile:
   """Records from one step to another, both included."""
 
   def __init__(self, directory: str, steps: Sequence[int] | None, last: int):
-    """Checks what is asked for.
+    """Checks the arguments.
 
     Args:
-      directory: where the profile is written.
-      steps: the first and the last one, from 1; None: nothing is recorded.
-      last: step of the run.
+      directory: the profile is written there.
+      steps: the first and the last step, from 1; None: nothing is recorded.
+      last: the run's last step.
 
     Raises:
-      UserError: not two steps in order, or not of the run.
+      UserError: `steps` are not two steps in order, or not in the run.
     """
     if steps is not None:
       numbers = (
@@ -50,22 +51,22 @@ class Profile:
     self._recording = False
 
   def before(self, step: int) -> None:
-    """Begins where `step` is the first."""
+    """Starts recording if `step` is the first."""
     if self._steps and step == self._steps[0]:
       jax.profiler.start_trace(self._directory)
       self._recording = True
 
-  def after(self, step: int, results) -> str | None:
-    """Ends where `step` is the last, or the run's.
+  def after(self, step: int, results: Any) -> str | None:
+    """Stops recording if `step` is the last.
 
     Args:
-      step: that was made.
-      results: arrays of it, which are waited for.
+      step: the step that was made.
+      results: its arrays, which are waited for.
 
     Returns:
-      what to tell the user, if anything.
+      a message for the user, or None.
     """
-    if not self._recording or step < self._steps[1]:
+    if self._steps is None or not self._recording or step < self._steps[1]:
       return None
     jax.block_until_ready(results)
     self.close()
@@ -76,7 +77,7 @@ class Profile:
     )
 
   def close(self) -> None:
-    """Ends a profile that is being recorded."""
+    """Stops recording, if a profile is being recorded."""
     if self._recording:
       jax.profiler.stop_trace()
       self._recording = False

@@ -1,42 +1,49 @@
-"""How far a run of training is: one live line.
+"""The progress of a training run, as one live line.
 
-with progress.TrainingProgress(total_steps=1000) as line:
-  line.update(100, {'train/loss': 7.25})
+    >>> values = {'train/loss': 7.25, 'speed/step_seconds': 0.08}
+    >>> with TrainingProgress(total_steps=1000) as line:
+    ...   line.update(100, values)
+    step 100/1000   loss 7.2500   12.5 steps/s   1:12 left
+
+Elsewhere than on a terminal each update is a line of its own.
 """
 
 import shutil
 import sys
 import time
 from collections.abc import Mapping
+from typing import Self, TextIO
 
 
 class TrainingProgress:
-  """One live line on a terminal; elsewhere a line each time.
+  """One live line on a terminal, else a line for each update.
 
       step 500/1500   loss 5.1234   12.3 steps/s   50,381 tokens/s   1:21 left
 
   Args:
-    total_steps: of the whole run.
+    total_steps: steps of the whole run.
     step: where this process begins.
-    stream: where to; None is standard output.
+    stream: None: standard output.
   """
 
-  def __init__(self, total_steps: int, step: int = 0, stream=None):
+  def __init__(
+    self, total_steps: int, step: int = 0, stream: TextIO | None = None
+  ):
     self._total_steps = total_steps
     self._stream = stream or sys.stdout
     self._is_terminal = self._stream.isatty()
     self._line = ''
     self._began = (step, time.monotonic())
 
-  def __enter__(self):
+  def __enter__(self) -> Self:
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     if self._is_terminal and self._line:
       self._print('\n')
 
-  def update(self, step: int, values: Mapping[str, float]):
-    """Shows a step; `values` are named as in metrics.jsonl, all optional."""
+  def update(self, step: int, values: Mapping[str, float]) -> None:
+    """Shows a step; `values` have the names of metrics.jsonl, all optional."""
     first_step, began = self._began
     seconds = values.get(
       'speed/step_seconds',
@@ -55,22 +62,22 @@ class TrainingProgress:
     self._line = '   '.join(parts)
     self._show()
 
-  def note(self, text: str):
-    """Prints a line of its own, above the live one."""
+  def note(self, text: str) -> None:
+    """Prints a separate line above the live one."""
     if self._is_terminal:
       self._print('\r\x1b[K')  # to the line's start, and erase it
     self._print(text + '\n')
     if self._is_terminal:
       self._show()
 
-  def _show(self):
+  def _show(self) -> None:
     if not self._is_terminal:
       self._print(self._line + '\n')
     elif self._line:
       width = shutil.get_terminal_size().columns - 1  # a full line would wrap
       self._print('\r\x1b[K' + self._line[:width])
 
-  def _print(self, text: str):
+  def _print(self, text: str) -> None:
     self._stream.write(text)
     self._stream.flush()
 

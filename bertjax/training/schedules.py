@@ -1,26 +1,25 @@
 """Learning-rate schedules: a linear warmup, then one of three ways down.
 
-    schedule = warmup_linear(1e-4, warmup_steps=None, total_steps=10_000)
-    schedule(0), schedule(1_000), schedule(10_000)  # 1e-7, 1e-4, 0.0
+    >>> schedule = warmup_linear(1e-4, warmup_steps=None, total_steps=10_000)
+    >>> [f'{schedule(step):.1e}' for step in (0, 1_000, 10_000)]
+    ['1.0e-07', '1.0e-04', '0.0e+00']
 
 A schedule maps the number of updates already made (0 before the first one) to
-the learning rate of the next, as every optax schedule does. The knots of all
-three, with W = warmup_steps and T = total_steps:
-
-    schedule(0) = peak / (W + 1)   schedule(W) = peak   schedule(T) = end
-
+the learning rate of the next, as every optax schedule does. All three give
+peak / (W + 1) for 0, peak for W = warmup_steps, and end for T = total_steps.
 Updates 0 to T - 1 are made, so W of them lie below the peak and the last one is
 still above `end`: none is wasted. Past T the rate stays at `end`.
 
 Deviation: google-research/bert (optimization.py) warms up as peak * step / W,
 so its first update has learning rate 0 and does nothing, and its decay ignores
-the warmup, so it drops from peak to peak * (1 - W / T) in one step. The
-difference to its ramp is at most peak / (W + 1).
+the warmup, so it drops from peak to peak * (1 - W / T) in one step. Our ramp
+differs from its by at most peak / (W + 1).
 
 Source: Devlin et al. 2019, appendix A.2; cosine, Loshchilov and Hutter 2017;
 trapezoid (warmup-stable-decay), Hu et al. 2024 (MiniCPM), section 4.
 """
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -37,7 +36,7 @@ def warmup_linear(
 
   Args:
     peak: the highest learning rate.
-    warmup_steps: updates below the peak; None is a tenth of `total_steps`.
+    warmup_steps: updates below the peak; None: a tenth of `total_steps`.
     total_steps: updates in the run.
     end: learning rate from `total_steps` on.
 
@@ -82,9 +81,9 @@ def warmup_trapezoid(
 ) -> optax.Schedule:
   """Warms up, stays at `peak`, and falls linearly over the last `decay_steps`.
 
-  `decay_steps` None is a tenth of `total_steps`, which Hu et al. 2024 found to
-  be enough. A run can be prolonged from any checkpoint before the decay.
-  The other arguments are those of `warmup_linear`.
+  `decay_steps` None: a tenth of `total_steps`, which Hu et al. 2024 found to be
+  enough. A run can be prolonged from any checkpoint before the decay. The other
+  arguments are those of `warmup_linear`.
   """
   warmup_steps = _warmup(warmup_steps, total_steps)
   if decay_steps is None:
@@ -103,7 +102,7 @@ def warmup_trapezoid(
 
 
 def _warmup(warmup_steps: int | None, total_steps: int) -> int:
-  """The checked number of warmup steps, a tenth of the run where None."""
+  """Returns the checked number of warmup steps, a tenth of the run if None."""
   if total_steps < 1:
     raise UserError(
       f'TRAIN_STEPS is {total_steps}, expected at least 1; set TRAIN_STEPS'
@@ -123,13 +122,13 @@ def _warmup(warmup_steps: int | None, total_steps: int) -> int:
   return warmup_steps
 
 
-def _ramp(step, warmup_steps: int):
+def _ramp(step: jax.typing.ArrayLike, warmup_steps: int) -> jax.Array:
   """float32[] from 1 / (warmup_steps + 1) at step 0 to 1 at `warmup_steps`."""
   made = jnp.asarray(step, jnp.float32) + 1
   return jnp.minimum(made / (warmup_steps + 1), 1)
 
 
-def _fraction(step, start: int, stop: int):
+def _fraction(step: jax.typing.ArrayLike, start: int, stop: int) -> jax.Array:
   """float32[], the share of the way from `start` to `stop`, within 0 and 1."""
   if start == stop:  # nothing to fall over: `end` begins right at `stop`
     return jnp.where(jnp.asarray(step) < stop, 0.0, 1.0)

@@ -1,11 +1,14 @@
-"""Which evaluation of a run is the best, and when to wait no longer for one.
+"""The best evaluation of a run, and early stopping.
 
-    best = Best('eval/accuracy', patience=3)
-    best.resume(run_dir)                 # what metrics.jsonl has already
-    improved = best.add(step, {'eval/accuracy': 0.81})
-    best.step, best.value, best.exhausted
+    >>> best = Best('eval/accuracy', patience=2)
+    >>> best.add(100, {'eval/accuracy': 0.8})
+    True
+    >>> best.add(200, {'eval/accuracy': 0.7})
+    False
+    >>> best.step, best.value, best.exhausted
+    (100, 0.8, False)
 
-Source: ours.
+A run that continues calls `resume` first.
 """
 
 import math
@@ -20,25 +23,29 @@ class Best:
   """The best value of a metric so far.
 
   Attributes:
-    metric: its name in metrics.jsonl; of a name that ends in `loss` the lowest
-      value is the best, of others the highest.
+    metric: its name in metrics.jsonl; if that ends in `loss` the lowest value
+      is the best, else the highest. None: nothing is selected.
     step: of the best value; None before there is one.
-    value: the best one.
+    value: the best value.
   """
 
   def __init__(self, metric: str | None, patience: int | None = None):
-    """`patience`: how many evaluations in a row may not improve it."""
+    """`patience`: the evaluations in a row without improvement that exhaust
+    it; None: never."""
     if patience is not None and (metric is None or patience < 1):
       raise UserError(
-        'early stopping takes a metric to select by, and a '
-        f'patience of 1 or more, got {patience}'
+        'early stopping needs a metric to select by and a patience of 1 or '
+        f'more, got {metric!r} and {patience}; set SELECT and PATIENCE'
       )
     self.metric = metric
-    self.step, self.value = None, -math.inf
+    self.step: int | None = None
+    self.value = self._height = -math.inf
     self._patience, self._waited = patience, 0
 
   def resume(self, run_dir: str) -> None:
-    """Goes through what a run has written, as if it had been added."""
+    """Adds the evaluations that metrics.jsonl has already."""
+    if self.metric is None:
+      return
     # Read by one process: files reach other machines late.
     curves = processes.from_first(lambda: metrics_file.read_metrics(run_dir))
     for step, value in zip(*curves.get(self.metric, ((), ())), strict=True):
@@ -50,13 +57,13 @@ class Best:
       return False
     if self.metric not in values:
       raise UserError(
-        f'no evaluation gives {self.metric}, which is to be '
-        f'selected by; they give {", ".join(values)}'
+        f'no evaluation gives {self.metric}, the metric to select by; they '
+        f'give {", ".join(values)}'
       )
     value = values[self.metric]
     height = -value if self.metric.endswith('loss') else value
     if math.isnan(height):
-      height = -math.inf  # nothing compares as better than nan
+      height = -math.inf  # nothing compares as better than NaN
     if self.step is None or height > self._height:
       self.step, self.value, self._height = step, value, height
       self._waited = 0
@@ -66,5 +73,5 @@ class Best:
 
   @property
   def exhausted(self) -> bool:
-    """Whether as many evaluations as `patience` were no better."""
+    """Whether the last `patience` evaluations brought no improvement."""
     return self._patience is not None and self._waited >= self._patience

@@ -1,12 +1,19 @@
 """SIGTERM and Ctrl-C noted, so that the loop can stop between two steps.
 
-with signals.Stop() as stop:
-  while not stop.agreed():
-    ...
+    >>> with Stop() as stop:
+    ...   stop.agreed()
+    ...   stop.received = signal.SIGTERM  # as its handler does
+    ...   stop.agreed() == signal.SIGTERM
+    0
+    True
+
+All processes of a run stop at the same step.
 """
 
 import signal
 import sys
+from types import FrameType
+from typing import Any, Self
 
 from bertjax.parallel import processes
 
@@ -15,14 +22,14 @@ class Stop:
   """Context in which the two signals are noted instead of ending the process.
 
   Attributes:
-    received: number of the signal, 0 for none yet.
+    received: number of the signal; 0: none yet.
   """
 
-  received = 0
+  received: int = 0
 
-  def __enter__(self):
+  def __enter__(self) -> Self:
     self._vote = processes.Vote()
-    self._before = {}
+    self._before: dict[signal.Signals, Any] = {}
     for number in (signal.SIGTERM, signal.SIGINT):
       try:
         self._before[number] = signal.signal(number, self._note)
@@ -30,11 +37,11 @@ class Stop:
         break
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     for number, handler in self._before.items():
       signal.signal(number, handler)
 
-  def _note(self, number, frame):
+  def _note(self, number: int, frame: FrameType | None) -> None:
     del frame
     if self.received and number == signal.SIGINT:
       raise KeyboardInterrupt  # pressed twice: no time to save
@@ -45,7 +52,7 @@ class Stop:
   def agreed(self) -> int:
     """Returns the signal that some process has received, or 0.
 
-    The same on all processes, to be called once a step by each; where there are
-    several, a step late.
+    The same on all processes; each must call it once a step. With several
+    processes the answer is a step late.
     """
     return self._vote.cast(self.received)

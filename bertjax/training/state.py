@@ -1,11 +1,12 @@
-"""The training state and how it is built: shapes first, arrays in place.
+"""The training state: shapes first, then arrays created on their devices.
 
-    state = state.create(model, optimizer, example, mesh, seed=0)
+    state = state.create(model, optimizer, batch_shapes, mesh, seed=0)
 
 Source: flax's `TrainState`, without functions inside the pytree.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax
@@ -17,15 +18,18 @@ from jax.sharding import Mesh
 
 from bertjax.parallel import rules
 
+# Arrays, nested by name.
+Parameters = Mapping[str, Any]
+
 
 @flax.struct.dataclass
 class TrainState:
-  """All that changes from step to step.
+  """Everything that changes from step to step.
 
   Attributes:
     step: int32[], the number of updates made.
-    parameters: nested dict of arrays.
-    optimizer_state: what optax keeps.
+    parameters: of the model.
+    optimizer_state: optax's.
   """
 
   step: jax.Array
@@ -34,10 +38,21 @@ class TrainState:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def initialize(model: nn.Module, optimizer, shapes: tuple, key) -> TrainState:
-  """Makes step 0, still boxed; `shapes` are a batch's items.
+def initialize(
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  shapes: tuple[tuple[str, jax.ShapeDtypeStruct], ...],
+  key: jax.Array,
+) -> TrainState:
+  """Makes the state of step 0, its parameters boxed with their logical axes.
 
   Jitted, so that shapes and arrays come from one trace.
+
+  Args:
+    model: a Linen module called with (batch, train=...).
+    optimizer: optax transformation.
+    shapes: the items of a batch's shapes.
+    key: for the parameters.
   """
   example = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes}
   parameters = model.init(key, example, train=False)['params']
@@ -50,7 +65,7 @@ def initialize(model: nn.Module, optimizer, shapes: tuple, key) -> TrainState:
 def abstract(
   model: nn.Module,
   optimizer: optax.GradientTransformation,
-  batch_shapes,
+  batch_shapes: Mapping[str, jax.ShapeDtypeStruct],
   mesh: Mesh,
 ) -> TrainState:
   """Returns the state as shapes with shardings; costs no memory.
@@ -58,7 +73,7 @@ def abstract(
   Args:
     model: a Linen module called with (batch, train=...).
     optimizer: optax transformation.
-    batch_shapes: dict of ShapeDtypeStruct, see `batch.shapes`.
+    batch_shapes: see `batch.shapes`.
     mesh: where the state lives.
   """
   boxed = initialize.eval_shape(
@@ -77,11 +92,11 @@ def abstract(
 def create(
   model: nn.Module,
   optimizer: optax.GradientTransformation,
-  batch_shapes,
+  batch_shapes: Mapping[str, jax.ShapeDtypeStruct],
   mesh: Mesh,
   seed: int,
 ) -> TrainState:
-  """Returns a fresh state, every array made on the devices that hold it."""
+  """Returns a fresh state, each array created on the devices that hold it."""
   shardings = jax.tree.map(
     lambda leaf: leaf.sharding,
     abstract(model, optimizer, batch_shapes, mesh),
@@ -94,5 +109,5 @@ def create(
 
 
 def count_parameters(state: TrainState) -> int:
-  """Returns how many numbers the model has."""
+  """Returns the number of scalars in the model's parameters."""
   return sum(leaf.size for leaf in jax.tree.leaves(state.parameters))

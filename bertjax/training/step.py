@@ -1,37 +1,44 @@
-"""One step of training and one of evaluation: pure functions to jit.
+"""One step of training and one of evaluation, as pure functions to jit.
 
     step = step.compile_train_step(objective, optimizer, mesh, abstract_state)
     state, terms = step(state, batch, jax.random.key(seed))
 
-Source: ours, after flax's `examples/lm1b`.
+Source: flax's `examples/lm1b`, for the shape.
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax.batch import Batch
 from bertjax.parallel import partitioning, rules
-from bertjax.training.objectives import Terms
-from bertjax.training.state import TrainState
+from bertjax.training.objectives import DeviceBatch, Objective, Terms
+from bertjax.training.state import Parameters, TrainState
+
+Gather = Callable[[Parameters], Parameters]
 
 
 def loss_and_terms(
-  parameters, batch: Batch, rng, weights, objective, gather
+  parameters: Parameters,
+  batch: DeviceBatch,
+  rng: jax.Array,
+  weights: dict[str, jax.Array],
+  objective: Objective,
+  gather: Gather,
 ) -> tuple[jax.Array, Terms]:
   """Returns the loss to differentiate, and the terms it is made of.
 
-  `weights` are those of the whole global batch, also where `batch` is a part
-  of it: the losses of the parts then add up to that of the whole. `gather` is
-  inside, so that its gradient divides again what it put together.
+  `weights` are those of the whole global batch even if `batch` is a part of it:
+  the losses of the parts then add up to that of the whole. `gather` runs in
+  here, so that its gradient splits again what it put together.
   """
   parameters = gather(parameters)
   terms = objective(parameters, batch, rng, train=True)
-  loss = sum(
+  loss: Any = sum(
     terms[name][0] / jnp.maximum(weight, 1.0)
     for name, weight in weights.items()
   )
@@ -40,20 +47,20 @@ def loss_and_terms(
 
 def train_step(
   state: TrainState,
-  batch: Batch,
+  batch: DeviceBatch,
   rng: jax.Array,
   *,
-  objective,
+  objective: Objective,
   optimizer: optax.GradientTransformation,
   accumulation: int = 1,
-  gather: Callable = lambda parameters: parameters,
+  gather: Gather = lambda parameters: parameters,
 ) -> tuple[TrainState, Terms]:
   """Makes one update.
 
   Args:
     state: before the update.
     batch: the global batch, see `bertjax.batch`.
-    rng: key of the run; the step's own is folded from it.
+    rng: key of the run; the step's own key is folded from it.
     objective: gives sums and weights, see `objectives`.
     optimizer: optax transformation.
     accumulation: number of equal parts that the batch is worked through in,
@@ -61,7 +68,7 @@ def train_step(
     gather: places parameters for the objective, see `rules.gather`.
 
   Returns:
-    The state after the update, and (sum, weight) of each of the objective's
+    the state after the update, and (sum, weight) of each of the objective's
     terms and of `grad_norm`, the gradient's global norm before clipping.
   """
   rng = jax.random.fold_in(rng, state.step)
@@ -112,22 +119,24 @@ def train_step(
   return TrainState(state.step + 1, parameters, optimizer_state), terms
 
 
-def evaluation_step(parameters, batch: Batch, *, objective) -> Terms:
-  """Returns (sum, weight) of the objective's terms, dropout off."""
+def evaluation_step(
+  parameters: Parameters, batch: DeviceBatch, *, objective: Objective
+) -> Terms:
+  """Returns (sum, weight) of the objective's terms, with dropout off."""
   return objective(parameters, batch, None, train=False)
 
 
 def compile_train_step(
-  objective,
+  objective: Objective,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
   abstract_state: TrainState,
   accumulation: int = 1,
-):
-  """Jits `train_step` for a mesh; the state that it is given is donated.
+) -> jax.stages.Wrapped:
+  """Jits `train_step` for a mesh; it donates the state that it is given.
 
-  Equal arguments give the same function, so runs that differ in their seed
-  alone compile it once.
+  Equal arguments give the same function, so runs that differ only in their seed
+  compile it once.
   """
   shardings, structure = jax.tree.flatten(
     jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
@@ -139,8 +148,13 @@ def compile_train_step(
 
 @functools.lru_cache(maxsize=4)
 def _compile_train_step(
-  objective, optimizer, mesh, shardings, structure, accumulation
-):
+  objective: Objective,
+  optimizer: optax.GradientTransformation,
+  mesh: Mesh,
+  shardings: tuple[NamedSharding, ...],
+  structure: jax.tree_util.PyTreeDef,
+  accumulation: int,
+) -> jax.stages.Wrapped:
   state_shardings = jax.tree.unflatten(structure, shardings)
   replicated = NamedSharding(mesh, PartitionSpec())
 
@@ -170,7 +184,9 @@ def _compile_train_step(
   )
 
 
-def compile_evaluation_step(objective, mesh: Mesh, abstract_state: TrainState):
+def compile_evaluation_step(
+  objective: Objective, mesh: Mesh, abstract_state: TrainState
+) -> jax.stages.Wrapped:
   """Jits `evaluation_step` for a mesh."""
   shardings = jax.tree.map(
     lambda leaf: leaf.sharding, abstract_state.parameters

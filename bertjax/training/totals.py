@@ -1,12 +1,17 @@
 """Sums and weights, added up over steps and divided once.
 
-totals = metrics.Totals()
-totals.add({'mlm_loss': (sum, weight)})
-totals.means()                        # {'mlm_loss': float32}
+    >>> totals = Totals()
+    >>> totals.add({'mlm_loss': (12.0, 4.0)})
+    >>> totals.add({'mlm_loss': (2.0, 1.0)})
+    >>> round(totals.means()['mlm_loss'], 3)
+    2.8
+
+A mean over steps of different weights is therefore exact.
 """
 
 import json
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -17,15 +22,17 @@ class Totals:
   def __init__(self):
     self._totals: dict[str, list[float]] = {}
 
-  def add(self, terms: Mapping) -> None:
-    """Adds name -> (sum, weight), numbers or arrays of no dimension."""
+  def add(
+    self, terms: Mapping[str, tuple[SupportsFloat, SupportsFloat]]
+  ) -> None:
+    """Adds name -> (sum, weight), each a number or an array of shape []."""
     for name, (value, weight) in terms.items():
       total = self._totals.setdefault(name, [0.0, 0.0])
       total[0] += float(value)
       total[1] += float(weight)
 
   def means(self) -> dict[str, float]:
-    """Returns name -> float32 mean; names of weight 0 are left out."""
+    """Returns name -> mean, rounded to float32, without names of weight 0."""
     return {
       name: float(np.float32(value / weight))
       for name, (value, weight) in self._totals.items()
@@ -33,6 +40,7 @@ class Totals:
     }
 
   def clear(self) -> None:
+    """Starts again from nothing."""
     self._totals.clear()
 
   def to_bytes(self) -> bytes:
@@ -40,4 +48,5 @@ class Totals:
     return json.dumps(self._totals).encode()
 
   def restore(self, saved: bytes) -> None:
+    """Continues from the sums in a result of `to_bytes`."""
     self._totals = json.loads(saved)

@@ -1,31 +1,40 @@
 """Parameters from elsewhere, put in place of a model's fresh ones.
 
-    parameters = initialization.replace(state.parameters, loaded, 'bert-base')
+    >>> zeros = jax.numpy.zeros(2)
+    >>> parameters = replace({'a': zeros, 'head': {'b': zeros}},
+    ...                      {'a': np.ones(2)}, 'bert-base')
+    1 of 2 parameters come from bert-base
+    warning: NEWLY INITIALISED, not from there: head
+    >>> parameters['a'].tolist()
+    [1.0, 1.0]
 
-Says loudly what stays as it was initialised, and what is left over. Source:
-ours.
+It says loudly what stays as it was initialised, and what is left over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from flax import traverse_util
 
 from bertjax.errors import UserError
+from bertjax.training.state import Parameters
 
 
-def replace(parameters, loaded: Mapping, origin: str):
-  """Returns the parameters with those of `loaded` wherever a name is shared.
+def replace(
+  parameters: Parameters, loaded: Mapping[str, Any], origin: str
+) -> Parameters:
+  """Returns the parameters, with those of `loaded` for every shared name.
 
   Args:
-    parameters: nested by name, placed on devices; each new array is placed as
-      the one that it replaces.
-    loaded: nested by name, of any heads.
+    parameters: nested by name, on devices; each new array is placed like the
+      one that it replaces.
+    loaded: nested by name, with any heads.
     origin: where `loaded` comes from, for messages.
 
   Raises:
-    UserError: arrays of other shapes, or nothing in common.
+    UserError: arrays of different shapes, or no shared name.
   """
   report(parameters, loaded, origin)
   theirs = traverse_util.flatten_dict(loaded, sep='/')
@@ -38,16 +47,18 @@ def replace(parameters, loaded: Mapping, origin: str):
   )
 
 
-def _place(value, like: jax.Array) -> jax.Array:
-  """Returns a host array as one of the dtype and on the devices of another."""
+def _place(value: np.typing.ArrayLike, like: jax.Array) -> jax.Array:
+  """Returns a host array with the dtype and on the devices of another array."""
   value = np.asarray(value).astype(like.dtype)
   return jax.make_array_from_callback(
     value.shape, like.sharding, lambda index: value[index]
   )
 
 
-def report(parameters, loaded: Mapping, origin: str) -> None:
-  """Prints what `replace` would do, or raises its error; shapes are enough."""
+def report(
+  parameters: Parameters, loaded: Mapping[str, Any], origin: str
+) -> None:
+  """Prints what `replace` would do, or raises its error; reads only shapes."""
   ours = traverse_util.flatten_dict(parameters, sep='/')
   theirs = traverse_util.flatten_dict(loaded, sep='/')
   shared = ours.keys() & theirs.keys()
@@ -75,6 +86,6 @@ def report(parameters, loaded: Mapping, origin: str) -> None:
       print(f'warning: {what}: {", ".join(_modules(names))}', flush=True)
 
 
-def _modules(names) -> list[str]:
-  """{'pooler/bias', 'pooler/kernel', 'mlm_head/bias'} to their first parts."""
+def _modules(names: Iterable[str]) -> list[str]:
+  """Returns ['pooler'] for {'pooler/bias', 'pooler/kernel'}."""
   return sorted({name.split('/')[0] for name in names})

@@ -4,12 +4,12 @@
     python experiments/benchmarks/attention.py --lengths 128 512
     python experiments/benchmarks/attention.py --torch
 
-Forward, and forward with backward of query, key and value, of the same number
-of positions at every length, on one CPU, GPU or TPU: with one sequence a row
-and padding, and with `--sequences` packed in a row. All forms in turn, medians.
-`error` is the largest difference from `einsum`, padding apart. torch's mask is
-what transformers gives it: of keys where a row has one sequence, else of pairs.
-Source: ours.
+Times forward, and forward with the backward pass of query, key and value, for
+the same number of positions at every length, on one CPU, GPU or TPU: with one
+sequence per row and padding, and with `--sequences` packed in a row. Forms take
+turns; medians. `error` is the largest difference from `einsum` outside padding.
+torch gets the masks that transformers passes it: of keys if a row has one
+sequence, else of pairs.
 """
 
 import os
@@ -25,7 +25,7 @@ from bertjax.launch import command_line
 from bertjax.models.kernels import KERNELS, SegmentMask
 
 NAMES = ('einsum', 'dot_product', 'splash')
-# Platforms that have a kernel, where not all do.
+# Kernel -> platforms that have it, if not all do.
 PLATFORMS = {'splash': ('tpu',)}
 
 
@@ -55,7 +55,7 @@ def make(name: str, arrays, segments, backward: bool) -> timing.Run:
 
 
 def make_torch(arrays, segments, backward: bool) -> timing.Run:
-  """The same of torch's `scaled_dot_product_attention`."""
+  """Does the same for torch's `scaled_dot_product_attention`."""
   import torch
 
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -121,7 +121,7 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
   if options.torch:
     makers['torch SDPA'] = kept('torch SDPA', make_torch)
   seconds, reasons = timing.in_turn(makers, options.repetitions)
-  # Scores and context, two operations a pair and feature; backward twice that.
+  # Scores and context: two operations per pair and feature; backward is double.
   useful = (
     4
     * rows
@@ -181,7 +181,7 @@ def main() -> None:
       f'half of {short} positions'
     )
   if options.torch:
-    # Both have to find room on one GPU.
+    # jax and torch share one GPU's memory.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     try:
       import torch  # noqa: F401

@@ -1,13 +1,13 @@
-"""Peak memory and speed of data, at 20 MB and at 400 MB of text.
+"""Peak memory and speed of the data pipeline, for 20 MB and 400 MB of text.
 
     export PYTHONPATH=.
     python experiments/benchmarks/data_memory.py $DATA/text/novels.txt
     python experiments/benchmarks/data_memory.py novels.txt --suffix=.gz
 
-Repeats the file until it has each size. A process for each size prepares the
-text, trains a vocabulary on it and reads masked batches. Prints a line a stage
-with the most memory held until its end, and the ratio of the last peaks, which
-is 1 where memory is flat. Source: ours.
+Repeats the file up to each size. One process per size prepares the text, trains
+a vocabulary on it and reads masked batches. Prints a line per stage with the
+peak memory until its end, and the ratio of the last peaks, which is 1 if memory
+is flat.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _OPENERS = {
 
 
 def write_repeated(source: str, path: str, megabytes: int, opener) -> None:
-  """Writes a file again and again, a blank line between, to a size."""
+  """Writes a file repeatedly, with blank lines between, up to a size."""
   with open(source, 'rb') as file:
     text = file.read() + b'\n\n'
   with opener(path, 'wb') as file:
@@ -40,10 +40,10 @@ def write_repeated(source: str, path: str, megabytes: int, opener) -> None:
 
 
 def measure(path: str, folder: str, batches: int) -> None:
-  """Goes from text to batches in this process, a line for each stage."""
+  """Goes from text to batches in this process; prints a line per stage."""
   from bertjax.launch import host_memory
 
-  host_memory.keep_freed()  # as bertjax.main does, before TensorFlow comes
+  host_memory.keep_freed()  # as bertjax.main does, before importing TensorFlow
   from bertjax.data import pipeline, pretraining_tasks, sources, vocabularies
   from bertjax.text import vocabulary_file
 

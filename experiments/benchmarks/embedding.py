@@ -4,12 +4,12 @@
     PYTHONPATH=. python experiments/benchmarks/embedding.py \\
         $DATA/glue/SST-2/train.tsv $DATA/vocabulary/bert-base-uncased.vocab.txt
 
-The same random encoder, 6 layers of width 384, exported by bertjax and loaded
-by transformers; the same sentences, mean pooling, batches of 32 rows, float32.
-Torch sorts by length within the same window and pads each batch to its longest
-row; ours packs short sentences into a row. Repetitions in turn, medians; the
-first, which compiles ours, is printed apart. Prints sentences a second and
-the largest difference of a vector. Source: ours.
+Both embed the same sentences with the same random encoder, 6 layers of width
+384, exported by bertjax and loaded by transformers; mean pooling, batches of 32
+rows, float32. torch sorts by length within the same window and pads each batch
+to its longest row; bertjax packs short sentences into a row. They take turns;
+medians. The first turn, in which bertjax compiles, is printed separately.
+Prints sentences per second and the largest difference of a vector.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 
 from bertjax.launch import host_memory
 
-# As bertjax.main does, before anything allocates; torch gains as well.
+# As bertjax.main does, before anything allocates; torch benefits too.
 host_memory.keep_freed()
 
 import jax  # noqa: E402

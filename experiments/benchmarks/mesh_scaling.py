@@ -1,16 +1,16 @@
-"""Step time and collectives of BERT over the divisions of N devices.
+"""Step time and collectives of BERT for each way to divide N devices.
 
     export PYTHONPATH=.
     python experiments/benchmarks/mesh_scaling.py                # simulated
     python experiments/benchmarks/mesh_scaling.py --size base --rows 32
 
-Strong scaling takes the same batch for every number of devices, `--rows` times
-all devices; weak scaling gives each device `--rows`. Where there is
-one device only, a CPU is taken as `--devices` of them: these share its cores,
-so of the times only the work in all means something, as rows a second of what
-one device does. Collectives are counted in the compiled program: executions of
-a step, and bytes of the whole arrays that they reduce, gather or send, which
-are the same on real devices of the same compiler. Source: ours.
+Strong scaling uses the same batch for every number of devices, `--rows` times
+all devices; weak scaling gives each device `--rows`. A single CPU is split into
+`--devices` simulated ones, which share its cores, so their times only compare
+the total work, as rows per second relative to one device. Collectives are
+counted in the compiled program: executions per step, and bytes of the whole
+arrays that they reduce, gather or send, which are the same on real devices with
+the same compiler.
 """
 
 import functools
@@ -22,7 +22,7 @@ import timing
 
 from bertjax.launch import command_line
 
-# Names of axes with their sizes; None: all devices that there are.
+# Axis -> size; None: all devices.
 DIVISIONS = (
   {'data': None},
   {'fsdp': None},
@@ -32,7 +32,7 @@ DIVISIONS = (
 
 
 def simulate(devices: int) -> None:
-  """Makes jax take a CPU for several devices; real ones stay what they are."""
+  """Makes jax split a CPU into several devices; real ones are left alone."""
   os.environ['XLA_FLAGS'] = (
     os.environ.get('XLA_FLAGS', '')
     + f' --xla_force_host_platform_device_count={devices}'
@@ -40,14 +40,14 @@ def simulate(devices: int) -> None:
 
 
 def divisions(devices: int) -> list[dict[str, int]]:
-  """Returns the sizes of mesh axes for a number of devices, without doubles."""
+  """Returns the distinct sizes of mesh axes for a number of devices."""
   found = []
   for division in DIVISIONS:
     fixed = division.get('data') or 1
     if devices % fixed or (fixed > 1 and devices // fixed < 2):
       continue
     sizes = {axis: size or devices // fixed for axis, size in division.items()}
-    # 'data' is not left to make_mesh, which gives it all that is over.
+    # Sets 'data' too, which make_mesh would give all remaining devices.
     found.append({'data': 1} | {axis: n for axis, n in sizes.items() if n > 1})
   return [sizes for i, sizes in enumerate(found) if sizes not in found[:i]]
 
@@ -67,7 +67,7 @@ def collectives(program) -> str:
 
 
 def make(config, sizes, rows: int, options) -> timing.Run:
-  """Returns a function that makes steps of a batch of rows on such a mesh."""
+  """Returns a function that runs steps with a batch of rows on such a mesh."""
   import jax
   import step_time
 
@@ -88,11 +88,11 @@ def make(config, sizes, rows: int, options) -> timing.Run:
 
 
 def measure(config, scaling: str, options) -> None:
-  """Prints a row for each number of devices and division of them."""
+  """Prints a row for each number of devices and way to divide them."""
   import jax
 
   counts = [2**n for n in range(10) if 2**n <= len(jax.devices())]
-  single = None  # rows a second of one device
+  single = None  # rows per second of one device
   for count in counts:
     rows = options.rows * (counts[-1] if scaling == 'strong' else count)
     runs = {}

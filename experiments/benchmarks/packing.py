@@ -1,12 +1,12 @@
-"""The share of filled slots, padded and packed, and sequences a second.
+"""The share of filled slots and sequences per second, padded and packed.
 
     export PYTHONPATH=.
     python experiments/benchmarks/packing.py $DATA/text/wikipedia.txt \
         --vocab_file=$DATA/vocabulary/bert-base-uncased.vocab.txt
 
-Reads training batches as a run would, with one sequence a row and packed, and
-prints a line for each length. Sequences a second are of the whole pipeline on
-this machine, from prepared text to batches, after the first one. Source: ours.
+Reads training batches as a run would, with one sequence per row and packed, and
+prints a line for each length. Sequences per second are those of the whole
+pipeline on this machine, from prepared text to batches, after the first batch.
 """
 
 import argparse

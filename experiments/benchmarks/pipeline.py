@@ -1,4 +1,4 @@
-"""Examples and tokens a second of the data pipeline, by stage, packed or not.
+"""Examples and tokens per second of the data pipeline, by stage, and packed.
 
     export PYTHONPATH=.
     python experiments/benchmarks/pipeline.py $DATA/text/novels.txt \\
@@ -6,10 +6,10 @@
     python experiments/benchmarks/pipeline.py novels.txt --export batch.npz
 
 Runs the same documents of one stream up to each stage: read, tokenize, pair,
-mask, batch. A row says how many examples of the whole a second that makes, and
-what CPU time the stage adds to those before it. Then the pipeline as a run has
-it, with all streams, beside what a training step of `--size` uses on this
-machine. `--export` writes a batch for `step_time.py --batches`. Source: ours.
+mask, batch. A row gives the examples per second up to that stage, and the CPU
+time that the stage adds. Then compares the pipeline of a run, with all streams,
+with what a training step of `--size` consumes on this machine. `--export`
+writes a batch for `step_time.py --batches`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STAGES = ('read', 'tokenize', 'pair', 'mask')
 
 
 def stages(task, options, sequences: int):
-  """Yields each stage's name and what one stream gives up to it."""
+  """Yields each stage's name and one stream's data set up to it."""
   from bertjax.data import features
 
   predictions = batch.predictions_of(options.length, 0.15)
@@ -38,7 +38,7 @@ def stages(task, options, sequences: int):
   )
   yield STAGES[0], dataset
   for name, preprocess in zip(STAGES[1:], task.preprocessors, strict=False):
-    if name == 'pair':  # it alone draws at random
+    if name == 'pair':  # the only stage that draws at random
       import seqio
 
       with seqio.utils.map_seed_manager(0):
@@ -60,7 +60,7 @@ def stages(task, options, sequences: int):
 def consume(dataset) -> tuple[float, float, int, int]:
   """Returns seconds, CPU seconds, and the examples and tokens of the last.
 
-  The iterator is made before the clock starts, and reads nothing until then.
+  The iterator is created before the clock starts, but reads nothing until then.
   """
   elements = dataset.as_numpy_iterator()
   start, cpu = time.perf_counter(), time.process_time()
@@ -97,10 +97,10 @@ def stream(task, options, pack: bool) -> None:
 
 
 def whole(task, options, pack: bool):
-  """Prints examples, tokens and rows a second of all streams.
+  """Prints examples, tokens and rows per second of all streams.
 
   Returns:
-    rows a second, and a batch.
+    rows per second, and a batch.
   """
   from bertjax.data import pipeline
 
@@ -134,7 +134,7 @@ def whole(task, options, pack: bool):
 
 
 def compare(rate: float, example, vocabulary_size: int, options) -> None:
-  """Prints how many rows a training step uses, and the pipeline's rate."""
+  """Prints the rows per second of training, and those of the pipeline."""
   import statistics
 
   import step_time

@@ -1,13 +1,13 @@
-"""Seconds from the command to the first step, cold and with compiled programs.
+"""Seconds from the command to the first step, with and without a warm cache.
 
     PYTHONPATH=. python experiments/benchmarks/start_up.py
     PYTHONPATH=. python experiments/benchmarks/start_up.py --model bert_tiny \\
         --text_files novels.txt --vocab_file vocab.txt
 
-Starts `python -m bertjax.main` on the recipe for text of one's own, each time
-in a new RUN_DIR: first with an empty compilation cache, then with what that run
-left there. Prints when each line came, and stops the run after its first step,
-which is part of the time; `--batch_size` keeps that small. Source: ours.
+Starts `python -m bertjax.main` with recipes/pretrain_text.gin, each time in a
+new RUN_DIR: first with an empty compilation cache, then with the programs that
+the first run left there. Prints when each line came, and stops the run after
+its first step, which is part of the time; a small `--batch_size` shortens it.
 """
 
 import argparse
@@ -24,7 +24,7 @@ RUNS = ('cold', 'with the cache')
 
 
 def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
-  """Runs until the first step; returns the second of each line that came."""
+  """Runs until the first step; returns when, in seconds, each line came."""
   begin = time.perf_counter()
   process = subprocess.Popen(
     [sys.executable, '-u', '-m', 'bertjax.main', *arguments],
@@ -40,7 +40,7 @@ def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
       if 'first step after' in line:
         return lines
   finally:
-    process.send_signal(signal.SIGKILL)  # nothing that it leaves is needed
+    process.send_signal(signal.SIGKILL)  # what it would write is not needed
     process.wait()
   sys.exit('no first step came:\n' + '\n'.join(line for _, line in lines[-3:]))
 

@@ -1,22 +1,22 @@
-"""Times a pretraining step, alone or beside Hugging Face's BERT in torch.
+"""Times a pretraining step, alone or against Hugging Face's BERT in torch.
 
     export PYTHONPATH=.
     python experiments/benchmarks/step_time.py --sizes mini base
     python experiments/benchmarks/step_time.py --torch     # torch, transformers
     python experiments/benchmarks/step_time.py --torch --skip bfloat16
 
-One AdamW step with clipping, on one CPU, GPU or TPU, with synthetic batches or
-one from a file (`pipeline.py --export`). Every form does the same work, see
-`torch_bert` for torch's, and each repetition times one after the other. Prints
-the median, the useful FLOPs that it makes a second, and their share of the
-device's bfloat16 peak (MFU). `floor` is what the useful FLOPs take where they
-are products of the feed-forward shape and nothing else. Source: ours.
+Times an AdamW step with clipping on one CPU, GPU or TPU, with synthetic batches
+or one from a file (`pipeline.py --export`). All forms do the same work (see
+`torch_bert` for torch's) and take turns in each repetition. Prints the median,
+the useful FLOPs per second, and their share of the device's bfloat16 peak
+(MFU). `floor` is the time of the useful FLOPs if they are all matrix products
+of the feed-forward shape.
 """
 
 # ruff: noqa: E402
 from bertjax.launch import host_memory
 
-# As bertjax.main does, before anything allocates; torch gains as well.
+# As bertjax.main does, before anything allocates; torch benefits too.
 host_memory.keep_freed()
 
 import os
@@ -39,7 +39,7 @@ from bertjax.training import objectives, optimizer, state, step
 
 
 def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
-  """Returns a function that makes bertjax's steps, by default on one device.
+  """Returns a function that runs bertjax's steps, by default on one device.
 
   Its `program` is the compiled step.
   """
@@ -78,7 +78,7 @@ def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def make_products(config: EncoderConfig, positions: int, turns: int):
-  """Returns a function of `turns` pairs of feed-forward products alone."""
+  """Returns a function that only runs `turns` pairs of matrix products."""
 
   def draw(number, *shape):
     return (
@@ -105,7 +105,7 @@ def make_products(config: EncoderConfig, positions: int, turns: int):
 
 
 def read(path: str, parser) -> dict[str, np.ndarray]:
-  """Returns the batch of a file, or ends with what is wrong with it."""
+  """Returns the batch in a file, or exits with what is wrong with it."""
   try:
     with np.load(path) as file:
       example = {key: file[key] for key in batch.PRETRAINING if key in file}
@@ -246,7 +246,7 @@ def main() -> None:
   parser, options, example = parse()
   packages = ['jax', 'jaxlib']
   if options.torch:
-    # Both have to find room on one GPU.
+    # jax and torch share one GPU's memory.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     try:
       import torch_bert

@@ -1,13 +1,12 @@
-"""What a sweep costs beside its runs, and what later runs find compiled.
+"""What a sweep costs besides its runs, and which programs later runs reuse.
 
     PYTHONPATH=. python experiments/benchmarks/sweep_overhead.py
 
-Runs a sweep of short runs of the quickstart, two learning rates with a few
-seeds each, with an empty compilation cache. The seconds that no run was alive
-are the sweep's own: its plan, the waiting for a run that has ended, results,
-table and picture. Prints them a run, and when each run made its first step:
-seeds find their program compiled, another learning rate is another program.
-Source: ours.
+Sweeps short runs of the quickstart, two learning rates with a few seeds each,
+starting with an empty compilation cache. The seconds in which no run was alive
+are the sweep's own: planning, noticing that a run has ended, results, table and
+picture. Prints them per run, and when each run made its first step: seeds share
+a compiled program, learning rates do not.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from experiments.sweeping import execute
 
 
 class Popen(subprocess.Popen):
-  """Knows how long its process lived, whenever somebody asks."""
+  """A process that knows how long it lived, even if waited for later."""
 
   lives: list[float] = []
 
@@ -52,7 +51,7 @@ def main() -> None:
     f'{platform.machine()}, {os.cpu_count()} cores, Python '
     f'{platform.python_version()}, jax {metadata.version("jax")}'
   )
-  execute.subprocess = types.SimpleNamespace(  # of the runs alone
+  execute.subprocess = types.SimpleNamespace(  # only for the runs
     Popen=Popen, STDOUT=subprocess.STDOUT
   )
   with tempfile.TemporaryDirectory() as folder:

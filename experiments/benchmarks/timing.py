@@ -1,9 +1,9 @@
-"""What the benchmarks share: forms timed in turn, versions, checked flags.
+"""Shared by the benchmarks: timing of forms in turn, versions, checked flags.
 
     seconds, reasons = timing.in_turn({'sum': make_sum}, repetitions=7)
     print(timing.machine('jax', 'jaxlib'))
 
-A form is a way to do the same work. Source: ours.
+A form is one of several ways to do the same work.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 
-# layers and width of google-research/bert's sizes; heads are 64 wide.
+# Layers and width of google-research/bert's sizes; heads are 64 wide.
 SIZES = {
   'tiny': (2, 128),
   'mini': (4, 256),
@@ -24,25 +24,25 @@ SIZES = {
   'base': (12, 768),
   'large': (24, 1024),
 }
-# A repetition takes at least this long, so that launching counts for little.
+# A repetition takes at least this long, so that launching hardly counts.
 LEAST_SECONDS = 0.02
 
-# What does the work so many times and waits for the last.
+# Does the work this many times and waits for the last.
 Run = Callable[[int], None]
 
 
 def in_turn(
   makers: Mapping[str, Callable[[], Run]], repetitions: int
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-  """Times every form once, then again, so that a busy machine slows all alike.
+  """Times the forms in turn, so that a busy machine slows all of them alike.
 
   Args:
     makers: name -> makes the form's `Run`.
     repetitions: how often each is timed, after two calls to warm up.
 
   Returns:
-    name -> seconds that the work took in each repetition; and of the forms that
-    failed: name -> reason, in one line.
+    name -> seconds of work in each repetition; and name -> reason, in one line,
+    for the forms that failed.
   """
   forms, seconds, reasons = {}, {}, {}
   for name, make in makers.items():
@@ -52,7 +52,9 @@ def in_turn(
       start = time.perf_counter()
       run(1)
       taken = time.perf_counter() - start
-    except Exception as error:  # whatever a compiler says: the others go on
+    except (
+      Exception
+    ) as error:  # whatever a compiler raises: the others continue
       reasons[name] = one_line(error)
     else:
       forms[name] = run, max(1, math.ceil(LEAST_SECONDS / max(taken, 1e-6)))
@@ -66,7 +68,7 @@ def in_turn(
 
 
 def one_line(error: Exception) -> str:
-  """Returns an error's kind and the first line of what it says."""
+  """Returns an error's class and the first line of its message."""
   lines = str(error).strip().splitlines() or ['']
   return f'{type(error).__name__}: {lines[0][:160]}'
 
@@ -84,7 +86,7 @@ def machine(*packages: str) -> str:
 
 
 def has_bfloat16() -> bool:
-  """Returns whether this CPU says that it has instructions for bfloat16."""
+  """Returns whether this CPU reports instructions for bfloat16."""
   return bool(
     re.search(
       r'\b(avx512_bf16|amx_bf16|bf16)\b', _cpu('flags') or _cpu('Features')
@@ -102,14 +104,14 @@ def _cpu(field: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-  """Says in one line what is wrong with a flag, and exits with 2."""
+  """Prints in one line what is wrong with a flag, and exits with status 2."""
 
   def error(self, message: str):
     self.exit(2, f'{self.prog}: {message}; see --help\n')
 
 
 def positive(text: str) -> int:
-  """Returns the whole number above 0 that a flag gives."""
+  """Parses a flag as a whole number above 0."""
   if not text.isascii() or not text.isdigit() or int(text) < 1:
     raise argparse.ArgumentTypeError(
       f'expected a whole number above 0, got {text!r}'

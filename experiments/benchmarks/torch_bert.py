@@ -1,12 +1,12 @@
-"""The forms in which torch makes a pretraining step of Hugging Face's BERT.
+"""The forms in which torch runs a pretraining step of Hugging Face's BERT.
 
     forms = torch_bert.forms(config, example)    # see `timing.in_turn`
     run = forms['torch cut float32']()
 
 `torch` is `BertForPreTraining` as everyone uses it, with the vocabulary product
-on all positions; `torch cut` has its head on the predicted positions alone. All
-share one model and one AdamW; attention is torch's own (SDPA). On a GPU float32
-products are TF32, as jax's are. Source: transformers; ours.
+at all positions; `torch cut` applies its head to the predicted positions only.
+All share one model and one AdamW; attention is torch's own (SDPA). On a GPU
+float32 products are TF32, as in jax. Source: transformers.
 """
 
 import itertools
@@ -26,7 +26,7 @@ IGNORED = -100  # the target that cross_entropy leaves out
 
 
 def device() -> str:
-  """Returns where torch computes."""
+  """Returns the device that torch uses."""
   return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
@@ -34,8 +34,8 @@ def forms(config, example, learning_rate: float = 1e-4) -> dict:
   """Returns name -> makes the form, see `timing.in_turn`.
 
   Args:
-    config: an `EncoderConfig`; shape and dropout count.
-    example: a host batch with one sequence a row, see `bertjax.batch`.
+    config: an `EncoderConfig`; only shape and dropout are used.
+    example: a host batch with one sequence per row, see `bertjax.batch`.
     learning_rate: of AdamW.
   """
   torch._dynamo.reset()  # what was compiled for another size
@@ -101,7 +101,7 @@ def _whole_loss(model, example):
 
 
 def _cut_loss(model, example):
-  """Returns the same loss, of scores at the predicted positions alone."""
+  """Returns the same loss, from scores at the predicted positions only."""
   targets = _tensor(np.where(example['weights'], example['targets'], IGNORED))
   positions = _tensor(example['target_positions'])
   follows = _tensor(example['pair_labels'][:, 0])

@@ -1,14 +1,14 @@
-"""Whether the plans of shallow cuts tell of the whole model: a line by depth.
+"""Do plans of shallow models predict those of deep ones? A line over depth.
 
     pip install -r requirements-tpu.txt
     PYTHONPATH=. python experiments/benchmarks/tpu_depth.py
     PYTHONPATH=. python experiments/benchmarks/tpu_depth.py --size=large \
         --layers 2 4 24
 
-Plans BERT base at 128 for v5e:2x4 at each depth. Through the figures of the
-first two goes a line, from which the others are predicted and compared with
-what the compiler says of them. It stands for the table of `tpu_plan.py`, most
-rows of which are cut. Many minutes. Source: ours.
+Plans BERT base at length 128 for v5e:2x4 at each depth. A line through the
+figures of the first two depths predicts the others, which are compared with
+what the compiler reports. This justifies the table of `tpu_plan.py`, in which
+most models are shallow. Takes many minutes.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tpu_plan
 
 from bertjax.parallel import devices
 
-# Figure -> its unit, and how many of the plan's make one.
+# Figure -> its unit, and how many of the plan's units make one.
 _FIGURES = {
   'flops_compiled': ('TFLOP', 1e12),
   'hbm_bytes': ('GiB', 2**30),
@@ -44,7 +44,7 @@ def mfu(figures: Mapping) -> float:
 
 
 def report(planned: Mapping[int, Mapping], layers: int) -> str:
-  """Returns a line of the table: what is predicted, and what is."""
+  """Returns a line of the table: predicted and actual figures."""
   line, now = predicted(planned, layers), planned[layers]
   parts = [
     f'{line[name] / unit:.3f} {now[name] / unit:.3f} '
@@ -64,7 +64,7 @@ def run(size: str, depths: Sequence[int]) -> None:
   case, planned = tpu_plan.published_size(size, 128), {}
   for layers in depths:
     planned[layers] = tpu_plan.plan(case.cut_to(layers))
-    if len(planned) > 1:  # the first two are on their line
+    if len(planned) > 1:  # the first two define the line
       for known in planned if len(planned) == 2 else (layers,):
         print(report(planned, known), flush=True)
 

@@ -5,14 +5,14 @@
     PYTHONPATH=. python experiments/benchmarks/tpu_plan.py --write 'why'
     PYTHONPATH=. python experiments/benchmarks/tpu_plan.py --cases large_512
 
-`tpu_plan.json` beside this file holds, by case, what the compiler said, with
-the versions of jax and libtpu and the reason of the last change. What does not
-compile, does not fit the chip, or has no row fails. At the same versions so
-does a figure that is worse by more than 3%, until the table is written anew; at
-other versions the figures are printed and nothing more.
+`tpu_plan.json` next to this file holds what the compiler said of each case, the
+versions of jax and libtpu, and the reason for the last change. A case fails
+if it does not compile, does not fit the chip, or has no row. With the same
+versions it also fails if a figure is worse by more than 3%, until the table is
+written again; with other versions the figures are only printed.
 
-Without --cases: what CI has time for. Compiles on the CPU, in this process, for
-the compiler keeps two cores busy by itself. Source: ours.
+Without --cases it plans what CI has time for. Compiles on the CPU, in this
+process, because the compiler keeps two cores busy by itself.
 """
 
 import argparse
@@ -41,8 +41,7 @@ class Case:
   bindings: tuple[str, ...] = ()
 
   def cut_to(self, layers: int) -> 'Case':
-    """Returns the case with this many layers; `tpu_depth.py` says what these
-    tell of all."""
+    """Returns the case with this many layers, see `tpu_depth.py`."""
     return Case(
       self.files, (*self.bindings, f'config.EncoderConfig.layers={layers}')
     )
@@ -58,7 +57,7 @@ def pretraining_recipes() -> list[str]:
 
 
 def published_size(size: str, length: int, dropout: float = 0.0) -> Case:
-  """Returns BERT base, 8192 tokens a chip, or large, 4096, on 8 chips."""
+  """Returns BERT base, 8192 tokens per chip, or large, 4096, on 8 chips."""
   tokens = {'base': 8192, 'large': 4096}[size]
   return Case(
     ('recipes/plan.gin', f'models/bert_{size}.gin'),
@@ -84,7 +83,7 @@ def all_cases() -> dict[str, Case]:
         name = f'{size}_{length}{suffix}'
         cases[name] = published_size(size, length, dropout)
         cases[f'{name}_2_layers'] = cases[name].cut_to(2)
-  # 16 rows a chip need FSDP and layers that are computed again.
+  # 16 rows per chip need FSDP and recomputed layers.
   cases['large_512_16_rows'] = Case(
     ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
     (
@@ -94,8 +93,8 @@ def all_cases() -> dict[str, Case]:
       "config.EncoderConfig.recompute='products'",
     ),
   )
-  # Data parallel 16 x FSDP 16. The layers are a loop, for written out they take
-  # the compiler too long.
+  # Data parallel 16 x FSDP 16. The layers are a loop: unrolled they take too
+  # long to compile.
   cases['large_512_v5e_16x16'] = Case(
     ('recipes/plan.gin', 'models/bert_large.gin', 'meshes/fsdp.gin'),
     (
@@ -112,7 +111,7 @@ def all_cases() -> dict[str, Case]:
 
 
 CASES = all_cases()
-# As many as CI has time for; those of one length or rate are of base alone.
+# As many as CI has time for; of each length or rate only BERT base.
 IN_CI = (
   *(f'{name}_2_layers' for name in pretraining_recipes()),
   'base_128',
@@ -123,7 +122,7 @@ IN_CI = (
 
 
 def plan(case: Case) -> dict:
-  """Returns the figures of a case as `recipes/plan.gin` gives them to a user.
+  """Returns the figures of a case as `recipes/plan.gin` reports them.
 
   Raises:
     UserError: see `planning.plan`.
@@ -155,10 +154,10 @@ def check(names: list[str], reason: str | None) -> list[str]:
 
   Args:
     names: of cases.
-    reason: why figures changed, written beside them; None: compare.
+    reason: why figures changed, written next to them; None: compare.
 
   Returns:
-    What fails, in words.
+    What failed, in words.
   """
   table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
   failures = []
@@ -167,7 +166,7 @@ def check(names: list[str], reason: str | None) -> list[str]:
     started, busy = time.monotonic(), time.process_time()
     try:
       now = compare.row(plan(CASES[name]))
-    except ValueError as error:  # a UserError too; the other cases go on
+    except ValueError as error:  # or a UserError; the other cases continue
       failures.append(f'{name}: {str(error).splitlines()[0]}')
       continue
     print(
@@ -191,7 +190,7 @@ def check(names: list[str], reason: str | None) -> list[str]:
 
 
 def prepare() -> None:
-  """Quiets the compiler; ends the process where there is none."""
+  """Silences the compiler; exits if there is none."""
   # Before anything imports jax, which would set it first.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   from bertjax.plan import topologies

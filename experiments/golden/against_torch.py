@@ -1,4 +1,4 @@
-"""Pretrains BERT mini here and in torch on the very same batches.
+"""Pretrains BERT mini with bertjax and with torch on the same batches.
 
     pip install -r requirements.txt torch transformers
     PYTHONPATH=. python experiments/golden/against_torch.py \\
@@ -6,13 +6,13 @@
         --vocabulary $DATA/vocabulary/bert-base-uncased.vocab.txt \\
         --output runs/against_torch
 
-Both sides start from the same weights and make one step each on every batch,
-in turn: float32, dropout 0, AdamW with BERT's decay mask, clipping, linear
-warmup and decay. torch runs transformers' `BertForPreTraining`, its masked-LM
-head on the predicted positions alone, which changes nothing but the time, and
-torch's own AdamW and clipping; its schedule and decay mask are written out
-here, so that a mistake in ours would show. Writes losses.csv and curves.png;
-prints the gap and both held-out losses. Source: ours.
+Both sides start from the same weights and take turns on every batch: float32,
+dropout 0, AdamW with BERT's decay mask, clipping, linear warmup and decay.
+torch runs transformers' `BertForPreTraining`, with its masked-LM head on the
+predicted positions only, which changes nothing but the time, and torch's own
+AdamW and clipping. Its schedule and decay mask are written out here, so that a
+mistake in bertjax would show. Writes losses.csv and curves.png; prints the gap
+and both held-out losses.
 """
 
 import argparse
@@ -172,7 +172,7 @@ class Theirs:
 
 
 def held_out_loss(side, batches) -> float:
-  """Returns the mean masked-LM loss, in nats a masked token."""
+  """Returns the mean masked-LM loss, in nats per masked token."""
   sums = np.array([list(side.evaluate(batch)) for batch in batches]).sum(0)
   return sums[0] / sums[1]
 

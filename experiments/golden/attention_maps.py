@@ -4,11 +4,11 @@
     PYTHONPATH=. python experiments/golden/attention_maps.py tests/golden
 
 Reads bert_2_layers.npz there (see bert_for_pretraining.py) and writes
-attention_maps.npz, of transformers in float32 on the CPU: `weights`, its
-`output_attentions` [N, B, H, L, M]; and `importance` [N, H], the mean over the
-batch's sequences of |dL/dmask|, where a mask of ones multiplies what each head
-brings along, and L is the sum of the sequence's masked-LM and next-sentence
-losses: one backward pass a sequence, nothing of it as bertjax has it. Source:
+attention_maps.npz, computed by transformers in float32 on the CPU: `weights`,
+its `output_attentions` [N, B, H, L, M]; and `importance` [N, H], the mean of
+|dL/dmask| over the batch's sequences. The mask, of ones, multiplies the output
+of each head, and L is the sum of the sequence's masked-LM and next-sentence
+losses. One backward pass per sequence; shares no code with bertjax. Source:
 Michel, Levy and Neubig 2019 (arXiv:1905.10650), equation 1.
 """
 
@@ -68,7 +68,7 @@ def inputs_of(batch, rows=slice(None)):
 
 
 def loss_of(model, batch, row: int) -> torch.Tensor:
-  """The loss of one sequence: nats, summed over its targets and its pair."""
+  """Returns a sequence's loss in nats, summed over its targets and its pair."""
   found = model(**inputs_of(batch, slice(row, row + 1)))
   counted = batch['weights'][row] > 0
   places = batch['target_positions'][row][counted]

@@ -4,13 +4,12 @@
     python experiments/golden/bert_for_pretraining.py tests/golden
 
 Writes bert_2_layers.npz and bert_12_layers.npz: a tiny random
-`BertForPreTraining`, one batch with padding, both sentence types and fewer
-targets than slots, and what torch makes of it in float32 on the CPU: hidden
-states, logits, loss and the gradient of every parameter. Weights are int8
-multiples of 1/256 (norm scales: 1 plus that), small on disk and exact in
+`BertForPreTraining`, a batch with padding, both sentence types and fewer
+targets than slots, and what torch computes from it in float32 on the CPU:
+hidden states, logits, loss and the gradient of every parameter. Weights are
+int8 multiples of 1/256 (norm scales: 1 plus that), small on disk and exact in
 float32; those of all layers are stacked under one name with a '*'. Prints how
-far torch's float32 is from its float64, below which no tolerance makes sense.
-Source: ours.
+far torch's float32 is from its float64; no tolerance below that makes sense.
 """
 
 import pathlib
@@ -27,14 +26,14 @@ SIZES = {
 }
 VOCABULARY_SIZE, POSITIONS, BATCH, LENGTH, TARGETS = 60, 24, 3, 16, 4
 WEIGHT_UNIT = 1 / 256
-# BERT's own 0.02 would leave so narrow a model nearly linear; above 0.2 the
-# positions of the deep one grow alike and gradients of queries and keys drown
-# in rounding, torch's own included.
+# BERT's own 0.02 would leave so narrow a model nearly linear. Above 0.2 the
+# positions of the deep model become alike, and the gradients of queries and
+# keys drown in rounding, even torch's.
 WEIGHT_STDDEV = 0.15
 
 
 def make_weights(model, random) -> dict[str, np.ndarray]:
-  """Draws a whole number of units, int8, for every weight."""
+  """Draws every weight as an int8 number of units."""
   return {
     name: np.clip(
       np.round(random.randn(*weight.shape) * (WEIGHT_STDDEV / WEIGHT_UNIT)),

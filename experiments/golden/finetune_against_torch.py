@@ -1,21 +1,19 @@
-"""Fine-tunes transformers' BERT on SST-2 as `recipes/glue.gin` does here.
+"""Fine-tunes transformers' BERT on SST-2 as `recipes/glue.gin` fine-tunes ours.
 
     pip install -r requirements.txt torch transformers
     PYTHONPATH=. python experiments/golden/finetune_against_torch.py \\
         --data $DATA/glue/SST-2 --start runs/novels --seeds 0 1 2 \\
         --epochs 1 --learning_rate 3e-4 [--from_nothing]
 
-The same architecture, vocabulary, rows, order of batches, AdamW with BERT's
-decay mask, clipping, dropout 0.1, linear warmup and decay; classifier, dropout
-and, from nothing, all weights are drawn by torch. Prints the accuracy on
-dev.tsv after the last step for each seed, and their median, to put beside the
-table of
+The architecture, vocabulary, rows, order of batches, AdamW with BERT's decay
+mask, clipping, dropout 0.1, and linear warmup and decay are the same. torch
+draws the classifier, the dropout and, from nothing, all weights. Prints the
+accuracy on dev.tsv after the last step for each seed, and their median, to
+compare with the table of
 
     python -m bertjax.main --gin_file=gin_configs/recipes/glue.gin \\
         --gin.DATA_DIR=$DATA/glue --gin.TASKS=SST-2 --gin.SELECT=last \\
         --gin.INIT_FROM=runs/novels --gin.EPOCHS=1 --gin.LEARNING_RATE=3e-4
-
-Source: ours.
 """
 
 import argparse
@@ -114,17 +112,17 @@ def train(model, rows: Rows, seed: int, epochs: float, peak: float) -> None:
       )
 
 
-def accuracy(model, encoder, examples) -> float:
+def accuracy(model, codec, examples) -> float:
   model.eval()
 
   @torch.no_grad()
   def alone(rows):
-    for row in rows:  # transformers knows no packed rows
+    for row in rows:  # transformers has no packed rows
       batch = batching.make([[row]], count=1, columns=len(row.ids))
       yield logits_of(model, batch).numpy()[0]
 
-  found = encoder.predict(examples, alone)
-  return float(np.mean(found.argmax(-1) == encoder.labels(examples)))
+  found = codec.predict(examples, alone)
+  return float(np.mean(found.argmax(-1) == codec.labels(examples)))
 
 
 def main():
@@ -137,12 +135,12 @@ def main():
   parser.add_argument('--from_nothing', action='store_true')
   arguments = parser.parse_args()
   jax.config.update('jax_platforms', 'cpu')
-  encoder = codecs.make(TASK, Tokenizer.load(arguments.start), LENGTH)
+  codec = codecs.make(TASK, Tokenizer.load(arguments.start), LENGTH)
   train_examples, examples = (
     list(glue_files.read(os.path.join(arguments.data, name), 'SST-2'))
     for name in ('train.tsv', 'dev.tsv')
   )
-  rows = Rows.of(encoder.rows(train_examples), 'classes')
+  rows = Rows.of(codec.rows(train_examples), 'classes')
   found = []
   with tempfile.TemporaryDirectory() as folder:
     export.export(run_dir=arguments.start, output=os.path.join(folder, 'start'))
@@ -150,7 +148,7 @@ def main():
       torch.manual_seed(seed)
       model = make_model(os.path.join(folder, 'start'), arguments.from_nothing)
       train(model, rows, seed, arguments.epochs, arguments.learning_rate)
-      found.append(accuracy(model, encoder, examples))
+      found.append(accuracy(model, codec, examples))
       print(f'seed {seed}: accuracy {found[-1]:.4f}', flush=True)
   print(f'median {statistics.median(found):.4f} of {found}')
 

@@ -3,12 +3,12 @@
     pip install torch transformers
     PYTHONPATH=. python experiments/golden/huggingface_parity.py $DATA/weights/*
 
-For each directory: the largest absolute difference, float32, of attention
-weights, hidden states, pooled output, masked-LM and next-sentence logits over
-every position of a batch of random rows, pairs and padding among them; then the
-same of what `huggingface.save` writes, loaded by transformers, and its
-tokenizer's ids beside ours. Ends with status 1 where a difference exceeds 1e-4.
-Source: ours.
+For each directory it prints the largest absolute difference, in float32, of
+attention weights, hidden states, pooled output, masked-LM and next-sentence
+logits over all positions of a batch of random rows, with pairs and padding.
+Then it does the same for what `huggingface.save` writes and transformers loads,
+and compares the tokenizers' ids. Exits with status 1 if a difference exceeds
+1e-4.
 """
 
 import os

@@ -3,11 +3,10 @@
     pip install torch transformers
     PYTHONPATH=. python experiments/golden/task_heads.py tests/golden
 
-Writes task_heads.npz: for each class of transformers that is a fine-tuned BERT,
-config.json as it writes it, the tensors of its file under their names there
-(small random whole numbers times `weight_unit`, exact in float32), and its
-logits of one batch with padding and both sentence types, float32 on the CPU.
-Source: ours.
+Writes task_heads.npz: for each of transformers' classes of fine-tuned BERT, the
+config.json that it writes, the tensors of its file by their names there (small
+random whole numbers times `weight_unit`, exact in float32), and its logits for
+a batch with padding and both sentence types, in float32 on the CPU.
 """
 
 import pathlib

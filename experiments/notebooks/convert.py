@@ -1,9 +1,9 @@
-"""Makes the .ipynb beside each .py: the same cells, without any outputs.
+"""Writes the .ipynb next to each .py: the same cells, without outputs.
 
     python -m experiments.notebooks.convert
 
-The .py is what is edited (jupytext's percent format). The ids of cells are
-their numbers, so that the same source makes the same file. Source: ours.
+Edit the .py (jupytext's percent format). The ids of cells are their numbers, so
+that the same source gives the same file.
 """
 
 import pathlib
@@ -19,7 +19,7 @@ FORMAT = 'py:percent'
 def convert(source: str) -> nbformat.NotebookNode:
   """Returns the notebook of the text of a .py file."""
   notebook = jupytext.reads(source, FORMAT)
-  # Of jupytext: which version it is, and the like.
+  # jupytext's own, such as its version.
   notebook.metadata.pop('jupytext', None)
   for number, cell in enumerate(notebook.cells):
     cell.id = f'cell-{number:02}'

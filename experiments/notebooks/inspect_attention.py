@@ -13,7 +13,7 @@
 # your own or for any Hugging Face directory of a BERT.
 
 # %% tags=["parameters"]
-REPOSITORY = None  # address to clone bertjax from, where this is no checkout
+REPOSITORY = None  # where to clone bertjax from if this is not a checkout
 MODEL = 'runs/notebook/pretrained'  # a run, or a Hugging Face directory
 TEXTS = [  # texts, or pairs of texts in parentheses
   'If the file does not exist, an exception is raised.',
@@ -21,7 +21,7 @@ TEXTS = [  # texts, or pairs of texts in parentheses
 ]
 
 # %%
-# The checkout that this notebook lies in, or else one from REPOSITORY.
+# The checkout that holds this notebook, or else a clone of REPOSITORY.
 import os
 import pathlib
 import subprocess
@@ -95,10 +95,10 @@ for maps in found:
 # %% [markdown]
 # ## Numbers
 #
-# Layers are rows and heads are columns. The entropy is in nats: 0 where a head
-# attends to one token, log(number of tokens) where it attends to all alike.
+# Layers are rows and heads are columns. The entropy is in nats: 0 if a head
+# attends to one token, log(number of tokens) if it attends to all equally.
 # The importance is how fast the masked-LM loss changes as a head is turned
-# down (Michel et al. 2019), with each token masked in its turn; it is None for
+# down (Michel et al. 2019), with each token masked in turn; it is None for
 # a model without a masked-LM head.
 
 # %%

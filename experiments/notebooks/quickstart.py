@@ -9,17 +9,17 @@
 # %% [markdown]
 # # Quickstart: from text to a fine-tuned BERT
 #
-# This notebook takes the English that every Python installation carries, trains
-# a WordPiece vocabulary and a small BERT on it, fills in masked words, and
-# fine-tunes the model on a classification task. Nothing is downloaded but the
-# packages. It takes about ten minutes on two CPU cores, less on a GPU or TPU.
+# This notebook trains a WordPiece vocabulary and a small BERT on the English
+# documentation that comes with Python, fills in masked words, and fine-tunes
+# the model on a classification task. Only packages are downloaded. It takes
+# about ten minutes on two CPU cores, less on a GPU or TPU.
 #
 # Training runs as commands, the same as in a shell; each is printed before its
-# output. Interrupted and run again, a cell continues where it stood.
+# output. A cell that was interrupted continues where it stopped.
 
 # %% tags=["parameters"]
-REPOSITORY = None  # address to clone bertjax from, where this is no checkout
-FOLDER = 'runs/notebook'  # everything that this notebook leaves
+REPOSITORY = None  # where to clone bertjax from if this is not a checkout
+FOLDER = 'runs/notebook'  # for everything that this notebook writes
 TRAIN_STEPS = 2800  # of pretraining
 SEEDS = [0, 1, 2]  # of fine-tuning, a run each
 EPOCHS = 3  # of fine-tuning
@@ -34,7 +34,7 @@ DOCSTRINGS = [  # for the fine-tuned model to classify
 ]
 
 # %%
-# The checkout that this notebook lies in, or else one from REPOSITORY.
+# The checkout that holds this notebook, or else a clone of REPOSITORY.
 import os
 import pathlib
 import subprocess
@@ -80,7 +80,7 @@ jax.config.update('jax_platforms', 'cpu')
 # ## Text
 #
 # A document is a list of lines. Each line is a paragraph, and next-sentence
-# prediction makes its pairs of them. For text of your own, use the recipe
+# prediction pairs them. For text of your own, use the recipe
 # `pretrain_text.gin` and its `TEXT_FILES`.
 
 # %%
@@ -108,7 +108,7 @@ runtime.run(
 display(Image(f'{PRETRAINED}/curves.png'))
 
 # %% [markdown]
-# On the documents held out, beside always giving the most frequent answer:
+# On held-out documents, compared with always giving the most frequent answer:
 
 # %%
 from bertjax.reporting import run_reader

@@ -1,10 +1,10 @@
-"""What the notebooks need of the machine they run on: Colab, Kaggle, or yours.
+"""What the notebooks need from their machine: Colab, Kaggle, or your own.
 
     runtime.install()   # requirements.txt, but no other jax
-    runtime.storage()   # a folder that outlives the machine
+    runtime.storage()   # a folder that survives the machine
     runtime.run('recipes/quickstart.gin', TRAIN_STEPS=100)
 
-Imports nothing that is to be installed. Source: ours.
+Imports nothing that has to be installed first.
 """
 
 import importlib.metadata
@@ -21,22 +21,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / 'requirements.txt'
 KAGGLE = '/kaggle/working'
 DRIVE = '/content/drive'
-# Built for the accelerator of the runtime, and for each other.
+# Built for the runtime's accelerator, and for each other.
 KEPT = ('jax', 'jaxlib', 'libtpu')
 
 
 def install() -> None:
-  """Installs requirements.txt and leaves the jax that is there as it is.
+  """Installs requirements.txt, but keeps an installed jax as it is.
 
   Raises:
-    UserError: pip failed, as it does where that jax is out of range.
+    UserError: pip failed, for example because that jax is out of range.
   """
   kept = [
     f'{name}=={version}'
     for name in KEPT
     if (version := version_of(name)) is not None
   ]
-  # What is there already is not looked for on the network.
+  # What is installed already is not looked up on the network.
   status = _show(
     [
       sys.executable,
@@ -63,11 +63,11 @@ def install() -> None:
 
 
 def storage(folder: str | None = None) -> str:
-  """Returns a folder that outlives the machine.
+  """Returns a folder that survives the machine.
 
   Args:
-    folder: your own; None: of your Google Drive on Colab, which asks you to
-      allow it, /kaggle/working on Kaggle, elsewhere `runs` of the checkout.
+    folder: your own; None: on Colab one in your Google Drive, which asks for
+      permission, on Kaggle /kaggle/working, elsewhere `runs` in the checkout.
   """
   if folder is not None:
     return folder
@@ -95,18 +95,18 @@ def devices() -> None:
 
 
 def run(*files: str, **macros) -> None:
-  """Runs `python -m bertjax.main`, and shows what it says as it says it.
+  """Runs `python -m bertjax.main` and shows its output line by line.
 
-  In a process of its own: an accelerator belongs to one process at a time, and
-  what it used is free again afterwards. Interrupted, it saves its state first;
-  a second interruption does not wait for that.
+  It runs in its own process: an accelerator belongs to one process at a time,
+  and is free again afterwards. If interrupted, the command saves its state
+  first; a second interruption does not wait for that.
 
   Args:
-    files: of gin, later ones win.
+    files: gin files, later ones win.
     macros: what would be --gin.NAME=VALUE.
 
   Raises:
-    UserError: it failed; with its own line where it has one.
+    UserError: it failed; with the command's own message if it has one.
   """
   flags = [f'--gin_file={file}' for file in files] + [
     f'--gin.{name}={_literal(value)}' for name, value in macros.items()
@@ -126,7 +126,7 @@ def run(*files: str, **macros) -> None:
 
 
 def version_of(name: str) -> str | None:
-  """Returns the version of a package, None where it is not installed."""
+  """Returns the version of a package, or None if it is not installed."""
   try:
     return importlib.metadata.version(name)
   except importlib.metadata.PackageNotFoundError:
@@ -141,7 +141,7 @@ def _range_of(name: str) -> str:
 
 
 def _literal(value) -> str:
-  """Returns a value as gin reads it, with double quotes: easier in a shell."""
+  """Returns a value in gin's syntax, with double quotes: easier in a shell."""
   if isinstance(value, list | tuple):
     return f'[{", ".join(map(_literal, value))}]'
   if isinstance(value, str):
@@ -152,12 +152,14 @@ def _literal(value) -> str:
 def _show(command, lines: list[str] | None = None) -> int:
   """Runs a command in the checkout, prints its lines, returns its status.
 
-  Not by `!`: that would go on with the next cell where a command fails, and
-  kill it where it is interrupted.
+  `!` would continue with the next cell if a command fails, and kill the command
+  if it is interrupted.
   """
   environment = dict(os.environ)
-  if 'jax' in sys.modules:  # which sets it to 1 where it is imported, and so
-    environment.pop('TF_CPP_MIN_LOG_LEVEL', None)  # for what is started there
+  if (
+    'jax' in sys.modules
+  ):  # importing jax sets it to 1, also for child processes
+    environment.pop('TF_CPP_MIN_LOG_LEVEL', None)
   with subprocess.Popen(
     [str(word) for word in command],
     cwd=ROOT,
@@ -171,8 +173,8 @@ def _show(command, lines: list[str] | None = None) -> int:
     try:
       _print(process.stdout, lines)
     except KeyboardInterrupt:
-      # SIGTERM, since many frontends have sent it SIGINT as well, and a second
-      # SIGINT means that there is no time to save.
+      # SIGTERM, because many frontends send the command SIGINT too, and a
+      # second SIGINT means that there is no time to save.
       process.terminate()
       _print(process.stdout, lines)
       raise

@@ -11,14 +11,14 @@
 # # Pretraining on a TPU, on Colab or Kaggle
 #
 # Choose a TPU as accelerator (Colab: *Runtime, Change runtime type*; Kaggle:
-# *Settings, Accelerator*) and run all cells. When the machine goes away,
-# connect to a new one and run all cells again: the run lies on storage that
-# stays, and continues from its last checkpoint.
+# *Settings, Accelerator*) and run all cells. If the machine goes away, connect
+# to a new one and run all cells again: the run is on permanent storage and
+# continues from its last checkpoint.
 #
 # Without a TPU the same cells run on GPUs or on the CPU.
 
 # %% tags=["parameters"]
-REPOSITORY = None  # address to clone bertjax from, where this is no checkout
+REPOSITORY = None  # where to clone bertjax from if this is not a checkout
 STORAGE = None  # a folder; None: Google Drive, /kaggle/working, or runs
 NAME = 'tpu_pretraining'  # of the run's folder there
 TEXT_FILES = 'python_documentation'  # or files, globs, 'tfds:NAME'
@@ -35,11 +35,11 @@ SENTENCES = ['If the file does not exist, an [MASK] is raised.']
 # %% [markdown]
 # ## Setting up
 #
-# The runtime's jax is built for its accelerator. It stays as it is: its version
-# is asked for by name, so that pip stops where it would have to replace it.
+# The runtime's jax is built for its accelerator and is kept: pip is told its
+# version, and stops if it would have to replace it.
 
 # %%
-# The checkout that this notebook lies in, or else one from REPOSITORY.
+# The checkout that holds this notebook, or else a clone of REPOSITORY.
 import os
 import pathlib
 import subprocess
@@ -102,7 +102,7 @@ runtime.devices()
 # `meshes/data.gin` divides each batch over all devices; with `meshes/fsdp.gin`
 # they divide the parameters and the optimizer's state as well.
 #
-# **After a disconnection run this notebook again.** Where the run has a
+# **After a disconnection run this notebook again.** If the run has a
 # checkpoint, the output says `continuing from step`. The interrupt button saves
 # a checkpoint before it stops. A larger `TRAIN_STEPS` prolongs a run; with most
 # other changes it is another run, which needs another `NAME`.
@@ -136,7 +136,7 @@ print(
 display(Image(f'{RUN_DIR}/curves.png'))
 
 # %% [markdown]
-# ## What it has learnt
+# ## What it has learned
 
 # %%
 from bertjax.inference.predictor import Predictor

@@ -1,9 +1,9 @@
-"""Runs a run of a sweep: its stages one after the other, each resumed.
+"""Executes a run of a sweep: its stages in order, each one resumable.
 
-    result = execute.run(run)       # also what result.json of its folder holds
+    result = execute.run(run)       # also in result.json of its folder
 
-A run that is done is not started again, one that was cut off goes on from its
-last checkpoint, and one that failed is tried again. Source: ours.
+A finished run is not started again, an interrupted one continues from its last
+checkpoint, and a failed one is retried.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.2
 
 
 class _Stopped(Exception):
-  """Why the run was ended by `watch`."""
+  """Why `watch` ended the run."""
 
 
 class _Failed(Exception):
@@ -43,11 +43,11 @@ class _Failed(Exception):
 def run(
   run: Run, watch: Callable[[str], str | None] = lambda run_dir: None
 ) -> dict:
-  """Runs all stages, and returns what was found.
+  """Runs all stages and returns the results.
 
   Args:
     run: of a sweep.
-    watch: called now and then with the RUN_DIR of the stage; where it gives a
+    watch: called now and then with the RUN_DIR of the stage; if it returns a
       reason, the run is ended.
 
   Returns:
@@ -57,7 +57,7 @@ def run(
   """
   try:
     os.makedirs(run.folder, exist_ok=True)
-    with locked(run.folder):  # a search may ask for a point twice at once
+    with locked(run.folder):  # a search may ask twice for a point at a time
       return _run(run, watch)
   except OSError as error:
     return _result(run, 'failed', f'{type(error).__name__}: {error}', {}, 0)
@@ -95,7 +95,7 @@ def _run(run: Run, watch) -> dict:
 
 
 def lost(run: Run, error: str) -> dict:
-  """Returns the result of a run of which no more is heard."""
+  """Returns the result of a run whose process or job was lost."""
   return _result(run, 'failed', error, {}, (read(run) or {}).get('seconds', 0))
 
 
@@ -113,7 +113,7 @@ def _result(run: Run, status: str, error, values: dict, seconds: float) -> dict:
 
 
 def read(run: Run) -> dict | None:
-  """Returns the result that a run has left; None where it has none."""
+  """Returns the result that a run has written, or None."""
   path = os.path.join(run.folder, RESULT)
   if not os.path.exists(path):
     return None
@@ -122,12 +122,12 @@ def read(run: Run) -> dict | None:
 
 
 def is_done(run: Run) -> bool:
-  """Whether a run needs no more."""
+  """Returns whether a run is finished."""
   return (read(run) or {}).get('status') == 'done'
 
 
 def read_all(output: str) -> list[dict]:
-  """Returns the results that runs have left in the folder of a sweep."""
+  """Returns the results that runs have written to the folder of a sweep."""
   found = []
   for path in sorted(
     glob.glob(os.path.join(glob.escape(output), '*', 'seed_*', RESULT))
@@ -166,16 +166,16 @@ def value_of(run_dir: str, metric: str) -> float:
 
 @contextlib.contextmanager
 def locked(folder: str):
-  """Waits for other threads, processes and machines that work in a folder."""
+  """Waits for other threads, processes and machines working in a folder."""
   with open(os.path.join(folder, '.lock'), 'w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     yield
 
 
 def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
-  """Returns TRAIN_STEPS where it is to fill some minutes.
+  """Returns the TRAIN_STEPS that fill the stage's `Minutes`, if it sets them.
 
-  A run of a few steps is timed, once for all seeds and launches of a point.
+  Times a run of a few steps, once for all seeds and launches of a point.
   """
   wanted = stage.bindings.get('TRAIN_STEPS')
   if not isinstance(wanted, Minutes):
@@ -196,7 +196,7 @@ def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
         run.folder,
         stop,
       )
-      # The first holds what the first step waits for.
+      # The first entry includes what the first step waits for.
       _, seconds = metrics_file.read_metrics(measured)['speed/step_seconds']
       steps = wanted.minutes * 60 / statistics.median(seconds[1:])
       _write(path, {'TRAIN_STEPS': max(_MEASURED_STEPS, round(steps))})
@@ -209,10 +209,10 @@ def _launch(
   folder: str,
   stop: Callable[[], str | None],
 ) -> None:
-  """Runs a command to its end; what it prints goes into log.txt.
+  """Runs a command to its end; its output goes to log.txt.
 
   Raises:
-    _Failed: it ended with another status than 0.
+    _Failed: its exit status is not 0.
     _Stopped: `stop` gave a reason.
   """
   if reason := stop():
@@ -227,7 +227,7 @@ def _launch(
         if reason := stop():
           raise _Stopped(reason)
     finally:
-      if process.poll() is None:  # also where this process is interrupted
+      if process.poll() is None:  # even if this process is interrupted
         process.send_signal(signal.SIGTERM)
         process.wait()
   if process.returncode < 0:
@@ -237,7 +237,7 @@ def _launch(
 
 
 def _last_line(folder: str) -> str:
-  """Returns what the last command said: its own word, else its last line."""
+  """Returns the error message of the last command, or else its last line."""
   with open(
     os.path.join(folder, LOG), encoding='utf-8', errors='replace'
   ) as file:
@@ -266,7 +266,7 @@ def _write(path: str, content: dict) -> None:
 
 
 def check_same(path: str, content: dict, what: str) -> None:
-  """Raises UserError where a file holds something else; else writes it."""
+  """Writes a file; raises UserError if it exists with other content."""
   if os.path.exists(path):
     with open(path, encoding='utf-8') as file:
       if json.load(file) != content:

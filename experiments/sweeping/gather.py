@@ -1,7 +1,4 @@
-"""The results of a sweep: results.jsonl, a table, a picture.
-
-Source: ours.
-"""
+"""The results of a sweep: results.jsonl, a table, a picture."""
 
 import json
 import os
@@ -30,7 +27,7 @@ def write(sweep: Sweep, results: Sequence[dict], output: str) -> str:
 
 
 def frame(results: Sequence[dict]):
-  """Returns a pandas.DataFrame: a row a run, a column a macro and metric."""
+  """Returns a pandas.DataFrame: runs as rows, macros and metrics as columns."""
   import pandas
 
   return pandas.DataFrame(
@@ -58,8 +55,11 @@ def points(results: Sequence[dict]) -> list[tuple[dict, list[dict]]]:
 
 
 def markdown(sweep: Sweep, results: Sequence[dict]) -> str:
-  """Returns a row a point: of each metric the median and the spread of seeds,
-  then the number of seeds, and what went wrong."""
+  """Returns a row for each point.
+
+  It has the median and the spread of each metric over the seeds, the number of
+  seeds, and what went wrong.
+  """
   axes = sweep.axes()
   header = [
     *axes,
@@ -97,10 +97,10 @@ def markdown(sweep: Sweep, results: Sequence[dict]) -> str:
 
 
 def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
-  """Draws each metric over the first axis, a line a value of the others."""
+  """Draws each metric over the first axis, a line per value of the others."""
   from matplotlib.figure import Figure
 
-  first, *_ = [*sweep.axes(), '']  # '' where there are but seeds
+  first, *_ = [*sweep.axes(), '']  # '' if only the seeds differ
   figure = Figure(figsize=(5.2 * len(sweep.metrics), 3.6), layout='constrained')
   panels = figure.subplots(1, len(sweep.metrics), squeeze=False)[0]
   for panel, metric in zip(panels, sweep.metrics, strict=True):

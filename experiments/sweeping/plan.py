@@ -1,7 +1,6 @@
-"""The runs of a sweep before they run: commands, what is missing, how much.
+"""The runs of a sweep before they start: commands, missing files, time, disk.
 
-Reads gin files as text, so that it needs neither gin nor TensorFlow. Source:
-ours.
+Reads gin files as text, so it needs neither gin nor TensorFlow.
 """
 
 import ast
@@ -34,10 +33,9 @@ class Run:
   """One point with one seed.
 
   Attributes:
-    sweep: that it is of.
-    point: its values.
-    seed: its seed.
-    folder: where it leaves all that it leaves.
+    sweep: the sweep that it belongs to.
+    point: macro -> value.
+    folder: for all files of the run.
   """
 
   sweep: Sweep
@@ -47,7 +45,7 @@ class Run:
 
   @property
   def name(self) -> str:
-    """'MASK_RATE=0.3,NSP=True/seed_0'."""
+    """The path below the sweep's folder: 'MASK_RATE=0.3,NSP=True/seed_0'."""
     return os.path.join(*self.folder.split(os.sep)[-2:])
 
   def stages(self) -> list[tuple[Stage, str]]:
@@ -81,7 +79,7 @@ class Run:
 
 
 def runs_of(sweep: Sweep, output: str) -> list[Run]:
-  """Returns the runs of a grid or list; of a search none are known yet."""
+  """Returns the runs of a grid or list; those of a search are not known yet."""
   return [
     run_at(sweep, output, point, seed)
     for point in sweep.all_points()
@@ -106,7 +104,7 @@ def check(sweep: Sweep) -> None:
     for stage, _ in run_at(sweep, '', point, 0).stages():
       known = macros_of(stage.files)
       for name in (*stage.bindings, 'RUN_DIR'):
-        if name not in known and '.' not in name:  # gin knows parameters
+        if name not in known and '.' not in name:  # gin checks parameters
           near = difflib.get_close_matches(name, known, n=1)
           raise UserError(
             f'{" ".join(stage.files)} has no macro {name}; '
@@ -126,7 +124,7 @@ def _any_point(sweep: Sweep) -> Point:
 
 
 def missing(sweep: Sweep) -> list[str]:
-  """Returns lines on what the runs need and is not there."""
+  """Returns a line for each thing that the runs need and lack."""
   lines = []
   for point in sweep.all_points() or [_any_point(sweep)]:
     for stage, _ in run_at(sweep, '', point, 0).stages():
@@ -150,7 +148,7 @@ def missing(sweep: Sweep) -> list[str]:
 
 
 def _literal(text: str):
-  """Returns the value of a macro's text; None where gin computes it."""
+  """Returns the value of a macro's text; None if gin computes it."""
   try:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -170,7 +168,7 @@ def _not_there(value) -> list[str]:
 
 
 def _expand(value):
-  """Puts environment variables into texts."""
+  """Expands environment variables in strings."""
   if isinstance(value, str):
     return os.path.expandvars(value)
   if isinstance(value, list | tuple):
@@ -179,11 +177,12 @@ def _expand(value):
 
 
 def macros_of(files: Sequence[str]) -> dict[str, str]:
-  """Returns name -> value, as text, of the macros of gin files and of those
-  that they include; later ones win.
+  """Returns macro -> text of its value, of gin files and those they include.
+
+  Later files win.
 
   Raises:
-    UserError: a file that is not there.
+    UserError: a file is missing.
   """
   found = {}
   for file in files:
@@ -211,11 +210,11 @@ def _find(file: str) -> str:
 
 
 def estimate(sweep: Sweep, finished: Sequence[Mapping], left: int) -> list[str]:
-  """Returns lines on the time and the disk of a run, and of all that are left.
+  """Returns lines on the time and disk space of a run and of all runs left.
 
   Args:
     sweep: gives `minutes`, or those of its `Minutes`, and `megabytes`.
-    finished: results of runs, with `seconds` and `bytes`; these go before.
+    finished: results of runs, with `seconds` and `bytes`; used instead if any.
     left: how many runs are not done.
   """
   done = [row for row in finished if row['status'] == 'done']

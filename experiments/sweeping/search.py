@@ -1,7 +1,7 @@
 """Points that Optuna chooses, in a study that several machines may share.
 
 Source: TPE, Bergstra et al. 2011; the median rule, Golovin et al. 2017; both as
-optuna has them.
+implemented in Optuna.
 """
 
 import json
@@ -22,7 +22,7 @@ _IDENTITY, _RESULTS = 'bertjax:sweep', 'bertjax:results'
 
 
 class _NoTrial(Exception):
-  """A trial that does not count: its run was cut off, or failed."""
+  """The trial does not count: its run was cut off, or failed."""
 
 
 def run(
@@ -40,15 +40,16 @@ def run(
     output: folder of the runs, and of the study without a storage of its own.
     name: of the study.
     at_once: how many runs at a time.
-    run_one: runs a run, as `execute.run` does, and says so.
-    ended: set where the trials under way are to end, and be tried again by the
-      next that opens the study.
+    run_one: executes a run, as `execute.run` does, and prints its result.
+    ended: when set, the current trials end, and whoever opens the study next
+      retries them.
 
   Returns:
-    The results of all trials, also of earlier ones and of other machines.
+    The results of all trials, including earlier ones and other machines'.
 
   Raises:
-    UserError: a study of another sweep; a storage that cannot be opened.
+    UserError: the study belongs to another sweep, or its storage cannot be
+      opened.
   """
   import optuna
 
@@ -113,10 +114,10 @@ def _open(sweep: Sweep, output: str, name: str, at_once: int):
   try:
     try:
       return _create(sweep, place, name, at_once)
-    except Exception:  # two that begin at once both make the tables
+    except Exception:  # two machines that start at once both create the tables
       time.sleep(1)
       return _create(sweep, place, name, at_once)
-  except Exception as error:  # of optuna, SQLAlchemy, a driver, the disk
+  except Exception as error:  # from Optuna, SQLAlchemy, a driver or the disk
     said = str(error).strip().splitlines() or ['']
     raise UserError(
       f'the study cannot be kept in {place}: '
@@ -130,7 +131,7 @@ def _create(sweep: Sweep, place: str, name: str, at_once: int):
   if '://' in place:
     storage = optuna.storages.RDBStorage(
       place,
-      # A trial whose machine has gone is tried again, in its own folder.
+      # A trial whose machine is gone is retried, in its own folder.
       heartbeat_interval=60,
       heartbeat_stale_trial_callback=(
         optuna.storages.RetryHeartbeatStaleTrialCallback()
@@ -153,7 +154,7 @@ def _create(sweep: Sweep, place: str, name: str, at_once: int):
 
 
 def _watch(sweep: Sweep, seed: int, trial, ended: threading.Event):
-  """Returns what ends a run: the first seed that is worse than the median."""
+  """Returns what ends a run of the first seed that is worse than the median."""
   watched = sweep.search.prune and seed == sweep.seeds[0] and not sweep.then
   seen = -1
 

@@ -1,11 +1,9 @@
 """What a sweep is: a question as data.
 
-    Sweep(files=('recipes/pretrain_text.gin',),
-          bindings={'TEXT_FILES': '$DATA/a.txt', 'TRAIN_STEPS': Minutes(3)},
-          grid={'MASK_RATE': (0.15, 0.3), 'NSP': (True, False)},
-          seeds=(0, 1), metric='eval/mlm_loss')
-
-Source: ours.
+Sweep(files=('recipes/pretrain_text.gin',),
+      bindings={'TEXT_FILES': '$DATA/a.txt', 'TRAIN_STEPS': Minutes(3)},
+      grid={'MASK_RATE': (0.15, 0.3), 'NSP': (True, False)},
+      seeds=(0, 1), metric='eval/mlm_loss')
 """
 
 import dataclasses
@@ -22,14 +20,14 @@ Point = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Minutes:
-  """As TRAIN_STEPS: as many steps as this time takes, by a short run before."""
+  """As TRAIN_STEPS: as many steps as fit this time, measured by a short run."""
 
   minutes: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-  """Numbers of a search, both ends included; whole ones where both are."""
+  """A range of a search, with both ends; whole numbers if both ends are."""
 
   low: float
   high: float
@@ -49,11 +47,11 @@ class Search:
   Attributes:
     space: macro -> `Range`, or a tuple to choose from.
     trials: how many points.
-    prune: whether a run of the first seed that is worse than the median of the
-      earlier ones at the same step is ended; not where a second stage follows.
-    storage: URL of a database, which several machines may work on, or a path,
-      for a journal that they may share by NFS (in which the trial of a machine
-      that has gone is not tried again); None: SQLite in the sweep's folder.
+    prune: whether to end a run of the first seed that is worse than the median
+      of earlier ones at the same step; ignored if a second stage follows.
+    storage: URL of a database, which several machines may use, or path of a
+      journal, which they may share by NFS (and in which the trial of a lost
+      machine is not retried); None: SQLite in the sweep's folder.
   """
 
   space: Mapping[str, Range | Sequence]
@@ -64,7 +62,7 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """What follows a run: its INIT_FROM is that run's folder.
+  """What follows a run, with that run's folder as INIT_FROM.
 
   Attributes:
     files: gin files, later ones win.
@@ -83,20 +81,20 @@ class Sweep:
 
   Attributes:
     files: gin files of every run, as `--gin_file` takes them; later ones win.
-    bindings: macro -> value of every run. `$NAME` in a text stands for an
+    bindings: macro -> value for every run. `$NAME` in a string stands for an
       environment variable.
-    grid: macro (or module.function.parameter) -> values, all combinations; a
-      value that ends with '.gin' is one more file, and its macro a name of
-      yours. Or
-    points: such values, run by run. Or
+    grid: macro (or module.function.parameter) -> values, of which all
+      combinations are run; a value that ends with '.gin' is one more file, and
+      its key any name. Set one of grid, points and search.
+    points: the values of each run.
     search: see `Search`.
-    seeds: each point is run with each.
-    metric: as of `Stage`.
-    higher_is_better: of the metric.
+    seeds: each point is run with each of them.
+    metric: see `Stage`.
+    higher_is_better: whether a higher metric is better.
     then: a stage after each run.
-    minutes: about how long a run takes, for the plan; None: not said.
-    megabytes: about what it leaves, likewise.
-    program: what is run, with the flags of `bertjax.main` behind it.
+    minutes: roughly what a run takes, for the plan; None: unknown.
+    megabytes: roughly what a run writes, for the plan; None: unknown.
+    program: the command to run, before the flags of `bertjax.main`.
   """
 
   files: Sequence[str]
@@ -143,7 +141,7 @@ class Sweep:
     return [self.metric, f'then/{self.metric}' if same else self.then.metric]
 
   def identity(self) -> dict[str, Any]:
-    """Returns, as JSON has it, what all results in one folder share."""
+    """Returns as JSON what all results in one folder share."""
     first, *then = [
       {
         'files': list(stage.files),
@@ -154,7 +152,7 @@ class Sweep:
     return {**first, 'then': then, 'metrics': self.metrics}
 
   def axes(self) -> list[str]:
-    """Returns what differs between the runs, but for the seed."""
+    """Returns what differs between the runs, except the seed."""
     if self.search:
       return list(self.search.space)
     return list(
@@ -162,10 +160,11 @@ class Sweep:
     )
 
   def all_points(self) -> list[Point]:
-    """Returns the points of a grid or list; [] of a search.
+    """Returns the points of a grid or list; [] for a search.
 
     Raises:
-      UserError: not one of grid, points and search; or two equal points.
+      UserError: not exactly one of grid, points and search is set, or two
+        points are equal.
     """
     given = [x for x in (self.grid, self.points, self.search) if x is not None]
     if len(given) != 1:
@@ -208,5 +207,5 @@ def name_of(point: Point) -> str:
 
 
 def is_file(value) -> bool:
-  """Whether the value of an axis is one more gin file."""
+  """Returns whether the value of an axis is one more gin file."""
   return isinstance(value, str) and value.endswith('.gin')

@@ -1,1 +1,1 @@
-"""Questions, one a file, for `python -m experiments.sweep`."""
+"""Questions for `python -m experiments.sweep`, one per file."""

@@ -168,8 +168,8 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path, damage):
 
 _PREPARE = (
   'import sys\n'
-  'from bertjax.data import corpus, text_files\n'
-  'reader = text_files.TextFiles(sys.argv[1])\n'
+  'from bertjax.data import corpus, document_files\n'
+  'reader = document_files.TextFiles(sys.argv[1])\n'
   'print("ready", flush=True)\n'
   'sys.stdin.read(1)\n'
   'print(corpus.prepare(reader, sys.argv[2]).documents("train"))\n'

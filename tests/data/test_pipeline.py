@@ -124,8 +124,19 @@ def test_the_same_seed_gives_the_same_batches_and_another_gives_others(task):
 
 
 def test_masks_are_new_at_every_epoch(task):
-  seen = [example['tokens'].tobytes() for example in batches(task, 150)]
-  assert len(set(seen)) == 150  # about ten epochs
+  seen = batches(task, 150)  # about ten epochs
+  assert len({example['tokens'].tobytes() for example in seen}) == 150
+  # Where is masked in rows without padding: nearly all choices differ.
+  places = [
+    tuple(positions[weights > 0])
+    for example in seen
+    for positions, weights, segments in zip(
+      *(example[x] for x in ('target_positions', 'weights', 'segments')),
+      strict=True,
+    )
+    if segments.all()
+  ]
+  assert len(set(places)) > 0.9 * len(places) > 900
 
 
 @pytest.mark.parametrize(
@@ -228,6 +239,11 @@ def test_an_evaluation_counts_every_sequence_once(task):
   count = sum(int(b['pair_weights'].sum()) for b in whole)
   rows = sum(int((b['segments'].max(1) > 0).sum()) for b in whole)
   assert count == rows > 0
+  # Rows one at a time need no padding, and none is left out.
+  singly = batches(
+    task, split='validation', epochs=1, shuffle=False, batch_size=2
+  )
+  assert rows == sum(int((b['segments'].max(1) > 0).sum()) for b in singly)
   # The padding rows of the last batches carry no weight at all.
   for example in whole:
     empty = example['segments'].max(1) == 0

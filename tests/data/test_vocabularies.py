@@ -251,6 +251,12 @@ def test_data_sets_share_a_vocabulary_and_resume(tmp_path):
   assert next(first).to_list() == next(second).to_list() == expected
 
 
+def test_graphs_do_not_copy_the_models_and_tables(vocabulary):
+  encode = tf.function(vocabulary.encode_tf)
+  graph = encode.get_concrete_function(tf.TensorSpec([None], tf.string)).graph
+  assert graph.as_graph_def().ByteSize() < 200_000  # of megabytes
+
+
 def test_shapes_and_dtypes_are_those_of_seqio():
   vocabulary = small('a', '##b', '[unused0]')
   one, many = vocabulary.encode_tf('abb a'), vocabulary.encode_tf(['abb', ''])
@@ -277,7 +283,9 @@ def test_decoding_joins_pieces():
 
 
 def test_vocabularies_are_equal_by_content():
-  assert small('a') == small('a') == pickle.loads(pickle.dumps(small('a')))
+  used = small('a')
+  assert used.encode_tf(['a', 'é']).to_list() == [[5], [1]]
+  assert small('a') == small('a') == pickle.loads(pickle.dumps(used))
   assert hash(small('a')) == hash(small('a'))
   assert small('a') != small('b') and small('a') != small('a', cased=True)
 

@@ -27,7 +27,7 @@ CONFIG = EncoderConfig(
   positions=20,
   initializer_stddev=0.5,
 )
-ENCODER = codecs.make(
+CODEC = codecs.make(
   TASK, Tokenizer([*SPECIAL_TOKENS, *'abcdefgh'], False), length=12
 )
 
@@ -50,12 +50,12 @@ def test_the_score_is_that_of_each_example_alone(devices):
     model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh, 1
   ).parameters
   evaluation = scoring.TaskEvaluation(
-    model, ENCODER, examples, lambda: examples, batch_size=5
+    model, CODEC, examples, lambda: examples, batch_size=5
   )
   values = evaluation.prepare(mesh, abstract)(parameters)
 
   right = 0
-  for row, label in ENCODER.rows(examples):
+  for row, label in CODEC.rows(examples):
     ids = np.asarray([row.ids], np.int32)
     logits = model.apply(
       {'params': jax.device_get(parameters)},
@@ -76,4 +76,4 @@ def test_the_score_is_that_of_each_example_alone(devices):
 
 def test_nothing_to_score_is_refused():
   with pytest.raises(UserError, match='EVAL_FILES'):
-    scoring.TaskEvaluation(None, ENCODER, [], list).check()
+    scoring.TaskEvaluation(None, CODEC, [], list).check()

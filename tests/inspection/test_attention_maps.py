@@ -138,13 +138,6 @@ def test_texts_are_looked_at_together_as_they_are_alone(predictor):
   assert together[2].tokens[2] == '[MASK]'
 
 
-def test_entropy_is_nothing_for_one_token_and_most_where_all_are_alike():
-  weights = np.array([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4], np.float32)
-  np.testing.assert_allclose(
-    attention_maps.entropies(weights), np.log([1, 2, 4]), atol=1e-6
-  )
-
-
 def test_a_choice_of_layers_is_a_part_of_all_of_them(predictor):
   (every,), (some,) = (
     attention_maps.compute(predictor, ['a b c'], None, layers, True)

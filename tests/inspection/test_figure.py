@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertjax.inspection import figure
-from bertjax.inspection.attention_maps import Maps
+from bertjax.inspection.maps import Maps
 
 
 @pytest.mark.parametrize('layers, heads, length', [(1, 1, 2), (2, 3, 60)])

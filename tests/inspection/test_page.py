@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from bertjax.inspection import page
-from bertjax.inspection.attention_maps import Maps
+from bertjax.inspection.maps import Maps
 
 
 def make_maps(tokens, importance=None):

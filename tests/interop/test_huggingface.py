@@ -126,6 +126,7 @@ def test_half_precision_is_read_as_float32(tmp_path, dtype):
     found,
     jax.tree.map(lambda x: x.astype(dtype).astype(np.float32), parameters),
   )
+  assert {x.dtype for x in jax.tree.leaves(found)} == {np.dtype('float32')}
 
 
 def test_shards_are_read_through_their_index(tmp_path):

@@ -36,7 +36,7 @@ def test_the_variable_of_jax_wins(monkeypatch):
 def test_a_second_process_finds_what_the_first_compiled(tmp_path):
   code = (
     'import jax\n'
-    'from bertjax.training import compilation_cache\n'
+    'from bertjax.launch import compilation_cache\n'
     'compilation_cache.enable()\n'
     'jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)\n'
     'found = []\n'

@@ -12,7 +12,7 @@ from bertjax.parallel import devices
 # asks for huge pages.
 _FAULTS = """
 import ctypes, resource, sys, threading
-from bertjax.training import host_memory
+from bertjax.launch import host_memory
 if sys.argv[1] == 'keep': print(host_memory.keep_freed())
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p

@@ -112,7 +112,7 @@ def test_splash_equals_einsum_in_values_and_gradients(sizes):
 
 def test_several_tpus_without_a_mesh_take_what_xla_can_divide(monkeypatch):
   """As of parameters on a mesh and a few rows of held-out text."""
-  monkeypatch.setattr(partitioning, 'platform', lambda: 'tpu')
+  monkeypatch.setattr(rules, 'platform', lambda: 'tpu')
   mesh = partitioning.make_mesh()
   everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   *arrays, mask = jax.tree.map(
@@ -156,7 +156,7 @@ def test_from_512_a_gpu_gets_the_kernel_of_cudnn(monkeypatch, change, fused):
   """Where there is one; its program is made here and run nowhere."""
   from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
-  monkeypatch.setattr(partitioning, 'platform', lambda: 'gpu')
+  monkeypatch.setattr(rules, 'platform', lambda: 'gpu')
   monkeypatch.setattr(
     kernels, '_compute_capability', lambda: change.get('capability', 8.0)
   )
@@ -179,7 +179,7 @@ def test_from_512_a_gpu_gets_the_kernel_of_cudnn(monkeypatch, change, fused):
 
 
 def test_splash_is_refused_on_a_gpu(monkeypatch):
-  monkeypatch.setattr(partitioning, 'platform', lambda: 'gpu')
+  monkeypatch.setattr(rules, 'platform', lambda: 'gpu')
   with pytest.raises(UserError, match="for TPUs; set .*'auto'"):
     KERNELS['splash'](*make_packed())
 
@@ -189,7 +189,11 @@ def test_splash_is_refused_on_a_gpu(monkeypatch):
   [
     ('splash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('dot_product', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
-    ('splash', {'mask': np.ones((4, 1, 256, 256), bool)}, 'by segments'),
+    (
+      'splash',
+      {'mask': np.ones((4, 1, 256, 256), bool)},
+      'needs a SegmentMask',
+    ),
     ('splash', {'length': 96}, 'multiple of 128, got 96'),
   ],
 )

@@ -16,6 +16,7 @@ from bertjax.errors import UserError
 from bertjax.interop import names
 from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
+from bertjax.models.encoder import Encoder
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 TINY = EncoderConfig(
@@ -320,6 +321,24 @@ def test_scan_and_recomputation_change_nothing(scan_layers, recompute):
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, gradient
   )
+
+
+def test_layers_in_a_loop_drop_other_elements_out():
+  config = dataclasses.replace(TINY, layers=1, scan_layers=True, dropout=0.5)
+  one, two = Encoder(config), Encoder(dataclasses.replace(config, layers=2))
+  hidden = jax.random.normal(jax.random.key(1), (2, 8, 32))
+  mask = jnp.ones((2, 1, 8, 8), bool)
+  layer = nn.unbox(one.init(jax.random.key(0), hidden, mask, False))['params']
+  equal_layers = {'layer_00': layer['layer_00'], 'layer_01': layer['layer_00']}
+
+  def apply(encoder, parameters, hidden, train):
+    rngs = {'dropout': jax.random.key(2)}
+    return encoder.apply({'params': parameters}, hidden, mask, train, rngs=rngs)
+
+  for train in (False, True):
+    twice = apply(one, layer, apply(one, layer, hidden, train), train)
+    both = apply(two, equal_layers, hidden, train)
+    assert np.allclose(both, twice, atol=1e-5) == (not train)
 
 
 def test_without_next_sentence_its_parameters_do_not_exist():

@@ -4,7 +4,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig, choose
-from bertjax.parallel import partitioning
+from bertjax.parallel import rules
 
 SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
 
@@ -87,6 +87,6 @@ def test_a_misspelt_choice_is_answered_with_the_nearest():
   [('cpu', 'float32'), ('gpu', 'bfloat16'), ('tpu', 'bfloat16')],
 )
 def test_products_are_bfloat16_where_that_is_fast(monkeypatch, platform, dtype):
-  monkeypatch.setattr(partitioning, 'platform', lambda: platform)
+  monkeypatch.setattr(rules, 'platform', lambda: platform)
   assert EncoderConfig(**SIZES).compute_dtype == dtype
   assert EncoderConfig(**SIZES, dtype='float32').compute_dtype == 'float32'

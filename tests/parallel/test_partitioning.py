@@ -73,8 +73,9 @@ def test_the_meshes_that_are_shipped_cover_eight_devices(name):
   assert mesh.shape[name] > 1
 
 
-def test_a_batch_that_devices_cannot_split_is_refused():
-  mesh = partitioning.make_mesh()
+@pytest.mark.parametrize('sizes', [(8, 1, 1), (1, 8, 1), (2, 4, 1)])
+def test_a_batch_that_devices_cannot_split_is_refused(sizes):
+  mesh = partitioning.make_mesh(*sizes)
   partitioning.check_batch_size(32, mesh, accumulation=2)
   with pytest.raises(UserError, match='multiple of 16'):
     partitioning.check_batch_size(24, mesh, accumulation=2)

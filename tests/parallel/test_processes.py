@@ -18,7 +18,7 @@ START = """
 import os, sys, time
 import jax
 import numpy as np
-from bertjax import processes
+from bertjax.parallel import processes
 from bertjax.errors import RunStopped, UserError
 index = int(sys.argv[3])
 status = 0
@@ -93,7 +93,7 @@ vote = processes.Vote()
 votes = [vote.cast(15 if (index, step) == (1, 2) else 0) for step in range(6)]
 assert votes == [0, 0, 0, 15, 0, 0], votes
 
-from bertjax import partitioning
+from bertjax.parallel import partitioning
 whole = np.arange(8 * 3).reshape(8, 3)
 devices = np.array(jax.devices())
 for sizes, order, rows in (

@@ -107,6 +107,17 @@ def test_a_loop_of_products_counts_each_of_its_turns(mesh):
   )
 
 
+def test_memory_is_needed_for_arguments_outputs_and_what_is_temporary():
+  parts = {
+    'arguments': 1000,
+    'outputs': 300,
+    'aliased': 200,
+    'temporary': 70,
+    'program': 5,
+  }
+  assert compiled.needed_bytes(parts) == 1170
+
+
 @needs_libtpu
 def test_the_cycles_of_a_product_are_about_what_the_chip_can_do(mesh):
   side = 8192

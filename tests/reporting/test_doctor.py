@@ -161,6 +161,21 @@ def test_what_is_broken_is_named(tmp_path, reference, check):
   assert set(found) == {check} | also.get(check, set())
 
 
+@pytest.mark.parametrize(
+  'check, metric, factor',
+  [
+    ('masking', 'train/masked_fraction', 0.7),
+    ('learning rate', 'train/learning_rate', 0.1),
+    ('gradient norm', 'train/grad_norm', 0.02),
+  ],
+)
+def test_too_little_is_named_as_too_much_is(
+  tmp_path, reference, check, metric, factor
+):
+  change = changed(metric, lambda step, values: factor * values[metric])
+  assert set(off(write(tmp_path / 'run', 10, change), reference)) == {check}
+
+
 def test_every_check_is_tried():
   assert set(BROKEN) == set(health_checks.CHECKS)
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.reporting.test_runs import write_run
 
 from bertjax.errors import UserError
 from bertjax.reporting import references, run_reader
+from tests.reporting.test_run_reader import write_run
 
 SIZE = {'TEXT_FILES': 'a.txt', 'LEARNING_RATE': 0.1}
 

@@ -5,11 +5,11 @@ import json
 import re
 
 import pytest
-from tests.reporting.test_runs import write_run
 
 from bertjax.errors import UserError
 from bertjax.reporting import report
 from bertjax.runs.filled_masks import FilledMasks
+from tests.reporting.test_run_reader import write_run
 
 
 class Balance(html.parser.HTMLParser):

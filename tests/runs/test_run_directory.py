@@ -190,7 +190,7 @@ def test_the_lock_names_the_process_that_holds_it(tmp_path):
 
 def test_a_killed_run_leaves_no_obstacle(tmp_path):
   script = (
-    'import os, sys; from bertjax.training import run_directory\n'
+    'import os, sys; from bertjax.runs import run_directory\n'
     'with run_directory.claim(sys.argv[1], ""):\n'
     '  print("held", flush=True); sys.stdin.read()'
   )

@@ -24,20 +24,20 @@ def make(kind, labels=(), metrics=('accuracy',), length=12, stride=128):
   )
 
 
-def knowing(encoder, examples, outputs):
+def knowing(codec, examples, outputs):
   """Returns a function that gives each row the logits of its label."""
-  answers = {tuple(row.ids): label for row, label in encoder.rows(examples)}
+  answers = {tuple(row.ids): label for row, label in codec.rows(examples)}
 
   def logits_of(rows):
     for row in rows:
       label = answers[tuple(row.ids)]
-      if encoder.task.kind == 'classes':
+      if codec.task.kind == 'classes':
         yield 5.0 * np.eye(outputs)[label]
-      elif encoder.task.kind == 'labels':
+      elif codec.task.kind == 'labels':
         yield 5.0 * (2 * np.asarray(label) - 1)
-      elif encoder.task.kind == 'number':
+      elif codec.task.kind == 'number':
         yield np.array([label])
-      elif encoder.task.kind == 'tags':
+      elif codec.task.kind == 'tags':
         yield np.eye(outputs)[np.maximum(label, 0)]
       else:
         logits = np.zeros((len(row.ids) + 3, 2))
@@ -57,57 +57,57 @@ def knowing(encoder, examples, outputs):
 )
 def test_right_logits_of_texts_give_a_full_score(kind, given, metrics):
   labels = () if kind == 'number' else ('no', 'yes')
-  encoder = make(kind, labels, metrics)
+  codec = make(kind, labels, metrics)
   examples = [
     TextExample(texts, label)
     for texts, label in zip(
       [('a',), ('b', 'c d'), ('a b ' * 20,)], given, strict=True
     )
   ]
-  found = encoder.predict(examples, knowing(encoder, examples, 2))
-  assert encoder.score(examples, found) == pytest.approx(
+  found = codec.predict(examples, knowing(codec, examples, 2))
+  assert codec.score(examples, found) == pytest.approx(
     dict.fromkeys(metrics, 1.0)
   )
-  assert encoder.cut == 2  # one text, tokenized twice
+  assert codec.cut == 2  # one text, tokenized twice
 
 
 def test_right_logits_give_every_word_of_a_long_sentence_its_tag():
-  encoder = make('tags', ('O', 'B-X'), ('f1', 'accuracy'), length=8)
+  codec = make('tags', ('O', 'B-X'), ('f1', 'accuracy'), length=8)
   words = tuple('abcdefgh'[i % 8] + 'b' * (i % 2) for i in range(25))
   tags = tuple('B-X' if word[0] in 'adg' else 'O' for word in words)
   examples = [TagExample(words, tags), TagExample(('b',), ('O',))]
-  rows = list(encoder.rows(examples))
+  rows = list(codec.rows(examples))
   assert max(len(row.ids) for row, _ in rows) <= 8
   assert (
     sum(tag != labelled_batches.NO_TAG for _, ids in rows for tag in ids) == 26
   )
-  found = encoder.predict(examples, knowing(encoder, examples, 2))
+  found = codec.predict(examples, knowing(codec, examples, 2))
   assert found == [list(tags), ['O']]
-  assert encoder.score(examples, found) == {'f1': 1.0, 'accuracy': 1.0}
+  assert codec.score(examples, found) == {'f1': 1.0, 'accuracy': 1.0}
 
 
 def test_right_logits_find_the_answer_in_a_long_context():
-  encoder = make('spans', (), ('f1', 'exact_match'), length=90, stride=20)
+  codec = make('spans', (), ('f1', 'exact_match'), length=90, stride=20)
   context = 'a b ' * 60 + 'g h ' + 'c d ' * 20
   start = context.index('g h')
   examples = [QuestionExample('1', 'a ?', context, (Answer('g h', start),))]
-  found = encoder.predict(examples, knowing(encoder, examples, 2))
+  found = codec.predict(examples, knowing(codec, examples, 2))
   assert found['1'].text == 'g h'
-  assert encoder.score(examples, found)['exact_match'] == 1.0
+  assert codec.score(examples, found)['exact_match'] == 1.0
 
 
 def test_trivial_answers():
-  encoder = make('classes', ('no', 'yes'))
+  codec = make('classes', ('no', 'yes'))
   examples = [TextExample(('a',), x) for x in ('no', 'yes', 'yes', 'yes')]
-  trivial = encoder.baseline((), examples)
-  assert encoder.score(examples, trivial) == {'accuracy': 0.75}
-  encoder = make('spans', (), ('f1', 'exact_match'))
+  trivial = codec.baseline((), examples)
+  assert codec.score(examples, trivial) == {'accuracy': 0.75}
+  codec = make('spans', (), ('f1', 'exact_match'))
   examples = [
     QuestionExample('1', '?', 'b c d', (Answer('b c', 0),)),
     QuestionExample('2', '?', 'e f', (Answer('f', 2),)),
   ]
-  trivial = encoder.baseline(examples[:1], examples)
-  assert encoder.score(examples, trivial)['exact_match'] == 0.5
+  trivial = codec.baseline(examples[:1], examples)
+  assert codec.score(examples, trivial)['exact_match'] == 0.5
 
 
 @pytest.mark.parametrize(

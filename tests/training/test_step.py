@@ -128,6 +128,20 @@ def test_accumulated_parts_give_the_whole_batch(one_device, accumulation):
   assert_same(run(mesh, accumulation), one_device())
 
 
+def test_each_step_drops_other_elements_out():
+  mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+  objective, chain = tiny(dropout=0.5), optimizer.adamw(0.0)
+  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  update = step.compile_train_step(objective, chain, mesh, abstract)
+  example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
+  losses = set()
+  for _ in range(3):  # of the same parameters, batch and key
+    now, terms = update(now, example, jax.random.key(0))
+    losses.add(float(terms['mlm_loss'][0]))
+  assert len(losses) == 3
+
+
 def test_loss_falls_on_a_batch_that_repeats():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   objective, chain = tiny(), optimizer.adamw(3e-3)
