@@ -12,14 +12,16 @@ metrics.jsonl has one line per step, in order, each a JSON object:
 `{"step": 100, "train/loss": 7.25}`.
 """
 
+import contextlib
 import json
 import math
 import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Self, TextIO
 
-from tensorboardX import event_file_writer, summary
+from tensorboardX import record_writer, summary
 from tensorboardX.proto import event_pb2
 
 from bertjax.parallel import processes
@@ -108,11 +110,13 @@ class Writer:
     """Flushes and closes the files."""
     file, events = self._file, self._events
     self._file = self._events = None
-    with output_files.explain_failure(self._path):
-      if file is not None:
-        file.close()
-      if events is not None:
-        events.close()
+    with (
+      output_files.explain_failure(self._path),
+      contextlib.ExitStack() as both,  # the second also if the first fails
+    ):
+      for opened in (file, events):
+        if opened is not None:
+          both.callback(opened.close)
 
 
 class _Events:
@@ -126,33 +130,29 @@ class _Events:
 
   def __init__(self, directory: str, first_step: int):
     os.makedirs(directory, exist_ok=True)
-    self._file = event_file_writer.EventsWriter(
-      os.path.join(directory, 'events')
-    )
+    now = time.time()
+    name = f'events.out.tfevents.{int(now)}.{socket.gethostname()}'
+    self._file = record_writer.RecordWriter(os.path.join(directory, name))
+    self._write(file_version='brain.Event:2')
     # TensorBoard then hides the events of later steps in earlier files.
-    self._file.write_event(
-      event_pb2.Event(
-        step=first_step,
-        wall_time=time.time(),
-        session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
-      )
-    )
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write(step=first_step, session_log=start)
     self._flushed = -math.inf
 
   def write(self, step: int, numbers: Mapping[str, float]) -> None:
     now = time.time()
     for name, number in numbers.items():
-      self._file.write_event(
-        event_pb2.Event(
-          step=step, wall_time=now, summary=summary.scalar(name, number)
-        )
-      )
+      self._write(step=step, summary=summary.scalar(name, number))
     if now - self._flushed > self._FLUSH_SECONDS:
       self._file.flush()
       self._flushed = now
 
   def close(self) -> None:
     self._file.close()
+
+  def _write(self, **fields) -> None:
+    event = event_pb2.Event(wall_time=time.time(), **fields)
+    self._file.write(event.SerializeToString())
 
 
 def read_metrics(directory: str) -> Metrics:

@@ -35,7 +35,8 @@ class Best:
     if patience is not None and (metric is None or patience < 1):
       raise UserError(
         'early stopping needs a metric to select by and a patience of 1 or '
-        f'more, got {metric!r} and {patience}; set SELECT and PATIENCE'
+        f'more, got {metric!r} and {patience}; set loop.train.select and '
+        'loop.train.patience'
       )
     self.metric = metric
     self.step: int | None = None

@@ -151,10 +151,10 @@ _CONTINUE = """
 import json, sys
 import seqio
 import tensorflow as tf
-from bertjax.data import sources, text_files
+from bertjax.data import document_files, sources
 
 path, directory, save, restore, count = sys.argv[1:]
-source = sources.PreparedSource(text_files.TextFiles(path), directory, 0.2)
+source = sources.PreparedSource(document_files.TextFiles(path), directory, 0.2)
 dataset = source.get_dataset(
     'train', seed=7, shard_info=seqio.ShardInfo(1, 2)
 ).repeat().batch(7)
