@@ -7,6 +7,12 @@
 status. Any other exception is a bug in bertjax and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Entry = TypeVar('Entry')
+
 
 class _OneLine(Exception):
   def _render_traceback_(self) -> list[str]:
@@ -26,3 +32,25 @@ class RunStopped(_OneLine, RuntimeError):
   def __init__(self, message: str, status: int):
     super().__init__(message)
     self.status = status
+
+
+def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
+  """Returns table[name].
+
+  Args:
+    table: the choices.
+    name: one of its keys.
+    setting: the binding that holds `name`, for the message.
+
+  Raises:
+    UserError: no such entry; the message lists the names, the nearest one and
+      the setting.
+  """
+  if name in table:
+    return table[name]
+  near = difflib.get_close_matches(str(name), table, n=1)
+  hint = f' (did you mean {near[0]!r}?)' if near else ''
+  raise UserError(
+    f'expected one of {", ".join(sorted(table))}, got '
+    f'{name!r}{hint}; set {setting}'
+  )

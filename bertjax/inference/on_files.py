@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 from bertjax.inference.forward import POOLINGS
 from bertjax.inference.predictor import Predictor
-from bertjax.models.config import choose
 from bertjax.runs import output_files
 from bertjax.runs.output_files import writing
 from bertjax.text import batching, line_files

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
 from bertjax.tasks import head_outputs
 from bertjax.text import batching, context_windows, mask_rows, word_rows

@@ -14,8 +14,9 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from bertjax.errors import choose
 from bertjax.models import layers
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 from bertjax.models.kernels import KERNELS, Mask
 
 

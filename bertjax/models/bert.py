@@ -16,8 +16,9 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
+from bertjax.errors import choose
 from bertjax.models import heads, layers
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 from bertjax.models.embeddings import Embeddings
 from bertjax.models.encoder import Encoder
 from bertjax.models.kernels import SegmentMask

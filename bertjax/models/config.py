@@ -12,14 +12,9 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
-import difflib
-from collections.abc import Mapping
-from typing import TypeVar
 
 from bertjax.errors import UserError
 from bertjax.parallel import rules
-
-Entry = TypeVar('Entry')
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -163,25 +158,3 @@ class EncoderConfig:
 
 def _is_number(value: object) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
-  """Returns table[name].
-
-  Args:
-    table: the choices.
-    name: one of its keys.
-    setting: the binding that holds `name`, for the message.
-
-  Raises:
-    UserError: no such entry; the message lists the names, the nearest one and
-      the setting.
-  """
-  if name in table:
-    return table[name]
-  near = difflib.get_close_matches(str(name), table, n=1)
-  hint = f' (did you mean {near[0]!r}?)' if near else ''
-  raise UserError(
-    f'expected one of {", ".join(sorted(table))}, got '
-    f'{name!r}{hint}; set {setting}'
-  )

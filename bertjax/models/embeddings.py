@@ -10,8 +10,9 @@ Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
 import flax.linen as nn
 import jax
 
+from bertjax.errors import choose
 from bertjax.models import layers
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 from bertjax.models.positions import SCHEMES
 
 

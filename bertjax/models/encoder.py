@@ -14,9 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bertjax.errors import choose
 from bertjax.models import layers
 from bertjax.models.attention import SelfAttention
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 from bertjax.models.feed_forward import FeedForward
 from bertjax.models.kernels import Mask
 from bertjax.parallel import rules

@@ -12,8 +12,9 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
+from bertjax.errors import choose
 from bertjax.models import layers
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 
 
 def gelu(inputs: jax.Array) -> jax.Array:

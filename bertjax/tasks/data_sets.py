@@ -13,8 +13,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
-from bertjax.models.config import choose
+from bertjax.errors import UserError, choose
 from bertjax.tasks import (
   conll,
   glue_files,

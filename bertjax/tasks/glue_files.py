@@ -12,8 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bertjax.errors import UserError
-from bertjax.models.config import choose
+from bertjax.errors import UserError, choose
 from bertjax.tasks import table_files
 from bertjax.tasks.examples import TextExample
 

@@ -14,8 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import SupportsFloat, cast
 
-from bertjax.errors import UserError
-from bertjax.models.config import choose
+from bertjax.errors import UserError, choose
 from bertjax.tasks import table_files
 from bertjax.tasks.examples import TextExample
 from bertjax.text import line_files

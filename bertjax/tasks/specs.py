@@ -13,7 +13,7 @@ sets, which too few steps make unstable (Mosbach et al. 2021, Zhang et al.
 import dataclasses
 from typing import Any
 
-from bertjax.models.config import choose
+from bertjax.errors import choose
 from bertjax.tasks import glue_files, head_outputs
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.models.config import EncoderConfig, choose
+from bertjax.models.config import EncoderConfig
 from bertjax.parallel import rules
 
 SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
@@ -75,11 +75,6 @@ def test_attention_dropout_follows_dropout_unless_it_is_set():
   assert (
     EncoderConfig(**SIZES, attention_dropout=0.0).attention_dropout_rate == 0.0
   )
-
-
-def test_a_misspelt_choice_is_answered_with_the_nearest():
-  with pytest.raises(UserError, match="got 'lerned'.*did you mean 'learned'"):
-    choose({'learned': 1, 'rotary': 2}, 'lerned', 'EncoderConfig.x')
 
 
 @pytest.mark.parametrize(
