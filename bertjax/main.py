@@ -260,22 +260,23 @@ def main(argv: Sequence[str]) -> int:
       )
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
-    from bertjax.launch import compilation_cache
-    from bertjax.parallel import processes
+    from bertjax.launch import compilation_cache, process_group
 
-    with processes.joined(
+    def job():
+      with command_line.quiet_imports():
+        parse(_FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths)
+      logging.set_verbosity(logging.ERROR)
+      gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
+
+    compilation_cache.enable()
+    command_line.skip_absent_tpu()
+    process_group.run(
+      job,
       _FLAGS.coordinator_address,
       _FLAGS.process_count,
       _FLAGS.process_index,
       _FLAGS.join_seconds,
-    ):
-      with command_line.quiet_imports():
-        parse(_FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths)
-      logging.set_verbosity(logging.ERROR)
-      compilation_cache.enable()
-      command_line.skip_absent_tpu()
-      processes.connect()
-      gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
+    )
   except (UserError, RunStopped) as error:
     # gin appends lines that say where it was called from.
     line = str(error).split('\n  In call to configurable')[0]

@@ -1,0 +1,103 @@
+"""Which of how many processes this is: from the flags, or from the cluster.
+
+    place = cluster.find('10.0.0.1:1234', count=2, index=0)
+    place = cluster.find()    # TPU pods, Slurm, GKE, Open MPI; or alone
+
+Source: ours; clusters are known to jax.
+"""
+
+import dataclasses
+import importlib.util
+import os
+
+from bertjax.errors import UserError
+
+_FLAGS = '--coordinator_address, --process_count and --process_index'
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """Arguments of jax.distributed.initialize."""
+
+  address: str | None = None
+  count: int = 1
+  index: int = 0
+  local_devices: list[int] | None = None
+
+
+def find(
+  address: str | None = None,
+  count: int | None = None,
+  index: int | None = None,
+  seconds: float = 300,
+) -> Place:
+  """Returns the place of this process; UserError for what cannot be meant.
+
+  Args:
+    address: HOST:PORT of process 0. None, as the next two: as the cluster says.
+    count: number of processes.
+    index: which of them this is.
+    seconds: how long to wait until the name of process 0 is known.
+  """
+  local_devices = None
+  if (address, count, index) == (None, None, None):
+    address, count, index, local_devices = _detect(seconds)
+  if (address, count, index) == (None, None, None):
+    return Place()
+  if count == 1 and index in (None, 0):
+    return Place()  # also to run alone where a cluster has more
+  if None in (address, count, index):
+    raise UserError(f'expected all of {_FLAGS}, or none of them')
+  host_and_port(address)
+  if count < 1 or not 0 <= index < count:
+    raise UserError(
+      f'expected a process index of 0 to count - 1, got {index} of {count}; '
+      'set --process_index and --process_count'
+    )
+  return Place(address, count, index, local_devices)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+  """'10.0.0.1:1234' to ('10.0.0.1', 1234), '[::1]:1234' to ('::1', 1234)."""
+  host, _, port = address.rpartition(':')
+  if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    raise UserError(
+      f'expected HOST:PORT of process 0, got {address!r}; set '
+      '--coordinator_address'
+    )
+  return host.strip('[]'), int(port)
+
+
+def _detect(seconds: float) -> tuple:
+  """Returns what jax.distributed.initialize() would find by itself.
+
+  Reads the environment, and on a TPU or in Kubernetes asks the machine's
+  metadata.
+  """
+  # jax has no public name for it, and initialize() alone does not tell the
+  # address, for the message, nor leave a single machine alone.
+  from jax._src import clusters
+
+  try:
+    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+      None, None, None, None, None, int(seconds)
+    )
+  except Exception as error:  # each kind of cluster has its own ones
+    raise UserError(
+      'jax finds a cluster but not who its processes are '
+      f'({" ".join(str(error).split())}); set {_FLAGS}, or --process_count=1 '
+      'to run alone'
+    ) from error
+  if (
+    found[0] is None
+    and not importlib.util.find_spec('kubernetes')
+    and (
+      {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= os.environ.keys()
+    )
+  ):
+    # jax would let each pod run alone, into one folder.
+    raise UserError(
+      "this is a job of Kubernetes: pip install 'jax[k8s]' to find its pods, "
+      f'or set {_FLAGS}, or --process_count=1 to run alone'
+    )
+  return found
