@@ -285,7 +285,12 @@ def test_macros_files_and_parameters_of_the_pages_exist():
     files |= {name for name in re.findall(r'[\w/]+\.gin\b', span)}
   parameters -= {'module.function.parameter'}
   assert len(macros) > 30 and len(parameters) > 12 and len(files) > 5
-  assert macros - {'NAME', 'JAX_COMPILATION_CACHE_DIR'} <= known
+  macros = {
+    name
+    for name in macros
+    if not name.startswith(('JAX_', 'NCCL_', 'TPU_', 'MEGASCALE_'))
+  }
+  assert macros - {'NAME'} <= known
   for name in files - {'cosine.gin', 'config.gin', 'recipes/X.gin'}:
     assert any(str(path).endswith(f'/{name}') for path in GIN_FILES), name
   for name in parameters:

@@ -9,6 +9,7 @@ Source: ours; clusters are known to jax.
 import dataclasses
 import importlib.util
 import os
+import warnings
 
 from bertjax.errors import UserError
 
@@ -79,9 +80,10 @@ def _detect(seconds: float) -> tuple:
   from jax._src import clusters
 
   try:
-    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-      None, None, None, None, None, int(seconds)
-    )
+    with warnings.catch_warnings(action='ignore'):  # of the case at the end
+      found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, int(seconds)
+      )
   except Exception as error:  # each kind of cluster has its own ones
     raise UserError(
       'jax finds a cluster but not who its processes are '
