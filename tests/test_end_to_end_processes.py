@@ -1,5 +1,6 @@
 """A run by several processes, as a user starts them, against one process."""
 
+import fcntl
 import json
 import os
 import random
@@ -285,11 +286,9 @@ def test_a_loss_that_is_not_finite_stops_all_in_one_line(corpus, tmp_path):
 @pytest.mark.slow
 def test_a_mistake_that_only_the_first_can_find_ends_both(corpus, tmp_path):
   (tmp_path / 'run').mkdir()
-  held = (tmp_path / 'run' / '.lock').open('a+')
-  import fcntl
-
-  fcntl.flock(held, fcntl.LOCK_EX)
-  first, second = finish(start(corpus, tmp_path / 'run', 2))
+  with (tmp_path / 'run' / '.lock').open('a+') as held:
+    fcntl.flock(held, fcntl.LOCK_EX)
+    first, second = finish(start(corpus, tmp_path / 'run', 2))
   assert first[0] == 2 and 'is in use by' in first[2], first
   assert len(first[2].splitlines()) == 1, first
   assert_goes_on_later(second)
