@@ -1,9 +1,9 @@
 """Which of how many processes this is: from the flags, or from the cluster.
 
     place = cluster.find('10.0.0.1:1234', count=2, index=0)
-    place = cluster.find()    # TPU pods, Slurm, GKE, Open MPI; or alone
+    place = cluster.find()  # TPU pods, Slurm, GKE, Open MPI; or alone
 
-Source: ours; clusters are known to jax.
+jax knows these clusters.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ def find(
     return Place()
   if count == 1 and index in (None, 0):
     return Place()  # also to run alone where a cluster has more
-  if None in (address, count, index):
+  if address is None or count is None or index is None:
     raise UserError(f'expected all of {_FLAGS}, or none of them')
   host_and_port(address)
   if count < 1 or not 0 <= index < count:

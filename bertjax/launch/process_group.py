@@ -7,7 +7,7 @@ gone. The others then end inside jax's C++, which prints what it knows and calls
 abort(): Python gets no chance to speak. So the job runs in a child process, and
 the parent, forked off before jax starts a backend, only passes signals on and
 says the last line. With one process there is no child, and all of this costs
-nothing. Source: ours, on jax.distributed.
+nothing.
 """
 
 import ctypes
@@ -160,7 +160,9 @@ def _meet(name: str, place: cluster.Place, seconds: float) -> None:
   if place.index:
     print(f'{name}: process 0 tells how the run goes', flush=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-  bind_address = None if place.index else _bind_address(place.address)
+  bind_address = None
+  if place.index == 0 and place.address is not None:
+    bind_address = _bind_address(place.address)
   # Ends the process inside jax, too, which may wait for ever.
   signal.alarm(int(seconds) + _FIRST_CONTACT)
   # It takes SIGTERM for itself, and the loop has its own way, see `Vote`.
