@@ -143,7 +143,8 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   found = trained_model.read('runs/parity')
   assert set(found.parameters['two_layers']) == {'hidden', 'output'}
   assert main.main(predict) == 0, capfd.readouterr().err
-  said = [json.loads(line) for line in open('out.jsonl')]
+  lines = pathlib.Path('out.jsonl').read_text().splitlines()
+  said = [json.loads(line) for line in lines]
   assert len(said) == 2 and {x['label'] for x in said} <= {'odd', 'even'}
 
   # A run says what is missing where its modules are not imported.
