@@ -1,5 +1,6 @@
 """Processes that run only jax, and one line at the end of each."""
 
+import itertools
 import os
 import pathlib
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import pytest
 
@@ -115,31 +117,41 @@ def test_process_0_that_never_comes_is_told_in_a_line():
   assert '--process_count=2' in last_line(error)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-  'places',
-  [
-    [(2, 0)],  # 1 never comes
-    [(2, 0), (3, 1)],
-    [(3, 0), (2, 1)],
-    [(2, 0), (3, 2)],
-    [(3, 0), (3, 1), (3, 1)],
-    [(2, 0), (2, 0)],
-  ],
-  ids=str,
+# (count, index) of the processes of a run.
+CONTRADICTIONS = (
+  [(2, 0)],  # 1 never comes
+  [(2, 0), (3, 1)],
+  [(3, 0), (2, 1)],
+  [(2, 0), (3, 2)],
+  [(3, 0), (3, 1), (3, 1)],
+  [(2, 0), (2, 0)],
 )
-def test_flags_that_contradict_end_all_with_a_line(places):
-  for status, _, error in start('', places, seconds=10):
-    assert status in (1, 2), error
-    line = last_line(error)
-    assert any(
-      words in line
-      for words in (
-        'did not meet the others',
-        'expected one --process_count on all processes, got 3 here',
-        'cannot listen',
-      )
-    )
+
+
+def at_once(function, cases):
+  """Returns function(*case) of all cases, which mostly wait, beside each other.
+
+  What one of them raises is raised.
+  """
+  with futures.ThreadPoolExecutor(len(cases)) as pool:
+    return list(pool.map(lambda case: function(*case), cases))
+
+
+@pytest.mark.slow
+def test_flags_that_contradict_end_all_with_a_line():
+  runs = at_once(lambda *places: start('', places, seconds=10), CONTRADICTIONS)
+  for places, ended in zip(CONTRADICTIONS, runs, strict=True):
+    for status, _, error in ended:
+      assert status in (1, 2), (places, error)
+      line = last_line(error)
+      assert any(
+        words in line
+        for words in (
+          'did not meet the others',
+          'expected one --process_count on all processes, got 3 here',
+          'cannot listen',
+        )
+      ), (places, error)
 
 
 def test_process_0_listens_where_the_others_look_for_it(monkeypatch):
@@ -189,12 +201,20 @@ while True:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize('dead', [0, 1])
-@pytest.mark.parametrize('work', ['processes.gather(index)', 'time.sleep(1)'])
-def test_a_process_that_is_gone_or_hangs_ends_the_others_in_a_minute(
-  number, dead, work
-):
+def test_a_process_that_is_gone_or_hangs_ends_the_others_in_a_minute():
+  at_once(
+    ends_the_other_in_a_minute,
+    list(
+      itertools.product(
+        (signal.SIGKILL, signal.SIGSTOP),
+        (0, 1),
+        ('processes.gather(index)', 'time.sleep(1)'),
+      )
+    ),
+  )
+
+
+def ends_the_other_in_a_minute(number, dead, work):
   started = launch(
     f"""
 processes.gather(0)
