@@ -6,6 +6,7 @@ full. What one test or process has compiled, the others of this run load.
 """
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -14,10 +15,11 @@ import tempfile
 import pytest
 
 FAST_COMPILATION = (
-  '--xla_backend_optimization_level=0 '
-  '--xla_llvm_disable_expensive_passes=true '
-  '--xla_cpu_use_fusion_emitters=false'
+  '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 )
+if importlib.metadata.version('jax').startswith('0.10.'):
+  # Later ones do not know it, and end the process.
+  FAST_COMPILATION += ' --xla_cpu_use_fusion_emitters=false'
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['JAX_PLATFORMS'] = 'cpu'

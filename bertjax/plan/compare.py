@@ -33,7 +33,7 @@ def row(figures: Mapping) -> dict:
   """
   if figures['estimated_mfu'] is None or not figures['fits']:
     raise ValueError(
-      'expected the plan of a step that compiles and fits, got: '
+      'expected the plan of a step that compiles and fits, got '
       + (
         figures['compiler_says']
         or figures['why_not_compiled']
