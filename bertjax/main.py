@@ -218,6 +218,10 @@ def _explain(error: Exception) -> str:
     )
     near = difflib.get_close_matches(unknown[1], known, n=1)
     line += f' Did you mean {near[0]!r}?' if near else ''
+  if re.search(
+    r"No module named 'bertjax\.|import name '\w+' from 'bertjax", line
+  ):
+    line += '; modules have moved since bertjax 0.1: give its recipe again'
   return f'gin: {line}'
 
 

@@ -83,3 +83,10 @@ def test_it_does_not_go_on_by_itself_and_says_how_in_one_line(tmp_path):
   with pytest.raises(UserError, match='bertjax 0.1.*ALLOW_DIFFERENCE=True'):
     with run_directory.claim(str(run), gin.config_str()):
       pass
+
+
+def test_its_configuration_is_no_recipe_and_says_so_in_one_line(capfd):
+  config = str(GOLDEN / 'pretrained' / 'config.gin')
+  assert main.main(['main', f'--gin_file={config}']) == 2
+  error = capfd.readouterr().err
+  assert error.count('\n') == 1 and 'moved since bertjax 0.1' in error
