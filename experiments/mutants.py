@@ -3,11 +3,11 @@
     python experiments/mutants.py --jobs 2     # all of `MUTANTS`
     python experiments/mutants.py 'schedule'   # those with this in their name
 
-The tests of `MUTANTS` are those of a plain `pytest`. They run once on the
-library as it is and have to pass; then each mutant's own run, in a copy of the
-checkout, and have to fail. One that does not end within 300 s is caught only
-where the same tests pass within 100 s without it. Ends with 'N of N caught',
-and with status 1 where one survives. Source: ours.
+The tests in `MUTANTS` belong to the default suite. All of them must pass on the
+library as it is. Then each mutant's own tests run on a copy of the checkout and
+must fail. If they do not end within 300 s, the mutant counts as caught only if
+they pass within 100 s without it. The last line is 'N of N caught', and the
+status is 1 if one survives.
 """
 
 import argparse

@@ -51,7 +51,7 @@ def tf1_name(theirs: str) -> tuple[str, bool]:
   return f'{path}/{"kernel" if leaf == "weight" else "bias"}', leaf == 'weight'
 
 
-class Tensors(Mapping[str, np.ndarray]):
+class Tf1Tensors(Mapping[str, np.ndarray]):
   """A checkpoint by Hugging Face names; tensors are read on access."""
 
   def __init__(self, prefix: str, layers: int):
@@ -134,7 +134,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
 
-  tensors = Tensors(prefix, config.layers)
+  tensors = Tf1Tensors(prefix, config.layers)
   heads = huggingface.find_heads(set(tensors), {})
   huggingface.architecture(heads)
   parameters = names.from_huggingface(tensors, config, heads)

@@ -6,9 +6,8 @@
     with processes.first_before_others('data'):
       prepare_what_others_then_find()
 
-With one process all of this costs nothing. They meet in process_group.py, or
-where a program calls jax.distributed.initialize. Source: ours, on
-multihost_utils.
+With one process all of this costs nothing. Processes meet in
+launch/process_group.py, or when a program calls jax.distributed.initialize.
 """
 
 import contextlib

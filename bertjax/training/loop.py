@@ -45,7 +45,7 @@ from bertjax.training.state import TrainState
 from bertjax.training.totals import Totals
 
 
-class BatchIterator(Protocol):
+class ResumableIterator(Protocol):
   """Gives host batches from a position that can be saved."""
 
   def __next__(self) -> Batch: ...
@@ -56,10 +56,10 @@ class BatchIterator(Protocol):
     """Continues from a result of `position`."""
 
 
-class Batches(Protocol):
+class BatchSource(Protocol):
   """An iterable of host batches, such as `bertjax.data.pipeline` makes."""
 
-  def __iter__(self) -> BatchIterator: ...
+  def __iter__(self) -> ResumableIterator: ...
 
 
 def train(
@@ -67,7 +67,7 @@ def train(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   learning_rate: optax.Schedule,
-  batches: Callable[[], Batches],
+  batches: Callable[[], BatchSource],
   evaluations: Mapping[str, Evaluation],
   mesh: Mesh,
   run_dir: str,
@@ -351,7 +351,7 @@ def _describe(
   return '\n'.join(lines)
 
 
-def _position(iterator: BatchIterator, totals: Totals) -> dict[str, bytes]:
+def _position(iterator: ResumableIterator, totals: Totals) -> dict[str, bytes]:
   return {**iterator.position(), 'totals': totals.to_bytes()}
 
 
