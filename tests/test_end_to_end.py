@@ -203,7 +203,7 @@ def test_a_run_leaves_what_was_promised(whole):
 def test_a_process_that_unpickles_is_ended_by_these_tests():
   code = """
 import pickle
-print(pickle.loads(pickle.dumps([1, 'a'])))
+print(pickle.loads(pickle.dumps([1, 'a'])), flush=True)
 pickle.loads(pickle.dumps(pickle.Pickler))
 print('not reached')
 """
