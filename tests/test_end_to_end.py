@@ -348,10 +348,11 @@ def test_runs_killed_at_random_moments_end_as_one_that_was_not(
       time.sleep(0.02)
     if process.poll() is None:
       process.kill()
-      process.wait()
+      process.communicate()
       kills += 1
     else:
-      assert process.returncode == 0, f'seed {seed}: {process.stderr.read()}'
+      _, error = process.communicate()
+      assert process.returncode == 0, f'seed {seed}: {error}'
       # It ended: the next kills hit a run that starts anew.
       assert metrics(killed) == metrics(run_dir), f'seed {seed}'
       assert checkpoint(killed, 12) == checkpoint(run_dir, 12), f'seed {seed}'

@@ -40,7 +40,9 @@ _FIRST_CONTACT = 60  # for jax to find all devices, once all have come
 _SHUTDOWN = 3600  # process 0 may write for long after the others are done
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 # In what jax raises when another process is gone; the types differ.
-_LOST = re.compile(r'gloo|nccl|coordination ?service|heartbeat', re.IGNORECASE)
+_LOST = re.compile(
+  r'gloo|nccl|coordination ?service|heartbeat|_complete barrier', re.IGNORECASE
+)
 
 
 def run(
@@ -113,8 +115,11 @@ def _live(name: str, meet, job, will: io.FileIO) -> NoReturn:
     jax.distributed.shutdown()
     _bequeath(will, '', 0)
   except (UserError, RunStopped) as error:
-    _bequeath(will, str(error), error.status)
-    _let_others_speak()
+    if _LOST.search(str(error)):  # such as a checkpoint that waits for another
+      print(f'jax: {error}', file=sys.stderr)
+    else:
+      _bequeath(will, str(error), error.status)
+      _let_others_speak()
   except KeyboardInterrupt:
     _bequeath(will, 'interrupted', 130)
   except BaseException as error:
