@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from bertjax.errors import UserError
 from bertjax.runs import metrics_file
-from experiments.sweeping import plan
+from experiments.sweeping import execute, plan
 from experiments.sweeping.spec import Range, Sweep
 
 _IDENTITY, _RESULTS = 'bertjax:sweep', 'bertjax:results'
@@ -56,8 +56,10 @@ def run(
   optuna.logging.set_verbosity(optuna.logging.ERROR)
   warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
   search = sweep.search
-  study = _open(sweep, output, name, at_once)
-  _check_identity(study, sweep)
+  os.makedirs(output, exist_ok=True)
+  with execute.locked(output):  # two that make the tables at once spoil them
+    study = _open(sweep, output, name, at_once)
+    _check_identity(study, sweep)
 
   def objective(trial):
     point = {
@@ -107,14 +109,13 @@ def run(
 
 
 def _open(sweep: Sweep, output: str, name: str, at_once: int):
-  os.makedirs(output, exist_ok=True)
   place = sweep.search.storage or (
     f'sqlite:///{os.path.abspath(output)}/study.db'
   )
   try:
     try:
       return _create(sweep, place, name, at_once)
-    except Exception:  # two machines that start at once both create the tables
+    except Exception:  # one with another output may be making the tables
       time.sleep(1)
       return _create(sweep, place, name, at_once)
   except Exception as error:  # from Optuna, SQLAlchemy, a driver or the disk

@@ -10,6 +10,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import optuna
@@ -17,7 +18,7 @@ import pytest
 
 from bertjax.errors import UserError
 from experiments import sweep
-from experiments.sweeping import execute, gather, plan, spec
+from experiments.sweeping import execute, gather, plan, search, spec
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ('recipes/pretrain_text.gin',)
@@ -355,6 +356,34 @@ def test_two_share_a_study(tmp_path, monkeypatch, storage):
   # Each may have begun one more before it heard of the last.
   assert 8 <= len(launches(tmp_path / 'out')) <= 12
   assert max(len(frame) for frame in frames) >= 8
+
+
+def test_two_never_open_their_study_at_once(tmp_path, monkeypatch):
+  open_study, inside, seen = search._create, [], []
+
+  def watched(*arguments):
+    inside.append(1)
+    seen.append(len(inside))
+    time.sleep(0.2)
+    try:
+      return open_study(*arguments)
+    finally:
+      inside.pop()
+
+  monkeypatch.setattr(search, '_create', watched)
+  made = make(grid=None, search=sweep.Search({'LEARNING_RATE': (0.1, 0.2)}, 1))
+
+  def run_one(run, _):
+    return {'status': 'failed', 'error': '', 'folder': run.folder, 'values': {}}
+
+  def start(_):
+    return search.run(
+      made, str(tmp_path / 'out'), 'out', 1, run_one, threading.Event()
+    )
+
+  with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    [*pool.map(start, range(3))]
+  assert seen == [1, 1, 1]
 
 
 def test_runs_are_submitted_and_waited_for(tmp_path):
