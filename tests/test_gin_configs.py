@@ -77,7 +77,7 @@ def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
 def test_recipes_that_read_a_run_name_every_argument(recipe):
   parse(recipe)
   from bertjax.data import tf1_checkpoints
-  from bertjax.inference import export, on_files, predict
+  from bertjax.inference import export, on_files
   from bertjax.inspection import attention_maps
   from bertjax.reporting import doctor, references, report
 
@@ -85,8 +85,8 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'attention_maps': attention_maps.write,
     'convert_tf1': tf1_checkpoints.convert,
     'export': export.export,
-    'predict': predict.predict_file,
-    'evaluate': predict.evaluate,
+    'predict': on_files.predict_file,
+    'evaluate': on_files.evaluate,
     'report': report.write,
     'doctor': doctor.diagnose,
     'reference': references.make,

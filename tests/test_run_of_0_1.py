@@ -62,7 +62,7 @@ def test_training_starts_from_it():
   for name, array in names.to_huggingface(loaded, found.config).items():
     np.testing.assert_array_equal(array, tensors[name])
   start = initial_model.read(FINE_TUNED)
-  assert start.task['labels'] == ['cat', 'dog'] and start.parameters
+  assert start.task.labels == ('cat', 'dog') and start.parameters
 
 
 def test_a_hugging_face_directory_that_it_wrote_loads():

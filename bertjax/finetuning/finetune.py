@@ -2,7 +2,7 @@
 
     finetune.fine_tune(
         data_sets=data_sets.glue('glue', 'SST-2'), run_dir='runs/sst2',
-        init_from='runs/books', seeds=(0, 1, 2), ...)
+        init_from='runs/books', seeds=(0, 1, 2), epochs=3, ...)
 
 A run is `training.loop` with a task's head and loss, in RUN_DIR/TASK/seed_N. An
 interrupted run goes on where it stopped; a finished one is not repeated.
@@ -14,9 +14,10 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -24,15 +25,16 @@ from bertjax import batch
 from bertjax.errors import UserError
 from bertjax.finetuning import initial_model, results, scoring
 from bertjax.finetuning.initial_model import InitialModel
-from bertjax.finetuning.settings import Settings, class_weights
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import layout, model_file
-from bertjax.tasks import codecs, specs
+from bertjax.tasks import kinds, specs
 from bertjax.tasks.data_sets import DataSet
-from bertjax.tasks.labelled_batches import LabelledBatches, Rows
+from bertjax.tasks.kept_examples import keep
+from bertjax.tasks.labelled_batches import Label, LabelledBatches, Rows
 from bertjax.text import vocabulary_file
+from bertjax.text.batching import Row
 from bertjax.training import layerwise, loop, objectives
 from bertjax.training.selection import Best
 
@@ -41,7 +43,6 @@ def fine_tune(
   *,
   data_sets: Sequence[DataSet],
   run_dir: str,
-  settings: Settings,
   optimizer: Callable[..., optax.GradientTransformation],
   schedule: Callable[..., optax.Schedule],
   mesh: Mesh,
@@ -51,13 +52,13 @@ def fine_tune(
   seeds: int | Sequence[int] = (0,),
   from_mnli: bool = True,
   dry_run: bool = False,
+  **values: Any,
 ) -> None:
   """Fine-tunes and scores a model for each task and seed.
 
   Args:
     data_sets: see `data_sets`.
     run_dir: gets results.json, results.md and the folder of each run.
-    settings: for all tasks.
     optimizer: makes the optimizer, given `learning_rate`.
     schedule: makes the learning rate, given `peak` and `total_steps`.
     mesh: see `partitioning.make_mesh`.
@@ -70,9 +71,10 @@ def fine_tune(
     from_mnli: whether tasks with `start_from` start from the MNLI model, if
       init_from is set and this run_dir has one.
     dry_run: check everything, print what would run, and write nothing.
+    values: of all tasks, such as `epochs`; see `specs.with_values`.
 
   Raises:
-    UserError: files, a model, or settings that cannot work.
+    UserError: files, a model, or values that cannot work.
   """
   seeds = [seeds] if isinstance(seeds, int) else list(seeds)
   if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
@@ -84,7 +86,7 @@ def fine_tune(
   rows = processes.from_first(lambda: results.read(run_dir))
   table = results.Table(run_dir, rows)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
-    task, start = data.task, first
+    task, start = specs.with_values(data.task, values), first
     mnli = table.best_run(task.start_from) if from_mnli and init_from else None
     origin = task.start_from if mnli else None
     if mnli:
@@ -92,7 +94,8 @@ def fine_tune(
       start = initial_model.read(mnli)
     missing = processes.from_first(lambda: table.missing(task, origin, seeds))  # noqa: B023
     if missing or dry_run:
-      arguments = prepare(data, start, settings, optimizer, schedule, mesh)
+      data = dataclasses.replace(data, task=task)
+      arguments = prepare(data, start, optimizer, schedule, mesh)
     if dry_run:
       loop.train(**arguments, run_dir=table.folder(task), dry_run=True)
       continue
@@ -104,9 +107,9 @@ def fine_tune(
       began = time.monotonic()
       if processes.is_first():
         table.write()  # marks run_dir as used with this configuration
-        _write_model(folder, data, start, settings)
+        _write_model(folder, task, start)
       train(arguments, seed, folder)
-      _write_result(folder, task, seed, origin, settings, began)
+      _write_result(folder, task, seed, origin, began)
     if processes.is_first():
       table.add(task)
     rows = processes.from_first(lambda: table.rows)  # noqa: B023
@@ -118,7 +121,6 @@ def fine_tune(
 def prepare(
   data: DataSet,
   start: InitialModel,
-  settings: Settings,
   optimizer: Callable[..., optax.GradientTransformation],
   schedule: Callable[..., optax.Schedule],
   mesh: Mesh,
@@ -129,60 +131,114 @@ def prepare(
   `batches` still lacks its seed.
   """
   task = data.task
-  size = settings.batch_size or task.batch_size
-  length = _length(settings, task, start)
+  kind, size = kinds.find(task.kind), task.batch_size
+  if kind.loss is None or kind.trivial is None:
+    raise UserError(f'{task.name}: models of {task.kind} are not fine-tuned')
+  if task.length > start.config.positions:
+    raise UserError(
+      f'LENGTH {task.length} exceeds the {start.config.positions} positions of '
+      'the model; set LENGTH'
+    )
+  if task.pack and not kind.packs:
+    raise UserError(
+      f'rows of a task of {task.kind} are not packed; set PACK to False'
+    )
   partitioning.check_batch_size(size, mesh, 1)
-  codec = codecs.make(task, start.tokenizer, length, settings.stride)
-  rows = Rows.of(codec.rows(data.train()), task.kind)
-  if cut := getattr(codec, 'cut', 0):
+  train = keep(data.train())
+  rows, cut = _rows(task, kind, start, train)
+  if cut:
     print(
       f'{cut:,} of {len(rows):,} training examples are longer than '
-      f'LENGTH {length} and cut'
+      f'LENGTH {task.length} and cut'
     )
-  batches = functools.partial(
-    LabelledBatches, rows, size, length, pack=settings.pack, mesh=mesh
-  )
-  batches(seed=0)
   config = dataclasses.replace(
-    start.config, dropout=settings.dropout, attention_dropout=None
+    start.config, dropout=task.dropout, attention_dropout=None
   )
-  model = BertForTask(config, task.head, task.outputs, settings.head_dropout)
+  model = BertForTask(
+    config, kinds.head_of(task), kind.outputs(task), task.head_dropout
+  )
+  trivial = kind.trivial(task, train)
   evaluations = {
-    name: scoring.TaskEvaluation(model, codec, list(read()), data.train, size)
+    name: scoring.TaskEvaluation(
+      model, task, start.tokenizer, keep(read()), trivial
+    )
     for name, read in data.evaluations.items()
   }
   for evaluation in evaluations.values():
     evaluation.check()
-  steps = math.ceil(len(rows) * (settings.epochs or task.epochs) / size)
-  every = max(1, math.ceil(len(rows) / size) // settings.evaluations)
-  learning_rate = schedule(
-    peak=settings.learning_rate or task.learning_rate, total_steps=steps
-  )
+  steps = math.ceil(len(rows) * task.epochs / size)
+  every = max(1, math.ceil(len(rows) / size) // task.evaluations)
+  learning_rate = schedule(peak=task.learning_rate, total_steps=steps)
   return {
     'objective': objectives.TaskObjective(
-      model, task.kind, class_weights(settings.class_weights, task, rows)
+      model, kind.loss, class_weights(task, kind, rows)
     ),
     'optimizer': layerwise.scale(
       optimizer(learning_rate=learning_rate),
       config.layers,
-      settings.layer_decay,
-      settings.frozen_layers,
+      task.layer_decay,
+      task.frozen_layers,
     ),
     'learning_rate': learning_rate,
-    'batches': batches,
+    'batches': functools.partial(
+      LabelledBatches, rows, size, task.length, pack=task.pack, mesh=mesh
+    ),
     'evaluations': evaluations,
     'mesh': mesh,
     'steps': steps,
-    'shapes': batch.task_shapes(size, length),
-    'initial': functools.partial(
-      start.parameters_for, task, settings.fresh_layers
-    ),
-    'log_steps': settings.log_steps,
+    'shapes': batch.task_shapes(size, task.length),
+    'initial': functools.partial(start.parameters_for, task),
+    'log_steps': task.log_steps,
     'eval_steps': every,
     'checkpoint_steps': every,
-    'select': _metric(task) if settings.select == 'best' else None,
-    'patience': settings.patience,
+    'select': _metric(task) if task.select == 'best' else None,
+    'patience': task.patience,
   }
+
+
+def _rows(
+  task: specs.Task, kind: kinds.Kind, start: InitialModel, train: Iterable[Any]
+) -> tuple[Rows, int]:
+  """Returns the training rows, and how many of them were cut."""
+  count = 0
+
+  def labelled() -> Iterator[tuple[Row, Label]]:
+    nonlocal count
+    for row, label, cut in kinds.labelled_rows(task, start.tokenizer, train):
+      count += cut
+      yield row, label
+
+  return Rows.of(labelled(), kind.label), count
+
+
+def class_weights(
+  task: specs.Task, kind: kinds.Kind, rows: Rows
+) -> tuple[float, ...] | None:
+  """Returns the weight of each class; see `specs.Task.class_weights`.
+
+  'balanced' is n / (C * n_c), as in scikit-learn.
+  """
+  wanted = task.class_weights
+  if wanted is None:
+    return None
+  if not kind.weighs:
+    raise UserError(
+      f'a task of {task.kind} takes no CLASS_WEIGHTS; set them to None'
+    )
+  if wanted == 'balanced':
+    labels = np.asarray(rows.labels)
+    counts = np.bincount(labels[labels >= 0], minlength=len(task.labels))
+    return tuple(
+      float(counts.sum() / (len(counts) * max(1, n))) for n in counts
+    )
+  if not isinstance(wanted, list | tuple) or (
+    len(wanted) != len(task.labels) or min(wanted) < 0
+  ):
+    raise UserError(
+      f"expected 'balanced' or a weight for each of {', '.join(task.labels)}, "
+      f'got {wanted}; set CLASS_WEIGHTS'
+    )
+  return tuple(map(float, wanted))
 
 
 def train(arguments: dict[str, Any], seed: int, folder: str) -> None:
@@ -201,21 +257,9 @@ def _metric(task: specs.Task) -> str:
   return f'eval/{task.metrics[0]}'
 
 
-def _length(settings: Settings, task: specs.Task, start: InitialModel) -> int:
-  length = settings.length or task.length
-  if length > start.config.positions:
-    raise UserError(
-      f'LENGTH {length} exceeds the {start.config.positions} positions of the '
-      'model; set LENGTH'
-    )
-  return length
-
-
-def _write_model(
-  folder: str, data: DataSet, start: InitialModel, settings: Settings
-) -> None:
+def _write_model(folder: str, task: specs.Task, start: InitialModel) -> None:
   """Writes the vocabulary and task.json, which prediction needs."""
-  task, tokenizer = data.task, start.tokenizer
+  tokenizer = start.tokenizer
   os.makedirs(folder, exist_ok=True)
   vocabulary_file.write(
     tokenizer.tokens, os.path.join(folder, layout.VOCABULARY), tokenizer.cased
@@ -225,12 +269,12 @@ def _write_model(
     {
       'task': task.name,
       'kind': task.kind,
-      'head': task.head,
+      'head': kinds.head_of(task),
       'labels': task.labels,
       'metrics': task.metrics,
-      'length': _length(settings, task, start),
-      'stride': settings.stride,
-      'columns': dict(data.columns),
+      'length': task.length,
+      'stride': task.stride,
+      'columns': dict(task.columns),
     },
   )
 
@@ -240,11 +284,10 @@ def _write_result(
   task: specs.Task,
   seed: int,
   origin: str | None,
-  settings: Settings,
   began: float,
 ) -> None:
   step: int | None = None
-  if settings.select == 'best':
+  if task.select == 'best':
     best = Best(_metric(task))
     best.resume(folder)
     step = best.step

@@ -1,12 +1,11 @@
 """The model that fine-tuning starts from: trained, or only a vocabulary.
 
 start = initial_model.read('runs/books')
-start.parameters_for(task, fresh_layers=1)  # to load, or None
+start.parameters_for(task)  # to load, or None
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +14,7 @@ from bertjax.errors import UserError
 from bertjax.interop import names
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
-from bertjax.tasks import head_outputs
+from bertjax.tasks import kinds
 from bertjax.tasks.specs import Task
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
@@ -30,38 +29,32 @@ class InitialModel:
     config: the architecture.
     tokenizer: the model's.
     parameters: nested by name; None to train from scratch.
-    task: describes the task head among `parameters`, if there is one; see
-      `trained_model.TrainedModel`.
+    task: of the head among `parameters`, if there is one.
   """
 
   config: EncoderConfig
   tokenizer: Tokenizer
   parameters: names.Parameters | None = None
-  task: dict[str, Any] | None = None
+  task: Task | None = None
 
-  def parameters_for(
-    self, task: Task, fresh_layers: int
-  ) -> names.Parameters | None:
+  def parameters_for(self, task: Task) -> names.Parameters | None:
     """Returns the parameters to load, or None to train from scratch.
 
     A task head is among them only if it is of the same kind and labels.
 
-    Args:
-      task: the task to train for.
-      fresh_layers: how many of the topmost layers to leave out, and the pooler
-        with them.
+    Nor are the topmost `task.fresh_layers` and, if there are any, the pooler.
     """
     if self.parameters is None:
       return None
     loaded = layerwise.without_top(
-      self.parameters, self.config.layers, fresh_layers
+      self.parameters, self.config.layers, task.fresh_layers
     )
-    same = self.task and (
-      self.task['kind'],
-      tuple(self.task['labels']),
-      self.task.get('head') or task.head,
-    ) == (task.kind, tuple(task.labels), task.head)
-    heads = {*head_outputs.HEADS.values(), (self.task or {}).get('head')}
+    own = (task.kind, task.labels, kinds.head_of(task))
+    same, heads = False, {kind.head for kind in kinds.KINDS.values()}
+    if self.task:
+      head = kinds.head_of(self.task)
+      same = (self.task.kind, self.task.labels, head) == own
+      heads.add(head)
     return {k: v for k, v in loaded.items() if same or k not in heads}
 
 
@@ -89,7 +82,7 @@ def read(
       found.config,
       tokenizer,
       jax.tree.map(np.asarray, found.parameters),
-      found.task,
+      kinds.of_json(found.task) if found.task else None,
     )
   if vocab_file is None or config is None:
     raise UserError(

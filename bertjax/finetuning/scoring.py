@@ -1,6 +1,7 @@
 """The evaluation of a task, as `loop.train` takes it, on any mesh.
 
-    evaluation = scoring.TaskEvaluation(model, codec, examples, train)
+    evaluation = scoring.TaskEvaluation(
+        model, task, tokenizer, examples, trivial)
     values = evaluation.prepare(mesh, abstract_state)(parameters)
     # {'accuracy': 0.83, 'accuracy_baseline': 0.51, ...}
 
@@ -9,7 +10,7 @@ Every example counts once, including those of the last, partial batch.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -19,8 +20,11 @@ from bertjax.inference import forward
 from bertjax.models import bert
 from bertjax.models.bert import BertForTask
 from bertjax.parallel import partitioning
-from bertjax.tasks import codecs
+from bertjax.tasks import kinds
+from bertjax.tasks.specs import Task
 from bertjax.text import batching
+from bertjax.text.batching import Row
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.training.state import TrainState
 
 
@@ -30,17 +34,17 @@ class TaskEvaluation:
 
   Attributes:
     model: computes logits.
-    codec: turns examples into rows and logits into scores.
+    task: gives kind, labels, metrics, and the length and number of rows.
+    tokenizer: the model's.
     examples: the labelled examples to score on.
-    train: reads the examples from which the trivial answer is derived.
-    batch_size: the most rows of a batch.
+    trivial: gives the trivial answer to an example.
   """
 
   model: BertForTask
-  codec: codecs.Codec
-  examples: list[Any]
-  train: Callable[[], Iterable[Any]]
-  batch_size: int = 32
+  task: Task
+  tokenizer: Tokenizer
+  examples: Collection[Any]
+  trivial: Callable[[Any], Any]
 
   def prepare(
     self, mesh: Mesh, abstract: TrainState
@@ -49,13 +53,15 @@ class TaskEvaluation:
     del abstract
 
     def evaluate(parameters: Any) -> dict[str, float]:
-      found = self.codec.predict(
+      answers = kinds.answers(
+        self.task,
+        self.tokenizer,
         self.examples,
-        logits_function(
-          self.model, parameters, mesh, self.codec.length, self.batch_size
-        ),
+        run_on(self.model, parameters, mesh, self.task),
       )
-      return self.codec.score(self.examples, found) | self.baseline
+      return (
+        self._score((x, answer) for x, answer, _ in answers) | self.baseline
+      )
 
     return evaluate
 
@@ -65,23 +71,25 @@ class TaskEvaluation:
       raise UserError(
         'expected examples to evaluate on, but there are none; set EVAL_FILES'
       )
+    kinds.find(self.task.kind).check(self.task, self.examples)
     _ = self.baseline
 
   @functools.cached_property
   def baseline(self) -> dict[str, float]:
     """The trivial answer's metrics, named NAME_baseline."""
-    values = self.codec.score(
-      self.examples, self.codec.baseline(self.train(), self.examples)
-    )
-    return {
-      f'{name}_baseline': values[name] for name in self.codec.task.metrics
-    }
+    values = self._score((x, self.trivial(x)) for x in self.examples)
+    return {f'{name}_baseline': values[name] for name in self.task.metrics}
+
+  def _score(self, pairs: Iterable[tuple[Any, Any]]) -> dict[str, float]:
+    score = kinds.find(self.task.kind).score
+    assert score is not None  # of a kind that is trained
+    return score(self.task, pairs)
 
   def summary(self, values: Mapping[str, float]) -> str:
     """Returns one line: each metric beside its baseline."""
     return ', '.join(
       f'{name} {values[name]:.4f} (trivial: {values[f"{name}_baseline"]:.4f})'
-      for name in self.codec.task.metrics
+      for name in self.task.metrics
     )
 
   def samples(self, run_dir: str) -> Callable[[Any], list[str]]:
@@ -90,25 +98,19 @@ class TaskEvaluation:
     return lambda parameters: []
 
 
-def logits_function(
-  model: BertForTask,
-  parameters: Any,
-  mesh: Mesh,
-  length: int,
-  batch_size: int,
-) -> codecs.LogitsOf:
-  """Returns a function that maps rows to their logits, see `codecs`.
+def run_on(
+  model: BertForTask, parameters: Any, mesh: Mesh, task: Task
+) -> Callable[[Iterable[Row]], Iterator[Any]]:
+  """Returns a function that maps rows to their logits, see `kinds.answers`.
 
   Args:
     model: computes logits.
     parameters: the model's, placed on `mesh`.
     mesh: its devices share the rows of a batch.
-    length: the most tokens of a row.
-    batch_size: the most rows of a batch; rounded up to a multiple of the parts
-      that the mesh divides a batch into.
+    task: gives the length of rows, and the most rows of a batch, which is
+      rounded up to a multiple of the parts that the mesh divides a batch into.
   """
   multiple = partitioning.batch_parts(mesh)
-  batch_size = -(-batch_size // multiple) * multiple
   apply = forward.task_logits(
     model.config,
     model.head,
@@ -121,8 +123,8 @@ def logits_function(
       partitioning.put_batch(partitioning.own_rows(batch, mesh), mesh),
     ),
     rows,
-    length,
-    batch_size,
+    task.length,
+    -(-task.batch_size // multiple) * multiple,
     multiple,
     bert.reads_positions(model.head),
   )

@@ -71,15 +71,15 @@ def export(
   name = auto_class(names.heads_of(predictor.parameters))
   if dry_run:
     return
-  tokenizer, task = predictor.tokenizer, predictor.task or {}
+  tokenizer, task = predictor.tokenizer, predictor.task
   run = trained_model.best_run(run_dir)
   card = _card(
     predictor,
     name=os.path.basename(os.path.normpath(output)),
     auto_class=name,
-    title=f'BERT, fine-tuned on {task["task"]} with bertjax'
+    title=f'BERT, fine-tuned on {task.name} with bertjax'
     if task
-    else ('BERT, pretrained with bertjax'),
+    else 'BERT, pretrained with bertjax',
     scores=_scores(run, predictor.step),
     configuration=_configuration(run).strip(),
   )
@@ -90,8 +90,8 @@ def export(
       predictor.parameters,
       tokenizer.tokens,
       tokenizer.cased,
-      labels=task.get('labels') or None,
-      problem_type=huggingface.PROBLEM_TYPE_OF.get(task.get('kind', '')),
+      labels=(task and task.labels) or None,
+      problem_type=huggingface.PROBLEM_TYPE_OF.get(task.kind) if task else None,
       card=card,
     )
   print(

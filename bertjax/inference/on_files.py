@@ -1,27 +1,29 @@
-"""Embeds the texts of a file with a trained model, or fills their masks.
+"""What a trained model says of each text of a file, written to another one.
 
     on_files.embed(source='in.txt', output='vectors.npy', run_dir='runs/books')
     on_files.fill_mask(
         source='in.txt', output='filled.jsonl', run_dir='runs/books')
+    on_files.predict_file(
+        source='in.txt', output='out.jsonl', run_dir='runs/sst2')
+    on_files.evaluate(files='dev.tsv', run_dir='runs/sst2')
 
-Files are streamed, so they may be larger than memory.
+Files are read once, and streamed except SQuAD's JSON, so they may be larger
+than memory. `tasks.kinds` has what is read and written.
 """
 
-import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from bertjax.errors import UserError, choose
-from bertjax.inference.forward import POOLINGS
-from bertjax.inference.predictor import Predictor
+from bertjax.errors import UserError
+from bertjax.inference.predictor import Function, Predictor
 from bertjax.runs import output_files
-from bertjax.runs.output_files import writing
-from bertjax.text import batching, line_files
+from bertjax.tasks import kinds
+from bertjax.tasks.kept_examples import keep
+from bertjax.tasks.specs import Task
+from bertjax.text import batching
 
 
 def embed(
@@ -54,27 +56,10 @@ def embed(
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  choose(POOLINGS, pooling, 'POOLING')
-  output_files.check_output(output, ('.npy', '.jsonl'), source)
-  predictor, texts = _start(run_dir, init_from, source, length, batch_size)
-  if dry_run:
-    return
-  found = stream(
-    _texts(source),
-    texts,
-    predictor,
-    batch_size,
-    lambda some: predictor.embed(some, pooling, normalize, length, batch_size),
-  )
-  with writing(output) as path:
-    if output.endswith('.npy'):
-      _write_npy(path, found, texts, predictor.config.width)
-    else:
-      write_lines(
-        path,
-        (record | {'embedding': vector.tolist()} for record, vector in found),
-      )
-  print(f'{texts:,} vectors of {predictor.config.width} in {output}')
+  predictor = load(run_dir, init_from, batch_size)
+  task = Task('embed', 'vectors', length=length)
+  function = predictor.embedding(pooling, normalize)
+  _write(predictor, task, source, output, batch_size, dry_run, function)
 
 
 def fill_mask(
@@ -96,54 +81,89 @@ def fill_mask(
   Args:
     top_k: how many tokens per [MASK].
   """
-  if not isinstance(top_k, int) or top_k < 1:
-    raise UserError(f'expected a positive whole number, got {top_k}; set TOP_K')
-  output_files.check_output(output, ('.jsonl',), source)
-  predictor, texts = _start(run_dir, init_from, source, length, batch_size)
-  predictor.check_fills_masks()
+  predictor = load(run_dir, init_from, batch_size)
+  task = Task('fill_mask', 'masks', length=length)
+  function = predictor.filling(top_k)
+  _write(predictor, task, source, output, batch_size, dry_run, function)
+
+
+def predict_file(
+  *,
+  source: str,
+  output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int | None = None,
+  batch_size: int = 32,
+  text_columns: str | Sequence[str] | None = None,
+  dry_run: bool = False,
+) -> None:
+  """Writes a fine-tuned model's prediction for each text of a file.
+
+  A classifier reads lines, TSV, CSV, Parquet, or JSON lines, and writes JSON
+  lines: the input with `label` and `scores`, see `tasks.text_labels`; an input
+  column of such a name becomes `label_given`. A tagger reads CoNLL columns and
+  adds one. A model of spans reads SQuAD's JSON, and writes a file of
+  predictions in its format and the n best beside it.
+
+  Args:
+    source: the input.
+    output: ends in .jsonl; for spans in .json; for a tagger in anything.
+    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
+      or init_from.
+    init_from: a Hugging Face directory, or a run.
+    length: the most tokens of a row; None: as in training.
+    batch_size: the most rows of a batch.
+    text_columns: one column of a table, or two; None: as in training.
+    dry_run: check everything and write nothing.
+
+  Raises:
+    UserError: files, a model, or settings that cannot work.
+  """
+  predictor = load(run_dir, init_from, batch_size)
+  task = predictor.task_of(length)
+  columns = _columns(task, text_columns=text_columns)
+  _write(predictor, task, source, output, batch_size, dry_run, **columns)
+
+
+def evaluate(
+  *,
+  files: str | Sequence[str],
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  length: int | None = None,
+  batch_size: int = 32,
+  text_columns: str | Sequence[str] | None = None,
+  label_column: str | None = None,
+  dry_run: bool = False,
+) -> None:
+  """Prints the task's metrics of a model on files with labels, as JSON.
+
+  Args:
+    files: in the format of the training files.
+    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
+      or init_from.
+    init_from: a Hugging Face directory, or a run.
+    length: the most tokens of a row; None: as in training.
+    batch_size: the most rows of a batch.
+    text_columns: one column of a table, or two; None: as in training.
+    label_column: of a table; None: as in training.
+    dry_run: check everything and compute nothing.
+
+  Raises:
+    UserError: files, a model, or settings that cannot work.
+  """
+  predictor = load(run_dir, init_from, batch_size)
+  task = predictor.task_of(length)
+  kind = kinds.find(task.kind)
+  columns = _columns(task, text_columns=text_columns, label_column=label_column)
+  examples = keep(kind.read(task, files, True, **columns))
   if dry_run:
     return
-  without = 0
-
-  def records() -> Iterator[dict[str, Any]]:
-    nonlocal without
-    for record, answers in stream(
-      _texts(source),
-      texts,
-      predictor,
-      batch_size,
-      lambda some: predictor.fill_mask(some, top_k, length, batch_size),
-    ):
-      without += not answers
-      yield record | {
-        'masks': [
-          [{'token': t, 'probability': p} for t, p in answer]
-          for answer in answers
-        ]
-      }
-
-  with writing(output) as path:
-    write_lines(path, records())
-  print(
-    f'{texts:,} texts in {output}'
-    + (f'; {without:,} have no [MASK] within LENGTH' if without else '')
-  )
-
-
-def _start(
-  run_dir: str | None,
-  init_from: str | None,
-  source: str,
-  length: int,
-  batch_size: int,
-) -> tuple[Predictor, int]:
-  """Returns the model and the number of texts."""
-  texts = line_files.count(source)
-  if not texts:
-    raise UserError(f'{source} is empty; set INPUT')
-  predictor = load(run_dir, init_from, batch_size)
-  predictor.check_length(length)
-  return predictor, texts
+  kind.check(task, examples)
+  assert kind.score is not None  # of a kind that is trained
+  values = kind.score(task, predictor.answers(task, examples, batch_size))
+  print(json.dumps({'examples': len(examples), **values}, indent=2))
 
 
 def load(
@@ -165,31 +185,57 @@ def load(
   return Predictor.load(path)
 
 
-def stream(
-  pairs: Iterable[tuple[Any, Any]],
-  count: int,
+def _columns(task: Task, **given: Any) -> dict[str, Any]:
+  """Returns those columns that are set, if the task's kind takes them."""
+  found = {name: value for name, value in given.items() if value is not None}
+  refused = found.keys() - {*kinds.find(task.kind).columns}
+  if refused:
+    names = ' and no '.join(sorted(refused)).upper()
+    raise UserError(f'a model of {task.kind} takes no {names}; leave it out')
+  return found
+
+
+def _write(
   predictor: Predictor,
+  task: Task,
+  source: str,
+  output: str,
   batch_size: int,
-  function: Callable[[list[Any]], Iterable[Any]],
+  dry_run: bool,
+  function: Function | None = None,
+  **columns: Any,
+) -> None:
+  """Reads all examples, then computes and writes the answers as a stream."""
+  kind = kinds.find(task.kind)
+  output_files.check_output(output, kind.suffixes, source)
+  predictor.check_length(task.length)
+  examples = keep(kind.read(task, source, False, **columns))
+  if not examples:
+    raise UserError(f'{source} is empty; set INPUT')
+  if dry_run:
+    return
+  answers = predictor.answers(task, examples, batch_size, function)
+  every = batching.WINDOW * batch_size
+  said = kind.write(
+    task, output, _reported(answers, len(examples), every), len(examples)
+  )
+  if predictor.cut:
+    print(
+      f'{predictor.cut:,} of {len(examples):,} texts were longer than LENGTH '
+      'and cut'
+    )
+  print(said, flush=True)
+
+
+def _reported(
+  answers: Iterator[tuple[Any, Any]], count: int, every: int
 ) -> Iterator[tuple[Any, Any]]:
-  """Yields each record with the result of `function` for its text.
-
-  Reports progress, and at the end how many texts were cut.
-
-  Args:
-    pairs: records with their texts.
-    count: number of pairs.
-    predictor: counts the texts that it cuts.
-    batch_size: the most rows of a batch; the texts of `batching.WINDOW` batches
-      are in memory at a time.
-    function: maps a list of texts to their results, in order.
-  """
-  pairs, start, done = iter(pairs), time.monotonic(), 0
-  while some := list(itertools.islice(pairs, batching.WINDOW * batch_size)):
-    found = function([text for _, text in some])
-    for (record, _), result in zip(some, found, strict=True):
-      yield record, result
-    done += len(some)
+  """Yields the answers, and reports progress on standard error."""
+  start = time.monotonic()
+  for done, answer in enumerate(answers, start=1):
+    yield answer
+    if done % every and done < count:
+      continue
     seconds = time.monotonic() - start
     left = seconds / done * (count - done)
     print(
@@ -198,36 +244,3 @@ def stream(
       file=sys.stderr,
       flush=True,
     )
-  if predictor.cut:
-    print(
-      f'{predictor.cut:,} of {count:,} texts were longer than LENGTH and cut',
-      flush=True,
-    )
-
-
-def write_lines(path: str, records: Iterable[dict[str, Any]]) -> None:
-  """Writes JSON lines; half of a surrogate pair becomes '?'."""
-  with open(path, 'w', encoding='utf-8') as file:
-    for record in records:
-      line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
-      file.write(line.encode('utf-8', 'replace').decode())
-
-
-def _texts(source: str) -> Iterator[tuple[dict[str, Any], str]]:
-  for record in line_files.read(source):
-    yield record, record['text']
-
-
-def _write_npy(
-  path: str,
-  found: Iterable[tuple[Any, np.ndarray]],
-  texts: int,
-  width: int,
-) -> None:
-  # With a name that ends otherwise, numpy would append .npy.
-  with open(path, 'wb') as file:
-    np.lib.format.write_array_header_1_0(
-      file, {'descr': '<f4', 'fortran_order': False, 'shape': (texts, width)}
-    )
-    for _, vector in found:
-      file.write(vector.astype('<f4').tobytes())

@@ -10,9 +10,10 @@ and `batch_size` the most rows of a batch. A length beyond the model's positions
 is a UserError.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +25,14 @@ from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
-from bertjax.tasks import head_outputs
-from bertjax.text import batching, context_windows, mask_rows, word_rows
+from bertjax.tasks import kinds
+from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
+from bertjax.tasks.specs import Task
+from bertjax.text import batching
+from bertjax.text.context_windows import Answers
 from bertjax.text.tokenizer import Tokenizer
+
+Function = Callable[[Any, Mapping[str, np.ndarray]], Any]
 
 
 class Predictor:
@@ -38,7 +44,7 @@ class Predictor:
     tokenizer: the model's.
     origin: where the model came from, for messages.
     step: of a run's checkpoint, else None.
-    task: of a fine-tuned model, see `trained_model.TrainedModel`, else None.
+    task: what the model was fine-tuned for, else None.
     cut: how many texts were longer than `length` so far.
   """
 
@@ -49,7 +55,7 @@ class Predictor:
     tokenizer: Tokenizer,
     origin: str = 'the model',
     step: int | None = None,
-    task: dict[str, Any] | None = None,
+    task: Task | None = None,
   ):
     """Raises UserError if the vocabulary does not fit the token table."""
     tokenizer.check_fits(config.vocabulary_size, origin)
@@ -74,13 +80,14 @@ class Predictor:
       UserError: see `trained_model.read`.
     """
     found = trained_model.read(path, step)
+    length = {'length': min(128, found.config.positions)}
     return cls(
       found.config,
       found.parameters,
       Tokenizer.load(found.path),
       path,
       found.step,
-      found.task,
+      kinds.of_json(length | found.task) if found.task else None,
     )
 
   def embed(
@@ -100,21 +107,10 @@ class Predictor:
       length: see above.
       batch_size: see above.
     """
-    choose(forward.POOLINGS, pooling, 'POOLING')
-    self.check_length(length)
-    vectors = list(
-      self._run(
-        forward.embed(self.config, pooling, normalize),
-        self._rows(texts, length),
-        length,
-        batch_size,
-      )
-    )
-    return (
-      np.stack(vectors)
-      if vectors
-      else np.zeros((0, self.config.width), np.float32)
-    )
+    task = Task('embed', 'vectors', length=length)
+    function = self.embedding(pooling, normalize)
+    found = self._list(task, self._texts(texts), batch_size, function)
+    return np.array(found, np.float32).reshape(len(found), self.config.width)
 
   def fill_mask(
     self,
@@ -138,15 +134,9 @@ class Predictor:
     Raises:
       UserError: the model has no masked-LM head.
     """
-    self.check_fills_masks()
-    self.check_length(length)
-    known = len(self.tokenizer.tokens)
-    function = forward.fill_mask(self.config, known, min(top_k, known))
-    return mask_rows.predict(
-      self.tokenizer,
-      self._rows(texts, length, masks=True),
-      lambda rows: self._run(function, rows, length, batch_size),
-    )
+    task = Task('fill_mask', 'masks', length=length)
+    function = self.filling(top_k)
+    return self._list(task, self._texts(texts), batch_size, function)
 
   def classify(
     self,
@@ -154,7 +144,7 @@ class Predictor:
     length: int | None = None,
     batch_size: int = 32,
   ) -> list[dict[str, Any]]:
-    """Returns a prediction for each text, see `head_outputs.describe`.
+    """Returns a prediction for each text, see `tasks.text_labels`.
 
     Args:
       texts: texts, or pairs of texts; what is too long is cut.
@@ -164,18 +154,8 @@ class Predictor:
     Raises:
       UserError: the model is no classifier.
     """
-    task = self._task_of('classes', 'number', 'labels')
-    length = self.length(length)
-    logits = list(self.logits(self._rows(texts, length), length, batch_size))
-    return (
-      list(
-        head_outputs.describe(
-          task, head_outputs.probabilities(task['kind'], np.stack(logits))
-        )
-      )
-      if logits
-      else []
-    )
+    task = self.task_of(length, *kinds.of_texts())
+    return self._list(task, self._texts(texts), batch_size)
 
   def tag(
     self,
@@ -193,17 +173,11 @@ class Predictor:
     Raises:
       UserError: the model has no head for tags.
     """
-    task = self._task_of('tags')
-    if any(isinstance(sentence, str) for sentence in sentences):
-      raise UserError('expected lists of words, got a text; split it')
-    length = self.length(length)
-    return word_rows.predict(
-      self.tokenizer,
-      sentences,
-      task['labels'],
-      length,
-      lambda rows: self.logits(rows, length, batch_size),
-    )
+    task = self.task_of(length, 'tags')
+    examples = [
+      TagExample(cast('tuple[str, ...]', words)) for words in sentences
+    ]
+    return self._list(task, examples, batch_size)
 
   def answer(
     self,
@@ -211,7 +185,7 @@ class Predictor:
     context: str,
     length: int | None = None,
     batch_size: int = 32,
-  ) -> context_windows.Answers:
+  ) -> Answers:
     """Returns the parts of a context that answer a question, best first.
 
     Args:
@@ -223,42 +197,83 @@ class Predictor:
     Raises:
       UserError: the model has no head for spans.
     """
-    task = self._task_of('spans')
-    length = self.length(length)
-    (found,) = context_windows.predict(
-      self.tokenizer,
-      [(question, context)],
-      length,
-      lambda rows: self.logits(rows, length, batch_size),
-      task.get('stride', context_windows.STRIDE),
+    task = self.task_of(length, 'spans')
+    (found,) = self._list(
+      task, [QuestionExample('', question, context)], batch_size
     )
     return found
 
-  def logits(
-    self, rows: Iterable[batching.Row], length: int, batch_size: int
-  ) -> Iterator[np.ndarray]:
-    """Yields the task head's logits for each row: float32[C], or [L, C]."""
-    self.check_length(length)
-    assert self.task is not None
-    kind, labels = self.task['kind'], self.task['labels']
-    head = self.task.get('head') or head_outputs.HEADS[kind]
-    function = forward.task_logits(
-      self.config, head, head_outputs.outputs(kind, labels)
+  def answers(
+    self,
+    task: Task,
+    examples: Iterable[Any],
+    batch_size: int = 32,
+    function: Function | None = None,
+  ) -> Iterator[tuple[Any, Any]]:
+    """Yields each example with the model's answer, see `kinds.KINDS`.
+
+    Args:
+      task: what to predict, and the length of rows.
+      examples: of the kind of the task, any number.
+      batch_size: see above.
+      function: (parameters, batch) -> the results of each sequence; None: the
+        logits of the task's head.
+    """
+    self.check_length(task.length)
+    head = None
+    if function is None:
+      head = kinds.head_of(task)
+      outputs = kinds.find(task.kind).outputs(task)
+      function = forward.task_logits(self.config, head, outputs)
+    run = functools.partial(
+      batching.apply,
+      functools.partial(function, self.parameters),
+      length=task.length,
+      batch_size=batch_size,
+      of_positions=head is not None and bert.reads_positions(head),
     )
-    return self._run(
-      function,
-      rows,
-      length,
-      batch_size,
-      of_positions=bert.reads_positions(head),
-    )
+    for example, answer, cut in kinds.answers(
+      task, self.tokenizer, examples, run
+    ):
+      self.cut += cut
+      yield example, answer
+
+  def embedding(self, pooling: str, normalize: bool) -> Function:
+    """Returns the function that `answers` takes for a task of 'vectors'.
+
+    Raises:
+      UserError: there is no such pooling.
+    """
+    choose(forward.POOLINGS, pooling, 'POOLING')
+    return forward.embed(self.config, pooling, normalize)
+
+  def filling(self, top_k: int) -> Function:
+    """Returns the function that `answers` takes for a task of 'masks'.
+
+    Raises:
+      UserError: `top_k` is not positive, or the model has no masked-LM head.
+    """
+    if not isinstance(top_k, int) or top_k < 1:
+      raise UserError(
+        f'expected a positive whole number, got {top_k}; set TOP_K'
+      )
+    self.check_fills_masks()
+    known = len(self.tokenizer.tokens)
+    return forward.fill_mask(self.config, known, min(top_k, known))
+
+  def task_of(self, length: int | None, *wanted: str) -> Task:
+    """Returns what the model was fine-tuned for, with `length` if it is given.
+
+    Raises:
+      UserError: it was not fine-tuned for one of the kinds `wanted`.
+    """
+    task = kinds.check(self.task, wanted, self.origin)
+    return dataclasses.replace(task, length=length or task.length)
 
   def length(self, wanted: int | None) -> int:
     """Returns `wanted`, else the length in training, else at most 128."""
-    return (
-      wanted
-      or (self.task or {}).get('length')
-      or min(128, self.config.positions)
+    return wanted or (
+      self.task.length if self.task else min(128, self.config.positions)
     )
 
   def check_length(self, length: int) -> None:
@@ -277,34 +292,20 @@ class Predictor:
         'choose a checkpoint of pretraining'
       )
 
-  def _task_of(self, *kinds: str) -> dict[str, Any]:
-    head_outputs.check(self.task, kinds, self.origin)
-    assert self.task is not None
-    return self.task
-
-  def _run(
+  def _list(
     self,
-    function: Callable[[Any, Mapping[str, np.ndarray]], Any],
-    rows: Iterable[batching.Row],
-    length: int,
+    task: Task,
+    examples: Iterable[Any],
     batch_size: int,
-    **options: bool,
-  ) -> Iterator[Any]:
-    return batching.apply(
-      functools.partial(function, self.parameters),
-      rows,
-      length,
-      batch_size,
-      **options,
-    )
+    function: Function | None = None,
+  ) -> list[Any]:
+    found = self.answers(task, examples, batch_size, function)
+    return [answer for _, answer in found]
 
-  def _rows(
-    self, texts: Iterable[Any], length: int, masks: bool = False
-  ) -> Iterator[batching.Row]:
-    """Tokenizes a few hundred texts at a time, and counts the cut ones."""
+  def _texts(self, texts: Iterable[Any]) -> Iterator[TextExample]:
     if isinstance(texts, str):
       raise UserError(f'expected a list of texts, got {texts[:40]!r}')
-    for some in batching.chunks(texts):
-      rows, cut = self.tokenizer.rows(some, length, masks)
-      self.cut += cut
-      yield from rows
+    return (
+      TextExample((text,) if isinstance(text, str) else tuple(text))
+      for text in texts
+    )

@@ -110,8 +110,10 @@ def rows_of(
     else [line_files.repair(part) for part in text]
     for text in texts
   ]
-  rows, _ = predictor.tokenizer.rows(repaired, 10**9, masks=True)
-  for text, row in zip(texts, rows, strict=True):
+  rows = []
+  for text, (row, _) in zip(
+    texts, predictor.tokenizer.rows(repaired, 10**9, masks=True), strict=True
+  ):
     shown = (text if isinstance(text, str) else text[0])[:40]
     if len(row.ids) > length:
       raise UserError(
@@ -121,6 +123,7 @@ def rows_of(
       )
     if len(row.ids) < 3 + (row.second is not None):
       raise UserError(f'the text {shown!r} has no tokens; set TEXTS')
+    rows.append(row)
   return rows
 
 

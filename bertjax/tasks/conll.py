@@ -2,7 +2,7 @@
 
     examples = list(conll.read('train.txt'))  # TagExample(('He', ...), ...)
     tags = conll.tags_of(example.tags for example in examples)
-    conll.write('predictions.txt', examples, predicted)
+    conll.write('predictions.txt', zip(examples, predicted))
 
 Source: the shared tasks of CoNLL-2000 (Tjong Kim Sang and Buchholz 2000) and
 CoNLL-2003 (Tjong Kim Sang and De Meulder 2003).
@@ -70,8 +70,7 @@ def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 def write(
   path: str,
-  examples: Iterable[TagExample],
-  predicted: Iterable[Sequence[str]],
+  pairs: Iterable[tuple[TagExample, Sequence[str]]],
   separator: str = ' ',
 ) -> None:
   """Writes the columns of the examples, with the predicted tags as the last.
@@ -81,8 +80,7 @@ def write(
 
   Args:
     path: replaced if it exists.
-    examples: from `read`.
-    predicted: a tag for each word of each example.
+    pairs: an example from `read`, and a tag for each of its words.
     separator: between columns; conlleval takes one other than a space with -d.
 
   Raises:
@@ -92,7 +90,7 @@ def write(
     writing(path) as part,
     open(part, 'w', encoding='utf-8', newline='\n') as file,
   ):
-    for example, tags in zip(examples, predicted, strict=True):
+    for example, tags in pairs:
       for fields, tag in zip(example.columns, tags, strict=True):
         file.write(separator.join((*fields, tag)) + '\n')
       file.write('\n')

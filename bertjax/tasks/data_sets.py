@@ -5,7 +5,8 @@
     data_sets.tags('train.txt', 'test.txt')
     data_sets.questions('train-v1.1.json', 'dev-v1.1.json')
 
-Files of text and tags are read again each time their examples are asked for.
+Files of text and tags are read when their examples are asked for, training's
+once when the task is made: they say which classes or tags there are.
 """
 
 import dataclasses
@@ -17,22 +18,15 @@ from bertjax.errors import UserError, choose
 from bertjax.tasks import (
   conll,
   glue_files,
+  kinds,
   labelled_text,
+  record_files,
   specs,
   squad,
   tag_metrics,
 )
-from bertjax.tasks import metrics as metrics_lib
+from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
-
-TEXT_KINDS = ('classes', 'labels', 'number')
-USUAL_METRICS = {
-  'classes': ('accuracy', 'f1_macro'),
-  'labels': ('f1_micro', 'f1_macro'),
-  'number': ('pearson', 'spearman'),
-  'tags': ('f1', 'precision', 'recall', 'accuracy'),
-  'spans': ('f1', 'exact_match'),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,33 +35,13 @@ class DataSet:
 
   Attributes:
     task: what the model is trained for.
-    train: reads the training examples.
-    evaluations: name -> reads the examples; 'eval' is the set that counts.
-    columns: the columns of the user's files, for `read`.
+    train: gives the training examples.
+    evaluations: name -> gives the examples; 'eval' is the set that counts.
   """
 
   task: Task
   train: Callable[[], Iterable[Any]]
   evaluations: Mapping[str, Callable[[], Iterable[Any]]]
-  columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def read(task: Mapping[str, Any], path: str | Sequence[str]) -> Iterable[Any]:
-  """Reads labelled examples, to evaluate a fine-tuned model on.
-
-  Args:
-    task: the content of the run's task.json, see `finetune`.
-    path: a file in the format of the training files; if those were tables,
-      also a glob, or a list.
-  """
-  columns = task.get('columns', {})
-  if task['kind'] == 'tags':
-    return conll.read(_one_file(path, 'EVAL_FILES'), **columns)
-  if task['kind'] == 'spans':
-    return squad.read(_one_file(path, 'EVAL_FILES'))
-  if task.get('task') in specs.GLUE and not columns:
-    return glue_files.read(_one_file(path, 'EVAL_FILES'), task['task'])
-  return labelled_text.read(path, kind=task['kind'], **columns)
 
 
 def glue(
@@ -129,30 +103,29 @@ def text(
     text_columns: the name of one column, or of two.
     label_column: the name of the column of labels.
     kind: 'classes', 'number', or 'labels' if an example can have several.
-    metrics: names in `metrics.METRICS`; None: `USUAL_METRICS` of the kind.
+    metrics: names that suit the kind, see `kinds`; None: its usual ones.
     name: the task's name in results.
   """
-  possible = choose(metrics_lib.OF_KIND, kind, 'KIND')
+  row = choose(kinds.of_texts(), kind, 'KIND')
   metrics = [metrics] if isinstance(metrics, str) else metrics
-  metrics = tuple(metrics or USUAL_METRICS[kind])
+  metrics = tuple(metrics or row.metrics[: row.usual])
   for metric in metrics:
-    choose(dict.fromkeys(possible), metric, 'METRICS')
+    choose(dict.fromkeys(row.metrics), metric, 'METRICS')
   columns: dict[str, Any] = {
     'text_columns': text_columns,
     'label_column': label_column,
   }
-  reader = functools.partial(
-    functools.partial, labelled_text.read, kind=kind, **columns
-  )
-  train = reader(train_files)
-  labels = labelled_text.labels_of(train(), kind)
+  task = Task(name, kind, metrics=metrics, columns=columns)
+  train = keep(row.read(task, train_files, True))
+  labels = labelled_text.labels_of(train)
   if 'f1' in metrics and len(labels) != 2:
     raise UserError(
       f'f1 is of the second of two classes, but there are {len(labels)}; set '
       "METRICS to 'f1_macro' or 'f1_micro'"
     )
-  task = Task(name, kind, labels, metrics)
-  return [DataSet(task, train, {'eval': reader(eval_files)}, columns)]
+  task = dataclasses.replace(task, labels=labels)
+  held_out = functools.partial(row.read, task, eval_files, True)
+  return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
 def tags(
@@ -166,21 +139,20 @@ def tags(
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
-  _one_file(train_file, 'TRAIN_FILES')
-  _one_file(eval_file, 'EVAL_FILES')
+  record_files.one(train_file, 'TRAIN_FILES')
+  record_files.one(eval_file, 'EVAL_FILES')
   columns: dict[str, Any] = {
     'word_column': word_column,
     'tag_column': tag_column,
     'separator': separator,
   }
-  reader = functools.partial(functools.partial, conll.read, **columns)
-  train = reader(train_file)
-  labels = conll.tags_of(example.tags or () for example in train())
+  train = keep(conll.read(train_file, **columns))
+  labels = conll.tags_of(example.tags or () for example in train)
   chunks = tag_metrics.is_chunked(labels)
-  task = Task(
-    name, 'tags', labels, USUAL_METRICS['tags'] if chunks else ('accuracy',)
-  )
-  return [DataSet(task, train, {'eval': reader(eval_file)}, columns)]
+  metrics = kinds.KINDS['tags'].metrics if chunks else ('accuracy',)
+  task = Task(name, 'tags', labels, metrics, columns=columns)
+  held_out = functools.partial(conll.read, eval_file, **columns)
+  return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
 def questions(
@@ -194,12 +166,12 @@ def questions(
       out.
     name: the task's name in results.
   """
-  _one_file(train_file, 'TRAIN_FILES')
+  record_files.one(train_file, 'TRAIN_FILES')
   examples = squad.read(train_file)
   if eval_file is None:
     examples, held_out = squad.split_by_article(examples)
   else:
-    _one_file(eval_file, 'EVAL_FILES')
+    record_files.one(eval_file, 'EVAL_FILES')
     held_out = squad.read(eval_file)
   train, left = squad.check(examples)
   if left:
@@ -207,7 +179,7 @@ def questions(
       f'{train_file}: {left} answers do not occur in their context where '
       'they should; the nearest occurrence is taken, or else none'
     )
-  task = Task(name, 'spans', (), USUAL_METRICS['spans'], length=384)
+  task = Task(name, 'spans', (), kinds.KINDS['spans'].metrics, length=384)
   return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
 
 
@@ -225,9 +197,3 @@ def _more(folder: str, name: str) -> dict[str, Callable[[], Iterable[Any]]]:
   if diagnostic and next(iter(glue_files.read(diagnostic, 'AX'))).label:
     more['eval_ax'] = functools.partial(glue_files.read, diagnostic, 'AX')
   return more
-
-
-def _one_file(path: str | Sequence[str], setting: str) -> str:
-  if not isinstance(path, str):
-    raise UserError(f'expected the path of one file, got {path}; set {setting}')
-  return path

@@ -1,4 +1,4 @@
-"""Labelled examples before they are tokenized.
+"""Labelled examples before they are tokenized, and what a model reads of them.
 
     >>> TextExample(('A man sings.', 'A man is singing.'), label=4.8).label
     4.8
@@ -7,10 +7,13 @@
     >>> QuestionExample('q1', 'Who?', 'Ada did.', (Answer('Ada', 0),)).answers
     (Answer(text='Ada', start=0),)
 
-The readers of all files yield these; codecs take them.
+The readers of all files yield these; kinds of tasks take them.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from bertjax.text.batching import Row
 
 
 class TextExample(NamedTuple):
@@ -21,11 +24,20 @@ class TextExample(NamedTuple):
     label: the name of a class; a number; the names of any number of classes
       (multi-label); None if unknown.
     identifier: what identifies it in its file, for files of predictions.
+    record: the fields of its file, for files of predictions.
   """
 
   texts: tuple[str, ...]
-  label: str | float | tuple[str, ...] | None
+  label: str | float | tuple[str, ...] | None = None
   identifier: str | int = 0
+  record: Mapping[str, Any] = {}
+
+  @classmethod
+  def from_json(cls, fields: Sequence[Any]) -> Self:
+    """Returns an example from its fields, in which lists stand for tuples."""
+    texts, label, *rest = fields
+    label = tuple(label) if isinstance(label, list) else label
+    return cls(tuple(texts), label, *rest)
 
 
 class TagExample(NamedTuple):
@@ -39,8 +51,18 @@ class TagExample(NamedTuple):
   """
 
   words: tuple[str, ...]
-  tags: tuple[str, ...] | None
+  tags: tuple[str, ...] | None = None
   columns: tuple[tuple[str, ...], ...] = ()
+
+  @classmethod
+  def from_json(cls, fields: Sequence[Any]) -> Self:
+    """Returns an example from its fields, in which lists stand for tuples."""
+    words, tags, columns = fields
+    return cls(
+      tuple(words),
+      None if tags is None else tuple(tags),
+      (*map(tuple, columns),),
+    )
 
 
 class Answer(NamedTuple):
@@ -64,5 +86,26 @@ class QuestionExample(NamedTuple):
   identifier: str
   question: str
   context: str
-  answers: tuple[Answer, ...]
+  answers: tuple[Answer, ...] = ()
   title: str = ''
+
+  @classmethod
+  def from_json(cls, fields: Sequence[Any]) -> Self:
+    """Returns an example from its fields, in which lists stand for tuples."""
+    identifier, question, context, answers, title = fields
+    found = tuple(Answer(*answer) for answer in answers)
+    return cls(identifier, question, context, found, title)
+
+
+class Encoded(NamedTuple):
+  """What a model reads of one example.
+
+  Attributes:
+    rows: any number.
+    cut: whether the rows lack some of its tokens.
+    parts: what decoding needs beside the rows' results.
+  """
+
+  rows: Sequence[Row]
+  cut: bool = False
+  parts: Any = None

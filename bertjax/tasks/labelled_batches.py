@@ -1,6 +1,6 @@
 """Training batches of labelled rows: shuffled, packed, resumable at any batch.
 
-    >>> rows = Rows.of([(Row([2, 7, 3]), 0), (Row([2, 3]), 1)], kind='classes')
+    >>> rows = Rows.of([(Row([2, 7, 3]), 0), (Row([2, 3]), 1)])
     >>> batches = LabelledBatches(rows, batch_size=2, length=8, seed=0)
     >>> sorted(next(batches)['labels'].tolist())
     [[0], [1]]
@@ -36,56 +36,57 @@ class Rows:
   """Rows and labels; the tokens are in a file, so that memory stays flat.
 
   Attributes:
-    kind: a kind of task, see `specs.Task`.
     ids: int32[tokens of all rows].
     starts: int64[n + 1], where in `ids` each row begins, and the last one ends.
     seconds: int32[n], where sentence B begins in a row; without one, the row's
       length.
-    labels: [n, ...]; of 'tags' [tokens of all rows].
+    labels: [n, ...]; or [tokens of all rows] if each token has one.
+    of_tokens: whether each token has one.
   """
 
   def __init__(
     self,
-    kind: str,
     ids: np.ndarray,
     starts: np.ndarray,
     seconds: np.ndarray,
     labels: np.ndarray,
+    of_tokens: bool,
   ):
-    self.kind, self.ids, self.labels = kind, ids, labels
-    self.starts, self.seconds = starts, seconds
+    self.ids, self.starts, self.seconds = ids, starts, seconds
+    self.labels, self.of_tokens = labels, of_tokens
 
   @classmethod
-  def of(cls, rows: Iterable[tuple[Row, Label]], kind: str) -> 'Rows':
+  def of(
+    cls,
+    rows: Iterable[tuple[Row, Label]],
+    label: tuple[str, type] = ('BS', np.int32),
+  ) -> 'Rows':
     """Collects rows and their labels.
 
     Args:
       rows: pairs of a row and its label.
-      kind: a kind of task; it says what the labels are, see `Label`.
+      label: dimensions and dtype of the labels, see `kinds.Kind`.
 
     Raises:
       UserError: there are no rows.
     """
     starts, seconds = array('q', [0]), array('i')
     collected: list[Label] = []
+    of_tokens = label[0] == 'BL'
     with tempfile.TemporaryFile() as ids, tempfile.TemporaryFile() as tags:
-      for row, label in rows:
+      for row, value in rows:
         array('i', row.ids).tofile(ids)
         starts.append(starts[-1] + len(row.ids))
         seconds.append(len(row.ids) if row.second is None else row.second)
-        if kind == 'tags':
-          array('i', cast(Sequence[int], label)).tofile(tags)
+        if of_tokens:
+          array('i', cast(Sequence[int], value)).tofile(tags)
         else:
-          collected.append(label)
+          collected.append(value)
       if not seconds:
         raise UserError('expected examples to train on, but there are none')
-      if kind == 'tags':
-        labels = _map(tags)
-      else:
-        dtype = np.float32 if kind in ('number', 'labels') else np.int32
-        labels = np.asarray(collected, dtype)
+      labels = _map(tags) if of_tokens else np.asarray(collected, label[1])
       return cls(
-        kind, _map(ids), np.asarray(starts), np.asarray(seconds), labels
+        _map(ids), np.asarray(starts), np.asarray(seconds), labels, of_tokens
       )
 
   def __len__(self) -> int:
@@ -124,8 +125,6 @@ class LabelledBatches:
     pack: bool = False,
     mesh: Mesh | None = None,
   ):
-    if pack and rows.kind == 'spans':
-      raise UserError('windows of a context are not packed; set PACK to False')
     self._rows, self._batch_size, self._length = rows, batch_size, length
     self._seed, self._pack, self._mesh = seed, pack, mesh
     self._done = 0  # batches
@@ -199,7 +198,7 @@ def make(
     [[rows[index] for index in group] for group in groups], count, columns
   )
   del batch['target_positions']
-  if rows.kind == 'tags':
+  if rows.of_tokens:
     labels = np.zeros((count, columns), np.int32)
     weights = np.zeros((count, columns), np.float32)
   else:
@@ -208,7 +207,7 @@ def make(
     weights = np.zeros(shape, np.float32)
   for line, group in enumerate(groups):
     for number, index in enumerate(group):
-      if rows.kind == 'tags':
+      if rows.of_tokens:
         tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
         begin = batch['first_positions'][line, number]
         labels[line, begin : begin + len(tags)] = np.maximum(tags, 0)

@@ -70,33 +70,33 @@ def read(
       )
 
 
-def labels_of(examples: Iterable[TextExample], kind: str) -> tuple[str, ...]:
+def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
   """Returns the distinct class names, sorted, by value if all are numbers.
 
-      >>> labels_of([TextExample(('a',), '10'), TextExample(('b',), '9')],
-      ...           'classes')
+      >>> labels_of([TextExample(('a',), '10'), TextExample(('b',), '9')])
       ('9', '10')
 
   Args:
-    examples: with labels.
-    kind: see `read`; a 'number' has no classes.
+    examples: with labels; numbers are no classes.
 
   Raises:
     UserError: fewer than two classes, too many to be classes, or no label.
   """
-  if kind == 'number':
-    return ()
   found: set[str] = set()
+  one = False  # whether each example has one class
   for example in examples:
-    label = cast(str | tuple[str, ...], example.label)
-    found.update([label] if isinstance(label, str) else label)
-    if kind == 'classes' and len(found) > _MOST_CLASSES:
+    label = example.label
+    if isinstance(label, float):
+      return ()
+    one = isinstance(label, str)
+    found.update([label] if isinstance(label, str) else label or ())
+    if one and len(found) > _MOST_CLASSES:
       raise UserError(
         f'expected at most {_MOST_CLASSES} classes, got more; is '
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
-  if kind == 'classes' and len(found) < 2:
+  if one and len(found) < 2:
     raise UserError(
       'expected at least two classes, got only '
       f'{", ".join(found) or "none"}; check LABEL_COLUMN'

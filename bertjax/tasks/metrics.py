@@ -1,10 +1,10 @@
-"""Metrics of predictions, and the best prediction that ignores its input.
+"""Metrics of classes, labels and numbers, by name.
 
-    >>> constant('classes', np.array([1, 0, 1])).tolist()  # the baseline
-    [1, 1, 1]
+    >>> score(['accuracy'], np.array([1, 0]), np.array([1, 1]))
+    {'accuracy': 0.5}
 
-`METRICS['matthews'](labels, predictions)` is a score. Source: scikit-learn and
-scipy; the choice for each task, Wang et al. 2019 (GLUE).
+Source: scikit-learn and scipy; the choice for each task, Wang et al. 2019
+(GLUE).
 """
 
 import functools
@@ -52,12 +52,6 @@ METRICS: dict[str, Callable[..., float]] = {
   'pearson': _correlation('pearsonr'),
   'spearman': _correlation('spearmanr'),
 }
-# Kind of task -> the metrics that suit it.
-OF_KIND = {
-  'classes': ('accuracy', 'f1', 'f1_macro', 'f1_micro', 'matthews'),
-  'labels': ('f1_micro', 'f1_macro', 'accuracy'),
-  'number': ('pearson', 'spearman'),
-}
 
 
 def score(
@@ -68,16 +62,3 @@ def score(
     # scikit-learn would take a single label for two classes, and score both.
     labels, found = (np.pad(x, ((0, 0), (0, 1))) for x in (labels, found))
   return {name: float(METRICS[name](labels, found)) for name in names}
-
-
-def constant(kind: str, labels: np.ndarray) -> np.ndarray:
-  """Returns the best constant prediction for `labels`, in their shape.
-
-  That is the most frequent class, the mean or, of several labels, those that
-  more than half of the examples have.
-  """
-  if kind == 'classes':
-    return np.full_like(labels, np.bincount(labels).argmax())
-  if kind == 'number':
-    return np.full_like(labels, labels.mean())
-  return np.broadcast_to(labels.mean(axis=0) > 0.5, labels.shape)

@@ -11,31 +11,54 @@ sets, which too few steps make unstable (Mosbach et al. 2021, Zhang et al.
 """
 
 import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bertjax.errors import choose
-from bertjax.tasks import glue_files, head_outputs
+from bertjax.errors import UserError, choose
+from bertjax.tasks import glue_files
+from bertjax.text import context_windows
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
   """What a task is and how it is trained.
 
+  A recipe's values, if they are not None, replace those from `length` on; see
+  `with_values`.
+
   Attributes:
     name: also that of its folder in results.
-    kind: a key of `head_outputs.HEADS`: one of several 'classes', a 'number',
-      any number of 'labels', 'tags' of words, or 'spans' of a context.
+    kind: a key of `kinds.KINDS`: one of several 'classes', a 'number', any
+      number of 'labels', 'tags' of words, or 'spans' of a context.
     labels: the names of classes, labels or tags, in the order of their ids; ()
       for 'number' and 'spans'.
     metrics: names of its metrics; the first is the one that counts.
     tfds: its name in TensorFlow Datasets.
-    length: L, the most tokens of an example.
-    epochs: how often each training example is seen.
-    batch_size: examples of an update.
-    learning_rate: the peak.
     start_from: the task from whose model it may start.
     published: what BERT base reaches on the development set, in percent.
     source: where `published` comes from.
+    head: a name in `models.bert.TASK_HEADS`; None: that of the kind.
+    columns: the columns of the user's files, as the kind's reader takes them.
+    threshold: of 'spans': above this difference of scores there is no answer.
+    length: L, the most tokens of an example.
+    stride: tokens from the start of one window of a context to the next.
+    epochs: how often each training example is seen; need not be whole.
+    batch_size: examples of an update, over all devices.
+    learning_rate: the peak.
+    dropout: rate in the encoder.
+    head_dropout: rate before the head; None: that of the encoder.
+    layer_decay: see `layerwise.scale`.
+    frozen_layers: see `layerwise.scale`.
+    fresh_layers: how many of the topmost layers are initialised again, see
+      `layerwise`.
+    class_weights: weight of each class in the loss, in the order of their
+      names; 'balanced': by the inverse of its frequency in training; None: 1.
+    pack: whether short examples share a row.
+    select: keep the parameters of the 'best' evaluation, or of the 'last' step.
+    patience: stop after this many evaluations that were no better; None: never.
+    evaluations: how many there are per epoch.
+    log_steps: see `loop.train`.
   """
 
   name: str
@@ -43,23 +66,80 @@ class Task:
   labels: tuple[str, ...] = ()
   metrics: tuple[str, ...] = ('accuracy',)
   tfds: str | None = None
-  length: int = 128
-  epochs: float = 3
-  batch_size: int = 32
-  learning_rate: float = 3e-5
   start_from: str | None = None
   published: float | None = None
   source: str | None = None
+  head: str | None = None
+  columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  threshold: float = math.inf
+  length: int = 128
+  stride: int = context_windows.STRIDE
+  epochs: float = 3
+  batch_size: int = 32
+  learning_rate: float = 3e-5
+  dropout: float = 0.1
+  head_dropout: float | None = None
+  layer_decay: float = 1.0
+  frozen_layers: int | None = None
+  fresh_layers: int = 0
+  class_weights: str | Sequence[float] | None = None
+  pack: bool = False
+  select: str = 'best'
+  patience: int | None = None
+  evaluations: int = 1
+  log_steps: int = 100
 
-  @property
-  def head(self) -> str:
-    """The name of its head, see `head_outputs.HEADS`."""
-    return head_outputs.HEADS[self.kind]
+  def __post_init__(self) -> None:
+    """Raises UserError for values that cannot work."""
+    if self.select not in ('best', 'last'):
+      raise UserError(
+        f"expected 'best' or 'last', got {self.select!r}; set SELECT"
+      )
+    if self.patience is not None and (
+      self.select == 'last' or not self.patience > 0
+    ):
+      raise UserError(
+        f'PATIENCE {self.patience} with SELECT {self.select!r}: early '
+        "stopping takes a patience of 1 or more, and SELECT 'best'"
+      )
+    for name in (
+      'length',
+      'stride',
+      'epochs',
+      'batch_size',
+      'learning_rate',
+      'evaluations',
+      'log_steps',
+    ):
+      if not getattr(self, name) > 0:
+        raise UserError(
+          f'expected a number above 0, got {getattr(self, name)}; '
+          f'set {name.upper()}'
+        )
 
-  @property
-  def outputs(self) -> int:
-    """C, how many numbers its head gives."""
-    return head_outputs.outputs(self.kind, self.labels)
+
+_VALUES = [field.name for field in dataclasses.fields(Task)]
+_VALUES = _VALUES[_VALUES.index('length') :]
+
+
+def with_values(task: Task, values: Mapping[str, Any]) -> Task:
+  """Returns the task with other values of its training.
+
+      >>> with_values(GLUE['RTE'], {'epochs': 3, 'length': None}).epochs
+      3
+
+  Args:
+    task: gives the values that are None or absent.
+    values: names of fields from `length` on.
+
+  Raises:
+    UserError: no such field, or a value that cannot work.
+  """
+  for name in values:
+    choose(dict.fromkeys(_VALUES), name, 'fine_tune')
+  return dataclasses.replace(
+    task, **{name: x for name, x in values.items() if x is not None}
+  )
 
 
 # transformers 4, examples/flax/text-classification: bert-base-cased, 3 epochs,

@@ -1,12 +1,10 @@
-"""Questions of SQuAD 1.1 and 2.0: their files, and a simple baseline.
+"""Questions of SQuAD 1.1 and 2.0, and their files.
 
     >>> answer = Answer(' Ada', 4)
     >>> examples = [QuestionExample('q1', 'Who?', 'By Ada.', (answer,))]
     >>> examples, left = check(examples)  # or check(read('train-v1.1.json'))
     >>> examples[0].answers, left
     ((Answer(text='Ada', start=3),), 1)
-    >>> first_words(examples, words=1)
-    {'q1': 'By'}
 
 Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 """
@@ -102,21 +100,6 @@ def write_n_best(
       for identifier, found in answers.items()
     },
   )
-
-
-def first_words(
-  examples: Iterable[QuestionExample], words: int
-) -> dict[str, str]:
-  """Returns identifier -> first words of the context, which a model must beat.
-
-  Args:
-    examples: to predict on.
-    words: how many, such as the median of the training set's answers.
-  """
-  return {
-    example.identifier: ' '.join(example.context.split()[:words])
-    for example in examples
-  }
 
 
 def split_by_article(

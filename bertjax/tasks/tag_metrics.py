@@ -1,4 +1,4 @@
-"""Metrics of tagged sentences, and the baseline that a model must beat.
+"""Metrics of tagged sentences.
 
     >>> entity_scores([['B-NP', 'I-NP', 'O', 'O']], [['B-NP', 'O', 'O', 'O']])
     {'f1': 0.0, 'precision': 0.0, 'recall': 0.0, 'accuracy': 0.75}
@@ -7,10 +7,7 @@ Source: Tjong Kim Sang and Buchholz 2000, 'Introduction to the CoNLL-2000 Shared
 Task: Chunking'; chunks start and end as in its script, conlleval.
 """
 
-import collections
 from collections.abc import Iterable, Sequence
-
-from bertjax.tasks.examples import TagExample
 
 
 def entity_scores(
@@ -79,31 +76,3 @@ def is_chunked(tags: Iterable[str]) -> bool:
   """
   prefixes = {tag.partition('-')[0] for tag in tags} - {'O'}
   return bool(prefixes) and prefixes <= set('BIES')
-
-
-def most_frequent_tag(
-  train: Iterable[TagExample], evaluation: Iterable[TagExample]
-) -> list[list[str]]:
-  """Returns for each word the tag that it has most often in training.
-
-  A word that is not in training gets the most frequent tag of all.
-
-  Args:
-    train: with tags.
-    evaluation: to predict on.
-  """
-  counts: dict[str, collections.Counter[str]] = collections.defaultdict(
-    collections.Counter
-  )
-  total: collections.Counter[str] = collections.Counter()
-  for example in train:
-    tags = example.tags or ()
-    total.update(tags)
-    for word, tag in zip(example.words, tags, strict=True):
-      counts[word][tag] += 1
-  best = {word: each.most_common(1)[0][0] for word, each in counts.items()}
-  ((default, _),) = total.most_common(1)
-  return [
-    [best.get(word, default) for word in example.words]
-    for example in evaluation
-  ]

@@ -16,7 +16,7 @@ maximum context as in google-research/bert `run_squad`.
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -122,49 +122,21 @@ def make(
       )
     )
   asked, told = tokenizer.pieces([question, context])
-  cls, sep = tokenizer.ids['[CLS]'], tokenizer.ids['[SEP]']
-  head = [cls, *asked.ids[:question_length], sep]
-  room = length - 1 - len(head)
+  head = asked.ids[:question_length]
+  room = length - 3 - len(head)
   ids, offsets = told.ids, _with_marks(context, told.offsets)
   # A window ends where its row is full; the first to reach the end is the last.
   starts = range(0, max(len(ids) - room, 0) + stride, stride)
   spans = [(start, min(start + room, len(ids))) for start in starts]
   return [
     Window(
-      Row([*head, *ids[start:end], sep], second=len(head)),
+      tokenizer.row(head, ids[start:end]),
       offsets[start:end],
       tuple(best[start:end]),
     )
     for (start, end), best in zip(
       spans, _has_most_context(spans, len(ids)).tolist(), strict=True
     )
-  ]
-
-
-def predict(
-  tokenizer: Tokenizer,
-  questions: Sequence[tuple[str, str]],
-  length: int,
-  logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
-  stride: int = STRIDE,
-) -> list[Answers]:
-  """Returns the best answers to each (question, context).
-
-  Args:
-    tokenizer: the model's.
-    questions: pairs of a question and its context.
-    length: see `make`.
-    logits_of: maps rows to the logits of each, float[L or more, 2].
-    stride: see `make`.
-  """
-  parts = [
-    make(tokenizer, question, context, length, stride)
-    for question, context in questions
-  ]
-  logits = iter(logits_of(window.row for part in parts for window in part))
-  return [
-    best_answers(context, part, [next(logits) for _ in part])
-    for (_, context), part in zip(questions, parts, strict=True)
   ]
 
 

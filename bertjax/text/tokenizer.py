@@ -2,9 +2,9 @@
 
     >>> tokens = [*vocabulary_file.SPECIAL_TOKENS, 'hello', 'wor', '##ld', '!']
     >>> tokenizer = Tokenizer(tokens, cased=False)
-    >>> rows, cut = tokenizer.rows(['Hello world!', 'world'], length=6)
-    >>> [row.ids for row in rows], cut
-    ([[2, 5, 6, 7, 8, 3], [2, 6, 7, 3]], 0)
+    >>> rows = tokenizer.rows(['Hello world!', 'world'], length=6)
+    >>> [(row.ids, cut) for row, cut in rows]
+    [([2, 5, 6, 7, 8, 3], False), ([2, 6, 7, 3], False)]
 
 Source: the Rust library `tokenizers`, which `bertjax.data.bert_tokenizer` uses
 too.
@@ -76,13 +76,20 @@ class Tokenizer:
     tokenizer = self._masked if masks else self._plain
     return tokenizer.encode_batch(texts, add_special_tokens=False)
 
+  def row(self, a: Sequence[int], b: Sequence[int] | None = None) -> Row:
+    """Returns '[CLS] a [SEP]' or '[CLS] a [SEP] b [SEP]' from ids."""
+    cls, sep = self.ids['[CLS]'], self.ids['[SEP]']
+    if b is None:
+      return Row([cls, *a, sep])
+    return Row([cls, *a, sep, *b, sep], second=len(a) + 2)
+
   def rows(
     self,
     texts: Sequence[str | Sequence[str]],
     length: int,
     masks: bool = False,
-  ) -> tuple[list[Row], int]:
-    """Returns '[CLS] text [SEP]' or '[CLS] a [SEP] b [SEP]' for each.
+  ) -> list[tuple[Row, bool]]:
+    """Returns a row for each text or pair, and whether it was cut.
 
     A text that is too long loses its last tokens. A pair loses them from the
     longer text, or from b if both are as long, until the two fit (as in
@@ -93,30 +100,24 @@ class Tokenizer:
       length: the most ids of a row, special tokens included; at least 3, and 5
         for pairs.
       masks: see `pieces`.
-
-    Returns:
-      the rows, and how many of them were cut.
     """
     parts = [(x,) if isinstance(x, str) else tuple(x) for x in texts]
     encodings = iter(self.pieces([x for part in parts for x in part], masks))
-    cls, sep = self.ids['[CLS]'], self.ids['[SEP]']
-    rows, cut = [], 0
+    rows = []
     for part in parts:
       ids = [next(encodings).ids for _ in part]
       if len(ids) == 1:
         (a,) = ids
-        cut += len(a) > length - 2
-        rows.append(Row([cls, *a[: length - 2], sep]))
+        rows.append((self.row(a[: length - 2]), len(a) > length - 2))
       else:
         a, b = ids
         room = length - 3
-        cut += len(a) + len(b) > room
-        a, b = (
+        row = self.row(
           a[: max(room - len(b), (room + 1) // 2)],
           b[: max(room - len(a), room // 2)],
         )
-        rows.append(Row([cls, *a, sep, *b, sep], second=len(a) + 2))
-    return rows, cut
+        rows.append((row, len(a) + len(b) > room))
+    return rows
 
 
 def _pipeline(ids: dict[str, int], cased: bool) -> tokenizers.Tokenizer:

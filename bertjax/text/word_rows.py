@@ -14,10 +14,8 @@ A word's result is that of its first token, as in Devlin et al. 2018
 """
 
 import bisect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
@@ -60,42 +58,12 @@ def make(
     word: encoding.ids[:room] or unknown
     for word, encoding in zip(words, tokenizer.pieces(words), strict=True)
   }
-  cls, sep = tokenizer.ids['[CLS]'], tokenizer.ids['[SEP]']
   return [
     [
-      _piece(cls, sep, [tokens[word] for word in sentence[start:end]], start)
+      _piece(tokenizer, [tokens[word] for word in sentence[start:end]], start)
       for start, end in _spans([len(tokens[word]) for word in sentence], room)
     ]
     for sentence in sentences
-  ]
-
-
-def predict(
-  tokenizer: Tokenizer,
-  sentences: Sequence[Sequence[str]],
-  labels: Sequence[str],
-  length: int,
-  logits_of: Callable[[Iterable[Row]], Iterator[np.ndarray]],
-) -> list[list[str]]:
-  """Returns the likeliest label of each word of each sentence.
-
-  Args:
-    tokenizer: the model's.
-    sentences: see `make`.
-    labels: C names.
-    length: see `make`.
-    logits_of: maps rows to the logits of each, float[L or more, C].
-  """
-  parts = make(tokenizer, sentences, length)
-  logits = iter(logits_of(piece.row for pieces in parts for piece in pieces))
-  return [
-    [
-      labels[i]
-      for i in join(
-        pieces, [next(logits)[list(piece.first)].argmax(-1) for piece in pieces]
-      )
-    ]
-    for pieces in parts
   ]
 
 
@@ -116,13 +84,14 @@ def join(
 
 
 def _piece(
-  cls: int, sep: int, words: Sequence[Sequence[int]], start: int
+  tokenizer: Tokenizer, words: Sequence[Sequence[int]], start: int
 ) -> Piece:
-  ids, first = [cls], []
+  ids: list[int] = []
+  first = []
   for word in words:
-    first.append(len(ids))
+    first.append(len(ids) + 1)  # after [CLS]
     ids.extend(word)
-  return Piece(Row([*ids, sep]), tuple(first), start)
+  return Piece(tokenizer.row(ids), tuple(first), start)
 
 
 def _spans(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from bertjax.errors import UserError
 from bertjax.models import heads
@@ -214,50 +213,19 @@ def data_statistics(batch: DeviceBatch) -> Terms:
   }
 
 
-def _span_losses(
-  logits_BL2: jax.Array, labels_BS2: jax.Array, segments_BL: jax.Array
-) -> jax.Array:
-  """The mean cross-entropy of a span's first and last token."""
-  logits_B2L = jnp.where(
-    segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9
-  )
-  losses_BS2 = optax.softmax_cross_entropy_with_integer_labels(
-    logits_B2L[:, None], labels_BS2
-  )
-  return jnp.mean(losses_BS2, axis=-1)
-
-
-# Kind of task -> (logits, labels, segments) -> losses, of the shape of
-# `label_weights`; all float32. As in transformers' BertFor... classes.
-TASK_LOSSES: dict[
-  str, Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-] = {
-  'classes': lambda logits, labels, _: (
-    optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-  ),
-  'number': lambda logits, labels, _: jnp.square(logits[..., 0] - labels),
-  'labels': lambda logits, labels, _: jnp.mean(
-    optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1
-  ),
-  'tags': lambda logits, labels, _: (
-    optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-  ),
-  'spans': _span_losses,
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class TaskObjective:
   """The loss of one kind of task.
 
   Attributes:
     model: a module that returns `logits`, such as `BertForTask`.
-    kind: a name in `TASK_LOSSES`.
-    class_weights: of each class, for 'classes' and 'tags'; None: 1.
+    loss: (logits, labels, segments) -> losses in the shape of `label_weights`,
+      all float32.
+    class_weights: of each class, if labels are their ids; None: 1.
   """
 
   model: nn.Module
-  kind: str
+  loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
   class_weights: tuple[float, ...] | None = None
 
   losses = ('loss',)
@@ -275,7 +243,7 @@ class TaskObjective:
   ) -> Terms:
     """Returns the one term `loss`."""
     logits = apply_model(self.model, parameters, batch, rng, train)['logits']
-    losses = TASK_LOSSES[self.kind](logits, batch['labels'], batch['segments'])
+    losses = self.loss(logits, batch['labels'], batch['segments'])
     weights = self._weights(batch)
     return {'loss': (jnp.sum(losses * weights), jnp.sum(weights))}
 

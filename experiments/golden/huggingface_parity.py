@@ -124,7 +124,7 @@ def main() -> int:
       reference = transformers.AutoTokenizer.from_pretrained(folder)
       tokenizer = Tokenizer.load(folder)
       for text in TEXTS:
-        [mine], _ = tokenizer.rows([text], length=512)
+        [(mine, _)] = tokenizer.rows([text], length=512)
         other = reference(text)['input_ids']
         assert mine.ids == other or '[MASK]' in text, (text, mine, other)
   print(f'largest difference {worst:.1e}, limit {LIMIT}')

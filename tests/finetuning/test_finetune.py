@@ -10,8 +10,7 @@ import pytest
 
 from bertjax.errors import RunStopped, UserError
 from bertjax.finetuning import finetune
-from bertjax.finetuning.settings import Settings
-from bertjax.inference import export, predict
+from bertjax.inference import export, on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
@@ -53,29 +52,21 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 def run(folder, run_dir, sets=None, **changes):
-  arguments = {
-    'epochs': 6,
-    'batch_size': 16,
-    'length': 16,
-    'dropout': 0.0,
-    'learning_rate': 5e-3,
-    'log_steps': 50,
-  }
-  arguments |= {
-    k: changes.pop(k)
-    for k in list(changes)
-    if k in Settings.__dataclass_fields__
-  }
   finetune.fine_tune(
     data_sets=sets
     or data_sets.text(
       str(folder / 'train.tsv'), str(folder / 'dev.tsv'), 'text', 'label'
     ),
     run_dir=str(run_dir),
-    settings=Settings(**arguments),
     optimizer=optimizer.adamw,
     schedule=functools.partial(schedules.warmup_linear, warmup_steps=None),
     **{
+      'epochs': 6,
+      'batch_size': 16,
+      'length': 16,
+      'dropout': 0.0,
+      'learning_rate': 5e-3,
+      'log_steps': 50,
       'mesh': partitioning.make_mesh(devices=jax.devices()[:1]),
       'config': CONFIG,
       'vocab_file': str(folder / 'vocab.txt'),
@@ -113,12 +104,12 @@ def test_prediction_takes_the_best_run_and_gives_its_score(
 ):
   (row,) = json.loads((done / 'results.json').read_text())['tasks']
   best = max(row['scores']['eval/accuracy'])
-  predict.evaluate(run_dir=str(done), files=str(folder / 'dev.tsv'))
+  on_files.evaluate(run_dir=str(done), files=str(folder / 'dev.tsv'))
   values = json.loads(capsys.readouterr().out)
   assert values['examples'] == 101
   assert values['accuracy'] == pytest.approx(best)
   output = tmp_path / 'out.jsonl'
-  predict.predict_file(
+  on_files.predict_file(
     run_dir=str(done), source=str(folder / 'dev.tsv'), output=str(output)
   )
   records = [json.loads(line) for line in output.read_text().splitlines()]
@@ -226,7 +217,7 @@ def test_another_task_starts_from_the_encoder_of_a_run(
     [['a', 'x'], ['x']], 16
   )
   assert predicted == [['O', 'B-X'], ['B-X']]
-  predict.predict_file(
+  on_files.predict_file(
     run_dir=str(tmp_path / 'tags'),
     source=str(conll),
     output=str(tmp_path / 'out.txt'),
@@ -245,6 +236,8 @@ def test_another_task_starts_from_the_encoder_of_a_run(
     ({'epochs': 0}, 'EPOCHS'),
     ({'select': 'last', 'patience': 2}, "SELECT 'best'"),
     ({'batch_size': 0}, 'BATCH_SIZE'),
+    ({'epoch': 3}, "did you mean 'epochs'"),
+    ({'kind': 'tags'}, 'got .kind.'),
   ],
 )
 def test_what_cannot_work_is_one_line(folder, tmp_path, changes, message):

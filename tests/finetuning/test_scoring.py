@@ -12,14 +12,14 @@ from bertjax.finetuning import scoring
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
-from bertjax.tasks import codecs
+from bertjax.tasks import kinds
 from bertjax.tasks.examples import TextExample
 from bertjax.tasks.specs import Task
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 from bertjax.training import optimizer, state
 
-TASK = Task('t', 'classes', ('a', 'b', 'c'))
+TASK = Task('t', 'classes', ('a', 'b', 'c'), length=12, batch_size=5)
 CONFIG = EncoderConfig(
   vocabulary_size=16,
   width=8,
@@ -29,9 +29,7 @@ CONFIG = EncoderConfig(
   positions=20,
   initializer_stddev=0.5,
 )
-CODEC = codecs.make(
-  TASK, Tokenizer([*SPECIAL_TOKENS, *'abcdefgh'], False), length=12
-)
+TOKENIZER = Tokenizer([*SPECIAL_TOKENS, *'abcdefgh'], False)
 
 
 @pytest.mark.parametrize('devices', [1, 8])
@@ -51,14 +49,13 @@ def test_the_score_is_that_of_each_example_alone(devices):
   parameters = state.create(
     model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh, 1
   ).parameters
-  evaluation = scoring.TaskEvaluation(
-    model, CODEC, examples, lambda: examples, batch_size=5
-  )
+  trivial = kinds.KINDS['classes'].trivial(TASK, examples[1:2])
+  evaluation = scoring.TaskEvaluation(model, TASK, TOKENIZER, examples, trivial)
   values = evaluation.prepare(mesh, abstract)(parameters)
 
   alone = jax.jit(functools.partial(model.apply, train=False))
   right = 0
-  for row, label in CODEC.rows(examples):
+  for row, label, _ in kinds.labelled_rows(TASK, TOKENIZER, examples):
     ids = np.asarray([row.ids], np.int32)
     logits = alone(
       {'params': jax.device_get(parameters)},
@@ -73,9 +70,11 @@ def test_the_score_is_that_of_each_example_alone(devices):
     right += int(np.argmax(logits) == label)
   assert 0 < right < 37
   assert values['accuracy'] == pytest.approx(right / 37)
-  assert values['accuracy_baseline'] == pytest.approx(13 / 37)
+  assert values['accuracy_baseline'] == pytest.approx(
+    12 / 37
+  )  # 'b', of training
 
 
 def test_nothing_to_score_is_refused():
   with pytest.raises(UserError, match='EVAL_FILES'):
-    scoring.TaskEvaluation(None, CODEC, [], list).check()
+    scoring.TaskEvaluation(None, TASK, TOKENIZER, [], None).check()

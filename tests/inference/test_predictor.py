@@ -53,7 +53,7 @@ def predictor(parameters):
 
 def hidden_states(parameters, text, masks=False):
   """Returns float32[L, D] of one text, and its ids, without any padding."""
-  (row,), _ = Tokenizer(TOKENS, False).rows([text], 20, masks)
+  ((row, _),) = Tokenizer(TOKENS, False).rows([text], 20, masks)
   ids = row.ids
   row = np.asarray([ids], np.int32)
   hidden = bert.Bert(CONFIG).apply(
@@ -240,7 +240,7 @@ def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
   on_files.embed(**arguments, run_dir=str(run_dir), length=20, dry_run=True)
   source.write_text('')
   with pytest.raises(UserError, match='is empty; set INPUT'):
-    on_files.embed(**arguments, run_dir=str(run_dir))
+    on_files.embed(**arguments, run_dir=str(run_dir), length=20)
   assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
 
 

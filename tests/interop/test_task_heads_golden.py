@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from bertjax.interop import huggingface
 from bertjax.models.bert import BertForTask, reads_positions
-from bertjax.tasks import head_outputs
+from bertjax.tasks import kinds
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'task_heads.npz'
 
@@ -46,8 +46,10 @@ def test_logits_equal_those_of_transformers(tmp_path, name, task):
   assert found.task == task
   assert found.unused == ()
 
-  head = head_outputs.HEADS[task['kind']]
-  model = BertForTask(found.config, head, head_outputs.outputs(**task))
+  described = kinds.of_json(task)
+  head = kinds.head_of(described)
+  outputs = kinds.find(described.kind).outputs(described)
+  model = BertForTask(found.config, head, outputs)
   batch = {
     key.removeprefix('batch/'): arrays[key]
     for key in arrays

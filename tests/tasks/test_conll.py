@@ -101,7 +101,8 @@ def test_o_comes_first_among_the_sorted_tags():
 
 def test_predictions_are_one_more_column(tmp_path):
   path = tmp_path / 'predictions.txt'
-  conll.write(str(path), EXAMPLES, [['B-NP', 'O'], ['B-VP']])
+  tags = ['B-NP', 'O'], ['B-VP']
+  conll.write(str(path), zip(EXAMPLES, tags, strict=True))
   assert path.read_text() == (
     'He PRP B-NP B-NP\nran VBD B-VP O\n\nStop VB B-VP B-VP\n\n'
   )
@@ -113,6 +114,6 @@ def test_predictions_are_one_more_column(tmp_path):
 def test_words_with_spaces_survive_where_the_separator_is_a_tab(tmp_path):
   path = str(tmp_path / 'predictions.txt')
   (example,) = read(tmp_path, 'New York\tB-LOC\n', separator='\t')
-  conll.write(path, [example], [['O']], separator='\t')
+  conll.write(path, [(example, ['O'])], separator='\t')
   (again,) = conll.read(path, separator='\t')
   assert again.columns == (('New York', 'B-LOC', 'O'),)

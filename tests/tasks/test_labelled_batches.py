@@ -8,7 +8,7 @@ from bertjax.errors import UserError
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
-from bertjax.tasks import labelled_batches
+from bertjax.tasks import kinds, labelled_batches
 from bertjax.text.batching import Row
 from bertjax.training import objectives
 
@@ -43,7 +43,7 @@ def firsts(batch):
 
 
 def test_every_row_comes_once_an_epoch_in_an_order_of_its_own():
-  stored = labelled_batches.Rows.of(rows('classes'), 'classes')
+  stored = labelled_batches.Rows.of(rows('classes'))
   found = labelled_batches.LabelledBatches(
     stored, batch_size=7, length=16, seed=3
   )
@@ -53,7 +53,7 @@ def test_every_row_comes_once_an_epoch_in_an_order_of_its_own():
 
 
 def test_a_restored_position_gives_the_same_batches():
-  stored = labelled_batches.Rows.of(rows('classes'), 'classes')
+  stored = labelled_batches.Rows.of(rows('classes'))
   one = labelled_batches.LabelledBatches(stored, 8, 16, seed=1)
   next(one)
   other = labelled_batches.LabelledBatches(stored, 8, 16, seed=1)
@@ -66,9 +66,11 @@ def test_a_restored_position_gives_the_same_batches():
   'kind, head', [('classes', 'classifier'), ('tags', 'tag_head')]
 )
 def test_a_packed_batch_gives_the_same_update(kind, head):
-  stored = labelled_batches.Rows.of(rows(kind), kind)
+  stored = labelled_batches.Rows.of(rows(kind), kinds.KINDS[kind].label)
   objective = objectives.TaskObjective(
-    BertForTask(CONFIG, head, 3), kind, class_weights=(1.0, 2.0, 0.5)
+    BertForTask(CONFIG, head, 3),
+    kinds.KINDS[kind].loss,
+    class_weights=(1.0, 2.0, 0.5),
   )
   plain = next(labelled_batches.LabelledBatches(stored, 16, 16, seed=0))
   mesh = partitioning.make_mesh(devices=jax.devices()[:2])
@@ -104,12 +106,6 @@ def test_a_packed_batch_gives_the_same_update(kind, head):
   )
 
 
-def test_spans_are_not_packed():
-  stored = labelled_batches.Rows.of([(Row([1, 2, 3]), (1, 2))], 'spans')
-  with pytest.raises(UserError, match='PACK'):
-    labelled_batches.LabelledBatches(stored, 2, 16, seed=0, pack=True)
-
-
 def test_nothing_to_train_on_is_one_line():
   with pytest.raises(UserError, match='there are none'):
-    labelled_batches.Rows.of([], 'classes')
+    labelled_batches.Rows.of([])

@@ -171,20 +171,19 @@ def test_settings_that_cannot_be_are_refused(tmp_path):
   ],
 )
 def test_classes_are_sorted(kind, labels, expected):
-  assert own.labels_of(labelled(labels), kind) == expected
+  assert own.labels_of(labelled(labels)) == expected
 
 
 def test_too_few_and_too_many_classes_are_refused():
   assert 'two classes, got only a; check LABEL_COLUMN' in error_of(
-    own.labels_of, labelled(['a', 'a']), 'classes'
+    own.labels_of, labelled(['a', 'a'])
   )
-  assert 'got only none' in error_of(own.labels_of, [], 'classes')
-  assert 'one label' in error_of(own.labels_of, labelled([()]), 'labels')
+  assert 'one label' in error_of(own.labels_of, labelled([()]))
   names = [str(i) for i in range(1001)]
   examples = labelled(names)
-  assert own.labels_of(examples[:1000], 'classes') == tuple(names[:1000])
-  assert 'set KIND' in error_of(own.labels_of, examples, 'classes')
-  assert len(own.labels_of(labelled([names]), 'labels')) == 1001
+  assert own.labels_of(examples[:1000]) == tuple(names[:1000])
+  assert 'set KIND' in error_of(own.labels_of, examples)
+  assert len(own.labels_of(labelled([names]))) == 1001
 
 
 def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):

@@ -31,16 +31,3 @@ def test_one_of_several_labels_is_not_right_where_it_is_absent():
   nothing = np.zeros_like(labels)
   assert metrics.score(('f1_micro',), labels, nothing) == {'f1_micro': 0.0}
   assert metrics.score(('f1_micro',), labels, labels) == {'f1_micro': 1.0}
-
-
-def test_the_trivial_answer_is_the_best_constant():
-  np.testing.assert_array_equal(
-    metrics.constant('classes', np.array([2, 1, 2])), [2, 2, 2]
-  )
-  np.testing.assert_allclose(
-    metrics.constant('number', np.array([1.0, 4.0])), [2.5, 2.5]
-  )
-  np.testing.assert_array_equal(
-    metrics.constant('labels', np.array([[1, 0], [1, 1], [0, 0]])),
-    [[True, False]] * 3,
-  )

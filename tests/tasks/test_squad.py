@@ -137,14 +137,6 @@ def test_files_of_predictions_are_the_official_json(tmp_path):
     }
 
 
-def test_first_words_are_those_of_the_context():
-  examples = [
-    QuestionExample('1', '?', ' By  Ada, a b', ()),
-    QuestionExample('2', '?', '', ()),
-  ]
-  assert squad.first_words(examples, 2) == {'1': 'By Ada,', '2': ''}
-
-
 def test_parts_of_a_split_share_no_article_and_hold_every_example():
   examples = [question(str(i), title=f't{i * 7 % 11:02}') for i in range(40)]
   train, evaluation = squad.split_by_article(examples, 4)

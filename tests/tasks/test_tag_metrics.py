@@ -1,7 +1,6 @@
 import pytest
 
 from bertjax.tasks import tag_metrics
-from bertjax.tasks.examples import TagExample
 
 
 # By hand, from the rules of conlleval for the start and the end of a chunk.
@@ -89,19 +88,3 @@ def test_f1_is_0_where_nothing_is_right(gold, predicted):
 )
 def test_tags_of_chunks_are_known_by_their_prefixes(tags, chunked):
   assert tag_metrics.is_chunked(tags) is chunked
-
-
-def test_the_baseline_takes_the_most_frequent_tag_of_each_word():
-  train = [
-    TagExample(('the', 'run', 'run'), ('DT', 'NN', 'VB')),
-    TagExample(('run', 'cat', 'dog'), ('VB', 'NN', 'NN')),
-    TagExample(('cow',), ('NN',)),
-  ]
-  evaluation = [
-    TagExample(('the', 'run', 'unseen'), None),
-    TagExample(('The',), None),
-  ]
-  assert tag_metrics.most_frequent_tag(train, evaluation) == [
-    ['DT', 'VB', 'NN'],
-    ['NN'],
-  ]

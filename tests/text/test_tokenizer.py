@@ -13,11 +13,11 @@ def test_ids_are_those_of_the_reference_tokenizer():
     {token: i for i, token in enumerate(TOKENS)}, lowercase=True
   )
   texts = ['unable a', 'UNABLE Á', '', '中a', 'a' * 101, 'zzz', 'a\u0301 a\ta']
-  rows, cut = tokenizer.rows(texts, length=50)
+  rows, cut = zip(*tokenizer.rows(texts, length=50), strict=True)
   assert [row.ids for row in rows] == [
     reference.encode(text).ids for text in texts
   ]
-  assert cut == 0 and all(row.second is None for row in rows)
+  assert not any(cut) and all(row.second is None for row in rows)
 
 
 @pytest.mark.parametrize('length', [5, 6, 7, 9, 12, 40])
@@ -34,8 +34,8 @@ def test_pairs_are_those_of_the_reference_tokenizer(length):
     ('a', 'un ' * 9),
     ('a ' * 5, 'un ' * 4),
   ]
-  rows, cut = tokenizer.rows(pairs, length)
-  assert cut == sum(len(reference.encode(*pair).ids) > length for pair in pairs)
+  rows, cut = zip(*tokenizer.rows(pairs, length), strict=True)
+  assert [*cut] == [len(reference.encode(*pair).ids) > length for pair in pairs]
   for row, (a, b) in zip(rows, pairs, strict=True):
     a, b = (reference.encode(x, add_special_tokens=False).ids for x in (a, b))
     while len(a) + len(b) > length - 3:  # google-research/bert
@@ -46,8 +46,8 @@ def test_pairs_are_those_of_the_reference_tokenizer(length):
 
 def test_a_mask_in_a_text_is_special_only_where_it_is_asked_for():
   tokenizer = Tokenizer(TOKENS, cased=False)
-  (plain,), _ = tokenizer.rows(['a [MASK]'], length=50)
-  (masked,), _ = tokenizer.rows(['a [MASK]'], length=50, masks=True)
+  ((plain, _),) = tokenizer.rows(['a [MASK]'], length=50)
+  ((masked, _),) = tokenizer.rows(['a [MASK]'], length=50, masks=True)
   mask = TOKENS.index('[MASK]')
   assert mask not in plain.ids and masked.ids[2] == mask
   assert [TOKENS[i] for i in plain.ids] == [
@@ -61,9 +61,9 @@ def test_a_mask_in_a_text_is_special_only_where_it_is_asked_for():
 
 
 def test_long_texts_are_cut_and_counted():
-  rows, cut = Tokenizer(TOKENS, cased=False).rows(['a ' * 9, 'a'], length=5)
-  assert [len(row.ids) for row in rows] == [5, 3] and cut == 1
-  assert rows[0].ids[-1] == TOKENS.index('[SEP]')
+  rows = Tokenizer(TOKENS, cased=False).rows(['a ' * 9, 'a'], length=5)
+  assert [(len(row.ids), cut) for row, cut in rows] == [(5, True), (3, False)]
+  assert rows[0][0].ids[-1] == TOKENS.index('[SEP]')
 
 
 def test_what_a_run_wrote_decides_on_case(tmp_path):

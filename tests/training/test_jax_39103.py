@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from bertjax.tasks import kinds
 from bertjax.training import objectives
 
 ROWS = 32_769
@@ -62,7 +63,7 @@ def test_losses_of_tasks_are_right_in_every_row(kind):
   }.get(kind, lambda: rng.integers(0, classes, ROWS))()
 
   def loss(row, label):
-    return objectives.TASK_LOSSES[kind](row @ kernel32, label, None)
+    return kinds.KINDS[kind].loss(row @ kernel32, label, None)
 
   kernel32 = jnp.asarray(kernel, jnp.float32)
   rows, goals = features.astype(np.float32), labels.astype(np.float32)
@@ -81,7 +82,7 @@ def test_span_losses_are_right_in_every_row():
   logits = np.repeat((features @ kernel)[:, None], length, 1)
   logits += np.arange(length)[:, None] * [0.5, -0.25]
   labels = np.random.default_rng(1).integers(0, length, [ROWS, 1, 2])
-  found = jax.jit(objectives.TASK_LOSSES['spans'])(
+  found = jax.jit(kinds.KINDS['spans'].loss)(
     logits.astype(np.float32),
     labels.astype(np.int32),
     np.ones([ROWS, length], np.int32),

@@ -6,14 +6,15 @@ import pytest
 
 from bertjax import batch
 from bertjax.errors import UserError
-from bertjax.inference import predict
+from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
 from bertjax.runs import model_file
 from bertjax.runs.checkpoints import Checkpoints
-from bertjax.tasks import head_outputs
+from bertjax.tasks import kinds
+from bertjax.tasks.specs import Task
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
 from bertjax.training import optimizer, state
 
@@ -32,10 +33,9 @@ CONFIG = EncoderConfig(
 def make(tmp_path_factory):
   def model(kind, labels=('no', 'yes'), **task):
     folder = str(tmp_path_factory.mktemp(kind))
+    row = kinds.KINDS[kind]
     created = state.create(
-      BertForTask(
-        CONFIG, head_outputs.HEADS[kind], head_outputs.outputs(kind, labels)
-      ),
+      BertForTask(CONFIG, row.head, row.outputs(Task('t', kind, labels))),
       optimizer.adamw(1e-3),
       batch.task_shapes(2, 8),
       partitioning.make_mesh(),
@@ -56,7 +56,7 @@ def make(tmp_path_factory):
 
 def run(folder, tmp_path, name, content, **settings):
   (tmp_path / name).write_text(content)
-  predict.predict_file(
+  on_files.predict_file(
     run_dir=folder,
     source=str(tmp_path / name),
     output=str(tmp_path / 'out.jsonl'),
@@ -161,7 +161,7 @@ def test_an_answer_is_empty_above_the_threshold_of_training(
       }
     )
   )
-  predict.predict_file(
+  on_files.predict_file(
     run_dir=make('spans', (), threshold=threshold),
     source=str(tmp_path / 'in.json'),
     output=str(tmp_path / 'out.json'),
@@ -179,7 +179,7 @@ def test_columns_are_divided_and_joined_as_in_training(make, tmp_path):
     columns={'word_column': 1, 'tag_column': 0, 'separator': ','},
   )
   (tmp_path / 'in.txt').write_text('1,a\n2,b\n\n3,c\n')
-  predict.predict_file(
+  on_files.predict_file(
     run_dir=folder,
     source=str(tmp_path / 'in.txt'),
     output=str(tmp_path / 'out.txt'),

@@ -1,0 +1,65 @@
+"""Examples that are read once and can be gone through any number of times.
+
+    >>> from bertjax.tasks.examples import TextExample
+    >>> kept = keep(TextExample((text,), 'fun') for text in ('a', 'b'))
+    >>> len(kept), [example.texts for example in kept]
+    (2, [('a',), ('b',)])
+
+They wait in a temporary file, so that memory stays flat, a bad line is told
+before anything is computed, and an input may be a pipe.
+"""
+
+import itertools
+import json
+import tempfile
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+
+def keep(examples: Iterable[Any]) -> Collection[Any]:
+  """Reads all examples.
+
+  Args:
+    examples: of one class. If it has `from_json`, see `examples`, they are kept
+      in a file as JSON; other values of a record become text. Examples of any
+      other class, and sequences, are kept as they are.
+  """
+  if isinstance(examples, Sequence | _Kept):
+    return examples
+  iterator = iter(examples)
+  first = next(iterator, None)
+  if first is None:
+    return ()
+  if not hasattr(first, 'from_json'):
+    return [first, *iterator]
+  return _Kept(first, iterator)
+
+
+class _Kept(Collection[Any]):
+  def __init__(self, first: Any, rest: Iterator[Any]):
+    self._restore, self._count = type(first).from_json, 0
+    self._file = tempfile.TemporaryFile()
+    weakref.finalize(self, self._file.close)
+    for example in itertools.chain([first], rest):
+      self._file.write(json.dumps(example, default=str).encode() + b'\n')
+      self._count += 1
+    self._file.flush()
+
+  def __len__(self) -> int:
+    return self._count
+
+  def __contains__(self, example: object) -> bool:
+    return any(example == other for other in self)
+
+  def __iter__(self) -> Iterator[Any]:
+    # Not by readline: two iterations may be under way at a time.
+    place = 0
+    while True:
+      self._file.seek(place)
+      lines = self._file.readlines(1 << 16)
+      place = self._file.tell()
+      if not lines:
+        return
+      for line in lines:
+        yield self._restore(json.loads(line))

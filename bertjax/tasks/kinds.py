@@ -1,0 +1,307 @@
+"""The table of kinds of task: all that is known of one is its row.
+
+    kind = kinds.find('classes')
+    rows = Rows.of(kinds.labelled_rows(task, tokenizer, train), kind.label)
+    for example, answer, cut in kinds.answers(task, tokenizer, examples, run):
+      ...
+    kind.score(task, pairs)
+
+Training, evaluation, prediction from files and `Predictor` go through it. Other
+code may add rows; `dataclasses.replace` makes one out of another.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bertjax.errors import UserError, choose
+from bertjax.tasks import answer_spans, text_labels, untrained, word_tags
+from bertjax.tasks.examples import Encoded
+from bertjax.tasks.labelled_batches import Label
+from bertjax.tasks.specs import Task
+from bertjax.text.batching import Row, chunks
+from bertjax.text.tokenizer import Tokenizer
+
+Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """A kind of task. Those without a `loss` need no training.
+
+  Attributes:
+    encode: (task, tokenizer, a few examples) -> what the model reads of each.
+    decode: (task, tokenizer, encoded, the results of its rows) -> the answer.
+    read: (task, path or paths, whether labels are wanted) -> examples; takes
+      `columns` as well.
+    write: (task, path, (example, answer) pairs, their number) -> a line that
+      says what was written.
+    suffixes: what the name of such a file may end in.
+    columns: further arguments of `read`, None if not set.
+    head: a name in `models.bert.TASK_HEADS`.
+    outputs: C, how many numbers the head gives, of a task.
+    loss: (logits, labels, segments) -> losses in the shape of `label_weights`;
+      all float32, see `bertjax.batch`.
+    label: the dimensions of `labels` in a batch, see `bertjax.batch`, and their
+      dtype.
+    label_of: (task, example, encoded) -> a label for each of its rows.
+    metrics: names that a task may have; the first `usual` ones if it has none.
+    score: (task, (example, answer) pairs) -> name -> value.
+    trivial: (task, training examples) -> a function from an example to an
+      answer that a model must beat.
+    packs: whether several sequences may share a row.
+    weighs: whether labels are ids of classes, which can have weights.
+    check: (task, examples to score on) says what is odd about them.
+  """
+
+  encode: Callable[[Task, Tokenizer, Sequence[Any]], Iterable[Encoded]]
+  decode: Callable[[Task, Tokenizer, Encoded, list[Any]], Any]
+  read: Callable[..., Iterable[Any]]
+  write: Callable[[Task, str, Iterable[tuple[Any, Any]], int], str]
+  suffixes: tuple[str, ...] = ('.jsonl',)
+  columns: tuple[str, ...] = ()
+  head: str | None = None
+  outputs: Callable[[Task], int] = lambda task: len(task.labels)
+  loss: Loss | None = None
+  label: tuple[str, type] = ('BS', np.int32)
+  label_of: Callable[[Task, Any, Encoded], Sequence[Label]] | None = None
+  metrics: tuple[str, ...] = ()
+  usual: int = 0
+  score: Callable[..., dict[str, float]] | None = None
+  trivial: Callable[..., Callable[[Any], Any]] | None = None
+  packs: bool = True
+  weighs: bool = False
+  check: Callable[[Task, Iterable[Any]], None] = lambda task, examples: None
+
+
+def _of_classes(
+  logits: jax.Array, labels: jax.Array, segments: jax.Array
+) -> jax.Array:
+  del segments
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def _of_numbers(
+  logits: jax.Array, labels: jax.Array, segments: jax.Array
+) -> jax.Array:
+  del segments
+  return jnp.square(logits[..., 0] - labels)
+
+
+def _of_several(
+  logits: jax.Array, labels: jax.Array, segments: jax.Array
+) -> jax.Array:
+  del segments
+  return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
+
+
+def _of_spans(
+  logits_BL2: jax.Array, labels_BS2: jax.Array, segments_BL: jax.Array
+) -> jax.Array:
+  """The mean cross-entropy of a span's first and last token."""
+  logits_B2L = jnp.where(
+    segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9
+  )
+  losses_BS2 = optax.softmax_cross_entropy_with_integer_labels(
+    logits_B2L[:, None], labels_BS2
+  )
+  return jnp.mean(losses_BS2, axis=-1)
+
+
+_CLASSES = Kind(
+  encode=text_labels.encode,
+  decode=text_labels.decode_class,
+  read=functools.partial(text_labels.read, label='classes'),
+  write=text_labels.write,
+  columns=('text_columns', 'label_column'),
+  head='classifier',
+  loss=_of_classes,
+  label_of=text_labels.class_id,
+  metrics=('accuracy', 'f1_macro', 'f1', 'f1_micro', 'matthews'),
+  usual=2,
+  score=text_labels.score,
+  trivial=text_labels.most_frequent,
+  weighs=True,
+)
+_MASKS = Kind(
+  encode=untrained.encode_masks,
+  decode=untrained.decode_masks,
+  read=untrained.read,
+  write=untrained.write_masks,
+)
+# Heads and losses are those of transformers' BertFor... classes.
+KINDS = {
+  'classes': _CLASSES,
+  'number': dataclasses.replace(
+    _CLASSES,
+    decode=text_labels.decode_number,
+    read=functools.partial(text_labels.read, label='number'),
+    outputs=lambda task: 1,
+    loss=_of_numbers,
+    label=('BS', np.float32),
+    label_of=text_labels.number,
+    metrics=('pearson', 'spearman'),
+    trivial=text_labels.mean,
+    weighs=False,
+  ),
+  'labels': dataclasses.replace(
+    _CLASSES,
+    decode=text_labels.decode_several,
+    read=functools.partial(text_labels.read, label='labels'),
+    loss=_of_several,
+    label=('BSC', np.float32),
+    label_of=text_labels.several,
+    metrics=('f1_micro', 'f1_macro', 'accuracy'),
+    trivial=text_labels.usual,
+    weighs=False,
+  ),
+  'tags': Kind(
+    encode=word_tags.encode,
+    decode=word_tags.decode,
+    read=word_tags.read,
+    write=word_tags.write,
+    suffixes=('',),
+    head='tag_head',
+    loss=_of_classes,
+    label=('BL', np.int32),
+    label_of=word_tags.tag_ids,
+    metrics=('f1', 'precision', 'recall', 'accuracy'),
+    usual=4,
+    score=word_tags.score,
+    trivial=word_tags.most_frequent,
+    weighs=True,
+    check=word_tags.check,
+  ),
+  'spans': Kind(
+    encode=answer_spans.encode,
+    decode=answer_spans.decode,
+    read=answer_spans.read,
+    write=answer_spans.write,
+    suffixes=('.json',),
+    head='span_head',
+    outputs=lambda task: 2,
+    loss=_of_spans,
+    label=('BS2', np.int32),
+    label_of=answer_spans.first_and_last,
+    metrics=('f1', 'exact_match'),
+    usual=2,
+    score=answer_spans.score,
+    trivial=answer_spans.first_words,
+    packs=False,
+  ),
+  'masks': _MASKS,
+  'vectors': dataclasses.replace(
+    _MASKS,
+    encode=text_labels.encode,
+    decode=untrained.decode_vector,
+    write=untrained.write_vectors,
+    suffixes=('.npy', '.jsonl'),
+  ),
+}
+
+
+def find(name: str) -> Kind:
+  """Returns a row of `KINDS`; raises UserError if there is none."""
+  return choose(KINDS, name, 'the kind, or import the module that adds it')
+
+
+def of_texts() -> dict[str, Kind]:
+  """Returns the kinds whose examples are texts with a label in a column."""
+  return {
+    name: kind for name, kind in KINDS.items() if 'label_column' in kind.columns
+  }
+
+
+def head_of(task: Task) -> str:
+  """Returns the name of the task's head, see `models.bert.TASK_HEADS`."""
+  name = task.head or find(task.kind).head
+  assert name is not None  # only kinds that are trained have tasks
+  return name
+
+
+def of_json(content: dict[str, Any]) -> Task:
+  """Returns the task that task.json describes, see `model_file.write_task`.
+
+  Fields that are not a task's are left out; metrics are the usual ones if it
+  has none.
+  """
+  names = {field.name for field in dataclasses.fields(Task)}
+  fields = {key: x for key, x in content.items() if key in names}
+  kind = find(content['kind'])
+  fields |= {
+    'name': content.get('task', 'task'),
+    'labels': tuple(content['labels']),
+    'metrics': tuple(content.get('metrics', kind.metrics[: kind.usual])),
+  }
+  return Task(**fields)
+
+
+def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
+  """Returns the task of a model that was fine-tuned for one of `wanted`.
+
+  Args:
+    task: what the model was fine-tuned for; None: nothing.
+    wanted: keys of `KINDS`; none: any will do.
+    origin: where the model comes from, for the message.
+
+  Raises:
+    UserError: it was not.
+  """
+  if task is not None and (not wanted or task.kind in wanted):
+    return task
+  if task is None:
+    has = 'no head of a task'
+  else:
+    has = f'the head of a task of {task.kind}'
+  raise UserError(
+    f'{origin} has {has}, and one of {" or ".join(wanted or KINDS)} is '
+    'needed; choose a run that was fine-tuned for that'
+  )
+
+
+def labelled_rows(
+  task: Task, tokenizer: Tokenizer, examples: Iterable[Any]
+) -> Iterator[tuple[Row, Label, bool]]:
+  """Yields rows, their labels, and whether they were cut, to train on."""
+  kind = find(task.kind)
+  assert kind.label_of is not None  # a kind that is trained
+  for some in chunks(examples):
+    for example, encoded in zip(
+      some, kind.encode(task, tokenizer, some), strict=True
+    ):
+      labels = kind.label_of(task, example, encoded)
+      for row, label in zip(encoded.rows, labels, strict=True):
+        yield row, label, encoded.cut
+
+
+def answers(
+  task: Task,
+  tokenizer: Tokenizer,
+  examples: Iterable[Any],
+  run: Callable[[Iterable[Row]], Iterator[Any]],
+) -> Iterator[tuple[Any, Any, bool]]:
+  """Yields each example, the model's answer, and whether it was cut.
+
+  Args:
+    task: gives kind, labels and the length of rows.
+    tokenizer: the model's.
+    examples: of any number.
+    run: maps rows to the model's results for each, in their order.
+  """
+  kind = find(task.kind)
+  encoded, again = itertools.tee(
+    pair
+    for some in chunks(examples)
+    for pair in zip(some, kind.encode(task, tokenizer, some), strict=True)
+  )
+  results = run(row for _, found in encoded for row in found.rows)
+  for example, found in again:
+    own = list(itertools.islice(results, len(found.rows)))
+    yield example, kind.decode(task, tokenizer, found, own), found.cut

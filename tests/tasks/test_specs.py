@@ -1,0 +1,27 @@
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.tasks import specs
+
+
+def test_values_that_are_none_are_the_tasks_own():
+  task = specs.GLUE['RTE']
+  changed = specs.with_values(task, {'epochs': None, 'length': 64})
+  assert (changed.epochs, changed.length) == (task.epochs, 64)
+  assert changed.name == 'RTE'
+
+
+@pytest.mark.parametrize(
+  'values, message',
+  [
+    ({'select': 'first'}, 'SELECT'),
+    ({'epochs': 0}, 'set EPOCHS'),
+    ({'stride': -1}, 'set STRIDE'),
+    ({'select': 'last', 'patience': 2}, "SELECT 'best'"),
+    ({'learning_rat': 1e-3}, "did you mean 'learning_rate'"),
+    ({'labels': ('a',)}, "got 'labels'"),
+  ],
+)
+def test_values_that_cannot_be_are_one_line(values, message):
+  with pytest.raises(UserError, match=message):
+    specs.with_values(specs.GLUE['RTE'], values)

@@ -1,0 +1,58 @@
+"""What is said of a text, and the answers that a model must beat."""
+
+import numpy as np
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.tasks import kinds
+from bertjax.tasks.examples import TextExample
+from bertjax.tasks.specs import Task
+
+LABELS = ('a', 'b')
+
+
+def said(kind, logits, labels=LABELS):
+  task = Task('t', kind, labels)
+  return kinds.KINDS[kind].decode(task, None, None, [np.array(logits)])
+
+
+def test_scores_are_those_of_softmax_and_sigmoid():
+  assert said('classes', [1000.0, 1000 + np.log(3)]) == {
+    'label': 'b',
+    'scores': pytest.approx({'a': 0.25, 'b': 0.75}),
+  }
+  assert said('labels', [0.0, np.log(3)]) == {
+    'labels': ['b'],
+    'scores': pytest.approx({'a': 0.5, 'b': 0.75}),
+  }
+  assert said('number', [7.0], ()) == {'value': 7.0}
+
+
+@pytest.mark.parametrize(
+  'kind, labels, train, answer',
+  [
+    ('classes', LABELS, ['b', 'a', 'b'], {'label': 'b'}),
+    ('classes', LABELS, ['b', 'a'], {'label': 'a'}),
+    ('number', (), [1.0, 4.0], {'value': 2.5}),
+    ('labels', LABELS, [('a',), ('a', 'b'), ()], {'labels': ['a']}),
+  ],
+)
+def test_the_trivial_answer_is_the_best_constant_of_training(
+  kind, labels, train, answer
+):
+  examples = [TextExample(('x',), label) for label in train]
+  trivial = kinds.KINDS[kind].trivial(Task('t', kind, labels), examples)
+  assert trivial(TextExample(('y',), None)) == answer
+
+
+@pytest.mark.parametrize(
+  'label, message',
+  [
+    (None, 'an example has none; set LABEL_COLUMN'),
+    ('maybe', "'maybe' do not occur in training, which has 'a', 'b'"),
+  ],
+)
+def test_labels_that_cannot_be_scored_are_one_line(label, message):
+  pairs = [(TextExample(('x',), label), {'label': 'a'})]
+  with pytest.raises(UserError, match=message):
+    kinds.KINDS['classes'].score(Task('t', 'classes', LABELS), pairs)
