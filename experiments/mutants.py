@@ -146,7 +146,7 @@ the end of a chunk does not end it
 tasks/tag_metrics.py tasks/test_tag_metrics.py -k as_in_conlleval
 before in ('O', 'E', 'S') ==> before in ('O', 'S')
 frequent classes weigh most
-finetuning/settings.py finetuning/test_settings.py -k balanced
+finetuning/finetune.py finetuning/test_class_weights.py -k balanced
 / (len(counts) * max(1, n)) ==> * max(1, n)
 the worst run of a task is the one to use
 finetuning/results.py finetuning/test_results.py -k median_spread_best

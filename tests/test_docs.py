@@ -21,7 +21,7 @@ from bertjax.data import pretraining_tasks, sources
 from bertjax.models import bert, positions
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
-from bertjax.tasks import head_outputs
+from bertjax.tasks import kinds
 from bertjax.text import masking
 
 ROOT = pathlib.Path(main.__file__).parent.parent
@@ -78,7 +78,7 @@ def written(tmp_path_factory):
     positions.SCHEMES,
     masking.UNITS,
     bert.TASK_HEADS,
-    head_outputs.HEADS,
+    kinds.KINDS,
   )
   before = [dict(table) for table in tables]
   sys.path.insert(0, str(folder))
@@ -103,7 +103,7 @@ def folder(written, monkeypatch):
 def test_what_extending_shows_trains_embeds_and_predicts(
   folder, monkeypatch, capfd
 ):
-  pretrain, embed, fine_tune, predict = commands('extending.md')
+  pretrain, embed, *of_ranks, fine_tune, predict = commands('extending.md')
   import my_masking
 
   (folder / 'in.txt').write_text('Rhyme 3 has line 4 of 7.\nline 6 of 9\n')
@@ -147,10 +147,34 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   said = [json.loads(line) for line in lines]
   assert len(said) == 2 and {x['label'] for x in said} <= {'odd', 'even'}
 
+  rank(folder, of_ranks, capfd)
+
   # A run says what is missing where its modules are not imported.
   monkeypatch.delitem(bert.TASK_HEADS, 'two_layers')
   assert main.main([*predict, '--gin.OUTPUT="more.jsonl"']) == 2
   assert "'two_layers'" in capfd.readouterr().err
+
+
+def rank(folder, of_ranks, capfd):
+  """A kind of task trains with its own loss, evaluates and predicts."""
+  lines = [f'line {i} of {i % 5},{i % 5}' for i in range(60)]
+  (folder / 'stars.csv').write_text('text,stars\n' + '\n'.join(lines) + '\n')
+  train, evaluate, predict = of_ranks
+  losses = []
+  for kind in ('ranks', 'classes'):
+    run_dir = f'--gin.RUN_DIR="runs/{kind}"'
+    flags = [f'--gin.KIND="{kind}"', run_dir, '--gin.LOG_STEPS=1', *TINY]
+    assert main.main([*train, *flags]) == 0, capfd.readouterr().err
+    path = folder / f'runs/{kind}/text/seed_0/metrics.jsonl'
+    first = json.loads(path.read_text().splitlines()[0])
+    losses.append(first['train/loss'])
+  assert losses[0] > 3 > losses[1]  # 4 if all ranks are as likely; log 5
+  capfd.readouterr()
+  assert main.main(evaluate) == 0, capfd.readouterr().err
+  assert json.loads(capfd.readouterr().out)['examples'] == 60
+  assert main.main(predict) == 0, capfd.readouterr().err
+  lines = pathlib.Path('ranks.jsonl').read_text().splitlines()
+  assert {json.loads(x)['label'] for x in lines} <= {*'01234'}
 
 
 @pytest.mark.parametrize(
@@ -199,13 +223,12 @@ def test_the_task_and_the_head_of_extending_fit_each_other(folder):
   import my_head  # noqa: F401
   import my_task
 
-  ((task, train, evaluations, _),) = (
-    vars(x).values() for x in my_task.parity(6)
-  )
-  assert task.head == 'two_layers' and task.outputs == 2
+  ((task, train, evaluations),) = (vars(x).values() for x in my_task.parity(6))
+  outputs = kinds.find(task.kind).outputs(task)
+  assert kinds.head_of(task) == 'two_layers' and outputs == 2
   assert {x.label for x in train()} == set(task.labels)
   assert len(list(evaluations['eval']())) == 20
-  model = bert.BertForTask(CONFIG, task.head, task.outputs)
+  model = bert.BertForTask(CONFIG, task.head, outputs)
   logits, variables = model.init_with_output(
     jax.random.key(0), BATCH, train=False
   )

@@ -28,7 +28,7 @@ import torch
 import transformers
 
 from bertjax.inference import export
-from bertjax.tasks import codecs, glue_files, specs
+from bertjax.tasks import glue_files, kinds, specs
 from bertjax.tasks.labelled_batches import LabelledBatches, Rows
 from bertjax.text import batching
 from bertjax.text.tokenizer import Tokenizer
@@ -112,7 +112,7 @@ def train(model, rows: Rows, seed: int, epochs: float, peak: float) -> None:
       )
 
 
-def accuracy(model, codec, examples) -> float:
+def accuracy(model, tokenizer, examples) -> float:
   model.eval()
 
   @torch.no_grad()
@@ -121,8 +121,9 @@ def accuracy(model, codec, examples) -> float:
       batch = batching.make([[row]], count=1, columns=len(row.ids))
       yield logits_of(model, batch).numpy()[0]
 
-  found = codec.predict(examples, alone)
-  return float(np.mean(found.argmax(-1) == codec.labels(examples)))
+  found = kinds.answers(TASK, tokenizer, examples, alone)
+  pairs = [(example, answer) for example, answer, _ in found]
+  return kinds.KINDS['classes'].score(TASK, pairs)['accuracy']
 
 
 def main():
@@ -135,12 +136,13 @@ def main():
   parser.add_argument('--from_nothing', action='store_true')
   arguments = parser.parse_args()
   jax.config.update('jax_platforms', 'cpu')
-  codec = codecs.make(TASK, Tokenizer.load(arguments.start), LENGTH)
+  tokenizer = Tokenizer.load(arguments.start)
   train_examples, examples = (
     list(glue_files.read(os.path.join(arguments.data, name), 'SST-2'))
     for name in ('train.tsv', 'dev.tsv')
   )
-  rows = Rows.of(codec.rows(train_examples), 'classes')
+  labelled = kinds.labelled_rows(TASK, tokenizer, train_examples)
+  rows = Rows.of((row, label) for row, label, _ in labelled)
   found = []
   with tempfile.TemporaryDirectory() as folder:
     export.export(run_dir=arguments.start, output=os.path.join(folder, 'start'))
@@ -148,7 +150,7 @@ def main():
       torch.manual_seed(seed)
       model = make_model(os.path.join(folder, 'start'), arguments.from_nothing)
       train(model, rows, seed, arguments.epochs, arguments.learning_rate)
-      found.append(accuracy(model, codec, examples))
+      found.append(accuracy(model, tokenizer, examples))
       print(f'seed {seed}: accuracy {found[-1]:.4f}', flush=True)
   print(f'median {statistics.median(found):.4f} of {found}')
 
