@@ -204,8 +204,8 @@ def _rows(
 
   def labelled() -> Iterator[tuple[Row, Label]]:
     nonlocal count
-    for row, label, cut in kinds.labelled_rows(task, start.tokenizer, train):
-      count += cut
+    for row, label in kinds.labelled_rows(task, start.tokenizer, train):
+      count += row.source.cut
       yield row, label
 
   return Rows.of(labelled(), kind.label), count

@@ -13,7 +13,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from bertjax.errors import UserError
 from bertjax.inference import forward
@@ -59,9 +59,7 @@ class TaskEvaluation:
         self.examples,
         run_on(self.model, parameters, mesh, self.task),
       )
-      return (
-        self._score((x, answer) for x, answer, _ in answers) | self.baseline
-      )
+      return self._score(answers) | self.baseline
 
     return evaluate
 
@@ -100,8 +98,8 @@ class TaskEvaluation:
 
 def run_on(
   model: BertForTask, parameters: Any, mesh: Mesh, task: Task
-) -> Callable[[Iterable[Row]], Iterator[Any]]:
-  """Returns a function that maps rows to their logits, see `kinds.answers`.
+) -> Callable[[Iterable[Row]], Iterator[tuple[Row, Any]]]:
+  """Returns a function that pairs rows with their logits.
 
   Args:
     model: computes logits.
@@ -111,20 +109,12 @@ def run_on(
       rounded up to a multiple of the parts that the mesh divides a batch into.
   """
   multiple = partitioning.batch_parts(mesh)
-  apply = forward.task_logits(
-    model.config,
-    model.head,
-    model.classes,
-    NamedSharding(mesh, PartitionSpec()),
-  )
-  return lambda rows: batching.apply(
-    lambda batch: apply(
-      parameters,
-      partitioning.put_batch(partitioning.own_rows(batch, mesh), mesh),
-    ),
-    rows,
-    task.length,
-    -(-task.batch_size // multiple) * multiple,
-    multiple,
-    bert.reads_positions(model.head),
+  logits = forward.task_logits(model.config, model.head, model.classes, mesh)
+  return functools.partial(
+    batching.apply,
+    functools.partial(logits, parameters),
+    length=task.length,
+    batch_size=-(-task.batch_size // multiple) * multiple,
+    multiple=multiple,
+    of_positions=bert.reads_positions(model.head),
   )

@@ -18,12 +18,14 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import Sharding
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.models import bert, heads
 from bertjax.models.config import EncoderConfig
+from bertjax.parallel import partitioning
 
-Batch = Mapping[str, jax.typing.ArrayLike]
+Batch = Mapping[str, jax.Array | np.ndarray]
 
 
 def _cls(
@@ -111,7 +113,7 @@ def task_logits(
   config: EncoderConfig,
   head: str,
   classes: int,
-  out_shardings: Sharding | None = None,
+  mesh: Mesh | None = None,
 ) -> Callable[[Any, Batch], jax.Array]:
   """Returns (parameters, batch) -> float32, see `models.bert.BertForTask`.
 
@@ -119,14 +121,20 @@ def task_logits(
     config: the architecture.
     head: a name in `models.bert.TASK_HEADS`.
     classes: C.
-    out_shardings: of the logits, on the mesh that holds the arguments.
+    mesh: holds the parameters; its devices share the rows of a batch, which
+      every process has as a whole. None: one device.
   """
   model = bert.BertForTask(config, head, classes)
 
   def function(parameters: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
     return _apply(model, parameters, batch)['logits']
 
-  return jax.jit(function, out_shardings=out_shardings)
+  if mesh is None:
+    return jax.jit(function)
+  whole = jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))
+  return lambda parameters, batch: whole(
+    parameters, partitioning.place(batch, mesh)
+  )
 
 
 def _apply(

@@ -29,6 +29,7 @@ from bertjax.tasks import kinds
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
 from bertjax.tasks.specs import Task
 from bertjax.text import batching
+from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
 from bertjax.text.tokenizer import Tokenizer
 
@@ -136,7 +137,13 @@ class Predictor:
     """
     task = Task('fill_mask', 'masks', length=length)
     function = self.filling(top_k)
-    return self._list(task, self._texts(texts), batch_size, function)
+    return [
+      [
+        [(x['token'], x['probability']) for x in mask]
+        for mask in found['masks']
+      ]
+      for found in self._list(task, self._texts(texts), batch_size, function)
+    ]
 
   def classify(
     self,
@@ -210,7 +217,7 @@ class Predictor:
     batch_size: int = 32,
     function: Function | None = None,
   ) -> Iterator[tuple[Any, Any]]:
-    """Yields each example with the model's answer, see `kinds.KINDS`.
+    """Returns each example with the model's answer, see `kinds.KINDS`.
 
     Args:
       task: what to predict, and the length of rows.
@@ -232,11 +239,9 @@ class Predictor:
       batch_size=batch_size,
       of_positions=head is not None and bert.reads_positions(head),
     )
-    for example, answer, cut in kinds.answers(
-      task, self.tokenizer, examples, run
-    ):
-      self.cut += cut
-      yield example, answer
+    return kinds.answers(
+      task, self.tokenizer, examples, lambda rows: run(self._counted(rows))
+    )
 
   def embedding(self, pooling: str, normalize: bool) -> Function:
     """Returns the function that `answers` takes for a task of 'vectors'.
@@ -291,6 +296,11 @@ class Predictor:
         f'{self.origin} has no masked-LM head, which filling masks needs; '
         'choose a checkpoint of pretraining'
       )
+
+  def _counted(self, rows: Iterable[Row]) -> Iterator[Row]:
+    for row in rows:
+      self.cut += row.source.cut
+      yield row
 
   def _list(
     self,

@@ -171,6 +171,11 @@ def own_rows(batch: Batch, mesh: Mesh) -> Batch:
   )
 
 
+def place(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
+  """Returns a global batch that every process has, on the mesh."""
+  return put_batch(own_rows(batch, mesh), mesh)
+
+
 def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
   """Returns the global batch on the mesh, from this process's rows of it."""
   sharding = batch_sharding(mesh)

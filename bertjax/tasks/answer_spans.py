@@ -1,8 +1,8 @@
 """Questions whose answer is a part of their context.
 
-    encoded, = encode(task, tokenizer, [QuestionExample('q1', 'Who?', context)])
-    answers = decode(task, tokenizer, encoded, logits)
-    answers.text, answers.null_difference
+    rows = encode(task, tokenizer, [QuestionExample('q1', 'Who?', context)])
+    for example, answers in decode(task, tokenizer, apply(rows)):
+      answers.text, answers.null_difference
 
 `kinds` puts these functions together; `text.context_windows` has the windows
 and the search for the best span.
@@ -10,57 +10,56 @@ and the search for the best span.
 
 import os
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from bertjax.tasks import record_files, squad, squad_metrics
-from bertjax.tasks.examples import Encoded, QuestionExample
+from bertjax.tasks import squad, squad_metrics
+from bertjax.tasks.examples import Part, QuestionExample, join
 from bertjax.tasks.specs import Task
 from bertjax.text import context_windows
+from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
+from bertjax.text.line_files import one_file
 from bertjax.text.tokenizer import Tokenizer
 
 
 def encode(
-  task: Task, tokenizer: Tokenizer, examples: Sequence[QuestionExample]
-) -> list[Encoded]:
-  """Returns the windows of each context."""
-  found = []
+  task: Task, tokenizer: Tokenizer, examples: Iterable[QuestionExample]
+) -> Iterator[Row]:
+  """Yields the windows of each context."""
   for example in examples:
     windows = context_windows.make(
       tokenizer, example.question, example.context, task.length, task.stride
     )
-    parts = example.context, windows
-    found.append(Encoded([window.row for window in windows], parts=parts))
-  return found
+    for window in windows:
+      last = window is windows[-1]
+      yield window.row._replace(source=Part(example, window, last))
 
 
-def first_and_last(
-  task: Task, example: QuestionExample, encoded: Encoded
-) -> list[tuple[int, int]]:
-  """Returns for each row the first and the last token of the first answer.
+def first_and_last(task: Task, row: Row) -> tuple[int, int]:
+  """Returns the first and the last token of the first answer.
 
   (0, 0), which is [CLS], if the window does not hold the whole answer.
   """
   del task
-  _, windows = encoded.parts
+  example, window, *_ = row.source
   if not example.answers:
-    return [(0, 0)] * len(windows)
-  answer = example.answers[0]
-  end = answer.start + len(answer.text)
-  return [
-    context_windows.token_span(window, answer.start, end) for window in windows
-  ]
+    return 0, 0
+  text, start = example.answers[0]
+  return context_windows.token_span(window, start, start + len(text))
 
 
 def decode(
-  task: Task, tokenizer: Tokenizer, encoded: Encoded, results: list[np.ndarray]
-) -> Answers:
-  """Returns the best answers from logits [L, 2] a row."""
+  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
+) -> Iterator[tuple[QuestionExample, Answers]]:
+  """Yields the best answers, from logits [L, 2] a row."""
   del task, tokenizer
-  context, windows = encoded.parts
-  return context_windows.best_answers(context, windows, results)
+  for example, windows, results in join(found):
+    yield (
+      example,
+      context_windows.best_answers(example.context, windows, results),
+    )
 
 
 def score(
@@ -114,7 +113,7 @@ def read(
 ) -> list[QuestionExample]:
   """Returns the questions of a file in SQuAD's JSON."""
   del task
-  return squad.read(record_files.one(source, 'EVAL_FILES'), labelled)
+  return squad.read(one_file(source, 'EVAL_FILES'), labelled)
 
 
 def write(

@@ -20,13 +20,13 @@ from bertjax.tasks import (
   glue_files,
   kinds,
   labelled_text,
-  record_files,
   specs,
   squad,
   tag_metrics,
 )
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
+from bertjax.text.line_files import one_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +139,8 @@ def tags(
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
-  record_files.one(train_file, 'TRAIN_FILES')
-  record_files.one(eval_file, 'EVAL_FILES')
+  one_file(train_file, 'TRAIN_FILES')
+  one_file(eval_file, 'EVAL_FILES')
   columns: dict[str, Any] = {
     'word_column': word_column,
     'tag_column': tag_column,
@@ -166,12 +166,12 @@ def questions(
       out.
     name: the task's name in results.
   """
-  record_files.one(train_file, 'TRAIN_FILES')
+  one_file(train_file, 'TRAIN_FILES')
   examples = squad.read(train_file)
   if eval_file is None:
     examples, held_out = squad.split_by_article(examples)
   else:
-    record_files.one(eval_file, 'EVAL_FILES')
+    one_file(eval_file, 'EVAL_FILES')
     held_out = squad.read(eval_file)
   train, left = squad.check(examples)
   if left:

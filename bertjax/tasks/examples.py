@@ -10,7 +10,7 @@
 The readers of all files yield these; kinds of tasks take them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from bertjax.text.batching import Row
@@ -97,15 +97,36 @@ class QuestionExample(NamedTuple):
     return cls(identifier, question, context, found, title)
 
 
-class Encoded(NamedTuple):
-  """What a model reads of one example.
+class Part(NamedTuple):
+  """What a row was made of: its `source`.
 
   Attributes:
-    rows: any number.
-    cut: whether the rows lack some of its tokens.
-    parts: what decoding needs beside the rows' results.
+    example: the whole example.
+    part: what else decoding needs, such as a window of a context.
+    last: whether it is the last row of its example.
+    cut: whether the row lacks some of the tokens.
   """
 
-  rows: Sequence[Row]
+  example: Any
+  part: Any = None
+  last: bool = True
   cut: bool = False
-  parts: Any = None
+
+
+def join(
+  found: Iterable[tuple[Row, Any]],
+) -> Iterator[tuple[Any, list[Any], list[Any]]]:
+  """Yields each example, with the parts and the results of its rows.
+
+  Args:
+    found: rows that have a `Part` as their source, and their results.
+  """
+  parts: list[Any] = []
+  results: list[Any] = []
+  for row, result in found:
+    source: Part = row.source
+    parts.append(source.part)
+    results.append(result)
+    if source.last:
+      yield source.example, parts, results
+      parts, results = [], []

@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+_CHUNK = 512  # texts that are tokenized together
+
 
 def keep(examples: Iterable[Any]) -> Collection[Any]:
   """Reads all examples.
@@ -34,6 +36,13 @@ def keep(examples: Iterable[Any]) -> Collection[Any]:
   if not hasattr(first, 'from_json'):
     return [first, *iterator]
   return _Kept(first, iterator)
+
+
+def chunks(examples: Iterable[Any]) -> Iterator[list[Any]]:
+  """Yields lists of a few hundred examples, to be tokenized together."""
+  iterator = iter(examples)
+  while some := list(itertools.islice(iterator, _CHUNK)):
+    yield some
 
 
 class _Kept(Collection[Any]):

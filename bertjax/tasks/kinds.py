@@ -2,9 +2,8 @@
 
     kind = kinds.find('classes')
     rows = Rows.of(kinds.labelled_rows(task, tokenizer, train), kind.label)
-    for example, answer, cut in kinds.answers(task, tokenizer, examples, run):
-      ...
-    kind.score(task, pairs)
+    pairs = kinds.answers(task, tokenizer, examples, run)
+    values = kind.score(task, pairs)
 
 Training, evaluation, prediction from files and `Predictor` go through it. Other
 code may add rows; `dataclasses.replace` makes one out of another.
@@ -12,7 +11,6 @@ code may add rows; `dataclasses.replace` makes one out of another.
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,11 +20,17 @@ import numpy as np
 import optax
 
 from bertjax.errors import UserError, choose
-from bertjax.tasks import answer_spans, text_labels, untrained, word_tags
-from bertjax.tasks.examples import Encoded
+from bertjax.tasks import (
+  answer_spans,
+  record_files,
+  text_inputs,
+  text_labels,
+  untrained,
+  word_tags,
+)
 from bertjax.tasks.labelled_batches import Label
 from bertjax.tasks.specs import Task
-from bertjax.text.batching import Row, chunks
+from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -37,8 +41,9 @@ class Kind:
   """A kind of task. Those without a `loss` need no training.
 
   Attributes:
-    encode: (task, tokenizer, a few examples) -> what the model reads of each.
-    decode: (task, tokenizer, encoded, the results of its rows) -> the answer.
+    encode: (task, tokenizer, examples) -> rows, each with an `examples.Part` as
+      its source; at least one an example.
+    decode: (task, tokenizer, (row, result) pairs) -> (example, answer) pairs.
     read: (task, path or paths, whether labels are wanted) -> examples; takes
       `columns` as well.
     write: (task, path, (example, answer) pairs, their number) -> a line that
@@ -51,7 +56,7 @@ class Kind:
       all float32, see `bertjax.batch`.
     label: the dimensions of `labels` in a batch, see `bertjax.batch`, and their
       dtype.
-    label_of: (task, example, encoded) -> a label for each of its rows.
+    label_of: (task, row) -> its label.
     metrics: names that a task may have; the first `usual` ones if it has none.
     score: (task, (example, answer) pairs) -> name -> value.
     trivial: (task, training examples) -> a function from an example to an
@@ -61,8 +66,10 @@ class Kind:
     check: (task, examples to score on) says what is odd about them.
   """
 
-  encode: Callable[[Task, Tokenizer, Sequence[Any]], Iterable[Encoded]]
-  decode: Callable[[Task, Tokenizer, Encoded, list[Any]], Any]
+  encode: Callable[[Task, Tokenizer, Iterable[Any]], Iterator[Row]]
+  decode: Callable[
+    [Task, Tokenizer, Iterable[tuple[Row, Any]]], Iterator[tuple[Any, Any]]
+  ]
   read: Callable[..., Iterable[Any]]
   write: Callable[[Task, str, Iterable[tuple[Any, Any]], int], str]
   suffixes: tuple[str, ...] = ('.jsonl',)
@@ -71,7 +78,7 @@ class Kind:
   outputs: Callable[[Task], int] = lambda task: len(task.labels)
   loss: Loss | None = None
   label: tuple[str, type] = ('BS', np.int32)
-  label_of: Callable[[Task, Any, Encoded], Sequence[Label]] | None = None
+  label_of: Callable[[Task, Row], Label] | None = None
   metrics: tuple[str, ...] = ()
   usual: int = 0
   score: Callable[..., dict[str, float]] | None = None
@@ -118,8 +125,8 @@ def _of_spans(
 _CLASSES = Kind(
   encode=text_labels.encode,
   decode=text_labels.decode_class,
-  read=functools.partial(text_labels.read, label='classes'),
-  write=text_labels.write,
+  read=functools.partial(text_inputs.read, label='classes'),
+  write=record_files.write,
   columns=('text_columns', 'label_column'),
   head='classifier',
   loss=_of_classes,
@@ -142,7 +149,7 @@ KINDS = {
   'number': dataclasses.replace(
     _CLASSES,
     decode=text_labels.decode_number,
-    read=functools.partial(text_labels.read, label='number'),
+    read=functools.partial(text_inputs.read, label='number'),
     outputs=lambda task: 1,
     loss=_of_numbers,
     label=('BS', np.float32),
@@ -154,7 +161,7 @@ KINDS = {
   'labels': dataclasses.replace(
     _CLASSES,
     decode=text_labels.decode_several,
-    read=functools.partial(text_labels.read, label='labels'),
+    read=functools.partial(text_inputs.read, label='labels'),
     loss=_of_several,
     label=('BSC', np.float32),
     label_of=text_labels.several,
@@ -268,40 +275,29 @@ def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
 
 def labelled_rows(
   task: Task, tokenizer: Tokenizer, examples: Iterable[Any]
-) -> Iterator[tuple[Row, Label, bool]]:
-  """Yields rows, their labels, and whether they were cut, to train on."""
+) -> Iterator[tuple[Row, Label]]:
+  """Yields rows with their labels, to train on; see `Kind.encode`."""
   kind = find(task.kind)
   assert kind.label_of is not None  # a kind that is trained
-  for some in chunks(examples):
-    for example, encoded in zip(
-      some, kind.encode(task, tokenizer, some), strict=True
-    ):
-      labels = kind.label_of(task, example, encoded)
-      for row, label in zip(encoded.rows, labels, strict=True):
-        yield row, label, encoded.cut
+  for row in kind.encode(task, tokenizer, examples):
+    if len(row.ids):
+      yield row, kind.label_of(task, row)
 
 
 def answers(
   task: Task,
   tokenizer: Tokenizer,
   examples: Iterable[Any],
-  run: Callable[[Iterable[Row]], Iterator[Any]],
-) -> Iterator[tuple[Any, Any, bool]]:
-  """Yields each example, the model's answer, and whether it was cut.
+  run: Callable[[Iterable[Row]], Iterable[tuple[Row, Any]]],
+) -> Iterator[tuple[Any, Any]]:
+  """Yields each example with the model's answer.
 
   Args:
     task: gives kind, labels and the length of rows.
     tokenizer: the model's.
     examples: of any number.
-    run: maps rows to the model's results for each, in their order.
+    run: maps rows to pairs of a row and the model's result for it.
   """
   kind = find(task.kind)
-  encoded, again = itertools.tee(
-    pair
-    for some in chunks(examples)
-    for pair in zip(some, kind.encode(task, tokenizer, some), strict=True)
-  )
-  results = run(row for _, found in encoded for row in found.rows)
-  for example, found in again:
-    own = list(itertools.islice(results, len(found.rows)))
-    yield example, kind.decode(task, tokenizer, found, own), found.cut
+  rows = kind.encode(task, tokenizer, examples)
+  return kind.decode(task, tokenizer, run(rows))

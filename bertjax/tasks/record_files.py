@@ -1,26 +1,39 @@
-"""Paths of single files, and records as JSON lines.
+"""Answers beside the records that they were given for, as JSON lines.
 
-record_files.write_lines('out.jsonl', [{'text': 'Fun', 'label': 'good'}])
+record_files.write(task, 'out.jsonl', pairs, count=2)
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bertjax.errors import UserError
 from bertjax.runs.output_files import writing
+from bertjax.tasks.examples import TextExample
+from bertjax.tasks.specs import Task
 
 
-def write_lines(path: str, records: Iterable[Mapping[str, Any]]) -> None:
-  """Writes JSON lines; half of a surrogate pair becomes '?'."""
+def write(
+  task: Task,
+  path: str,
+  pairs: Iterable[tuple[TextExample, Mapping[str, Any]]],
+  count: int,
+) -> str:
+  """Writes each record with the fields of its answer.
+
+  A field of the record that has the name of one of the answer's becomes
+  NAME_given; so do all of `SAID`. Half of a surrogate pair becomes '?'.
+  """
+  del task
   with writing(path) as part, open(part, 'w', encoding='utf-8') as file:
-    for record in records:
+    for example, answer in pairs:
+      record = {
+        f'{name}_given' if name in SAID or name in answer else name: value
+        for name, value in example.record.items()
+      } | {**answer}
       line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
       file.write(line.encode('utf-8', 'replace').decode())
+  return f'{count:,} texts in {path}'
 
 
-def one(path: str | Sequence[str], setting: str) -> str:
-  """Returns the path of a file; raises UserError for a list of paths."""
-  if not isinstance(path, str):
-    raise UserError(f'expected the path of one file, got {path}; set {setting}')
-  return path
+# Renamed whatever the answer has, so that one name means one thing everywhere.
+SAID = ('label', 'labels', 'scores', 'value')

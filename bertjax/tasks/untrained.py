@@ -4,74 +4,84 @@
     >>> tokens = [*SPECIAL_TOKENS, 'the', 'cat', 'sat']
     >>> tokenizer = Tokenizer(tokens, cased=False)
     >>> task = Task('masks', 'masks')
-    >>> text = TextExample(('The [MASK] sat',))
-    >>> (encoded,) = encode_masks(task, tokenizer, [text])
-    >>> [row.position for row in encoded.rows]
-    [2]
-    >>> likeliest = np.array([0.5, 0.25]), np.array([6, 5])
-    >>> decode_masks(task, tokenizer, encoded, [likeliest])
-    [[('cat', 0.5), ('the', 0.25)]]
+    >>> examples = [TextExample(('The [MASK] sat',))]
+    >>> (row,) = encode_masks(task, tokenizer, examples)
+    >>> row.position
+    2
+    >>> likeliest = np.array([0.5]), np.array([6])
+    >>> ((_, answer),) = decode_masks(task, tokenizer, [(row, likeliest)])
+    >>> answer
+    {'masks': [[{'token': 'cat', 'probability': 0.5}]]}
 
 `kinds` puts these functions together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from bertjax.runs.output_files import writing
 from bertjax.tasks import record_files
-from bertjax.tasks.examples import Encoded, TextExample
+from bertjax.tasks.examples import Part, TextExample, join
+from bertjax.tasks.kept_examples import chunks
 from bertjax.tasks.specs import Task
 from bertjax.text import line_files
+from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 
-Likeliest = list[list[tuple[str, float]]]
+Likeliest = tuple[np.ndarray, np.ndarray]  # probabilities and ids
 
 
 def encode_masks(
-  task: Task, tokenizer: Tokenizer, examples: Sequence[TextExample]
-) -> list[Encoded]:
-  """Returns a row for each [MASK] of a text, each with another `position`."""
+  task: Task, tokenizer: Tokenizer, examples: Iterable[TextExample]
+) -> Iterator[Row]:
+  """Yields a row for each [MASK] of a text, with its place as `position`.
+
+  A text without a [MASK] gives a row without tokens.
+  """
   mask = tokenizer.ids['[MASK]']
-  rows = tokenizer.rows([x.texts for x in examples], task.length, masks=True)
-  return [
-    Encoded(
-      [
-        row._replace(position=place)
-        for place, token in enumerate(row.ids)
-        if token == mask
-      ],
-      cut,
-    )
-    for row, cut in rows
-  ]
+  for some in chunks(examples):
+    texts = [example.texts for example in some]
+    rows = tokenizer.rows(texts, task.length, masks=True)
+    for example, (row, cut) in zip(some, rows, strict=True):
+      places = [i for i, token in enumerate(row.ids) if token == mask]
+      if not places:
+        yield Row([], source=Part(example, cut=cut))
+      for place in places:
+        last = place == places[-1]
+        source = Part(example, None, last, cut and last)
+        yield row._replace(position=place, source=source)
 
 
 def decode_masks(
-  task: Task,
-  tokenizer: Tokenizer,
-  encoded: Encoded,
-  results: list[tuple[np.ndarray, np.ndarray]],
-) -> Likeliest:
-  """Returns (token, probability), likeliest first, of each mask."""
-  del task, encoded
-  return [
-    [
-      (tokenizer.tokens[i], float(p))
-      for p, i in zip(probabilities, ids, strict=True)
-    ]
-    for probabilities, ids in results
-  ]
+  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, Likeliest]]
+) -> Iterator[tuple[TextExample, dict[str, Any]]]:
+  """Yields {'masks': ...}: for each, {'token', 'probability'}, best first."""
+  del task
+  for example, _, results in join(found):
+    yield (
+      example,
+      {
+        'masks': [
+          [
+            {'token': tokenizer.tokens[i], 'probability': float(p)}
+            for p, i in zip(*likeliest, strict=True)
+          ]
+          for likeliest in results
+          if likeliest is not None
+        ]
+      },
+    )
 
 
 def decode_vector(
-  task: Task, tokenizer: Tokenizer, encoded: Encoded, results: list[np.ndarray]
-) -> np.ndarray:
-  """Returns float32[D]."""
-  del task, tokenizer, encoded
-  return results[0]
+  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
+) -> Iterator[tuple[TextExample, np.ndarray]]:
+  """Yields float32[D]."""
+  del task, tokenizer
+  for row, vector in found:
+    yield row.source.example, vector
 
 
 def read(task: Task, source: str, labelled: bool) -> Iterator[TextExample]:
@@ -84,29 +94,21 @@ def read(task: Task, source: str, labelled: bool) -> Iterator[TextExample]:
 def write_masks(
   task: Task,
   path: str,
-  pairs: Iterable[tuple[TextExample, Likeliest]],
+  pairs: Iterable[tuple[TextExample, dict[str, Any]]],
   count: int,
 ) -> str:
-  """Writes each record with a field `masks`."""
-  del task
+  """Writes JSON lines, and says how many texts have no [MASK]."""
   without = 0
 
-  def records() -> Iterator[dict[str, Any]]:
+  def counted() -> Iterator[tuple[TextExample, dict[str, Any]]]:
     nonlocal without
-    for example, answers in pairs:
-      without += not answers
-      yield {
-        **example.record,
-        'masks': [
-          [{'token': t, 'probability': p} for t, p in answer]
-          for answer in answers
-        ],
-      }
+    for example, answer in pairs:
+      without += not answer['masks']
+      yield example, answer
 
-  record_files.write_lines(path, records())
-  return f'{count:,} texts in {path}' + (
-    f'; {without:,} have no [MASK] within LENGTH' if without else ''
-  )
+  said = record_files.write(task, path, counted(), count)
+  more = f'; {without:,} have no [MASK] within LENGTH' if without else ''
+  return said + more
 
 
 def write_vectors(
@@ -116,12 +118,9 @@ def write_vectors(
   count: int,
 ) -> str:
   """Writes .npy, float32[n, D], or .jsonl, each record with `embedding`."""
-  del task
   if path.endswith('.jsonl'):
-    record_files.write_lines(
-      path,
-      ({**x.record, 'embedding': vector.tolist()} for x, vector in pairs),
-    )
+    found = ((x, {'embedding': vector.tolist()}) for x, vector in pairs)
+    record_files.write(task, path, found, count)
     return f'{count:,} vectors in {path}'
   # With a name that ends otherwise, numpy would append .npy.
   with writing(path) as part, open(part, 'wb') as file:

@@ -4,10 +4,11 @@
     >>> tokenizer = Tokenizer([*SPECIAL_TOKENS, 'rock', '##well'], cased=False)
     >>> task = Task('names', 'tags', labels=('O', 'B-PER'))
     >>> example = TagExample(('Rockwell',), ('B-PER',))
-    >>> (encoded,) = encode(task, tokenizer, [example])
-    >>> encoded.rows[0].ids, tag_ids(task, example, encoded)
-    ([2, 5, 6, 3], [[-1, 1, -1, -1]])
-    >>> decode(task, tokenizer, encoded, [np.eye(4, 2)])
+    >>> (row,) = encode(task, tokenizer, [example])
+    >>> row.ids, tag_ids(task, row)
+    ([2, 5, 6, 3], [-1, 1, -1, -1])
+    >>> ((_, tags),) = decode(task, tokenizer, [(row, np.eye(4, 2))])
+    >>> tags
     ['B-PER']
 
 `kinds` puts these functions together.
@@ -19,54 +20,58 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from bertjax.errors import UserError
-from bertjax.tasks import conll, record_files, tag_metrics
-from bertjax.tasks.examples import Encoded, TagExample
+from bertjax.tasks import conll, tag_metrics
+from bertjax.tasks.examples import Part, TagExample, join
+from bertjax.tasks.kept_examples import chunks
 from bertjax.tasks.labelled_batches import NO_TAG
 from bertjax.tasks.specs import Task
 from bertjax.text import word_rows
+from bertjax.text.batching import Row
+from bertjax.text.line_files import one_file
 from bertjax.text.tokenizer import Tokenizer
 
 
 def encode(
-  task: Task, tokenizer: Tokenizer, examples: Sequence[TagExample]
-) -> list[Encoded]:
-  """Returns the pieces of each sentence; a long one is divided, none is cut."""
-  if any(isinstance(example.words, str) for example in examples):
-    raise UserError('expected lists of words, got a text; split it')
-  sentences = word_rows.make(
-    tokenizer, [example.words for example in examples], task.length
-  )
-  return [
-    Encoded([piece.row for piece in pieces], parts=pieces)
-    for pieces in sentences
-  ]
+  task: Task, tokenizer: Tokenizer, examples: Iterable[TagExample]
+) -> Iterator[Row]:
+  """Yields the pieces of each sentence; a long one is divided, none is cut."""
+  for some in chunks(examples):
+    sentences = [example.words for example in some]
+    if any(isinstance(words, str) for words in sentences):
+      raise UserError('expected lists of words, got a text; split it')
+    found = word_rows.make(tokenizer, sentences, task.length)
+    for example, pieces in zip(some, found, strict=True):
+      if not pieces:  # a sentence without words
+        yield Row([], source=Part(example))
+      for piece in pieces:
+        last = piece is pieces[-1]
+        yield piece.row._replace(source=Part(example, piece, last))
 
 
-def tag_ids(
-  task: Task, example: TagExample, encoded: Encoded
-) -> list[list[int]]:
-  """Returns for each row the tag id of each token, or `NO_TAG`."""
-  assert example.tags is not None  # `read` gives them if asked for labels
-  found = []
-  for piece in encoded.parts:
-    ids = [NO_TAG] * len(piece.row.ids)
-    for word, place in enumerate(piece.first, start=piece.start):
-      ids[place] = task.labels.index(example.tags[word])
-    found.append(ids)
-  return found
+def tag_ids(task: Task, row: Row) -> list[int]:
+  """Returns the tag id of each token, or `NO_TAG`."""
+  example, piece, *_ = row.source
+  ids = [NO_TAG] * len(row.ids)
+  for word, place in enumerate(piece.first, start=piece.start):
+    ids[place] = task.labels.index(example.tags[word])
+  return ids
 
 
 def decode(
-  task: Task, tokenizer: Tokenizer, encoded: Encoded, results: list[np.ndarray]
-) -> list[str]:
-  """Returns the likeliest tag of each word from logits [L, C] a row."""
+  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
+) -> Iterator[tuple[TagExample, list[str]]]:
+  """Yields the likeliest tag of each word, from logits [L, C] a row."""
   del tokenizer
-  pieces: list[word_rows.Piece] = encoded.parts
-  return [
-    task.labels[i]
-    for piece, logits in zip(pieces, results, strict=True)
-    for i in logits[list(piece.first)].argmax(-1)
-  ]
+  for example, pieces, results in join(found):
+    yield (
+      example,
+      [
+        task.labels[i]
+        for piece, logits in zip(pieces, results, strict=True)
+        if piece
+        for i in logits[list(piece.first)].argmax(-1)
+      ],
+    )
 
 
 def score(
@@ -123,7 +128,7 @@ def read(
   columns = dict(task.columns)
   if not labelled:
     columns['tag_column'] = None
-  return conll.read(record_files.one(source, 'EVAL_FILES'), **columns)
+  return conll.read(one_file(source, 'EVAL_FILES'), **columns)
 
 
 def write(

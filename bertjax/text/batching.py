@@ -3,7 +3,7 @@
     >>> rows = [Row([2, 7, 3]), Row([2, 9, 3, 8, 3], second=3)]
     >>> doubled = apply(lambda batch: 2 * batch['tokens'], rows, length=128,
     ...                 batch_size=32, of_positions=True)
-    >>> [result.tolist() for result in doubled]
+    >>> [result.tolist() for _, result in doubled]
     [[4, 14, 6], [4, 18, 6, 16, 6]]
 
 Short rows are packed together (`bertjax.text.packing`) and each packed row is
@@ -13,16 +13,13 @@ padding and each shape is compiled once.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bertjax.text import packing
 
-Item = TypeVar('Item')
-
-CHUNK = 512  # texts that are tokenized together
 # Each is at most half as long again, so at most a third of a row is padding.
 LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 # Length of a packed row of short ones. At 64, sentences of SST-2 leave 1% of
@@ -38,11 +35,13 @@ class Row(NamedTuple):
     ids: token ids, special tokens included.
     second: where sentence B (type 1) begins; None: there is none.
     position: where a token is predicted, for functions that predict one.
+    source: what the row was made of, for whoever reads its result.
   """
 
   ids: Sequence[int] | np.ndarray
   second: int | None = None
   position: int = 0
+  source: Any = None
 
 
 def apply(
@@ -52,12 +51,12 @@ def apply(
   batch_size: int,
   multiple: int = 1,
   of_positions: bool = False,
-) -> Iterator[Any]:
-  """Yields the result of `function` for each row, in the order of the rows.
+) -> Iterator[tuple[Row, Any]]:
+  """Yields each row with the result of `function`, in the order of the rows.
 
   Args:
     function: maps a batch, see `make`, to a tree of arrays.
-    rows: of 1 to `length` tokens each.
+    rows: of at most `length` tokens each; without tokens the result is None.
     length: the longest row that is allowed.
     batch_size: the most rows of a batch, each of which holds one or more of
       `rows`; a multiple of `multiple`.
@@ -67,7 +66,8 @@ def apply(
       rather than [B, S, ...], one entry a sequence.
 
   Yields:
-    a row's part of the result, as numpy arrays: [its length, ...] or [...].
+    the row, and its part of the result as numpy arrays: [its length, ...] or
+    [...].
   """
   rows = iter(rows)
   while window := list(itertools.islice(rows, WINDOW * batch_size)):
@@ -84,9 +84,9 @@ def apply(
       if waiting:
         _keep(results, *waiting, of_positions)
       waiting = groups, window, function(batch)
-    assert waiting is not None  # a window is never empty
-    _keep(results, *waiting, of_positions)
-    yield from results
+    if waiting:
+      _keep(results, *waiting, of_positions)
+    yield from zip(window, results, strict=True)
 
 
 def make(
@@ -134,27 +134,26 @@ def make(
   }
 
 
-def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-  """Yields lists of at most `CHUNK` items, to be tokenized together."""
-  items = iter(items)
-  while some := list(itertools.islice(items, CHUNK)):
-    yield some
-
-
 def _divide(
   rows: Sequence[Row], length: int, batch_size: int
 ) -> Iterator[tuple[list[list[int]], int]]:
   """Yields the groups of each batch and the length L of its rows."""
-  sizes = [len(row.ids) for row in rows]
-  shared = min(SHARED, sum(sizes))
+  sizes = {i: len(row.ids) for i, row in enumerate(rows) if len(row.ids)}
+  if not sizes:
+    return
+  numbers, shared = list(sizes), min(SHARED, sum(sizes.values()))
 
   def capacity(size: int) -> int:
     needed = max(size, shared)
     return min(next((n for n in LENGTHS if n >= needed), length), length)
 
   # A group begins with its longest row, so groups of one capacity are adjacent.
+  packed = [
+    [numbers[i] for i in group]
+    for group in packing.pack(list(sizes.values()), capacity)
+  ]
   for columns, same_length in itertools.groupby(
-    packing.pack(sizes, capacity), key=lambda group: capacity(sizes[group[0]])
+    packed, key=lambda group: capacity(sizes[group[0]])
   ):
     groups = list(same_length)
     for start in range(0, len(groups), batch_size):

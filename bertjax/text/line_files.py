@@ -6,7 +6,7 @@ for record in line_files.read('questions.txt'):
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
@@ -62,9 +62,11 @@ def repair(text: str) -> str:
   return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
-def count(path: str) -> int:
-  """Returns the number of records; reads all, so bad lines show up early."""
-  return sum(1 for _ in read(path))
+def one_file(path: str | Sequence[str], setting: str) -> str:
+  """Returns the path of a file; raises UserError for a list of paths."""
+  if not isinstance(path, str):
+    raise UserError(f'expected the path of one file, got {path}; set {setting}')
+  return path
 
 
 def _record(line: str, path: str, number: int) -> dict[str, Any]:

@@ -119,10 +119,9 @@ def accuracy(model, tokenizer, examples) -> float:
   def alone(rows):
     for row in rows:  # transformers has no packed rows
       batch = batching.make([[row]], count=1, columns=len(row.ids))
-      yield logits_of(model, batch).numpy()[0]
+      yield row, logits_of(model, batch).numpy()[0]
 
-  found = kinds.answers(TASK, tokenizer, examples, alone)
-  pairs = [(example, answer) for example, answer, _ in found]
+  pairs = kinds.answers(TASK, tokenizer, examples, alone)
   return kinds.KINDS['classes'].score(TASK, pairs)['accuracy']
 
 
@@ -141,8 +140,7 @@ def main():
     list(glue_files.read(os.path.join(arguments.data, name), 'SST-2'))
     for name in ('train.tsv', 'dev.tsv')
   )
-  labelled = kinds.labelled_rows(TASK, tokenizer, train_examples)
-  rows = Rows.of((row, label) for row, label, _ in labelled)
+  rows = Rows.of(kinds.labelled_rows(TASK, tokenizer, train_examples))
   found = []
   with tempfile.TemporaryDirectory() as folder:
     export.export(run_dir=arguments.start, output=os.path.join(folder, 'start'))

@@ -55,7 +55,7 @@ def test_the_score_is_that_of_each_example_alone(devices):
 
   alone = jax.jit(functools.partial(model.apply, train=False))
   right = 0
-  for row, label, _ in kinds.labelled_rows(TASK, TOKENIZER, examples):
+  for row, label in kinds.labelled_rows(TASK, TOKENIZER, examples):
     ids = np.asarray([row.ids], np.int32)
     logits = alone(
       {'params': jax.device_get(parameters)},

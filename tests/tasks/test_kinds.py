@@ -29,12 +29,19 @@ def right(task, examples):
   """Returns pairs of each example with the answer to logits of its label."""
   answers = {
     tuple(row.ids): label
-    for row, label, _ in kinds.labelled_rows(task, TOKENIZER, examples)
+    for row, label in kinds.labelled_rows(task, TOKENIZER, examples)
   }
   outputs = kinds.find(task.kind).outputs(task)
 
   def run(rows):
+    rows = [*rows]
+    return zip(rows, logits_of(rows), strict=True)
+
+  def logits_of(rows):
     for row in rows:
+      if not row.ids:
+        yield None
+        continue
       label = answers[tuple(row.ids)]
       if task.kind == 'classes':
         yield 5.0 * np.eye(outputs)[label]
@@ -53,8 +60,7 @@ def right(task, examples):
 
 
 def score(task, found):
-  pairs = [(example, answer) for example, answer, _ in found]
-  return kinds.find(task.kind).score(task, pairs)
+  return kinds.find(task.kind).score(task, found)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,9 @@ def test_right_logits_of_texts_give_a_full_score(kind, given, metrics):
   ]
   found = right(task, examples)
   assert score(task, found) == pytest.approx(dict.fromkeys(metrics, 1.0))
-  assert [cut for _, _, cut in found] == [False, False, True]
+  assert [example for example, _ in found] == examples
+  rows = [*kinds.find(kind).encode(task, TOKENIZER, examples)]
+  assert [row.source.cut for row in rows] == [False, False, True]
 
 
 def test_right_logits_give_every_word_of_a_long_sentence_its_tag():
@@ -84,13 +92,12 @@ def test_right_logits_give_every_word_of_a_long_sentence_its_tag():
   tags = tuple('B-X' if word[0] in 'adg' else 'O' for word in words)
   examples = [TagExample(words, tags), TagExample(('b',), ('O',))]
   rows = list(kinds.labelled_rows(task, TOKENIZER, examples))
-  assert max(len(row.ids) for row, _, _ in rows) <= 8
+  assert max(len(row.ids) for row, _ in rows) <= 8
   assert (
-    sum(tag != labelled_batches.NO_TAG for _, ids, _ in rows for tag in ids)
-    == 26
+    sum(tag != labelled_batches.NO_TAG for _, ids in rows for tag in ids) == 26
   )
   found = right(task, examples)
-  assert [answer for _, answer, _ in found] == [list(tags), ['O']]
+  assert [answer for _, answer in found] == [list(tags), ['O']]
   assert score(task, found) == {'f1': 1.0, 'accuracy': 1.0}
 
 
@@ -112,7 +119,7 @@ def test_answers_come_in_order_also_for_examples_without_a_row():
     TagExample((), ()),
   ]
   found = right(task, examples)
-  assert [answer for _, answer, _ in found] == [[], ['B-X'], []]
+  assert [answer for _, answer in found] == [[], ['B-X'], []]
 
 
 def test_the_trivial_tag_of_a_word_is_its_most_frequent_one_in_training():

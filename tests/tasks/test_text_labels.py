@@ -5,15 +5,19 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.tasks import kinds
-from bertjax.tasks.examples import TextExample
+from bertjax.tasks.examples import Part, TextExample
 from bertjax.tasks.specs import Task
+from bertjax.text.batching import Row
 
 LABELS = ('a', 'b')
 
 
 def said(kind, logits, labels=LABELS):
-  task = Task('t', kind, labels)
-  return kinds.KINDS[kind].decode(task, None, None, [np.array(logits)])
+  task, row = Task('t', kind, labels), Row([], source=Part('the example'))
+  found = kinds.KINDS[kind].decode(task, None, [(row, np.array(logits))])
+  ((example, answer),) = found
+  assert example == 'the example'
+  return answer
 
 
 def test_scores_are_those_of_softmax_and_sigmoid():

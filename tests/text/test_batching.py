@@ -27,7 +27,9 @@ def random_rows(count, most=20):
 def test_results_come_in_the_order_of_the_rows(count, monkeypatch):
   monkeypatch.setattr(batching, 'WINDOW', 5)
   lengths, rows = random_rows(count)
-  results = list(batching.apply(sequences, iter(rows), 20, batch_size=8))
+  found = list(batching.apply(sequences, iter(rows), 20, batch_size=8))
+  assert [row for row, _ in found] == rows
+  results = [result for _, result in found]
   firsts, sizes, lasts = (np.stack(x) for x in zip(*results, strict=True))
   np.testing.assert_array_equal(firsts, np.arange(count) * 1000)
   np.testing.assert_array_equal(sizes, lengths)
@@ -36,16 +38,14 @@ def test_results_come_in_the_order_of_the_rows(count, monkeypatch):
 
 def test_results_of_positions_are_those_of_the_row():
   lengths, rows = random_rows(100)
-  results = list(
-    batching.apply(
-      lambda batch: (batch['tokens'], batch['positions']),
-      rows,
-      20,
-      8,
-      of_positions=True,
-    )
+  found = batching.apply(
+    lambda batch: (batch['tokens'], batch['positions']),
+    rows,
+    20,
+    8,
+    of_positions=True,
   )
-  for (tokens, positions), row in zip(results, rows, strict=True):
+  for row, (tokens, positions) in found:
     np.testing.assert_array_equal(tokens, row.ids)
     np.testing.assert_array_equal(positions, np.arange(len(row.ids)))
 
@@ -84,11 +84,27 @@ def test_no_row_is_padded_beyond_the_length():
     9,
     4,
   )
-  assert list(found) == [9, 9]
+  assert [result for _, result in found] == [9, 9]
 
 
 def test_nothing_gives_nothing():
   assert list(batching.apply(sequences, [], 8, 4)) == []
+  empty = [Row([], source='a'), Row([], source='b')]
+  assert list(batching.apply(sequences, empty, 8, 4)) == [
+    (row, None) for row in empty
+  ]
+
+
+def test_a_row_without_tokens_costs_nothing_and_keeps_its_place():
+  shapes = []
+
+  def look(batch):
+    shapes.append(batch['tokens'].shape)
+    return batch['tokens'].sum(axis=1, keepdims=True)
+
+  rows = [Row([7]), Row([]), Row([8])]
+  found = [result for _, result in batching.apply(look, rows, 1, 4)]
+  assert found == [7, None, 8] and shapes == [(2, 1)]
 
 
 def test_batches_are_multiples_of_what_the_devices_divide():
