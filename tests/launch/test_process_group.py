@@ -233,8 +233,10 @@ while True:
   assert_goes_on_later(other)
   if number == signal.SIGSTOP:
     os.kill(pid, signal.SIGKILL)
-  [(status, _, error)] = finish([started[dead]])
-  assert status == 128 + signal.SIGKILL
+  # Not `finish`: what `readline` has read ahead is lost to `communicate`.
+  with started[dead] as process:
+    error = process.stderr.read()
+  assert process.returncode == 128 + signal.SIGKILL
   assert 'was ended by SIGKILL' in last_line(error)
 
 
