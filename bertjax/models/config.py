@@ -12,11 +12,27 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
+from dataclasses import field
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.parallel import rules
 
 DTYPES = ('float32', 'bfloat16', 'float16')
+# What a field of EncoderConfig can change: the shapes of the parameters; what
+# is computed with them, which shapes do not reveal; only how they are trained;
+# or only how the program is made, with the same results but for rounding.
+AFFECTED = ('shapes', 'computation', 'training', 'program')
+
+
+def _affects(what: str, huggingface: str | None = None) -> dict[str, Any]:
+  """Returns the metadata of a field of EncoderConfig.
+
+  Args:
+    what: a name in `AFFECTED`.
+    huggingface: the attribute's name in config.json; None: it has none there.
+  """
+  return {'affects': what, 'huggingface': huggingface}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,26 +73,42 @@ class EncoderConfig:
     UserError: an impossible value; the message names the field to set.
   """
 
-  vocabulary_size: int
-  width: int
-  layers: int
-  heads: int
-  feed_forward: int
-  positions: int = 512
-  types: int = 2
-  vocabulary_multiple: int = 1
-  dropout: float = 0.1
-  attention_dropout: float | None = None
-  norm_epsilon: float = 1e-12
-  initializer_stddev: float = 0.02
-  activation: str = 'gelu'
-  position_scheme: str = 'learned'
-  attention_kernel: str = 'auto'
-  scan_layers: bool = False
-  recompute: str = 'nothing'
-  tied_decoder: bool = True
-  dtype: str | None = None
-  param_dtype: str = 'float32'
+  vocabulary_size: int = field(metadata=_affects('shapes', 'vocab_size'))
+  width: int = field(metadata=_affects('shapes', 'hidden_size'))
+  layers: int = field(metadata=_affects('shapes', 'num_hidden_layers'))
+  heads: int = field(metadata=_affects('shapes', 'num_attention_heads'))
+  feed_forward: int = field(metadata=_affects('shapes', 'intermediate_size'))
+  positions: int = field(
+    default=512, metadata=_affects('shapes', 'max_position_embeddings')
+  )
+  types: int = field(default=2, metadata=_affects('shapes', 'type_vocab_size'))
+  vocabulary_multiple: int = field(default=1, metadata=_affects('program'))
+  dropout: float = field(
+    default=0.1, metadata=_affects('training', 'hidden_dropout_prob')
+  )
+  attention_dropout: float | None = field(
+    default=None, metadata=_affects('training', 'attention_probs_dropout_prob')
+  )
+  norm_epsilon: float = field(
+    default=1e-12, metadata=_affects('computation', 'layer_norm_eps')
+  )
+  initializer_stddev: float = field(
+    default=0.02, metadata=_affects('training', 'initializer_range')
+  )
+  activation: str = field(
+    default='gelu', metadata=_affects('computation', 'hidden_act')
+  )
+  position_scheme: str = field(
+    default='learned', metadata=_affects('computation')
+  )
+  attention_kernel: str = field(default='auto', metadata=_affects('program'))
+  scan_layers: bool = field(default=False, metadata=_affects('program'))
+  recompute: str = field(default='nothing', metadata=_affects('program'))
+  tied_decoder: bool = field(
+    default=True, metadata=_affects('shapes', 'tie_word_embeddings')
+  )
+  dtype: str | None = field(default=None, metadata=_affects('program'))
+  param_dtype: str = field(default='float32', metadata=_affects('program'))
 
   def __post_init__(self) -> None:
     for name in (
@@ -154,6 +186,22 @@ class EncoderConfig:
     if self.attention_dropout is None:
       return self.dropout
     return self.attention_dropout
+
+
+def fields_affecting(*what: str) -> tuple[str, ...]:
+  """Returns the names of the fields of EncoderConfig that change any of these.
+
+      >>> fields_affecting('training')
+      ('dropout', 'attention_dropout', 'initializer_stddev')
+
+  Args:
+    what: names in `AFFECTED`.
+  """
+  return tuple(
+    one.name
+    for one in dataclasses.fields(EncoderConfig)
+    if one.metadata['affects'] in what
+  )
 
 
 def _is_number(value: object) -> bool:
