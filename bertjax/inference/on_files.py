@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from bertjax.errors import UserError, choose
-from bertjax.inference.forward import POOLINGS
 from bertjax.inference.predictor import Predictor
+from bertjax.models.poolings import POOLINGS
 from bertjax.runs import output_files
 from bertjax.runs.output_files import writing
 from bertjax.text import batching, line_files

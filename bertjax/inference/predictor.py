@@ -23,6 +23,7 @@ from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
+from bertjax.models.poolings import POOLINGS
 from bertjax.runs import trained_model
 from bertjax.tasks import head_outputs
 from bertjax.text import batching, context_windows, mask_rows, word_rows
@@ -95,12 +96,12 @@ class Predictor:
 
     Args:
       texts: any; one that is too long is cut.
-      pooling: a name in `forward.POOLINGS`.
+      pooling: a name in `poolings.POOLINGS`.
       normalize: whether to scale each vector to length 1.
       length: see above.
       batch_size: see above.
     """
-    choose(forward.POOLINGS, pooling, 'POOLING')
+    choose(POOLINGS, pooling, 'POOLING')
     self.check_length(length)
     vectors = list(
       self._run(

@@ -57,6 +57,12 @@ class EncoderConfig:
       drawn from, before it is truncated at two deviations.
     activation: a name in `feed_forward.ACTIVATIONS`.
     position_scheme: a name in `positions.SCHEMES`.
+    norm: a name in `layers.NORMS`.
+    block_order: where norms stand, a name in `encoder.BLOCK_ORDERS`.
+    feed_forward_block: a name in `feed_forward.FEED_FORWARDS`.
+    attention_rule: what may attend to what within a sequence, a name in
+      `attention_mask.RULES`.
+    layer_pattern: in what layers differ, a name in `layer_patterns.PATTERNS`.
     attention_kernel: a name in `kernels.KERNELS`.
     scan_layers: whether the compiled program loops over the layers instead of
       unrolling them: compiles faster, with the same parameters.
@@ -100,6 +106,15 @@ class EncoderConfig:
   )
   position_scheme: str = field(
     default='learned', metadata=_affects('computation')
+  )
+  norm: str = field(default='layer_norm', metadata=_affects('computation'))
+  block_order: str = field(default='post', metadata=_affects('computation'))
+  feed_forward_block: str = field(
+    default='dense', metadata=_affects('computation')
+  )
+  attention_rule: str = field(default='all', metadata=_affects('computation'))
+  layer_pattern: str = field(
+    default='uniform', metadata=_affects('computation')
   )
   attention_kernel: str = field(default='auto', metadata=_affects('program'))
   scan_layers: bool = field(default=False, metadata=_affects('program'))

@@ -8,6 +8,7 @@ Gimpel 2016.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -45,19 +46,49 @@ def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
   return activation(inputs)
 
 
-class FeedForward(nn.Module):
+class FeedForwardBlock(NamedTuple):
+  """A kind of block.
+
+  Attributes:
+    apply: (config, hidden, float[B, L, D]) -> compute_dtype[B, L, D], before
+      dropout, residual and norm; makes its submodules.
+    products: how many matrices of D x F it has.
+  """
+
+  apply: Callable[[EncoderConfig, jax.Array], jax.Array]
+  products: int
+
+
+def dense(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
   """Projects D features to F, applies the activation, and projects back."""
+  inner_BLF = layers.dense(
+    config, config.feed_forward, ('width', 'feed_forward'), 'input'
+  )(hidden_BLD)
+  inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
+  return layers.dense(
+    config, config.width, ('feed_forward', 'width'), 'output'
+  )(inner_BLF)
+
+
+# Other code may add entries.
+FEED_FORWARDS = {'dense': FeedForwardBlock(dense, products=2)}
+
+
+def block_of(config: EncoderConfig) -> FeedForwardBlock:
+  """Returns the row of `FEED_FORWARDS` that the configuration names."""
+  return choose(
+    FEED_FORWARDS,
+    config.feed_forward_block,
+    'EncoderConfig.feed_forward_block',
+  )
+
+
+class FeedForward(nn.Module):
+  """Holds the submodules of the block that the configuration names."""
 
   config: EncoderConfig
 
   @nn.compact
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
     """Returns compute_dtype[B, L, D], before dropout, residual and norm."""
-    config = self.config
-    inner_BLF = layers.dense(
-      config, config.feed_forward, ('width', 'feed_forward'), 'input'
-    )(hidden_BLD)
-    inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
-    return layers.dense(
-      config, config.width, ('feed_forward', 'width'), 'output'
-    )(inner_BLF)
+    return block_of(self.config).apply(self.config, hidden_BLD)

@@ -11,12 +11,13 @@ google-research/bert `modeling.py` (`create_initializer`, `layer_norm`,
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bertjax.errors import choose
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel.rules import Axes
 
@@ -92,7 +93,7 @@ def embed(
   )
 
 
-def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
+def layer_norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
   """Layer norm over the width, with statistics in float32.
 
   In float32 the variance is the mean of squared differences: flax's
@@ -111,6 +112,24 @@ def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
     bias_init=zeros_initializer(('width',)),
     name=name,
   )
+
+
+# (configuration, name of the submodule) -> module. Other code may add entries.
+NORMS: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
+  'layer_norm': layer_norm
+}
+
+
+def norm(config: EncoderConfig, name: str) -> Callable[[jax.Array], jax.Array]:
+  """The norm that the configuration names.
+
+  Args:
+    config: gives its kind and dtypes.
+    name: the submodule's; ends in 'norm', so that it does not decay (see
+      `optimizer.decay_mask`).
+  """
+  make = choose(NORMS, config.norm, 'EncoderConfig.norm')
+  return cast(Callable[[jax.Array], jax.Array], make(config, name))
 
 
 def _mix(word: jax.Array) -> jax.Array:
