@@ -14,12 +14,12 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 
-from bertjax.errors import choose
-from bertjax.models import layers, positions
+from bertjax.models import layers
 from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.kernels import KERNELS
 from bertjax.models.layer_patterns import LayerSpec
+from bertjax.models.positions import SCHEMES
 
 
 class SelfAttention(nn.Module):
@@ -57,7 +57,7 @@ class SelfAttention(nn.Module):
     query_BLHK = project('query')(hidden_BLD)
     key_BMHK = project('key')(hidden_BLD)
     value_BMHK = project('value')(hidden_BLD)
-    scheme = positions.scheme_of(config)
+    scheme = config.choose(SCHEMES, 'position_scheme')
     bias_BHLM = None
     if scheme.rotate is not None:
       rotate = functools.partial(
@@ -74,9 +74,7 @@ class SelfAttention(nn.Module):
       )
     elif config.attention_kernel == 'einsum':  # the others never form weights
       dropout = layers.Tap(name='weights')
-    kernel = choose(
-      KERNELS, config.attention_kernel, 'EncoderConfig.attention_kernel'
-    )
+    kernel = config.choose(KERNELS, 'attention_kernel')
     context_BLHK = kernel(
       query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias_BHLM
     )

@@ -12,10 +12,11 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import Entry, UserError, choose
 from bertjax.parallel import rules
 
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -127,14 +128,7 @@ class EncoderConfig:
 
   def __post_init__(self) -> None:
     for name in (
-      'vocabulary_size',
-      'width',
-      'layers',
-      'heads',
-      'feed_forward',
-      'positions',
-      'types',
-      'vocabulary_multiple',
+      one.name for one in dataclasses.fields(self) if one.type is int
     ):
       value = getattr(self, name)
       if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -170,6 +164,14 @@ class EncoderConfig:
           f'expected one of {", ".join(DTYPES)}, got '
           f'{getattr(self, name)!r}; set EncoderConfig.{name}'
         )
+
+  def choose(self, table: Mapping[str, Entry], name: str) -> Entry:
+    """Returns the entry of a table that the field `name` names.
+
+    Raises:
+      UserError: no such entry; the message says the nearest.
+    """
+    return choose(table, getattr(self, name), f'EncoderConfig.{name}')
 
   @property
   def head_width(self) -> int:

@@ -10,8 +10,9 @@ Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
 import flax.linen as nn
 import jax
 
-from bertjax.models import layers, positions
+from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
+from bertjax.models.positions import SCHEMES
 
 
 class Embeddings(nn.Module):
@@ -49,7 +50,7 @@ class Embeddings(nn.Module):
       'token',
       dtype=config.param_dtype,
     )
-    embed_positions = positions.scheme_of(config).embed
+    embed_positions = config.choose(SCHEMES, 'position_scheme').embed
     hidden_BLD = token(tokens_BL).astype(config.compute_dtype)
     if embed_positions is not None:
       hidden_BLD += embed_positions(config, positions_BL)

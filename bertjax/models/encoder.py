@@ -16,7 +16,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bertjax.errors import choose
 from bertjax.models import layer_patterns, layers
 from bertjax.models.attention import SelfAttention
 from bertjax.models.attention_mask import AttentionMask
@@ -70,11 +69,6 @@ def post_norm(
 BLOCK_ORDERS = {'post': BlockOrder(post_norm)}
 
 
-def order_of(config: EncoderConfig) -> BlockOrder:
-  """Returns the row of `BLOCK_ORDERS` that the configuration names."""
-  return choose(BLOCK_ORDERS, config.block_order, 'EncoderConfig.block_order')
-
-
 class Layer(nn.Module):
   """Attention, then feed-forward, each in the order of the configuration.
 
@@ -92,7 +86,7 @@ class Layer(nn.Module):
   def __call__(self, hidden_BLD: jax.Array, mask: AttentionMask) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config, train = self.config, self.train
-    wrap = order_of(config).wrap
+    wrap = config.choose(BLOCK_ORDERS, 'block_order').wrap
     attend = functools.partial(
       SelfAttention(config, self.spec, name='attention'),
       mask=dataclasses.replace(mask, rule=self.spec.rule),
@@ -132,9 +126,7 @@ class Encoder(nn.Module):
       compute_dtype[B, L, D], the last layer's output.
     """
     config = self.config
-    policy = choose(
-      REMATERIALISATION, config.recompute, 'EncoderConfig.recompute'
-    )
+    policy = config.choose(REMATERIALISATION, 'recompute')
     hidden_BLD = rules.constrain(hidden_BLD, 'batch', 'length', 'width')
     specs = layer_patterns.specs(config)
     looped = 0
@@ -149,7 +141,7 @@ class Encoder(nn.Module):
       hidden_BLD = layer(config, train, specs[index], name=_name(index))(
         hidden_BLD, mask
       )
-    finish = order_of(config).finish
+    finish = config.choose(BLOCK_ORDERS, 'block_order').finish
     return hidden_BLD if finish is None else finish(config, hidden_BLD)
 
   def _scan(

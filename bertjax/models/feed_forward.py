@@ -13,7 +13,6 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
-from bertjax.errors import choose
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 
@@ -40,10 +39,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
   """Applies the activation that the configuration names."""
-  activation = choose(
-    ACTIVATIONS, config.activation, 'EncoderConfig.activation'
-  )
-  return activation(inputs)
+  return config.choose(ACTIVATIONS, 'activation')(inputs)
 
 
 class FeedForwardBlock(NamedTuple):
@@ -74,15 +70,6 @@ def dense(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
 FEED_FORWARDS = {'dense': FeedForwardBlock(dense, products=2)}
 
 
-def block_of(config: EncoderConfig) -> FeedForwardBlock:
-  """Returns the row of `FEED_FORWARDS` that the configuration names."""
-  return choose(
-    FEED_FORWARDS,
-    config.feed_forward_block,
-    'EncoderConfig.feed_forward_block',
-  )
-
-
 class FeedForward(nn.Module):
   """Holds the submodules of the block that the configuration names."""
 
@@ -91,4 +78,5 @@ class FeedForward(nn.Module):
   @nn.compact
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
     """Returns compute_dtype[B, L, D], before dropout, residual and norm."""
-    return block_of(self.config).apply(self.config, hidden_BLD)
+    block = self.config.choose(FEED_FORWARDS, 'feed_forward_block')
+    return block.apply(self.config, hidden_BLD)

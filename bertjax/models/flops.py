@@ -22,8 +22,8 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from bertjax.models import feed_forward
 from bertjax.models.config import EncoderConfig
+from bertjax.models.feed_forward import FEED_FORWARDS
 
 
 class Shaped(Protocol):
@@ -53,7 +53,7 @@ def of_forward(
   predicted = _positions(shapes, 'target_positions')
   first = _positions(shapes, 'first_positions') if next_sentence else 0
   # Query, key, value and output projections; the feed-forward block.
-  products = feed_forward.block_of(config).products
+  products = config.choose(FEED_FORWARDS, 'feed_forward_block').products
   layer = 4 * width * width + products * width * config.feed_forward
   return {
     'layers': 2 * rows * length * config.layers * layer,

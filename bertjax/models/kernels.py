@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.errors import UserError
-from bertjax.models import attention_mask, layer_patterns, positions
+from bertjax.models import attention_mask, layer_patterns
 from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
+from bertjax.models.positions import SCHEMES
 from bertjax.parallel import rules
 
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
@@ -236,7 +237,7 @@ def check(config: EncoderConfig) -> None:
   if config.attention_kernel == 'splash':
     for spec in layer_patterns.specs(config):
       _splash_mask(spec.rule)
-    if positions.scheme_of(config).bias is not None:
+    if config.choose(SCHEMES, 'position_scheme').bias is not None:
       raise UserError(_no_splash(f'position_scheme {config.position_scheme!r}'))
   if config.attention_kernel in ('dot_product', 'splash'):
     _check_no_dropout(

@@ -9,7 +9,6 @@ Layers with equal `LayerSpec`s compute the same function of their parameters.
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from bertjax.errors import choose
 from bertjax.models.config import EncoderConfig
 
 
@@ -40,9 +39,7 @@ PATTERNS: dict[str, Callable[[EncoderConfig, int], LayerSpec]] = {
 
 def specs(config: EncoderConfig) -> tuple[LayerSpec, ...]:
   """Returns the LayerSpec of each layer."""
-  pattern = choose(
-    PATTERNS, config.layer_pattern, 'EncoderConfig.layer_pattern'
-  )
+  pattern = config.choose(PATTERNS, 'layer_pattern')
   return tuple(pattern(config, index) for index in range(config.layers))
 
 

@@ -11,13 +11,12 @@ google-research/bert `modeling.py` (`create_initializer`, `layer_norm`,
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bertjax.errors import choose
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel.rules import Axes
 
@@ -114,13 +113,14 @@ def layer_norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
   )
 
 
+Norm = Callable[[jax.Array], jax.Array]
 # (configuration, name of the submodule) -> module. Other code may add entries.
-NORMS: dict[str, Callable[[EncoderConfig, str], nn.Module]] = {
+NORMS: dict[str, Callable[[EncoderConfig, str], Norm]] = {
   'layer_norm': layer_norm
 }
 
 
-def norm(config: EncoderConfig, name: str) -> Callable[[jax.Array], jax.Array]:
+def norm(config: EncoderConfig, name: str) -> Norm:
   """The norm that the configuration names.
 
   Args:
@@ -128,8 +128,7 @@ def norm(config: EncoderConfig, name: str) -> Callable[[jax.Array], jax.Array]:
     name: the submodule's; ends in 'norm', so that it does not decay (see
       `optimizer.decay_mask`).
   """
-  make = choose(NORMS, config.norm, 'EncoderConfig.norm')
-  return cast(Callable[[jax.Array], jax.Array], make(config, name))
+  return config.choose(NORMS, 'norm')(config, name)
 
 
 def _mix(word: jax.Array) -> jax.Array:

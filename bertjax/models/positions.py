@@ -1,8 +1,6 @@
 """How a model learns a token's position: a table of schemes by name.
 
-    scheme = positions.scheme_of(config)
-    if scheme.embed is not None:
-      offset_BLD = scheme.embed(config, positions_BL)
+    offset_BLD = positions.SCHEMES['learned'].embed(config, positions_BL)
 
 Source: Devlin et al. 2019, figure 2.
 """
@@ -12,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 from bertjax.models.layer_patterns import LayerSpec
@@ -64,10 +62,3 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
 
 # Other code may add entries.
 SCHEMES = {'learned': Scheme(embed=learned)}
-
-
-def scheme_of(config: EncoderConfig) -> Scheme:
-  """Returns the row of `SCHEMES` that the configuration names."""
-  return choose(
-    SCHEMES, config.position_scheme, 'EncoderConfig.position_scheme'
-  )

@@ -104,6 +104,7 @@ ROWS = (
     Rule(lambda query, key: abs(query - key) <= 2),
   ),
   (layer_patterns.PATTERNS, 'every_third', every_third),
+  (layer_patterns.PATTERNS, 'near', lambda config, index: LayerSpec('window')),
 )
 # Each is BERT but for these fields.
 VARIANTS = {
@@ -227,39 +228,34 @@ def test_positions_within_attention_count_by_their_differences(scheme):
     assert np.abs(difference).max() > 1e-3
 
 
-def test_positions_have_the_base_of_their_layer():
-  first, second = (
-    Encoder(
-      dataclasses.replace(
-        CONFIG, position_scheme='rotary', layer_pattern=name, layers=1
-      )
-    )
-    for name in ('uniform', 'every_third')
-  )
+def test_positions_have_the_base_of_their_layer(monkeypatch):
+  plain = Encoder(dataclasses.replace(CONFIG, position_scheme='rotary'))
   hidden_BLD = jax.random.normal(jax.random.key(1), (1, 8, 16))
   mask = AttentionMask(jnp.ones((1, 8), int), jnp.arange(8)[None])
-  variables = first.init(jax.random.key(0), hidden_BLD, mask, False)
-  # Of one layer, the first: its pattern gives it no base of its own.
-  found = [x.apply(variables, hidden_BLD, mask, False) for x in (first, second)]
-  np.testing.assert_array_equal(*found)
-  layer_patterns.PATTERNS['uniform_100'] = lambda config, index: LayerSpec(
-    'all', 100.0
+  variables = plain.init(jax.random.key(0), hidden_BLD, mask, False)
+  monkeypatch.setitem(
+    layer_patterns.PATTERNS,
+    'base_100',
+    lambda config, index: LayerSpec('all', 100.0),
   )
-  try:
-    third = Encoder(
-      dataclasses.replace(first.config, layer_pattern='uniform_100')
-    )
-    other = third.apply(variables, hidden_BLD, mask, False)
-  finally:
-    del layer_patterns.PATTERNS['uniform_100']
-  assert np.abs(other - found[0]).max() > 1e-5
+  other = Encoder(dataclasses.replace(plain.config, layer_pattern='base_100'))
+  difference = other.apply(variables, hidden_BLD, mask, False) - plain.apply(
+    variables, hidden_BLD, mask, False
+  )
+  assert np.abs(difference).max() > 1e-5
 
 
 @pytest.mark.parametrize(
-  'rule, seen', [('all', 'first to last'), ('causal', 'first'), ('window', '')]
+  'fields, seen',
+  [
+    ({'attention_rule': 'all'}, 'first and last'),
+    ({'attention_rule': 'causal'}, 'first'),
+    ({'attention_rule': 'window'}, ''),
+    ({'layer_pattern': 'near'}, ''),
+  ],
 )
-def test_a_token_is_seen_by_those_that_may_attend_to_it(rule, seen):
-  model, batch = make({'attention_rule': rule}), make_batch(rows=1)
+def test_a_token_is_seen_by_those_that_may_attend_to_it(fields, seen):
+  model, batch = make(fields), make_batch(rows=1)
   parameters = init(model, batch)
   found = hidden(model, parameters, batch)
   for column, other, word in ((0, 7, 'first'), (7, 0, 'last')):
@@ -291,43 +287,38 @@ def test_every_norm_is_of_the_kind_that_is_named():
   assert len(norms) == 3 and all(path.endswith('/scale') for path in norms)
 
 
-@pytest.mark.parametrize('count', [5, 6])
 @pytest.mark.parametrize(
-  'fields',
+  'count, scan_layers, recompute',
   [
-    {'layer_pattern': 'every_third', 'position_scheme': 'rotary'},
-    {'block_order': 'pre'},
+    (5, True, 'nothing'),
+    (5, False, 'everything'),
+    (6, True, 'products'),
   ],
-  ids=['period of 3', 'pre-norm'],
 )
-def test_loop_equals_scan_equals_recomputation(fields, count):
-  plain, batch = make({**fields, 'layers': count}), make_batch()
+def test_loop_equals_scan_equals_recomputation(count, scan_layers, recompute):
+  """With a pattern of period 3, and a norm after the last layer."""
+  plain = make({**VARIANTS['everything'], 'layers': count})
+  other = plain.clone(
+    config=dataclasses.replace(
+      plain.config, scan_layers=scan_layers, recompute=recompute
+    )
+  )
+  batch = make_batch(rows=1)
   parameters = init(plain, batch)
+  assert jax.tree.structure(
+    jax.eval_shape(lambda: init(other, batch))
+  ) == jax.tree.structure(parameters)
 
   def find(model):
-    return jax.jit(
-      jax.value_and_grad(lambda p: jnp.sin(hidden(model, p, batch)).sum())
-    )(parameters)
-
-  expected = find(plain)
-  for scan_layers, recompute in (
-    (True, 'nothing'),
-    (False, 'everything'),
-    (True, 'products'),
-  ):
-    model = plain.clone(
-      config=dataclasses.replace(
-        plain.config, scan_layers=scan_layers, recompute=recompute
-      )
-    )
-    assert jax.tree.structure(init(model, batch)) == jax.tree.structure(
+    return jax.value_and_grad(lambda p: jnp.sin(hidden(model, p, batch)).sum())(
       parameters
     )
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4),
-      find(model),
-      expected,
-    )
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4),
+    find(other),
+    find(plain),
+  )
 
 
 @pytest.mark.parametrize(
