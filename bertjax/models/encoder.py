@@ -31,8 +31,6 @@ REMATERIALISATION: dict[str, Callable[..., Any] | None] = {
   'products': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'everything': jax.checkpoint_policies.nothing_saveable,
 }
-
-
 Sublayer = Callable[[jax.Array], jax.Array]
 
 
