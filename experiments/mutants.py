@@ -35,10 +35,10 @@ a row of 128 has 19 targets
 batch.py test_batch.py -k those_of_bert
 np.ceil(round(length * mask_rate, 6)) ==> round(length * mask_rate)
 attention sees the sequences behind its own
-models/kernels.py models/test_attention.py -k joins_equal_segments
+models/attention_mask.py models/test_attention_mask.py -k joins_equal_segments
 query_B1L1 == key_B11M ==> query_B1L1 <= key_B11M
 scores are divided by the root of the heads
-models/kernels.py models/test_attention.py -k written_as_loops
+models/kernels.py models/test_kernels.py -k written_as_loops
 query_BLHK * (query_BLHK.shape[-1] ==> query_BLHK * (query_BLHK.shape[-2]
 dropout does not scale what it keeps
 models/layers.py models/test_layers.py -k keeps_the_expectation

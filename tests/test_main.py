@@ -217,6 +217,22 @@ def test_statuses_tell_mistakes_from_runs_that_stopped():
   assert UserError('x').status == 2 and RunStopped('x', 143).status == 143
 
 
+@pytest.mark.parametrize(
+  'value, quoted',
+  [
+    ('activation', "'activation'"),
+    ("'activation'", "'activation'"),
+    ("('activation',)", "('activation',)"),
+  ],
+)
+def test_one_or_several_names_fit_where_there_are_none(value, quoted):
+  configuration = 'CHANGES = ()\nf.changes = %CHANGES\n'
+  found = macros.quote(
+    f'CHANGES={value}', configuration, gin.config.parse_value
+  )
+  assert found == f'CHANGES={quoted}'
+
+
 @pytest.mark.parametrize('value', ['0', '(0,)', '[3, 4]'])
 def test_one_or_several_values_fit_where_there_are_several(value):
   configuration = 'SEEDS = (0, 1, 2)\nf.seeds = %SEEDS\n'

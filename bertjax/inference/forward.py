@@ -1,14 +1,7 @@
 """The forward passes of inference, each compiled once.
 
-    embed = forward.embed(config, 'mean', normalize=False)
-    vectors_BSD = embed(parameters, batch)
-
-    >>> hidden_BLD = jnp.array([[[1.0], [5.0], [9.0]]])
-    >>> own_BSL = jnp.array([[[True, True, False]]])
-    >>> POOLINGS['max'](hidden_BLD, None, own_BSL).tolist()
-    [[[5.0]]]
-
-Source: pooling, Reimers and Gurevych 2019 (sentence-transformers).
+embed = forward.embed(config, 'mean', normalize=False)
+vectors_BSD = embed(parameters, batch)
 """
 
 import functools
@@ -21,52 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bertjax.models import bert, heads
+from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
+from bertjax.models.poolings import POOLINGS
 from bertjax.parallel import partitioning
 
 Batch = Mapping[str, jax.Array | np.ndarray]
-
-
-def _cls(
-  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
-) -> jax.Array:
-  del member_BSL
-  return heads.gather_positions(hidden_BLD, first_BS)
-
-
-def _mean(
-  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
-) -> jax.Array:
-  del first_BS
-  share_BSL = member_BSL / jnp.maximum(
-    jnp.sum(member_BSL, axis=-1, keepdims=True), 1
-  )
-  return jnp.einsum(
-    'BSL,BLD->BSD', share_BSL, hidden_BLD, precision=jax.lax.Precision.HIGHEST
-  )
-
-
-def _max(
-  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
-) -> jax.Array:
-  del first_BS
-  return jnp.max(
-    jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2
-  )
-
-
-# (hidden states, float32[B, L, D]; the first position of each sequence,
-# int32[B, S]; which positions belong to it, bool[B, S, L]) -> float32[B, S, D].
-# [CLS] and [SEP] count, as in sentence-transformers.
-POOLINGS = {'cls': _cls, 'mean': _mean, 'max': _max}
 
 
 @functools.lru_cache(maxsize=8)
 def embed(
   config: EncoderConfig, pooling: str, normalize: bool
 ) -> Callable[[Any, Batch], jax.Array]:
-  """Returns (parameters, batch) -> float32[B, S, D]; see `POOLINGS`."""
+  """Returns (parameters, batch) -> float32[B, S, D]; see `poolings`."""
   model = bert.Bert(config)
 
   def function(parameters: Any, batch: Mapping[str, jax.Array]) -> jax.Array:

@@ -24,6 +24,7 @@ from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
+from bertjax.models.poolings import POOLINGS
 from bertjax.runs import trained_model
 from bertjax.tasks import kinds
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
@@ -103,7 +104,7 @@ class Predictor:
 
     Args:
       texts: any; one that is too long is cut.
-      pooling: a name in `forward.POOLINGS`.
+      pooling: a name in `poolings.POOLINGS`.
       normalize: whether to scale each vector to length 1.
       length: see above.
       batch_size: see above.
@@ -249,7 +250,7 @@ class Predictor:
     Raises:
       UserError: there is no such pooling.
     """
-    choose(forward.POOLINGS, pooling, 'POOLING')
+    choose(POOLINGS, pooling, 'POOLING')
     return forward.embed(self.config, pooling, normalize)
 
   def filling(self, top_k: int) -> Function:

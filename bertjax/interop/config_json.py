@@ -11,26 +11,35 @@ Source: transformers `configuration_bert.py`, whose defaults stand in for absent
 attributes.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import EncoderConfig, fields_affecting
 
-# Their attribute -> our field and their default.
+# Their attribute -> our field; but for whether the decoder is tied, which the
+# tensors tell.
 FIELDS = {
-  'vocab_size': ('vocabulary_size', 30522),
-  'hidden_size': ('width', 768),
-  'num_hidden_layers': ('layers', 12),
-  'num_attention_heads': ('heads', 12),
-  'intermediate_size': ('feed_forward', 3072),
-  'max_position_embeddings': ('positions', 512),
-  'type_vocab_size': ('types', 2),
-  'hidden_dropout_prob': ('dropout', 0.1),
-  'attention_probs_dropout_prob': ('attention_dropout', 0.1),
-  'layer_norm_eps': ('norm_epsilon', 1e-12),
-  'initializer_range': ('initializer_stddev', 0.02),
+  field.metadata['huggingface']: field.name
+  for field in dataclasses.fields(EncoderConfig)
+  if field.metadata['huggingface'] not in (None, 'tie_word_embeddings')
+}
+# Of transformers.
+DEFAULTS = {
+  'vocab_size': 30522,
+  'hidden_size': 768,
+  'num_hidden_layers': 12,
+  'num_attention_heads': 12,
+  'intermediate_size': 3072,
+  'max_position_embeddings': 512,
+  'type_vocab_size': 2,
+  'hidden_dropout_prob': 0.1,
+  'attention_probs_dropout_prob': 0.1,
+  'layer_norm_eps': 1e-12,
+  'initializer_range': 0.02,
+  'hidden_act': 'gelu',
 }
 # Their name -> ours; the first of several synonyms is the one written.
 ACTIVATIONS = {
@@ -97,7 +106,7 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
         f'expected {name} = {value!r}, as BERT has it, got '
         f'{attributes[name]!r} in {path}; choose a checkpoint of BERT'
       )
-  known = {*FIELDS, *ONLY, *WITHOUT_EFFECT, 'hidden_act'}
+  known = {*FIELDS, *ONLY, *WITHOUT_EFFECT}
   for name in sorted(set(attributes) - known):
     near = difflib.get_close_matches(name, known, n=1)
     hint = f' (did it mean {near[0]}?)' if near else ''
@@ -106,20 +115,21 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
       f'{attributes[name]!r}{hint}; remove it there if it does not change '
       'what the model computes'
     )
-  activation = attributes.get('hidden_act', 'gelu')
+  fields = {
+    ours: attributes.get(theirs, DEFAULTS[theirs])
+    for theirs, ours in FIELDS.items()
+  }
+  activation = fields['activation']
   if activation not in ACTIVATIONS:
     raise UserError(
       f'expected hidden_act among {", ".join(ACTIVATIONS)}, got '
       f'{activation!r} in {path}; choose another checkpoint'
     )
-  fields = {
-    ours: attributes.get(theirs, default)
-    for theirs, (ours, default) in FIELDS.items()
-  }
+  fields['activation'] = ACTIVATIONS[activation]
   if fields['attention_dropout'] == fields['dropout']:
     fields['attention_dropout'] = None  # follows what a run sets
   try:
-    return EncoderConfig(**fields, activation=ACTIVATIONS[activation])
+    return EncoderConfig(**fields)
   except UserError as error:
     raise UserError(f'{path}: {error}') from error
 
@@ -130,19 +140,29 @@ def from_encoder(config: EncoderConfig) -> dict[str, Any]:
   Raises:
     UserError: transformers has no BERT of this configuration.
   """
-  theirs = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-  if config.position_scheme != 'learned' or config.activation not in theirs:
+  activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+  different = [
+    f'{field.name} {getattr(config, field.name)!r} (only {field.default!r})'
+    for field in dataclasses.fields(config)
+    if field.name in fields_affecting('shapes', 'computation')
+    and field.metadata['huggingface'] is None
+    and getattr(config, field.name) != field.default
+  ]
+  if config.activation not in activations:
+    different.append(
+      f'activation {config.activation!r} (only {", ".join(activations)})'
+    )
+  if different:
     raise UserError(
-      f'transformers has no BERT with positions {config.position_scheme!r} '
-      f'and activation {config.activation!r}; only learned positions and '
-      f'{", ".join(theirs)} can be exported'
+      f'transformers has no BERT with {", ".join(different)}, so this model '
+      'cannot be exported'
     )
   attributes = {
-    name: getattr(config, ours) for name, (ours, _) in FIELDS.items()
+    theirs: getattr(config, ours) for theirs, ours in FIELDS.items()
   }
   return attributes | {
     'attention_probs_dropout_prob': config.attention_dropout_rate,
-    'hidden_act': theirs[config.activation],
+    'hidden_act': activations[config.activation],
     'model_type': 'bert',
     'pad_token_id': 0,
     'tie_word_embeddings': config.tied_decoder,

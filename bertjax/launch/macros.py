@@ -23,7 +23,8 @@ from bertjax.runs import gin_bindings
 
 # These take an unquoted string even if a file sets them to None.
 _STRINGS = re.compile(
-  r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS)$'
+  r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS'
+  r'|^CHANGES)$'
 )
 
 
@@ -81,7 +82,7 @@ def quote(
     return f'{name}={text!r}'
   numbers = isinstance(default, float) and type(value) is int
   several = isinstance(default, list | tuple) and (
-    isinstance(value, list | tuple) or type(value) is type(default[0])
+    isinstance(value, list | tuple) or type(value) in map(type, default)
   )
   fits = numbers or several
   if None not in (value, default) and not fits and value is not _REFERENCE:

@@ -11,17 +11,17 @@ transformers on the same weights (`experiments/golden/`).
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 
 from bertjax.errors import choose
 from bertjax.models import heads, layers
+from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.embeddings import Embeddings
 from bertjax.models.encoder import Encoder
-from bertjax.models.kernels import SegmentMask
 
 
 def encode(
@@ -42,15 +42,23 @@ def encode(
     batch['tokens'], batch['types'], batch['positions'], train
   )
   hidden_BLD = Encoder(config, name='encoder')(
-    hidden_BLD, SegmentMask(batch['segments']), train
+    hidden_BLD,
+    AttentionMask(batch['segments'], batch['positions'], config.attention_rule),
+    train,
   )
   return hidden_BLD, token_table_VD
+
+
+# The names of the keys that a model of this module takes in training.
+RANDOM_STREAMS = ('dropout',)
 
 
 class Bert(nn.Module):
   """The encoder without a head."""
 
   config: EncoderConfig
+
+  random_streams: ClassVar[tuple[str, ...]] = RANDOM_STREAMS
 
   @nn.compact
   def __call__(
@@ -70,6 +78,8 @@ class BertForPreTraining(nn.Module):
 
   config: EncoderConfig
   next_sentence: bool = True
+
+  random_streams: ClassVar[tuple[str, ...]] = RANDOM_STREAMS
 
   @nn.compact
   def __call__(
@@ -159,6 +169,8 @@ class BertForTask(nn.Module):
   head: str
   classes: int
   head_dropout: float | None = None
+
+  random_streams: ClassVar[tuple[str, ...]] = RANDOM_STREAMS
 
   @nn.compact
   def __call__(

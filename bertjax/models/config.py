@@ -12,11 +12,28 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import Entry, UserError, choose
 from bertjax.parallel import rules
 
 DTYPES = ('float32', 'bfloat16', 'float16')
+# What a field of EncoderConfig can change: the shapes of the parameters; what
+# is computed with them, which shapes do not reveal; only how they are trained;
+# or only how the program is made, with the same results but for rounding.
+AFFECTED = ('shapes', 'computation', 'training', 'program')
+
+
+def _affects(what: str, huggingface: str | None = None) -> dict[str, Any]:
+  """Returns the metadata of a field of EncoderConfig.
+
+  Args:
+    what: a name in `AFFECTED`.
+    huggingface: the attribute's name in config.json; None: it has none there.
+  """
+  return {'affects': what, 'huggingface': huggingface}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +58,12 @@ class EncoderConfig:
       drawn from, before it is truncated at two deviations.
     activation: a name in `feed_forward.ACTIVATIONS`.
     position_scheme: a name in `positions.SCHEMES`.
+    norm: a name in `layers.NORMS`.
+    block_order: where norms stand, a name in `encoder.BLOCK_ORDERS`.
+    feed_forward_block: a name in `feed_forward.FEED_FORWARDS`.
+    attention_rule: what may attend to what within a sequence, a name in
+      `attention_mask.RULES`.
+    layer_pattern: in what layers differ, a name in `layer_patterns.PATTERNS`.
     attention_kernel: a name in `kernels.KERNELS`.
     scan_layers: whether the compiled program loops over the layers instead of
       unrolling them: compiles faster, with the same parameters.
@@ -57,37 +80,55 @@ class EncoderConfig:
     UserError: an impossible value; the message names the field to set.
   """
 
-  vocabulary_size: int
-  width: int
-  layers: int
-  heads: int
-  feed_forward: int
-  positions: int = 512
-  types: int = 2
-  vocabulary_multiple: int = 1
-  dropout: float = 0.1
-  attention_dropout: float | None = None
-  norm_epsilon: float = 1e-12
-  initializer_stddev: float = 0.02
-  activation: str = 'gelu'
-  position_scheme: str = 'learned'
-  attention_kernel: str = 'auto'
-  scan_layers: bool = False
-  recompute: str = 'nothing'
-  tied_decoder: bool = True
-  dtype: str | None = None
-  param_dtype: str = 'float32'
+  vocabulary_size: int = field(metadata=_affects('shapes', 'vocab_size'))
+  width: int = field(metadata=_affects('shapes', 'hidden_size'))
+  layers: int = field(metadata=_affects('shapes', 'num_hidden_layers'))
+  heads: int = field(metadata=_affects('shapes', 'num_attention_heads'))
+  feed_forward: int = field(metadata=_affects('shapes', 'intermediate_size'))
+  positions: int = field(
+    default=512, metadata=_affects('shapes', 'max_position_embeddings')
+  )
+  types: int = field(default=2, metadata=_affects('shapes', 'type_vocab_size'))
+  vocabulary_multiple: int = field(default=1, metadata=_affects('program'))
+  dropout: float = field(
+    default=0.1, metadata=_affects('training', 'hidden_dropout_prob')
+  )
+  attention_dropout: float | None = field(
+    default=None, metadata=_affects('training', 'attention_probs_dropout_prob')
+  )
+  norm_epsilon: float = field(
+    default=1e-12, metadata=_affects('computation', 'layer_norm_eps')
+  )
+  initializer_stddev: float = field(
+    default=0.02, metadata=_affects('training', 'initializer_range')
+  )
+  activation: str = field(
+    default='gelu', metadata=_affects('computation', 'hidden_act')
+  )
+  position_scheme: str = field(
+    default='learned', metadata=_affects('computation')
+  )
+  norm: str = field(default='layer_norm', metadata=_affects('computation'))
+  block_order: str = field(default='post', metadata=_affects('computation'))
+  feed_forward_block: str = field(
+    default='dense', metadata=_affects('computation')
+  )
+  attention_rule: str = field(default='all', metadata=_affects('computation'))
+  layer_pattern: str = field(
+    default='uniform', metadata=_affects('computation')
+  )
+  attention_kernel: str = field(default='auto', metadata=_affects('program'))
+  scan_layers: bool = field(default=False, metadata=_affects('program'))
+  recompute: str = field(default='nothing', metadata=_affects('program'))
+  tied_decoder: bool = field(
+    default=True, metadata=_affects('shapes', 'tie_word_embeddings')
+  )
+  dtype: str | None = field(default=None, metadata=_affects('program'))
+  param_dtype: str = field(default='float32', metadata=_affects('program'))
 
   def __post_init__(self) -> None:
     for name in (
-      'vocabulary_size',
-      'width',
-      'layers',
-      'heads',
-      'feed_forward',
-      'positions',
-      'types',
-      'vocabulary_multiple',
+      one.name for one in dataclasses.fields(self) if one.type is int
     ):
       value = getattr(self, name)
       if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -124,6 +165,14 @@ class EncoderConfig:
           f'{getattr(self, name)!r}; set EncoderConfig.{name}'
         )
 
+  def choose(self, table: Mapping[str, Entry], name: str) -> Entry:
+    """Returns the entry of a table that the field `name` names.
+
+    Raises:
+      UserError: no such entry; the message says the nearest.
+    """
+    return choose(table, getattr(self, name), f'EncoderConfig.{name}')
+
   @property
   def head_width(self) -> int:
     """K, features of one head."""
@@ -154,6 +203,22 @@ class EncoderConfig:
     if self.attention_dropout is None:
       return self.dropout
     return self.attention_dropout
+
+
+def fields_affecting(*what: str) -> tuple[str, ...]:
+  """Returns the names of the fields of EncoderConfig that change any of these.
+
+      >>> fields_affecting('training')
+      ('dropout', 'attention_dropout', 'initializer_stddev')
+
+  Args:
+    what: names in `AFFECTED`.
+  """
+  return tuple(
+    one.name
+    for one in dataclasses.fields(EncoderConfig)
+    if one.metadata['affects'] in what
+  )
 
 
 def _is_number(value: object) -> bool:

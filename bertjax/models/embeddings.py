@@ -10,7 +10,6 @@ Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
 import flax.linen as nn
 import jax
 
-from bertjax.errors import choose
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 from bertjax.models.positions import SCHEMES
@@ -51,11 +50,10 @@ class Embeddings(nn.Module):
       'token',
       dtype=config.param_dtype,
     )
-    position = choose(
-      SCHEMES, config.position_scheme, 'EncoderConfig.position_scheme'
-    )
+    embed_positions = config.choose(SCHEMES, 'position_scheme').embed
     hidden_BLD = token(tokens_BL).astype(config.compute_dtype)
-    hidden_BLD += position(config, positions_BL)
+    if embed_positions is not None:
+      hidden_BLD += embed_positions(config, positions_BL)
     hidden_BLD += layers.embed(config, config.types, 'types', 'type')(types_BL)
     hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
     hidden_BLD = layers.Dropout(config.dropout, name='dropout')(

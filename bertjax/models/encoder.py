@@ -1,4 +1,4 @@
-"""The stack of layers, with each norm after its residual (post-LN).
+"""The stack of layers, and the orders of what a layer consists of by name.
 
     hidden_BLD = Encoder(config, name='encoder')(
         hidden_BLD, mask, train=False)
@@ -7,19 +7,21 @@ Source: Devlin et al. 2019, section 3; google-research/bert `modeling.py`
 (`transformer_model`).
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bertjax.errors import choose
-from bertjax.models import layers
+from bertjax.models import layer_patterns, layers
 from bertjax.models.attention import SelfAttention
+from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.feed_forward import FeedForward
-from bertjax.models.kernels import Mask
+from bertjax.models.layer_patterns import LayerSpec
 from bertjax.parallel import rules
 
 # What is recomputed of a layer -> policy for what is saved (None: everything).
@@ -29,38 +31,72 @@ REMATERIALISATION: dict[str, Callable[..., Any] | None] = {
   'products': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   'everything': jax.checkpoint_policies.nothing_saveable,
 }
+Sublayer = Callable[[jax.Array], jax.Array]
+
+
+class BlockOrder(NamedTuple):
+  """Where dropout, residual and norm stand.
+
+  Attributes:
+    wrap: (config, hidden, sublayer, name, train) -> hidden, the input plus what
+      the sublayer makes of it; all compute_dtype[B, L, D]. Makes the submodules
+      `{name}_dropout` and `{name}_norm`, in a layer.
+    finish: (config, hidden) -> hidden, after the last layer; may make
+      submodules, in the encoder. None: nothing.
+  """
+
+  wrap: Callable[[EncoderConfig, jax.Array, Sublayer, str, bool], jax.Array]
+  finish: Callable[[EncoderConfig, jax.Array], jax.Array] | None = None
+
+
+def post_norm(
+  config: EncoderConfig,
+  hidden_BLD: jax.Array,
+  sublayer: Sublayer,
+  name: str,
+  train: bool,
+) -> jax.Array:
+  """Each sublayer is followed by dropout, residual and norm (post-LN)."""
+  update_BLD = layers.Dropout(config.dropout, name=f'{name}_dropout')(
+    sublayer(hidden_BLD), train
+  )
+  return layers.norm(config, f'{name}_norm')(hidden_BLD + update_BLD)
+
+
+# Other code may add entries.
+BLOCK_ORDERS = {'post': BlockOrder(post_norm)}
 
 
 class Layer(nn.Module):
-  """Attention, then feed-forward, each followed by dropout, residual and norm.
+  """Attention, then feed-forward, each in the order of the configuration.
 
   Attributes:
     config: the architecture.
     train: whether dropout is on.
+    spec: in what it differs from other layers.
   """
 
   config: EncoderConfig
   train: bool
+  spec: LayerSpec
 
   @nn.compact
-  def __call__(self, hidden_BLD: jax.Array, mask: Mask) -> jax.Array:
+  def __call__(self, hidden_BLD: jax.Array, mask: AttentionMask) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config, train = self.config, self.train
-
-    update_BLD = SelfAttention(config, name='attention')(
-      hidden_BLD, mask, train
+    wrap = config.choose(BLOCK_ORDERS, 'block_order').wrap
+    attend = functools.partial(
+      SelfAttention(config, self.spec, name='attention'),
+      mask=dataclasses.replace(mask, rule=self.spec.rule),
+      train=train,
     )
-    update_BLD = layers.Dropout(config.dropout, name='attention_dropout')(
-      update_BLD, train
-    )
-    hidden_BLD = layers.norm(config, 'attention_norm')(hidden_BLD + update_BLD)
-
-    update_BLD = FeedForward(config, name='feed_forward')(hidden_BLD)
-    update_BLD = layers.Dropout(config.dropout, name='feed_forward_dropout')(
-      update_BLD, train
-    )
-    hidden_BLD = layers.norm(config, 'feed_forward_norm')(
-      hidden_BLD + update_BLD
+    hidden_BLD = wrap(config, hidden_BLD, attend, 'attention', train)
+    hidden_BLD = wrap(
+      config,
+      hidden_BLD,
+      FeedForward(config, name='feed_forward'),
+      'feed_forward',
+      train,
     )
     # Without this XLA may shard the width of activations between layers as it
     # shards the parameters, and gather them again in every layer.
@@ -74,64 +110,91 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-    self, hidden_BLD: jax.Array, mask: Mask, train: bool
+    self, hidden_BLD: jax.Array, mask: AttentionMask, train: bool
   ) -> jax.Array:
     """Runs all layers.
 
     Args:
       hidden_BLD: float[B, L, D], the embeddings.
-      mask: bool[B, 1 or H, L, M] with M = L, whether query L may attend to
-        key M; or a `SegmentMask`.
+      mask: whether query L may attend to key M, with M = L; a layer takes the
+        rule of its `LayerSpec`.
       train: whether dropout is on.
 
     Returns:
       compute_dtype[B, L, D], the last layer's output.
     """
     config = self.config
-    policy = choose(
-      REMATERIALISATION, config.recompute, 'EncoderConfig.recompute'
-    )
+    policy = config.choose(REMATERIALISATION, 'recompute')
     hidden_BLD = rules.constrain(hidden_BLD, 'batch', 'length', 'width')
+    specs = layer_patterns.specs(config)
+    looped = 0
     if config.scan_layers and not self.is_initializing():
-      return self._scan(hidden_BLD, mask, train, policy)
+      period = layer_patterns.period(specs)
+      looped = config.layers // period * period
+      hidden_BLD = self._scan(
+        hidden_BLD, mask, train, policy, specs[:period], looped
+      )
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
-    for index in range(config.layers):
-      hidden_BLD = layer(config, train, name=f'layer_{index:02}')(
+    for index in range(looped, config.layers):
+      hidden_BLD = layer(config, train, specs[index], name=_name(index))(
         hidden_BLD, mask
       )
-    return hidden_BLD
+    finish = config.choose(BLOCK_ORDERS, 'block_order').finish
+    return hidden_BLD if finish is None else finish(config, hidden_BLD)
 
   def _scan(
     self,
     hidden_BLD: jax.Array,
-    mask: Mask,
+    mask: AttentionMask,
     train: bool,
     policy: Callable[..., Any] | None,
+    specs: tuple[LayerSpec, ...],
+    count: int,
   ) -> jax.Array:
-    """Runs all layers in a loop of the compiled program, which is then small.
+    """Runs layers in a loop of the compiled program, which is then small.
 
-    Each layer keeps its own parameters, which are stacked here. Dropout draws
-    other bits than in the unrolled layers, and intermediates cannot be captured
-    (so `inspection.taps` unrolls the layers).
+    Each layer keeps its own parameters, which are stacked here. Random streams,
+    such as that of dropout, give other bits than in the unrolled layers, and
+    intermediates cannot be captured (so `inspection.taps` unrolls the layers).
+
+    Args:
+      hidden_BLD: of `__call__`, as are mask and train.
+      policy: of `REMATERIALISATION`.
+      specs: of the layers in one turn of the loop.
+      count: how many layers run; a multiple of that.
     """
-    layer = Layer(self.config, train, parent=None)
-    drops = train and self.has_rng('dropout')
-    rng = self.make_rng('dropout') if drops else None
+    assert self.scope is not None  # it is bound
+    streams = {
+      name: self.make_rng(name) for name in (self.scope.rngs if train else ())
+    }
 
-    def body(hidden_BLD, parameters_and_index):
-      parameters, index = parameters_and_index
-      rngs = None
-      if rng is not None:
-        rngs = {'dropout': jax.random.fold_in(rng, index)}
-      return layer.apply(
-        {'params': parameters}, hidden_BLD, mask, rngs=rngs
-      ), None
+    def body(hidden_BLD, turn):
+      for spec, (parameters, index) in zip(specs, turn, strict=True):
+        hidden_BLD = Layer(self.config, train, spec, parent=None).apply(
+          {'params': parameters},
+          hidden_BLD,
+          mask,
+          rngs={
+            name: jax.random.fold_in(rng, index)
+            for name, rng in streams.items()
+          },
+        )
+      return hidden_BLD, None
 
     if policy is not None:
       body = jax.checkpoint(body, policy=policy, prevent_cse=False)
-    count = self.config.layers
-    stacked = jax.tree.map(
-      lambda *arrays: jnp.stack(arrays),
-      *(self.variables['params'][f'layer_{i:02}'] for i in range(count)),
-    )
-    return jax.lax.scan(body, hidden_BLD, (stacked, jnp.arange(count)))[0]
+    turns = []
+    for first in range(len(specs)):
+      stacked = jax.tree.map(
+        lambda *arrays: jnp.stack(arrays),
+        *(
+          self.variables['params'][_name(index)]
+          for index in range(first, count, len(specs))
+        ),
+      )
+      turns.append((stacked, jnp.arange(count)[first :: len(specs)]))
+    return jax.lax.scan(body, hidden_BLD, tuple(turns))[0]
+
+
+def _name(index: int) -> str:
+  return f'layer_{index:02}'

@@ -8,11 +8,11 @@ Gimpel 2016.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 
-from bertjax.errors import choose
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 
@@ -39,25 +39,44 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
   """Applies the activation that the configuration names."""
-  activation = choose(
-    ACTIVATIONS, config.activation, 'EncoderConfig.activation'
-  )
-  return activation(inputs)
+  return config.choose(ACTIVATIONS, 'activation')(inputs)
+
+
+class FeedForwardBlock(NamedTuple):
+  """A kind of block.
+
+  Attributes:
+    apply: (config, hidden, float[B, L, D]) -> compute_dtype[B, L, D], before
+      dropout, residual and norm; makes its submodules.
+    products: how many matrices of D x F it has.
+  """
+
+  apply: Callable[[EncoderConfig, jax.Array], jax.Array]
+  products: int
+
+
+def dense(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
+  """Projects D features to F, applies the activation, and projects back."""
+  inner_BLF = layers.dense(
+    config, config.feed_forward, ('width', 'feed_forward'), 'input'
+  )(hidden_BLD)
+  inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
+  return layers.dense(
+    config, config.width, ('feed_forward', 'width'), 'output'
+  )(inner_BLF)
+
+
+# Other code may add entries.
+FEED_FORWARDS = {'dense': FeedForwardBlock(dense, products=2)}
 
 
 class FeedForward(nn.Module):
-  """Projects D features to F, applies the activation, and projects back."""
+  """Holds the submodules of the block that the configuration names."""
 
   config: EncoderConfig
 
   @nn.compact
   def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
     """Returns compute_dtype[B, L, D], before dropout, residual and norm."""
-    config = self.config
-    inner_BLF = layers.dense(
-      config, config.feed_forward, ('width', 'feed_forward'), 'input'
-    )(hidden_BLD)
-    inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
-    return layers.dense(
-      config, config.width, ('feed_forward', 'width'), 'output'
-    )(inner_BLF)
+    block = self.config.choose(FEED_FORWARDS, 'feed_forward_block')
+    return block.apply(self.config, hidden_BLD)

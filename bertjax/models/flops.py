@@ -15,16 +15,15 @@ and an addition counted as two operations: in the layers, in attention, in the
 head on the predicted positions, in the pooler and its classifier. Elementwise
 work, the optimizer and what is recomputed to save memory do not count. Padding
 counts like tokens, since the arrays contain it. The model-FLOPs utilisation
-(MFU) is based on this count. Needs no jax. Source: Chowdhery et al. 2022
-(PaLM), appendix B.
+(MFU) is based on this count. Source: Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-  from bertjax.models.config import EncoderConfig
+from bertjax.models.config import EncoderConfig
+from bertjax.models.feed_forward import FEED_FORWARDS
 
 
 class Shaped(Protocol):
@@ -35,7 +34,7 @@ class Shaped(Protocol):
 
 
 def of_forward(
-  config: 'EncoderConfig', shapes: Mapping[str, Shaped], next_sentence: bool
+  config: EncoderConfig, shapes: Mapping[str, Shaped], next_sentence: bool
 ) -> dict[str, int]:
   """Counts the products of one forward pass over a batch.
 
@@ -53,8 +52,9 @@ def of_forward(
   rows, length = shapes['tokens'].shape
   predicted = _positions(shapes, 'target_positions')
   first = _positions(shapes, 'first_positions') if next_sentence else 0
-  # Query, key, value and output projections; to F features and back.
-  layer = 4 * width * width + 2 * width * config.feed_forward
+  # Query, key, value and output projections; the feed-forward block.
+  products = config.choose(FEED_FORWARDS, 'feed_forward_block').products
+  layer = 4 * width * width + products * width * config.feed_forward
   return {
     'layers': 2 * rows * length * config.layers * layer,
     'attention': 2 * rows * config.layers * 2 * length * length * width,
@@ -66,7 +66,7 @@ def of_forward(
 
 
 def of_step(
-  config: 'EncoderConfig', shapes: Mapping[str, Shaped], next_sentence: bool
+  config: EncoderConfig, shapes: Mapping[str, Shaped], next_sentence: bool
 ) -> int:
   """Returns the useful FLOPs of one step over a batch, forward and backward.
 

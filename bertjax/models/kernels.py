@@ -1,24 +1,26 @@
 """The inner product of attention, behind one signature: a table by name.
 
     context_BLHK = kernels.KERNELS['einsum'](
-        query_BLHK, key_BMHK, value_BMHK, mask, dropout)
+        query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias_BHLM)
 
 Each takes query_BLHK, key_BMHK, value_BMHK: float[B, L or M, H, K]; `mask`:
-bool[B, 1 or H, L, M], whether a query may attend to a key, or a `SegmentMask`;
-`dropout`: applied to the weights, float[B, H, L, M], or None. It returns
-float[B, L, H, K] of the query's dtype; what padding attends to is nobody's
-business. Source: Vaswani et al. 2017, section 3.2.1.
+whether a query may attend to a key; `dropout`: applied to the weights,
+float[B, H, L, M], or None; `bias_BHLM`: float32[B or 1, H, L, M], added to the
+scores, or None. It returns float[B, L, H, K] of the query's dtype; what padding
+attends to is nobody's business. Source: Vaswani et al. 2017, section 3.2.1.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import flax
 import jax
 import jax.numpy as jnp
 
 from bertjax.errors import UserError
+from bertjax.models import attention_mask, layer_patterns
+from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
+from bertjax.models.positions import SCHEMES
 from bertjax.parallel import rules
 
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
@@ -28,41 +30,16 @@ MASKED_SCORE = -1e30
 SPLASH_BLOCKS = (512, 384, 256, 128)
 
 
-@flax.struct.dataclass
-class SegmentMask:
-  """Lets a position attend to its own sequence and to nothing else.
-
-      >>> SegmentMask(jnp.array([[1, 2, 0]])).dense().astype(int).tolist()
-      [[[[1, 0, 0], [0, 1, 0], [0, 0, 0]]]]
-
-  Attributes:
-    segments_BL: int32[B, L], which packed sequence a position belongs to; 0 is
-      padding, which neither attends nor is attended to.
-  """
-
-  segments_BL: jax.Array
-
-  def dense(self) -> jax.Array:
-    """Returns bool[B, 1, L, M] with M = L."""
-    query_B1L1 = self.segments_BL[:, None, :, None]
-    key_B11M = self.segments_BL[:, None, None, :]
-    return (query_B1L1 == key_B11M) & (key_B11M != 0)
-
-
-Mask: TypeAlias = jax.Array | SegmentMask
 Dropout: TypeAlias = Callable[[jax.Array], jax.Array] | None
-
-
-def _dense(mask: Mask) -> jax.Array:
-  return mask.dense() if isinstance(mask, SegmentMask) else mask
 
 
 def einsum(
   query_BLHK: jax.Array,
   key_BMHK: jax.Array,
   value_BMHK: jax.Array,
-  mask: Mask,
+  mask: AttentionMask,
   dropout: Dropout = None,
+  bias_BHLM: jax.Array | None = None,
 ) -> jax.Array:
   """Attention with its L x M weights in memory; the reference for the others.
 
@@ -73,7 +50,9 @@ def einsum(
   scores_BHLM = jnp.einsum(
     'BLHK,BMHK->BHLM', query_BLHK, key_BMHK, preferred_element_type=jnp.float32
   )
-  scores_BHLM = jnp.where(_dense(mask), scores_BHLM, MASKED_SCORE)
+  if bias_BHLM is not None:
+    scores_BHLM += bias_BHLM
+  scores_BHLM = jnp.where(mask.dense(), scores_BHLM, MASKED_SCORE)
   weights_BHLM = jax.nn.softmax(scores_BHLM).astype(dtype)
   if dropout is not None:
     weights_BHLM = dropout(weights_BHLM)
@@ -84,21 +63,28 @@ def dot_product(
   query_BLHK: jax.Array,
   key_BMHK: jax.Array,
   value_BMHK: jax.Array,
-  mask: Mask,
+  mask: AttentionMask,
   dropout: Dropout = None,
+  bias_BHLM: jax.Array | None = None,
 ) -> jax.Array:
   """`jax.nn.dot_product_attention`: on a GPU cuDNN's, without L x M weights.
+
+  cuDNN takes the bias in half precision.
 
   Raises:
     UserError: `dropout` is not None.
   """
   _check_no_dropout('dot_product', dropout)
+  fused = _cudnn_takes(query_BLHK)
+  if fused and bias_BHLM is not None:
+    bias_BHLM = bias_BHLM.astype(query_BLHK.dtype)
   return jax.nn.dot_product_attention(
     query_BLHK,
     key_BMHK,
     value_BMHK,
-    mask=_dense(mask),
-    implementation='cudnn' if _cudnn_takes(query_BLHK) else 'xla',
+    bias=bias_BHLM,
+    mask=mask.dense(),
+    implementation='cudnn' if fused else 'xla',
   )
 
 
@@ -128,16 +114,17 @@ def splash(
   query_BLHK: jax.Array,
   key_BMHK: jax.Array,
   value_BMHK: jax.Array,
-  mask: Mask,
+  mask: AttentionMask,
   dropout: Dropout = None,
+  bias_BHLM: jax.Array | None = None,
 ) -> jax.Array:
   """jax's Pallas kernel for TPUs, without L x M weights in memory.
 
   On a CPU it is interpreted, so slow. Padding attends to padding.
 
   Raises:
-    UserError: on a GPU; `dropout` is not None; a mask other than a
-      `SegmentMask`; a length that is not a multiple of the last of
+    UserError: on a GPU; `dropout` or `bias_BHLM` is not None; a rule without a
+      mask for this kernel; a length that is not a multiple of the last of
       `SPLASH_BLOCKS`.
 
   Source: Dao et al. 2022 (arXiv:2205.14135);
@@ -152,11 +139,9 @@ def splash(
   )
 
   _check_no_dropout('splash', dropout)
-  if not isinstance(mask, SegmentMask):
-    raise UserError(
-      "attention_kernel 'splash' needs a SegmentMask, got an array; set "
-      "EncoderConfig.attention_kernel = 'einsum'"
-    )
+  of_rule = _splash_mask(mask.rule)
+  if bias_BHLM is not None:
+    raise UserError(_no_splash('a bias of scores'))
   platform = rules.platform()
   if platform == 'gpu':
     raise UserError(
@@ -191,7 +176,7 @@ def splash(
   def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
     heads = query_BLHK.shape[2]  # on this device
     attend_row = kernel.make_splash_mha(
-      masks.MultiHeadMask([masks.FullMask((length, length))] * heads),
+      masks.MultiHeadMask([of_rule(length)] * heads),
       head_shards=1,
       q_seq_shards=1,
       block_sizes=sizes,
@@ -218,8 +203,9 @@ def automatic(
   query_BLHK: jax.Array,
   key_BMHK: jax.Array,
   value_BMHK: jax.Array,
-  mask: Mask,
+  mask: AttentionMask,
   dropout: Dropout = None,
+  bias_BHLM: jax.Array | None = None,
 ) -> jax.Array:
   """Picks the TPU's or the GPU's kernel from length 512 on, else `einsum`.
 
@@ -233,23 +219,45 @@ def automatic(
       kernel = dot_product
     elif (
       platform == 'tpu'
-      and isinstance(mask, SegmentMask)
+      and bias_BHLM is None
+      and attention_mask.rule_named(mask.rule).splash is not None
       and not length % SPLASH_BLOCKS[-1]
     ):
       kernel = splash
-  return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout)
+  return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias_BHLM)
 
 
 def check(config: EncoderConfig) -> None:
   """Refuses, before anything is built, a kernel that cannot train.
 
   Raises:
-    UserError: attention dropout with a kernel that cannot do it.
+    UserError: attention dropout, a rule or a position scheme with a kernel that
+      cannot do it.
   """
+  if config.attention_kernel == 'splash':
+    for spec in layer_patterns.specs(config):
+      _splash_mask(spec.rule)
+    if config.choose(SCHEMES, 'position_scheme').bias is not None:
+      raise UserError(_no_splash(f'position_scheme {config.position_scheme!r}'))
   if config.attention_kernel in ('dot_product', 'splash'):
     _check_no_dropout(
       config.attention_kernel, config.attention_dropout_rate or None
     )
+
+
+def _splash_mask(rule: str) -> Callable[[int], Any]:
+  """Returns (length) -> mask of a rule; UserError if it has none."""
+  make = attention_mask.rule_named(rule).splash
+  if make is None:
+    raise UserError(_no_splash(f'the rule {rule!r}'))
+  return make
+
+
+def _no_splash(what: str) -> str:
+  return (
+    f"attention_kernel 'splash' cannot do {what}; set "
+    "EncoderConfig.attention_kernel = 'auto'"
+  )
 
 
 def _check_no_dropout(name: str, dropout: object) -> None:

@@ -92,7 +92,7 @@ def embed(
   )
 
 
-def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
+def layer_norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
   """Layer norm over the width, with statistics in float32.
 
   In float32 the variance is the mean of squared differences: flax's
@@ -111,6 +111,24 @@ def norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
     bias_init=zeros_initializer(('width',)),
     name=name,
   )
+
+
+Norm = Callable[[jax.Array], jax.Array]
+# (configuration, name of the submodule) -> module. Other code may add entries.
+NORMS: dict[str, Callable[[EncoderConfig, str], Norm]] = {
+  'layer_norm': layer_norm
+}
+
+
+def norm(config: EncoderConfig, name: str) -> Norm:
+  """The norm that the configuration names.
+
+  Args:
+    config: gives its kind and dtypes.
+    name: the submodule's; ends in 'norm', so that it does not decay (see
+      `optimizer.decay_mask`).
+  """
+  return config.choose(NORMS, 'norm')(config, name)
 
 
 def _mix(word: jax.Array) -> jax.Array:

@@ -1,16 +1,39 @@
 """How a model learns a token's position: a table of schemes by name.
 
-    offset_BLD = positions.SCHEMES['learned'](config, positions_BL)
+    offset_BLD = positions.SCHEMES['learned'].embed(config, positions_BL)
 
-A scheme is called inside `Embeddings.__call__`, and its result is added to the
-token embeddings. Source: Devlin et al. 2019, figure 2.
+Source: Devlin et al. 2019, figure 2.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 
 from bertjax.errors import UserError
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
+from bertjax.models.layer_patterns import LayerSpec
+
+
+class Scheme(NamedTuple):
+  """Where positions act; each is a function, or None.
+
+  Attributes:
+    embed: (config, positions, int32[B, L]) -> compute_dtype[B, L, D], added to
+      the token embeddings. Called inside `Embeddings.__call__`, so that it can
+      make parameters.
+    rotate: (config, layer_spec, positions, float[B, L, H, K]) -> the same shape
+      and dtype; applied to the queries and to the keys of each layer.
+    bias: (config, layer_spec, positions) -> float32[B or 1, H, L, M], added to
+      the scores of each layer.
+  """
+
+  embed: Callable[[EncoderConfig, jax.Array], jax.Array] | None = None
+  rotate: (
+    Callable[[EncoderConfig, LayerSpec, jax.Array, jax.Array], jax.Array] | None
+  ) = None
+  bias: Callable[[EncoderConfig, LayerSpec, jax.Array], jax.Array] | None = None
 
 
 def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
@@ -37,4 +60,5 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
   )
 
 
-SCHEMES = {'learned': learned}
+# Other code may add entries.
+SCHEMES = {'learned': Scheme(embed=learned)}

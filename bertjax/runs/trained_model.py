@@ -6,17 +6,15 @@ found.config, found.parameters, found.task, found.step
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 from bertjax.interop import huggingface, names
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
-
-# Fields of EncoderConfig that the parameters' shapes do not reveal.
-COMPUTATION = ('activation', 'norm_epsilon', 'position_scheme')
 
 
 class TrainedModel(NamedTuple):
@@ -100,7 +98,10 @@ def best_run(path: str) -> str:
 
 
 def parameters(
-  path: str | None, config: EncoderConfig, vocab_file: str | None
+  path: str | None,
+  config: EncoderConfig,
+  vocab_file: str | None,
+  changes: Sequence[str] = (),
 ) -> names.Parameters | None:
   """Returns the parameters that INIT_FROM names; None for None.
 
@@ -108,13 +109,25 @@ def parameters(
     path: a run, or a Hugging Face directory.
     config: of the run that starts.
     vocab_file: the vocabulary of the run that starts.
+    changes: fields of EncoderConfig that change what is computed with the
+      parameters and that are to differ from how these were trained.
 
   Raises:
     UserError: see `read`; or the vocabularies differ, maybe with the same size,
       so that rows of the token table would stand for other tokens; or the
-      parameters were trained with another `COMPUTATION`.
+      parameters were trained with another computation than `changes` admits; or
+      a field in `changes` is unknown or does not differ.
   """
+  changes = (changes,) if isinstance(changes, str) else tuple(changes)
+  computation = dict.fromkeys(fields_affecting('computation'))
+  for name in changes:
+    choose(computation, name, 'CHANGES')
   if path is None:
+    if changes:
+      raise UserError(
+        f'CHANGES names {", ".join(changes)}, but INIT_FROM is None; set one '
+        'of the two'
+      )
     return None
   path = best_run(path)
   theirs = os.path.join(path, layout.VOCABULARY)
@@ -126,15 +139,33 @@ def parameters(
       f'{theirs}'
     )
   found = read(path)
-  different = [
-    f'{name} {getattr(found.config, name)!r} there and '
-    f'{getattr(config, name)!r} here'
-    for name in COMPUTATION
-    if getattr(found.config, name) != getattr(config, name)
-  ]
-  if different:
-    raise UserError(
-      f'INIT_FROM was trained with another computation: '
-      f'{", ".join(different)}; set EncoderConfig.{different[0].split()[0]}'
-    )
+  _check_computation(found.config, config, changes)
   return names.fit_vocabulary(found.parameters, config)
+
+
+def _check_computation(
+  there: EncoderConfig, here: EncoderConfig, changes: Sequence[str]
+) -> None:
+  """Prints the `changes`; raises UserError for any other, or for none."""
+  values = {
+    name: (getattr(there, name), getattr(here, name))
+    for name in fields_affecting('computation')
+  }
+  different = [name for name, (old, new) in values.items() if old != new]
+  for name in changes:
+    if name not in different:
+      raise UserError(
+        f'CHANGES names {name}, which is {values[name][0]!r} in INIT_FROM and '
+        f'in this run; set CHANGES without it, or EncoderConfig.{name}'
+      )
+  if other := [name for name in different if name not in changes]:
+    raise UserError(
+      'INIT_FROM was trained with another computation: '
+      + ', '.join(
+        f'{n} {values[n][0]!r} there and {values[n][1]!r} here' for n in other
+      )
+      + f'; set EncoderConfig.{other[0]}, or name it in CHANGES'
+    )
+  for name in changes:
+    old, new = values[name]
+    print(f'INIT_FROM: {name} changes from {old!r} to {new!r}', flush=True)

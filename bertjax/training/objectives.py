@@ -63,12 +63,18 @@ def apply_model(
   rng: jax.Array | None = None,
   train: bool = False,
 ) -> dict[str, jax.Array]:
-  """Returns the outputs of a model of `models.bert`; `rng` is for dropout."""
+  """Returns the outputs of a model of `models.bert`.
+
+  The first of the model's random streams, dropout, gets `rng` itself.
+  """
+  rngs = None
+  if rng is not None:
+    rngs = {
+      name: jax.random.fold_in(rng, number) if number else rng
+      for number, name in enumerate(model.random_streams)
+    }
   outputs: Any = model.apply(
-    {'params': parameters},
-    batch,
-    train=train,
-    rngs=None if rng is None else {'dropout': rng},
+    {'params': parameters}, batch, train=train, rngs=rngs
   )
   return outputs
 

@@ -22,19 +22,20 @@ import timing
 
 from bertjax import batch
 from bertjax.launch import command_line
-from bertjax.models.kernels import KERNELS, SegmentMask
+from bertjax.models.attention_mask import AttentionMask
+from bertjax.models.kernels import KERNELS
 
 NAMES = ('einsum', 'dot_product', 'splash')
 # Kernel -> platforms that have it, if not all do.
 PLATFORMS = {'splash': ('tpu',)}
 
 
-def make(name: str, arrays, segments, backward: bool) -> timing.Run:
+def make(name: str, arrays, mask: AttentionMask, backward: bool) -> timing.Run:
   """Returns a function that runs a kernel; its `result` is the last output."""
   platform = jax.default_backend()
   if platform not in PLATFORMS.get(name, (platform,)):
     raise LookupError(f'there is no such kernel on a {platform}')
-  arrays, mask = jax.device_put((arrays, SegmentMask(segments)))
+  arrays, mask = jax.device_put((arrays, mask))
 
   def attend(query, key, value, mask):
     return KERNELS[name](query, key, value, mask)
@@ -54,7 +55,7 @@ def make(name: str, arrays, segments, backward: bool) -> timing.Run:
   return run
 
 
-def make_torch(arrays, segments, backward: bool) -> timing.Run:
+def make_torch(arrays, mask: AttentionMask, backward: bool) -> timing.Run:
   """Does the same for torch's `scaled_dot_product_attention`."""
   import torch
 
@@ -68,18 +69,16 @@ def make_torch(arrays, segments, backward: bool) -> timing.Run:
     .requires_grad_(backward)
     for x in arrays
   )
-  if segments.max() == 1:
-    mask = torch.tensor(segments > 0, device=device)[:, None, None]
+  if mask.segments_BL.max() == 1:
+    allowed = torch.tensor(mask.segments_BL > 0, device=device)[:, None, None]
   else:
-    mask = torch.tensor(
-      np.asarray(SegmentMask(segments).dense()), device=device
-    )
+    allowed = torch.tensor(np.asarray(mask.dense()), device=device)
 
   def run(times):
     for _ in range(times):
       with torch.set_grad_enabled(backward):
         output = torch.nn.functional.scaled_dot_product_attention(
-          query, key, value, attn_mask=mask
+          query, key, value, attn_mask=allowed
         )
       if backward:
         torch.autograd.grad(output, (query, key, value), output.detach())
@@ -100,9 +99,9 @@ def host(output) -> np.ndarray:
 def measure(length: int, sequences: int, backward: bool, options) -> None:
   """Prints the rows of one length and kind of row."""
   rows = max(1, options.positions // length)
-  segments = batch.synthetic(rows, length, 1, 100, seed=0, sequences=sequences)[
-    'segments'
-  ]
+  example = batch.synthetic(rows, length, 1, 100, seed=0, sequences=sequences)
+  segments = example['segments']
+  mask = AttentionMask(segments, example['positions'])
   shape = rows, length, options.heads, options.head_width
   arrays = [
     jax.random.normal(jax.random.key(number), shape, options.dtype)
@@ -112,7 +111,7 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
 
   def kept(name, maker, *first):
     def make_and_keep():
-      runs[name] = maker(*first, arrays, segments, backward)
+      runs[name] = maker(*first, arrays, mask, backward)
       return runs[name]
 
     return make_and_keep

@@ -10,11 +10,11 @@ import pytest
 from bertjax import batch as batch_lib
 from bertjax.errors import UserError
 from bertjax.inference import on_files
-from bertjax.inference.forward import POOLINGS
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import huggingface
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
+from bertjax.models.poolings import POOLINGS
 from bertjax.parallel import partitioning
 from bertjax.runs import model_file, trained_model
 from bertjax.runs.checkpoints import Checkpoints

@@ -14,6 +14,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.interop import names
+from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.encoder import Encoder
@@ -327,7 +328,7 @@ def test_layers_in_a_loop_drop_other_elements_out():
   config = dataclasses.replace(TINY, layers=1, scan_layers=True, dropout=0.5)
   one, two = Encoder(config), Encoder(dataclasses.replace(config, layers=2))
   hidden = jax.random.normal(jax.random.key(1), (2, 8, 32))
-  mask = jnp.ones((2, 1, 8, 8), bool)
+  mask = AttentionMask(jnp.ones((2, 8), int), jnp.zeros((2, 8), int))
   layer = nn.unbox(one.init(jax.random.key(0), hidden, mask, False))['params']
   equal_layers = {'layer_00': layer['layer_00'], 'layer_01': layer['layer_00']}
 

@@ -1,9 +1,11 @@
 """A configuration that no encoder can have is refused with its fix."""
 
+import dataclasses
+
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import AFFECTED, EncoderConfig, fields_affecting
 from bertjax.parallel import rules
 
 SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
@@ -68,6 +70,24 @@ def test_a_wrong_value_is_refused_in_one_line(field, value, message):
   with pytest.raises(UserError) as error:
     EncoderConfig(**SIZES | {field: value})
   assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+  'field', dataclasses.fields(EncoderConfig), ids=lambda field: field.name
+)
+def test_every_field_says_what_it_changes_and_its_name_elsewhere(field):
+  assert set(field.metadata) == {'affects', 'huggingface'}
+  assert field.metadata['affects'] in AFFECTED
+
+
+def test_fields_are_found_by_what_they_change():
+  assert fields_affecting('shapes', 'training')[:2] == (
+    'vocabulary_size',
+    'width',
+  )
+  everything = [field.name for field in dataclasses.fields(EncoderConfig)]
+  assert list(fields_affecting(*AFFECTED)) == everything
+  assert {'activation', 'norm_epsilon'} <= set(fields_affecting('computation'))
 
 
 def test_attention_dropout_follows_dropout_unless_it_is_set():

@@ -134,3 +134,19 @@ def test_statistics_of_a_batch():
     'visible_fraction': (1, 3),
     'random_pair_fraction': (2, 3),
   }
+
+
+def test_each_random_stream_of_a_model_has_its_key_and_the_first_the_rng():
+  class Streams:
+    random_streams = ('dropout', 'noise', 'choice')
+
+    def apply(self, variables, batch, train, rngs=None):
+      return rngs
+
+  rng = jax.random.key(5)
+  keys = objectives.apply_model(Streams(), {}, {}, rng, train=True)
+  assert list(keys) == ['dropout', 'noise', 'choice']
+  words = [tuple(jax.random.key_data(key).tolist()) for key in keys.values()]
+  assert words[0] == tuple(jax.random.key_data(rng).tolist())
+  assert len(set(words)) == 3
+  assert objectives.apply_model(Streams(), {}, {}) is None

@@ -1,0 +1,48 @@
+"""One vector for each sequence: a table of poolings by name.
+
+    >>> hidden_BLD = jnp.array([[[1.0], [5.0], [9.0]]])
+    >>> own_BSL = jnp.array([[[True, True, False]]])
+    >>> POOLINGS['max'](hidden_BLD, None, own_BSL).tolist()
+    [[[5.0]]]
+
+Source: Reimers and Gurevych 2019 (sentence-transformers).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from bertjax.models import heads
+
+
+def _cls(
+  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
+) -> jax.Array:
+  del member_BSL
+  return heads.gather_positions(hidden_BLD, first_BS)
+
+
+def _mean(
+  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
+) -> jax.Array:
+  del first_BS
+  share_BSL = member_BSL / jnp.maximum(
+    jnp.sum(member_BSL, axis=-1, keepdims=True), 1
+  )
+  return jnp.einsum(
+    'BSL,BLD->BSD', share_BSL, hidden_BLD, precision=jax.lax.Precision.HIGHEST
+  )
+
+
+def _max(
+  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
+) -> jax.Array:
+  del first_BS
+  return jnp.max(
+    jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2
+  )
+
+
+# (hidden states, float32[B, L, D]; the first position of each sequence,
+# int32[B, S]; which positions belong to it, bool[B, S, L]) -> float32[B, S, D].
+# [CLS] and [SEP] count, as in sentence-transformers.
+POOLINGS = {'cls': _cls, 'mean': _mean, 'max': _max}

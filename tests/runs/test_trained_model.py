@@ -1,0 +1,96 @@
+"""INIT_FROM: another computation is refused unless CHANGES names it."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from bertjax import batch
+from bertjax.errors import UserError
+from bertjax.interop import huggingface
+from bertjax.models.bert import Bert
+from bertjax.models.config import EncoderConfig, fields_affecting
+from bertjax.runs import trained_model
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
+
+CONFIG = EncoderConfig(
+  vocabulary_size=8, width=4, layers=1, heads=2, feed_forward=4, positions=8
+)
+TOKENS = [*SPECIAL_TOKENS, 'a', 'b', 'c']
+
+
+@pytest.fixture(scope='module')
+def directory(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('model')
+  boxed = Bert(CONFIG).init(
+    jax.random.key(0), batch.synthetic(1, 8, 2, 8, seed=0), train=False
+  )['params']
+  parameters = jax.tree.map(
+    lambda box: np.asarray(box.unbox()),
+    boxed,
+    is_leaf=lambda x: hasattr(x, 'unbox'),
+  )
+  huggingface.save(str(folder), CONFIG, parameters, TOKENS, False)
+  return folder
+
+
+def start(directory, changes, **fields):
+  return trained_model.parameters(
+    str(directory),
+    dataclasses.replace(CONFIG, **fields),
+    str(directory / 'vocab.txt'),
+    changes,
+  )
+
+
+@pytest.mark.parametrize('name', fields_affecting('computation'))
+def test_another_computation_is_refused_unless_it_is_named(
+  directory, name, capsys
+):
+  old = getattr(CONFIG, name)
+  new = 'another' if isinstance(old, str) else 2 * old
+  with pytest.raises(UserError) as caught:
+    start(directory, (), **{name: new})
+  assert str(caught.value) == (
+    f'INIT_FROM was trained with another computation: {name} {old!r} there '
+    f'and {new!r} here; set EncoderConfig.{name}, or name it in CHANGES'
+  )
+  capsys.readouterr()
+  assert 'encoder' in start(directory, (name,), **{name: new})
+  said = capsys.readouterr().out.splitlines()
+  assert said[-1] == f'INIT_FROM: {name} changes from {old!r} to {new!r}'
+
+
+def test_each_of_several_changes_is_printed_and_each_other_one_refused(
+  directory, capsys
+):
+  fields = {'norm_epsilon': 1e-5, 'activation': 'relu'}
+  start(directory, list(fields), **fields)
+  said = capsys.readouterr().out
+  assert 'INIT_FROM: norm_epsilon changes from 1e-12 to 1e-05\n' in said
+  assert "INIT_FROM: activation changes from 'gelu' to 'relu'\n" in said
+  with pytest.raises(UserError, match='computation: norm_epsilon'):
+    start(directory, 'activation', **fields)
+
+
+@pytest.mark.parametrize(
+  'changes, words',
+  [
+    (('norm_epsilom',), "did you mean 'norm_epsilon'.*set CHANGES"),
+    ('width', "got 'width'.*set CHANGES"),
+    ('activation', "activation, which is 'gelu' in INIT_FROM and in this run"),
+  ],
+)
+def test_a_change_that_is_none_is_refused(directory, changes, words):
+  with pytest.raises(UserError, match=words):
+    start(directory, changes)
+
+
+def test_changes_of_nothing_are_refused():
+  with pytest.raises(UserError, match='INIT_FROM is None'):
+    trained_model.parameters(None, CONFIG, None, ('activation',))
+
+
+def test_dropout_and_the_program_may_differ(directory):
+  start(directory, (), dropout=0.3, scan_layers=True, dtype='bfloat16')
