@@ -1,7 +1,8 @@
 """The evaluation of a task, as `loop.train` takes it, on any mesh.
 
     evaluation = scoring.TaskEvaluation(model, codec, examples, train)
-    values = evaluation.prepare(mesh, abstract_state)(parameters)
+    evaluate = evaluation.prepare(mesh, abstract_state, run_dir)
+    evaluate(parameters, None).values
     # {'accuracy': 0.83, 'accuracy_baseline': 0.51, ...}
 
 Every example counts once, including those of the last, partial batch.
@@ -21,6 +22,7 @@ from bertjax.models.bert import BertForTask
 from bertjax.parallel import partitioning
 from bertjax.tasks import codecs
 from bertjax.text import batching
+from bertjax.training.evaluation import Evaluate, Evaluated
 from bertjax.training.state import TrainState
 
 
@@ -42,20 +44,20 @@ class TaskEvaluation:
   train: Callable[[], Iterable[Any]]
   batch_size: int = 32
 
-  def prepare(
-    self, mesh: Mesh, abstract: TrainState
-  ) -> Callable[[Any], dict[str, float]]:
-    """Returns a function that maps parameters to name -> value."""
-    del abstract
+  def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
+    """Returns a function from parameters to values; it has no samples."""
+    del abstract, run_dir
 
-    def evaluate(parameters: Any) -> dict[str, float]:
+    def evaluate(parameters: Any, frozen: Any = None) -> Evaluated:
+      del frozen
       found = self.codec.predict(
         self.examples,
         logits_function(
           self.model, parameters, mesh, self.codec.length, self.batch_size
         ),
       )
-      return self.codec.score(self.examples, found) | self.baseline
+      values = self.codec.score(self.examples, found) | self.baseline
+      return Evaluated(values, self._summary(values), [])
 
     return evaluate
 
@@ -77,17 +79,12 @@ class TaskEvaluation:
       f'{name}_baseline': values[name] for name in self.codec.task.metrics
     }
 
-  def summary(self, values: Mapping[str, float]) -> str:
+  def _summary(self, values: Mapping[str, float]) -> str:
     """Returns one line: each metric beside its baseline."""
     return ', '.join(
       f'{name} {values[name]:.4f} (trivial: {values[f"{name}_baseline"]:.4f})'
       for name in self.codec.task.metrics
     )
-
-  def samples(self, run_dir: str) -> Callable[[Any], list[str]]:
-    """Returns a function of parameters that gives no text to look at."""
-    del run_dir
-    return lambda parameters: []
 
 
 def logits_function(

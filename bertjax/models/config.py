@@ -12,6 +12,7 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.parallel import rules
@@ -154,6 +155,12 @@ class EncoderConfig:
     if self.attention_dropout is None:
       return self.dropout
     return self.attention_dropout
+
+
+def computation(config: EncoderConfig) -> dict[str, Any]:
+  """Returns the fields that change what equal parameters compute."""
+  names = ('activation', 'norm_epsilon', 'position_scheme')
+  return {name: getattr(config, name) for name in names}
 
 
 def _is_number(value: object) -> bool:

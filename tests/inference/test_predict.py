@@ -15,7 +15,7 @@ from bertjax.runs import model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.tasks import head_outputs
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
-from bertjax.training import optimizer, state
+from bertjax.training import objectives, optimizer, state
 
 CONFIG = EncoderConfig(
   vocabulary_size=16,
@@ -33,8 +33,11 @@ def make(tmp_path_factory):
   def model(kind, labels=('no', 'yes'), **task):
     folder = str(tmp_path_factory.mktemp(kind))
     created = state.create(
-      BertForTask(
-        CONFIG, head_outputs.HEADS[kind], head_outputs.outputs(kind, labels)
+      objectives.TaskObjective(
+        BertForTask(
+          CONFIG, head_outputs.HEADS[kind], head_outputs.outputs(kind, labels)
+        ),
+        kind,
       ),
       optimizer.adamw(1e-3),
       batch.task_shapes(2, 8),
