@@ -134,27 +134,28 @@ def check(
     UserError: a key is missing, or has another dtype or other dimensions.
   """
 
-  def refuse(key: str, got: str, expected: str) -> None:
-    raise UserError(
-      f'{reader} reads {key}: expected {expected}, got {got}; set '
-      'loop.train.batches to data that has it, or another objective'
-    )
-
-  sizes: dict[str, int] = {}
   table = KEYS | dict(more or {})
+  sizes: dict[str, int] = {}  # by the dimension's letter
   for key in keys:
     dimensions, dtype = choose(table, key, f'{reader}.keys')
-    expected = f'{np.dtype(dtype).name}[{", ".join(dimensions)}]'
-    if key not in batch:
-      refuse(key, f'a batch of {", ".join(sorted(batch))}', expected)
-    array = batch[key]
-    got = f'{np.dtype(array.dtype).name}{list(array.shape)}'
-    if array.dtype != dtype or array.ndim != len(dimensions):
-      refuse(key, got, expected)
-    for letter, size in zip(dimensions, array.shape, strict=True):
-      known = int(letter) if letter.isdigit() else size
-      if sizes.setdefault(letter, known) != size:
-        refuse(key, got, f'{expected} with {letter}={sizes[letter]}')
+    expected = ', '.join(
+      f'{letter}={sizes[letter]}' if letter in sizes else letter
+      for letter in dimensions
+    )
+    got, fits = f'none among {", ".join(sorted(batch))}', False
+    if (array := batch.get(key)) is not None:
+      got = f'{np.dtype(array.dtype).name}{list(array.shape)}'
+      fits = (array.dtype, array.ndim) == (dtype, len(dimensions)) and all(
+        sizes.setdefault(letter, int(letter) if letter.isdigit() else size)
+        == size
+        for letter, size in zip(dimensions, array.shape, strict=True)
+      )
+    if not fits:
+      raise UserError(
+        f'{reader} reads {key}: expected {np.dtype(dtype).name}[{expected}], '
+        f'got {got}; set loop.train.batches to data that has it, or another '
+        'objective'
+      )
 
 
 def synthetic(

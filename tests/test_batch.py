@@ -41,14 +41,18 @@ def test_synthetic_rows_can_hold_several_sequences():
     (
       'weights',
       None,
-      r'Mine reads weights: .* float32\[B, P\], got a batch of',
+      r'Mine reads weights: .* float32\[B=4, P=5\], got none among first',
     ),
     ('tokens', np.zeros((4, 32), np.int64), r'got int64\[4, 32\]; set'),
-    ('types', np.zeros((4, 31), np.int32), r'with L=32, got int32\[4, 31\]'),
+    (
+      'types',
+      np.zeros((4, 31), np.int32),
+      r'int32.B=4, L=32., got int32\[4, 31\]',
+    ),
     (
       'targets',
       np.zeros(4, np.int32),
-      r'expected int32\[B, P\], got int32\[4\]',
+      r'expected int32\[B=4, P\], got int32\[4\]',
     ),
   ],
 )
@@ -69,7 +73,9 @@ def test_a_key_that_the_table_lacks_is_described_or_refused():
   batch.check(example, example, more=keys)
   with pytest.raises(UserError, match="got 'ends'.*; set Mine.keys"):
     batch.check(example, example, 'Mine')
-  with pytest.raises(UserError, match=r'float64\[B, 3\] with 3=3, got'):
+  with pytest.raises(
+    UserError, match=r'float64\[B=4, 3\], got float64\[4, 2\]'
+  ):
     batch.check(example, example, 'Mine', {'ends': ('B3', np.float64)})
 
 

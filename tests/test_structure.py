@@ -4,6 +4,7 @@ import ast
 import collections
 import io
 import pathlib
+import re
 import subprocess
 import sys
 import tokenize
@@ -80,19 +81,20 @@ ALLOWED = {
 # says here what for.
 BUDGET = {
   'errors': 20,
-  'batch': 110,
+  'batch': 120,  # says what is wrong with a batch, for any set of keys
   'parallel': 300,
   'text': 930,
-  'models': 650,
+  'models': 651,  # which fields are the computation
   'interop': 670,
-  'runs': 840,
-  'training': 1280,
+  'runs': 890,  # model.json tells readers what a run is trained for
+  # An objective owns what others knew of losses; several and frozen models.
+  'training': 1470,
   'tasks': 1320,
   'inference': 730,
   'finetuning': 520,
   'inspection': 570,
   'plan': 1060,
-  'reporting': 1050,
+  'reporting': 1080,  # checks that references compare like with like
   'data': 1950,
   'launch': 360,
   'main': 190,
@@ -153,6 +155,16 @@ def test_one_file_knows_orbax():
     if any(name.split('.')[0] == 'orbax' for name in imports(path))
   }
   assert users == {'orbax_store.py'}
+
+
+def test_objectives_alone_know_losses_by_name():
+  loss = re.compile('mlm|nsp|next_sentence')
+  for path in SOURCES:
+    if (
+      package(path) in ('training', 'plan', 'runs', 'reporting')
+      and path.name != 'objectives.py'
+    ):
+      assert not loss.search(path.read_text()), path
 
 
 def test_no_two_files_share_a_name():
