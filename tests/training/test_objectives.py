@@ -1,10 +1,16 @@
 """The losses of tasks, against numpy."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bertjax import batch
+from bertjax.errors import UserError
+from bertjax.models.config import EncoderConfig
+from bertjax.runs import model_file
 from bertjax.training import objectives
 
 RNG = np.random.default_rng(0)
@@ -134,3 +140,52 @@ def test_statistics_of_a_batch():
     'visible_fraction': (1, 3),
     'random_pair_fraction': (2, 3),
   }
+
+
+def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
+  folder = str(tmp_path)
+
+  def facts(objective):
+    return json.loads(json.dumps(objective.facts()))
+
+  def read():
+    return json.loads(json.dumps(model_file.read_objective(folder)))
+
+  assert read() == facts(objectives.MaskedLanguageModel(Model()))
+  model_file.write_task(folder, {'kind': 'classes'})
+  assert read() == facts(objectives.TaskObjective(Model(), 'classes'))
+  config = EncoderConfig(8, width=8, layers=1, heads=1, feed_forward=8)
+  model_file.write(folder, config, Mine().facts())
+  assert read()[0] == 'Mine' and model_file.read(folder) == config
+  (tmp_path / 'model.json').write_text('{"objective": {"name": "Mine"}}')
+  with pytest.raises(UserError, match='is damaged'):
+    read()
+
+
+class Mine(objectives.Objective):
+  losses = {'my_loss': 1}
+
+  def weights(self, batch):
+    return {}
+
+  def __call__(self, parameters, batch, rng, train, frozen=None):
+    return {}
+
+
+@pytest.mark.parametrize('kind', objectives.LABELS)
+def test_a_batch_of_another_kind_of_task_is_refused(kind):
+  task = objectives.TaskObjective(Model(), kind)
+  sizes = {'B': 2, 'L': 8, 'S': 1, 'C': 3, '2': 2}
+  dimensions, dtype = objectives.LABELS[kind]
+  shape = [sizes[letter] for letter in dimensions]
+  example = {
+    key: np.zeros(each.shape, each.dtype)
+    for key, each in batch.task_shapes(2, 8).items()
+  } | {
+    'labels': np.zeros(shape, dtype),
+    'label_weights': np.zeros(shape[:2], np.float32),
+  }
+  task.check_batch(example)
+  for other in objectives.LABELS.keys() - {kind}:
+    with pytest.raises(UserError, match='TaskObjective reads label'):
+      objectives.TaskObjective(Model(), other).check_batch(example)
