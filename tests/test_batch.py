@@ -52,7 +52,7 @@ def test_synthetic_rows_can_hold_several_sequences():
     (
       'targets',
       np.zeros(4, np.int32),
-      r'expected int32\[B=4, P\], got int32\[4\]',
+      r'expected int32\[B=4, P=5\], got int32\[4\]',
     ),
   ],
 )

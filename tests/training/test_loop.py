@@ -357,7 +357,9 @@ def test_the_plan_counts_a_teacher_and_its_forward_pass(teacher):
 
 def test_the_first_batch_is_checked_and_the_objective_named(tmp_path):
   missing = ['pair_labels', 'targets']
-  with pytest.raises(UserError, match='Two reads targets: expected int32.B, P'):
+  with pytest.raises(
+    UserError, match='Two reads targets: expected int32.B=8, P'
+  ):
     train(TWO, tmp_path / 'run', batches=lambda: Batches(missing))
 
 
