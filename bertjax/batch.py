@@ -20,7 +20,8 @@ A batch is a dict of numpy or JAX arrays:
   pair_labels      int32[B, S], 0 if sentence B follows A, 1 if it is random
   pair_weights     float32[B, S], 1 where a pair label counts, else 0
 
-Fine-tuning has the first four, `first_positions` and, instead of the others:
+A batch of a task has the first four, `first_positions` and, instead of the
+others, in the form that its kind (`tasks.kinds`) has:
 
   labels           int32[B, S] classes, float32[B, S] numbers, float32[B, S, C]
                    1 for each label of several, int32[B, L] tags, or
@@ -29,17 +30,17 @@ Fine-tuning has the first four, `first_positions` and, instead of the others:
                    label counts, else 0
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 
 Batch = Mapping[str, jax.Array | np.ndarray]
+Key = tuple[str, type]  # dimensions, of which a digit is a size; and dtype
 
-# key -> (dimensions, dtype)
-PRETRAINING = {
+KEYS: dict[str, Key] = {
   'tokens': ('BL', np.int32),
   'types': ('BL', np.int32),
   'positions': ('BL', np.int32),
@@ -51,6 +52,8 @@ PRETRAINING = {
   'pair_labels': ('BS', np.int32),
   'pair_weights': ('BS', np.float32),
 }
+PRETRAINING = tuple(KEYS)
+TASK = ('tokens', 'types', 'positions', 'segments', 'first_positions')
 
 
 def shapes(
@@ -58,21 +61,24 @@ def shapes(
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shape and dtype of every key of a pretraining batch."""
   sizes = {'B': batch_size, 'L': length, 'P': predictions, 'S': sequences}
-  return {
-    key: jax.ShapeDtypeStruct(tuple(sizes[d] for d in dimensions), dtype)
-    for key, (dimensions, dtype) in PRETRAINING.items()
-  }
+  return _shapes(PRETRAINING, sizes)
 
 
 def task_shapes(
   batch_size: int, length: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shapes that a task's model reads, with one sequence a row."""
-  row = jax.ShapeDtypeStruct((batch_size, length), np.int32)
-  first = jax.ShapeDtypeStruct((batch_size, 1), np.int32)
+  return _shapes(TASK, {'B': batch_size, 'L': length, 'S': 1})
+
+
+def _shapes(
+  keys: Iterable[str], sizes: Mapping[str, int]
+) -> dict[str, jax.ShapeDtypeStruct]:
   return {
-    **dict.fromkeys(('tokens', 'types', 'positions', 'segments'), row),
-    'first_positions': first,
+    key: jax.ShapeDtypeStruct(
+      tuple(sizes[letter] for letter in KEYS[key][0]), KEYS[key][1]
+    )
+    for key in keys
   }
 
 
@@ -107,26 +113,49 @@ def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
   return most or max(2, length // 16)
 
 
-def check(batch: Batch) -> None:
-  """Raises ValueError if a batch does not keep the contract.
+def check(
+  batch: Batch,
+  keys: Iterable[str] = PRETRAINING,
+  reader: str = 'bertjax.batch',
+  more: Mapping[str, Key] | None = None,
+) -> None:
+  """Refuses a batch that lacks something that its reader needs.
 
   Compares shapes and dtypes only, so it costs nothing and works on tracers.
+  Other keys may be there too.
+
+  Args:
+    batch: of one process or of all.
+    keys: those that are read.
+    reader: what reads them, for the message.
+    more: describes those of `keys` that `KEYS` does not have.
+
+  Raises:
+    UserError: a key is missing, or has another dtype or other dimensions.
   """
-  missing = sorted(set(PRETRAINING) - set(batch))
-  if missing:
-    raise ValueError(f'the batch lacks {", ".join(missing)}')
-  sizes: dict[str, int] = {}
-  for key, (dimensions, dtype) in PRETRAINING.items():
-    array = batch[key]
-    if array.dtype != dtype:
-      raise ValueError(f'{key} is {array.dtype}, expected {np.dtype(dtype)}')
-    if array.ndim != len(dimensions):
-      raise ValueError(f'{key} has shape {array.shape}, expected {dimensions}')
-    for letter, size in zip(dimensions, array.shape, strict=True):
-      if sizes.setdefault(letter, size) != size:
-        raise ValueError(
-          f'{key} has {letter}={size}, other keys have {sizes[letter]}'
-        )
+
+  table = KEYS | dict(more or {})
+  sizes: dict[str, int] = {}  # by the dimension's letter
+  for key in keys:
+    dimensions, dtype = choose(table, key, f'{reader}.keys')
+    expected = ', '.join(
+      f'{letter}={sizes[letter]}' if letter in sizes else letter
+      for letter in dimensions
+    )
+    got, fits = f'none among {", ".join(sorted(batch))}', False
+    if (array := batch.get(key)) is not None:
+      got = f'{np.dtype(array.dtype).name}{list(array.shape)}'
+      fits = (array.dtype, array.ndim) == (dtype, len(dimensions)) and all(
+        sizes.setdefault(letter, int(letter) if letter.isdigit() else size)
+        == size
+        for letter, size in zip(dimensions, array.shape, strict=True)
+      )
+    if not fits:
+      raise UserError(
+        f'{reader} reads {key}: expected {np.dtype(dtype).name}[{expected}], '
+        f'got {got}; set loop.train.batches to data that has it, or another '
+        'objective'
+      )
 
 
 def synthetic(

@@ -105,7 +105,7 @@ training/schedules.py training/test_schedules.py -k is_wasted
 jnp.asarray(step, jnp.float32) + 1 ==> jnp.asarray(step, jnp.float32)
 baselines count targets that pad
 training/evaluation.py training/test_evaluation.py -k best_constant
-batch['weights'].ravel() ==> 0 * batch['weights'].ravel() + 1
+right.ravel(), weights.ravel() ==> right.ravel(), 0 * weights.ravel() + 1
 the highest loss is kept as the best
 training/selection.py training/test_selection.py -k lowest_loss
 -value if ==> value if

@@ -38,10 +38,22 @@ def test_synthetic_rows_can_hold_several_sequences():
 @pytest.mark.parametrize(
   'key, value, message',
   [
-    ('weights', None, 'lacks weights'),
-    ('tokens', np.zeros((4, 32), np.int64), 'tokens is int64'),
-    ('types', np.zeros((4, 31), np.int32), 'L=31'),
-    ('targets', np.zeros(4, np.int32), 'expected BP'),
+    (
+      'weights',
+      None,
+      r'Mine reads weights: .* float32\[B=4, P=5\], got none among first',
+    ),
+    ('tokens', np.zeros((4, 32), np.int64), r'got int64\[4, 32\]; set'),
+    (
+      'types',
+      np.zeros((4, 31), np.int32),
+      r'int32.B=4, L=32., got int32\[4, 31\]',
+    ),
+    (
+      'targets',
+      np.zeros(4, np.int32),
+      r'expected int32\[B=4, P=5\], got int32\[4\]',
+    ),
   ],
 )
 def test_a_batch_that_breaks_the_contract_is_named(key, value, message):
@@ -50,8 +62,21 @@ def test_a_batch_that_breaks_the_contract_is_named(key, value, message):
     del example[key]
   else:
     example[key] = value
-  with pytest.raises(ValueError, match=message):
-    batch.check(example)
+  with pytest.raises(UserError, match=message):
+    batch.check(example, reader='Mine')
+  batch.check(example, [name for name in batch.PRETRAINING if name != key])
+
+
+def test_a_key_that_the_table_lacks_is_described_or_refused():
+  example = {'segments': np.zeros((4, 9), np.int32), 'ends': np.zeros((4, 2))}
+  keys = {'ends': ('B2', np.float64)}
+  batch.check(example, example, more=keys)
+  with pytest.raises(UserError, match="got 'ends'.*; set Mine.keys"):
+    batch.check(example, example, 'Mine')
+  with pytest.raises(
+    UserError, match=r'float64\[B=4, 3\], got float64\[4, 2\]'
+  ):
+    batch.check(example, example, 'Mine', {'ends': ('B3', np.float64)})
 
 
 def test_predictions_are_those_of_bert():

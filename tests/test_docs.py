@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 
+import flax.linen as nn
 import gin
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
 from bertjax.tasks import kinds
 from bertjax.text import masking
+from bertjax.training import objectives
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 DOCS = ROOT / 'experiments' / 'docs'
@@ -103,7 +105,9 @@ def folder(written, monkeypatch):
 def test_what_extending_shows_trains_embeds_and_predicts(
   folder, monkeypatch, capfd
 ):
-  pretrain, embed, *of_ranks, fine_tune, predict = commands('extending.md')
+  pretrain, embed, *of_ranks, fine_tune, predict, _, _ = commands(
+    'extending.md'
+  )
   import my_masking
 
   (folder / 'in.txt').write_text('Rhyme 3 has line 4 of 7.\nline 6 of 9\n')
@@ -177,6 +181,24 @@ def rank(folder, of_ranks, capfd):
   assert {json.loads(x)['label'] for x in lines} <= {*'01234'}
 
 
+@pytest.mark.slow
+def test_the_losses_of_extending_train_two_models_and_a_taught_one(
+  folder, capfd
+):
+  *_, pair, taught = commands('extending.md')
+  lines = [f'rhyme {i} has line {j} .' for i in range(40) for j in range(5)]
+  (folder / 'in.txt').write_text(
+    '\n\n'.join('\n'.join(lines[i : i + 5]) for i in range(0, 200, 5))
+  )
+  assert main.main([*pair, *TINY]) == 0, capfd.readouterr().err
+  assert 'small loss' in capfd.readouterr().out
+  found = trained_model.read('runs/pair')
+  assert found.config.width == 16 and 'mlm_head' in found.parameters
+  assert main.main([*taught, *TINY]) == 0, capfd.readouterr().err
+  assert 'frozen parameters: ' in capfd.readouterr().out
+  assert trained_model.read('runs/taught').step == 4
+
+
 @pytest.mark.parametrize(
   'arguments',
   list(commands('extending.md')),
@@ -234,6 +256,44 @@ def test_the_task_and_the_head_of_extending_fit_each_other(folder):
   )
   assert logits['logits'].shape == (2, 1, 2)
   assert set(variables['params']['two_layers']) == {'hidden', 'output'}
+
+
+def test_the_losses_of_extending_are_those_that_it_says(folder):
+  import my_pair
+  import my_teacher
+
+  model = bert.BertForPreTraining(CONFIG, next_sentence=False)
+  pair = my_pair.Pair(model, model)
+  parameters = nn.meta.unbox(pair.initialize(jax.random.key(0), BATCH))
+  found = pair(parameters, BATCH, None, train=False)
+  alone = objectives.MaskedLanguageModel(model)
+  small = alone(parameters['small'], BATCH, None, train=False)
+  assert found['small_loss'] == small['mlm_loss']
+  # Where the small one is right, the large one has nothing to learn.
+  known = pair(
+    parameters,
+    BATCH | {'targets': guesses_of(model, parameters['small'])},
+    None,
+    train=False,
+  )
+  assert known['large_loss'][0] == 0 < found['large_loss'][0]
+
+  taught = my_teacher.Taught(model, 'runs/x')
+  frozen = {'teacher': parameters['large']}
+
+  def loss(parameters):
+    terms = taught(parameters, BATCH, None, train=False, frozen=frozen)
+    return terms['teacher_loss'][0]
+
+  # What is taught is the least loss there is.
+  assert loss(parameters['large']) < loss(parameters['small'])
+  slopes = jax.tree.leaves(jax.grad(loss)(parameters['large']))
+  assert max(abs(slope).max() for slope in slopes) < 1e-5
+
+
+def guesses_of(model, parameters):
+  outputs = objectives.apply_model(model, parameters, BATCH)
+  return outputs['mlm_logits'].argmax(-1)
 
 
 def test_the_block_of_extending_is_one_run_of_neighbours(folder):

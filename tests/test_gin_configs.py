@@ -56,9 +56,7 @@ def build():
   objective = gin.get_configurable(objectives.MaskedLanguageModel)()
   chain = gin.get_configurable(optimizer.adamw)()
   shapes = gin.get_configurable(batch.shapes)()
-  return state.abstract(
-    objective.model, chain, shapes, partitioning.make_mesh()
-  )
+  return state.abstract(objective, chain, shapes, partitioning.make_mesh())
 
 
 @pytest.mark.parametrize('recipe', TRAINING)

@@ -4,6 +4,7 @@ import ast
 import collections
 import io
 import pathlib
+import re
 import subprocess
 import sys
 import tokenize
@@ -88,21 +89,23 @@ ALLOWED = {
 # says here what for.
 BUDGET = {
   'errors': 20,
-  'batch': 110,
+  'batch': 120,  # says what is wrong with a batch, for any set of keys
   'parallel': 300,
   'text': 870,
   # Tables for what comes after BERT; poolings, which inference had.
   'models': 830,
   # Refuses by the metadata of fields, and derives its table from it.
   'interop': 680,
-  'runs': 860,  # INIT_FROM with CHANGES
-  'training': 1280,
+  # INIT_FROM with CHANGES; model.json tells what a run is trained for.
+  'runs': 910,
+  # An objective owns what others knew of losses; several and frozen models.
+  'training': 1470,
   'tasks': 1725,  # encodes and decodes for prediction as well
   'inference': 460,
   'finetuning': 480,
   'inspection': 570,
   'plan': 1060,
-  'reporting': 1050,
+  'reporting': 1080,  # checks that references compare like with like
   'data': 1950,
   'launch': 360,
   'main': 190,
@@ -163,6 +166,16 @@ def test_one_file_knows_orbax():
     if any(name.split('.')[0] == 'orbax' for name in imports(path))
   }
   assert users == {'orbax_store.py'}
+
+
+def test_objectives_alone_know_losses_by_name():
+  loss = re.compile('mlm|nsp|next_sentence')
+  for path in SOURCES:
+    if (
+      package(path) in ('training', 'plan', 'runs', 'reporting')
+      and path.name != 'objectives.py'
+    ):
+      assert not loss.search(path.read_text()), path
 
 
 def test_no_two_files_share_a_name():

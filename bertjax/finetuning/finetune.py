@@ -171,7 +171,11 @@ def prepare(
   learning_rate = schedule(peak=task.learning_rate, total_steps=steps)
   return {
     'objective': objectives.TaskObjective(
-      model, kind.loss, class_weights(task, kind, rows)
+      model,
+      kind.loss,
+      kind.label,
+      class_weights(task, kind, rows),
+      task.metrics,
     ),
     'optimizer': layerwise.scale(
       optimizer(learning_rate=learning_rate),

@@ -2,7 +2,8 @@
 
     evaluation = scoring.TaskEvaluation(
         model, task, tokenizer, examples, trivial)
-    values = evaluation.prepare(mesh, abstract_state)(parameters)
+    evaluate = evaluation.prepare(mesh, abstract_state, run_dir)
+    evaluate(parameters, None).values
     # {'accuracy': 0.83, 'accuracy_baseline': 0.51, ...}
 
 Every example counts once, including those of the last, partial batch.
@@ -25,6 +26,7 @@ from bertjax.tasks.specs import Task
 from bertjax.text import batching
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
+from bertjax.training.evaluation import Evaluate, Evaluated
 from bertjax.training.state import TrainState
 
 
@@ -46,20 +48,20 @@ class TaskEvaluation:
   examples: Collection[Any]
   trivial: Callable[[Any], Any]
 
-  def prepare(
-    self, mesh: Mesh, abstract: TrainState
-  ) -> Callable[[Any], dict[str, float]]:
-    """Returns a function that maps parameters to name -> value."""
-    del abstract
+  def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
+    """Returns a function from parameters to values; it has no samples."""
+    del abstract, run_dir
 
-    def evaluate(parameters: Any) -> dict[str, float]:
+    def evaluate(parameters: Any, frozen: Any = None) -> Evaluated:
+      del frozen
       answers = kinds.answers(
         self.task,
         self.tokenizer,
         self.examples,
         run_on(self.model, parameters, mesh, self.task),
       )
-      return self._score(answers) | self.baseline
+      values = self._score(answers) | self.baseline
+      return Evaluated(values, self._summary(values), [])
 
     return evaluate
 
@@ -83,17 +85,12 @@ class TaskEvaluation:
     assert score is not None  # of a kind that is trained
     return score(self.task, pairs)
 
-  def summary(self, values: Mapping[str, float]) -> str:
+  def _summary(self, values: Mapping[str, float]) -> str:
     """Returns one line: each metric beside its baseline."""
     return ', '.join(
       f'{name} {values[name]:.4f} (trivial: {values[f"{name}_baseline"]:.4f})'
       for name in self.task.metrics
     )
-
-  def samples(self, run_dir: str) -> Callable[[Any], list[str]]:
-    """Returns a function of parameters that gives no text to look at."""
-    del run_dir
-    return lambda parameters: []
 
 
 def run_on(

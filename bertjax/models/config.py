@@ -221,5 +221,11 @@ def fields_affecting(*what: str) -> tuple[str, ...]:
   )
 
 
+def computation(config: EncoderConfig) -> dict[str, Any]:
+  """Returns the fields that change what equal parameters compute."""
+  names = fields_affecting('computation')
+  return {name: getattr(config, name) for name in names}
+
+
 def _is_number(value: object) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool)

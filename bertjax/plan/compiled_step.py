@@ -21,7 +21,7 @@ import optax
 from bertjax.parallel import partitioning
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
-from bertjax.training.objectives import MaskedLanguageModel
+from bertjax.training.objectives import Objective
 
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 
@@ -60,7 +60,7 @@ class Step:
     accumulation: number of parts that a batch is processed in.
   """
 
-  objective: MaskedLanguageModel
+  objective: Objective
   optimizer: optax.GradientTransformation
   shapes: Mapping[str, jax.ShapeDtypeStruct]
   mesh: jax.sharding.Mesh
@@ -75,8 +75,12 @@ class Step:
   def abstract(self) -> state_lib.TrainState:
     """Returns the shapes and shardings of the training state."""
     return state_lib.abstract(
-      self.objective.model, self.optimizer, self.shapes, self.mesh
+      self.objective, self.optimizer, self.shapes, self.mesh
     )
+
+  def frozen(self) -> state_lib.Parameters | None:
+    """Returns the same of the frozen parameters; None without any."""
+    return state_lib.abstract_frozen(self.objective, self.shapes, self.mesh)
 
   def compile(self, rows: int | None = None) -> jax.stages.Compiled | Refusal:
     """Compiles the step, or returns the compiler's refusal.
@@ -91,13 +95,20 @@ class Step:
       key: jax.ShapeDtypeStruct((rows, *shape.shape[1:]), shape.dtype)
       for key, shape in self.shapes.items()
     }
-    abstract = self.abstract()
+    abstract, frozen = self.abstract(), self.frozen()
     train_step = step_lib.compile_train_step(
-      self.objective, self.optimizer, self.mesh, abstract, self.accumulation
+      self.objective,
+      self.optimizer,
+      self.mesh,
+      abstract,
+      self.accumulation,
+      frozen,
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-      return train_step.lower(abstract, shapes, key).compile()
+      return train_step.lower(
+        abstract, shapes, key, *step_lib.if_any(frozen)
+      ).compile()
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise

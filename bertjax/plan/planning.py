@@ -18,19 +18,18 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import optax
 from jax.sharding import Mesh
 
 from bertjax.errors import UserError
-from bertjax.models import flops, kernels
-from bertjax.models.config import EncoderConfig
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
 from bertjax.runs import layout, output_files
 from bertjax.training import state as state_lib
-from bertjax.training.objectives import MaskedLanguageModel
+from bertjax.training.objectives import Objective
 
 # Share of the peak that tuned implementations reach: NVIDIA's BERT large on an
 # A100 0.45, Levanter on TPU v3 0.35 to 0.54.
@@ -73,10 +72,8 @@ def write_plan(
     if dtype is not None:
       objective = _with_dtype(objective, dtype)
     mesh, _ = _mesh(topology, make_mesh)
-    _check(
-      objective.model.config, shapes, steps, efficiency, mesh, accumulation
-    )
-    state_lib.abstract(objective.model, optimizer, shapes, mesh)
+    _check(objective, shapes, steps, efficiency, mesh, accumulation)
+    Step(objective, optimizer, shapes, mesh).abstract()
     return
   figures = plan(
     objective=objective,
@@ -98,7 +95,7 @@ def write_plan(
 
 def plan(
   *,
-  objective: MaskedLanguageModel,
+  objective: Objective,
   optimizer: optax.GradientTransformation,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
   topology: str,
@@ -131,12 +128,9 @@ def plan(
     objective = _with_dtype(objective, dtype)
   mesh, compiles = _mesh(topology, make_mesh)
   count = mesh.size
-  config = objective.model.config
+  config = objective.configs[objective.main]
   rows, length = shapes['tokens'].shape
-  _check(config, shapes, steps, efficiency, mesh, accumulation)
-  useful = flops.of_step(
-    config, shapes, getattr(objective.model, 'next_sentence', False)
-  )
+  _check(objective, shapes, steps, efficiency, mesh, accumulation)
   figures = {
     'topology': topology,
     'device': name,
@@ -157,17 +151,16 @@ def plan(
       if is_tpu
       else 'only TPUs can be compiled for here'
     ),
-    'flops_useful': useful / count,
+    'flops_useful': objective.flops(shapes) / count,
     'steps': steps,
     'stated_efficiency': efficiency,
     **dict.fromkeys(_COMPILED),
   }
+  step = Step(objective, optimizer, shapes, mesh, accumulation)
   if compiles:
-    step = Step(objective, optimizer, shapes, mesh, accumulation)
     figures |= _of_step(step, figures['flops_useful'], device, largest_batch)
   else:
-    abstract = state_lib.abstract(objective.model, optimizer, shapes, mesh)
-    figures |= _of_state(abstract, device)
+    figures |= _of_state(step, device)
   return figures | _of_run(figures, device)
 
 
@@ -206,8 +199,7 @@ def _of_step(
     find_largest: whether to add `largest_batch_per_device`.
   """
   assert device is not None and device.clock_hertz  # `devices` has every TPU
-  abstract = step.abstract()
-  figures = _of_state(abstract, device)
+  figures = _of_state(step, device)
   program = step.compile()
   available = device.memory_bytes - device.reserved_bytes
   if isinstance(program, Refusal):
@@ -267,6 +259,10 @@ def _left_out(cost: compiled.Cost) -> list[str]:
   return left_out
 
 
+# Parts of the memory that do not grow with the batch.
+_FIXED = ('parameters', 'optimizer_state', 'frozen_parameters')
+
+
 def _largest(step: Step, needed: int, available: int, figures: dict) -> dict:
   """Finds how many rows fit, from the memory of programs for two batch sizes.
 
@@ -276,7 +272,7 @@ def _largest(step: Step, needed: int, available: int, figures: dict) -> dict:
   fits = needed <= available
   fixed = sum(
     figures['memory_parts'].get(key, 0)
-    for key in (('arguments',) if fits else ('parameters', 'optimizer_state'))
+    for key in (('arguments',) if fits else _FIXED)
   )
   unit = step.accumulation
   guess = (available - fixed) / max(needed - fixed, 1) * step.rows
@@ -310,10 +306,8 @@ def _largest(step: Step, needed: int, available: int, figures: dict) -> dict:
   }
 
 
-def _of_state(
-  abstract: state_lib.TrainState, device: devices.Device | None
-) -> dict:
-  """Returns the model's size and the memory that its state needs."""
+def _of_state(step: Step, device: devices.Device | None) -> dict:
+  """Returns the models' size and the memory that their state needs."""
 
   def held(tree: Any) -> int:
     return sum(
@@ -321,11 +315,14 @@ def _of_state(
       for leaf in jax.tree.leaves(tree)
     )
 
+  abstract, frozen = step.abstract(), step.frozen()
   parts = {
     'parameters': held(abstract.parameters),
     'gradients': held(abstract.parameters),
     'optimizer_state': held(abstract.optimizer_state),
   }
+  if frozen:
+    parts['frozen_parameters'] = held(frozen)
   too_big = device is not None and sum(parts.values()) > device.memory_bytes
   return {
     'parameters': state_lib.count_parameters(abstract),
@@ -363,13 +360,14 @@ def _of_run(figures: dict, device: devices.Device | None) -> dict:
   }
 
 
-def _with_dtype(
-  objective: MaskedLanguageModel, dtype: str
-) -> MaskedLanguageModel:
-  """Returns the objective with the model's products in another dtype."""
-  model = objective.model
-  config = dataclasses.replace(model.config, dtype=dtype)
-  return dataclasses.replace(objective, model=model.clone(config=config))
+def _with_dtype(objective: Any, dtype: str) -> Any:
+  """Returns the objective with its models' products in another dtype."""
+  models = {
+    name: model.clone(config=dataclasses.replace(model.config, dtype=dtype))
+    for name, model in vars(objective).items()
+    if isinstance(model, nn.Module)
+  }
+  return dataclasses.replace(objective, **models)
 
 
 def _mesh(topology: str, make_mesh: Callable[..., Mesh]) -> tuple[Mesh, bool]:
@@ -383,7 +381,7 @@ def _mesh(topology: str, make_mesh: Callable[..., Mesh]) -> tuple[Mesh, bool]:
 
 
 def _check(
-  config: EncoderConfig,
+  objective: Objective,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
   steps: int,
   efficiency: float,
@@ -391,13 +389,8 @@ def _check(
   accumulation: int,
 ) -> None:
   rows, length = shapes['tokens'].shape
-  kernels.check(config)
+  objective.check_models(length)
   partitioning.check_batch_size(rows, mesh, accumulation)
-  if length > config.positions:
-    raise UserError(
-      f'LENGTH {length} exceeds the {config.positions} positions of the '
-      'model; set EncoderConfig.positions or a smaller LENGTH'
-    )
   if steps < 1:
     raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
   if not 0 < efficiency <= 1:

@@ -9,8 +9,13 @@ The run may still be in progress.
 """
 
 from bertjax.errors import RunStopped, UserError
-from bertjax.reporting import health_picture, references, run_reader
-from bertjax.reporting.health_checks import CHECKS, Finding
+from bertjax.reporting import (
+  health_checks,
+  health_picture,
+  references,
+  run_reader,
+)
+from bertjax.reporting.health_checks import Finding
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files
@@ -34,7 +39,7 @@ def diagnose(
     dry_run: find the reference but compare nothing.
 
   Raises:
-    UserError: no run there, or no reference for it.
+    UserError: no run there, or no reference for it; see `references.find`.
     RunStopped: something is off; status 1.
   """
   if output is not None:
@@ -68,7 +73,7 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
     UserError: the run has no metrics, or none in common with the reference.
   """
   found = {}
-  for name, check in CHECKS.items():
+  for name, check in health_checks.of(run.objective).items():
     finding = check(run, reference)
     if finding is not None:
       found[name] = finding

@@ -1,9 +1,10 @@
 """Checks of a run, each a function of the run and a reference.
 
     >>> from bertjax.reporting import references
+    >>> objective = model_file.read_objective('runs/books')
     >>> metrics = {'train/loss': ([10], [math.nan])}
-    >>> run = Run('books', 'runs/books', metrics, {}, [], {})
-    >>> CHECKS['finite'](run, references.read('quickstart'))
+    >>> run = Run('books', 'runs/books', metrics, {}, [], {}, objective)
+    >>> of(objective)['finite'](run, references.read('quickstart'))
     Finding(ok=False, text='train/loss at step 10 is not finite')
 
 A check returns None if the run or the reference lacks the data for it.
@@ -19,6 +20,7 @@ from bertjax.errors import UserError
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import model_file
+from bertjax.runs.model_file import ObjectiveFacts
 
 # Usual deviation beyond the spread of three seeds: a share of a loss, absolute
 # for an accuracy, a factor for the gradient's norm.
@@ -32,6 +34,7 @@ _SHARES = {
 }
 _WAIT = 0.1  # share of time spent waiting for data beyond the reference's
 
+Check = Callable[[Run, Reference], 'Finding | None']
 # Step, value of the run there, and values of the reference's runs there.
 Point = tuple[int, float, np.ndarray]
 
@@ -104,8 +107,8 @@ def _masking(run: Run, reference: Reference) -> Finding | None:
 
 
 def _stuck(run: Run, reference: Reference) -> Finding | None:
-  """Checks that the masked-LM loss falls as it does in healthy runs."""
-  metric = 'train/mlm_loss'
+  """Checks that the loss of choosing a token falls as in healthy runs."""
+  metric = f'train/{run.objective.vocabulary_loss}'
   points = _beside(run, reference, metric)
   if len(points) < 3:
     return None
@@ -133,24 +136,29 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
   return Finding(True, text)
 
 
-def _next_sentence(run: Run, reference: Reference) -> Finding | None:
-  """Checks that accuracy is above chance once that of healthy runs is."""
-  metric = 'train/nsp_accuracy'
-  points = _beside(run, reference, metric)
-  if not points:
-    return None
-  step, value, _ = points[-1]
-  low, _ = _band(reference, metric, step)
-  text = f'accuracy {value:.3f} at step {step}, reference from {low:.3f}'
-  if low > 0.6 and value < (low + 0.5) / 2:
-    return Finding(
-      False,
-      f'{text}: at chance, so its pairs or labels are not what they should be',
-    )
-  return Finding(True, text)
+def _above_chance(accuracy: str, chance: float) -> Check:
+  """Makes a check that it is above chance once that of healthy runs is."""
+
+  def check(run: Run, reference: Reference) -> Finding | None:
+    metric = f'train/{accuracy}'
+    points = _beside(run, reference, metric)
+    if not points:
+      return None
+    step, value, _ = points[-1]
+    low, _ = _band(reference, metric, step)
+    text = f'accuracy {value:.3f} at step {step}, reference from {low:.3f}'
+    if low > chance + 0.1 and value < (low + chance) / 2:
+      return Finding(
+        False,
+        f'{text}: at chance, so its pairs or labels are not what they should '
+        'be',
+      )
+    return Finding(True, text)
+
+  return check
 
 
-def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
+def _curves(*metrics: str) -> Check:
   """Makes a check that metrics stay within their limits.
 
   It fails for two consecutive points on one side, or, if there are fewer than
@@ -159,7 +167,7 @@ def _curves(*metrics: str) -> Callable[[Run, Reference], Finding | None]:
 
   def check(run: Run, reference: Reference) -> Finding | None:
     texts, ok = [], True
-    for metric in metrics:
+    for metric in dict.fromkeys(metrics):
       points = _beside(run, reference, metric)
       if not points:
         continue
@@ -235,7 +243,8 @@ def _data_wait(run: Run, reference: Reference) -> Finding | None:
 
 def _repeated(run: Run, reference: Reference) -> Finding | None:
   """Checks that the loss in training is not far below the held-out loss."""
-  losses = ('train/mlm_loss', 'eval/mlm_loss')
+  loss = run.objective.vocabulary_loss
+  losses = (f'train/{loss}', f'eval/{loss}')
   if any(
     loss not in run.metrics or loss not in reference.curves for loss in losses
   ):
@@ -270,25 +279,31 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
   )
 
 
-# Name -> check of a run against a reference; it returns None without data.
-CHECKS: dict[str, Callable[[Run, Reference], Finding | None]] = {
-  'finite': _finite,
-  'learning rate': _learning_rate,
-  'masking': _masking,
-  'stuck loss': _stuck,
-  'next sentence': _next_sentence,
-  'training': _curves('train/loss', 'train/mlm_loss', 'train/mlm_accuracy'),
-  'held out': _curves(
-    'eval/mlm_loss',
-    'eval/mlm_accuracy',
-    'eval/nsp_accuracy',
-    'eval/loss',
-    'eval/accuracy',
-  ),
-  'gradient norm': _curves('train/grad_norm'),
-  'repeated data': _repeated,
-  'data stall': _data_wait,
-}
+def of(objective: ObjectiveFacts) -> dict[str, Check]:
+  """Returns name -> check of a run that is trained for an objective."""
+  watched, chances = objective.watched or objective.losses, objective.chances
+  return {
+    'finite': _finite,
+    'learning rate': _learning_rate,
+    'masking': _masking,
+    'stuck loss': _stuck,
+    **{
+      objective.titles[accuracy.removesuffix('_accuracy')]: _above_chance(
+        accuracy, chance
+      )
+      for accuracy, chance in chances.items()
+    },
+    'training': _curves(
+      'train/loss',
+      *(f'train/{name}' for name in watched if name not in chances),
+    ),
+    'held out': _curves(
+      *(f'eval/{name}' for name in watched), 'eval/loss', 'eval/accuracy'
+    ),
+    'gradient norm': _curves('train/grad_norm'),
+    'repeated data': _repeated,
+    'data stall': _data_wait,
+  }
 
 
 def _beside(run: Run, reference: Reference, metric: str) -> list[Point]:

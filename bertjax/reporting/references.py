@@ -17,13 +17,14 @@ import os
 import platform
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from bertjax.errors import UserError
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import gin_bindings, output_files
+from bertjax.runs import gin_bindings, model_file, output_files
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
 
@@ -47,6 +48,8 @@ class Reference:
     seconds: duration of each run without start-up.
     machine: processor and cores that the runs had.
     python: version of Python, whose documentation is the quickstart's text.
+    objective: its name.
+    computation: of the model, see `model_file.read_computation`.
     bindings: of the runs' configuration, name -> text of the value.
     curves: metric -> (steps, values[seed, step]).
   """
@@ -56,6 +59,8 @@ class Reference:
   seconds: list[float]
   machine: str
   python: str
+  objective: str
+  computation: dict[str, Any]
   bindings: dict[str, str]
   curves: dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -103,20 +108,43 @@ def find(run: Run, reference: str | None = None) -> Reference:
       one with the same text or task and size of model.
 
   Raises:
-    UserError: there is none.
+    UserError: there is none, or it is of another objective or computation.
   """
   if reference is not None:
-    return read(reference)
+    return _checked(run, read(reference))
   ours = _identity(run.bindings)
   for name in names():
     found = read(name)
     if ours and _identity(found.bindings) == ours:
-      return found
+      return _checked(run, found)
   raise UserError(
     f'{run.directory} has no reference: its text or the size of its model is '
     f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
     'to a file that recipes/reference.gin makes of healthy runs'
   )
+
+
+def _checked(run: Run, reference: Reference) -> Reference:
+  """Returns the reference if its curves are comparable with the run's."""
+  ours = {
+    'objective': run.objective.name,
+    **model_file.read_computation(run.directory),
+  }
+  # What was no field yet when the reference was made had its default.
+  theirs = {
+    **model_file.default_computation(),
+    **reference.computation,
+    'objective': reference.objective,
+  }
+  for name, value in ours.items():
+    # As JSON, in which there are no tuples.
+    if name in theirs and json.dumps(value) != json.dumps(theirs[name]):
+      raise UserError(
+        f'{run.directory} has the {name} {value!r} and the reference '
+        f'{reference.name} {theirs[name]!r}, which cannot be compared; set '
+        'REFERENCE to another, or to a file that recipes/reference.gin makes'
+      )
+  return reference
 
 
 def read(reference: str) -> Reference:
@@ -206,6 +234,8 @@ def make(
     'seconds': [round(_seconds(run), 1) for run in found],
     'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
     'python': _python(),
+    'objective': found[0].objective.name,
+    'computation': model_file.read_computation(found[0].directory),
     'bindings': bindings,
     'curves': curves,
   }

@@ -16,18 +16,6 @@ from bertjax.reporting import charts, run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files
 
-# These panels come first, in this order, then the rest by name.
-_FIRST = (
-  'eval/mlm_loss',
-  'eval/mlm_accuracy',
-  'eval/nsp_accuracy',
-  'train/loss',
-  'train/mlm_loss',
-  'train/mlm_accuracy',
-  'train/nsp_accuracy',
-  'train/learning_rate',
-  'train/grad_norm',
-)
 _SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
 _LOST = {
@@ -161,10 +149,23 @@ def _curves(found: Sequence[Run]) -> str:
     for name in run.metrics
     if not name.startswith('speed/') and not name.endswith('_baseline')
   }
+  watched = dict.fromkeys(
+    name
+    for run in found
+    for name in run.objective.watched or run.objective.losses
+  )
+  first = [
+    *(f'eval/{name}' for name in watched),
+    'train/loss',
+    *(f'train/{name}' for name in watched),
+    'train/learning_rate',
+    'train/grad_norm',
+  ]
+  # Then the rest by name.
   order = sorted(
     names,
     key=lambda name: (
-      _FIRST.index(name) if name in _FIRST else len(_FIRST),
+      first.index(name) if name in first else len(first),
       name,
     ),
   )

@@ -1,7 +1,7 @@
 """Reads what a run left in its directory.
 
     run = run_reader.read('runs/books')
-    run.metrics['eval/mlm_loss']     # (steps, values)
+    run.metrics['train/loss']        # (steps, values)
     run.bindings['LEARNING_RATE']    # '0.0001'
     run.checkpoints                  # [SavedCheckpoint(step=2000, ...), ...]
 
@@ -21,7 +21,9 @@ from bertjax.runs import (
   gin_bindings,
   layout,
   metrics_file,
+  model_file,
 )
+from bertjax.runs.model_file import ObjectiveFacts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Run:
     metrics: name -> (steps, values), as in metrics.jsonl; null is nan.
     bindings: of config.gin, name -> text of the value; {} without the file.
     checkpoints: in the order of their steps.
-    examples: step -> held-out texts with their masks filled in.
+    examples: step -> samples of the model, such as texts with their masks
+      filled in.
+    objective: what it is trained for.
   """
 
   name: str
@@ -56,6 +60,7 @@ class Run:
   bindings: dict[str, str]
   checkpoints: list[SavedCheckpoint]
   examples: dict[int, list[str]]
+  objective: ObjectiveFacts
 
   def last(self, name: str) -> float | None:
     """Returns the last value of a metric, or None if there is none."""
@@ -110,6 +115,7 @@ def read(directory: str, name: str | None = None) -> Run:
     bindings,
     _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
     filled_masks.read(directory),
+    model_file.read_objective(directory),
   )
 
 

@@ -1,76 +1,75 @@
 """curves.png of a run, from its metrics.jsonl.
 
-curves.draw('runs/x')  # 'runs/x/curves.png'
+curves.draw('runs/x', [Panel('the loss', ('loss',))])  # 'runs/x/curves.png'
 """
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from bertjax.runs import layout, metrics_file, output_files
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
 
-# Title, vertical axis ('from zero' if noise alone would otherwise fill it), and
-# the metrics drawn: curves of 'train' and 'eval' share a panel.
-_PANELS = (
-  ('masked-LM loss, nats', 'linear', ('mlm_loss',)),
-  ('masked-LM accuracy', 'linear', ('mlm_accuracy', 'mlm_baseline')),
-  ('next-sentence loss, nats', 'linear', ('nsp_loss',)),
-  ('next-sentence accuracy', 'linear', ('nsp_accuracy', 'nsp_baseline')),
-  ("the task's loss", 'linear', ('loss',)),
-  (
-    "the task's metrics",
-    'linear',
-    (
-      'accuracy',
-      'f1',
-      'f1_macro',
-      'f1_micro',
-      'matthews',
-      'pearson',
-      'spearman',
-      'exact_match',
-    ),
-  ),
-  ('learning rate', 'linear', ('learning_rate',)),
-  ('gradient norm, before clipping', 'log', ('grad_norm',)),
-  ('tokens a second', 'from zero', ('tokens_per_second',)),
-  ('share of time waiting for data', 'from zero', ('data_wait_fraction',)),
+
+class Panel(NamedTuple):
+  """A diagram.
+
+  Attributes:
+    title: stands above it.
+    metrics: what is drawn, without 'train/' or 'eval/': both share a panel.
+    vertical: the axis: 'linear', 'log', or 'from zero' if noise alone would
+      otherwise fill it.
+  """
+
+  title: str
+  metrics: Sequence[str]
+  vertical: str = 'linear'
+
+
+# Those of every run, after the panels of its objective.
+_COMMON = (
+  Panel('learning rate', ('learning_rate',)),
+  Panel('gradient norm, before clipping', ('grad_norm',), 'log'),
+  Panel('tokens a second', ('tokens_per_second',), 'from zero'),
+  Panel('share of time waiting for data', ('data_wait_fraction',), 'from zero'),
 )
 _COLOURS = {'train': '#1f6fb4', 'eval': '#d9601a', 'speed': '#555555'}
 
 
-def draw(directory: str) -> str | None:
-  """Draws curves.png of a run from its metrics.jsonl, one panel per quantity.
+def draw(directory: str, panels: Iterable[Panel]) -> str | None:
+  """Draws curves.png of a run from its metrics.jsonl.
+
+  Args:
+    directory: of the run.
+    panels: of its objective; common ones follow. Those without data are left
+      out.
 
   Returns:
-    the path of the picture; None if the run has no metric of `_PANELS`.
+    the path of the picture; None if the run has no metric of any panel.
   """
   from matplotlib.figure import Figure  # takes a second, once a run
 
   metrics = metrics_file.read_metrics(directory)
-  panels = [
+  shown = [
     panel
-    for panel in _PANELS
-    if any(name.split('/')[-1] in panel[2] for name in metrics)
-    # In pretraining, the loss is the sum of what other panels show.
-    and not (panel[2] == ('loss',) and 'train/mlm_loss' in metrics)
+    for panel in (*panels, *_COMMON)
+    if any(name.split('/')[-1] in panel.metrics for name in metrics)
   ]
-  if not panels:
+  if not shown:
     return None
-  columns = min(4, (len(panels) + 1) // 2)
-  rows = -(-len(panels) // columns)
+  columns = min(4, (len(shown) + 1) // 2)
+  rows = -(-len(shown) // columns)
   figure = Figure(figsize=(3.4 * columns, 2.6 * rows), layout='constrained')
   grid = figure.subplots(rows, columns, squeeze=False).flat
-  for axes, (title, vertical, names) in zip(grid, panels, strict=False):
-    _draw_panel(axes, metrics, names)
-    if vertical == 'log':
+  for axes, panel in zip(grid, shown, strict=False):
+    _draw_panel(axes, metrics, panel.metrics)
+    if panel.vertical == 'log':
       axes.set_yscale('log')
-    elif vertical == 'from zero':
+    elif panel.vertical == 'from zero':
       axes.set_ylim(bottom=0)
-    axes.set_title(title, fontsize=10, loc='left')
+    axes.set_title(panel.title, fontsize=10, loc='left')
     axes.set_xlabel('step', fontsize=8)
     axes.tick_params(labelsize=8, which='both')
     axes.grid(alpha=0.25, linewidth=0.5)

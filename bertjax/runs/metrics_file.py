@@ -167,6 +167,24 @@ def read_metrics(directory: str) -> Metrics:
   return curves
 
 
+def read_evaluations(directory: str) -> list[tuple[int, dict[str, float]]]:
+  """Returns (step, name -> value) of each evaluation of a run, in their order.
+
+  These are the values that are neither train/* nor speed/*. All processes must
+  call it; the first one reads, since files reach other machines late.
+  """
+
+  def read() -> list[tuple[int, dict[str, float]]]:
+    found: dict[int, dict[str, float]] = {}
+    for name, curve in read_metrics(directory).items():
+      if not name.startswith(('train/', 'speed/')):
+        for step, value in zip(*curve, strict=True):
+          found.setdefault(step, {})[name] = value
+    return sorted(found.items())
+
+  return processes.from_first(read)
+
+
 def read_lines(path: str) -> list[tuple[str, dict]]:
   """Returns each line and its object, up to the first incomplete line."""
   found = []

@@ -21,8 +21,9 @@ class TrainedModel(NamedTuple):
   """What a directory holds.
 
   Attributes:
-    config: the architecture.
-    parameters: nested by name, numpy arrays, with the heads that were saved.
+    config: its architecture.
+    parameters: of the run's main model, nested by name, numpy arrays, with the
+      heads that were saved.
     task: of a fine-tuned model the content of task.json: `kind`, `labels`, ...,
       see `model_file.write_task`; None for other models.
     step: of the run's checkpoint; None for a Hugging Face directory.
@@ -60,7 +61,7 @@ def read(path: str, step: int | None = None) -> TrainedModel:
     return TrainedModel(
       checkpoint.config, checkpoint.parameters, checkpoint.task, None, path
     )
-  config = model_file.read(path)
+  config, main = model_file.read(path), model_file.read_main(path)
   best = os.path.join(path, layout.BEST)
   folder = (
     best
@@ -71,8 +72,13 @@ def read(path: str, step: int | None = None) -> TrainedModel:
     found = checkpoints.parameters(step)
   if found is None:
     raise UserError(f'{path} has no checkpoint yet')
+  parameters, step = found
   return TrainedModel(
-    config, found[0], model_file.read_task(path), found[1], path
+    config,
+    parameters[main] if main else parameters,
+    model_file.read_task(path),
+    step,
+    path,
   )
 
 

@@ -13,10 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from bertjax.batch import PRETRAINING
-
-# key -> the letter of its second dimension
-_LETTERS = {key: dimensions[1] for key, (dimensions, _) in PRETRAINING.items()}
+from bertjax.batch import KEYS
 
 
 def pack(
@@ -85,7 +82,7 @@ def join(
   and first_positions [[0, 2]].
 
   Args:
-    examples: every key of `bertjax.batch`, one sequence a row (S = 1), padding
+    examples: keys of `bertjax.batch`, one sequence a row (S = 1), padding
       at the end.
     groups: rows of `examples`, each in one group; a group has at most S rows,
       L tokens and P targets.
@@ -104,12 +101,13 @@ def join(
     'P': (examples['weights'] > 0).sum(1).tolist(),
     'S': [1] * len(examples['segments']),
   }
-  packed = {
+  letters = {key: KEYS[key][0][1] for key in examples}
+  packed: dict[str, np.ndarray] = {
     key: np.zeros(
       (len(groups), sequences if letter == 'S' else examples[key].shape[1]),
-      PRETRAINING[key][1],
+      KEYS[key][1],
     )
-    for key, letter in _LETTERS.items()
+    for key, letter in letters.items()
   }
   for row, group in enumerate(groups):
     begin = dict.fromkeys(sizes, 0)
@@ -118,7 +116,7 @@ def join(
         letter: slice(begin[letter], begin[letter] + size[index])
         for letter, size in sizes.items()
       }
-      for key, letter in _LETTERS.items():
+      for key, letter in letters.items():
         packed[key][row, place[letter]] = examples[key][
           index, : sizes[letter][index]
         ]

@@ -1,8 +1,9 @@
-"""Held-out loss and accuracy, their baselines, and a few filled-in masks.
+"""Held-out losses and accuracies, their baselines, and samples for people.
 
     held_out = evaluation.HeldOut(objective, batches)
-    evaluate = held_out.prepare(mesh, abstract_state)
-    values = evaluate(parameters)
+    evaluate = held_out.prepare(mesh, abstract_state, 'runs/x')
+    found = evaluate(parameters, None)
+    found.values, found.summary, found.samples
 
 `Evaluation` is what `loop.train` takes; `HeldOut` is that of pretraining.
 """
@@ -11,11 +12,10 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
@@ -24,24 +24,34 @@ from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import layout
 from bertjax.training import step as step_lib
-from bertjax.training.objectives import Objective, Terms, apply_model
+from bertjax.training.objectives import Objective, Terms
 from bertjax.training.state import Parameters, TrainState
 from bertjax.training.totals import Totals
+
+
+class Evaluated(NamedTuple):
+  """What an evaluation found.
+
+  Attributes:
+    values: name -> value.
+    summary: the values as one line; '' if there are none.
+    samples: texts that show what the model does.
+  """
+
+  values: dict[str, float]
+  summary: str
+  samples: list[str]
+
+
+# Parameters and frozen ones -> what was found.
+Evaluate = Callable[[Parameters, Parameters | None], Evaluated]
 
 
 class Evaluation(Protocol):
   """What `loop.train` needs of an evaluation."""
 
-  def prepare(
-    self, mesh: Mesh, abstract: TrainState
-  ) -> Callable[[Parameters], Mapping[str, float]]:
-    """Returns a function from parameters to name -> value."""
-
-  def summary(self, values: Mapping[str, float]) -> str:
-    """Returns these values as one line."""
-
-  def samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
-    """Returns a function from parameters to texts that show what they do."""
+  def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
+    """Returns the function that evaluates; called once, before training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +59,7 @@ class HeldOut:
   """An `Evaluation` on held-out text.
 
   Attributes:
-    objective: a `MaskedLanguageModel`.
+    objective: its terms are evaluated.
     batches: makes the iterable of host batches.
     limit: at most this many batches; None: all.
   """
@@ -58,29 +68,28 @@ class HeldOut:
   batches: Callable[[], Iterable[Batch]]
   limit: int | None = None
 
-  def prepare(
-    self, mesh: Mesh, abstract: TrainState
-  ) -> Callable[[Parameters], dict[str, float]]:
-    """Returns a function from parameters to name -> value; see `evaluate`."""
-    batches = self.batches()
-    step = step_lib.compile_evaluation_step(self.objective, mesh, abstract)
-    return lambda parameters: evaluate(
-      step, parameters, itertools.islice(batches, self.limit), mesh
+  def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
+    """See `evaluate`, `summary` and `Objective.show`."""
+    objective, batches = self.objective, self.batches()
+    samples = (
+      self._samples(run_dir) if objective.samples_title else lambda _: []
     )
 
-  def summary(self, values: Mapping[str, float]) -> str:
-    """Returns one line; see the function `summary`."""
-    return summary(values)
-
-  def samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
-    """Returns a function from parameters to a few texts with their masks filled
-    in as [guess] or [guess≠right]; to none without text or vocabulary."""
-    model = self.objective.model
-    guess = jax.jit(
-      lambda parameters, batch: jnp.argmax(
-        apply_model(model, parameters, batch)['mlm_logits'], -1
+    def found(parameters: Parameters, frozen: Parameters | None) -> Evaluated:
+      step = step_lib.compile_evaluation_step(objective, mesh, abstract, frozen)
+      values = evaluate(
+        objective,
+        lambda batch: step(parameters, batch, *step_lib.if_any(frozen)),
+        itertools.islice(batches, self.limit),
+        mesh,
       )
-    )
+      return Evaluated(values, summary(objective, values), samples(parameters))
+
+    return found
+
+  def _samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
+    """Returns what shows a few rows; nothing without text or vocabulary."""
+    sample = jax.jit(self.objective.sample)
 
     @functools.cache
     def text() -> tuple[dict[str, np.ndarray] | None, list[str] | None]:
@@ -95,16 +104,16 @@ class HeldOut:
         key: np.array(values, dtype) for key, (values, dtype) in rows.items()
       }, vocabulary
 
-    def fill(parameters: Parameters) -> list[str]:
+    def show(parameters: Parameters) -> list[str]:
       batch, vocabulary = text()
       if batch is None or not vocabulary:
         return []
-      guesses_BP = multihost_utils.process_allgather(
-        guess(parameters, batch), tiled=True
+      sampled = multihost_utils.process_allgather(
+        sample(parameters, batch), tiled=True
       )
-      return filled_masks(guesses_BP, batch, vocabulary)
+      return self.objective.show(sampled, batch, vocabulary)
 
-    return fill
+    return show
 
 
 def _read(path: str) -> list[str] | None:
@@ -115,49 +124,51 @@ def _read(path: str) -> list[str] | None:
 
 
 def evaluate(
-  step: Callable[[Parameters, Mapping[str, jax.Array]], Terms],
-  parameters: Parameters,
+  objective: Objective,
+  step: Callable[[Any], Terms],
   batches: Iterable[Batch],
   mesh: Mesh,
 ) -> dict[str, float]:
   """Returns the means of the objective's terms over all batches.
 
-  It adds `mlm_baseline` and `nsp_baseline`: the accuracy of always giving the
-  answer that is most frequent in these very batches, which is the best that any
-  constant answer can reach.
+  For each of the objective's answers it adds `NAME_baseline`: the accuracy of
+  always giving the answer that is most frequent in these very batches, which is
+  the best that any constant answer can reach.
 
   Args:
-    step: from `step.compile_evaluation_step`, for the same mesh.
-    parameters: of the model.
+    objective: has the answers.
+    step: gives the terms of a batch that is placed on the mesh.
     batches: host batches; rows without weight do not count. If processes have
       different numbers of batches, empty ones are added.
     mesh: the devices to evaluate on.
   """
   totals = Totals()
-  counts: np.ndarray
-  target_counts: np.ndarray = np.zeros(0)
-  label_counts = np.zeros(2)
+  counts: dict[str, np.ndarray] = {}  # of each answer
   for batch in _as_often(batches):
-    totals.add(
-      jax.device_get(step(parameters, partitioning.put_batch(batch, mesh)))
-    )
-    counts = np.bincount(batch['targets'].ravel(), batch['weights'].ravel())
-    if len(counts) > len(target_counts):
-      counts, target_counts = target_counts, counts
-    target_counts[: len(counts)] += counts
-    label_counts += np.bincount(
-      batch['pair_labels'].ravel(), batch['pair_weights'].ravel(), 2
-    )
+    totals.add(jax.device_get(step(partitioning.put_batch(batch, mesh))))
+    for name, (right, weights) in objective.answers(batch).items():
+      counts[name] = _add(
+        counts.get(name, np.zeros(0)),
+        np.bincount(right.ravel(), weights.ravel()),
+      )
   values = totals.means()
-  for name, counts in (
-    ('mlm', _sum(target_counts)),
-    ('nsp', _sum(label_counts)),
-  ):
-    if f'{name}_accuracy' in values:
+  for name, mine in counts.items():
+    everyones = functools.reduce(
+      _add, (np.asarray(x, float) for x in processes.gather(mine.tolist()))
+    )
+    if everyones.any():
       values[f'{name}_baseline'] = float(
-        np.float32(counts.max() / counts.sum())
+        np.float32(everyones.max() / everyones.sum())
       )
   return values
+
+
+def _add(some: np.ndarray, other: np.ndarray) -> np.ndarray:
+  """Returns the sum of two counts of ids; the shorter is padded with zeros."""
+  total = np.zeros(max(len(some), len(other)))
+  total[: len(some)] += some
+  total[: len(other)] += other
+  return total
 
 
 def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -180,30 +191,21 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
     yield batch or {key: np.zeros(*shape) for key, shape in shapes[0].items()}
 
 
-def _sum(counts: np.ndarray) -> np.ndarray:
-  """Returns the sum of all processes' counts of ids; shorter counts are padded
-  with zeros."""
-  everyones = processes.gather(counts.tolist())
-  total = np.zeros(max(map(len, everyones)))
-  for counts in everyones:
-    total[: len(counts)] += counts
-  return total
-
-
-def summary(values: Mapping[str, float]) -> str:
-  """Returns an evaluation as one line, with baselines beside accuracies.
-
-  >>> summary({'mlm_loss': 2.5, 'mlm_accuracy': 0.5, 'mlm_baseline': 0.1})[:40]
-  'masked LM loss 2.5000, accuracy 0.5000 ('
-  """
+def summary(objective: Objective, values: Mapping[str, float]) -> str:
+  """Returns an evaluation as one line, with baselines beside accuracies."""
   parts = []
-  for task, name in (('mlm', 'masked LM'), ('nsp', 'next sentence')):
-    if f'{task}_loss' in values:
-      parts.append(
-        f'{name} loss {values[f"{task}_loss"]:.4f}, accuracy '
-        f'{values[f"{task}_accuracy"]:.4f} (always the most frequent '
-        f'answer: {values[f"{task}_baseline"]:.4f})'
+  for loss in objective.losses:
+    if loss in values:
+      name = loss.removesuffix('_loss')
+      accuracy, baseline = (
+        values.get(f'{name}_{kind}') for kind in ('accuracy', 'baseline')
       )
+      part = f'{objective.titles.get(name, name)} loss {values[loss]:.4f}'
+      if accuracy is not None:
+        part += f', accuracy {accuracy:.4f}'
+      if baseline is not None:
+        part += f' (always the most frequent answer: {baseline:.4f})'
+      parts.append(part)
   return '; '.join(parts)
 
 
@@ -222,38 +224,3 @@ def _few_rows(
     key: (array[::step][:rows].tolist(), array.dtype.name)
     for key, array in batch.items()
   }
-
-
-def filled_masks(
-  guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
-) -> list[str]:
-  """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
-
-      >>> batch = {'tokens': np.array([[0, 3, 1]]), 'segments': np.ones((1, 3)),
-      ...          'target_positions': np.array([[1]]),
-      ...          'targets': np.array([[2]]), 'weights': np.ones((1, 1))}
-      >>> filled_masks([[1]], batch, ['a', 'c', 'b', '[MASK]'])
-      ['a [c≠b] c']
-
-  Args:
-    guesses_BP: int[B, P], the likeliest token for each target.
-    batch: masked sequences.
-    vocabulary: id -> token.
-  """
-  lines = []
-  for row, guesses in enumerate(guesses_BP):
-    words = [vocabulary[i] for i in batch['tokens'][row]]
-    words = words[: int((batch['segments'][row] > 0).sum())]
-    for column, target, guess, weight in zip(
-      batch['target_positions'][row],
-      batch['targets'][row],
-      guesses,
-      batch['weights'][row],
-      strict=True,
-    ):
-      if weight:
-        right = vocabulary[target]
-        said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
-        words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
-    lines.append(' '.join(words).replace(' ##', ''))
-  return [line for line in lines if line]

@@ -14,9 +14,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -24,7 +23,6 @@ from jax.sharding import Mesh
 
 from bertjax.batch import Batch
 from bertjax.errors import RunStopped, UserError
-from bertjax.models import flops, kernels
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -62,6 +60,22 @@ class BatchSource(Protocol):
   def __iter__(self) -> ResumableIterator: ...
 
 
+class Trained(NamedTuple):
+  """What a run measured, by the names in metrics.jsonl.
+
+  Attributes:
+    step: the run's last.
+    values: of the last evaluation, such as 'eval/accuracy'.
+    best_step: of the best evaluation; None without `select`.
+    best_values: of the best evaluation; None without `select`.
+  """
+
+  step: int
+  values: Mapping[str, float]
+  best_step: int | None
+  best_values: Mapping[str, float] | None
+
+
 def train(
   *,
   objective: Objective,
@@ -86,7 +100,7 @@ def train(
   patience: int | None = None,
   profile_steps: Sequence[int] | None = None,
   dry_run: bool = False,
-) -> None:
+) -> Trained | None:
   """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
 
   Args:
@@ -117,27 +131,33 @@ def train(
       `profiling`.
     dry_run: print the model's size and the batch's shapes, and return.
 
+  Returns:
+    what the whole run measured, also if it was done before; None if `dry_run`.
+
   Raises:
     UserError: settings that cannot work.
     RunStopped: the loss is not finite, or a signal asked to stop.
   """
-  model = objective.model
   batch_size, length = shapes['tokens'].shape
-  _check(
-    model, steps, batch_size, length, log_steps, eval_steps, checkpoint_steps
-  )
-  kernels.check(model.config)
+  objective.check_models(length)
+  _check(steps, batch_size, length, log_steps, eval_steps, checkpoint_steps)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
   profile = profiling.Profile(
     os.path.join(run_dir, layout.PROFILE), profile_steps, steps
   )
-  abstract = state_lib.abstract(model, optimizer, shapes, mesh)
-  print(_describe(abstract, shapes, mesh), flush=True)
+  abstract = state_lib.abstract(objective, optimizer, shapes, mesh)
+  abstract_frozen = state_lib.abstract_frozen(objective, shapes, mesh)
+  print(_describe(abstract, abstract_frozen, shapes, mesh), flush=True)
+  frozen = abstract_frozen and warm_start.place(
+    objective.read_frozen(), abstract_frozen
+  )
   if dry_run:
     if initial and (loaded := initial()) is not None:
-      warm_start.report(abstract.parameters, loaded, 'INIT_FROM')
-    return
+      warm_start.report(
+        objective.of_main(abstract.parameters), loaded, 'INIT_FROM'
+      )
+    return None
 
   # -- data and state, fresh or restored ---------------------------------------
   started = time.monotonic()
@@ -158,20 +178,22 @@ def train(
     loaded = None if checkpoints.steps() or not initial else initial()
     iterator = iter(batches())
     evaluators = {
-      name: (held_out.prepare(mesh, abstract), held_out.samples(run_dir))
-      for name, held_out in evaluations.items()
+      name: evaluation.prepare(mesh, abstract, run_dir)
+      for name, evaluation in evaluations.items()
     }
     filled_masks = FilledMasks(run_dir)
     texts: list[str] = []  # of the last evaluation
     restored = checkpoints.restore(abstract)
     if restored is None:
-      state = state_lib.create(model, optimizer, shapes, mesh, seed)
+      state = state_lib.create(objective, optimizer, shapes, mesh, seed)
       if loaded is None and initial:  # there are checkpoints, all damaged
         loaded = initial()
       if loaded is not None:
+        replaced = warm_start.replace(
+          objective.of_main(state.parameters), loaded, 'INIT_FROM'
+        )
         state = dataclasses.replace(
-          state,
-          parameters=warm_start.replace(state.parameters, loaded, 'INIT_FROM'),
+          state, parameters=objective.with_main(state.parameters, replaced)
         )
       step = 0
       writer.resume(0)
@@ -189,7 +211,7 @@ def train(
     if best_checkpoint:
       best_checkpoint.remove_after(step)
     if processes.is_first():
-      model_file.write(run_dir, model.config)
+      _write_model(run_dir, objective)
     if step >= steps:
       print(
         f'{run_dir} is at step {step} already; nothing to train. Raise '
@@ -198,33 +220,28 @@ def train(
 
     # -- compiled functions ----------------------------------------------------
     train_step = step_lib.compile_train_step(
-      objective, optimizer, mesh, abstract, accumulation
+      objective, optimizer, mesh, abstract, accumulation, abstract_frozen
     )
     rng = jax.random.key(seed)
 
     def evaluate() -> dict[str, float]:
       values: dict[str, float] = {}
       texts.clear()
-      for name, (evaluator, sample) in evaluators.items():
-        found = evaluator(state.parameters)
-        texts.extend(sample(state.parameters))
-        if found:
-          progress.note(
-            f'step {step}, {name}: {evaluations[name].summary(found)}'
-          )
-        values |= {f'{name}/{key}': value for key, value in found.items()}
+      for name, evaluator in evaluators.items():
+        found = evaluator(state.parameters, frozen)
+        texts.extend(found.samples)
+        if found.summary:
+          progress.note(f'step {step}, {name}: {found.summary}')
+        values |= {f'{name}/{key}': x for key, x in found.values.items()}
       filled_masks.write(step, texts)
       return values
 
     # -- the loop --------------------------------------------------------------
     clock = throughput.Clock(
-      lambda batch: flops.of_step(
-        model.config, batch, getattr(model, 'next_sentence', False)
-      ),
-      throughput.peak(mesh),
-      partitioning.process_share(mesh),
+      objective.flops, throughput.peak(mesh), partitioning.process_share(mesh)
     )
     pending: list[tuple[int, Terms]] = []  # steps not yet checked by the host
+    measured: Mapping[str, float] = {}  # by the last evaluation
     first_step = True
     with (
       TrainingProgress(steps, step) as progress,
@@ -233,9 +250,14 @@ def train(
       while step < steps and not best.exhausted:
         with clock.waiting():
           batch = next(iterator)
+        if first_step:
+          objective.check_batch(batch)
         profile.before(step + 1)
         state, terms = train_step(
-          state, partitioning.put_batch(batch, mesh), rng
+          state,
+          partitioning.put_batch(batch, mesh),
+          rng,
+          *step_lib.if_any(frozen),
         )
         step += 1
         pending.append((step, terms))
@@ -256,6 +278,7 @@ def train(
           _check_terms(pending, totals, checkpoints)
         with clock.paused('evaluation'):
           found = evaluate() if evaluate_now else {}
+          measured = found or measured
         is_best = best.add(step, found)
         last = last or best.exhausted
         log = last or step % log_steps == 0
@@ -272,11 +295,8 @@ def train(
           means = totals.means()
           totals.clear()
           values = {f'train/{key}': value for key, value in means.items()}
-          values['train/loss'] = float(
-            np.float32(
-              sum(means[name] for name in objective.losses if name in means)
-            )
-          )
+          losses = {k: v for k, v in means.items() if k in objective.losses}
+          values['train/loss'] = float(np.float32(objective.total(losses)))
           values['train/learning_rate'] = float(learning_rate(step - 1))
           values |= clock.speed()
           progress.update(step, values)
@@ -301,28 +321,19 @@ def train(
           )
     checkpoints.wait()
   if processes.is_first():
-    curves.draw(run_dir)
+    curves.draw(run_dir, objective.panels)
     if texts:
-      print(
-        '\nHeld-out text, its masks filled in as [guess] or [guess≠right]:',
-        *texts,
-        sep='\n',
-      )
+      print(f'\n{objective.samples_title}', *texts, sep='\n')
+  if not measured:  # the run was done already
+    before = metrics_file.read_evaluations(run_dir)
+    measured = before[-1][1] if before else {}
+  return Trained(step, measured, best.step, best.values)
 
 
 def _check(
-  model: nn.Module,
-  steps: int,
-  batch_size: int,
-  length: int,
-  *intervals: int | None,
+  steps: int, batch_size: int, length: int, *intervals: int | None
 ) -> None:
   """Refuses numbers that cannot work, before anything is built."""
-  if length > model.config.positions:
-    raise UserError(
-      f'LENGTH {length} exceeds the {model.config.positions} positions of '
-      'the model; set EncoderConfig.positions or a smaller LENGTH'
-    )
   if length < 8:
     raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
   for name, value in (('TRAIN_STEPS', steps), ('BATCH_SIZE', batch_size)):
@@ -334,12 +345,26 @@ def _check(
       raise UserError(f'{name} is {interval}; set it to 1 or more, or None')
 
 
+def _write_model(run_dir: str, objective: Objective) -> None:
+  configs, main = objective.configs, objective.main
+  models = configs if main else None
+  model_file.write(run_dir, configs[main], objective.facts(), models, main)
+
+
 def _describe(
-  abstract: TrainState, shapes: Mapping[str, jax.ShapeDtypeStruct], mesh: Mesh
+  abstract: TrainState,
+  frozen: state_lib.Parameters | None,
+  shapes: Mapping[str, jax.ShapeDtypeStruct],
+  mesh: Mesh,
 ) -> str:
   """Returns the lines that every run prints first, and `--dry_run` alone."""
   lines = [
     f'parameters: {state_lib.count_parameters(abstract):,}',
+    *(
+      [f'frozen parameters: {sum(x.size for x in jax.tree.leaves(frozen)):,}']
+      if frozen
+      else []
+    ),
     f'mesh: {dict(mesh.shape)} over {mesh.size} '
     f'{mesh.devices.flat[0].platform} device(s)',
     'batch:',

@@ -5,55 +5,213 @@
     terms['mlm_loss']      # (sum over masked tokens, their number)
 
 An objective returns sums and weights, never means, so that the loss is the same
-for any split of the batch. Source: Devlin et al. 2018, section 3.1.
+for any split of the batch. It is also the only one that knows its losses by
+name: whoever trains, evaluates, plans, draws or compares asks it. Source:
+Devlin et al. 2018, section 3.1.
 """
 
+import abc
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from bertjax import batch as batch_lib
+from bertjax.batch import Batch
 from bertjax.errors import UserError
-from bertjax.models import heads
+from bertjax.models import flops, heads, kernels
+from bertjax.models.config import EncoderConfig
+from bertjax.runs.curves import Panel
+from bertjax.runs.model_file import ObjectiveFacts
 from bertjax.training import log_normalizer
 from bertjax.training.state import Parameters
 
 # A batch on devices, see `bertjax.batch`.
 DeviceBatch = Mapping[str, jax.Array]
 Terms = dict[str, tuple[jax.Array, jax.Array]]
+# Name -> right ids and their weights, of the same shape.
+Answers = Mapping[str, tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]]
 
 
-class Objective(Hashable, Protocol):
-  """What a training step minimises."""
+class Objective(abc.ABC):
+  """What a training step minimises, and all that others ask about it.
+
+  Derive a frozen dataclass from it, for an objective must be hashable. `model`
+  or `models`, `losses`, `weights` and `__call__` are needed; all else has
+  defaults.
+
+  Attributes:
+    model: a Linen module with a `config`, called with (batch, train=...).
+    keys: of a batch, those that are read; names in `batch.KEYS`.
+    losses: the terms that are minimised, each with its factor. Each is divided
+      by its own weight.
+    titles: 'mlm' for 'mlm_loss' -> what people call it.
+    panels: of curves.png, before those that every run has.
+    watched: metrics that come first in a report and that the doctor compares;
+      none: the losses.
+    vocabulary_loss: the loss of choosing one token of the vocabulary, if any.
+    chances: an accuracy -> what guessing reaches.
+    samples_title: stands above the samples; None: there are no samples.
+  """
+
+  model: nn.Module
+  keys: tuple[str, ...] = batch_lib.PRETRAINING
+  losses: Mapping[str, float]
+  titles: Mapping[str, str] = {}
+  panels: tuple[Panel, ...] = ()
+  watched: tuple[str, ...] = ()
+  vocabulary_loss: str | None = None
+  chances: Mapping[str, float] = {}
+  samples_title: str | None = None
 
   @property
-  def model(self) -> nn.Module: ...
+  def models(self) -> Mapping[str, nn.Module]:
+    """The models that learn, by name; parameters are nested under the names.
+
+    The parameters of a single model without a name, '', are not nested.
+    """
+    return {'': self.model}
 
   @property
-  def losses(self) -> tuple[str, ...]:
-    """The terms that are minimised; each is divided by its own weight."""
+  def main(self) -> str:
+    """The model that starts from INIT_FROM, predicts and is handed on."""
+    return list(self.models)[-1]
 
+  @property
+  def frozen_models(self) -> Mapping[str, nn.Module]:
+    """Models that do not learn, such as a teacher, by name."""
+    return {}
+
+  def read_frozen(self) -> Mapping[str, Parameters]:
+    """Reads the parameters of each of `frozen_models`: numpy arrays."""
+    return {}
+
+  @abc.abstractmethod
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns what each loss is divided by, summed over the whole batch."""
 
+  @abc.abstractmethod
   def __call__(
     self,
     parameters: Parameters,
     batch: DeviceBatch,
     rng: jax.Array | None,
     train: bool,
+    frozen: Parameters | None = None,
   ) -> Terms:
     """Returns name -> (sum, weight) of losses and other metrics.
 
     Args:
-      parameters: the model's.
+      parameters: of `models`.
       batch: see `bertjax.batch`; may be a part of the global batch.
       rng: key for dropout; None if `train` is False.
       train: whether dropout is on.
+      frozen: the parameters of `frozen_models`, by their names.
     """
+
+  def answers(self, batch: Batch) -> Answers:
+    """Returns what was to be said: an evaluation adds NAME_baseline, the
+    accuracy of the best constant answer."""
+    return {}
+
+  def sample(self, parameters: Parameters, batch: DeviceBatch) -> Any:
+    """Returns arrays [B, ...] for `show`; jitted."""
+    raise NotImplementedError
+
+  def show(
+    self, sampled: Any, batch: Batch, vocabulary: Sequence[str]
+  ) -> list[str]:
+    """Returns what the model does with a few rows, as texts for people."""
+    raise NotImplementedError
+
+  def initialize(self, key: jax.Array, example: DeviceBatch) -> Parameters:
+    """Makes fresh parameters, boxed with their logical axes."""
+    made = _initialize(self.models, key, example)
+    return made.get('', made)
+
+  def initialize_frozen(self, example: DeviceBatch) -> Parameters | None:
+    """Makes parameters of the shapes that `read_frozen` is to read."""
+    return _initialize(self.frozen_models, jax.random.key(0), example) or None
+
+  def flops(self, batch: Mapping[str, flops.Shaped]) -> int:
+    """Returns the useful FLOPs of a step on a batch, or on its shapes."""
+    learning = _forward_flops(self.models, batch)
+    return 3 * learning + _forward_flops(self.frozen_models, batch)
+
+  def total(self, losses: Mapping[str, Any]) -> Any:
+    """Returns the sum of losses times their factors."""
+    return sum(
+      value if self.losses[name] == 1 else self.losses[name] * value
+      for name, value in losses.items()
+    )
+
+  @property
+  def configs(self) -> dict[str, EncoderConfig]:
+    """The architecture of each of `models`."""
+    return {name: model.config for name, model in self.models.items()}
+
+  def of_main(self, parameters: Parameters) -> Parameters:
+    """Returns the main model's part of the parameters."""
+    return parameters[self.main] if self.main else parameters
+
+  def with_main(
+    self, parameters: Parameters, of_main: Parameters
+  ) -> Parameters:
+    """Returns the parameters with another main model's."""
+    return {**parameters, self.main: of_main} if self.main else of_main
+
+  def check_models(self, length: int) -> None:
+    """Raises UserError if a model cannot work on rows of this length."""
+    for name, model in {**self.models, **self.frozen_models}.items():
+      if length > model.config.positions:
+        raise UserError(
+          f'LENGTH {length} exceeds the {model.config.positions} positions of '
+          f'the {name or "model"}; set EncoderConfig.positions or a smaller '
+          'LENGTH'
+        )
+      kernels.check(model.config)
+
+  def check_batch(self, batch: Batch) -> None:
+    """Raises UserError if a batch lacks something that is read."""
+    batch_lib.check(batch, self.keys, type(self).__name__)
+
+  def facts(self) -> ObjectiveFacts:
+    """Returns what those need who only read the files of a run."""
+    names = ObjectiveFacts._fields[1:]
+    return ObjectiveFacts(
+      type(self).__name__, *(getattr(self, name) for name in names)
+    )
+
+
+def _initialize(
+  models: Mapping[str, nn.Module], key: jax.Array, example: DeviceBatch
+) -> dict[str, Any]:
+  # The parameters of one model are those of the key itself.
+  keys = {
+    name: jax.random.fold_in(key, number) if name else key
+    for number, name in enumerate(models)
+  }
+  return {
+    name: model.init(keys[name], example, train=False)['params']
+    for name, model in models.items()
+  }
+
+
+def _forward_flops(
+  models: Mapping[str, nn.Module], batch: Mapping[str, flops.Shaped]
+) -> int:
+  return sum(
+    sum(
+      flops.of_forward(
+        model.config, batch, getattr(model, 'next_sentence', False)
+      ).values()
+    )
+    for model in models.values()
+  )
 
 
 def apply_model(
@@ -67,11 +225,12 @@ def apply_model(
 
   The first of the model's random streams, dropout, gets `rng` itself.
   """
+  streams = getattr(model, 'random_streams', ('dropout',))
   rngs = None
   if rng is not None:
     rngs = {
       name: jax.random.fold_in(rng, number) if number else rng
-      for number, name in enumerate(model.random_streams)
+      for number, name in enumerate(streams)
     }
   outputs: Any = model.apply(
     {'params': parameters}, batch, train=train, rngs=rngs
@@ -110,7 +269,7 @@ def cross_entropy(
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskedLanguageModel:
+class MaskedLanguageModel(Objective):
   """Masked-LM loss plus, if the model has the head, next-sentence loss.
 
   Attributes:
@@ -123,7 +282,20 @@ class MaskedLanguageModel:
   model: nn.Module
   chunks: int = 1
 
-  losses = ('mlm_loss', 'nsp_loss')
+  losses = {'mlm_loss': 1, 'nsp_loss': 1}
+  titles = {'mlm': 'masked LM', 'nsp': 'next sentence'}
+  panels = (
+    Panel('masked-LM loss, nats', ('mlm_loss',)),
+    Panel('masked-LM accuracy', ('mlm_accuracy', 'mlm_baseline')),
+    Panel('next-sentence loss, nats', ('nsp_loss',)),
+    Panel('next-sentence accuracy', ('nsp_accuracy', 'nsp_baseline')),
+  )
+  watched = ('mlm_loss', 'mlm_accuracy', 'nsp_accuracy')
+  vocabulary_loss = 'mlm_loss'
+  chances = {'nsp_accuracy': 0.5}
+  samples_title = (
+    'Held-out text, its masks filled in as [guess] or [guess≠right]:'
+  )
 
   def __post_init__(self) -> None:
     if not isinstance(self.chunks, int) or self.chunks < 1:
@@ -145,6 +317,7 @@ class MaskedLanguageModel:
     batch: DeviceBatch,
     rng: jax.Array | None,
     train: bool,
+    frozen: Parameters | None = None,
   ) -> Terms:
     """Returns losses, accuracies and, if `train`, `data_statistics`."""
     outputs = apply_model(self.model, parameters, batch, rng, train)
@@ -163,6 +336,24 @@ class MaskedLanguageModel:
       )
       terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
     return terms | data_statistics(batch) if train else terms
+
+  def answers(self, batch: Batch) -> Answers:
+    """Returns the hidden tokens and the labels of pairs."""
+    answers = {'mlm': (batch['targets'], batch['weights'])}
+    if self.model.next_sentence:
+      answers['nsp'] = (batch['pair_labels'], batch['pair_weights'])
+    return answers
+
+  def sample(self, parameters: Parameters, batch: DeviceBatch) -> jax.Array:
+    """Returns the likeliest token for each target: int32[B, P]."""
+    outputs = apply_model(self.model, parameters, batch)
+    return jnp.argmax(outputs['mlm_logits'], -1)
+
+  def show(
+    self, sampled: np.ndarray, batch: Batch, vocabulary: Sequence[str]
+  ) -> list[str]:
+    """Returns texts with their masks filled in."""
+    return filled_masks(sampled, batch, vocabulary)
 
   def _in_chunks(
     self, parameters: Parameters, hidden_BLD: jax.Array, batch: DeviceBatch
@@ -219,22 +410,71 @@ def data_statistics(batch: DeviceBatch) -> Terms:
   }
 
 
+def filled_masks(
+  guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
+) -> list[str]:
+  """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
+
+      >>> batch = {'tokens': np.array([[0, 3, 1]]), 'segments': np.ones((1, 3)),
+      ...          'target_positions': np.array([[1]]),
+      ...          'targets': np.array([[2]]), 'weights': np.ones((1, 1))}
+      >>> filled_masks([[1]], batch, ['a', 'c', 'b', '[MASK]'])
+      ['a [c≠b] c']
+
+  Args:
+    guesses_BP: int[B, P], the likeliest token for each target.
+    batch: masked sequences.
+    vocabulary: id -> token.
+  """
+  lines = []
+  for row, guesses in enumerate(guesses_BP):
+    words = [vocabulary[i] for i in batch['tokens'][row]]
+    words = words[: int((batch['segments'][row] > 0).sum())]
+    for column, target, guess, weight in zip(
+      batch['target_positions'][row],
+      batch['targets'][row],
+      guesses,
+      batch['weights'][row],
+      strict=True,
+    ):
+      if weight:
+        right = vocabulary[target]
+        said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
+        words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
+    lines.append(' '.join(words).replace(' ##', ''))
+  return [line for line in lines if line]
+
+
 @dataclasses.dataclass(frozen=True)
-class TaskObjective:
+class TaskObjective(Objective):
   """The loss of one kind of task.
 
   Attributes:
     model: a module that returns `logits`, such as `BertForTask`.
     loss: (logits, labels, segments) -> losses in the shape of `label_weights`,
       all float32.
+    label: dimensions and dtype of `labels`, see `bertjax.batch`;
+      `label_weights` have the first two dimensions, in float32.
     class_weights: of each class, if labels are their ids; None: 1.
+    metrics: of evaluations, for the curves.
   """
 
   model: nn.Module
   loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+  label: batch_lib.Key = ('BS', np.int32)
   class_weights: tuple[float, ...] | None = None
+  metrics: tuple[str, ...] = ()
 
-  losses = ('loss',)
+  keys = (*batch_lib.TASK, 'labels', 'label_weights')
+  losses = {'loss': 1}
+
+  @property
+  def panels(self) -> tuple[Panel, ...]:  # type: ignore[override] # only read
+    """The loss, and all metrics in one."""
+    return (
+      Panel("the task's loss", ('loss',)),
+      Panel("the task's metrics", self.metrics),
+    )
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of labels, or the sum of their classes' weights."""
@@ -246,12 +486,21 @@ class TaskObjective:
     batch: DeviceBatch,
     rng: jax.Array | None,
     train: bool,
+    frozen: Parameters | None = None,
   ) -> Terms:
     """Returns the one term `loss`."""
     logits = apply_model(self.model, parameters, batch, rng, train)['logits']
     losses = self.loss(logits, batch['labels'], batch['segments'])
     weights = self._weights(batch)
     return {'loss': (jnp.sum(losses * weights), jnp.sum(weights))}
+
+  def check_batch(self, batch: Batch) -> None:
+    """Raises UserError if a batch is not one of this kind of task."""
+    labels = {
+      'labels': self.label,
+      'label_weights': (self.label[0][:2], np.float32),
+    }
+    batch_lib.check(batch, self.keys, type(self).__name__, labels)
 
   def _weights(self, batch: DeviceBatch) -> jax.Array:
     if self.class_weights is None:

@@ -15,7 +15,6 @@ import math
 from collections.abc import Mapping
 
 from bertjax.errors import UserError
-from bertjax.parallel import processes
 from bertjax.runs import metrics_file
 
 
@@ -27,6 +26,7 @@ class Best:
       is the best, else the highest. None: nothing is selected.
     step: of the best value; None before there is one.
     value: the best value.
+    values: all of the best evaluation, by the names in metrics.jsonl.
   """
 
   def __init__(self, metric: str | None, patience: int | None = None):
@@ -41,16 +41,16 @@ class Best:
     self.metric = metric
     self.step: int | None = None
     self.value = self._height = -math.inf
+    self.values: Mapping[str, float] | None = None
     self._patience, self._waited = patience, 0
 
   def resume(self, run_dir: str) -> None:
     """Adds the evaluations that metrics.jsonl has already."""
     if self.metric is None:
       return
-    # Read by one process: files reach other machines late.
-    curves = processes.from_first(lambda: metrics_file.read_metrics(run_dir))
-    for step, value in zip(*curves.get(self.metric, ((), ())), strict=True):
-      self.add(step, {self.metric: value})
+    for step, values in metrics_file.read_evaluations(run_dir):
+      if self.metric in values:
+        self.add(step, values)
 
   def add(self, step: int, values: Mapping[str, float]) -> bool:
     """Adds an evaluation, and returns whether it is the best one so far."""
@@ -67,6 +67,7 @@ class Best:
       height = -math.inf  # nothing compares as better than NaN
     if self.step is None or height > self._height:
       self.step, self.value, self._height = step, value, height
+      self.values = values
       self._waited = 0
       return True
     self._waited += 1

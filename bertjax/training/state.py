@@ -1,13 +1,13 @@
 """The training state: shapes first, then arrays created on their devices.
 
-    state = state.create(model, optimizer, batch_shapes, mesh, seed=0)
+    state = state.create(objective, optimizer, batch_shapes, mesh, seed=0)
 
 Source: flax's `TrainState`, without functions inside the pytree.
 """
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax
 import flax.linen as nn
@@ -17,6 +17,9 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.parallel import rules
+
+if TYPE_CHECKING:
+  from bertjax.training.objectives import Objective
 
 # Arrays, nested by name.
 Parameters = Mapping[str, Any]
@@ -28,7 +31,7 @@ class TrainState:
 
   Attributes:
     step: int32[], the number of updates made.
-    parameters: of the model.
+    parameters: of the objective's models.
     optimizer_state: optax's.
   """
 
@@ -39,7 +42,7 @@ class TrainState:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def initialize(
-  model: nn.Module,
+  objective: 'Objective',
   optimizer: optax.GradientTransformation,
   shapes: tuple[tuple[str, jax.ShapeDtypeStruct], ...],
   key: jax.Array,
@@ -49,13 +52,13 @@ def initialize(
   Jitted, so that shapes and arrays come from one trace.
 
   Args:
-    model: a Linen module called with (batch, train=...).
+    objective: has the models.
     optimizer: optax transformation.
     shapes: the items of a batch's shapes.
     key: for the parameters.
   """
   example = {name: jnp.zeros(s.shape, s.dtype) for name, s in shapes}
-  parameters = model.init(key, example, train=False)['params']
+  parameters = objective.initialize(key, example)
   # optax maps over the boxes, so its moments inherit the logical axes.
   return TrainState(
     jnp.zeros((), jnp.int32), parameters, optimizer.init(parameters)
@@ -63,7 +66,7 @@ def initialize(
 
 
 def abstract(
-  model: nn.Module,
+  objective: 'Objective',
   optimizer: optax.GradientTransformation,
   batch_shapes: Mapping[str, jax.ShapeDtypeStruct],
   mesh: Mesh,
@@ -71,26 +74,40 @@ def abstract(
   """Returns the state as shapes with shardings; costs no memory.
 
   Args:
-    model: a Linen module called with (batch, train=...).
+    objective: has the models.
     optimizer: optax transformation.
     batch_shapes: see `batch.shapes`.
     mesh: where the state lives.
   """
   boxed = initialize.eval_shape(
-    model, optimizer, tuple(batch_shapes.items()), jax.random.key(0)
+    objective, optimizer, tuple(batch_shapes.items()), jax.random.key(0)
   )
-  shardings = rules.shardings_of(boxed, mesh)
+  return _placed(boxed, mesh)
+
+
+def abstract_frozen(
+  objective: 'Objective',
+  batch_shapes: Mapping[str, jax.ShapeDtypeStruct],
+  mesh: Mesh,
+) -> Parameters | None:
+  """Returns the frozen parameters as `abstract` does; None without any."""
+  return _placed(
+    jax.eval_shape(objective.initialize_frozen, dict(batch_shapes)), mesh
+  )
+
+
+def _placed(boxed: Any, mesh: Mesh) -> Any:
   return jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=sharding
     ),
     nn.meta.unbox(boxed),
-    shardings,
+    rules.shardings_of(boxed, mesh),
   )
 
 
 def create(
-  model: nn.Module,
+  objective: 'Objective',
   optimizer: optax.GradientTransformation,
   batch_shapes: Mapping[str, jax.ShapeDtypeStruct],
   mesh: Mesh,
@@ -99,15 +116,15 @@ def create(
   """Returns a fresh state, each array created on the devices that hold it."""
   shardings = jax.tree.map(
     lambda leaf: leaf.sharding,
-    abstract(model, optimizer, batch_shapes, mesh),
+    abstract(objective, optimizer, batch_shapes, mesh),
   )
   shapes = tuple(batch_shapes.items())
   return jax.jit(
-    lambda key: nn.meta.unbox(initialize(model, optimizer, shapes, key)),
+    lambda key: nn.meta.unbox(initialize(objective, optimizer, shapes, key)),
     out_shardings=shardings,
   )(jax.random.key(seed))
 
 
 def count_parameters(state: TrainState) -> int:
-  """Returns the number of scalars in the model's parameters."""
+  """Returns the number of scalars in all parameters that learn."""
   return sum(leaf.size for leaf in jax.tree.leaves(state.parameters))

@@ -19,41 +19,20 @@ from bertjax.parallel import partitioning, rules
 from bertjax.training.objectives import DeviceBatch, Objective, Terms
 from bertjax.training.state import Parameters, TrainState
 
-Gather = Callable[[Parameters], Parameters]
-
-
-def loss_and_terms(
-  parameters: Parameters,
-  batch: DeviceBatch,
-  rng: jax.Array,
-  weights: dict[str, jax.Array],
-  objective: Objective,
-  gather: Gather,
-) -> tuple[jax.Array, Terms]:
-  """Returns the loss to differentiate, and the terms it is made of.
-
-  `weights` are those of the whole global batch even if `batch` is a part of it:
-  the losses of the parts then add up to that of the whole. `gather` runs in
-  here, so that its gradient splits again what it put together.
-  """
-  parameters = gather(parameters)
-  terms = objective(parameters, batch, rng, train=True)
-  loss: Any = sum(
-    terms[name][0] / jnp.maximum(weight, 1.0)
-    for name, weight in weights.items()
-  )
-  return loss, terms
+# Parameters and frozen ones -> the same, placed for use.
+Gather = Callable[[Any], Any]
 
 
 def train_step(
   state: TrainState,
   batch: DeviceBatch,
   rng: jax.Array,
+  frozen: Parameters | None = None,
   *,
   objective: Objective,
   optimizer: optax.GradientTransformation,
   accumulation: int = 1,
-  gather: Gather = lambda parameters: parameters,
+  gather: Gather = lambda both: both,
 ) -> tuple[TrainState, Terms]:
   """Makes one update.
 
@@ -61,24 +40,34 @@ def train_step(
     state: before the update.
     batch: the global batch, see `bertjax.batch`.
     rng: key of the run; the step's own key is folded from it.
+    frozen: the parameters of the objective's `frozen_models`, if it has some.
     objective: gives sums and weights, see `objectives`.
     optimizer: optax transformation.
     accumulation: number of equal parts that the batch is worked through in,
       one after the other; divides B.
-    gather: places parameters for the objective, see `rules.gather`.
+    gather: places (parameters, frozen) for the objective, see `rules.gather`.
 
   Returns:
     the state after the update, and (sum, weight) of each of the objective's
     terms and of `grad_norm`, the gradient's global norm before clipping.
   """
   rng = jax.random.fold_in(rng, state.step)
+  # Of the whole batch: the losses of its parts then add up to its own.
   weights = objective.weights(batch)
-  gradient_of = jax.value_and_grad(loss_and_terms, has_aux=True)
+
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def gradient_of(parameters, part, part_rng):
+    # Gathered in here, so that the gradient splits again what was put together.
+    parameters, there = gather((parameters, frozen))
+    terms = objective(parameters, part, part_rng, train=True, frozen=there)
+    losses = {
+      name: terms[name][0] / jnp.maximum(weight, 1.0)
+      for name, weight in weights.items()
+    }
+    return objective.total(losses), terms
 
   if accumulation == 1:
-    (_, terms), gradients = gradient_of(
-      state.parameters, batch, rng, weights, objective, gather
-    )
+    (_, terms), gradients = gradient_of(state.parameters, batch, rng)
   else:
     # Row r goes to part r % accumulation: every device keeps its own rows.
     parts = jax.tree.map(
@@ -89,20 +78,13 @@ def train_step(
     def add_part(total, part_and_number):
       part, number = part_and_number
       (_, terms), gradients = gradient_of(
-        state.parameters,
-        part,
-        jax.random.fold_in(rng, number),
-        weights,
-        objective,
-        gather,
+        state.parameters, part, jax.random.fold_in(rng, number)
       )
       return jax.tree.map(jnp.add, total, (terms, gradients)), None
 
     first = jax.tree.map(lambda x: x[0], parts)
     (_, terms), gradients = jax.eval_shape(
-      lambda: gradient_of(
-        state.parameters, first, rng, weights, objective, gather
-      )
+      lambda: gradient_of(state.parameters, first, rng)
     )
     zeros = jax.tree.map(
       lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
@@ -120,10 +102,14 @@ def train_step(
 
 
 def evaluation_step(
-  parameters: Parameters, batch: DeviceBatch, *, objective: Objective
+  parameters: Parameters,
+  batch: DeviceBatch,
+  frozen: Parameters | None = None,
+  *,
+  objective: Objective,
 ) -> Terms:
   """Returns (sum, weight) of the objective's terms, with dropout off."""
-  return objective(parameters, batch, None, train=False)
+  return objective(parameters, batch, None, train=False, frozen=frozen)
 
 
 def compile_train_step(
@@ -132,18 +118,33 @@ def compile_train_step(
   mesh: Mesh,
   abstract_state: TrainState,
   accumulation: int = 1,
+  frozen: Parameters | None = None,
 ) -> jax.stages.Wrapped:
   """Jits `train_step` for a mesh; it donates the state that it is given.
 
   Equal arguments give the same function, so runs that differ only in their seed
-  compile it once.
+  compile it once. `frozen` is placed, or the shapes of `state.abstract_frozen`.
   """
-  shardings, structure = jax.tree.flatten(
-    jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
-  )
   return _compile_train_step(
-    objective, optimizer, mesh, tuple(shardings), structure, accumulation
+    objective, optimizer, mesh, _Shardings(abstract_state, frozen), accumulation
   )
+
+
+class _Shardings:
+  """Those of the arrays, or shapes, of a tree; hashable."""
+
+  def __init__(self, *trees: Any):
+    leaves, self._structure = jax.tree.flatten(trees)
+    self._leaves = tuple(leaf.sharding for leaf in leaves)
+
+  def trees(self) -> Any:
+    return jax.tree.unflatten(self._structure, self._leaves)
+
+  def __eq__(self, other: object) -> bool:
+    return isinstance(other, _Shardings) and vars(self) == vars(other)
+
+  def __hash__(self) -> int:
+    return hash((self._leaves, self._structure))
 
 
 @functools.lru_cache(maxsize=4)
@@ -151,55 +152,70 @@ def _compile_train_step(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
-  shardings: tuple[NamedSharding, ...],
-  structure: jax.tree_util.PyTreeDef,
+  shardings: _Shardings,
   accumulation: int,
 ) -> jax.stages.Wrapped:
-  state_shardings = jax.tree.unflatten(structure, shardings)
+  of_state, of_frozen = shardings.trees()
   replicated = NamedSharding(mesh, PartitionSpec())
 
-  def placed_step(state, batch, rng):
+  def placed_step(state, batch, rng, frozen=None):
     with rules.placing(mesh):
       return train_step(
         state,
         batch,
         rng,
+        frozen,
         objective=objective,
         optimizer=optimizer,
         accumulation=accumulation,
         gather=functools.partial(
-          rules.gather, shardings=state_shardings.parameters
+          rules.gather, shardings=(of_state.parameters, of_frozen)
         ),
       )
 
   return jax.jit(
     placed_step,
     in_shardings=(
-      state_shardings,
+      of_state,
       partitioning.batch_sharding(mesh),
       replicated,
+      *if_any(of_frozen),
     ),
-    out_shardings=(state_shardings, replicated),
+    out_shardings=(of_state, replicated),
     donate_argnums=0,
   )
 
 
 def compile_evaluation_step(
-  objective: Objective, mesh: Mesh, abstract_state: TrainState
+  objective: Objective,
+  mesh: Mesh,
+  abstract_state: TrainState,
+  frozen: Parameters | None = None,
 ) -> jax.stages.Wrapped:
-  """Jits `evaluation_step` for a mesh."""
-  shardings = jax.tree.map(
-    lambda leaf: leaf.sharding, abstract_state.parameters
+  """Jits `evaluation_step` for a mesh; see `compile_train_step`."""
+  return _compile_evaluation_step(
+    objective, mesh, _Shardings(abstract_state.parameters, frozen)
   )
 
-  def placed_step(parameters, batch):
+
+@functools.lru_cache(maxsize=4)
+def _compile_evaluation_step(
+  objective: Objective, mesh: Mesh, shardings: _Shardings
+) -> jax.stages.Wrapped:
+  both = shardings.trees()
+
+  def placed_step(parameters, batch, frozen=None):
     with rules.placing(mesh):
-      return evaluation_step(
-        rules.gather(parameters, shardings), batch, objective=objective
-      )
+      parameters, frozen = rules.gather((parameters, frozen), both)
+      return evaluation_step(parameters, batch, frozen, objective=objective)
 
   return jax.jit(
     placed_step,
-    in_shardings=(shardings, partitioning.batch_sharding(mesh)),
+    in_shardings=(both[0], partitioning.batch_sharding(mesh), *if_any(both[1])),
     out_shardings=NamedSharding(mesh, PartitionSpec()),
   )
+
+
+def if_any(frozen: Any) -> tuple[Any, ...]:
+  """Returns the last arguments of a compiled step: none without frozen ones."""
+  return () if frozen is None else (frozen,)

@@ -1,9 +1,9 @@
 """Sums and weights, added up over steps and divided once.
 
     >>> totals = Totals()
-    >>> totals.add({'mlm_loss': (12.0, 4.0)})
-    >>> totals.add({'mlm_loss': (2.0, 1.0)})
-    >>> round(totals.means()['mlm_loss'], 3)
+    >>> totals.add({'loss': (12.0, 4.0)})
+    >>> totals.add({'loss': (2.0, 1.0)})
+    >>> round(totals.means()['loss'], 3)
     2.8
 
 A mean over steps of different weights is therefore exact.

@@ -62,19 +62,10 @@ def report(
   ours = traverse_util.flatten_dict(parameters, sep='/')
   theirs = traverse_util.flatten_dict(loaded, sep='/')
   shared = ours.keys() & theirs.keys()
-  different = [
-    f'{name} is {list(theirs[name].shape)} there and '
-    f'{list(ours[name].shape)} here'
-    for name in sorted(shared)
-    if theirs[name].shape != ours[name].shape
-  ]
-  if different or not shared:
-    found = ', '.join(different[:3]) or 'no parameter has a name of the model'
-    raise UserError(
-      f'{origin} is of another model or vocabulary: {found}'
-      + (f' (and {len(different) - 3} more)' if different[3:] else '')
-      + '; set the sizes, VOCAB_FILE, or INIT_FROM'
-    )
+  different = _differences(ours, theirs, shared)
+  if not shared:
+    different = ['no parameter has a name of the model']
+  _refuse(different, origin, 'the sizes, VOCAB_FILE, or INIT_FROM')
   print(
     f'{len(shared)} of {len(ours)} parameters come from {origin}', flush=True
   )
@@ -84,6 +75,50 @@ def report(
   ):
     if names:
       print(f'warning: {what}: {", ".join(_modules(names))}', flush=True)
+
+
+def _differences(
+  ours: Mapping[str, Any], theirs: Mapping[str, Any], names: Iterable[str]
+) -> list[str]:
+  def shape(array: Any) -> str:
+    return 'absent' if array is None else str(list(array.shape))
+
+  return [
+    f'{name} is {there} there and {here} here'
+    for name in sorted(names)
+    if (there := shape(theirs.get(name))) != (here := shape(ours[name]))
+  ]
+
+
+def _refuse(different: list[str], origin: str, setting: str) -> None:
+  if different:
+    raise UserError(
+      f'{origin} is of another model or vocabulary: {", ".join(different[:3])}'
+      + (f' (and {len(different) - 3} more)' if different[3:] else '')
+      + f'; set {setting}'
+    )
+
+
+def place(loaded: Mapping[str, Any], shapes: Parameters) -> Parameters:
+  """Returns frozen parameters on the devices that are to hold them.
+
+  Args:
+    loaded: nested by name; those without a place in `shapes` are left out.
+    shapes: with shardings, see `state.abstract_frozen`.
+
+  Raises:
+    UserError: a parameter is missing, or has another shape.
+  """
+  ours = traverse_util.flatten_dict(shapes, sep='/')
+  theirs = traverse_util.flatten_dict(loaded, sep='/')
+  _refuse(
+    _differences(ours, theirs, ours.keys()),
+    'what the frozen models are read from',
+    'the sizes of the frozen model, or the run that it is read from',
+  )
+  return traverse_util.unflatten_dict(
+    {name: _place(theirs[name], like) for name, like in ours.items()}, sep='/'
+  )
 
 
 def _modules(names: Iterable[str]) -> list[str]:

@@ -36,7 +36,7 @@ from bertjax.models.bert import BertForPreTraining  # noqa: E402
 from bertjax.models.config import EncoderConfig  # noqa: E402
 from bertjax.parallel import partitioning  # noqa: E402
 from bertjax.text import batching, vocabulary_file  # noqa: E402
-from bertjax.training import optimizer, state  # noqa: E402
+from bertjax.training import objectives, optimizer, state  # noqa: E402
 
 LENGTH, BATCH_SIZE = 128, 32
 
@@ -48,7 +48,7 @@ def export(folder: str, vocab: str) -> None:
     vocabulary_size=len(tokens), width=384, layers=6, heads=6, feed_forward=1536
   )
   parameters = state.create(
-    BertForPreTraining(config),
+    objectives.MaskedLanguageModel(BertForPreTraining(config)),
     optimizer.adamw(0.0),
     batch.shapes(2, 16, 2),
     partitioning.make_mesh(),

@@ -47,16 +47,15 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
   model = BertForPreTraining(config)
   adamw = optimizer.adamw(1e-4)
   shapes = shapes_of(example)
-  abstract = state.abstract(model, adamw, shapes, mesh)
+  objective = objectives.MaskedLanguageModel(model)
+  abstract = state.abstract(objective, adamw, shapes, mesh)
   rng = jax.random.key(0)
   program = (
-    step.compile_train_step(
-      objectives.MaskedLanguageModel(model), adamw, mesh, abstract
-    )
+    step.compile_train_step(objective, adamw, mesh, abstract)
     .lower(abstract, shapes, rng)
     .compile()
   )
-  current = state.create(model, adamw, shapes, mesh, seed=0)
+  current = state.create(objective, adamw, shapes, mesh, seed=0)
   placed = partitioning.put_batch(example, mesh)
 
   def run(times):

@@ -51,15 +51,15 @@ class Ours:
     self._mesh = partitioning.make_mesh()
     shapes = batch_lib.shapes(BATCH_SIZE, LENGTH, PREDICTIONS)
     adamw = optimizer.adamw(schedules.warmup_linear(PEAK, None, steps))
-    abstract = state_lib.abstract(model, adamw, shapes, self._mesh)
     objective = objectives.MaskedLanguageModel(model)
+    abstract = state_lib.abstract(objective, adamw, shapes, self._mesh)
     self._train = step.compile_train_step(
       objective, adamw, self._mesh, abstract
     )
     self._evaluate = step.compile_evaluation_step(
       objective, self._mesh, abstract
     )
-    self._state = state_lib.create(model, adamw, shapes, self._mesh, SEED)
+    self._state = state_lib.create(objective, adamw, shapes, self._mesh, SEED)
     self._rng = jax.random.key(SEED)
     self.weights = names.to_huggingface(
       jax.device_get(self._state.parameters), config

@@ -19,7 +19,7 @@ def examples():
   width = {'L': L, 'P': P, 'S': 1}
   made = {
     key: np.pad(
-      array, ((0, 0), (0, width[batch.PRETRAINING[key][0][1]] - array.shape[1]))
+      array, ((0, 0), (0, width[batch.KEYS[key][0][1]] - array.shape[1]))
     )
     for key, array in made.items()
   }
@@ -91,7 +91,7 @@ def test_no_target_is_lost_where_targets_or_sequences_are_used_up(
   examples, sequences, predictions
 ):
   examples = {
-    key: array[:, :predictions] if batch.PRETRAINING[key][0] == 'BP' else array
+    key: array[:, :predictions] if batch.KEYS[key][0] == 'BP' else array
     for key, array in examples.items()
   }
   packed = pack(examples, sequences, window=E)

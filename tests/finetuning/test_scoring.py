@@ -17,7 +17,7 @@ from bertjax.tasks.examples import TextExample
 from bertjax.tasks.specs import Task
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
-from bertjax.training import optimizer, state
+from bertjax.training import objectives, optimizer, state
 
 TASK = Task('t', 'classes', ('a', 'b', 'c'), length=12, batch_size=5)
 CONFIG = EncoderConfig(
@@ -43,15 +43,17 @@ def test_the_score_is_that_of_each_example_alone(devices):
   ]
   mesh = partitioning.make_mesh(devices=jax.devices()[:devices])
   model = BertForTask(CONFIG, 'classifier', 3)
+  objective = objectives.TaskObjective(model, kinds.KINDS['classes'].loss)
   abstract = state.abstract(
-    model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh
+    objective, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh
   )
   parameters = state.create(
-    model, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh, 1
+    objective, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh, 1
   ).parameters
   trivial = kinds.KINDS['classes'].trivial(TASK, examples[1:2])
   evaluation = scoring.TaskEvaluation(model, TASK, TOKENIZER, examples, trivial)
-  values = evaluation.prepare(mesh, abstract)(parameters)
+  evaluate = evaluation.prepare(mesh, abstract, run_dir='')
+  values = evaluate(parameters, None).values
 
   alone = jax.jit(functools.partial(model.apply, train=False))
   right = 0

@@ -16,7 +16,7 @@ from bertjax.parallel import partitioning
 from bertjax.runs import model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
-from bertjax.training import optimizer, state
+from bertjax.training import objectives, optimizer, state
 
 CONFIG = EncoderConfig(
   vocabulary_size=16, width=8, layers=1, heads=2, feed_forward=16, positions=20
@@ -28,7 +28,9 @@ def run_dir(tmp_path):
   folder = tmp_path / 'run'
   shapes = batch.shapes(2, 8, 2)
   created = state.create(
-    BertForPreTraining(CONFIG, next_sentence=False),
+    objectives.MaskedLanguageModel(
+      BertForPreTraining(CONFIG, next_sentence=False)
+    ),
     optimizer.adamw(1e-3),
     shapes,
     partitioning.make_mesh(),

@@ -16,7 +16,7 @@ from bertjax.runs.checkpoints import Checkpoints
 from bertjax.tasks import kinds
 from bertjax.tasks.specs import Task
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
-from bertjax.training import optimizer, state
+from bertjax.training import objectives, optimizer, state
 
 CONFIG = EncoderConfig(
   vocabulary_size=16,
@@ -35,7 +35,11 @@ def make(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp(kind))
     row = kinds.KINDS[kind]
     created = state.create(
-      BertForTask(CONFIG, row.head, row.outputs(Task('t', kind, labels))),
+      objectives.TaskObjective(
+        BertForTask(CONFIG, row.head, row.outputs(Task('t', kind, labels))),
+        row.loss,
+        row.label,
+      ),
       optimizer.adamw(1e-3),
       batch.task_shapes(2, 8),
       partitioning.make_mesh(),

@@ -20,7 +20,7 @@ from bertjax.runs import model_file, trained_model
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
-from bertjax.training import optimizer, state
+from bertjax.training import objectives, optimizer, state
 
 TOKENS = [*SPECIAL_TOKENS, *'abcdefgh']
 CONFIG = EncoderConfig(
@@ -43,7 +43,9 @@ def parameters():
   shapes = {
     k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in example.items()
   }
-  return state.create(model, adamw, shapes, mesh, seed=3).parameters
+  return state.create(
+    objectives.MaskedLanguageModel(model), adamw, shapes, mesh, seed=3
+  ).parameters
 
 
 @pytest.fixture(scope='module')

@@ -184,7 +184,7 @@ def test_training_is_the_same_program_without_taps(monkeypatch):
       k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in BATCH.items()
     }
     start = state.abstract(
-      objective.model,
+      objective,
       optimizer,
       shapes,
       partitioning.make_mesh(devices=jax.devices()[:1]),

@@ -8,6 +8,7 @@ import pytest
 
 from bertjax.errors import RunStopped, UserError
 from bertjax.reporting import doctor, health_checks, references, run_reader
+from bertjax.runs import model_file
 
 STEPS = range(100, 2001, 100)
 
@@ -176,8 +177,9 @@ def test_too_little_is_named_as_too_much_is(
   assert set(off(write(tmp_path / 'run', 10, change), reference)) == {check}
 
 
-def test_every_check_is_tried():
-  assert set(BROKEN) == set(health_checks.CHECKS)
+def test_every_check_is_tried(tmp_path):
+  objective = model_file.read_objective(str(tmp_path))
+  assert set(BROKEN) == set(health_checks.of(objective))
 
 
 def test_the_loss_of_the_most_frequent_words_is_a_stuck_one(

@@ -6,7 +6,8 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.reporting import references, run_reader
-from tests.reporting.test_run_reader import write_run
+from bertjax.runs import model_file
+from tests.reporting.test_run_reader import write_model, write_run
 
 SIZE = {'TEXT_FILES': 'a.txt', 'LEARNING_RATE': 0.1}
 
@@ -77,6 +78,36 @@ def test_a_run_finds_the_reference_of_its_text_and_size(tmp_path, monkeypatch):
   with pytest.raises(UserError, match='no reference: .* not that of mine; set'):
     references.find(other)
   assert references.find(other, 'mine').name == 'mine'
+
+
+def test_a_reference_of_another_objective_or_computation_is_refused(tmp_path):
+  reference = make(tmp_path)
+  path = write_run(tmp_path / 'x', **SIZE)
+  mine = str(tmp_path / 'mine.json')
+
+  def find():
+    return references.find(run_reader.read(path), mine)
+
+  assert find().objective == 'MaskedLanguageModel'
+  assert find().computation == reference.computation != {}
+  write_model(path, activation='relu', dropout=0.3)
+  with pytest.raises(UserError, match="activation 'relu' and the reference mi"):
+    find()
+  facts = model_file.read_objective(path)
+  write_model(path, facts._replace(name='Mine'))
+  with pytest.raises(
+    UserError, match="objective 'Mine' and the .*; set REFERE"
+  ):
+    find()
+  # A field that came later had its default.
+  content = json.loads((tmp_path / 'mine.json').read_text())
+  del content['computation']['activation']
+  (tmp_path / 'mine.json').write_text(json.dumps(content))
+  write_model(path)
+  assert find()
+  write_model(path, activation='relu')
+  with pytest.raises(UserError, match='activation'):
+    find()
 
 
 def test_files_that_are_no_reference(tmp_path):

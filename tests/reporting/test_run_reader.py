@@ -6,7 +6,9 @@ import math
 import pytest
 
 from bertjax.errors import UserError
+from bertjax.models.config import EncoderConfig
 from bertjax.reporting import run_reader
+from bertjax.runs import model_file
 
 
 def write_run(directory, values=(2.0, 1.0), **bindings):
@@ -20,7 +22,15 @@ def write_run(directory, values=(2.0, 1.0), **bindings):
   (directory / 'config.gin').write_text(
     ''.join(f'{name} = {value!r}\n' for name, value in bindings.items())
   )
+  write_model(directory)
   return str(directory)
+
+
+def write_model(directory, objective=None, **fields):
+  config = EncoderConfig(
+    16, width=8, layers=1, heads=1, feed_forward=8, **fields
+  )
+  model_file.write(str(directory), config, objective)
 
 
 def test_a_run_is_read_with_all_it_has(tmp_path):

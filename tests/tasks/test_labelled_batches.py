@@ -70,6 +70,7 @@ def test_a_packed_batch_gives_the_same_update(kind, head):
   objective = objectives.TaskObjective(
     BertForTask(CONFIG, head, 3),
     kinds.KINDS[kind].loss,
+    kinds.KINDS[kind].label,
     class_weights=(1.0, 2.0, 0.5),
   )
   plain = next(labelled_batches.LabelledBatches(stored, 16, 16, seed=0))

@@ -59,7 +59,7 @@ def make_examples():
   }
   return {
     key: np.asarray(examples[key], dtype)
-    for key, (_, dtype) in batch.PRETRAINING.items()
+    for key, (_, dtype) in batch.KEYS.items()
   }
 
 

@@ -3,18 +3,24 @@ import numpy as np
 import pytest
 
 from bertjax import batch
+from bertjax.models import bert, config
 from bertjax.parallel import partitioning
-from bertjax.training import evaluation
+from bertjax.training import evaluation, objectives
+
+OBJECTIVE = objectives.MaskedLanguageModel(
+  bert.BertForPreTraining(
+    config.EncoderConfig(
+      vocabulary_size=50, width=8, layers=1, heads=1, feed_forward=8
+    )
+  )
+)
 
 
 def test_baselines_are_the_best_constant_answers():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   batches = [batch.synthetic(4, 16, 3, 50, seed=i) for i in range(3)]
-  ones = {
-    'mlm_accuracy': (np.ones(()), np.ones(())),
-    'nsp_accuracy': (np.ones(()), np.ones(())),
-  }
-  values = evaluation.evaluate(lambda *_: ones, {}, batches, mesh)
+  ones = {'mlm_accuracy': (np.ones(()), np.ones(()))}
+  values = evaluation.evaluate(OBJECTIVE, lambda _: ones, batches, mesh)
   targets = np.concatenate([b['targets'][b['weights'] > 0] for b in batches])
   labels = np.concatenate([b['pair_labels'].ravel() for b in batches])
   best = max((targets == t).mean() for t in set(targets))
@@ -24,7 +30,17 @@ def test_baselines_are_the_best_constant_answers():
 
 
 def test_no_batches_give_no_values():
-  assert evaluation.evaluate(None, {}, [], partitioning.make_mesh()) == {}
+  mesh = partitioning.make_mesh()
+  assert evaluation.evaluate(OBJECTIVE, None, [], mesh) == {}
+
+
+def test_a_line_has_each_loss_by_what_people_call_it():
+  values = {'mlm_loss': 2.5, 'mlm_accuracy': 0.5, 'mlm_baseline': 0.25}
+  assert evaluation.summary(OBJECTIVE, values | {'nsp_loss': 1.0}) == (
+    'masked LM loss 2.5000, accuracy 0.5000 (always the most frequent answer: '
+    '0.2500); next sentence loss 1.0000'
+  )
+  assert evaluation.summary(OBJECTIVE, {}) == ''
 
 
 def test_filled_masks_show_guess_and_right_word():
@@ -36,7 +52,7 @@ def test_filled_masks_show_guess_and_right_word():
     'targets': np.array([[3, 4]]),
     'weights': np.array([[1.0, 1.0]]),
   }
-  texts = evaluation.filled_masks(np.array([[3, 5]]), example, vocabulary)
+  texts = objectives.filled_masks(np.array([[3, 5]]), example, vocabulary)
   assert texts == ['[CLS] [cat] [PAD] [##s≠sat] [SEP]']
 
 
@@ -56,6 +72,11 @@ def test_a_process_without_more_batches_adds_empty_ones(monkeypatch):
 
 def test_counts_of_all_processes_are_added(monkeypatch):
   monkeypatch.setattr(
-    evaluation.processes, 'gather', lambda mine: [mine, np.array([1.0])]
+    evaluation.processes, 'gather', lambda mine: [mine, [9.0, 2.0]]
   )
-  assert list(evaluation._sum(np.array([1.0, 2.0, 3.0]))) == [2, 2, 3]
+  example = batch.synthetic(4, 16, 3, 50, seed=0)
+  example['pair_labels'][:] = [[0], [0], [1], [1]]
+  values = evaluation.evaluate(
+    OBJECTIVE, lambda _: {}, [example], partitioning.make_mesh(1, 1, 8)
+  )
+  assert values['nsp_baseline'] == pytest.approx(11 / 15)

@@ -1,10 +1,17 @@
 """The losses of tasks, against numpy."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bertjax import batch
+from bertjax.errors import UserError
+from bertjax.models.config import EncoderConfig
+from bertjax.runs import model_file
+from bertjax.tasks import kinds
 from bertjax.training import objectives
 
 RNG = np.random.default_rng(0)
@@ -14,6 +21,9 @@ def softmax_losses(logits, labels):
   logits = logits - logits.max(axis=-1, keepdims=True)
   log = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
   return -np.take_along_axis(log, labels[..., None], -1)[..., 0]
+
+
+TRAINED = [kind for kind in kinds.KINDS.values() if kind.loss]
 
 
 class Model:
@@ -30,7 +40,10 @@ def loss(kind, logits, labels, weights, class_weights=None, segments=None):
     'label_weights': weights.astype(np.float32),
     'segments': segments,
   }
-  objective = objectives.TaskObjective(Model(), kind, class_weights)
+  row = kinds.KINDS[kind]
+  objective = objectives.TaskObjective(
+    Model(), row.loss, row.label, class_weights
+  )
 
   def mean(logits):
     total, _ = objective(logits, batch, None, train=False)['loss']
@@ -150,3 +163,53 @@ def test_each_random_stream_of_a_model_has_its_key_and_the_first_the_rng():
   assert words[0] == tuple(jax.random.key_data(rng).tolist())
   assert len(set(words)) == 3
   assert objectives.apply_model(Streams(), {}, {}) is None
+
+
+def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
+  folder = str(tmp_path)
+
+  def facts(objective):
+    return json.loads(json.dumps(objective.facts()))
+
+  def read():
+    return json.loads(json.dumps(model_file.read_objective(folder)))
+
+  assert read() == facts(objectives.MaskedLanguageModel(Model()))
+  model_file.write_task(folder, {'kind': 'classes'})
+  task = objectives.TaskObjective(Model(), kinds.KINDS['classes'].loss)
+  then = facts(task)
+  assert read()[:3] == then[:3] and read()[4:] == then[4:]
+  config = EncoderConfig(8, width=8, layers=1, heads=1, feed_forward=8)
+  model_file.write(folder, config, Mine().facts())
+  assert read()[0] == 'Mine' and model_file.read(folder) == config
+  (tmp_path / 'model.json').write_text('{"objective": {"name": "Mine"}}')
+  with pytest.raises(UserError, match='is damaged'):
+    read()
+
+
+class Mine(objectives.Objective):
+  losses = {'my_loss': 1}
+
+  def weights(self, batch):
+    return {}
+
+  def __call__(self, parameters, batch, rng, train, frozen=None):
+    return {}
+
+
+@pytest.mark.parametrize('label', sorted({x.label for x in TRAINED}, key=str))
+def test_a_batch_with_other_labels_is_refused(label):
+  sizes = {'B': 2, 'L': 8, 'S': 1, 'C': 3, '2': 2}
+  dimensions, dtype = label
+  shape = [sizes[letter] for letter in dimensions]
+  example = {
+    key: np.zeros(each.shape, each.dtype)
+    for key, each in batch.task_shapes(2, 8).items()
+  } | {
+    'labels': np.zeros(shape, dtype),
+    'label_weights': np.zeros(shape[:2], np.float32),
+  }
+  objectives.TaskObjective(Model(), None, label).check_batch(example)
+  for other in {kind.label for kind in TRAINED} - {label}:
+    with pytest.raises(UserError, match='TaskObjective reads label'):
+      objectives.TaskObjective(Model(), None, other).check_batch(example)

@@ -24,12 +24,15 @@ def test_patience_counts_evaluations_since_the_best_also_after_a_resume(
   values = [0.1, 0.3, 0.2]
   (tmp_path / 'metrics.jsonl').write_text(
     ''.join(
-      json.dumps({'step': i, 'eval/f1': v}) + '\n' for i, v in enumerate(values)
+      json.dumps({'step': i, 'train/loss': 1.0, 'eval/f1': v, 'eval/x': i})
+      + '\n'
+      for i, v in enumerate(values)
     )
   )
   best = Best('eval/f1', patience=2)
   best.resume(str(tmp_path))
   assert (best.step, best.exhausted) == (1, False)
+  assert best.values == {'eval/f1': 0.3, 'eval/x': 1}
   assert not best.add(3, {'eval/f1': 0.3}) and best.exhausted
 
 

@@ -45,8 +45,8 @@ def run(
   objective = tiny(dropout, next_sentence, chunks)
   chain = optimizer.adamw(1e-3)
   shapes = batch.shapes(16, 32, 5, sequences)
-  abstract = state.abstract(objective.model, chain, shapes, mesh)
-  now = state.create(objective.model, chain, shapes, mesh, seed=0)
+  abstract = state.abstract(objective, chain, shapes, mesh)
+  now = state.create(objective, chain, shapes, mesh, seed=0)
   update = step.compile_train_step(
     objective, chain, mesh, abstract, accumulation
   )
@@ -138,8 +138,8 @@ def test_accumulated_parts_give_the_whole_batch(one_device, accumulation):
 def test_each_step_drops_other_elements_out():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   objective, chain = tiny(dropout=0.5), optimizer.adamw(0.0)
-  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
-  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  abstract = state.abstract(objective, chain, SHAPES, mesh)
+  now = state.create(objective, chain, SHAPES, mesh, seed=0)
   update = step.compile_train_step(objective, chain, mesh, abstract)
   example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
   losses = set()
@@ -152,8 +152,8 @@ def test_each_step_drops_other_elements_out():
 def test_loss_falls_on_a_batch_that_repeats():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   objective, chain = tiny(), optimizer.adamw(3e-3)
-  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
-  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  abstract = state.abstract(objective, chain, SHAPES, mesh)
+  now = state.create(objective, chain, SHAPES, mesh, seed=0)
   update = step.compile_train_step(objective, chain, mesh, abstract)
   example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
   losses = []
@@ -167,8 +167,8 @@ def test_loss_falls_on_a_batch_that_repeats():
 def test_rows_without_weight_do_not_count():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   objective, chain = tiny(), optimizer.adamw(1e-3)
-  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
-  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  abstract = state.abstract(objective, chain, SHAPES, mesh)
+  now = state.create(objective, chain, SHAPES, mesh, seed=0)
   evaluate = step.compile_evaluation_step(objective, mesh, abstract)
   example = batch.synthetic(16, 32, 5, 104, seed=0)
   padded = {
@@ -203,7 +203,7 @@ def test_predictions_in_chunks_give_the_same(one_device):
 def test_with_chunks_no_array_holds_all_logits(chunks):
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   objective, chain = tiny(chunks=chunks), optimizer.adamw(1e-3)
-  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
+  abstract = state.abstract(objective, chain, SHAPES, mesh)
   program = (
     step.compile_train_step(objective, chain, mesh, abstract)
     .lower(abstract, SHAPES, jax.random.key(0))
@@ -233,8 +233,8 @@ def test_cross_entropy_is_that_of_optax():
 def test_every_array_of_the_state_is_made_where_it_belongs():
   mesh = partitioning.make_mesh(data=2, fsdp=2, tensor=2)
   objective, chain = tiny(), optimizer.adamw(1e-3)
-  abstract = state.abstract(objective.model, chain, SHAPES, mesh)
-  now = state.create(objective.model, chain, SHAPES, mesh, seed=0)
+  abstract = state.abstract(objective, chain, SHAPES, mesh)
+  now = state.create(objective, chain, SHAPES, mesh, seed=0)
   jax.tree.map(
     lambda array, shape: np.testing.assert_equal(
       (array.shape, array.dtype, array.sharding),
@@ -250,7 +250,7 @@ def test_every_array_of_the_state_is_made_where_it_belongs():
 def test_the_same_seed_gives_the_same_parameters_on_any_mesh():
   objective, chain = tiny(), optimizer.adamw(1e-3)
   made = [
-    state.create(objective.model, chain, SHAPES, mesh, seed=3).parameters
+    state.create(objective, chain, SHAPES, mesh, seed=3).parameters
     for mesh in (
       partitioning.make_mesh(devices=jax.devices()[:1]),
       partitioning.make_mesh(data=2, fsdp=2, tensor=2),

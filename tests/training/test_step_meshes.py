@@ -40,7 +40,7 @@ def compile_step(*sizes):
   mesh = partitioning.make_mesh(
     *sizes, devices=jax.devices()[: int(np.prod(sizes))]
   )
-  abstract = state.abstract(OBJECTIVE.model, ADAMW, SHAPES, mesh)
+  abstract = state.abstract(OBJECTIVE, ADAMW, SHAPES, mesh)
   key = jax.eval_shape(lambda: jax.random.key(0))
   program = (
     step.compile_train_step(OBJECTIVE, ADAMW, mesh, abstract)
@@ -53,7 +53,7 @@ def compile_step(*sizes):
 def parameter_bytes():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   return 4 * state.count_parameters(
-    state.abstract(OBJECTIVE.model, ADAMW, SHAPES, mesh)
+    state.abstract(OBJECTIVE, ADAMW, SHAPES, mesh)
   )
 
 
