@@ -19,7 +19,15 @@ import pytest
 
 from bertjax import batch, main
 from bertjax.data import pretraining_tasks, sources
-from bertjax.models import bert, positions
+from bertjax.models import (
+  attention_mask,
+  bert,
+  encoder,
+  feed_forward,
+  layer_patterns,
+  layers,
+  positions,
+)
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
 from bertjax.tasks import kinds
@@ -37,6 +45,17 @@ TINY = [
   '--gin_bindings=config.EncoderConfig.heads = 2',
   '--gin_bindings=config.EncoderConfig.feed_forward = 32',
 ]
+
+
+# Module of extending.md -> what names its rows; its commands come first there.
+ENCODERS = {
+  'my_rotary': {'position_scheme': 'rotary'},
+  'my_alibi': {'position_scheme': 'alibi'},
+  'my_pre_norm': {'norm': 'rms_norm', 'block_order': 'pre'},
+  'my_gated': {'feed_forward_block': 'gated'},
+  'my_window': {'layer_pattern': 'every_third'},
+  'my_causal': {'attention_rule': 'causal'},
+}
 
 
 def blocks(page, language=r'\w*'):
@@ -77,6 +96,11 @@ def written(tmp_path_factory):
   folder = tmp_path_factory.mktemp('mine')
   write_files('extending.md', folder)
   tables = (
+    attention_mask.RULES,
+    encoder.BLOCK_ORDERS,
+    feed_forward.FEED_FORWARDS,
+    layer_patterns.PATTERNS,
+    layers.NORMS,
     positions.SCHEMES,
     masking.UNITS,
     bert.TASK_HEADS,
@@ -105,9 +129,9 @@ def folder(written, monkeypatch):
 def test_what_extending_shows_trains_embeds_and_predicts(
   folder, monkeypatch, capfd
 ):
-  pretrain, embed, *of_ranks, fine_tune, predict, _, _ = commands(
-    'extending.md'
-  )
+  pretrain, embed, *of_ranks, fine_tune, predict, _, _ = [
+    *commands('extending.md')
+  ][len(ENCODERS) :]
   import my_masking
 
   (folder / 'in.txt').write_text('Rhyme 3 has line 4 of 7.\nline 6 of 9\n')
@@ -181,6 +205,47 @@ def rank(folder, of_ranks, capfd):
   assert {json.loads(x)['label'] for x in lines} <= {*'01234'}
 
 
+@pytest.fixture(scope='module')
+def first_loss(written):
+  """Returns the loss of the first update of a command, with 3 tiny layers."""
+  lines = [
+    f'rhyme {i} has line {j} of {i * j}.' for i in range(99) for j in 'ab'
+  ]
+  (written / 'rhymes.txt').write_text('\n\n'.join(lines))
+
+  def run(command):
+    flags = ['--gin.LOG_STEPS=1', '--gin.EVAL_STEPS=None', *TINY]
+    flags.append('--gin_bindings=config.EncoderConfig.layers = 3')
+    run_dir = re.search(r'my_(\w+)', command[0])[1]
+    assert main.main(['', *command, *flags]) == 0
+    path = pathlib.Path('runs', run_dir, 'metrics.jsonl')
+    return json.loads(path.read_text().splitlines()[0])['train/loss']
+
+  return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ENCODERS)
+def test_an_encoder_of_extending_trains_otherwise_than_bert(
+  folder, first_loss, name
+):
+  (command,) = [x for x in commands('extending.md') if f'{name}.gin' in x[1]]
+  plain = folder / 'runs' / 'small' / 'metrics.jsonl'
+  if not plain.exists():
+    first_loss(['--gin_file=my_small.gin', '--gin.RUN_DIR="runs/small"'])
+  expected = json.loads(plain.read_text().splitlines()[0])['train/loss']
+  assert first_loss(command[1:]) != pytest.approx(expected, abs=1e-5)
+  found = trained_model.read(f'runs/{name.removeprefix("my_")}')
+  for field, value in ENCODERS[name].items():
+    assert getattr(found.config, field) == value
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_a_module_of_extending_is_short(folder, name):
+  lines = (folder / f'{name}.py').read_text().splitlines()
+  assert len([line for line in lines if line]) <= 30
+
+
 @pytest.mark.slow
 def test_the_losses_of_extending_train_two_models_and_a_taught_one(
   folder, capfd
@@ -228,6 +293,86 @@ def test_the_positions_of_extending_tell_equal_tokens_apart(folder):
   assert set(variables['params']['embeddings']) == {'token', 'type', 'norm'}
   hidden = model.apply(variables, BATCH, train=False)['hidden'][0]
   assert len(np.unique(np.round(hidden, 4), axis=0)) == 8
+
+
+def output(changes, tokens, places=None):
+  """Returns the hidden states [L, D] of fresh, large parameters."""
+  config = dataclasses.replace(
+    CONFIG, layers=3, initializer_stddev=0.5, dtype='float32', **changes
+  )
+  model = bert.Bert(config)
+  tokens = jnp.asarray([tokens])
+  given = {
+    'tokens': tokens,
+    'types': 0 * tokens,
+    'segments': 0 * tokens + 1,
+    'positions': jnp.arange(tokens.size)[None] + (places or 0),
+  }
+  variables = model.init(jax.random.key(0), given, train=False)
+  return np.asarray(model.apply(variables, given, train=False)['hidden'][0])
+
+
+@pytest.mark.parametrize('scheme', ['rotary', 'alibi'])
+def test_the_relative_positions_of_extending_are_relative(folder, scheme):
+  import my_alibi  # noqa: F401
+  import my_rotary  # noqa: F401
+
+  changes = {'position_scheme': scheme}
+  one, turned = output(changes, [5, 6, 7, 8]), output(changes, [5, 7, 6, 8])
+  assert np.abs(one[0] - turned[0]).max() > 1e-3
+  np.testing.assert_allclose(
+    one, output(changes, [5, 6, 7, 8], places=100), atol=1e-4
+  )
+
+
+def test_the_causal_mask_of_extending_hides_what_comes_later(folder):
+  import my_causal  # noqa: F401
+
+  for rule, hidden in (('causal', True), ('all', False)):
+    one, other = (
+      output({'attention_rule': rule}, [5, 6, 7, last]) for last in (8, 9)
+    )
+    same = [
+      np.allclose(a, b, atol=1e-6) for a, b in zip(one, other, strict=True)
+    ]
+    assert same == [hidden, hidden, hidden, False]
+
+
+def test_the_window_of_extending_is_in_every_third_layer(folder):
+  import my_window
+
+  config = dataclasses.replace(CONFIG, layers=7, layer_pattern='every_third')
+  specs = layer_patterns.specs(config)
+  assert [spec.rule for spec in specs] == ['all', 'all', 'near'] * 2 + ['all']
+  place = jnp.arange(5)
+  near = my_window.near(place[:, None], place[None])
+  assert near.sum(1).tolist() == [3, 4, 5, 4, 3]
+
+
+def test_the_norms_of_extending_stand_before_and_have_no_mean(folder):
+  import my_pre_norm  # noqa: F401
+
+  changes = {'norm': 'rms_norm', 'block_order': 'pre'}
+  config = dataclasses.replace(CONFIG, **changes)
+  parameters = bert.Bert(config).init(jax.random.key(0), BATCH, train=False)
+  norm = parameters['params']['encoder']['last_norm']
+  assert set(norm) == {'scale'}
+  hidden = output(changes, [5, 6, 7])
+  np.testing.assert_allclose((hidden**2).mean(-1), 1, rtol=1e-5)
+  assert np.abs(hidden.mean(-1)).max() > 1e-3
+
+
+def test_the_gate_of_extending_closes(folder):
+  import my_gated  # noqa: F401
+
+  config = dataclasses.replace(CONFIG, feed_forward_block='gated')
+  block = feed_forward.FeedForward(config)
+  hidden = jnp.ones((1, 2, 8))
+  variables = nn.meta.unbox(block.init(jax.random.key(0), hidden))
+  assert np.abs(block.apply(variables, hidden)).max() > 0
+  gate = variables['params']['gate']
+  variables['params']['gate'] = jax.tree.map(jnp.zeros_like, gate)
+  assert not np.asarray(block.apply(variables, hidden)).any()
 
 
 def test_the_optimizer_of_extending_decays_kernels_alone(folder):
