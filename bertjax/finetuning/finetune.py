@@ -36,7 +36,6 @@ from bertjax.tasks.labelled_batches import Label, LabelledBatches, Rows
 from bertjax.text import vocabulary_file
 from bertjax.text.batching import Row
 from bertjax.training import layerwise, loop, objectives
-from bertjax.training.selection import Best
 
 
 def fine_tune(
@@ -108,8 +107,9 @@ def fine_tune(
       if processes.is_first():
         table.write()  # marks run_dir as used with this configuration
         _write_model(folder, task, start)
-      train(arguments, seed, folder)
-      _write_result(folder, task, seed, origin, began)
+      trained = train(arguments, seed, folder)
+      if processes.is_first():
+        _write_result(folder, task, seed, origin, began, trained)
     if processes.is_first():
       table.add(task)
     rows = processes.from_first(lambda: table.rows)  # noqa: B023
@@ -245,10 +245,12 @@ def class_weights(
   return tuple(map(float, wanted))
 
 
-def train(arguments: dict[str, Any], seed: int, folder: str) -> None:
+def train(
+  arguments: dict[str, Any], seed: int, folder: str
+) -> loop.Trained | None:
   """Trains one seed in `folder`, with the arguments that `prepare` returned."""
   batches = functools.partial(arguments['batches'], seed=seed)
-  loop.train(
+  return loop.train(
     **arguments | {'batches': batches},
     seed=seed,
     run_dir=folder,
@@ -289,17 +291,12 @@ def _write_result(
   seed: int,
   origin: str | None,
   began: float,
+  trained: loop.Trained | None,
 ) -> None:
-  step: int | None = None
-  if task.select == 'best':
-    best = Best(_metric(task))
-    best.resume(folder)
-    step = best.step
-  if not processes.is_first():
-    return
-  values = results.write(
-    folder, task, seed, step, origin, time.monotonic() - began
-  )
+  assert trained is not None  # it was no dry run
+  values = trained.best_values or trained.values
+  seconds = time.monotonic() - began
+  results.write(folder, task, seed, trained.best_step, origin, seconds, values)
   if 'eval/threshold' in values:  # above it, there is no answer
     written = model_file.read_task(folder)
     assert written is not None  # by `_write_model`

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.runs import layout, metrics_file
+from bertjax.runs import layout
 from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
 
@@ -41,22 +41,19 @@ def write(
   step: int | None,
   origin: str | None,
   seconds: float,
-) -> dict[str, float]:
-  """Writes result.json of a run, and returns its metrics.
+  values: Mapping[str, float],
+) -> None:
+  """Writes result.json of a run.
 
   Args:
     run_dir: the folder of the run.
     task: what it was trained for.
     seed: the run's seed.
-    step: whose evaluation counts; None: the last one's.
+    step: of the evaluation that counts; None: it is the last one.
     origin: the task whose model it started from; None: the one in INIT_FROM.
     seconds: how long this process trained.
+    values: of that evaluation, by the names in metrics.jsonl.
   """
-  values = {}
-  for name, (steps, found) in metrics_file.read_metrics(run_dir).items():
-    at = steps[-1] if step is None else step
-    if name.startswith('eval') and at in steps:
-      values[name] = found[steps.index(at)]
   _write_json(
     os.path.join(run_dir, layout.RESULT),
     {
@@ -64,11 +61,10 @@ def write(
       'seed': seed,
       'step': step,
       'start_from': origin,
-      'values': values,
+      'values': dict(values),
       'seconds': round(seconds, 1),
     },
   )
-  return values
 
 
 def read(run_dir: str) -> dict[str, dict[str, Any]]:

@@ -13,25 +13,13 @@ from bertjax.tasks import specs
 def make(folder, task, seed, values, step=None, origin=None):
   run = folder / task.name / f'seed_{seed}'
   run.mkdir(parents=True)
-  (run / 'metrics.jsonl').write_text(
-    ''.join(
-      json.dumps(
-        {
-          'step': i,
-          **{
-            f'eval/{m}{suffix}': v if not suffix else 0.25
-            for m in task.metrics
-            for suffix in ('', '_baseline')
-          },
-        }
-      )
-      + '\n'
-      for i, v in enumerate(values)
-    )
-  )
+  found = {
+    f'eval/{m}': values[-1 if step is None else step] for m in task.metrics
+  }
+  found |= {f'eval/{m}_baseline': 0.25 for m in task.metrics}
   table = results.Table(str(folder), results.read(str(folder)))
   assert table.missing(task, origin, [seed]) == [seed]
-  results.write(str(run), task, seed, step, origin, seconds=1.0)
+  results.write(str(run), task, seed, step, origin, 1.0, found)
   assert table.missing(task, origin, [seed]) == []
   return str(run)
 
