@@ -12,6 +12,7 @@ weight. `bertjax.batch` explains the keys.
 
 from collections.abc import Mapping
 
+import numpy as np
 import seqio
 import tensorflow as tf
 
@@ -102,12 +103,20 @@ def pack(
     examples = dict(zip(element, arrays, strict=True))
     tokens = (examples['segments'] > 0).sum(1).tolist()
     targets = (examples['weights'] > 0).sum(1).tolist()
+    sizes = {'L': length, 'P': predictions, 'S': sequences}
     groups = packing.pack(
       tokens,
       lambda _: length,
       [(targets, predictions), ([1] * len(tokens), sequences)],
     )
-    packed = packing.join(examples, sorted(groups), sequences)
+    packed = packing.join(
+      [
+        [_without_padding(examples, i, tokens[i], targets[i]) for i in group]
+        for group in sorted(groups)
+      ],
+      len(groups),
+      sizes,
+    )
     return [packed[key] for key in shapes]
 
   def pack_tensors(examples):
@@ -120,6 +129,18 @@ def pack(
     }
 
   return dataset.batch(window).map(pack_tensors).unbatch()
+
+
+def _without_padding(
+  examples: Mapping[str, np.ndarray], index: int, tokens: int, targets: int
+) -> dict[str, np.ndarray]:
+  """Returns what `packing.join` takes of an example."""
+  sizes = {'L': tokens, 'P': targets, 'S': 1}
+  return {
+    key: array[index, : sizes[batch.KEYS[key][0][1]]]
+    for key, array in examples.items()
+    if key not in ('positions', 'segments', 'first_positions')
+  }
 
 
 def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:

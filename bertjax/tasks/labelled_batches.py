@@ -15,12 +15,13 @@ fewer rows; the update is the same.
 import tempfile
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from bertjax.batch import Key
 from bertjax.errors import UserError
 from bertjax.parallel import partitioning
 from bertjax.text import batching, packing
@@ -41,7 +42,7 @@ class Rows:
     seconds: int32[n], where sentence B begins in a row; without one, the row's
       length.
     labels: [n, ...]; or [tokens of all rows] if each token has one.
-    of_tokens: whether each token has one.
+    label: their dimensions and dtype in a batch, see `kinds.Kind`.
   """
 
   def __init__(
@@ -50,16 +51,17 @@ class Rows:
     starts: np.ndarray,
     seconds: np.ndarray,
     labels: np.ndarray,
-    of_tokens: bool,
+    label: Key,
   ):
     self.ids, self.starts, self.seconds = ids, starts, seconds
-    self.labels, self.of_tokens = labels, of_tokens
+    self.labels, self.label = labels, label
+    self.of_tokens = label[0] == 'BL'
 
   @classmethod
   def of(
     cls,
     rows: Iterable[tuple[Row, Label]],
-    label: tuple[str, type] = ('BS', np.int32),
+    label: Key = ('BS', np.int32),
   ) -> 'Rows':
     """Collects rows and their labels.
 
@@ -86,7 +88,7 @@ class Rows:
         raise UserError('expected examples to train on, but there are none')
       labels = _map(tags) if of_tokens else np.asarray(collected, label[1])
       return cls(
-        _map(ids), np.asarray(starts), np.asarray(seconds), labels, of_tokens
+        _map(ids), np.asarray(starts), np.asarray(seconds), labels, label
       )
 
   def __len__(self) -> int:
@@ -194,25 +196,23 @@ def make(
     count: B, see `batching.make`.
     columns: L.
   """
-  batch = batching.make(
-    [[rows[index] for index in group] for group in groups], count, columns
+  sequences = 1 << (max(map(len, groups)) - 1).bit_length()
+  return packing.join(
+    [[_labelled(rows, index) for index in group] for group in groups],
+    count,
+    {'L': columns, 'S': sequences},
+    {'labels': rows.label, 'label_weights': (rows.label[0][:2], np.float32)},
   )
-  del batch['target_positions']
-  if rows.of_tokens:
-    labels = np.zeros((count, columns), np.int32)
-    weights = np.zeros((count, columns), np.float32)
-  else:
-    shape = batch['first_positions'].shape
-    labels = np.zeros(shape + rows.labels.shape[1:], rows.labels.dtype)
-    weights = np.zeros(shape, np.float32)
-  for line, group in enumerate(groups):
-    for number, index in enumerate(group):
-      if rows.of_tokens:
-        tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
-        begin = batch['first_positions'][line, number]
-        labels[line, begin : begin + len(tags)] = np.maximum(tags, 0)
-        weights[line, begin : begin + len(tags)] = tags != NO_TAG
-      else:
-        labels[line, number] = rows.labels[index]
-        weights[line, number] = 1
-  return batch | {'labels': labels, 'label_weights': weights}
+
+
+def _labelled(rows: Rows, index: int) -> dict[str, Any]:
+  sequence = batching.entries(rows[index])
+  if not rows.of_tokens:
+    label = rows.labels[index : index + 1]
+    return {**sequence, 'labels': label, 'label_weights': [1]}
+  tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
+  return {
+    **sequence,
+    'labels': np.maximum(tags, 0),
+    'label_weights': tags != NO_TAG,
+  }

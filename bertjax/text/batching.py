@@ -110,28 +110,22 @@ def make(
     from the start of the packed row. S is a power of two.
   """
   sequences = 1 << (max(map(len, groups)) - 1).bit_length()
-  tokens, types, positions, segments = np.zeros((4, count, columns), np.int32)
-  first, targets = np.zeros((2, count, sequences), np.int32)
-  for line, group in enumerate(groups):
-    begin = 0
-    for number, row in enumerate(group):
-      end = begin + len(row.ids)
-      tokens[line, begin:end] = row.ids
-      if row.second is not None:
-        types[line, begin + row.second : end] = 1
-      positions[line, begin:end] = np.arange(end - begin)
-      segments[line, begin:end] = number + 1
-      first[line, number] = begin
-      targets[line, number] = begin + row.position
-      begin = end
-  return {
-    'tokens': tokens,
-    'types': types,
-    'positions': positions,
-    'segments': segments,
-    'first_positions': first,
-    'target_positions': targets,
-  }
+  return packing.join(
+    [
+      [{**entries(row), 'target_positions': [row.position]} for row in group]
+      for group in groups
+    ],
+    count,
+    {'L': columns, 'P': sequences, 'S': sequences},
+  )
+
+
+def entries(row: Row) -> dict[str, Sequence[int] | np.ndarray]:
+  """Returns the `tokens` and `types` of a row, see `packing.join`."""
+  types = np.zeros(len(row.ids), np.int32)
+  if row.second is not None:
+    types[row.second :] = 1
+  return {'tokens': row.ids, 'types': types}
 
 
 def _divide(

@@ -10,10 +10,14 @@ Source: Krell et al. 2021 (arXiv:2107.02027).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from bertjax.batch import KEYS
+from bertjax.batch import KEYS, Key
+
+# Keys that say where a sequence lies, and the letter of their second dimension.
+_MADE = {'positions': 'L', 'segments': 'L', 'first_positions': 'S'}
 
 
 def pack(
@@ -71,57 +75,57 @@ def pack(
 
 
 def join(
-  examples: Mapping[str, np.ndarray],
-  groups: Sequence[Sequence[int]],
-  sequences: int,
+  groups: Sequence[Sequence[Mapping[str, Any]]],
+  count: int,
+  sizes: Mapping[str, int],
+  more: Mapping[str, Key] | None = None,
 ) -> dict[str, np.ndarray]:
-  """Returns a pretraining batch in which the sequences of a group share a row.
+  """Returns a batch in which the sequences of a group share a row.
 
-  Tokens [[2, 7, 3, 0, 0], [2, 3, 0, 0, 0]] and groups [[1, 0]] give tokens
-  [[2, 3, 2, 7, 3]], segments [[1, 1, 2, 2, 2]], positions [[0, 1, 0, 1, 2]]
-  and first_positions [[0, 2]].
+      >>> group = [{'tokens': [2, 7, 3]}, {'tokens': [2, 3]}]
+      >>> batch = join([group], count=1, sizes={'L': 6, 'S': 2})
+      >>> batch['tokens'].tolist(), batch['segments'].tolist()
+      ([[2, 7, 3, 2, 3, 0]], [[1, 1, 1, 2, 2, 0]])
+      >>> batch['positions'].tolist(), batch['first_positions'].tolist()
+      ([[0, 1, 2, 0, 1, 0]], [[0, 3]])
 
   Args:
-    examples: keys of `bertjax.batch`, one sequence a row (S = 1), padding
-      at the end.
-    groups: rows of `examples`, each in one group; a group has at most S rows,
-      L tokens and P targets.
-    sequences: S of the result.
+    groups: at most `count`. A sequence has its own entries, without padding, of
+      the same keys as every other one; `target_positions` count from its start.
+    count: B; rows without a group stay empty.
+    sizes: L, S and, if there are targets, P.
+    more: describes those keys that `bertjax.batch.KEYS` does not have.
 
   Returns:
-    the same keys and dtypes, with a row for each group; L and P are the same.
+    these keys, and `positions`, `segments` and `first_positions`.
 
   Raises:
     ValueError: a group does not fit into a row.
   """
-  if max(map(len, groups)) > sequences:
-    raise ValueError(f'more than {sequences} sequences in a group')
-  sizes = {  # without padding, by the dimension's letter
-    'L': (examples['segments'] > 0).sum(1).tolist(),
-    'P': (examples['weights'] > 0).sum(1).tolist(),
-    'S': [1] * len(examples['segments']),
+  table = KEYS | dict(more or {})
+  batch: dict[str, np.ndarray] = {
+    key: np.zeros((count, sizes[letter]), np.int32)
+    for key, letter in _MADE.items()
   }
-  letters = {key: KEYS[key][0][1] for key in examples}
-  packed: dict[str, np.ndarray] = {
-    key: np.zeros(
-      (len(groups), sequences if letter == 'S' else examples[key].shape[1]),
-      KEYS[key][1],
-    )
-    for key, letter in letters.items()
-  }
-  for row, group in enumerate(groups):
+  for key, value in groups[0][0].items():
+    dimensions, dtype = table[key]
+    shape = (count, sizes[dimensions[1]], *np.shape(value)[1:])
+    batch[key] = np.zeros(shape, dtype)
+  for line, group in enumerate(groups):
     begin = dict.fromkeys(sizes, 0)
-    for number, index in enumerate(group):
-      place = {
-        letter: slice(begin[letter], begin[letter] + size[index])
-        for letter, size in sizes.items()
-      }
-      for key, letter in letters.items():
-        packed[key][row, place[letter]] = examples[key][
-          index, : sizes[letter][index]
-        ]
-      packed['segments'][row, place['L']] = number + 1
-      for key, letter in (('target_positions', 'P'), ('first_positions', 'S')):
-        packed[key][row, place[letter]] += begin['L']
-      begin = {letter: place[letter].stop for letter in place}
-  return packed
+    for number, sequence in enumerate(group):
+      end = {**begin, 'S': number + 1}
+      for key, value in sequence.items():
+        letter = table[key][0][1]
+        end[letter] = begin[letter] + len(value)
+        batch[key][line, begin[letter] : end[letter]] = value
+      if any(end[letter] > size for letter, size in sizes.items()):
+        raise ValueError(f'{len(group)} sequences do not fit into {sizes}')
+      first, past = begin['L'], end['L']
+      if 'target_positions' in sequence:
+        batch['target_positions'][line, begin['P'] : end['P']] += first
+      batch['positions'][line, first:past] = np.arange(past - first)
+      batch['segments'][line, first:past] = number + 1
+      batch['first_positions'][line, number] = first
+      begin = end
+  return batch
