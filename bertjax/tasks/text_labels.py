@@ -87,11 +87,9 @@ def decode_class(
 ) -> Iterator[tuple[TextExample, Answer]]:
   """Yields {'label': 'b', 'scores': {'a': 0.1, 'b': 0.9}} for logits [C]."""
   del tokenizer
-  for row, logits in found:
-    powers = np.exp(logits - logits.max())
-    scores = _scores(task, powers / powers.sum())
+  for example, scores in _scores(task, found, _softmax):
     label = max(scores, key=scores.__getitem__)
-    yield row.source.example, {'label': label, 'scores': scores}
+    yield example, {'label': label, 'scores': scores}
 
 
 def decode_number(
@@ -108,14 +106,32 @@ def decode_several(
 ) -> Iterator[tuple[TextExample, Answer]]:
   """Yields {'labels': ['b'], 'scores': ...}, all above one half, for [C]."""
   del tokenizer
-  for row, logits in found:
-    scores = _scores(task, 1 / (1 + np.exp(-logits)))
+  for example, scores in _scores(task, found, _sigmoid):
     labels = [label for label in scores if scores[label] > 0.5]
-    yield row.source.example, {'labels': labels, 'scores': scores}
+    yield example, {'labels': labels, 'scores': scores}
 
 
-def _scores(task: Task, probabilities: np.ndarray) -> dict[str, float]:
-  return dict(zip(task.labels, map(float, probabilities), strict=True))
+def _scores(
+  task: Task,
+  found: Iterable[tuple[Row, np.ndarray]],
+  probabilities_of: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[tuple[TextExample, dict[str, float]]]:
+  for some in chunks(found):  # one by one, numpy would take longer
+    rows, logits = zip(*some, strict=True)
+    for row, probabilities in zip(
+      rows, probabilities_of(np.stack(logits)).tolist(), strict=True
+    ):
+      scores = dict(zip(task.labels, probabilities, strict=True))
+      yield row.source.example, scores
+
+
+def _softmax(logits_XC: np.ndarray) -> np.ndarray:
+  powers_XC = np.exp(logits_XC - logits_XC.max(axis=-1, keepdims=True))
+  return powers_XC / powers_XC.sum(axis=-1, keepdims=True)
+
+
+def _sigmoid(logits_XC: np.ndarray) -> np.ndarray:
+  return 1 / (1 + np.exp(-logits_XC))
 
 
 def score(

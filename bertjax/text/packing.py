@@ -119,13 +119,19 @@ def join(
         letter = table[key][0][1]
         end[letter] = begin[letter] + len(value)
         batch[key][line, begin[letter] : end[letter]] = value
-      if any(end[letter] > size for letter, size in sizes.items()):
-        raise ValueError(f'{len(group)} sequences do not fit into {sizes}')
-      first, past = begin['L'], end['L']
+      first = begin['L']
       if 'target_positions' in sequence:
         batch['target_positions'][line, begin['P'] : end['P']] += first
-      batch['positions'][line, first:past] = np.arange(past - first)
-      batch['segments'][line, first:past] = number + 1
-      batch['first_positions'][line, number] = first
+      batch['segments'][line, first : end['L']] = number + 1
+      if number < sizes['S']:
+        batch['first_positions'][line, number] = first
       begin = end
+    if any(begin[letter] > size for letter, size in sizes.items()):
+      raise ValueError(f'{len(group)} sequences do not fit into {sizes}')
+  segments_BL = batch['segments']
+  first_BL = np.take_along_axis(
+    batch['first_positions'], np.maximum(segments_BL - 1, 0), axis=1
+  )
+  columns_L = np.arange(sizes['L'], dtype=np.int32)
+  batch['positions'] = np.where(segments_BL > 0, columns_L - first_BL, 0)
   return batch
