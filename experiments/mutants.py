@@ -62,8 +62,8 @@ the first row decides what all rows are masked with
 text/masking.py text/test_masking.py -k same_in_any_batch
 seeds_B[:, None], _REPLACE ==> seeds_B[:1, None], _REPLACE
 targets of a packed row are not moved
-text/packing.py text/test_packing.py -k one_after_the_other
-+= begin['L'] ==> += begin[letter]
+text/batching.py text/test_batching.py -k one_after_the_other
+: end['P']] += first ==> : end['P']] += 0
 random pairs have the label of those that follow
 text/pairs.py text/test_pairs.py -k half_the_pairs
 label, sentence = 1, middle ==> label, sentence = 0, middle

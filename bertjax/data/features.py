@@ -17,7 +17,7 @@ import seqio
 import tensorflow as tf
 
 from bertjax import batch
-from bertjax.text import packing
+from bertjax.text import batching, packing
 
 # Sequences that are packed together. Wikipedia's pairs at 512 tokens fill 97.7%
 # of the slots with a window of 64, 98.7% with 256, 99.0% with 512
@@ -109,7 +109,7 @@ def pack(
       lambda _: length,
       [(targets, predictions), ([1] * len(tokens), sequences)],
     )
-    packed = packing.join(
+    packed = batching.join(
       [
         [_without_padding(examples, i, tokens[i], targets[i]) for i in group]
         for group in sorted(groups)
@@ -134,7 +134,7 @@ def pack(
 def _without_padding(
   examples: Mapping[str, np.ndarray], index: int, tokens: int, targets: int
 ) -> dict[str, np.ndarray]:
-  """Returns what `packing.join` takes of an example."""
+  """Returns what `batching.join` takes of an example."""
   sizes = {'L': tokens, 'P': targets, 'S': 1}
   return {
     key: array[index, : sizes[batch.KEYS[key][0][1]]]

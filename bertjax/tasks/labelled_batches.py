@@ -197,7 +197,7 @@ def make(
     columns: L.
   """
   sequences = 1 << (max(map(len, groups)) - 1).bit_length()
-  return packing.join(
+  return batching.join(
     [[_labelled(rows, index) for index in group] for group in groups],
     count,
     {'L': columns, 'S': sequences},

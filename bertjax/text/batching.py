@@ -12,12 +12,13 @@ padding and each shape is compiled once.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from bertjax.batch import KEYS, Key
 from bertjax.text import packing
 
 # Each is at most half as long again, so at most a third of a row is padding.
@@ -26,6 +27,8 @@ LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 # padding; in longer rows attention costs more.
 SHARED = 64
 WINDOW = 64  # times batch_size: rows that are held and batched together
+# Keys that say where a sequence lies, and the letter of their second dimension.
+_MADE = {'positions': 'L', 'segments': 'L', 'first_positions': 'S'}
 
 
 class Row(NamedTuple):
@@ -110,7 +113,7 @@ def make(
     from the start of the packed row. S is a power of two.
   """
   sequences = 1 << (max(map(len, groups)) - 1).bit_length()
-  return packing.join(
+  return join(
     [
       [{**entries(row), 'target_positions': [row.position]} for row in group]
       for group in groups
@@ -121,11 +124,74 @@ def make(
 
 
 def entries(row: Row) -> dict[str, Sequence[int] | np.ndarray]:
-  """Returns the `tokens` and `types` of a row, see `packing.join`."""
+  """Returns the `tokens` and `types` of a row, see `join`."""
   types = np.zeros(len(row.ids), np.int32)
   if row.second is not None:
     types[row.second :] = 1
   return {'tokens': row.ids, 'types': types}
+
+
+def join(
+  groups: Sequence[Sequence[Mapping[str, Any]]],
+  count: int,
+  sizes: Mapping[str, int],
+  more: Mapping[str, Key] | None = None,
+) -> dict[str, np.ndarray]:
+  """Returns a batch in which the sequences of a group share a row.
+
+      >>> group = [{'tokens': [2, 7, 3]}, {'tokens': [2, 3]}]
+      >>> batch = join([group], count=1, sizes={'L': 6, 'S': 2})
+      >>> batch['tokens'].tolist(), batch['segments'].tolist()
+      ([[2, 7, 3, 2, 3, 0]], [[1, 1, 1, 2, 2, 0]])
+      >>> batch['positions'].tolist(), batch['first_positions'].tolist()
+      ([[0, 1, 2, 0, 1, 0]], [[0, 3]])
+
+  Args:
+    groups: at most `count`. A sequence has its own entries, without padding, of
+      the same keys as every other one; `target_positions` count from its start.
+    count: B; rows without a group stay empty.
+    sizes: L, S and, if there are targets, P.
+    more: describes those keys that `bertjax.batch.KEYS` does not have.
+
+  Returns:
+    these keys, and `positions`, `segments` and `first_positions`.
+
+  Raises:
+    ValueError: a group does not fit into a row.
+  """
+  table = KEYS | dict(more or {})
+  batch: dict[str, np.ndarray] = {
+    key: np.zeros((count, sizes[letter]), np.int32)
+    for key, letter in _MADE.items()
+  }
+  for key, value in groups[0][0].items():
+    dimensions, dtype = table[key]
+    shape = (count, sizes[dimensions[1]], *np.shape(value)[1:])
+    batch[key] = np.zeros(shape, dtype)
+  for line, group in enumerate(groups):
+    begin = dict.fromkeys(sizes, 0)
+    for number, sequence in enumerate(group):
+      end = {**begin, 'S': number + 1}
+      for key, value in sequence.items():
+        letter = table[key][0][1]
+        end[letter] = begin[letter] + len(value)
+        batch[key][line, begin[letter] : end[letter]] = value
+      first = begin['L']
+      if 'target_positions' in sequence:
+        batch['target_positions'][line, begin['P'] : end['P']] += first
+      batch['segments'][line, first : end['L']] = number + 1
+      if number < sizes['S']:
+        batch['first_positions'][line, number] = first
+      begin = end
+    if any(begin[letter] > size for letter, size in sizes.items()):
+      raise ValueError(f'{len(group)} sequences do not fit into {sizes}')
+  segments_BL = batch['segments']
+  first_BL = np.take_along_axis(
+    batch['first_positions'], np.maximum(segments_BL - 1, 0), axis=1
+  )
+  columns_L = np.arange(sizes['L'], dtype=np.int32)
+  batch['positions'] = np.where(segments_BL > 0, columns_L - first_BL, 0)
+  return batch
 
 
 def _divide(

@@ -1,23 +1,15 @@
-"""Packs several sequences into one row.
+"""Assigns sequences to rows that they share.
 
     >>> pack([3, 6, 4, 2], lambda size: 8)  # which sequences share a row
     [[1, 3], [2, 0]]
 
-`join` makes a batch of such groups. Both are pure functions of their arguments.
-In a packed row each sequence has a number in `segments`, positions from 0, and
+`batching.join` makes a batch of such groups. Both are pure functions. In a
+packed row each sequence has a number in `segments`, positions from 0, and
 attends to itself alone, so the model computes the same as for a row of its own.
 Source: Krell et al. 2021 (arXiv:2107.02027).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import numpy as np
-
-from bertjax.batch import KEYS, Key
-
-# Keys that say where a sequence lies, and the letter of their second dimension.
-_MADE = {'positions': 'L', 'segments': 'L', 'first_positions': 'S'}
+from collections.abc import Callable, Sequence
 
 
 def pack(
@@ -72,66 +64,3 @@ def pack(
     group.append(index)
     with_room[room - size].append(group)
   return groups
-
-
-def join(
-  groups: Sequence[Sequence[Mapping[str, Any]]],
-  count: int,
-  sizes: Mapping[str, int],
-  more: Mapping[str, Key] | None = None,
-) -> dict[str, np.ndarray]:
-  """Returns a batch in which the sequences of a group share a row.
-
-      >>> group = [{'tokens': [2, 7, 3]}, {'tokens': [2, 3]}]
-      >>> batch = join([group], count=1, sizes={'L': 6, 'S': 2})
-      >>> batch['tokens'].tolist(), batch['segments'].tolist()
-      ([[2, 7, 3, 2, 3, 0]], [[1, 1, 1, 2, 2, 0]])
-      >>> batch['positions'].tolist(), batch['first_positions'].tolist()
-      ([[0, 1, 2, 0, 1, 0]], [[0, 3]])
-
-  Args:
-    groups: at most `count`. A sequence has its own entries, without padding, of
-      the same keys as every other one; `target_positions` count from its start.
-    count: B; rows without a group stay empty.
-    sizes: L, S and, if there are targets, P.
-    more: describes those keys that `bertjax.batch.KEYS` does not have.
-
-  Returns:
-    these keys, and `positions`, `segments` and `first_positions`.
-
-  Raises:
-    ValueError: a group does not fit into a row.
-  """
-  table = KEYS | dict(more or {})
-  batch: dict[str, np.ndarray] = {
-    key: np.zeros((count, sizes[letter]), np.int32)
-    for key, letter in _MADE.items()
-  }
-  for key, value in groups[0][0].items():
-    dimensions, dtype = table[key]
-    shape = (count, sizes[dimensions[1]], *np.shape(value)[1:])
-    batch[key] = np.zeros(shape, dtype)
-  for line, group in enumerate(groups):
-    begin = dict.fromkeys(sizes, 0)
-    for number, sequence in enumerate(group):
-      end = {**begin, 'S': number + 1}
-      for key, value in sequence.items():
-        letter = table[key][0][1]
-        end[letter] = begin[letter] + len(value)
-        batch[key][line, begin[letter] : end[letter]] = value
-      first = begin['L']
-      if 'target_positions' in sequence:
-        batch['target_positions'][line, begin['P'] : end['P']] += first
-      batch['segments'][line, first : end['L']] = number + 1
-      if number < sizes['S']:
-        batch['first_positions'][line, number] = first
-      begin = end
-    if any(begin[letter] > size for letter, size in sizes.items()):
-      raise ValueError(f'{len(group)} sequences do not fit into {sizes}')
-  segments_BL = batch['segments']
-  first_BL = np.take_along_axis(
-    batch['first_positions'], np.maximum(segments_BL - 1, 0), axis=1
-  )
-  columns_L = np.arange(sizes['L'], dtype=np.int32)
-  batch['positions'] = np.where(segments_BL > 0, columns_L - first_BL, 0)
-  return batch
