@@ -37,6 +37,12 @@ np.ceil(round(length * mask_rate, 6)) ==> round(length * mask_rate)
 attention sees the sequences behind its own
 models/attention_mask.py models/test_attention_mask.py -k joins_equal_segments
 query_B1L1 == key_B11M ==> query_B1L1 <= key_B11M
+a rule of attention lets more through
+models/attention_mask.py models/test_attention_mask.py -k rule_forbids_further
+mask_B1LM &= allowed_BLM ==> mask_B1LM |= allowed_BLM
+layers of a pattern run in another order in the loop
+models/encoder.py models/test_tables.py -k loop
+for first in range(len(specs)): ==> for first in reversed(range(len(specs))):
 scores are divided by the root of the heads
 models/kernels.py models/test_kernels.py -k written_as_loops
 query_BLHK * (query_BLHK.shape[-1] ==> query_BLHK * (query_BLHK.shape[-2]
@@ -145,12 +151,24 @@ r'\b(a|an|the)\b' ==> r'(a|an|the)'
 the end of a chunk does not end it
 tasks/tag_metrics.py tasks/test_tag_metrics.py -k as_in_conlleval
 before in ('O', 'E', 'S') ==> before in ('O', 'S')
+a label that is as likely as not is given
+tasks/text_labels.py tasks/test_text_labels.py -k softmax_and_sigmoid
+if scores[label] > 0.5] ==> if scores[label] >= 0.5]
+the rows of an example are mixed with those of the next
+tasks/examples.py tasks/test_kinds.py -k long_sentence
+      parts, results = [], [] ==>       parts, results = parts, results
 frequent classes weigh most
 finetuning/finetune.py finetuning/test_class_weights.py -k balanced
 / (len(counts) * max(1, n)) ==> * max(1, n)
 the worst run of a task is the one to use
 finetuning/results.py finetuning/test_results.py -k median_spread_best
 max(range(len(main)) ==> min(range(len(main))
+INIT_FROM computes otherwise, and nobody says so
+runs/trained_model.py runs/test_trained_model.py -k another_computation
+  if other := [name for name ==>   if other := [0 for name
+a factor of a loss does not reach the gradient
+training/objectives.py training/test_loop.py -k factor_times
+else self.losses[name] * value ==> else value
 kernels are not transposed when they are read
 interop/names.py interop/test_names.py -k there_and_back
 theirs.T, ==> theirs,

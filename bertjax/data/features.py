@@ -24,29 +24,23 @@ from bertjax.text import batching, packing
 # (experiments/LOG.md).
 WINDOW = 256
 
-_ROW = seqio.FeatureConverter.FeatureSpec
-_SCALAR = {'rank': 0}
+_MADE = ('positions', 'first_positions')  # here, of one sequence a row
+_PAIR = ('pair_labels', 'pair_weights')  # a scalar each, before conversion
 
 
 class PretrainingConverter(seqio.FeatureConverter):
   """Adds positions and [CLS] positions; one sequence per row (S = 1)."""
 
   TASK_FEATURES = {
-    'tokens': _ROW(tf.int32),
-    'types': _ROW(tf.int32),
-    'segments': _ROW(tf.int32),
-    'target_positions': _ROW(tf.int32),
-    'targets': _ROW(tf.int32),
-    'weights': _ROW(tf.float32),
-    'pair_labels': _ROW(tf.int32, **_SCALAR),
-    'pair_weights': _ROW(tf.float32, **_SCALAR),
+    key: seqio.FeatureConverter.FeatureSpec(
+      tf.as_dtype(batch.KEYS[key][1]), rank=0 if key in _PAIR else 1
+    )
+    for key in batch.PRETRAINING
+    if key not in _MADE
   }
   MODEL_FEATURES = {
-    **TASK_FEATURES,
-    'positions': _ROW(tf.int32),
-    'first_positions': _ROW(tf.int32),
-    'pair_labels': _ROW(tf.int32),
-    'pair_weights': _ROW(tf.float32),
+    key: seqio.FeatureConverter.FeatureSpec(tf.as_dtype(batch.KEYS[key][1]))
+    for key in batch.PRETRAINING
   }
   PACKING_FEATURE_DTYPES = None
 
@@ -59,11 +53,11 @@ class PretrainingConverter(seqio.FeatureConverter):
     """Before: pair_labels 1. After: pair_labels [1], first_positions [0]."""
 
     def convert(example):
-      return {name: example[name] for name in self.TASK_FEATURES} | {
+      return {
+        **{name: example[name] for name in self.TASK_FEATURES},
         'positions': tf.range(tf.shape(example['tokens'])[0]),
         'first_positions': tf.zeros([1], tf.int32),
-        'pair_labels': example['pair_labels'][None],
-        'pair_weights': example['pair_weights'][None],
+        **{name: example[name][None] for name in _PAIR},
       }
 
     return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
@@ -72,7 +66,10 @@ class PretrainingConverter(seqio.FeatureConverter):
     self, task_feature_lengths: Mapping[str, int]
   ) -> Mapping[str, int]:
     length = task_feature_lengths['tokens']
-    return {**task_feature_lengths, 'positions': length, 'first_positions': 1}
+    return {
+      **task_feature_lengths,
+      **dict(zip(_MADE, (length, 1), strict=True)),
+    }
 
 
 def pack(
@@ -145,8 +142,9 @@ def _without_padding(
 
 def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:
   """Returns seqio's `sequence_length`: L, P or 1 for each task feature."""
+  sizes = {'L': length, 'P': predictions, 'S': 1}
   return {
-    **dict.fromkeys(('tokens', 'types', 'segments'), length),
-    **dict.fromkeys(('target_positions', 'targets', 'weights'), predictions),
-    **dict.fromkeys(('pair_labels', 'pair_weights'), 1),
+    key: sizes[batch.KEYS[key][0][1]]
+    for key in batch.PRETRAINING
+    if key not in _MADE
   }
