@@ -344,6 +344,12 @@ def test_the_window_of_extending_is_in_every_third_layer(folder):
   config = dataclasses.replace(CONFIG, layers=7, layer_pattern='every_third')
   specs = layer_patterns.specs(config)
   assert [spec.rule for spec in specs] == ['all', 'all', 'near'] * 2 + ['all']
+  tokens = [5, 6, 7, 8, 9, 10]
+  wide, narrow = (
+    output({'layer_pattern': name}, tokens)
+    for name in ('uniform', 'every_third')
+  )
+  assert np.abs(wide - narrow).max() > 1e-3
   place = jnp.arange(5)
   near = my_window.near(place[:, None], place[None])
   assert near.sum(1).tolist() == [3, 4, 5, 4, 3]
@@ -423,7 +429,7 @@ def test_the_losses_of_extending_are_those_that_it_says(folder):
   )
   assert known['large_loss'][0] == 0 < found['large_loss'][0]
 
-  taught = my_teacher.Taught(model, 'runs/x')
+  taught = my_teacher.Taught(model, 'runs/x', 'vocab.txt')
   frozen = {'teacher': parameters['large']}
 
   def loss(parameters):

@@ -157,10 +157,11 @@ def evaluate(
   task = predictor.task_of(length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns, label_column=label_column)
+  predictor.check_length(task.length)
   examples = keep(kind.read(task, files, True, **columns))
+  kind.check(task, examples)
   if dry_run:
     return
-  kind.check(task, examples)
   assert kind.score is not None  # of a kind that is trained
   values = kind.score(task, predictor.answers(task, examples, batch_size))
   print(json.dumps({'examples': len(examples), **values}, indent=2))

@@ -361,13 +361,23 @@ def _of_run(figures: dict, device: devices.Device | None) -> dict:
 
 
 def _with_dtype(objective: Any, dtype: str) -> Any:
-  """Returns the objective with its models' products in another dtype."""
+  """Returns the objective with its models' products in another dtype.
+
+  Raises:
+    UserError: it makes its models itself, so they do not change.
+  """
   models = {
     name: model.clone(config=dataclasses.replace(model.config, dtype=dtype))
     for name, model in vars(objective).items()
     if isinstance(model, nn.Module)
   }
-  return dataclasses.replace(objective, **models)
+  changed = dataclasses.replace(objective, **models)
+  if any(config.dtype != dtype for config in changed.configs.values()):
+    raise UserError(
+      f'{type(objective).__name__} makes its models itself: set their '
+      'EncoderConfig.dtype, and DTYPE of the plan to None'
+    )
+  return changed
 
 
 def _mesh(topology: str, make_mesh: Callable[..., Mesh]) -> tuple[Mesh, bool]:

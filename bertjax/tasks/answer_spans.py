@@ -113,7 +113,9 @@ def read(
 ) -> list[QuestionExample]:
   """Returns the questions of a file in SQuAD's JSON."""
   del task
-  return squad.read(one_file(source, 'EVAL_FILES'), labelled)
+  return squad.read(
+    one_file(source, 'EVAL_FILES' if labelled else 'INPUT'), labelled
+  )
 
 
 def write(

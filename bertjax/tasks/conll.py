@@ -99,7 +99,7 @@ def write(
 def _sentences(
   path: str, separator: str | None
 ) -> Iterator[list[tuple[str, ...]]]:
-  if not os.path.isfile(path):
+  if not os.path.exists(path) or os.path.isdir(path):
     raise UserError(
       f'expected a file with a word a line, but there is no file '
       f'{path}; give another path'

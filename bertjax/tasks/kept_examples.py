@@ -6,15 +6,18 @@
     (2, [('a',), ('b',)])
 
 They wait in a temporary file, so that memory stays flat, a bad line is told
-before anything is computed, and an input may be a pipe.
+before anything is computed, and a file of lines may be a pipe.
 """
 
+import contextlib
 import itertools
 import json
 import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
+
+from bertjax.errors import UserError
 
 _CHUNK = 512  # texts that are tokenized together
 
@@ -50,10 +53,18 @@ class _Kept(Collection[Any]):
     self._restore, self._count = type(first).from_json, 0
     self._file = tempfile.TemporaryFile()
     weakref.finalize(self, self._file.close)
-    for example in itertools.chain([first], rest):
-      self._file.write(json.dumps(example, default=str).encode() + b'\n')
-      self._count += 1
-    self._file.flush()
+    try:
+      for example in itertools.chain([first], rest):
+        self._file.write(json.dumps(example, default=str).encode() + b'\n')
+        self._count += 1
+      self._file.flush()
+    except OSError as error:
+      with contextlib.suppress(OSError):
+        self._file.close()
+      raise UserError(
+        f'cannot keep the examples in {tempfile.gettempdir()}: '
+        f'{error.strerror}; free space there, or set TMPDIR'
+      ) from error
 
   def __len__(self) -> int:
     return self._count

@@ -55,7 +55,7 @@ class Kind:
     loss: (logits, labels, segments) -> losses in the shape of `label_weights`;
       all float32, see `bertjax.batch`.
     label: the dimensions of `labels` in a batch, see `bertjax.batch`, and their
-      dtype.
+      dtype. Those of tokens, 'BL', are ids.
     label_of: (task, row) -> its label.
     metrics: names that a task may have; the first `usual` ones if it has none.
     score: (task, (example, answer) pairs) -> name -> value.
@@ -263,12 +263,13 @@ def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
   """
   if task is not None and (not wanted or task.kind in wanted):
     return task
+  trained = [name for name, kind in KINDS.items() if kind.loss]
   if task is None:
     has = 'no head of a task'
   else:
     has = f'the head of a task of {task.kind}'
   raise UserError(
-    f'{origin} has {has}, and one of {" or ".join(wanted or KINDS)} is '
+    f'{origin} has {has}, and one of {" or ".join(wanted or trained)} is '
     'needed; choose a run that was fine-tuned for that'
   )
 

@@ -70,11 +70,16 @@ class Rows:
       label: dimensions and dtype of the labels, see `kinds.Kind`.
 
     Raises:
-      UserError: there are no rows.
+      UserError: there are no rows, or labels of tokens that are no ids.
     """
     starts, seconds = array('q', [0]), array('i')
     collected: list[Label] = []
-    of_tokens = label[0] == 'BL'
+    of_tokens = label[0][1] == 'L'
+    if of_tokens and label != ('BL', np.int32):
+      raise UserError(
+        f"expected ('BL', int32) for labels of tokens, got {label}; set "
+        'Kind.label'
+      )
     with tempfile.TemporaryFile() as ids, tempfile.TemporaryFile() as tags:
       for row, value in rows:
         array('i', row.ids).tofile(ids)

@@ -20,14 +20,15 @@ def write(
 ) -> str:
   """Writes each record with the fields of its answer.
 
-  A field of the record that has the name of one of the answer's becomes
-  NAME_given; so do all of `SAID`. Half of a surrogate pair becomes '?'.
+  A field of the record becomes NAME_given if the answer has one of that name,
+  or if both names are in `SAID`. Half of a surrogate pair becomes '?'.
   """
   del task
   with writing(path) as part, open(part, 'w', encoding='utf-8') as file:
     for example, answer in pairs:
+      taken = {*answer} if SAID.isdisjoint(answer) else SAID.union(answer)
       record = {
-        f'{name}_given' if name in SAID or name in answer else name: value
+        f'{name}_given' if name in taken else name: value
         for name, value in example.record.items()
       } | {**answer}
       line = json.dumps(record, ensure_ascii=False, default=str) + '\n'
@@ -35,5 +36,5 @@ def write(
   return f'{count:,} texts in {path}'
 
 
-# Renamed whatever the answer has, so that one name means one thing everywhere.
-SAID = ('label', 'labels', 'scores', 'value')
+# Of a classifier, whatever its kind, so that one name means one thing.
+SAID = frozenset(('label', 'labels', 'scores', 'value'))

@@ -91,6 +91,8 @@ class Task:
 
   def __post_init__(self) -> None:
     """Raises UserError for values that cannot work."""
+    for name in ('labels', 'metrics'):  # lists would be no arguments of jit
+      object.__setattr__(self, name, tuple(getattr(self, name)))
     if self.select not in ('best', 'last'):
       raise UserError(
         f"expected 'best' or 'last', got {self.select!r}; set SELECT"
@@ -136,7 +138,7 @@ def with_values(task: Task, values: Mapping[str, Any]) -> Task:
     UserError: no such field, or a value that cannot work.
   """
   for name in values:
-    choose(dict.fromkeys(_VALUES), name, 'fine_tune')
+    choose(dict.fromkeys(_VALUES), name, 'another name in finetune.fine_tune')
   return dataclasses.replace(
     task, **{name: x for name, x in values.items() if x is not None}
   )

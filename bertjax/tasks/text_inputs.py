@@ -7,7 +7,6 @@ read(task, 'new.csv', labelled=False, text_columns='review')
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 from bertjax.errors import UserError
 from bertjax.tasks import glue_files, labelled_text, table_files
@@ -38,7 +37,7 @@ def read(
     label: what a label is, see `labelled_text.read`.
   """
   if not labelled:
-    return _texts(task, cast(str, source), text_columns)
+    return _texts(task, one_file(source, 'INPUT'), text_columns)
   named = {'text_columns': text_columns, 'label_column': label_column}
   columns = dict(task.columns) | {
     name: x for name, x in named.items() if x is not None

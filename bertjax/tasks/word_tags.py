@@ -63,15 +63,13 @@ def decode(
   """Yields the likeliest tag of each word, from logits [L, C] a row."""
   del tokenizer
   for example, pieces, results in join(found):
-    yield (
-      example,
-      [
-        task.labels[i]
-        for piece, logits in zip(pieces, results, strict=True)
-        if piece
-        for i in logits[list(piece.first)].argmax(-1)
-      ],
-    )
+    ids = [
+      logits[list(piece.first)].argmax(-1)
+      for piece, logits in zip(pieces, results, strict=True)
+      if piece
+    ]
+    of_words = word_rows.join([piece for piece in pieces if piece], ids)
+    yield example, [task.labels[i] for i in of_words]
 
 
 def score(
@@ -128,7 +126,9 @@ def read(
   columns = dict(task.columns)
   if not labelled:
     columns['tag_column'] = None
-  return conll.read(one_file(source, 'EVAL_FILES'), **columns)
+  return conll.read(
+    one_file(source, 'EVAL_FILES' if labelled else 'INPUT'), **columns
+  )
 
 
 def write(

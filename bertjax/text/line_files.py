@@ -21,7 +21,7 @@ def read(path: str) -> Iterator[dict[str, Any]]:
   Raises:
     UserError: no such file, not UTF-8, or a line without `text`.
   """
-  if not os.path.isfile(path):
+  if not os.path.exists(path) or os.path.isdir(path):
     raise UserError(
       f'expected a file of text, but there is no file {path}; set INPUT'
     )

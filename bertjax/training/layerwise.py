@@ -106,6 +106,5 @@ def _depth(path: tuple[Any, ...], layers: int) -> int:
   names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
   if names[0] == 'embeddings':
     return 0
-  if names[0] == 'encoder':
-    return int(names[1].removeprefix('layer_')) + 1
-  return layers + 1
+  number = names[1].removeprefix('layer_') if names[0] == 'encoder' else ''
+  return int(number) + 1 if number.isdigit() else layers + 1

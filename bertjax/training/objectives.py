@@ -50,7 +50,6 @@ class Objective(abc.ABC):
     losses: the terms that are minimised, each with its factor. Each is divided
       by its own weight.
     titles: 'mlm' for 'mlm_loss' -> what people call it.
-    panels: of curves.png, before those that every run has.
     watched: metrics that come first in a report and that the doctor compares;
       none: the losses.
     vocabulary_loss: the loss of choosing one token of the vocabulary, if any.
@@ -62,11 +61,15 @@ class Objective(abc.ABC):
   keys: tuple[str, ...] = batch_lib.PRETRAINING
   losses: Mapping[str, float]
   titles: Mapping[str, str] = {}
-  panels: tuple[Panel, ...] = ()
   watched: tuple[str, ...] = ()
   vocabulary_loss: str | None = None
   chances: Mapping[str, float] = {}
   samples_title: str | None = None
+
+  @property
+  def panels(self) -> tuple[Panel, ...]:
+    """Those of curves.png before the ones that every run has."""
+    return tuple(Panel(x.replace('_', ' '), (x,)) for x in self.losses)
 
   @property
   def models(self) -> Mapping[str, nn.Module]:
@@ -469,7 +472,7 @@ class TaskObjective(Objective):
   losses = {'loss': 1}
 
   @property
-  def panels(self) -> tuple[Panel, ...]:  # type: ignore[override] # only read
+  def panels(self) -> tuple[Panel, ...]:
     """The loss, and all metrics in one."""
     return (
       Panel("the task's loss", ('loss',)),

@@ -1,6 +1,8 @@
 """Of models that were never trained: which text they see, what they write."""
 
 import json
+import os
+import threading
 
 import pytest
 
@@ -192,3 +194,43 @@ def test_columns_are_divided_and_joined_as_in_training(make, tmp_path):
   assert (tmp_path / 'out.txt').read_text() == (
     f'1,a,{first[0]}\n2,b,{first[1]}\n\n3,c,{second[0]}\n\n'
   )
+
+
+def test_a_pipe_is_read_as_a_file(make, tmp_path):
+  folder, pipe = make('classes'), tmp_path / 'pipe.txt'
+  os.mkfifo(pipe)
+  writer = threading.Thread(target=pipe.write_text, args=('a b\nc\n',))
+  writer.start()
+  on_files.predict_file(
+    run_dir=folder, source=str(pipe), output=str(tmp_path / 'out.jsonl')
+  )
+  writer.join()
+  lines = (tmp_path / 'out.jsonl').read_text().splitlines()
+  assert [json.loads(line)['text'] for line in lines] == ['a b', 'c']
+
+
+def test_vectors_leave_the_fields_of_a_record_as_they_are(make, tmp_path):
+  record = {'text': 'a', 'label': 1, 'value': [2], 'embedding': 'mine'}
+  (tmp_path / 'in.jsonl').write_text(json.dumps(record) + '\n')
+  on_files.embed(
+    source=str(tmp_path / 'in.jsonl'),
+    output=str(tmp_path / 'out.jsonl'),
+    run_dir=make('classes'),
+    length=20,
+  )
+  (line,) = (tmp_path / 'out.jsonl').read_text().splitlines()
+  found = json.loads(line)
+  assert len(found.pop('embedding')) == 8
+  record['embedding_given'] = record.pop('embedding')
+  assert found == record
+
+
+def test_a_dry_run_of_an_evaluation_checks_length_and_files(make, tmp_path):
+  (tmp_path / 'dev.csv').write_text('text,label\na,no\nb,yes\n')
+  columns = {'text_columns': 'text', 'label_column': 'label'}
+  settings = {'files': str(tmp_path / 'dev.csv'), 'run_dir': make('classes')}
+  on_files.evaluate(**settings, **columns, dry_run=True)
+  with pytest.raises(UserError, match='LENGTH 101'):
+    on_files.evaluate(**settings, **columns, length=101, dry_run=True)
+  with pytest.raises(UserError, match='does not say which columns'):
+    on_files.evaluate(**settings, dry_run=True)

@@ -1,7 +1,11 @@
 import datetime
+import errno
+import io
+import tempfile
 
 import pytest
 
+from bertjax.errors import UserError
 from bertjax.tasks.examples import (
   Answer,
   QuestionExample,
@@ -60,3 +64,13 @@ def test_values_without_json_become_text():
   day = datetime.date(2026, 1, 2)
   (kept,) = keep(iter([TextExample(('a',), record={'day': day})]))
   assert kept.record == {'day': '2026-01-02'}
+
+
+def test_a_full_disk_is_one_line(monkeypatch):
+  class Full(io.BytesIO):
+    def flush(self):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(tempfile, 'TemporaryFile', Full)
+  with pytest.raises(UserError, match='No space left .*set TMPDIR'):
+    keep(iter([TextExample(('a',))]))

@@ -110,3 +110,9 @@ def test_a_packed_batch_gives_the_same_update(kind, head):
 def test_nothing_to_train_on_is_one_line():
   with pytest.raises(UserError, match='there are none'):
     labelled_batches.Rows.of([])
+
+
+def test_labels_of_tokens_other_than_ids_are_refused():
+  for label in (('BL', np.float32), ('BLC', np.float32)):
+    with pytest.raises(UserError, match=r"expected \('BL', int32\)"):
+      labelled_batches.Rows.of([(Row([2, 3]), [0.5, 0.1])], label)

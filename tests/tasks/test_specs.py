@@ -25,3 +25,9 @@ def test_values_that_are_none_are_the_tasks_own():
 def test_values_that_cannot_be_are_one_line(values, message):
   with pytest.raises(UserError, match=message):
     specs.with_values(specs.GLUE['RTE'], values)
+
+
+def test_names_in_lists_make_the_same_task_as_in_tuples():
+  one = specs.Task('x', 'classes', labels=['a'], metrics=['accuracy'])
+  assert one == specs.Task('x', 'classes', ('a',), ('accuracy',))
+  assert hash(one.metrics)

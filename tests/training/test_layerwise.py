@@ -74,3 +74,14 @@ def test_fresh_layers_are_left_out_of_what_is_loaded():
 def test_numbers_that_cannot_be_are_refused(make, setting):
   with pytest.raises(UserError, match=setting):
     make()
+
+
+def test_what_stands_after_the_last_layer_moves_as_the_head_does():
+  parameters = {'encoder': {'layer_00': 1.0, 'layer_01': 1.0, 'last_norm': 1.0}}
+  slowed = layerwise.scale(optax.sgd(1.0), layers=2, decay=0.5, frozen=1)
+  updates, _ = slowed.update(parameters, slowed.init(parameters))
+  assert jax.tree.map(float, updates)['encoder'] == {
+    'layer_00': 0.0,
+    'layer_01': -0.5,
+    'last_norm': -1.0,
+  }

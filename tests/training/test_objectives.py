@@ -197,6 +197,10 @@ class Mine(objectives.Objective):
     return {}
 
 
+def test_an_objective_without_panels_shows_its_losses():
+  assert [panel.metrics for panel in Mine().panels] == [('my_loss',)]
+
+
 @pytest.mark.parametrize('label', sorted({x.label for x in TRAINED}, key=str))
 def test_a_batch_with_other_labels_is_refused(label):
   sizes = {'B': 2, 'L': 8, 'S': 1, 'C': 3, '2': 2}
