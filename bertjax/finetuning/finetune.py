@@ -176,6 +176,7 @@ def prepare(
       kind.label,
       class_weights(task, kind, rows),
       task.metrics,
+      task.kind,
     ),
     'optimizer': layerwise.scale(
       optimizer(learning_rate=learning_rate),

@@ -191,7 +191,7 @@ def _columns(task: Task, **given: Any) -> dict[str, Any]:
   found = {name: value for name, value in given.items() if value is not None}
   refused = found.keys() - {*kinds.find(task.kind).columns}
   if refused:
-    names = ' and no '.join(sorted(refused)).upper()
+    names = ' and no '.join(name.upper() for name in sorted(refused))
     raise UserError(f'a model of {task.kind} takes no {names}; leave it out')
   return found
 

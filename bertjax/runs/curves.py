@@ -92,7 +92,8 @@ def _draw_panel(
     group, _, name = full_name.rpartition('/')
     if name not in names:
       continue
-    several = len(names) > 2  # each then gets its own colour and label
+    # If there are several, each gets its own colour and label.
+    several = sum(not x.endswith('_baseline') for x in names) > 1
     colour = None if several else _COLOURS.get(group, '#3a8f5c')
     if name.endswith('_baseline'):  # of the held-out data, so constant
       axes.axhline(

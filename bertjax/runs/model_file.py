@@ -120,7 +120,9 @@ def read_objective(run_dir: str) -> ObjectiveFacts:
     facts = _read(run_dir, lambda content: content.get('objective'))
   if facts is None:
     earlier = json.loads(_EARLIER.read_text(encoding='utf-8'))
-    facts = earlier['pretraining' if read_task(run_dir) is None else 'task']
+    facts = earlier['pretraining']
+    if task := read_task(run_dir):
+      facts = earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
   try:
     panels = [Panel(*panel) for panel in facts['panels']]
     return ObjectiveFacts(**facts | {'panels': panels})

@@ -124,7 +124,9 @@ def parameters(
       parameters were trained with another computation than `changes` admits; or
       a field in `changes` is unknown or does not differ.
   """
-  changes = (changes,) if isinstance(changes, str) else tuple(changes)
+  changes = (changes,) if isinstance(changes, str) else changes or ()
+  if not isinstance(changes, list | tuple):
+    raise UserError(f'expected names of fields, got {changes!r}; set CHANGES')
   computation = dict.fromkeys(fields_affecting('computation'))
   for name in changes:
     choose(computation, name, 'CHANGES')

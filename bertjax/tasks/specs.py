@@ -104,6 +104,12 @@ class Task:
         f'PATIENCE {self.patience} with SELECT {self.select!r}: early '
         "stopping takes a patience of 1 or more, and SELECT 'best'"
       )
+    rate = self.head_dropout
+    if rate is not None and not 0 <= rate < 1:
+      raise UserError(
+        f'expected a rate of at least 0 and below 1, got {rate!r}; '
+        'set HEAD_DROPOUT'
+      )
     for name in (
       'length',
       'stride',

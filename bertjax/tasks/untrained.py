@@ -119,9 +119,16 @@ def write_vectors(
 ) -> str:
   """Writes .npy, float32[n, D], or .jsonl, each record with `embedding`."""
   if path.endswith('.jsonl'):
-    found = ((x, {'embedding': vector.tolist()}) for x, vector in pairs)
-    record_files.write(task, path, found, count)
-    return f'{count:,} vectors in {path}'
+    width = 0
+
+    def answers() -> Iterator[tuple[TextExample, dict[str, Any]]]:
+      nonlocal width
+      for example, vector in pairs:
+        width = len(vector)
+        yield example, {'embedding': vector.tolist()}
+
+    record_files.write(task, path, answers(), count)
+    return f'{count:,} vectors of {width} in {path}'
   # With a name that ends otherwise, numpy would append .npy.
   with writing(path) as part, open(part, 'wb') as file:
     for place, (_, vector) in enumerate(pairs):

@@ -67,6 +67,11 @@ class Objective(abc.ABC):
   samples_title: str | None = None
 
   @property
+  def name(self) -> str:
+    """What it is, for messages, and for whoever compares runs."""
+    return type(self).__name__
+
+  @property
   def panels(self) -> tuple[Panel, ...]:
     """Those of curves.png before the ones that every run has."""
     return tuple(Panel(x.replace('_', ' '), (x,)) for x in self.losses)
@@ -180,13 +185,12 @@ class Objective(abc.ABC):
 
   def check_batch(self, batch: Batch) -> None:
     """Raises UserError if a batch lacks something that is read."""
-    batch_lib.check(batch, self.keys, type(self).__name__)
+    batch_lib.check(batch, self.keys, self.name)
 
   def facts(self) -> ObjectiveFacts:
     """Returns what those need who only read the files of a run."""
-    names = ObjectiveFacts._fields[1:]
     return ObjectiveFacts(
-      type(self).__name__, *(getattr(self, name) for name in names)
+      *(getattr(self, name) for name in ObjectiveFacts._fields)
     )
 
 
@@ -460,6 +464,7 @@ class TaskObjective(Objective):
       `label_weights` have the first two dimensions, in float32.
     class_weights: of each class, if labels are their ids; None: 1.
     metrics: of evaluations, for the curves.
+    kind: of the task.
   """
 
   model: nn.Module
@@ -467,9 +472,15 @@ class TaskObjective(Objective):
   label: batch_lib.Key = ('BS', np.int32)
   class_weights: tuple[float, ...] | None = None
   metrics: tuple[str, ...] = ()
+  kind: str | None = None
 
   keys = (*batch_lib.TASK, 'labels', 'label_weights')
   losses = {'loss': 1}
+
+  @property
+  def name(self) -> str:
+    """'TaskObjective of classes'."""
+    return 'TaskObjective' + (f' of {self.kind}' if self.kind else '')
 
   @property
   def panels(self) -> tuple[Panel, ...]:
@@ -503,7 +514,7 @@ class TaskObjective(Objective):
       'labels': self.label,
       'label_weights': (self.label[0][:2], np.float32),
     }
-    batch_lib.check(batch, self.keys, type(self).__name__, labels)
+    batch_lib.check(batch, self.keys, self.name, labels)
 
   def _weights(self, batch: DeviceBatch) -> jax.Array:
     if self.class_weights is None:

@@ -87,6 +87,12 @@ def test_a_change_that_is_none_is_refused(directory, changes, words):
     start(directory, changes)
 
 
+def test_changes_are_names(directory):
+  with pytest.raises(UserError, match='names of fields, got 3; set CHANGES'):
+    trained_model.parameters(None, None, None, 3)
+  assert trained_model.parameters(None, None, None, None) is None
+
+
 def test_changes_of_nothing_are_refused():
   with pytest.raises(UserError, match='INIT_FROM is None'):
     trained_model.parameters(None, CONFIG, None, ('activation',))

@@ -176,7 +176,9 @@ def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
 
   assert read() == facts(objectives.MaskedLanguageModel(Model()))
   model_file.write_task(folder, {'kind': 'classes'})
-  task = objectives.TaskObjective(Model(), kinds.KINDS['classes'].loss)
+  task = objectives.TaskObjective(
+    Model(), kinds.KINDS['classes'].loss, kind='classes'
+  )
   then = facts(task)
   assert read()[:3] == then[:3] and read()[4:] == then[4:]
   config = EncoderConfig(8, width=8, layers=1, heads=1, feed_forward=8)
