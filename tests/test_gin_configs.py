@@ -9,6 +9,8 @@ import pytest
 from bertjax import batch, main
 from bertjax.errors import UserError
 from bertjax.parallel import partitioning
+from bertjax.reporting import references
+from bertjax.runs import gin_bindings
 from bertjax.training import state
 
 ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
@@ -137,3 +139,10 @@ def test_glue_of_tfds_is_one_more_file():
   ).endswith('glue_from_tfds()')
   with pytest.raises(UserError, match='found none; set DATA_DIR'):
     gin.get_configurable(finetuning_tasks.glue_from_tfds)()
+
+
+@pytest.mark.parametrize('name', references.names())
+def test_a_shipped_reference_is_of_todays_recipe(name):
+  main.parse([f'recipes/{name}.gin'], [])
+  ours = gin_bindings.parse(gin.config_str())
+  assert references.different(ours, references.read(name).bindings) == []
