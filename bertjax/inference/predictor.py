@@ -5,9 +5,9 @@
     predictor.fill_mask(['The [MASK] sat.'])  # [[[('cat', 0.31), ...]]]
     Predictor.load('runs/sst2').classify(['Fun!'])  # [{'label': ...}]
 
-In every method, `length` is the most tokens of a row, [CLS] and [SEP] included,
-and `batch_size` the most rows of a batch. A length beyond the model's positions
-is a UserError.
+In every method, `length` is the most tokens of a row, [CLS] and [SEP] included;
+None is the length in training. `batch_size` is the most rows of a batch. A
+length beyond the model's positions is a UserError.
 """
 
 import dataclasses
@@ -106,8 +106,6 @@ class Predictor:
       texts: any; one that is too long is cut.
       pooling: a name in `poolings.POOLINGS`.
       normalize: whether to scale each vector to length 1.
-      length: see above.
-      batch_size: see above.
     """
     task = Task('embed', 'vectors', length=length)
     function = self.embedding(pooling, normalize)
@@ -126,8 +124,6 @@ class Predictor:
     Args:
       texts: with '[MASK]' in them, within `length` tokens.
       top_k: how many tokens per [MASK].
-      length: see above.
-      batch_size: see above.
 
     Returns:
       for each text, for each [MASK] in it, pairs (token, probability), the
@@ -156,8 +152,6 @@ class Predictor:
 
     Args:
       texts: texts, or pairs of texts; what is too long is cut.
-      length: see above; None: as in training.
-      batch_size: see above.
 
     Raises:
       UserError: the model is no classifier.
@@ -175,8 +169,6 @@ class Predictor:
 
     Args:
       sentences: each a list of words; a long one is divided, none is cut.
-      length: see above; None: as in training.
-      batch_size: see above.
 
     Raises:
       UserError: the model has no head for tags.
@@ -199,8 +191,6 @@ class Predictor:
     Args:
       question: a text.
       context: a text of any length; it is read in windows, as in training.
-      length: see above; None: as in training.
-      batch_size: see above.
 
     Raises:
       UserError: the model has no head for spans.
@@ -223,7 +213,6 @@ class Predictor:
     Args:
       task: what to predict, and the length of rows.
       examples: of the kind of the task, any number.
-      batch_size: see above.
       function: (parameters, batch) -> the results of each sequence; None: the
         logits of the task's head.
     """

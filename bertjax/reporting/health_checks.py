@@ -282,16 +282,17 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
 def of(objective: ObjectiveFacts) -> dict[str, Check]:
   """Returns name -> check of a run that is trained for an objective."""
   watched, chances = objective.watched or objective.losses, objective.chances
+  guessed = {name.removesuffix('_accuracy'): name for name in chances}
   return {
     'finite': _finite,
     'learning rate': _learning_rate,
     'masking': _masking,
     'stuck loss': _stuck,
     **{
-      objective.titles[accuracy.removesuffix('_accuracy')]: _above_chance(
-        accuracy, chance
+      objective.titles.get(name, name): _above_chance(
+        accuracy, chances[accuracy]
       )
-      for accuracy, chance in chances.items()
+      for name, accuracy in guessed.items()
     },
     'training': _curves(
       'train/loss',

@@ -18,7 +18,6 @@ from etils import epath
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig, computation
 from bertjax.runs import layout
-from bertjax.runs.curves import Panel
 
 # What runs were trained for before their model.json said so.
 _EARLIER = pathlib.Path(__file__).with_name('earlier_objectives.json')
@@ -34,7 +33,6 @@ class ObjectiveFacts(NamedTuple):
   name: str
   losses: Mapping[str, float]
   titles: Mapping[str, str]
-  panels: Sequence[Panel]
   watched: Sequence[str]
   vocabulary_loss: str | None
   chances: Mapping[str, float]
@@ -124,8 +122,7 @@ def read_objective(run_dir: str) -> ObjectiveFacts:
     if task := read_task(run_dir):
       facts = earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
   try:
-    panels = [Panel(*panel) for panel in facts['panels']]
-    return ObjectiveFacts(**facts | {'panels': panels})
+    return ObjectiveFacts(*(facts[name] for name in ObjectiveFacts._fields))
   except (KeyError, TypeError) as error:
     raise _damaged(run_dir, error) from error
 
