@@ -24,6 +24,9 @@ from typing import Any
 
 from bertjax.data import cleaning, text_store
 from bertjax.errors import UserError
+from bertjax.runs import output_files
+
+_ELSEWHERE = 'another directory'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +129,12 @@ def prepare(
   prepared = _find(path)
   if prepared:
     return prepared
-  try:
+  what = f'the prepared corpus to {directory}'
+  with output_files.explain_failure(what, _ELSEWHERE):
     os.makedirs(directory, exist_ok=True)
     with _locked(f'{path}.lock'):
       prepared = _find(path)  # whoever held the lock may have written it
       return prepared or _make(reader, path, held_out_fraction)
-  except OSError as error:
-    raise UserError(
-      f'cannot write the prepared corpus to {directory}: '
-      f'{error.strerror or error}; free some space there or set another '
-      'directory'
-    ) from error
 
 
 def _find(path: str) -> Prepared | None:
@@ -165,22 +163,19 @@ def _locked(path: str) -> Iterator[None]:
 def _make(
   reader: text_store.Reader, path: str, held_out_fraction: float
 ) -> Prepared:
-  """Writes next to `path` and renames, so that no store is incomplete."""
-  partial = f'{path}.partial'
   threshold = int(held_out_fraction * 2**63)
-  index = text_store.write(reader, partial, threshold)
-  if index['largest'] < 0:
-    raise UserError(_nothing(reader, index['counts']))
-  better = _better_threshold(index, threshold)
-  if better != threshold:  # rare: there are few documents
-    index = text_store.write(reader, partial, better)
-  index['held_out_fraction'] = held_out_fraction
-  with open(os.path.join(partial, 'index.json'), 'w', encoding='utf-8') as file:
-    json.dump(index, file)
-    file.flush()
-    os.fsync(file.fileno())
-  shutil.rmtree(path, ignore_errors=True)  # a damaged store
-  os.rename(partial, path)
+  with output_files.writing(path, _ELSEWHERE) as part:
+    index = text_store.write(reader, part, threshold)
+    if index['largest'] < 0:
+      raise UserError(_nothing(reader, index['counts']))
+    better = _better_threshold(index, threshold)
+    if better != threshold:  # rare: there are few documents
+      index = text_store.write(reader, part, better)
+    index['held_out_fraction'] = held_out_fraction
+    output_files.write_text(
+      os.path.join(part, 'index.json'), json.dumps(index), _ELSEWHERE
+    )
+    shutil.rmtree(path, ignore_errors=True)  # a damaged store
   return Prepared(path, index)
 
 

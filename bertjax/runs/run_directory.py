@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from bertjax.errors import UserError
-from bertjax.runs import gin_bindings, layout
+from bertjax.runs import gin_bindings, layout, output_files
 
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
@@ -56,7 +56,8 @@ def claim(
       stack.enter_context(_locked(directory))
       if not allow_difference:
         _check(directory, configuration)
-      _write(directory, configuration)
+      path = os.path.join(directory, layout.CONFIGURATION)
+      output_files.write_text(path, configuration, 'RUN_DIR')
     except OSError as error:
       raise UserError(
         f'cannot write into {directory} ({error.strerror}); set RUN_DIR to a'
@@ -110,16 +111,6 @@ def _check(directory: str, configuration: str) -> None:
       ' whole run is stretched with it',
       flush=True,
     )
-
-
-def _write(directory: str, configuration: str) -> None:
-  """Replaces config.gin; a kill leaves the old or the new one, never a part."""
-  path = os.path.join(directory, layout.CONFIGURATION)
-  with open(path + '.new', 'w', encoding='utf-8') as file:
-    file.write(configuration)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(path + '.new', path)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bertjax.errors import UserError
-from bertjax.runs.output_files import writing
+from bertjax.runs.output_files import write_text
 from bertjax.tasks.examples import Answer, QuestionExample
 from bertjax.text import context_windows
 
@@ -127,8 +127,7 @@ def split_by_article(
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
-  with writing(path) as part, open(part, 'w') as file:
-    json.dump(content, file, indent=1)
+  write_text(path, json.dumps(content, indent=1))
 
 
 def _questions(

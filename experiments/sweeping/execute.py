@@ -258,11 +258,7 @@ def _size(folder: str) -> int:
 
 
 def _write(path: str, content: dict) -> None:
-  with (
-    output_files.writing(path) as part,
-    open(part, 'w', encoding='utf-8') as file,
-  ):
-    json.dump(content, file, indent=1)
+  output_files.write_text(path, json.dumps(content, indent=1))
 
 
 def check_same(path: str, content: dict, what: str) -> None:
