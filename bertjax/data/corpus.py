@@ -11,9 +11,7 @@ flat, and a position in the data is a few numbers. A store is the directory
 `<directory>/<fingerprint>` with the files of `text_store` and `index.json`.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +19,8 @@ import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+import filelock
 
 from bertjax.data import cleaning, text_store
 from bertjax.errors import UserError
@@ -148,16 +148,14 @@ def _find(path: str) -> Prepared | None:
   return prepared if whole else None
 
 
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-  """Holds a lock, which the system frees even if the process is killed."""
-  with open(path, 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print('waiting for a process that prepares this corpus', file=sys.stderr)
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+def _locked(path: str) -> filelock.AcquireReturnProxy:
+  """Takes a lock, which the system frees even if the process is killed."""
+  lock = filelock.FileLock(path)
+  try:
+    return lock.acquire(blocking=False)
+  except filelock.Timeout:
+    print('waiting for a process that prepares this corpus', file=sys.stderr)
+    return lock.acquire()
 
 
 def _make(
