@@ -129,7 +129,7 @@ def _locked(directory: str) -> Iterator[None]:
       except OSError as error:
         if error.errno not in _NO_LOCKS:
           raise
-        lock = filelock.SoftFileLock(f'{path}.held')
+        lock = filelock.SoftFileLock(os.path.join(directory, layout.HELD))
         advice = 'if it is dead, delete that file'
         stack.enter_context(lock.acquire(blocking=False))
     except filelock.Timeout as error:
