@@ -11,9 +11,7 @@ flat, and a position in the data is a few numbers. A store is the directory
 `<directory>/<fingerprint>` with the files of `text_store` and `index.json`.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -22,8 +20,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import filelock
+
 from bertjax.data import cleaning, text_store
 from bertjax.errors import UserError
+from bertjax.runs import output_files
+
+_ELSEWHERE = 'another directory'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +129,12 @@ def prepare(
   prepared = _find(path)
   if prepared:
     return prepared
-  try:
+  what = f'the prepared corpus to {directory}'
+  with output_files.explain_failure(what, _ELSEWHERE):
     os.makedirs(directory, exist_ok=True)
     with _locked(f'{path}.lock'):
       prepared = _find(path)  # whoever held the lock may have written it
       return prepared or _make(reader, path, held_out_fraction)
-  except OSError as error:
-    raise UserError(
-      f'cannot write the prepared corpus to {directory}: '
-      f'{error.strerror or error}; free some space there or set another '
-      'directory'
-    ) from error
 
 
 def _find(path: str) -> Prepared | None:
@@ -150,37 +148,32 @@ def _find(path: str) -> Prepared | None:
   return prepared if whole else None
 
 
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-  """Holds a lock, which the system frees even if the process is killed."""
-  with open(path, 'w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print('waiting for a process that prepares this corpus', file=sys.stderr)
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+def _locked(path: str) -> filelock.AcquireReturnProxy:
+  """Takes a lock, which the system frees even if the process is killed."""
+  lock = filelock.FileLock(path)
+  try:
+    return lock.acquire(blocking=False)
+  except filelock.Timeout:
+    print('waiting for a process that prepares this corpus', file=sys.stderr)
+    return lock.acquire()
 
 
 def _make(
   reader: text_store.Reader, path: str, held_out_fraction: float
 ) -> Prepared:
-  """Writes next to `path` and renames, so that no store is incomplete."""
-  partial = f'{path}.partial'
   threshold = int(held_out_fraction * 2**63)
-  index = text_store.write(reader, partial, threshold)
-  if index['largest'] < 0:
-    raise UserError(_nothing(reader, index['counts']))
-  better = _better_threshold(index, threshold)
-  if better != threshold:  # rare: there are few documents
-    index = text_store.write(reader, partial, better)
-  index['held_out_fraction'] = held_out_fraction
-  with open(os.path.join(partial, 'index.json'), 'w', encoding='utf-8') as file:
-    json.dump(index, file)
-    file.flush()
-    os.fsync(file.fileno())
-  shutil.rmtree(path, ignore_errors=True)  # a damaged store
-  os.rename(partial, path)
+  with output_files.writing(path, _ELSEWHERE) as part:
+    index = text_store.write(reader, part, threshold)
+    if index['largest'] < 0:
+      raise UserError(_nothing(reader, index['counts']))
+    better = _better_threshold(index, threshold)
+    if better != threshold:  # rare: there are few documents
+      index = text_store.write(reader, part, better)
+    index['held_out_fraction'] = held_out_fraction
+    output_files.write_text(
+      os.path.join(part, 'index.json'), json.dumps(index), _ELSEWHERE
+    )
+    shutil.rmtree(path, ignore_errors=True)  # a damaged store
   return Prepared(path, index)
 
 

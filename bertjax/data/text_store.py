@@ -97,8 +97,10 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
   splits = {
     split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
   }
-  show = reading_progress.ReadingProgress('preparing the corpus', reader.size())
   with contextlib.ExitStack() as stack:
+    progress = stack.enter_context(
+      reading_progress.ReadingProgress('preparing the corpus', reader.size())
+    )
     files = {
       split: [
         stack.enter_context(open(place(path, split), 'wb'))
@@ -116,8 +118,7 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
       tally['pieces'] += 1
       tally['bytes'] += len(text)
       smallest, largest = min(smallest, document), max(largest, document)
-      show.update(counts.file_bytes)
-    show.close()
+      progress.update(counts.file_bytes)
     for file in (file for pair in files.values() for file in pair):
       file.flush()
       os.fsync(file.fileno())

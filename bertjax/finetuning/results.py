@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.runs import layout
+from bertjax.runs import layout, output_files
 from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
 
@@ -164,14 +164,11 @@ class Table:
 
   def _write(self, folder: str, rows: Iterable[dict[str, Any]]) -> None:
     rows = list(rows)
-    os.makedirs(folder, exist_ok=True)
     _write_json(
       os.path.join(folder, RESULTS), {'tasks': rows, 'average': average(rows)}
     )
-    with open(
-      os.path.join(folder, layout.RESULTS_TABLE), 'w', encoding='utf-8'
-    ) as f:
-      f.write(markdown(rows) + '\n')
+    path = os.path.join(folder, layout.RESULTS_TABLE)
+    output_files.write_text(path, markdown(rows) + '\n', 'RUN_DIR')
 
 
 def average(rows: Sequence[Mapping[str, Any]]) -> float | None:
@@ -242,6 +239,5 @@ def _percent(value: float) -> str:
 
 
 def _write_json(path: str, content: Mapping[str, Any]) -> None:
-  with open(path + '.new', 'w', encoding='utf-8') as file:
-    file.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
-  os.replace(path + '.new', path)
+  text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+  output_files.write_text(path, text, 'RUN_DIR')

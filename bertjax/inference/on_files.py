@@ -20,6 +20,7 @@ from typing import Any
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Function, Predictor
 from bertjax.runs import output_files
+from bertjax.runs.progress_line import ProgressLine
 from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
@@ -233,15 +234,14 @@ def _reported(
 ) -> Iterator[tuple[Any, Any]]:
   """Yields the answers, and reports progress on standard error."""
   start = time.monotonic()
-  for done, answer in enumerate(answers, start=1):
-    yield answer
-    if done % every and done < count:
-      continue
-    seconds = time.monotonic() - start
-    left = seconds / done * (count - done)
-    print(
-      f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
-      f'{left:.0f} s left',
-      file=sys.stderr,
-      flush=True,
-    )
+  with ProgressLine(sys.stderr) as line:
+    for done, answer in enumerate(answers, start=1):
+      yield answer
+      if done % every and done < count:
+        continue
+      seconds = time.monotonic() - start
+      left = seconds / done * (count - done)
+      line.show(
+        f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
+        f'{left:.0f} s left'
+      )

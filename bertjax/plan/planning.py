@@ -88,8 +88,7 @@ def write_plan(
     largest_batch=largest_batch,
   )
   print(table.text(figures), flush=True)
-  with output_files.writing(output) as path, open(path, 'w') as file:
-    json.dump(figures, file, indent=1)
+  output_files.write_text(output, json.dumps(figures, indent=1))
   print(f'written to {output}')
 
 

@@ -241,11 +241,9 @@ def make(
   }
   if dry_run:
     return
-  with output_files.writing(output) as path:
-    with open(path, 'w', encoding='utf-8') as file:
-      # One line per curve: small, and a diff shows which curve changed.
-      text = json.dumps(content, indent=1)
-      file.write(re.sub(r'\n {4,}|\n {3}(?=\])', ' ', text) + '\n')
+  # One line per curve: small, and a diff shows which curve changed.
+  text = re.sub(r'\n {4,}|\n {3}(?=\])', ' ', json.dumps(content, indent=1))
+  output_files.write_text(output, f'{text}\n')
   print(f'{len(curves)} curves of {len(found)} runs in {output}')
 
 

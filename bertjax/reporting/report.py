@@ -44,9 +44,7 @@ def write(
   page = render(found, run_reader.results(runs))
   if dry_run:
     return
-  with output_files.writing(output) as path:
-    with open(path, 'w', encoding='utf-8') as file:
-      file.write(page)
+  output_files.write_text(output, page)
   print(f'{len(found)} {"run" if len(found) == 1 else "runs"} in {output}')
 
 

@@ -34,10 +34,7 @@ class FilledMasks:
       for line, record in metrics_file.read_lines(self._path)
       if record['step'] <= step
     ]
-    with output_files.explain_failure(self._path):
-      with open(self._path + '.new', 'w', encoding='utf-8') as file:
-        file.writelines(kept)
-      os.replace(self._path + '.new', self._path)
+    output_files.write_text(self._path, ''.join(kept), 'RUN_DIR')
 
   def write(self, step: int, lines: Sequence[str]) -> None:
     """Writes the texts of a step, if any."""

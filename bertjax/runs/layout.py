@@ -13,6 +13,7 @@ from bertjax.text import vocabulary_file
 
 CONFIGURATION = 'config.gin'
 LOCK = '.lock'
+HELD = '.lock.held'  # where the file system has no locks
 VOCABULARY = vocabulary_file.NAME
 MODEL = 'model.json'
 TASK = 'task.json'

@@ -68,11 +68,7 @@ class Writer:
       line for line, record in read_lines(self._path) if record['step'] <= step
     ]
     with output_files.explain_failure(self._path):
-      with open(self._path + '.new', 'w', encoding='utf-8') as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(self._path + '.new', self._path)
+      output_files.write_text(self._path, ''.join(lines), 'RUN_DIR')
       self._file = open(self._path, 'a', encoding='utf-8')
       self._events = _Events(
         os.path.join(self._directory, layout.TENSORBOARD), step + 1

@@ -70,43 +70,65 @@ def check_directory(path: str) -> None:
 
 
 @contextlib.contextmanager
-def explain_failure(path: str) -> Iterator[None]:
-  """Turns what the file system refuses into a UserError."""
+def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
+  """Turns what the file system refuses into a UserError.
+
+  Args:
+    path: what is written.
+    binding: what the user can set to write elsewhere.
+  """
   try:
     yield
   except OSError as error:
     raise UserError(
-      f'cannot write {path} ({error.strerror}); free space there or set'
-      ' RUN_DIR to another directory'
+      f'cannot write {path}: {error.strerror or error}; free space there or '
+      f'set {binding}'
     ) from error
 
 
 @contextlib.contextmanager
-def writing(path: str) -> Iterator[str]:
+def writing(path: str, binding: str = 'OUTPUT') -> Iterator[str]:
   """Yields `path`.part, which becomes `path` at the end, or goes on failure.
 
   Args:
     path: a file, or a directory that is new or empty. Its folder is made; what
       an earlier run left as `path`.part is removed.
+    binding: see `explain_failure`.
 
   Raises:
     UserError: the file system refuses, for example because the disk is full.
   """
   path = path.rstrip('/')
   part = f'{path}.part'
-  try:
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    _remove(part)
-    yield part
-    os.replace(part, path)
-  except OSError as error:
-    raise UserError(
-      f'cannot write {path}: {error.strerror or error}; free '
-      'space there or set OUTPUT'
-    ) from error
-  finally:
-    with contextlib.suppress(OSError):
+  with explain_failure(path, binding):
+    try:
+      os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
       _remove(part)
+      yield part
+      os.replace(part, path)
+    finally:
+      with contextlib.suppress(OSError):
+        _remove(part)
+
+
+def write_text(path: str, text: str, binding: str = 'OUTPUT') -> None:
+  """Writes a file in UTF-8; a kill or a power cut leaves the old or the new.
+
+  Args:
+    path: as in `writing`.
+    text: the content.
+    binding: see `explain_failure`.
+
+  Raises:
+    UserError: see `writing`.
+  """
+  with (
+    writing(path, binding) as part,
+    open(part, 'w', encoding='utf-8') as file,
+  ):
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())  # or the new name could outlive the content
 
 
 def _remove(path: str) -> None:

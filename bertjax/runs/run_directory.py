@@ -6,23 +6,25 @@
 A run holds an advisory lock (flock) on `.lock` in its directory, which names
 its host and process id. The kernel drops the lock with the process, however
 that dies, so a dead run is no obstacle; shared file systems such as NFS pass
-the lock on to other hosts. `config.gin` holds the configuration, and a later
+the lock on to other hosts. A file system without locks gets `.lock.held`, which
+is taken from a dead process of this host, and must be deleted by hand after one
+of another. `config.gin` holds the configuration, and a later
 run must have the same one, except for bindings that cannot change what is
 learnt (`gin_bindings.IGNORED`).
 """
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, TextIO
+
+import filelock
 
 from bertjax.errors import UserError
-from bertjax.runs import gin_bindings, layout
+from bertjax.runs import gin_bindings, layout, output_files
 
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
@@ -56,7 +58,8 @@ def claim(
       stack.enter_context(_locked(directory))
       if not allow_difference:
         _check(directory, configuration)
-      _write(directory, configuration)
+      path = os.path.join(directory, layout.CONFIGURATION)
+      output_files.write_text(path, configuration, 'RUN_DIR')
     except OSError as error:
       raise UserError(
         f'cannot write into {directory} ({error.strerror}); set RUN_DIR to a'
@@ -112,71 +115,40 @@ def _check(directory: str, configuration: str) -> None:
     )
 
 
-def _write(directory: str, configuration: str) -> None:
-  """Replaces config.gin; a kill leaves the old or the new one, never a part."""
-  path = os.path.join(directory, layout.CONFIGURATION)
-  with open(path + '.new', 'w', encoding='utf-8') as file:
-    file.write(configuration)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(path + '.new', path)
-
-
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
   # The file stays after the run, empty: if it were removed, two runs could hold
   # locks on two files of this name.
-  with open(
-    os.path.join(directory, layout.LOCK), 'a+', encoding='utf-8'
-  ) as file:
+  path = os.path.join(directory, layout.LOCK)
+  lock: filelock.BaseFileLock = filelock.FileLock(path, fallback_to_soft=False)
+  advice = 'wait for it or stop it'
+  with contextlib.ExitStack() as stack:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      holder = _read_holder(file)
-      if error.errno not in _NO_LOCKS:
-        raise _in_use(directory, holder) from error
-      if not _is_dead(holder):
+      try:
+        stack.enter_context(lock.acquire(blocking=False))
+      except OSError as error:
+        if error.errno not in _NO_LOCKS:
+          raise
+        lock = filelock.SoftFileLock(os.path.join(directory, layout.HELD))
         advice = 'if it is dead, delete that file'
-        raise _in_use(directory, holder, advice) from error
-    file.truncate(0)
+        stack.enter_context(lock.acquire(blocking=False))
+    except filelock.Timeout as error:
+      raise UserError(
+        f'{directory} is in use by {_holder(path)} ({lock.lock_file}); '
+        f'{advice}, or set RUN_DIR to another directory'
+      ) from error
+    file = stack.enter_context(open(path, 'w', encoding='utf-8'))
+    stack.callback(file.truncate, 0)
     json.dump({'process': os.getpid(), 'host': socket.gethostname()}, file)
     file.flush()
-    try:
-      yield
-    finally:
-      file.truncate(0)
+    yield
 
 
-def _read_holder(file: TextIO) -> dict[str, Any]:
-  """Returns the process and host in a lock file; {} if it is empty."""
-  file.seek(0)
+def _holder(path: str) -> str:
+  """Returns the process and host that a lock file names."""
   try:
-    return json.loads(file.read() or '{}')
+    with open(path, encoding='utf-8') as file:
+      holder = json.load(file)
   except json.JSONDecodeError:  # being written at this moment
-    return {'process': 'unknown', 'host': 'unknown'}
-
-
-def _is_dead(holder: dict[str, Any]) -> bool:
-  """Whether the lock is nobody's, or a dead process's of this host."""
-  if not holder:
-    return True
-  if holder['host'] != socket.gethostname():
-    return False
-  try:
-    os.kill(holder['process'], 0)  # sends nothing
-  except ProcessLookupError:
-    return True
-  except (PermissionError, TypeError):  # another user's, or unknown
-    pass
-  return False
-
-
-def _in_use(
-  directory: str, holder: dict[str, Any], advice: str = 'wait for it or stop it'
-) -> UserError:
-  return UserError(
-    f'{directory} is in use by process {holder.get("process", "unknown")} on'
-    f' {holder.get("host", "unknown")} '
-    f'({os.path.join(directory, layout.LOCK)}); '
-    f'{advice}, or set RUN_DIR to another directory'
-  )
+    holder = {'process': 'unknown', 'host': 'unknown'}
+  return f'process {holder["process"]} on {holder["host"]}'

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bertjax.errors import UserError
-from bertjax.runs.output_files import writing
+from bertjax.runs.output_files import write_text
 from bertjax.tasks.examples import Answer, QuestionExample
 from bertjax.text import context_windows
 
@@ -82,7 +82,7 @@ def write_predictions(path: str, predictions: Mapping[str, str]) -> None:
   Raises:
     UserError: see `output_files.writing`.
   """
-  _write_json(path, dict(predictions))
+  write_text(path, json.dumps(dict(predictions), indent=1))
 
 
 def write_n_best(
@@ -93,13 +93,11 @@ def write_n_best(
   Raises:
     UserError: see `output_files.writing`.
   """
-  _write_json(
-    path,
-    {
-      identifier: [candidate._asdict() for candidate in found.candidates]
-      for identifier, found in answers.items()
-    },
-  )
+  content = {
+    identifier: [candidate._asdict() for candidate in found.candidates]
+    for identifier, found in answers.items()
+  }
+  write_text(path, json.dumps(content, indent=1))
 
 
 def split_by_article(
@@ -124,11 +122,6 @@ def split_by_article(
   for example in examples:
     sides[example.title in chosen].append(example)
   return sides
-
-
-def _write_json(path: str, content: dict[str, Any]) -> None:
-  with writing(path) as part, open(part, 'w') as file:
-    json.dump(content, file, indent=1)
 
 
 def _questions(

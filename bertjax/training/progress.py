@@ -8,39 +8,30 @@
 Elsewhere than on a terminal each update is a line of its own.
 """
 
-import shutil
-import sys
 import time
 from collections.abc import Mapping
-from typing import Self, TextIO
+from typing import TextIO
+
+from bertjax.runs.progress_line import ProgressLine
 
 
-class TrainingProgress:
-  """One live line on a terminal, else a line for each update.
+class TrainingProgress(ProgressLine):
+  """How far a run has come.
 
       step 500/1500   loss 5.1234   12.3 steps/s   50,381 tokens/s   1:21 left
 
   Args:
     total_steps: steps of the whole run.
     step: where this process begins.
-    stream: None: standard output.
+    stream: see `ProgressLine`.
   """
 
   def __init__(
     self, total_steps: int, step: int = 0, stream: TextIO | None = None
   ):
+    super().__init__(stream)
     self._total_steps = total_steps
-    self._stream = stream or sys.stdout
-    self._is_terminal = self._stream.isatty()
-    self._line = ''
     self._began = (step, time.monotonic())
-
-  def __enter__(self) -> Self:
-    return self
-
-  def __exit__(self, *_: object) -> None:
-    if self._is_terminal and self._line:
-      self._print('\n')
 
   def update(self, step: int, values: Mapping[str, float]) -> None:
     """Shows a step; `values` have the names of metrics.jsonl, all optional."""
@@ -59,27 +50,7 @@ class TrainingProgress:
     if 'speed/mfu' in values:
       parts.append(f'{values["speed/mfu"]:.1%} of the peak')
     parts.append(f'{_clock((self._total_steps - step) * seconds)} left')
-    self._line = '   '.join(parts)
-    self._show()
-
-  def note(self, text: str) -> None:
-    """Prints a separate line above the live one."""
-    if self._is_terminal:
-      self._print('\r\x1b[K')  # to the line's start, and erase it
-    self._print(text + '\n')
-    if self._is_terminal:
-      self._show()
-
-  def _show(self) -> None:
-    if not self._is_terminal:
-      self._print(self._line + '\n')
-    elif self._line:
-      width = shutil.get_terminal_size().columns - 1  # a full line would wrap
-      self._print('\r\x1b[K' + self._line[:width])
-
-  def _print(self, text: str) -> None:
-    self._stream.write(text)
-    self._stream.flush()
+    self.show('   '.join(parts))
 
 
 def _clock(seconds: float) -> str:

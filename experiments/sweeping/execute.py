@@ -6,8 +6,6 @@ A finished run is not started again, an interrupted one continues from its last
 checkpoint, and a failed one is retried.
 """
 
-import contextlib
-import fcntl
 import glob
 import json
 import math
@@ -17,6 +15,8 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+
+import filelock
 
 from bertjax.errors import UserError
 from bertjax.runs import (
@@ -164,12 +164,9 @@ def value_of(run_dir: str, metric: str) -> float:
   return found[metric]
 
 
-@contextlib.contextmanager
-def locked(folder: str):
+def locked(folder: str) -> filelock.BaseFileLock:
   """Waits for other threads, processes and machines working in a folder."""
-  with open(os.path.join(folder, '.lock'), 'w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    yield
+  return filelock.FileLock(os.path.join(folder, '.lock'))
 
 
 def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
@@ -258,11 +255,7 @@ def _size(folder: str) -> int:
 
 
 def _write(path: str, content: dict) -> None:
-  with (
-    output_files.writing(path) as part,
-    open(part, 'w', encoding='utf-8') as file,
-  ):
-    json.dump(content, file, indent=1)
+  output_files.write_text(path, json.dumps(content, indent=1))
 
 
 def check_same(path: str, content: dict, what: str) -> None:

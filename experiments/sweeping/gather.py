@@ -16,11 +16,7 @@ def write(sweep: Sweep, results: Sequence[dict], output: str) -> str:
     ('results.jsonl', ''.join(f'{json.dumps(row)}\n' for row in results)),
     ('results.md', f'{table}\n'),
   ):
-    with (
-      output_files.writing(os.path.join(output, name)) as part,
-      open(part, 'w', encoding='utf-8') as file,
-    ):
-      file.write(text)
+    output_files.write_text(os.path.join(output, name), text)
   if any(result['status'] == 'done' for result in results):
     draw(sweep, results, os.path.join(output, 'results.png'))
   return table

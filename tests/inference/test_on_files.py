@@ -234,3 +234,12 @@ def test_a_dry_run_of_an_evaluation_checks_length_and_files(make, tmp_path):
     on_files.evaluate(**settings, **columns, length=101, dry_run=True)
   with pytest.raises(UserError, match='does not say which columns'):
     on_files.evaluate(**settings, dry_run=True)
+
+
+def test_progress_is_told_in_plain_lines_off_a_terminal(capsys):
+  assert list(on_files._reported(iter('abcde'), 5, 2)) == [*'abcde']
+  lines = capsys.readouterr().err.splitlines()
+  assert [line.split()[:2] for line in lines] == [
+    [f'{done}/5', 'texts'] for done in (2, 4, 5)
+  ]
+  assert lines[-1].endswith(' a second   0 s left')

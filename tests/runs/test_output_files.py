@@ -60,6 +60,19 @@ def test_a_full_disk_is_one_line(tmp_path):
     file.write('x')
 
 
+def test_a_text_that_cannot_be_kept_leaves_the_old_one(tmp_path, monkeypatch):
+  path = tmp_path / 'config.gin'
+  output_files.write_text(str(path), 'the old é')
+  monkeypatch.setattr(os, 'fsync', full)
+  with pytest.raises(UserError, match=f'{path}: No space left.*set RUN_DIR'):
+    output_files.write_text(str(path), 'the new', 'RUN_DIR')
+  assert os.listdir(tmp_path) == ['config.gin']
+  assert path.read_text(encoding='utf-8') == 'the old é'
+  monkeypatch.undo()
+  output_files.write_text(str(path), 'the new')
+  assert path.read_text() == 'the new'
+
+
 def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
   file = tmp_path / 'file'
   file.touch()

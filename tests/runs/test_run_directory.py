@@ -208,30 +208,45 @@ def test_a_killed_run_leaves_no_obstacle(tmp_path):
   run(tmp_path, '')
 
 
-@pytest.mark.parametrize(
-  'host, process, is_free',
-  [
-    (socket.gethostname(), os.getpid(), False),
-    (socket.gethostname(), 2**22 + 1, True),  # beyond Linux's largest id
-    ('elsewhere', 1, False),
-    (None, None, True),
-  ],
-  ids=['running', 'gone', 'elsewhere', 'nameless'],
-)
-def test_without_locks_of_the_file_system_the_named_process_counts(
-  tmp_path, monkeypatch, host, process, is_free
-):
+@pytest.fixture(params=['ENOSYS', 'ENOLCK', 'EOPNOTSUPP'])
+def no_locks(request, monkeypatch):
   def flock(*_):
-    raise OSError(errno.ENOSYS, 'no locks')
+    raise OSError(getattr(errno, request.param), 'no locks')
 
   monkeypatch.setattr(fcntl, 'flock', flock)
-  holder = json.dumps({'process': process, 'host': host}) if host else ''
-  (tmp_path / '.lock').write_text(holder)
-  if is_free:
-    run(tmp_path)
-  else:
-    with pytest.raises(UserError, match=f'process {process} on {host}'):
+
+
+@pytest.mark.usefixtures('no_locks')
+def test_without_locks_of_the_file_system_a_running_process_holds(tmp_path):
+  with run_directory.claim(str(tmp_path), BASE):
+    with pytest.raises(
+      UserError, match=f'by process {os.getpid()} on '
+    ) as told:
       run(tmp_path)
+  assert f'({tmp_path}/.lock.held); if it is dead, delete' in str(told.value)
+  assert not (tmp_path / '.lock.held').exists()
+  run(tmp_path)
+
+
+@pytest.mark.usefixtures('no_locks')
+@pytest.mark.parametrize('is_here', [True, False])
+def test_without_locks_only_a_dead_process_of_this_host_is_no_obstacle(
+  tmp_path, is_here
+):
+  left = tmp_path / '.lock.held'
+  with run_directory.claim(str(tmp_path), BASE):
+    named = (tmp_path / '.lock').read_text()
+    _, host, *more = left.read_text().split()
+  host = host if is_here else 'elsewhere'
+  # The process: beyond Linux's largest id.
+  left.write_text('\n'.join(('4194305', host, *more, '')))
+  (tmp_path / '.lock').write_text(named)
+  if not is_here:
+    with pytest.raises(UserError, match=f'by process {os.getpid()} on '):
+      run(tmp_path)
+    left.unlink()
+  run(tmp_path)
+  assert not left.exists()
 
 
 def test_an_error_of_the_run_passes_through_and_frees_the_directory(tmp_path):
