@@ -12,7 +12,6 @@ include those in on-chip memory.
 
 import collections
 import dataclasses
-import re
 
 import jax
 
@@ -58,31 +57,39 @@ class Cost:
 
 def cost_of(text: str) -> Cost:
   """Counts the cost of an optimised HLO module from its `as_text()`."""
-  module = hlo.parse(text)
   sums: collections.Counter[str] = collections.Counter()
   moved: collections.Counter[str] = collections.Counter()
   collectives: collections.Counter[str] = collections.Counter()
   uncounted: set[str] = set()
-  begun: set[str] = set()
-  for execution in module.executions():
-    instruction, times = execution.instruction, execution.times
-    place = execution.computation
+  unknown: set[str] = set()
+  begun: set[str | None] = set()
+  for instruction, place, times, fused in hlo.parse(text).executions():
     if instruction.opcode in ('convolution', 'dot'):
-      sums['flops'] += times * hlo_flops.of_product(place, instruction)
-    kind = _collective(execution)
-    if kind and not _continues(execution, begun):
-      moved[kind] += times * hlo_bytes.of_collective(place, instruction)
-      collectives[kind] += times
-    if execution.fused:
+      sums['flops'] += times * hlo_flops.of_product(instruction)
+    kind = instruction.opcode.removesuffix('-start')
+    if kind in COLLECTIVES:
+      # One that overlaps with other work is a chain of fusions with that work,
+      # and each of them contains the whole collective with its channel.
+      channel = instruction.found(r'channel_id=(\d+)') if fused else None
+      if not channel or channel not in begun:
+        # On TPU a reduce-scatter is an all-reduce in a fusion of that name.
+        if fused and 'all-reduce-scatter' in place:
+          kind = 'reduce-scatter'
+        moved[kind] += times * hlo_bytes.of_collective(instruction)
+        collectives[kind] += times
+      begun.add(channel)
+    if fused:
       continue
+    if instruction.turns() is None:
+      unknown.add(instruction.name)
     if hlo_flops.is_pallas(instruction):
-      counted = hlo_flops.of_pallas(place, instruction)
+      counted = hlo_flops.of_pallas(instruction)
       if counted is None:
         uncounted.add(instruction.name)
       sums['pallas_flops'] += times * (counted or 0)
       sums['pallas_calls'] += times
     sums['cycles'] += times * (instruction.number('estimated_cycles') or 0)
-    sums['hbm_bytes'] += times * hlo_bytes.of_memory(module, place, instruction)
+    sums['hbm_bytes'] += times * hlo_bytes.of_memory(instruction)
   return Cost(
     flops=sums['flops'] + sums['pallas_flops'],
     pallas_flops=sums['pallas_flops'],
@@ -92,7 +99,7 @@ def cost_of(text: str) -> Cost:
     cycles=sums['cycles'],
     collective_bytes=dict(moved),
     collectives=dict(collectives),
-    unknown_loops=len(module.unknown_loops),
+    unknown_loops=len(unknown),
   )
 
 
@@ -104,48 +111,19 @@ def memory_of(program: jax.stages.Compiled) -> dict[str, int]:
     `temporary`, and `program` (its code).
   """
   analysis = program.memory_analysis()
-  assert analysis is not None  # as XLA has statistics
   return {
-    'arguments': analysis.argument_size_in_bytes,
-    'outputs': analysis.output_size_in_bytes,
-    'aliased': analysis.alias_size_in_bytes,
-    'temporary': analysis.temp_size_in_bytes,
-    'program': analysis.generated_code_size_in_bytes,
+    name: getattr(analysis, f'{field}_size_in_bytes')
+    for name, field in (
+      ('arguments', 'argument'),
+      ('outputs', 'output'),
+      ('aliased', 'alias'),
+      ('temporary', 'temp'),
+      ('program', 'generated_code'),
+    )
   }
 
 
 def needed_bytes(parts: dict[str, int]) -> int:
   """Returns arguments + outputs - aliased + temporary."""
-  return (
-    parts['arguments']
-    + parts['outputs']
-    - parts['aliased']
-    + parts['temporary']
-  )
-
-
-def _collective(execution: hlo.Execution) -> str | None:
-  """Returns the kind of a collective, or None for any other instruction.
-
-  On TPU a reduce-scatter is an all-reduce in a fusion of that name.
-  """
-  opcode = execution.instruction.opcode.removesuffix('-start')
-  if opcode not in COLLECTIVES:
-    return None
-  if execution.fused and 'all-reduce-scatter' in execution.computation.name:
-    return 'reduce-scatter'
-  return opcode
-
-
-def _continues(execution: hlo.Execution, begun: set[str]) -> bool:
-  """Whether a collective continues one in `begun`; adds its channel there.
-
-  A collective that overlaps with other work is a chain of fusions with that
-  work, and each of them contains the whole collective with its channel.
-  """
-  channel = re.search(r'channel_id=(\d+)', execution.instruction.attributes)
-  if not execution.fused or not channel:
-    return False
-  continues = channel[1] in begun
-  begun.add(channel[1])
-  return continues
+  made = parts['outputs'] - parts['aliased']
+  return parts['arguments'] + made + parts['temporary']
