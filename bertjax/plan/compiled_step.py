@@ -38,16 +38,15 @@ class Refusal:
   def __init__(self, text: str):
     self.text = text
     found = re.search(
-      r'\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)'
-      r'|Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm',
-      text,
+      r'(\S+) exceeds available HBM (\S+)|Used (\S+) of (\S+) hbm', text
     )
-    self.needed: int | None = None
-    self.available: int | None = None
-    if found:
-      needed, unit, available, available_unit = filter(None, found.groups())
-      self.needed = int(float(needed) * _UNITS[unit])
-      self.available = int(float(available) * _UNITS[available_unit])
+    sizes = [
+      int(float(size) * _UNITS[unit])
+      for size, unit in re.findall(
+        r'([\d.]+)([KMGT])', found[0] if found else ''
+      )
+    ]
+    self.needed, self.available = sizes or (None, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +87,8 @@ class Step:
     Args:
       rows: of the batch, per device; None: `self.rows`.
     """
-    rows = (self.rows if rows is None else rows) * partitioning.batch_parts(
-      self.mesh
-    )
+    rows = self.rows if rows is None else rows
+    rows *= partitioning.batch_parts(self.mesh)
     shapes = {
       key: jax.ShapeDtypeStruct((rows, *shape.shape[1:]), shape.dtype)
       for key, shape in self.shapes.items()

@@ -16,6 +16,7 @@ computations before their callers.
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Iterator
@@ -23,15 +24,17 @@ from typing import NamedTuple
 
 _BITS = {'pred': 8, 'token': 0, 'opaque': 0, 'bf16': 16}
 _ARRAY = re.compile(r'\b([a-z]+\d*[a-z0-9]*)\[([\d,<=]*)\](\{[^{}]*\})?')
+_NAME = re.compile(r'%([\w.\-]+)')
 # The metadata of a Pallas kernel has several lines.
 _STARTS = re.compile(r'\n(?=\n|\s+(?:ROOT )?%?[\w.\-]+ = )')
 _HEADER = re.compile(r'\s*(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _INSTRUCTION = re.compile(
-  r'\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*?)\)(?=,|\n|$)(.*)',
+  r'\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)'
+  r'\((?P<literal>.*?)\)(?=,|\n|$)(.*)',
   re.DOTALL,
 )
 # Of several branches the first, as if it were taken.
-_INSIDE = re.compile(
+_INSIDE = (
   r'(?:calls|to_apply|body|true_computation|branch_computations)'
   r'=\{?%?([\w.\-]+)'
 )
@@ -64,46 +67,48 @@ class Instruction:
   """One line.
 
   Attributes:
-    name: unique in its module.
-    opcode: such as 'fusion'.
-    arrays: types of the result, or of the elements of a tuple, flattened.
     operands: of the same computation.
+    computations: those of the module that are named before, by name.
+    users: (instruction, number of its operand) for each use of the result.
+    root: 'ROOT ' if the result is the computation's.
+    name: unique in its module.
+    types: text of the result's.
+    opcode: such as 'fusion'.
     literal: the text between the parentheses.
     attributes: the rest of the line.
-    computations: those of the module that are named before, by name.
-    is_root: whether the result is the computation's.
-    users: (instruction, number of its operand) for each use of the result.
   """
 
+  operands: list['Instruction']
+  computations: dict[str, 'Computation']
+  users: list[tuple['Instruction', int]]
+  root: str | None
   name: str
+  types: str
   opcode: str
-  arrays: tuple[Array, ...]
-  operands: tuple['Instruction', ...]
   literal: str
   attributes: str
-  computations: dict[str, 'Computation']
-  is_root: bool
-  users: list[tuple['Instruction', int]] = dataclasses.field(
-    default_factory=list
-  )
+
+  @functools.cached_property
+  def arrays(self) -> list[Array]:
+    """Types of the result, or of the elements of a tuple, flattened."""
+    return [
+      Array(
+        dtype,
+        tuple(map(int, re.findall(r'\d+', sizes))),
+        int((re.findall(r'S\((\d+)\)', layout) or '0')[0]),
+      )
+      for dtype, sizes, layout in _ARRAY.findall(self.types)
+    ]
 
   @property
   def inside(self) -> 'Computation':
     """The computation that a fusion, a loop or a call runs."""
-    return self.computations[self.found(_INSIDE) or '']
+    return self.computations[self.found(_INSIDE)]
 
-  def found(self, pattern: str | re.Pattern[str]) -> str | None:
-    """Returns the group of a pattern in the attributes, if it is there."""
+  def found(self, pattern: str, default: str = '') -> str:
+    """Returns the group of a pattern in the attributes."""
     match = re.search(pattern, self.attributes)
-    return match[1] if match else None
-
-  def number(self, key: str) -> int | None:
-    """Returns an integer of the backend_config, if it is there.
-
-    That of 'estimated_cycles' in "estimated_cycles":"1829" is 1829.
-    """
-    digits = self.found(rf'"{key}":"?(-?\d+)')
-    return int(digits) if digits else None
+    return match[1] if match else default
 
   def turns(self) -> int | None:
     """Returns how often it runs what is inside; None: a loop, unknown.
@@ -116,24 +121,20 @@ class Instruction:
       return 1
     if known := self.found(r'known_trip_count":?=?\{"?n"?[:=]"?(\d+)'):
       return int(known)
-    condition = self.computations[self.found(r'condition=%?([\w.\-]+)') or '']
-    match condition.root, self.operands[0]:
-      case (
-        Instruction(
-          opcode='compare',
-          operands=(
-            Instruction(opcode='get-tuple-element') as counter,
-            Instruction(opcode='constant') as bound,
-          ),
-        ) as compare,
-        Instruction(opcode='tuple') as first,
-      ) if 'direction=LT' in compare.attributes:
-        start = first.operands[int(counter.found(r'index=(\d+)') or 0)]
-        while start.opcode in ('copy', 'bitcast'):
-          start = start.operands[0]
-        if start.opcode == 'constant':
-          return max(0, int(bound.literal) - int(start.literal))
-    return None
+    less = self.computations[self.found(r'condition=%?([\w.\-]+)')].root
+    chain = (less, *less.operands, self.operands[0])
+    opcodes = ['compare', 'get-tuple-element', 'constant', 'tuple']
+    if [
+      i.opcode for i in chain
+    ] != opcodes or 'direction=LT' not in less.attributes:
+      return None
+    _, counter, bound, first = chain
+    start = first.operands[int(counter.found(r'index=(\d+)'))]
+    while start.opcode in ('copy', 'bitcast'):
+      start = start.operands[0]
+    if start.opcode != 'constant':
+      return None
+    return max(0, int(bound.literal) - int(start.literal))
 
 
 class Execution(NamedTuple):
@@ -161,15 +162,13 @@ class Computation:
 
   @property
   def root(self) -> Instruction:
-    return next(i for i in self.instructions.values() if i.is_root)
+    return next(i for i in self.instructions.values() if i.root)
 
   def parameter(self, number: int) -> Instruction:
     """Returns parameter `number`."""
-    return next(
-      i
-      for i in self.instructions.values()
-      if i.opcode == 'parameter' and i.literal == str(number)
-    )
+    wanted = ('parameter', str(number))
+    instructions = self.instructions.values()
+    return next(i for i in instructions if (i.opcode, i.literal) == wanted)
 
   def executions(
     self, times: int = 1, fused: bool = False
@@ -192,36 +191,18 @@ def parse(text: str) -> Computation:
     ValueError: it has no entry computation.
   """
   computations: dict[str, Computation] = {}
-  entry: Computation | None = None
+  entry = None
   for piece in _STARTS.split(text):
     if header := _HEADER.match(piece):
       current = computations[header[2]] = Computation(header[2], {})
       entry = current if header[1] else entry
     elif found := _INSTRUCTION.match(piece):
-      root, name, types, opcode, literal, attributes = found.groups()
-      instruction = Instruction(
-        name=name,
-        opcode=opcode,
-        arrays=tuple(map(_array, _ARRAY.findall(types))),
-        operands=tuple(
-          current.instructions[operand]
-          for operand in re.findall(r'%([\w.\-]+)', literal)
-        ),
-        literal=literal,
-        attributes=attributes,
-        computations=computations,
-        is_root=bool(root),
-      )
-      for number, operand in enumerate(instruction.operands):
+      known = current.instructions
+      operands = [known[name] for name in _NAME.findall(found['literal'])]
+      instruction = Instruction(operands, computations, [], *found.groups())
+      for number, operand in enumerate(operands):
         operand.users.append((instruction, number))
-      current.instructions[name] = instruction
+      known[instruction.name] = instruction
   if entry is None:
     raise ValueError('expected the text of an HLO module, found no ENTRY')
   return entry
-
-
-def _array(found: tuple[str, str, str]) -> Array:
-  dtype, dimensions, layout = found
-  space = re.search(r'S\((\d+)\)', layout)
-  sizes = map(int, re.findall(r'\d+', dimensions))
-  return Array(dtype, tuple(sizes), int(space[1]) if space else 0)

@@ -82,7 +82,7 @@ def _read(user: hlo.Instruction, number: int, whole: int) -> int:
 
 def _read_by_users(value: hlo.Instruction, whole: int) -> int:
   """Returns how much of a value of `whole` bytes its users in a fusion read."""
-  if value.is_root:
+  if value.root:
     return whole
   return min(
     whole,

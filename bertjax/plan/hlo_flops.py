@@ -30,10 +30,7 @@ def of_product(instruction: hlo.Instruction) -> int:
   """
   left, right = (i.arrays[0].dimensions for i in instruction.operands[:2])
   result = instruction.arrays[0].dimensions
-
-  def found(pattern: str, default: str = '') -> str:
-    return instruction.found(pattern) or default
-
+  found = instruction.found
   if instruction.opcode == 'dot':
     axes = re.findall(r'\d+', found(r'lhs_contracting_dims=\{([\d,]*)\}'))
     return 2 * math.prod((*result, *(left[int(axis)] for axis in axes)))

@@ -57,7 +57,7 @@ def test_lines_come_apart_into_result_operands_and_attributes():
   entry = hlo.parse(TEXT)
   start = entry.instructions['copy-start.1']
   assert start.opcode == 'copy-start' and start.literal == '%a'
-  assert start.operands == (entry.instructions['a'],)
+  assert start.operands == [entry.instructions['a']]
   assert start.users == [(entry.instructions['copy-done.1'], 0)]
   assert [(a.dtype, a.dimensions, a.space) for a in start.arrays] == [
     ('bf16', (8, 8), 1),
@@ -68,12 +68,12 @@ def test_lines_come_apart_into_result_operands_and_attributes():
   assert entry.root.opcode == 'all-reduce'
   assert entry.parameter(2).name == 'c'
   assert entry.instructions['slice'].inside.name == 'fused'
-  assert entry.instructions['slice'].number('estimated_cycles') == 5
+  assert entry.instructions['slice'].found('cycles":"(.)') == '5'
 
 
 def test_attributes_may_go_on_over_lines():
   kernel = hlo.parse(TEXT).instructions['kernel']
-  assert kernel.number('flops') == 77
+  assert kernel.found('"flops":"(..)') == '77'
 
 
 def test_a_loop_runs_as_often_as_its_counter_says():

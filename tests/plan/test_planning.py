@@ -146,7 +146,7 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   monkeypatch.setattr(
     planning.compiled,
     'cost_of',
-    lambda _: planning.compiled.Cost(1, 0, 0, (), 1, 1, {}, {}, 0),
+    lambda _: planning.compiled.Cost(flops=1, cycles=1),
   )
 
   def compile_(self, rows=None):
