@@ -39,12 +39,13 @@ def row(figures: Mapping) -> dict:
       f'{got or memory.format_map(figures)}'
     )
   ratio = figures['flops_compiled'] / figures['flops_useful']
-  derived = {
+  return {
     'estimated_mfu': round(figures['estimated_mfu'], 4),
+    'hbm_bytes': figures['hbm_bytes'],
     'compiled_over_useful_flops': round(ratio, 4),
+    'memory_bytes_per_device': figures['memory_bytes_per_device'],
+    **{name: figures[name] for name in _VERSIONS},
   }
-  kept = (*_FIGURES, *_VERSIONS)
-  return {name: derived.get(name, figures.get(name)) for name in kept}
 
 
 def same_versions(kept: Mapping, now: Mapping) -> bool:

@@ -18,12 +18,8 @@ import jax
 from bertjax.plan import hlo, hlo_bytes, hlo_flops
 
 COLLECTIVES = (
-  'all-reduce',
-  'all-gather',
-  'reduce-scatter',
-  'all-to-all',
-  'collective-permute',
-)
+  'all-reduce all-gather reduce-scatter all-to-all collective-permute'
+).split()
 
 
 @dataclasses.dataclass

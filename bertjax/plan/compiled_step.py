@@ -37,16 +37,16 @@ class Refusal:
 
   def __init__(self, text: str):
     self.text = text
+    self.needed: int | None = None
+    self.available: int | None = None
     found = re.search(
-      r'(\S+) exceeds available HBM (\S+)|Used (\S+) of (\S+) hbm', text
+      r'(?:\(|Used )([\d.]+)([KMGT])(?:\) exceeds available HBM \(| of )'
+      r'([\d.]+)([KMGT])(?:\)| hbm)',
+      text,
     )
-    sizes = [
-      int(float(size) * _UNITS[unit])
-      for size, unit in re.findall(
-        r'([\d.]+)([KMGT])', found[0] if found else ''
-      )
-    ]
-    self.needed, self.available = sizes or (None, None)
+    if found:
+      self.needed = int(float(found[1]) * _UNITS[found[2]])
+      self.available = int(float(found[3]) * _UNITS[found[4]])
 
 
 @dataclasses.dataclass(frozen=True)

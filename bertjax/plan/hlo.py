@@ -11,8 +11,7 @@
 
 Reads only what `bertjax.plan.compiled` counts: jax's own analysis of a program
 counts the body of a loop once. Source of the format: XLA's
-`HloInstruction::ToString`, which prints operands before their users and
-computations before their callers.
+`HloInstruction::ToString`, which prints operands before their users.
 """
 
 import dataclasses
@@ -57,8 +56,8 @@ class Array(NamedTuple):
   @property
   def bytes(self) -> int:
     """The size without the padding of the layout."""
-    digits = re.search(r'\d+', self.dtype)
-    bits = _BITS.get(self.dtype, int(digits[0]) if digits else 8)
+    digits = re.findall(r'\d+', self.dtype)
+    bits = _BITS.get(self.dtype, int((digits or [8])[0]))
     return math.prod(self.dimensions) * bits // 8
 
 
@@ -68,7 +67,7 @@ class Instruction:
 
   Attributes:
     operands: of the same computation.
-    computations: those of the module that are named before, by name.
+    computations: those of the module, by name.
     users: (instruction, number of its operand) for each use of the result.
     root: 'ROOT ' if the result is the computation's.
     name: unique in its module.
@@ -106,7 +105,7 @@ class Instruction:
     return self.computations[self.found(_INSIDE)]
 
   def found(self, pattern: str, default: str = '') -> str:
-    """Returns the group of a pattern in the attributes."""
+    """Returns the first group of a pattern in the attributes."""
     match = re.search(pattern, self.attributes)
     return match[1] if match else default
 
@@ -123,16 +122,14 @@ class Instruction:
       return int(known)
     less = self.computations[self.found(r'condition=%?([\w.\-]+)')].root
     chain = (less, *less.operands, self.operands[0])
-    opcodes = ['compare', 'get-tuple-element', 'constant', 'tuple']
-    if [
-      i.opcode for i in chain
-    ] != opcodes or 'direction=LT' not in less.attributes:
+    opcodes = ' '.join(i.opcode for i in chain)
+    if opcodes != 'compare get-tuple-element constant tuple':
       return None
     _, counter, bound, first = chain
     start = first.operands[int(counter.found(r'index=(\d+)'))]
     while start.opcode in ('copy', 'bitcast'):
       start = start.operands[0]
-    if start.opcode != 'constant':
+    if start.opcode != 'constant' or 'direction=LT' not in less.attributes:
       return None
     return max(0, int(bound.literal) - int(start.literal))
 

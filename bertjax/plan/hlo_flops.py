@@ -89,11 +89,9 @@ def of_pallas(instruction: hlo.Instruction) -> int | None:
     # The features are last in the results, but not in every operand.
     features = gradients[0].dimensions[-1] if gradients else key[-1]
     keys = key[-1] * key[-2] // features
-    products = 2
+    products = 3 if 'dq' in instruction.name else 2
     if 'dkv' in instruction.name:
       products = 5 if len(gradients) > 2 else 4
-    elif 'dq' in instruction.name:
-      products = 3
     return 2 * products * math.prod(query) * keys
   said = instruction.found(r'"cost_estimate":\{"flops":"(\d+)"')
   return int(said) if said else None

@@ -165,6 +165,17 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   assert ('BATCH_SIZE to 472' in table.text(figures)) is (rows > 59)
 
 
+def test_a_plan_that_may_not_compile_has_the_arithmetic_alone(monkeypatch):
+  monkeypatch.setattr(topologies, 'has_compiler', lambda: True)
+  monkeypatch.setattr(topologies, 'devices', lambda _: jax.devices())
+  monkeypatch.setattr(compiled_step.Step, 'compile', None)
+  figures = plan(compiles=False)
+  assert figures['compiled'] is False and figures['fits'] is None
+  assert figures['why_not_compiled'] == 'not asked for'
+  assert figures['days'] is None
+  assert figures['days_at_stated_efficiency'] > 0
+
+
 @pytest.mark.parametrize(
   'topology, count, peak', [('H100:8', 8, 989e12), ('A100-80', 1, 312e12)]
 )
