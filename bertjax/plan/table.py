@@ -8,28 +8,29 @@ from collections.abc import Mapping
 
 # A line of a figure that is unknown is left out; `x/GiB` is x in that unit.
 _LINES = (
-  'topology                {topology}: {devices} device(s), mesh {mesh}',
-  'step                    global batch {batch_size}, length {length}, '
+  'topology                       {topology}: {devices} device(s), mesh {mesh}',
+  'step                           global batch {batch_size}, length {length}, '
   '{dtype}, dropout {dropout}',
-  'jax                     {jax}',
-  'libtpu                  {libtpu}',
-  'parameters              {parameters:,}',
+  'jax                            {jax}',
+  'libtpu                         {libtpu}',
+  'parameters                     {parameters:,}',
   'each device, each step',
-  '  useful FLOPs          {flops_useful/T:.3f} T',
-  '  compiled FLOPs        {flops_compiled/T:.3f} T, '
+  '  useful FLOPs                 {flops_useful/T:.3f} T',
+  '  compiled FLOPs               {flops_compiled/T:.3f} T, '
   '{flops_compiled/useful:.3f} of the useful',
-  '  HBM traffic           {hbm_bytes/GiB:.2f} GiB',
-  '  collectives           {moved}',
-  '  memory                {memory_bytes_per_device/GiB:.2f} GiB of '
+  '  HBM traffic                  {hbm_bytes/GiB:.2f} GiB',
+  '  collectives                  {moved}',
+  '  memory                       {memory_bytes_per_device/GiB:.2f} GiB of '
   '{available_bytes/GiB:.2f}{verdict}',
   '{parts}',
-  '  largest batch         {largest_batch_per_device} rows, from '
+  '  largest batch                {largest_batch_per_device} rows, from '
   '{largest_batch_from}',
-  '  estimated time        {estimated_seconds/ms:.2f} ms, '
+  '  estimated time               {estimated_seconds/ms:.2f} ms, '
   '{estimated_mfu:.1%} of the peak',
   'all {steps:,} steps',
-  '  as estimated          {days:.2f} days, {device_hours:,.0f} device-hours',
-  '  at {stated_efficiency:.0%} of the peak    '
+  '  as estimated                 {days:.2f} days, '
+  '{device_hours:,.0f} device-hours',
+  '  at {stated_efficiency:.0%} of the peak           '
   '{days_at_stated_efficiency:.2f} days, '
   '{device_hours_at_stated_efficiency:,.0f} device-hours',
   '\nArithmetic alone, nothing is compiled: {why_not_compiled}.',
@@ -50,7 +51,7 @@ def text(figures: Mapping) -> str:
     if isinstance(value, int | float):
       known |= {f'{name}/{unit}': value / size for unit, size in units.items()}
   known['parts'] = '\n'.join(
-    f'    {name.replace("_", " "):20}{size / 2**30:.2f} GiB'
+    f'    {name.replace("_", " "):27}{size / 2**30:.2f} GiB'
     for name, size in figures['memory_parts'].items()
   )
   if 'flops_compiled' in known:
