@@ -104,7 +104,7 @@ BUDGET = {
   'inference': 460,
   'finetuning': 480,
   'inspection': 570,
-  'plan': 1065,
+  'plan': 770,
   'reporting': 1080,  # checks that references compare like with like
   'data': 1965,  # takes examples apart for the one packer
   'launch': 360,

@@ -32,21 +32,17 @@ def row(figures: Mapping) -> dict:
     ValueError: the step was not compiled or does not fit.
   """
   if figures['estimated_mfu'] is None or not figures['fits']:
+    memory = '{memory_bytes_per_device:,} bytes of {available_bytes:,}'
+    got = figures['compiler_says'] or figures['why_not_compiled']
     raise ValueError(
       'expected the plan of a step that compiles and fits, got '
-      + (
-        figures['compiler_says']
-        or figures['why_not_compiled']
-        or f'{figures["memory_bytes_per_device"]:,} bytes of '
-        f'{figures["available_bytes"]:,}'
-      )
+      f'{got or memory.format_map(figures)}'
     )
+  ratio = figures['flops_compiled'] / figures['flops_useful']
   return {
     'estimated_mfu': round(figures['estimated_mfu'], 4),
     'hbm_bytes': figures['hbm_bytes'],
-    'compiled_over_useful_flops': round(
-      figures['flops_compiled'] / figures['flops_useful'], 4
-    ),
+    'compiled_over_useful_flops': round(ratio, 4),
     'memory_bytes_per_device': figures['memory_bytes_per_device'],
     **{name: figures[name] for name in _VERSIONS},
   }
@@ -68,9 +64,8 @@ def worse(kept: Mapping, now: Mapping) -> list[str]:
   for name, higher_is_better in _FIGURES.items():
     change = now[name] / kept[name] - 1
     if (-change if higher_is_better else change) > TOLERANCE:
-      found.append(
-        f'{name} {kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})'
-      )
+      said = f'{kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})'
+      found.append(f'{name} {said}')
   return found
 
 
@@ -83,10 +78,8 @@ def renewed(kept: Mapping | None, now: Mapping, reason: str) -> dict:
 
 def header() -> str:
   """Returns the header of the table of `line`s."""
-  return (
-    f'{"":28}{"MFU":>7}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}'
-    '  jax, libtpu'
-  )
+  names = f'{"MFU":>7}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}'
+  return f'{"":28}{names}  jax, libtpu'
 
 
 def line(name: str, now: Mapping) -> str:

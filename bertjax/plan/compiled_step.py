@@ -37,17 +37,16 @@ class Refusal:
 
   def __init__(self, text: str):
     self.text = text
-    found = re.search(
-      r'\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)'
-      r'|Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm',
-      text,
-    )
     self.needed: int | None = None
     self.available: int | None = None
+    found = re.search(
+      r'(?:\(|Used )([\d.]+)([KMGT])(?:\) exceeds available HBM \(| of )'
+      r'([\d.]+)([KMGT])(?:\)| hbm)',
+      text,
+    )
     if found:
-      needed, unit, available, available_unit = filter(None, found.groups())
-      self.needed = int(float(needed) * _UNITS[unit])
-      self.available = int(float(available) * _UNITS[available_unit])
+      self.needed = int(float(found[1]) * _UNITS[found[2]])
+      self.available = int(float(found[3]) * _UNITS[found[4]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +87,8 @@ class Step:
     Args:
       rows: of the batch, per device; None: `self.rows`.
     """
-    rows = (self.rows if rows is None else rows) * partitioning.batch_parts(
-      self.mesh
-    )
+    rows = self.rows if rows is None else rows
+    rows *= partitioning.batch_parts(self.mesh)
     shapes = {
       key: jax.ShapeDtypeStruct((rows, *shape.shape[1:]), shape.dtype)
       for key, shape in self.shapes.items()

@@ -64,29 +64,21 @@ def write_plan(
   # Nothing runs here: leave a GPU to others. jax adds this attribute at import.
   if not jax.config.jax_platforms:  # type: ignore[attr-defined]
     jax.config.update('jax_platforms', 'cpu')
-  objective, optimizer, shapes, steps = map(
-    arguments, ('objective', 'optimizer', 'shapes', 'steps')
-  )
-  accumulation = arguments('accumulation', 1)
-  if dry_run:
-    if dtype is not None:
-      objective = _with_dtype(objective, dtype)
-    mesh, _ = _mesh(topology, make_mesh)
-    _check(objective, shapes, steps, efficiency, mesh, accumulation)
-    Step(objective, optimizer, shapes, mesh).abstract()
-    return
   figures = plan(
-    objective=objective,
-    optimizer=optimizer,
-    shapes=shapes,
-    steps=steps,
-    accumulation=accumulation,
+    objective=arguments('objective'),
+    optimizer=arguments('optimizer'),
+    shapes=arguments('shapes'),
+    steps=arguments('steps'),
+    accumulation=arguments('accumulation', 1),
     topology=topology,
     make_mesh=make_mesh,
     dtype=dtype,
     efficiency=efficiency,
     largest_batch=largest_batch,
+    compiles=not dry_run,
   )
+  if dry_run:
+    return
   print(table.text(figures), flush=True)
   output_files.write_text(output, json.dumps(figures, indent=1))
   print(f'written to {output}')
@@ -104,6 +96,7 @@ def plan(
   dtype: str | None = None,
   efficiency: float = EFFICIENCY,
   largest_batch: bool = True,
+  compiles: bool = True,
 ) -> dict:
   """Returns the figures of a run; unknown ones are None.
 
@@ -116,24 +109,43 @@ def plan(
     dtype: of the products; None: the model's, by default bfloat16 on a TPU.
     efficiency: share of the peak for the second pair of days and device-hours.
     largest_batch: whether to compile again to find `largest_batch_per_device`.
+    compiles: whether to compile at all, if the topology can be compiled for.
 
   Raises:
     UserError: an unknown topology, or a mesh or batch that does not fit it.
   """
-  name, _ = topologies.parse(topology)
-  is_tpu = topologies.is_tpu(name)
-  device = devices.named(name)
+  name, count = topologies.parse(topology)
+  why_not = None
+  if not topologies.is_tpu(name):
+    why_not = 'only TPUs can be compiled for here'
+  elif not topologies.has_compiler():
+    why_not = 'libtpu is not installed (requirements-tpu.txt)'
+  if why_not:
+    # No array is placed on it, so one device stands in for all.
+    count *= 2 if name in topologies.TWO_DEVICES else 1
+    mesh = make_mesh(devices=jax.devices('cpu')[:1] * count)
+  else:
+    mesh = make_mesh(devices=topologies.devices(topology))
+    why_not = None if compiles else 'not asked for'
   if dtype is not None:
     objective = _with_dtype(objective, dtype)
-  mesh, compiles = _mesh(topology, make_mesh)
-  count = mesh.size
   config = objective.configs[objective.main]
   rows, length = shapes['tokens'].shape
-  _check(objective, shapes, steps, efficiency, mesh, accumulation)
+  objective.check_models(length)
+  partitioning.check_batch_size(rows, mesh, accumulation)
+  if steps < 1:
+    raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
+  if not 0 < efficiency <= 1:
+    raise UserError(
+      f'an efficiency of {efficiency} is not a share of the peak; '
+      'set planning.write_plan.efficiency above 0, at most 1'
+    )
+  step = Step(objective, optimizer, shapes, mesh, accumulation)
+  device = devices.named(name)
   figures = {
     'topology': topology,
     'device': name,
-    'devices': count,
+    'devices': mesh.size,
     'mesh': dict(mesh.shape),
     'batch_size': rows,
     'length': length,
@@ -141,101 +153,85 @@ def plan(
     'dropout': config.dropout,
     'accumulation': accumulation,
     'jax': jax.__version__,
-    'libtpu': _libtpu_version() if compiles else None,
-    'compiled': compiles,
-    'why_not_compiled': None
-    if compiles
-    else (
-      'libtpu is not installed (requirements-tpu.txt)'
-      if is_tpu
-      else 'only TPUs can be compiled for here'
-    ),
-    'flops_useful': objective.flops(shapes) / count,
+    'libtpu': None if why_not else _libtpu_version(),
+    'compiled': not why_not,
+    'why_not_compiled': why_not,
+    'flops_useful': objective.flops(shapes) / mesh.size,
     'steps': steps,
     'stated_efficiency': efficiency,
     **dict.fromkeys(_COMPILED),
+    **_of_state(step, device),
   }
-  step = Step(objective, optimizer, shapes, mesh, accumulation)
-  if compiles:
-    figures |= _of_step(step, figures['flops_useful'], device, largest_batch)
-  else:
-    figures |= _of_state(step, device)
-  return figures | _of_run(figures, device)
+  if not why_not:
+    assert device is not None  # `devices` has every TPU
+    figures |= _of_step(step, figures, device, largest_batch)
+  seconds = figures['seconds_at_stated_efficiency'] = (
+    device and figures['flops_useful'] / device.flops_per_second / efficiency
+  )
+  for suffix, each in (
+    ('', figures['estimated_seconds']),
+    ('_at_stated_efficiency', seconds),
+  ):
+    hours = each and each * steps / 3600
+    figures[f'days{suffix}'] = hours and hours / 24
+    figures[f'device_hours{suffix}'] = hours and hours * mesh.size
+  return figures
 
 
 # The figures that only a compiled step has.
 _COMPILED = (
-  'flops_compiled',
-  'bytes_accessed',
-  'memory_bytes_per_device',
-  'memory_parts',
-  'collective_bytes',
-  'collectives',
-  'hbm_bytes',
-  'estimated_seconds',
-  'estimated_mfu',
-  'estimate_leaves_out',
-  'fits',
-  'available_bytes',
-  'largest_batch_per_device',
-  'largest_batch_from',
-  'compiler_says',
-)
+  'flops_compiled bytes_accessed memory_bytes_per_device collective_bytes '
+  'collectives hbm_bytes estimated_seconds estimated_mfu estimate_leaves_out '
+  'available_bytes largest_batch_per_device largest_batch_from compiler_says'
+).split()
 
 
 def _of_step(
-  step: Step,
-  useful: float,
-  device: devices.Device | None,
-  find_largest: bool,
+  step: Step, figures: dict, device: devices.Device, find_largest: bool
 ) -> dict:
   """Returns the figures of a step on a TPU.
 
   Args:
     step: see `Step`.
-    useful: FLOPs per device.
+    figures: those known before it is compiled.
     device: of the step's mesh.
     find_largest: whether to add `largest_batch_per_device`.
   """
-  assert device is not None and device.clock_hertz  # `devices` has every TPU
-  figures = _of_state(step, device)
   program = step.compile()
+  parts = figures['memory_parts']
   available = device.memory_bytes - device.reserved_bytes
   if isinstance(program, Refusal):
     needed, available = program.needed, program.available or available
-    figures |= {
-      'fits': False,
-      'memory_bytes_per_device': needed,
-      'compiler_says': program.text[:2000],
-    }
+    found = {'fits': False, 'compiler_says': program.text[:2000]}
     if needed:  # not all gradients exist at once
-      parts = figures['memory_parts']
       del parts['gradients']
       parts['gradients_and_activations'] = needed - sum(parts.values())
   else:
     text, analysis = program.as_text(), program.cost_analysis()
-    assert text is not None and analysis is not None  # libtpu has both
+    assert text and analysis and device.clock_hertz  # every TPU has them
     cost = compiled.cost_of(text)
     parts = compiled.memory_of(program)
     needed = compiled.needed_bytes(parts)
     seconds = cost.cycles / device.clock_hertz
-    figures |= {
+    peak = device.flops_per_second
+    found = {
       'fits': needed <= available,
-      'memory_bytes_per_device': needed,
-      'memory_parts': parts,
       'flops_compiled': cost.flops,
       'bytes_accessed': analysis['bytes accessed'],
       'collective_bytes': cost.collective_bytes,
       'collectives': cost.collectives,
       'hbm_bytes': cost.hbm_bytes,
       'estimated_seconds': seconds,
-      'estimated_mfu': useful / seconds / device.flops_per_second,
+      'estimated_mfu': figures['flops_useful'] / seconds / peak,
       'estimate_leaves_out': _left_out(cost),
     }
-  figures['available_bytes'] = available
   if find_largest and needed:
-    figures |= _largest(step, needed, available, figures)
-  return figures
+    found |= _largest(step, needed, available, parts)
+  return found | {
+    'memory_bytes_per_device': needed,
+    'memory_parts': parts,
+    'available_bytes': available,
+  }
 
 
 def _left_out(cost: compiled.Cost) -> list[str]:
@@ -252,9 +248,11 @@ def _left_out(cost: compiled.Cost) -> list[str]:
       f'kernels, which have {share:.1%} of the FLOPs'
     )
   if cost.pallas_uncounted:
-    left_out.append(f'FLOPs of {", ".join(cost.pallas_uncounted)}, unknown')
+    left_out.append(
+      f'FLOPs of {", ".join(sorted(cost.pallas_uncounted))}, unknown'
+    )
   if cost.unknown_loops:
-    left_out.append(f'all but one turn of {cost.unknown_loops} loops')
+    left_out.append(f'all but one turn of {len(cost.unknown_loops)} loops')
   return left_out
 
 
@@ -262,17 +260,16 @@ def _left_out(cost: compiled.Cost) -> list[str]:
 _FIXED = ('parameters', 'optimizer_state', 'frozen_parameters')
 
 
-def _largest(step: Step, needed: int, available: int, figures: dict) -> dict:
+def _largest(
+  step: Step, needed: int, available: int, parts: dict[str, int]
+) -> dict:
   """Finds how many rows fit, from the memory of programs for two batch sizes.
 
   The second batch size is where the first predicts that memory is about full:
   interpolation between two programs is more accurate than extrapolation.
   """
   fits = needed <= available
-  fixed = sum(
-    figures['memory_parts'].get(key, 0)
-    for key in (('arguments',) if fits else _FIXED)
-  )
+  fixed = sum(parts.get(key, 0) for key in (('arguments',) if fits else _FIXED))
   unit = step.accumulation
   guess = (available - fixed) / max(needed - fixed, 1) * step.rows
   low, high = (
@@ -290,9 +287,7 @@ def _largest(step: Step, needed: int, available: int, figures: dict) -> dict:
     if isinstance(program, Refusal)
     else compiled.needed_bytes(compiled.memory_of(program))
   )
-  if not other:
-    return {}
-  slope = (other - needed) / (second - step.rows)
+  slope = ((other or needed) - needed) / (second - step.rows)
   if slope <= 0:
     return {}
   largest = step.rows + (available - needed) / slope
@@ -330,35 +325,6 @@ def _of_state(step: Step, device: devices.Device | None) -> dict:
   }
 
 
-def _of_run(figures: dict, device: devices.Device | None) -> dict:
-  """Returns the days and device-hours of all steps."""
-
-  def of(seconds: float | None) -> tuple[float | None, float | None]:
-    if seconds is None:
-      return None, None
-    hours = seconds * figures['steps'] / 3600
-    return hours / 24, hours * figures['devices']
-
-  stated = (
-    None
-    if device is None
-    else (
-      figures['flops_useful']
-      / device.flops_per_second
-      / figures['stated_efficiency']
-    )
-  )
-  days, hours = of(figures['estimated_seconds'])
-  stated_days, stated_hours = of(stated)
-  return {
-    'days': days,
-    'device_hours': hours,
-    'seconds_at_stated_efficiency': stated,
-    'days_at_stated_efficiency': stated_days,
-    'device_hours_at_stated_efficiency': stated_hours,
-  }
-
-
 def _with_dtype(objective: Any, dtype: str) -> Any:
   """Returns the objective with its models' products in another dtype.
 
@@ -377,36 +343,6 @@ def _with_dtype(objective: Any, dtype: str) -> Any:
       'EncoderConfig.dtype, and DTYPE of the plan to None'
     )
   return changed
-
-
-def _mesh(topology: str, make_mesh: Callable[..., Mesh]) -> tuple[Mesh, bool]:
-  """Returns the mesh of a topology, and whether steps can compile for it."""
-  name, count = topologies.parse(topology)
-  if topologies.is_tpu(name) and topologies.has_compiler():
-    return make_mesh(devices=topologies.devices(topology)), True
-  # No array is placed on it, so one device stands in for all.
-  count *= 2 if name in topologies.TWO_DEVICES else 1
-  return make_mesh(devices=jax.devices('cpu')[:1] * count), False
-
-
-def _check(
-  objective: Objective,
-  shapes: Mapping[str, jax.ShapeDtypeStruct],
-  steps: int,
-  efficiency: float,
-  mesh: Mesh,
-  accumulation: int,
-) -> None:
-  rows, length = shapes['tokens'].shape
-  objective.check_models(length)
-  partitioning.check_batch_size(rows, mesh, accumulation)
-  if steps < 1:
-    raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
-  if not 0 < efficiency <= 1:
-    raise UserError(
-      f'an efficiency of {efficiency} is not a share of the peak; '
-      'set planning.write_plan.efficiency above 0, at most 1'
-    )
 
 
 def _libtpu_version() -> str:

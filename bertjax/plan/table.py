@@ -1,126 +1,80 @@
 """A plan as text: a table, what does not fit, and what to change.
 
-    print(table.text(planning.plan(...)))
-
-Unknown figures have no row.
+print(table.text(planning.plan(...)))
 """
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Mapping
 
-GIB = 2**30
+# A line of a figure that is unknown is left out; `x/GiB` is x in that unit.
+_LINES = (
+  'topology                       {topology}: {devices} device(s), mesh {mesh}',
+  'step                           global batch {batch_size}, length {length}, '
+  '{dtype}, dropout {dropout}',
+  'jax                            {jax}',
+  'libtpu                         {libtpu}',
+  'parameters                     {parameters:,}',
+  'each device, each step',
+  '  useful FLOPs                 {flops_useful/T:.3f} T',
+  '  compiled FLOPs               {flops_compiled/T:.3f} T, '
+  '{flops_compiled/useful:.3f} of the useful',
+  '  HBM traffic                  {hbm_bytes/GiB:.2f} GiB',
+  '  collectives                  {moved}',
+  '  memory                       {memory_bytes_per_device/GiB:.2f} GiB of '
+  '{available_bytes/GiB:.2f}{verdict}',
+  '{parts}',
+  '  largest batch                {largest_batch_per_device} rows, from '
+  '{largest_batch_from}',
+  '  estimated time               {estimated_seconds/ms:.2f} ms, '
+  '{estimated_mfu:.1%} of the peak',
+  'all {steps:,} steps',
+  '  as estimated                 {days:.2f} days, '
+  '{device_hours:,.0f} device-hours',
+  '  at {stated_efficiency:.0%} of the peak           '
+  '{days_at_stated_efficiency:.2f} days, '
+  '{device_hours_at_stated_efficiency:,.0f} device-hours',
+  '\nArithmetic alone, nothing is compiled: {why_not_compiled}.',
+  "\nThe estimate is the sum of the compiler's own cycles over the clock, and "
+  'leaves out {left_out}.',
+  '\nIt does not fit. Set {remedy};\n'
+  'or divide parameters and optimizer state among more devices: a TOPOLOGY of '
+  'more chips with make_mesh.fsdp above 1.',
+  'The compiler: {compiler_says}',
+)
 
 
 def text(figures: Mapping) -> str:
   """Formats the figures of `planning.plan`."""
-  rows = list(_rows(figures))
-  width = max(len(name) for name, _ in rows)
-  lines = [f'{name:<{width}}  {value}' for name, value in rows]
-  if not figures['compiled']:
-    lines += [
-      '',
-      f'Arithmetic alone, nothing is compiled: {figures["why_not_compiled"]}.',
-    ]
-  if figures['estimate_leaves_out']:
-    lines += [
-      '',
-      "The estimate is the sum of the compiler's own cycles over "
-      'the clock, and leaves out '
-      f'{"; ".join(figures["estimate_leaves_out"])}.',
-    ]
-  if figures['fits'] is False:
-    lines += ['', *_does_not_fit(figures)]
-  return '\n'.join(lines)
-
-
-def _rows(figures: Mapping) -> Iterator[tuple[str, str]]:
-  """Yields (name, value) of each row whose value is known."""
-  f = figures
-  mesh = f', mesh {f["mesh"]}' if f['mesh'] else ''
-  yield 'topology', f'{f["topology"]}: {f["devices"]} device(s){mesh}'
-  versions = f'jax {f["jax"]}' + (
-    f', libtpu {f["libtpu"]}' if f['libtpu'] else ''
-  )
-  yield (
-    'step',
-    (
-      f'global batch {f["batch_size"]}, length {f["length"]}, {f["dtype"]}, '
-      f'dropout {f["dropout"]}; {versions}'
-    ),
-  )
-  yield 'parameters', f'{f["parameters"]:,}'
-  yield 'each device, each step', ''
-  yield '  useful FLOPs', f'{f["flops_useful"] / 1e12:.3f} T'
-  if f['flops_compiled'] is not None:
-    ratio = f['flops_compiled'] / f['flops_useful']
-    yield (
-      '  compiled FLOPs',
-      (f'{f["flops_compiled"] / 1e12:.3f} T, {ratio:.3f} of the useful'),
-    )
-    yield '  HBM traffic', f'{f["hbm_bytes"] / GIB:.2f} GiB'
-    moved = ', '.join(
-      f'{kind} {size / GIB:.3f} GiB in {f["collectives"][kind]}'
-      for kind, size in f['collective_bytes'].items()
-    )
-    yield '  collectives', moved or 'none'
-  if f['memory_bytes_per_device'] is not None:
-    yield (
-      '  memory',
-      (
-        f'{f["memory_bytes_per_device"] / GIB:.2f} GiB of '
-        f'{f["available_bytes"] / GIB:.2f}'
-        f'{"" if f["fits"] else ": DOES NOT FIT"}'
-      ),
-    )
-  for name, size in f['memory_parts'].items():
-    yield f'    {name.replace("_", " ")}', f'{size / GIB:.2f} GiB'
-  if f['largest_batch_per_device'] is not None:
-    yield (
-      '  largest batch',
-      (f'{f["largest_batch_per_device"]} rows, from {f["largest_batch_from"]}'),
-    )
-  if f['estimated_seconds'] is not None:
-    yield (
-      '  estimated time',
-      (
-        f'{1e3 * f["estimated_seconds"]:.2f} ms, '
-        f'{f["estimated_mfu"]:.1%} of the peak'
-      ),
-    )
-  yield f'all {f["steps"]:,} steps', ''
-  if f['days'] is not None:
-    yield (
-      '  as estimated',
-      (f'{f["days"]:.2f} days, {f["device_hours"]:,.0f} device-hours'),
-    )
-  if f['days_at_stated_efficiency'] is not None:
-    yield (
-      f'  at {f["stated_efficiency"]:.0%} of the peak',
-      (
-        f'{f["days_at_stated_efficiency"]:.2f} days, '
-        f'{f["device_hours_at_stated_efficiency"]:,.0f} device-hours'
-      ),
-    )
-
-
-def _does_not_fit(figures: Mapping) -> Iterator[str]:
-  """Yields why a step does not fit, and what to change."""
-  parts = ', '.join(
-    f'{name.replace("_", " ")} {size / GIB:.2f}'
+  known = {name: value for name, value in figures.items() if value is not None}
+  units = {'GiB': 2**30, 'T': 1e12, 'ms': 1e-3, 'useful': known['flops_useful']}
+  for name, value in figures.items():
+    if isinstance(value, int | float):
+      known |= {f'{name}/{unit}': value / size for unit, size in units.items()}
+  known['parts'] = '\n'.join(
+    f'    {name.replace("_", " "):27}{size / 2**30:.2f} GiB'
     for name, size in figures['memory_parts'].items()
   )
-  yield f'It does not fit. GiB a device: {parts}.'
-  largest = figures['largest_batch_per_device']
-  if largest:
-    parts = figures['mesh']['data'] * figures['mesh']['fsdp']
-    yield (
-      f'Set BATCH_SIZE to {largest * parts} or less ({largest} rows a '
-      'device), or a shorter LENGTH;'
+  if 'flops_compiled' in known:
+    moved = ', '.join(
+      f'{kind} {size / 2**30:.3f} GiB in {figures["collectives"][kind]}'
+      for kind, size in figures['collective_bytes'].items()
     )
-  else:
-    yield 'Set a smaller BATCH_SIZE or LENGTH, if activations take it;'
-  yield (
-    'or divide parameters and optimizer state among more devices: a '
-    'TOPOLOGY of more chips with make_mesh.fsdp above 1.'
-  )
-  if figures['compiler_says']:
-    yield f'The compiler: {figures["compiler_says"].splitlines()[0]}'
+    known['moved'] = moved or 'none'
+    known['left_out'] = '; '.join(figures['estimate_leaves_out'])
+  known['verdict'] = ''
+  if figures['fits'] is False:
+    known['verdict'] = ': DOES NOT FIT'
+    known['remedy'] = 'a smaller BATCH_SIZE or LENGTH, if activations take it'
+    if largest := figures['largest_batch_per_device']:
+      rows = largest * figures['mesh']['data'] * figures['mesh']['fsdp']
+      known['remedy'] = (
+        f'BATCH_SIZE to {rows} or less ({largest} rows a device), or a shorter '
+        'LENGTH'
+      )
+  if 'compiler_says' in known:
+    known['compiler_says'] = known['compiler_says'].splitlines()[0]
+  lines = []
+  for line in _LINES:
+    with contextlib.suppress(KeyError):
+      lines.append(line.format_map(known))
+  return '\n'.join(lines)

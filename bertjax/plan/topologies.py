@@ -21,27 +21,18 @@ from jax.experimental import topologies
 from bertjax.errors import UserError
 from bertjax.parallel import devices as devices_lib
 
-_FLAT = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
-_CUBES = (
-  '2x2x1',
-  '2x2x2',
-  '2x2x4',
-  '2x4x4',
-  '4x4x4',
-  '4x4x8',
-  '4x8x8',
-  '8x8x8',
-)
+_FLAT = '1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16'.split()
+_CUBES = '2x2x1 2x2x2 2x2x4 2x4x4 4x4x4 4x4x8 4x8x8 8x8x8'.split()
 
 # Generation -> slices that compile; source: https://cloud.google.com/tpu/docs.
 KNOWN = {
-  'v2': ('2x2', '4x4', '8x8'),
-  'v3': ('2x2', '4x4', '8x8', '16x16'),
+  'v2': ['2x2', '4x4', '8x8'],
+  'v3': ['2x2', '4x4', '8x8', '16x16'],
   'v4': _CUBES,
   'v5e': _FLAT,
   'v5p': _CUBES,
   'v6e': _FLAT,
-  'tpu7x': ('1x1x1', *_CUBES),
+  'tpu7x': ['1x1x1', *_CUBES],
 }
 
 # Generations whose chips are two devices each.
@@ -100,24 +91,18 @@ def devices(topology: str) -> list[jax.Device]:
     )
   # Otherwise libtpu asks a cloud's metadata server where it runs, refuses a
   # second process, and prints warnings while it guesses the type.
-  for key, value in (
-    ('TPU_SKIP_MDS_QUERY', '1'),
-    ('TPU_ACCELERATOR_TYPE', 'v5litepod-8'),
-    ('TPU_WORKER_HOSTNAMES', 'localhost'),
-    ('ALLOW_MULTIPLE_LIBTPU_LOAD', '1'),
-  ):
-    os.environ.setdefault(key, value)
+  os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
+  os.environ.setdefault('TPU_ACCELERATOR_TYPE', 'v5litepod-8')
+  os.environ.setdefault('TPU_WORKER_HOSTNAMES', 'localhost')
+  os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
   options: dict[str, Any] = {}
   if name == 'v4':  # both cores of a chip are one device, as jax runs them
     options['chip_config_name'] = 'megacore'
   if chips == 1:  # libtpu's default is 4 chips per host
     options['chips_per_host_bounds'] = (1, 1, 1)
   try:
-    return list(
-      topologies.get_topology_desc(
-        platform='tpu', topology_name=topology, **options
-      ).devices
-    )
+    found = topologies.get_topology_desc(topology, 'tpu', **options)
+    return list(found.devices)
   except jax.errors.JaxRuntimeError as error:
     raise UserError(
       f'libtpu cannot compile for {topology}: '

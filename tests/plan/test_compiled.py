@@ -92,7 +92,7 @@ def test_a_loop_of_products_counts_each_of_its_turns(mesh):
   )
   cost = compiled.cost_of(program.as_text())
   product = 2 * 128 * 512 * 512
-  assert cost.flops == 3 * 5 * product and cost.unknown_loops == 0
+  assert cost.flops == 3 * 5 * product and not cost.unknown_loops
   weights = 5 * 512 * 512 * 2
   assert cost.collective_bytes == {'all-reduce': weights}
   assert cost.collectives == {'all-reduce': 5}

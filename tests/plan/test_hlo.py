@@ -54,33 +54,33 @@ ENTRY %main (a: bf16[8,8], b: bf16[8,8], c: bf16[5,8,16], d: s32[]) -> bf16[8,8]
 
 
 def test_lines_come_apart_into_result_operands_and_attributes():
-  module = hlo.parse(TEXT)
-  assert set(module.computations) == {'fused', 'body', 'condition', 'main'}
-  start = module.entry.instructions['copy-start.1']
-  assert start.opcode == 'copy-start' and start.operands == ('a',)
+  entry = hlo.parse(TEXT)
+  start = entry.instructions['copy-start.1']
+  assert start.opcode == 'copy-start' and start.literal == '%a'
+  assert start.operands == [entry.instructions['a']]
+  assert start.users == [(entry.instructions['copy-done.1'], 0)]
   assert [(a.dtype, a.dimensions, a.space) for a in start.arrays] == [
     ('bf16', (8, 8), 1),
     ('bf16', (8, 8), 0),
     ('u32', (), 2),
   ]
   assert [a.bytes for a in start.arrays] == [128, 128, 4]
-  assert module.entry.root.opcode == 'all-reduce'
-  assert module.entry.parameter(2).name == 'c'
-  assert module.entry.instructions['slice'].called('calls') == 'fused'
-  assert module.entry.instructions['slice'].number('estimated_cycles') == 5
+  assert entry.root.opcode == 'all-reduce'
+  assert entry.parameter(2).name == 'c'
+  assert entry.instructions['slice'].inside.name == 'fused'
+  assert entry.instructions['slice'].found('cycles":"(.)') == '5'
 
 
 def test_attributes_may_go_on_over_lines():
-  kernel = hlo.parse(TEXT).entry.instructions['kernel']
-  assert kernel.number('flops') == 77
+  kernel = hlo.parse(TEXT).instructions['kernel']
+  assert kernel.found('"flops":"(..)') == '77'
 
 
 def test_a_loop_runs_as_often_as_its_counter_says():
-  module = hlo.parse(TEXT)
-  times = {e.instruction.name: e.times for e in module.executions()}
+  entry = hlo.parse(TEXT)
+  times = {e.instruction.name: e.times for e in entry.executions()}
   assert times['y'] == 3 and times['slice'] == 1  # from 1 up to below 4
-  assert not module.unknown_loops
-  fused = {e.instruction.name: e.fused for e in module.executions()}
+  fused = {e.instruction.name: e.fused for e in entry.executions()}
   assert fused['dynamic-slice.1'] and not fused['y']
 
 
@@ -88,14 +88,14 @@ def test_what_xla_knows_of_a_loop_comes_first():
   text = TEXT.replace(
     'body=%body', 'body=%body, backend_config={"known_trip_count":{"n":"9"}}'
   )
-  module = hlo.parse(text)
-  assert {e.instruction.name: e.times for e in module.executions()}['y'] == 9
+  entry = hlo.parse(text)
+  assert {e.instruction.name: e.times for e in entry.executions()}['y'] == 9
 
 
-def test_a_loop_that_nobody_can_count_counts_once_and_is_named():
-  module = hlo.parse(TEXT.replace('direction=LT', 'direction=NE'))
-  assert {e.instruction.name: e.times for e in module.executions()}['y'] == 1
-  assert module.unknown_loops == {'while.1'}
+def test_a_loop_that_nobody_can_count_counts_once():
+  entry = hlo.parse(TEXT.replace('direction=LT', 'direction=NE'))
+  assert {e.instruction.name: e.times for e in entry.executions()}['y'] == 1
+  assert entry.instructions['while.1'].turns() is None
 
 
 @pytest.mark.parametrize(

@@ -80,11 +80,8 @@ ALL = 5 * ROW
   ],
 )
 def test_bytes_of_the_main_memory(name, moved):
-  module = hlo.parse(TEXT)
-  assert (
-    hlo_bytes.of_memory(module, module.entry, module.entry.instructions[name])
-    == moved
-  )
+  instruction = hlo.parse(TEXT).instructions[name]
+  assert hlo_bytes.of_memory(instruction) == moved
 
 
 @pytest.mark.parametrize(
@@ -92,8 +89,5 @@ def test_bytes_of_the_main_memory(name, moved):
   [('reduced', ALL), ('gather-start', 8 * ROW), ('scattered', ALL)],
 )
 def test_a_collective_counts_whole_arrays(name, moved):
-  module = hlo.parse(TEXT)
-  assert (
-    hlo_bytes.of_collective(module.entry, module.entry.instructions[name])
-    == moved
-  )
+  instruction = hlo.parse(TEXT).instructions[name]
+  assert hlo_bytes.of_collective(instruction) == moved

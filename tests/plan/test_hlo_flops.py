@@ -6,13 +6,13 @@ from bertjax.plan import hlo, hlo_flops
 
 
 def count(left, right, result, attributes, opcode='convolution'):
-  module = hlo.parse(f"""ENTRY %main (a: f32[], b: f32[]) -> f32[] {{
+  entry = hlo.parse(f"""ENTRY %main (a: f32[], b: f32[]) -> f32[] {{
   %a = {left} parameter(0)
   %b = {right} parameter(1)
   ROOT %c = {result} {opcode}(%a, %b), {attributes}
 }}
 """)
-  return hlo_flops.of_product(module.entry, module.entry.root)
+  return hlo_flops.of_product(entry.root)
 
 
 # Each line is one that libtpu wrote for a BERT of width 256 with 4 heads of 64,
@@ -97,10 +97,10 @@ def test_a_real_convolution_has_what_xla_counts(stride, padding, groups):
 
   x, w = jnp.zeros((2, 9, 7, 4)), jnp.zeros((3, 2, 4 // groups, 6))
   lowered = jax.jit(convolve).lower(x, w)
-  module = hlo.parse(lowered.compiler_ir('hlo').as_hlo_module().to_string())
+  entry = hlo.parse(lowered.compiler_ir('hlo').as_hlo_module().to_string())
   found = [
-    hlo_flops.of_product(e.computation, e.instruction)
-    for e in module.executions()
+    hlo_flops.of_product(e.instruction)
+    for e in entry.executions()
     if e.instruction.opcode == 'convolution'
   ]
   assert found == [lowered.cost_analysis()['flops']]
@@ -109,7 +109,7 @@ def test_a_real_convolution_has_what_xla_counts(stride, padding, groups):
 def kernel(name, results, estimate='', read='512,64'):
   q = 'bf16[2,4,512,64]{3,2,1,0}'
   k = f'bf16[2,4,{read}]{{3,2,1,0}}'
-  module = hlo.parse(f'''ENTRY %main (a: f32[]) -> f32[] {{
+  entry = hlo.parse(f'''ENTRY %main (a: f32[]) -> f32[] {{
   %mask = s8[1,1,1]{{2,1,0}} constant(0)
   %q = {k} parameter(0)
   %k = {k} parameter(1)
@@ -117,8 +117,8 @@ def kernel(name, results, estimate='', read='512,64'):
   ROOT %{name} = ({', '.join([q] * results)}) custom-call(%mask, %q, %k, %v), custom_call_target="tpu_custom_call", backend_config={{"custom_call_config":{{"body":"AA=="{estimate}}}}}
 }}
 ''')  # noqa: E501
-  assert hlo_flops.is_pallas(module.entry.root)
-  return hlo_flops.of_pallas(module.entry, module.entry.root)
+  assert hlo_flops.is_pallas(entry.root)
+  return hlo_flops.of_pallas(entry.root)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   monkeypatch.setattr(
     planning.compiled,
     'cost_of',
-    lambda _: planning.compiled.Cost(1, 0, 0, (), 1, 1, {}, {}, 0),
+    lambda _: planning.compiled.Cost(flops=1, cycles=1),
   )
 
   def compile_(self, rows=None):
@@ -163,6 +163,17 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   assert figures['fits'] is (rows <= 59)
   assert figures['memory_bytes_per_device'] == (GIB + rows * GIB // 4)
   assert ('BATCH_SIZE to 472' in table.text(figures)) is (rows > 59)
+
+
+def test_a_plan_that_may_not_compile_has_the_arithmetic_alone(monkeypatch):
+  monkeypatch.setattr(topologies, 'has_compiler', lambda: True)
+  monkeypatch.setattr(topologies, 'devices', lambda _: jax.devices())
+  monkeypatch.setattr(compiled_step.Step, 'compile', None)
+  figures = plan(compiles=False)
+  assert figures['compiled'] is False and figures['fits'] is None
+  assert figures['why_not_compiled'] == 'not asked for'
+  assert figures['days'] is None
+  assert figures['days_at_stated_efficiency'] > 0
 
 
 @pytest.mark.parametrize(

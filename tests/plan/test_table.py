@@ -22,7 +22,7 @@ FIGURES = {
   'memory_bytes_per_device': 2**34,
   'available_bytes': 15 * 2**30,
   'fits': False,
-  'memory_parts': {'parameters': 2**30, 'optimizer_state': 2**31},
+  'memory_parts': {'parameters': 2**30, 'gradients_and_activations': 2**31},
   'largest_batch_per_device': 7,
   'largest_batch_from': 'a line',
   'estimated_seconds': 0.01,
@@ -59,7 +59,9 @@ def test_every_figure_stands_in_the_table_with_its_unit():
 
 def test_what_does_not_fit_has_its_parts_and_a_remedy():
   text = table.text(FIGURES)
-  assert 'parameters 1.00, optimizer state 2.00' in text
+  assert 'DOES NOT FIT' in text
+  assert '    parameters                 1.00 GiB' in text
+  assert '    gradients and activations  2.00 GiB' in text
   assert 'BATCH_SIZE to 56 or less' in text  # 7 rows on 4 x 2 devices
   assert 'Ran out.' in text
 
@@ -74,7 +76,6 @@ def test_what_is_not_known_has_no_row():
       'days',
       'days_at_stated_efficiency',
       'libtpu',
-      'mesh',
       'estimate_leaves_out',
       'compiler_says',
     )
