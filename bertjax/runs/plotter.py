@@ -98,11 +98,18 @@ def draw(
       dashes = Line2D([], [], color=_QUIET, linewidth=1, linestyle='--')
       legend['most frequent answer'] = dashes
     if len(legend) > 1:
-      names = [label.replace('$', r'\$') for label in legend]  # no formulas
+      # In inches; a letter of the legend is hardly wider, a line hardly higher.
+      width = 0.7 + 0.08 * max(map(len, legend))
+      across = max(1, int(figure.get_figwidth() / width))
+      figure.set_figheight(2.6 * rows + 0.2 * -(-len(legend) // across))
       figure.legend(
-        legend.values(), names, loc='outside upper left', ncols=2 * columns
+        legend.values(),
+        [label.replace('$', r'\$') for label in legend],  # no formulas
+        loc='outside upper left',
+        ncols=across,
       )
-    figure.savefig(file, format=kind, transparent=kind == 'svg')
+    background = 'none' if kind == 'svg' else 'white'
+    figure.savefig(file, format=kind, facecolor=background)
   return True
 
 
@@ -113,12 +120,14 @@ def _draw_diagram(
   legend: dict[str, 'Artist'],
 ) -> None:
   """Draws the lines; adds new labels to `colours` and `legend`."""
+  from matplotlib.ticker import EngFormatter, MaxNLocator
+
   axes.set_title(diagram.title)
   axes.set_xlabel('step')
   if diagram.vertical == 'log':
     axes.set_yscale('log', nonpositive='mask')
   for line in diagram.lines:
-    colour = colours.setdefault(line.label, f'C{len(colours) % 10}')
+    colour = colours.setdefault(line.label, f'C{len(colours)}')
     if line.baseline:
       last = np.ravel(line.values)[-1]
       axes.axhline(last, color=colour, linewidth=1, linestyle='--')
@@ -126,8 +135,8 @@ def _draw_diagram(
       legend.setdefault(line.label, _draw_line(axes, line, colour))
   if diagram.vertical == 'from zero':
     axes.set_ylim(bottom=0)
-  axes.locator_params(axis='x', nbins=6, integer=True)
-  axes.xaxis.set_major_formatter('{x:,.0f}')
+  axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+  axes.xaxis.set_major_formatter(EngFormatter(sep=''))
 
 
 def _draw_line(axes: 'Axes', line: Line, colour: str) -> 'Artist':

@@ -53,6 +53,24 @@ def test_a_label_has_one_colour_and_one_entry_in_the_legend():
   assert '>a</text>' not in alone and '>loss</text>' in alone
 
 
+def test_a_legend_of_many_runs_is_not_cut_off_and_leaves_room_for_curves():
+  lines = [
+    Line(f'a run of a long name, {i}', [1, 2], [1, 2]) for i in range(60)
+  ]
+  text = svg(Diagram('x', lines), Diagram('y', lines))
+  width = float(re.search(r'viewBox="0 0 (\S+)', text)[1])
+  starts = re.findall(r'x="(\S+)" y="\S+" transform="[^"]*">a run', text)
+  assert len(starts) == 60
+  assert max(map(float, starts)) + 24 * 5 < width
+  _, _, points = curves(text)[0]
+  assert np.ptp(points[:, 1]) > 100
+
+
+def test_an_svg_has_no_background():
+  text = svg(Diagram('x', [Line('a', [1, 2], [1, 2])]))
+  assert 'fill: #ffffff' not in text
+
+
 def test_labels_are_shown_as_they_are():
   lines = [Line(x, [1, 2], [1, 2]) for x in ('_a', '$b$', '<c>')]
   text = svg(Diagram('loss', lines))
