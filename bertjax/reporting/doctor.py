@@ -8,17 +8,15 @@
 The run may still be in progress.
 """
 
+from collections.abc import Sequence
+
 from bertjax.errors import RunStopped, UserError
-from bertjax.reporting import (
-  health_checks,
-  health_picture,
-  references,
-  run_reader,
-)
+from bertjax.reporting import health_checks, references, run_reader
 from bertjax.reporting.health_checks import Finding
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import output_files
+from bertjax.runs import output_files, plotter
+from bertjax.runs.plotter import Diagram, Line
 
 _SHOWN = 5  # differences from the reference's configuration
 
@@ -55,7 +53,7 @@ def diagnose(
     off += any(not finding.ok for finding in findings.values())
   if output is not None:
     with output_files.writing(output) as path:
-      health_picture.draw(compared, path)
+      draw(compared, path)
     print(f'curves in {output}')
   if off:
     raise RunStopped(
@@ -72,11 +70,6 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
   Raises:
     UserError: the run has no metrics, or none in common with the reference.
   """
-  found = {}
-  for name, check in health_checks.of(run.objective).items():
-    finding = check(run, reference)
-    if finding is not None:
-      found[name] = finding
   if not run.metrics:
     raise UserError(f'{run.directory} has logged nothing yet; ask again later')
   if not any(metric in reference.curves for metric in run.metrics):
@@ -84,7 +77,11 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
       f'{run.directory} has no metric of {reference.name}; set '
       'REFERENCE to another'
     )
-  return found
+  return {
+    name: finding
+    for name, check in health_checks.of(run.objective).items()
+    if (finding := check(run, reference)) is not None
+  }
 
 
 def describe(
@@ -109,13 +106,30 @@ def describe(
   if (told := references.told_python(reference)) is not None:
     lines.append(f'  {told}')
   if differing := references.different(reference.bindings, run.bindings):
-    lines.append(
-      '  configured otherwise than the reference: '
-      + '; '.join(differing[:_SHOWN])
-      + (
-        f'; and {len(differing) - _SHOWN} more'
-        if len(differing) > _SHOWN
-        else ''
-      )
-    )
+    if more := differing[_SHOWN:]:
+      differing[_SHOWN:] = [f'and {len(more)} more']
+    told = '; '.join(differing)
+    lines.append(f'  configured otherwise than the reference: {told}')
   return '\n'.join(lines)
+
+
+def draw(compared: Sequence[tuple[Run, Reference]], path: str) -> None:
+  """Writes a PNG of runs over the range of their reference's runs.
+
+  Args:
+    compared: runs, each with the same reference.
+    path: of the file.
+  """
+  reference = compared[0][1]
+  diagrams = []
+  for metric, curve in reference.curves.items():
+    lines = [
+      Line(run.name, *run.metrics[metric])
+      for run, _ in compared
+      if metric in run.metrics
+    ]
+    if lines and not metric.endswith('_baseline'):
+      lines.insert(0, Line(f'reference {reference.name}', *curve))
+      scale = 'log' if metric.endswith('grad_norm') else 'linear'
+      diagrams.append(Diagram(metric, lines, scale))
+  plotter.draw(diagrams, path)

@@ -6,24 +6,30 @@ The page is self-contained and loads nothing.
 """
 
 import html
+import io
+import itertools
 import math
 import os
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from bertjax.reporting import charts, run_reader
+from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import output_files
+from bertjax.runs import output_files, plotter
+from bertjax.runs.plotter import Diagram, Line
 
 _SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
-_LOST = {
-  'data_wait': 'waiting for data',
-  'evaluation': 'evaluations',
-  'checkpoint': 'checkpoints',
-}
-_STYLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'report.css')
+_PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'report.html')
+
+
+class _Html(str):
+  """A cell that is HTML already."""
+
+
+_Row = dict[str, str | float | None]  # head of the column -> cell
 
 
 def write(
@@ -52,167 +58,147 @@ def render(
   found: Sequence[Run], results: Sequence[tuple[str, list[dict]]] = ()
 ) -> str:
   """Returns the page of runs and of `run_reader.results`."""
-  with open(_STYLE, encoding='utf-8') as file:
-    style = file.read()
-  title = found[0].name if len(found) == 1 else f'{len(found)} runs'
-  sections = [
-    ('Runs', _summary(found)),
-    ('Results of fine-tuning', ''.join(_result_table(*r) for r in results)),
-    ('Evaluations', _evaluations(found)),
-    ('Curves', _curves(found)),
-    (
-      'Masks filled in, as training went on',
-      ''.join(_examples(run) for run in found),
+  one = len(found) == 1
+  sections = {
+    'Runs': _table(map(_summary, found)),
+    'Results of fine-tuning': ''.join(
+      f'<p>{html.escape(directory)}</p>{_table(_scores(tasks))}'
+      for directory, tasks in results
     ),
-    ('Speed, and where time went', _speed(found)),
-    (
-      'Configuration'
-      if len(found) == 1
-      else 'Configuration, where runs differ',
-      _configuration(found),
-    ),
-    ('Checkpoints', _checkpoints(found)),
-  ]
-  body = ''.join(
-    f'<section><h2>{heading}</h2>{content}</section>'
-    for heading, content in sections
-    if content
-  )
-  return (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width">'
-    f'<title>{html.escape(title)}</title><style>{style}</style></head>'
-    f'<body><h1>{html.escape(title)}</h1>{body}</body></html>\n'
-  )
-
-
-# ------------------------------------------------------------------- sections
-
-
-def _summary(found: Sequence[Run]) -> str:
-  rows = []
-  for i, run in enumerate(found):
-    steps = max((s[-1] for s, _ in run.metrics.values() if s), default=0)
-    rows.append(
-      [
-        f'<i class="swatch c{i % charts.COLOURS}"></i>{html.escape(run.name)}',
-        charts.number(steps),
-        html.escape(run.bindings.get('TRAIN_STEPS', '')),
-        _value(run.last('train/loss')),
-        html.escape(run.directory),
-      ]
+    'Evaluations': _table(_evaluations(found)),
+    'Curves': _curves(found),
+    'Masks filled in, as training went on': ''.join(map(_examples, found)),
+    'Speed, and where time went': _table(
+      _speed(run) for run in found if 'speed/step_seconds' in run.metrics
     )
-  return _table(('run', 'step', 'of', 'last training loss', 'directory'), rows)
-
-
-def _evaluations(found: Sequence[Run]) -> str:
-  """Lists by metric and run the last value, the best, and the baseline."""
-  rows = []
-  names = {
-    name
-    for run in found
-    for name in run.metrics
-    if name.startswith('eval') and not name.endswith('_baseline')
+    + _picture(found, ('speed/tokens_per_second', 'speed/data_wait_fraction')),
+    'Configuration' if one else 'Configuration, where runs differ': (
+      _table(_configuration(found)) or '<p>None.</p>'
+    ),
+    'Checkpoints': _table(
+      _checkpoints(run) for run in found if run.checkpoints
+    ),
   }
-  for name in sorted(names):
-    for run in found:
-      steps, values = run.metrics.get(name, ([], []))
-      known = [
-        (v, s) for s, v in zip(steps, values, strict=True) if math.isfinite(v)
-      ]
-      if known:
-        best, step = (min if name.endswith('loss') else max)(
-          known, key=lambda pair: pair[0]
-        )
-        baseline = run.last(name.rpartition('_')[0] + '_baseline')
-        rows.append(
-          [
-            html.escape(name),
-            html.escape(run.name),
-            _value(values[-1]),
-            _value(best),
-            charts.number(step),
-            _value(baseline) if name.endswith('accuracy') else '',
-          ]
-        )
-  return _table(
-    ('metric', 'run', 'last', 'best', 'at step', 'most frequent answer'), rows
+  with open(_PAGE, encoding='utf-8') as file:
+    page = string.Template(file.read())
+  return page.substitute(
+    title=html.escape(found[0].name if one else f'{len(found)} runs'),
+    sections='\n'.join(
+      f'<section><h2>{heading}</h2>{content}</section>'
+      for heading, content in sections.items()
+      if content
+    ),
   )
+
+
+def _summary(run: Run) -> _Row:
+  return {
+    'run': run.name,
+    'step': max(steps[-1] for steps, _ in run.metrics.values() if steps),
+    'of': run.bindings.get('TRAIN_STEPS'),
+    'last training loss': run.last('train/loss'),
+    'directory': run.directory,
+  }
+
+
+def _scores(tasks: Sequence[dict]) -> Iterator[_Row]:
+  """Reads results.json: the scores of each task over its seeds."""
+  for task in tasks:
+    for metric, scores in task['scores'].items():
+      if metric.rpartition('/')[2] in task['metrics']:
+        # Others are losses and the scores of the trivial answer.
+        yield {
+          'task': task['task'],
+          'metric': metric,
+          'median': statistics.median(scores),
+          'from, to': f'{number(min(scores))} to {number(max(scores))}',
+          'seeds': len(scores),
+        }
+
+
+def _evaluations(found: Sequence[Run]) -> Iterator[_Row]:
+  """Finds by metric and run the last value, the best, and the baseline."""
+  for name, run in itertools.product(_names(found), found):
+    steps, values = run.metrics.get(name, ([], []))
+    known = [x for x in zip(values, steps, strict=True) if math.isfinite(x[0])]
+    if known and name.startswith('eval'):
+      best = min if name.endswith('loss') else max
+      value, step = best(known, key=lambda pair: pair[0])
+      yield {
+        'metric': name,
+        'run': run.name,
+        'last': values[-1],
+        'best': value,
+        'at step': step,
+        'most frequent answer': run.last(_baseline(name)),
+      }
+
+
+def _names(found: Sequence[Run]) -> list[str]:
+  """Returns the metrics of any run but their baselines."""
+  names = {name for run in found for name in run.metrics}
+  return sorted(name for name in names if not name.endswith('_baseline'))
+
+
+def _baseline(name: str) -> str:
+  """Returns what an accuracy is compared with; no run has it of others."""
+  return name.removesuffix('_accuracy') + '_baseline'
 
 
 def _curves(found: Sequence[Run]) -> str:
-  names = {
-    name
-    for run in found
-    for name in run.metrics
-    if not name.startswith('speed/') and not name.endswith('_baseline')
-  }
   watched = dict.fromkeys(
     name
     for run in found
     for name in run.objective.watched or run.objective.losses
   )
-  first = [
-    *(f'eval/{name}' for name in watched),
-    'train/loss',
-    *(f'train/{name}' for name in watched),
-    'train/learning_rate',
-    'train/grad_norm',
-  ]
+  first = [f'{group}/{x}' for group in ('eval', 'train') for x in watched]
+  first += ['train/loss', 'train/learning_rate', 'train/grad_norm']
   # Then the rest by name.
-  order = sorted(
-    names,
-    key=lambda name: (
-      first.index(name) if name in first else len(first),
-      name,
-    ),
-  )
-  return _legend(found) + _grid(
-    _chart(found, name, name.endswith('grad_norm')) for name in order
-  )
+  names = dict.fromkeys((*first, *_names(found)))
+  return _picture(found, [x for x in names if not x.startswith('speed/')])
 
 
-def _chart(found: Sequence[Run], name: str, logarithmic: bool = False) -> str:
-  lines = []
-  for i, run in enumerate(found):
-    if name in run.metrics:
-      lines.append(
-        charts.Line(
-          run.name, *run.metrics[name], i, exact=name.endswith('learning_rate')
-        )
-      )
-    baseline = name.rpartition('_')[0] + '_baseline'
-    if name.endswith('_accuracy') and baseline in run.metrics:
-      lines.append(
-        charts.Line(
-          f'{run.name}, most frequent answer', *run.metrics[baseline], i, True
-        )
-      )
-  title = name.replace('/', ': ').replace('_', ' ')
-  return charts.lines(title, lines, logarithmic)
+def _picture(found: Sequence[Run], names: Sequence[str]) -> str:
+  """Draws a diagram for each metric that a run has, as SVG."""
+  diagrams = []
+  for name in names:
+    exact = name.endswith('learning_rate')
+    lines = [
+      Line(run.name, *run.metrics[metric], metric != name, not exact)
+      for run in found
+      for metric in (name, _baseline(name))
+      if metric in run.metrics
+    ]
+    title = name.replace('/', ': ').replace('_', ' ')
+    scale = 'log' if name.endswith('grad_norm') else 'linear'
+    diagrams.append(Diagram(title, lines, scale))
+  file = io.StringIO()
+  if not plotter.draw(diagrams, file, 'svg'):
+    return ''
+  svg = file.getvalue()
+  return f'<div class="wide">{svg[svg.index("<svg") :]}</div>'
 
 
 def _examples(run: Run) -> str:
   """Shows each text at a few evaluations, the last one included."""
-  if not run.examples:
-    return ''
   steps = sorted(run.examples)
   shown = steps[:: -max(1, math.ceil(len(steps) / _EVALUATIONS))][::-1]
-  parts = [
+  texts = itertools.zip_longest(*(run.examples[step] for step in shown))
+  tables = ''.join(
+    _table(
+      {'step': step, 'text': _filled(text)}
+      for step, text in zip(shown, filled, strict=True)
+      if text is not None
+    )
+    for filled in texts
+  )
+  return tables and (
     f'<p>{html.escape(run.name)}: <b class="right">right</b>, or '
-    '<b class="wrong">said<i>hidden</i></b></p>'
-  ]
-  for i in range(len(run.examples[steps[-1]])):
-    rows = [
-      [charts.number(step), _filled(run.examples[step][i])]
-      for step in shown
-      if i < len(run.examples[step])
-    ]
-    parts.append(_table(('step', 'text'), rows))
-  return ''.join(parts)
+    f'<b class="wrong">said<i>hidden</i></b></p>{tables}'
+  )
 
 
-def _filled(text: str) -> str:
+def _filled(text: str) -> _Html:
   """Formats a text such as 'the [cat≠dog]' as HTML."""
   text = html.escape(text)
   special = '|'.join(_SPECIAL)
@@ -224,150 +210,73 @@ def _filled(text: str) -> str:
   text = re.sub(
     rf'\[(?!(?:{special})\])([^\s\[\]≠]+)\]', r'<b class="right">\1</b>', text
   )
-  return f'<span class="text">{text}</span>'
+  return _Html(f'<span class="text">{text}</span>')
 
 
-def _speed(found: Sequence[Run]) -> str:
-  rows = []
-  for run in found:
-    if 'speed/step_seconds' not in run.metrics:
-      continue
-    rows.append(
-      [
-        html.escape(run.name),
-        _value(_median(run, 'step_seconds')),
-        _value(_median(run, 'tokens_per_second')),
-        _percent(_median(run, 'mfu')),
-        *(_percent(_mean(run, f'{name}_fraction')) for name in _LOST),
-      ]
-    )
-  if not rows:
-    return ''
-  heads = (
-    'run',
-    'seconds a step',
-    'tokens a second',
-    'MFU',
-    *(f'share of {what}' for what in _LOST.values()),
-  )
-  return _table(heads, rows) + _grid(
-    _chart(found, name)
-    for name in ('speed/tokens_per_second', 'speed/data_wait_fraction')
-  )
+def _speed(run: Run) -> _Row:
+  """Takes medians, and the mean shares of lost time."""
+
+  def over_steps(name: str, average: Callable, form: str) -> str:
+    _, values = run.metrics.get(f'speed/{name}', ([], []))
+    finite = [value for value in values if math.isfinite(value)]
+    return format(average(finite), form) if finite else ''
+
+  median, mean = statistics.median, statistics.mean
+  return {
+    'run': run.name,
+    'seconds a step': over_steps('step_seconds', median, '.4g'),
+    'tokens a second': over_steps('tokens_per_second', median, ',.0f'),
+    'MFU': over_steps('mfu', median, '.1%'),
+    'share of waiting for data': over_steps('data_wait_fraction', mean, '.1%'),
+    'share of evaluations': over_steps('evaluation_fraction', mean, '.1%'),
+    'share of checkpoints': over_steps('checkpoint_fraction', mean, '.1%'),
+  }
 
 
-def _configuration(found: Sequence[Run]) -> str:
+def _configuration(found: Sequence[Run]) -> Iterator[_Row]:
   """Lists the macros of one run, or what differs between several."""
-  names = sorted(set().union(*(run.bindings for run in found)))
-  if len(found) == 1:
-    rows = [
-      [html.escape(name), html.escape(found[0].bindings[name])]
-      for name in names
-      if name.isupper()
-    ]
-    return _table(('macro', 'value'), rows)
-  rows = []
-  for name in names:
-    values = [run.bindings.get(name) for run in found]
-    if len(set(values)) > 1 and not name.endswith('RUN_DIR'):
-      rows.append(
-        [
-          html.escape(name),
-          *('-' if value is None else html.escape(value) for value in values),
-        ]
-      )
-  if not rows:
-    return '<p>None.</p>'
-  return _table(('binding', *(html.escape(run.name) for run in found)), rows)
+  for name in sorted(set().union(*(run.bindings for run in found))):
+    values = [run.bindings.get(name, '-') for run in found]
+    differ = len(set(values)) > 1 and not name.endswith('RUN_DIR')
+    if differ or len(found) == 1 and name.isupper():
+      runs = (run.name for run in found)
+      yield {'binding': name, **dict(zip(runs, values, strict=True))}
 
 
-def _checkpoints(found: Sequence[Run]) -> str:
-  rows = [
-    [
-      html.escape(run.name),
-      ', '.join(charts.number(c.step) for c in run.checkpoints),
-      f'{sum(c.size_bytes for c in run.checkpoints) / 1e6:,.1f} MB',
-    ]
-    for run in found
-    if run.checkpoints
-  ]
-  return _table(('run', 'steps', 'size of all'), rows)
+def _checkpoints(run: Run) -> _Row:
+  size = sum(saved.size_bytes for saved in run.checkpoints)
+  return {
+    'run': run.name,
+    'steps': ', '.join(f'{saved.step:,}' for saved in run.checkpoints),
+    'size of all': f'{size / 1e6:,.1f} MB',
+  }
 
 
-def _result_table(directory: str, rows: Sequence[dict]) -> str:
-  """Tabulates results.json: the scores of each task over its seeds."""
-  cells = []
-  for row in rows:
-    for metric, scores in row['scores'].items():
-      if metric.rpartition('/')[2] not in row['metrics']:
-        continue  # a loss, or the score of the trivial answer
-      cells.append(
-        [
-          html.escape(row['task']),
-          html.escape(metric),
-          _value(statistics.median(scores)),
-          f'{_value(min(scores))} to {_value(max(scores))}',
-          str(len(scores)),
-        ]
-      )
-  return f'<p>{html.escape(directory)}</p>' + _table(
-    ('task', 'metric', 'median', 'from, to', 'seeds'), cells
-  )
-
-
-# ---------------------------------------------------------------------- pieces
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(rows: Iterable[_Row]) -> str:
+  """Returns '' if there are no rows."""
+  rows = list(rows)
   if not rows:
     return ''
-  head = ''.join(f'<th>{name}</th>' for name in heads)
+  head = ''.join(f'<th>{html.escape(name)}</th>' for name in rows[0])
   body = ''.join(
-    '<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>'
+    f'<tr>{"".join(f"<td>{_cell(x)}</td>" for x in row.values())}</tr>'
     for row in rows
   )
-  return (
-    f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
-    f'<tbody>{body}</tbody></table></div>'
-  )
+  return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
-def _legend(found: Sequence[Run]) -> str:
-  return (
-    '<p class="legend">'
-    + ''.join(
-      f'<span><i class="swatch c{i % charts.COLOURS}"></i>'
-      f'{html.escape(run.name)}</span>'
-      for i, run in enumerate(found)
-    )
-    + '</p>'
-  )
+def _cell(value: str | float | None) -> str:
+  if value is None or isinstance(value, _Html):
+    return value or ''
+  return html.escape(value) if isinstance(value, str) else number(value)
 
 
-def _grid(figures: Iterable[str]) -> str:
-  return f'<div class="charts">{"".join(figures)}</div>'
+def number(value: float) -> str:
+  """Formats a number in 4 digits, or without a fraction.
 
-
-def _median(run: Run, name: str) -> float | None:
-  values = _finite(run, name)
-  return statistics.median(values) if values else None
-
-
-def _mean(run: Run, name: str) -> float | None:
-  values = _finite(run, name)
-  return sum(values) / len(values) if values else None
-
-
-def _finite(run: Run, name: str) -> list[float]:
-  _, values = run.metrics.get(f'speed/{name}', ([], []))
-  return [value for value in values if math.isfinite(value)]
-
-
-def _value(value: float | None) -> str:
-  if value is None:
-    return ''
-  return charts.number(value) if math.isfinite(value) else 'not finite'
-
-
-def _percent(share: float | None) -> str:
-  return '' if share is None else f'{share:.1%}'
+  >>> number(25180.4), number(0.00015), number(math.nan)
+  ('25,180', '0.00015', 'not finite')
+  """
+  if not math.isfinite(value):
+    return 'not finite'
+  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'

@@ -25,6 +25,22 @@ def test_curves_are_drawn_for_what_there_is(tmp_path):
     assert file.read(8) == b'\x89PNG\r\n\x1a\n'
 
 
+def test_metrics_that_share_a_panel_have_their_full_names(tmp_path):
+  curve = ([1, 2], [0.5, 0.6])
+  names = ('train/f1', 'eval/f1', 'eval/accuracy', 'eval/accuracy_baseline')
+  lines = curves._lines(
+    dict.fromkeys(names, curve), ('f1', 'accuracy', 'accuracy_baseline')
+  )
+  assert [(line.label, line.baseline) for line in lines] == [
+    ('train/f1', False),
+    ('eval/f1', False),
+    ('eval/accuracy', False),
+    ('eval', True),
+  ]
+  (line,) = curves._lines({'train/f1': curve, 'eval/loss': curve}, ('f1',))
+  assert line.label == 'train'
+
+
 def test_without_metrics_there_is_no_picture(tmp_path):
   assert curves.draw(str(tmp_path), PANELS) is None
   assert os.listdir(tmp_path) == []
