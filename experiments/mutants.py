@@ -42,7 +42,7 @@ models/attention_mask.py models/test_attention_mask.py -k rule_forbids_further
 mask_B1LM &= allowed_BLM ==> mask_B1LM |= allowed_BLM
 layers of a pattern run in another order in the loop
 models/encoder.py models/test_tables.py -k loop
-for first in range(len(specs)): ==> for first in reversed(range(len(specs))):
+for first in range(period): ==> for first in reversed(range(period)):
 scores are divided by the root of the heads
 models/kernels.py models/test_kernels.py -k written_as_loops
 query_BLHK * (query_BLHK.shape[-1] ==> query_BLHK * (query_BLHK.shape[-2]
@@ -171,7 +171,7 @@ training/objectives.py training/test_loop.py -k factor_times
 else self.losses[name] * value ==> else value
 kernels are not transposed when they are read
 interop/names.py interop/test_names.py -k there_and_back
-theirs.T, ==> theirs,
+array, expected = array.T, expected[::-1] ==> expected = expected[::-1]
 tensors stay in half precision
 interop/tensor_files.py interop/test_huggingface.py -k half_precision
 tensor.astype(np.float32) ==> tensor

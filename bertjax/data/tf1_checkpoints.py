@@ -10,7 +10,7 @@ from the one table in `interop.names`. Source: google-research/bert
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -54,8 +54,8 @@ def tf1_name(theirs: str) -> tuple[str, bool]:
 class Tf1Tensors(Mapping[str, np.ndarray]):
   """A checkpoint by Hugging Face names; tensors are read on access."""
 
-  def __init__(self, prefix: str, layers: int):
-    """Opens `prefix`.index and its data.
+  def __init__(self, prefix: str, known: Iterable[str]):
+    """Opens `prefix`.index and its data, for tensors of `known` names.
 
     Raises:
       UserError: there is no checkpoint, or it is damaged.
@@ -69,17 +69,10 @@ class Tf1Tensors(Mapping[str, np.ndarray]):
         f'{str(error).splitlines()[0]}; set INPUT'
       ) from error
     self._there = {n for n in shapes if not _OPTIMIZER.search(n)}
-    templates = (
-      *names.EMBEDDINGS,
-      *names.IN_EVERY_LAYER,
-      *(row for rows in names.HEADS.values() for row in rows),
-    )
-    every = {
-      theirs.format(i) for _, theirs, *_ in templates for i in range(layers)
-    }
-    self._names = {t: tf1_name(t) for t in sorted(every)}
     self._names = {
-      t: found for t, found in self._names.items() if found[0] in self._there
+      name: found
+      for name in sorted(set(known))
+      if (found := tf1_name(name))[0] in self._there
     }
 
   def unused(self) -> list[str]:
@@ -134,7 +127,9 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
 
-  tensors = Tf1Tensors(prefix, config.layers)
+  tensors = Tf1Tensors(
+    prefix, (row.theirs for row in names.table(config, names.HEADS))
+  )
   heads = huggingface.find_heads(set(tensors), {})
   huggingface.architecture(heads)
   parameters = names.from_huggingface(tensors, config, heads)

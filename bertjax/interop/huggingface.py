@@ -13,6 +13,7 @@ transformers `modeling_bert.py`, `tokenization_bert.py`.
 import dataclasses
 import json
 import os
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,10 @@ PROBLEM_TYPES = {
   'multi_label_classification': 'labels',
 }
 PROBLEM_TYPE_OF = {kind: problem for problem, kind in PROBLEM_TYPES.items()}
+SPECIAL_TOKENS_MAP = {
+  f'{name}_token': f'[{name.upper()}]'
+  for name in ('pad', 'unk', 'cls', 'sep', 'mask')
+}
 TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
 # A buffer that some versions save: 0, 1, 2, ...
 BUFFERS = ('bert.embeddings.position_ids',)
@@ -95,31 +100,27 @@ def read(directory: str) -> Checkpoint:
   attributes = _read_json(path)
   config = config_json.to_encoder(attributes, path)
   heads = find_heads(set(tensors), attributes)
-
+  known = {*BUFFERS, *(row.theirs for row in names.table(config, heads))}
   if 'mlm_head' in heads:
-    if names.DECODER[1] in tensors:  # a tied decoder may be saved as a copy
-      config = dataclasses.replace(
-        config,
-        tied_decoder=np.array_equal(
-          tensors[names.DECODER[1]], tensors[TOKEN_TABLE]
-        ),
-      )
-    if DECODER_BIAS[0] in tensors and not np.array_equal(
-      tensors[DECODER_BIAS[0]], tensors[DECODER_BIAS[1]]
-    ):
+    # A tied decoder may be saved as a copy, and the bias under both names.
+    copies = ((names.DECODER.theirs, TOKEN_TABLE), DECODER_BIAS)
+    tied, one_bias = (
+      copy not in tensors or np.array_equal(tensors[copy], tensors[original])
+      for copy, original in copies
+    )
+    if not one_bias:
       raise UserError(
         f'expected {" to equal ".join(DECODER_BIAS)} in {directory}; '
         'transformers has one bias under both names'
       )
+    config = dataclasses.replace(config, tied_decoder=tied)
+    known |= {copy for copy, _ in copies}
   parameters = names.from_huggingface(tensors, config, heads)
-  used = {theirs for _, theirs, *_ in names.table(config, heads)}
-  if 'mlm_head' in heads:
-    used |= {names.DECODER[1], DECODER_BIAS[0]}
   return Checkpoint(
     config=config,
     parameters=parameters,
     task=_task(attributes, parameters, path),
-    unused=tuple(sorted(set(tensors) - used - set(BUFFERS))),
+    unused=tuple(sorted(set(tensors) - known)),
   )
 
 
@@ -220,44 +221,34 @@ def save(
     # transformers then does not tie the bias either, and scores with the first.
     tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
   if class_name == 'BertModel':  # which saves itself without the prefix
-    tensors = {
-      name.removeprefix('bert.'): tensor for name, tensor in tensors.items()
-    }
-  os.makedirs(directory, exist_ok=True)
-  _write_json(directory, 'config.json', attributes)
-  tensor_files.write(directory, tensors)
-  _save_tokenizer(directory, tokens, cased, config.positions)
-  if card is not None:
-    with open(os.path.join(directory, 'README.md'), 'w', encoding='utf-8') as f:
-      f.write(card)
-
-
-def _save_tokenizer(
-  directory: str, tokens: Sequence[str], cased: bool, length: int
-) -> None:
-  vocabulary_file.write(
-    tokens, os.path.join(directory, vocabulary_file.NAME), cased
-  )
-  ids = {token: i for i, token in enumerate(tokens)}
-  tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
-  tokenizer.save(os.path.join(directory, 'tokenizer.json'))
-  special = {
-    f'{name}_token': f'[{name.upper()}]'
-    for name in ('pad', 'unk', 'cls', 'sep', 'mask')
-  }
-  _write_json(directory, 'special_tokens_map.json', special)
-  _write_json(
-    directory,
-    'tokenizer_config.json',
-    {
+    tensors = {name.removeprefix('bert.'): x for name, x in tensors.items()}
+  files = {
+    'config.json': attributes,
+    'special_tokens_map.json': SPECIAL_TOKENS_MAP,
+    'tokenizer_config.json': {
       'do_lower_case': not cased,
-      'model_max_length': length,
+      'model_max_length': config.positions,
       'strip_accents': None,
       'tokenize_chinese_chars': True,
       'tokenizer_class': 'BertTokenizer',
-      **special,
+      **SPECIAL_TOKENS_MAP,
     },
-  )
+  }
+  texts = {
+    name: json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    for name, content in files.items()
+  }
+  if card is not None:
+    texts['README.md'] = card
+  folder = pathlib.Path(directory)
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, text in texts.items():
+    (folder / name).write_text(text, encoding='utf-8')
+  tensor_files.write(directory, tensors)
+  vocabulary_file.write(tokens, str(folder / vocabulary_file.NAME), cased)
+  ids = {token: i for i, token in enumerate(tokens)}
+  tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
+  tokenizer.save(str(folder / 'tokenizer.json'))
 
 
 def find_heads(
@@ -273,7 +264,7 @@ def find_heads(
   heads = {
     head
     for head, rows in names.HEADS.items()
-    if tensors.issuperset(theirs for _, theirs, *_ in rows)
+    if tensors.issuperset(row.theirs for row in rows)
   }
   # Both have one name there. The class tells them apart, else the pooler does.
   architecture = ' '.join(attributes.get('architectures') or ())
@@ -301,12 +292,12 @@ def _task(
   classes = _classes(parameters)
   if classes is None:
     return None
-  problem = attributes.get('problem_type') or ''
-  kind = (
-    'tags'
-    if 'tag_head' in parameters
-    else PROBLEM_TYPES.get(problem, 'number' if classes == 1 else 'classes')
-  )
+  kind = 'tags'
+  if 'classifier' in parameters:
+    kind = PROBLEM_TYPES.get(
+      attributes.get('problem_type', ''),
+      'number' if classes == 1 else 'classes',
+    )
   names_of = attributes.get('id2label') or {
     str(i): f'LABEL_{i}' for i in range(classes)
   }
@@ -337,8 +328,3 @@ def _read_json(path: str) -> dict[str, Any]:
   if not isinstance(content, dict):
     raise UserError(f'expected attributes in {path}, got {content!r:.40}')
   return content
-
-
-def _write_json(directory: str, name: str, content: Mapping[str, Any]) -> None:
-  with open(os.path.join(directory, name), 'w', encoding='utf-8') as file:
-    file.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')

@@ -9,7 +9,7 @@ and our attention has an axis for its heads. Source: transformers
 `modeling_bert.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,166 +19,101 @@ from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
 
 Parameters = dict[str, 'np.ndarray | Parameters']
-Row = tuple[str, str, str, str]
+ANY = -1  # a size
 
 
-class Layout(NamedTuple):
-  """Converts an array's layout, in both directions."""
+class Row(NamedTuple):
+  """A parameter of ours and a tensor of theirs.
 
-  to_theirs: Callable[[np.ndarray, EncoderConfig], np.ndarray]
-  to_ours: Callable[[np.ndarray, EncoderConfig], np.ndarray]
+  Attributes:
+    ours: the parameter's path.
+    theirs: the tensor's name.
+    shape: of the parameter, in the letters of `_sizes`.
+  """
 
+  ours: str
+  theirs: str
+  shape: str
 
-LAYOUTS = {
-  'same': Layout(
-    lambda ours, config: ours,
-    lambda theirs, config: theirs,
-  ),
-  'vocabulary': Layout(
-    lambda ours, config: ours[: config.vocabulary_size],
-    lambda theirs, config: _pad_rows(theirs, config),
-  ),
-  'linear': Layout(
-    lambda ours, config: ours.T,
-    lambda theirs, config: theirs.T,
-  ),
-  'into_heads': Layout(  # [D, H, K] and [H * K, D]
-    lambda ours, config: ours.reshape(config.width, -1).T,
-    lambda theirs, config: theirs.T.reshape(
-      config.width, config.heads, config.head_width
-    ),
-  ),
-  'out_of_heads': Layout(  # [H, K, D] and [D, H * K]
-    lambda ours, config: ours.reshape(-1, config.width).T,
-    lambda theirs, config: theirs.T.reshape(
-      config.heads, config.head_width, config.width
-    ),
-  ),
-  'heads': Layout(  # [H, K] and [H * K]
-    lambda ours, config: ours.reshape(-1),
-    lambda theirs, config: theirs.reshape(config.heads, config.head_width),
-  ),
-}
+  @property
+  def is_kernel(self) -> bool:
+    """Whether the tensor is transposed."""
+    return self.ours.endswith('/kernel')
+
+  @property
+  def has_rows(self) -> bool:
+    """Whether our rows are padded, see `EncoderConfig.vocabulary_rows`."""
+    return self.shape[0] == 'V'
+
+  @property
+  def merged(self) -> str:
+    """`shape` with the features of all heads on one axis, as theirs."""
+    return self.shape.replace('HK', 'D')
 
 
-def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
-  """Returns V rows and, below them, zeros for the padding of our table."""
-  padding = config.vocabulary_rows - config.vocabulary_size
-  known = array[: config.vocabulary_size]
-  return np.concatenate(
-    [known, np.zeros((padding, *array.shape[1:]), array.dtype)]
-  )
+def _embedding(ours: str, theirs: str, rows: str) -> Row:
+  path = f'embeddings/{ours}/embedding'
+  return Row(path, f'bert.embeddings.{theirs}_embeddings.weight', f'{rows}D')
 
 
 def _norm(ours: str, theirs: str) -> tuple[Row, ...]:
   return (
-    (f'{ours}/scale', f'{theirs}.weight', 'D', 'same'),
-    (f'{ours}/bias', f'{theirs}.bias', 'D', 'same'),
+    Row(f'{ours}/scale', f'{theirs}.weight', 'D'),
+    Row(f'{ours}/bias', f'{theirs}.bias', 'D'),
   )
 
 
 def _linear(
-  ours: str,
-  theirs: str,
-  shape: str,
-  kernel: str = 'linear',
-  bias: str = 'same',
+  ours: str, theirs: str, inputs: str, outputs: str
 ) -> tuple[Row, ...]:
   return (
-    (f'{ours}/kernel', f'{theirs}.weight', shape, kernel),
-    (f'{ours}/bias', f'{theirs}.bias', shape[0], bias),
+    Row(f'{ours}/kernel', f'{theirs}.weight', inputs + outputs),
+    Row(f'{ours}/bias', f'{theirs}.bias', outputs),
   )
 
 
-_OURS = 'encoder/layer_{:02}'
-_THEIRS = 'bert.encoder.layer.{}'
-
-# Our path, their name, their shape in the letters of `_sizes`, the layout.
-EMBEDDINGS: tuple[Row, ...] = (
-  (
-    'embeddings/token/embedding',
-    'bert.embeddings.word_embeddings.weight',
-    'VD',
-    'vocabulary',
-  ),
-  (
-    'embeddings/position/embedding',
-    'bert.embeddings.position_embeddings.weight',
-    'LD',
-    'same',
-  ),
-  (
-    'embeddings/type/embedding',
-    'bert.embeddings.token_type_embeddings.weight',
-    'TD',
-    'same',
-  ),
+EMBEDDINGS = (
+  _embedding('token', 'word', 'V'),
+  _embedding('position', 'position', 'L'),
+  _embedding('type', 'token_type', 'T'),
   *_norm('embeddings/norm', 'bert.embeddings.LayerNorm'),
 )
-IN_EVERY_LAYER: tuple[Row, ...] = (
-  *_linear(
-    f'{_OURS}/attention/query',
-    f'{_THEIRS}.attention.self.query',
-    'DD',
-    'into_heads',
-    'heads',
-  ),
-  *_linear(
-    f'{_OURS}/attention/key',
-    f'{_THEIRS}.attention.self.key',
-    'DD',
-    'into_heads',
-    'heads',
-  ),
-  *_linear(
-    f'{_OURS}/attention/value',
-    f'{_THEIRS}.attention.self.value',
-    'DD',
-    'into_heads',
-    'heads',
-  ),
-  *_linear(
-    f'{_OURS}/attention/output',
-    f'{_THEIRS}.attention.output.dense',
-    'DD',
-    'out_of_heads',
-  ),
-  *_norm(f'{_OURS}/attention_norm', f'{_THEIRS}.attention.output.LayerNorm'),
-  *_linear(
-    f'{_OURS}/feed_forward/input', f'{_THEIRS}.intermediate.dense', 'FD'
-  ),
-  *_linear(f'{_OURS}/feed_forward/output', f'{_THEIRS}.output.dense', 'DF'),
-  *_norm(f'{_OURS}/feed_forward_norm', f'{_THEIRS}.output.LayerNorm'),
+# Paths and names within a layer.
+IN_EVERY_LAYER = (
+  *_linear('attention/query', 'attention.self.query', 'D', 'HK'),
+  *_linear('attention/key', 'attention.self.key', 'D', 'HK'),
+  *_linear('attention/value', 'attention.self.value', 'D', 'HK'),
+  *_linear('attention/output', 'attention.output.dense', 'HK', 'D'),
+  *_norm('attention_norm', 'attention.output.LayerNorm'),
+  *_linear('feed_forward/input', 'intermediate.dense', 'D', 'F'),
+  *_linear('feed_forward/output', 'output.dense', 'F', 'D'),
+  *_norm('feed_forward_norm', 'output.LayerNorm'),
 )
 # The heads, by their name among our parameters; C is any number of classes.
 # Heads for tags and for classes share a name there, and need two here.
-HEADS: dict[str, tuple[Row, ...]] = {
-  'pooler': _linear('pooler', 'bert.pooler.dense', 'DD'),
+HEADS = {
+  'pooler': _linear('pooler', 'bert.pooler.dense', 'D', 'D'),
   'mlm_head': (
-    *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'DD'),
+    *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'D', 'D'),
     *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
-    ('mlm_head/bias', 'cls.predictions.bias', 'V', 'vocabulary'),
+    Row('mlm_head/bias', 'cls.predictions.bias', 'V'),
   ),
-  'nsp_head': _linear('nsp_head', 'cls.seq_relationship', '2D'),
-  'classifier': _linear('classifier', 'classifier', 'CD'),
-  'tag_head': _linear('tag_head', 'classifier', 'CD'),
-  'span_head': _linear('span_head', 'qa_outputs', '2D'),
+  'nsp_head': _linear('nsp_head', 'cls.seq_relationship', 'D', '2'),
+  'classifier': _linear('classifier', 'classifier', 'D', 'C'),
+  'tag_head': _linear('tag_head', 'classifier', 'D', 'C'),
+  'span_head': _linear('span_head', 'qa_outputs', 'D', '2'),
 }
 PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
-DECODER: Row = (
-  'mlm_head/decoder',
-  'cls.predictions.decoder.weight',
-  'VD',
-  'vocabulary',
-)
+DECODER = Row('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD')
 
 
 def table(config: EncoderConfig, heads: Iterable[str]) -> Iterator[Row]:
-  """Yields (our path, their name, their shape, layout) of every parameter."""
+  """Yields the row of every parameter."""
   yield from EMBEDDINGS
   for index in range(config.layers):
-    for ours, theirs, shape, layout in IN_EVERY_LAYER:
-      yield ours.format(index), theirs.format(index), shape, layout
+    for ours, theirs, shape in IN_EVERY_LAYER:
+      path = f'encoder/layer_{index:02}/{ours}'
+      yield Row(path, f'bert.encoder.layer.{index}.{theirs}', shape)
   for head in heads:
     yield from HEADS[head]
     if head == 'mlm_head' and not config.tied_decoder:
@@ -205,13 +140,27 @@ def to_huggingface(
   Raises:
     UserError: the parameters belong to another model.
   """
-  flat = dict(flatten(parameters))
+  flat = traverse_util.flatten_dict(parameters, sep='/')
   rows = tuple(table(config, heads_of(parameters)))
-  _refuse_difference({ours for ours, *_ in rows}, set(flat))
-  return {
-    theirs: LAYOUTS[layout].to_theirs(np.asarray(flat[ours]), config)
-    for ours, theirs, _, layout in rows
-  }
+  expected = {row.ours for row in rows}
+  if expected != set(flat):
+    missing, unknown = (
+      sorted(expected - set(flat)),
+      sorted(set(flat) - expected),
+    )
+    raise UserError(
+      f'expected the parameters of this EncoderConfig, got {len(missing)} '
+      f'missing ({_few(missing)}) and {len(unknown)} unknown '
+      f'({_few(unknown)}); give the configuration that they were made with'
+    )
+  tensors = {}
+  for row in rows:
+    array = np.asarray(flat[row.ours])
+    if row.has_rows:
+      array = array[: config.vocabulary_size]
+    array = array.reshape(_sizes(row.merged, config))
+    tensors[row.theirs] = array.T if row.is_kernel else array
+  return tensors
 
 
 def from_huggingface(
@@ -232,29 +181,30 @@ def from_huggingface(
   Raises:
     UserError: a tensor is missing, or has another shape than `config` gives it.
   """
-  sizes = _sizes(config)
-  flat = {}
   rows = tuple(table(config, heads))
-  missing = sorted({theirs for _, theirs, *_ in rows} - set(tensors))
+  missing = sorted({row.theirs for row in rows} - set(tensors))
   if missing:
     raise UserError(
       f'expected a checkpoint with {config.layers} layers and '
       f'{", ".join(heads) or "no head"}, but it lacks {len(missing)} of its '
       f'tensors ({_few(missing)}); it is cut off, or of another model'
     )
-  for ours, theirs, shape, layout in rows:
-    tensor = np.asarray(tensors[theirs])
-    expected = tuple(sizes.get(letter) for letter in shape)
-    if len(tensor.shape) != len(expected) or any(
-      size not in (None, got)
-      for size, got in zip(expected, tensor.shape, strict=True)
+  flat = {}
+  for row in rows:
+    array = np.asarray(tensors[row.theirs])
+    got, expected = array.shape, _sizes(row.merged, config)
+    if row.is_kernel:
+      array, expected = array.T, expected[::-1]
+    if len(got) != len(expected) or any(
+      size not in (n, ANY) for size, n in zip(expected, got, strict=True)
     ):
+      shape = str(expected).replace(str(ANY), 'C')
       raise UserError(
-        f'expected {theirs} of shape {_shape(expected)}, got '
-        f'{_shape(tensor.shape)}; its config.json, or EncoderConfig, gives '
-        'other sizes'
+        f'expected {row.theirs} of shape {shape}, got {list(got)}; its '
+        'config.json, or EncoderConfig, gives other sizes'
       )
-    flat[ours] = LAYOUTS[layout].to_ours(tensor, config)
+    array = array.reshape(_sizes(row.shape, config))
+    flat[row.ours] = _pad_rows(array, config) if row.has_rows else array
   return traverse_util.unflatten_dict(flat, sep='/')
 
 
@@ -265,64 +215,35 @@ def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
     parameters: nested by name, of the same vocabulary; with any heads.
     config: of the model that is to hold them.
   """
-  tables = {
-    ours
-    for ours, *_, layout in table(config, heads_of(parameters))
-    if layout == 'vocabulary'
-  }
-  return traverse_util.unflatten_dict(
-    {
-      name: _pad_rows(np.asarray(array), config) if name in tables else array
-      for name, array in flatten(parameters)
-    },
-    sep='/',
-  )
+  flat = traverse_util.flatten_dict(parameters, sep='/')
+  for row in table(config, heads_of(parameters)):
+    if row.has_rows and row.ours in flat:
+      flat[row.ours] = _pad_rows(np.asarray(flat[row.ours]), config)
+  return traverse_util.unflatten_dict(flat, sep='/')
 
 
-def _sizes(config: EncoderConfig) -> dict[str, int]:
-  return {
+def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
+  """Returns V rows and, below them, zeros for the padding of our table."""
+  padded = np.zeros((config.vocabulary_rows, *array.shape[1:]), array.dtype)
+  padded[: config.vocabulary_size] = array[: config.vocabulary_size]
+  return padded
+
+
+def _sizes(letters: str, config: EncoderConfig) -> list[int]:
+  """Returns the size of each axis; `ANY`, which numpy infers, for C."""
+  sizes = {
     'V': config.vocabulary_size,
     'D': config.width,
+    'H': config.heads,
+    'K': config.head_width,
     'F': config.feed_forward,
     'L': config.positions,
     'T': config.types,
+    'C': ANY,
     '2': 2,
   }
+  return [sizes[letter] for letter in letters]
 
 
-def flatten(
-  parameters: Parameters, prefix: str = ''
-) -> Iterator[tuple[str, np.ndarray]]:
-  """Yields (path, array) of nested parameters.
-
-      >>> dict(flatten({'encoder': {'layer_00': 1}}))
-      {'encoder/layer_00': 1}
-
-  Args:
-    parameters: nested by name.
-    prefix: put before every path.
-  """
-  for name, value in parameters.items():
-    if isinstance(value, Mapping):
-      yield from flatten(value, f'{prefix}{name}/')
-    else:
-      yield f'{prefix}{name}', value
-
-
-def _refuse_difference(expected: set[str], got: set[str]) -> None:
-  if expected == got:
-    return
-  missing, unknown = sorted(expected - got), sorted(got - expected)
-  raise UserError(
-    f'expected the parameters of this EncoderConfig, got {len(missing)} '
-    f'missing ({_few(missing)}) and {len(unknown)} unknown '
-    f'({_few(unknown)}); give the configuration that they were made with'
-  )
-
-
-def _few(names: list[str], most: int = 5) -> str:
-  return ', '.join(names[:most]) + (', ...' if len(names) > most else '')
-
-
-def _shape(sizes: Iterable[int | None]) -> str:
-  return str(list(sizes)).replace('None', 'C')
+def _few(names: list[str]) -> str:
+  return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')

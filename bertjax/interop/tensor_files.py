@@ -100,29 +100,22 @@ def canonical(name: str, prefix: bool) -> str:
 def _files(directory: str) -> list[str]:
   if not os.path.isdir(directory):
     raise UserError(
-      f'expected a Hugging Face directory, but there is no directory '
+      'expected a Hugging Face directory, but there is no directory '
       f'{directory}'
     )
-  path = os.path.join(directory, FILE)
-  if os.path.exists(path):
-    return [path]
-  index = os.path.join(directory, INDEX)
-  if os.path.exists(index):
+  there = sorted(os.listdir(directory))
+  if FILE in there:
+    return [os.path.join(directory, FILE)]
+  if INDEX in there:
+    index = os.path.join(directory, INDEX)
     try:
       with open(index, encoding='utf-8') as file:
-        names = sorted(set(json.load(file)['weight_map'].values()))
+        shards = set(json.load(file)['weight_map'].values())
     except (ValueError, KeyError, AttributeError) as error:
       raise UserError(
         f'expected an index of shards in {index}, got {error!r}; fetch it again'
       ) from error
-    paths = [os.path.join(directory, name) for name in names]
-    lacking = [path for path in paths if not os.path.exists(path)]
-    if lacking:
-      raise UserError(
-        f'{index} names {lacking[0]}, which is not there; fetch it as well'
-      )
-    return paths
-  there = sorted(os.listdir(directory))
+    return [os.path.join(directory, name) for name in sorted(shards)]
   if any(name.endswith(('.bin', '.pt', '.pth')) for name in there):
     raise UserError(
       f'{directory} has its weights as a pickle, which can run any code and '
@@ -159,6 +152,6 @@ def _open(path: str) -> Iterator[safetensors.safe_open]:
       yield file
   except (safetensors.SafetensorError, OSError) as error:
     raise UserError(
-      f'expected tensors in {path}, got {error}; it is cut off or damaged, '
-      'fetch it again'
+      f'expected tensors in {path}, got {error}; it is missing, cut off or '
+      'damaged, fetch it again'
     ) from error

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 
+import jax
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -119,7 +120,7 @@ def test_every_variable_finds_its_place(folder, tmp_path, capsys):
     found.parameters['nsp_head']['kernel'].T,
     values['cls/seq_relationship/output_weights'],
   )
-  numbers = sum(array.size for _, array in names.flatten(found.parameters))
+  numbers = sum(array.size for array in jax.tree.leaves(found.parameters))
   assert numbers == sum(value.size for value in values.values())
 
 

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import traverse_util
 
 from bertjax import batch
 from bertjax.errors import UserError
@@ -30,16 +31,17 @@ TOKENS = [*SPECIAL_TOKENS, *(chr(ord('a') + i) for i in range(20))]
 
 
 def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
-  """Returns small random parameters for every tensor of the table."""
+  """Returns small random parameters for every row of the table."""
   random = np.random.default_rng(0)
   sizes = {'V': 60, 'D': 12, 'F': 20, 'L': 9, 'T': 2, '2': 2, 'C': classes}
-  tensors = {
-    theirs: random.normal(size=[sizes[letter] for letter in shape]).astype(
+  sizes |= {'H': 3, 'K': 4}
+  flat = {
+    ours: random.normal(size=[sizes[letter] for letter in shape]).astype(
       np.float32
     )
-    for _, theirs, shape, _ in names.table(config, heads)
+    for ours, _, shape in names.table(config, heads)
   }
-  return names.from_huggingface(tensors, config, heads)
+  return traverse_util.unflatten_dict(flat, sep='/')
 
 
 def save(directory, heads=names.PRETRAINING, config=CONFIG, **more):
@@ -144,7 +146,9 @@ def test_shards_are_read_through_their_index(tmp_path):
   )
   assert_equal(huggingface.read(str(tmp_path)).parameters, parameters)
   (tmp_path / 'part-1.safetensors').unlink()
-  with pytest.raises(UserError, match='part-1.safetensors, which is not there'):
+  with pytest.raises(
+    UserError, match='part-1.safetensors, got .*; it is missing'
+  ):
     huggingface.read(str(tmp_path))
 
 
@@ -234,7 +238,7 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
   save(tmp_path)
   path = tmp_path / 'model.safetensors'
   path.write_bytes(path.read_bytes()[:-100])
-  with pytest.raises(UserError, match='cut off or damaged'):
+  with pytest.raises(UserError, match='cut off or damaged, fetch it again'):
     huggingface.read(str(tmp_path))
   path.rename(tmp_path / 'pytorch_model.bin')
   for architectures, name in [
