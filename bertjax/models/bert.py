@@ -11,7 +11,7 @@ transformers on the same weights (`experiments/golden/`).
 """
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -41,24 +41,17 @@ def encode(
   hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
     batch['tokens'], batch['types'], batch['positions'], train
   )
-  hidden_BLD = Encoder(config, name='encoder')(
-    hidden_BLD,
-    AttentionMask(batch['segments'], batch['positions'], config.attention_rule),
-    train,
+  mask = AttentionMask(
+    batch['segments'], batch['positions'], config.attention_rule
   )
+  hidden_BLD = Encoder(config, name='encoder')(hidden_BLD, mask, train)
   return hidden_BLD, token_table_VD
-
-
-# The names of the keys that a model of this module takes in training.
-RANDOM_STREAMS = ('dropout',)
 
 
 class Bert(nn.Module):
   """The encoder without a head."""
 
   config: EncoderConfig
-
-  random_streams: ClassVar[tuple[str, ...]] = RANDOM_STREAMS
 
   @nn.compact
   def __call__(
@@ -78,8 +71,6 @@ class BertForPreTraining(nn.Module):
 
   config: EncoderConfig
   next_sentence: bool = True
-
-  random_streams: ClassVar[tuple[str, ...]] = RANDOM_STREAMS
 
   @nn.compact
   def __call__(
@@ -109,18 +100,15 @@ class BertForPreTraining(nn.Module):
     predicted_BPD = heads.gather_positions(
       hidden_BLD, batch['target_positions']
     )
+    mlm_head = heads.MaskedLanguageModelHead(config, name='mlm_head')
     outputs = {
       'hidden': hidden_BLD,
-      'mlm_logits': heads.MaskedLanguageModelHead(config, name='mlm_head')(
-        predicted_BPD, token_table_VD
-      ),
+      'mlm_logits': mlm_head(predicted_BPD, token_table_VD),
     }
     if self.next_sentence:
-      first_BSD = heads.gather_positions(hidden_BLD, batch['first_positions'])
-      outputs['pooled'] = heads.pool(config, first_BSD)
-      outputs['nsp_logits'] = heads.classify(
-        config, outputs['pooled'], 2, 'nsp_head'
-      )
+      pooled_BSD = heads.pool(config, hidden_BLD, batch['first_positions'])
+      outputs['pooled'] = pooled_BSD
+      outputs['nsp_logits'] = heads.classify(config, pooled_BSD, 2, 'nsp_head')
     return outputs
 
 
@@ -170,8 +158,6 @@ class BertForTask(nn.Module):
   classes: int
   head_dropout: float | None = None
 
-  random_streams: ClassVar[tuple[str, ...]] = RANDOM_STREAMS
-
   @nn.compact
   def __call__(
     self, batch: Mapping[str, jax.Array], *, train: bool
@@ -191,12 +177,8 @@ class BertForTask(nn.Module):
     head = choose(TASK_HEADS, self.head, 'BertForTask.head')
     features, _ = encode(config, batch, train)
     if head.reads == 'pooled':
-      features = heads.pool(
-        config, heads.gather_positions(features, batch['first_positions'])
-      )
+      features = heads.pool(config, features, batch['first_positions'])
     if head.drops:
-      rate = self.head_dropout
-      features = layers.Dropout(
-        config.dropout if rate is None else rate, name='head_dropout'
-      )(features, train)
+      rate = config.dropout if self.head_dropout is None else self.head_dropout
+      features = layers.Dropout(rate, name='head_dropout')(features, train)
     return {'logits': head.make(config, features, self.classes, self.head)}

@@ -12,8 +12,7 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bertjax.errors import Entry, UserError, choose
@@ -26,14 +25,21 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 AFFECTED = ('shapes', 'computation', 'training', 'program')
 
 
-def _affects(what: str, huggingface: str | None = None) -> dict[str, Any]:
-  """Returns the metadata of a field of EncoderConfig.
+def _field(
+  affects: str,
+  huggingface: str | None = None,
+  default: Any = dataclasses.MISSING,
+) -> Any:
+  """Makes a field of EncoderConfig.
 
   Args:
-    what: a name in `AFFECTED`.
+    affects: a name in `AFFECTED`.
     huggingface: the attribute's name in config.json; None: it has none there.
+    default: the field's; if it is None, the field may be None.
   """
-  return {'affects': what, 'huggingface': huggingface}
+  return dataclasses.field(
+    default=default, metadata={'affects': affects, 'huggingface': huggingface}
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,90 +86,72 @@ class EncoderConfig:
     UserError: an impossible value; the message names the field to set.
   """
 
-  vocabulary_size: int = field(metadata=_affects('shapes', 'vocab_size'))
-  width: int = field(metadata=_affects('shapes', 'hidden_size'))
-  layers: int = field(metadata=_affects('shapes', 'num_hidden_layers'))
-  heads: int = field(metadata=_affects('shapes', 'num_attention_heads'))
-  feed_forward: int = field(metadata=_affects('shapes', 'intermediate_size'))
-  positions: int = field(
-    default=512, metadata=_affects('shapes', 'max_position_embeddings')
+  vocabulary_size: int = _field('shapes', 'vocab_size')
+  width: int = _field('shapes', 'hidden_size')
+  layers: int = _field('shapes', 'num_hidden_layers')
+  heads: int = _field('shapes', 'num_attention_heads')
+  feed_forward: int = _field('shapes', 'intermediate_size')
+  positions: int = _field('shapes', 'max_position_embeddings', 512)
+  types: int = _field('shapes', 'type_vocab_size', 2)
+  vocabulary_multiple: int = _field('program', default=1)
+  dropout: float = _field('training', 'hidden_dropout_prob', 0.1)
+  attention_dropout: float | None = _field(
+    'training', 'attention_probs_dropout_prob', None
   )
-  types: int = field(default=2, metadata=_affects('shapes', 'type_vocab_size'))
-  vocabulary_multiple: int = field(default=1, metadata=_affects('program'))
-  dropout: float = field(
-    default=0.1, metadata=_affects('training', 'hidden_dropout_prob')
-  )
-  attention_dropout: float | None = field(
-    default=None, metadata=_affects('training', 'attention_probs_dropout_prob')
-  )
-  norm_epsilon: float = field(
-    default=1e-12, metadata=_affects('computation', 'layer_norm_eps')
-  )
-  initializer_stddev: float = field(
-    default=0.02, metadata=_affects('training', 'initializer_range')
-  )
-  activation: str = field(
-    default='gelu', metadata=_affects('computation', 'hidden_act')
-  )
-  position_scheme: str = field(
-    default='learned', metadata=_affects('computation')
-  )
-  norm: str = field(default='layer_norm', metadata=_affects('computation'))
-  block_order: str = field(default='post', metadata=_affects('computation'))
-  feed_forward_block: str = field(
-    default='dense', metadata=_affects('computation')
-  )
-  attention_rule: str = field(default='all', metadata=_affects('computation'))
-  layer_pattern: str = field(
-    default='uniform', metadata=_affects('computation')
-  )
-  attention_kernel: str = field(default='auto', metadata=_affects('program'))
-  scan_layers: bool = field(default=False, metadata=_affects('program'))
-  recompute: str = field(default='nothing', metadata=_affects('program'))
-  tied_decoder: bool = field(
-    default=True, metadata=_affects('shapes', 'tie_word_embeddings')
-  )
-  dtype: str | None = field(default=None, metadata=_affects('program'))
-  param_dtype: str = field(default='float32', metadata=_affects('program'))
+  norm_epsilon: float = _field('computation', 'layer_norm_eps', 1e-12)
+  initializer_stddev: float = _field('training', 'initializer_range', 0.02)
+  activation: str = _field('computation', 'hidden_act', 'gelu')
+  position_scheme: str = _field('computation', default='learned')
+  norm: str = _field('computation', default='layer_norm')
+  block_order: str = _field('computation', default='post')
+  feed_forward_block: str = _field('computation', default='dense')
+  attention_rule: str = _field('computation', default='all')
+  layer_pattern: str = _field('computation', default='uniform')
+  attention_kernel: str = _field('program', default='auto')
+  scan_layers: bool = _field('program', default=False)
+  recompute: str = _field('program', default='nothing')
+  tied_decoder: bool = _field('shapes', 'tie_word_embeddings', True)
+  dtype: str | None = _field('program', default=None)
+  param_dtype: str = _field('program', default='float32')
 
   def __post_init__(self) -> None:
-    for name in (
-      one.name for one in dataclasses.fields(self) if one.type is int
-    ):
-      value = getattr(self, name)
-      if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(
-          f'expected a positive whole number, got {value!r}; '
-          f'set EncoderConfig.{name}'
-        )
+    fields = dataclasses.fields(self)
+    optional = {one.name for one in fields if one.default is None}
+
+    def expect(what: str, fits: Callable[[Any], bool], *names: str) -> None:
+      for name in names:
+        value = getattr(self, name)
+        if value is None and name in optional:
+          continue
+        if isinstance(value, bool) or not fits(value):
+          raise UserError(
+            f'expected {what}, got {value!r}; set EncoderConfig.{name}'
+          )
+
+    expect(
+      'a positive whole number',
+      lambda x: isinstance(x, int) and x >= 1,
+      *(one.name for one in fields if one.type is int),
+    )
     if self.width % self.heads:
       raise UserError(
         f'width {self.width} is not a multiple of heads '
         f'{self.heads}; set EncoderConfig.heads'
       )
-    for name in ('dropout', 'attention_dropout'):
-      rate = getattr(self, name)
-      if name == 'attention_dropout' and rate is None:
-        continue
-      if not _is_number(rate) or not 0.0 <= rate < 1.0:
-        raise UserError(
-          f'expected a rate of at least 0 and below 1, got '
-          f'{rate!r}; set EncoderConfig.{name}'
-        )
-    for name in ('norm_epsilon', 'initializer_stddev'):
-      value = getattr(self, name)
-      if not _is_number(value) or not value > 0.0:
-        raise UserError(
-          f'expected a number above 0, got {value!r}; set EncoderConfig.{name}'
-        )
-    for name in ('dtype', 'param_dtype'):
-      if name == 'dtype' and self.dtype is None:
-        continue
-      if getattr(self, name) not in DTYPES:
-        raise UserError(
-          f'expected one of {", ".join(DTYPES)}, got '
-          f'{getattr(self, name)!r}; set EncoderConfig.{name}'
-        )
+    expect(
+      'a rate of at least 0 and below 1',
+      lambda x: isinstance(x, int | float) and 0.0 <= x < 1.0,
+      'dropout',
+      'attention_dropout',
+    )
+    expect(
+      'a number above 0',
+      lambda x: isinstance(x, int | float) and x > 0.0,
+      'norm_epsilon',
+      'initializer_stddev',
+    )
+    dtypes = ', '.join(DTYPES)
+    expect(f'one of {dtypes}', DTYPES.__contains__, 'dtype', 'param_dtype')
 
   def choose(self, table: Mapping[str, Entry], name: str) -> Entry:
     """Returns the entry of a table that the field `name` names.
@@ -181,10 +169,8 @@ class EncoderConfig:
   @property
   def vocabulary_rows(self) -> int:
     """Rows of the token table: V plus padding."""
-    return (
-      -(-self.vocabulary_size // self.vocabulary_multiple)
-      * self.vocabulary_multiple
-    )
+    multiple = self.vocabulary_multiple
+    return -(-self.vocabulary_size // multiple) * multiple
 
   @property
   def compute_dtype(self) -> str:
@@ -200,9 +186,8 @@ class EncoderConfig:
   @property
   def attention_dropout_rate(self) -> float:
     """`attention_dropout`, or `dropout` if that is None."""
-    if self.attention_dropout is None:
-      return self.dropout
-    return self.attention_dropout
+    rate = self.attention_dropout
+    return self.dropout if rate is None else rate
 
 
 def fields_affecting(*what: str) -> tuple[str, ...]:
@@ -214,18 +199,11 @@ def fields_affecting(*what: str) -> tuple[str, ...]:
   Args:
     what: names in `AFFECTED`.
   """
-  return tuple(
-    one.name
-    for one in dataclasses.fields(EncoderConfig)
-    if one.metadata['affects'] in what
-  )
+  fields = dataclasses.fields(EncoderConfig)
+  return tuple(one.name for one in fields if one.metadata['affects'] in what)
 
 
 def computation(config: EncoderConfig) -> dict[str, Any]:
   """Returns the fields that change what equal parameters compute."""
   names = fields_affecting('computation')
   return {name: getattr(config, name) for name in names}
-
-
-def _is_number(value: object) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool)

@@ -56,7 +56,5 @@ class Embeddings(nn.Module):
       hidden_BLD += embed_positions(config, positions_BL)
     hidden_BLD += layers.embed(config, config.types, 'types', 'type')(types_BL)
     hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
-    hidden_BLD = layers.Dropout(config.dropout, name='dropout')(
-      hidden_BLD, train
-    )
-    return hidden_BLD, token.embedding
+    drop = layers.Dropout(config.dropout, name='dropout')
+    return drop(hidden_BLD, train), token.embedding

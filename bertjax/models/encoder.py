@@ -9,7 +9,7 @@ Source: Devlin et al. 2019, section 3; google-research/bert `modeling.py`
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -57,9 +57,8 @@ def post_norm(
   train: bool,
 ) -> jax.Array:
   """Each sublayer is followed by dropout, residual and norm (post-LN)."""
-  update_BLD = layers.Dropout(config.dropout, name=f'{name}_dropout')(
-    sublayer(hidden_BLD), train
-  )
+  drop = layers.Dropout(config.dropout, name=f'{name}_dropout')
+  update_BLD = drop(sublayer(hidden_BLD), train)
   return layers.norm(config, f'{name}_norm')(hidden_BLD + update_BLD)
 
 
@@ -90,14 +89,9 @@ class Layer(nn.Module):
       mask=dataclasses.replace(mask, rule=self.spec.rule),
       train=train,
     )
+    feed_forward = FeedForward(config, name='feed_forward')
     hidden_BLD = wrap(config, hidden_BLD, attend, 'attention', train)
-    hidden_BLD = wrap(
-      config,
-      hidden_BLD,
-      FeedForward(config, name='feed_forward'),
-      'feed_forward',
-      train,
-    )
+    hidden_BLD = wrap(config, hidden_BLD, feed_forward, 'feed_forward', train)
     # Without this XLA may shard the width of activations between layers as it
     # shards the parameters, and gather them again in every layer.
     return rules.constrain(hidden_BLD, 'batch', 'length', 'width')
@@ -131,9 +125,7 @@ class Encoder(nn.Module):
     if config.scan_layers and not self.is_initializing():
       period = layer_patterns.period(specs)
       looped = config.layers // period * period
-      hidden_BLD = self._scan(
-        hidden_BLD, mask, train, policy, specs[:period], looped
-      )
+      hidden_BLD = self._scan(hidden_BLD, mask, train, specs[:looped])
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
     for index in range(looped, config.layers):
       hidden_BLD = layer(config, train, specs[index], name=_name(index))(
@@ -147,9 +139,7 @@ class Encoder(nn.Module):
     hidden_BLD: jax.Array,
     mask: AttentionMask,
     train: bool,
-    policy: Callable[..., Any] | None,
-    specs: tuple[LayerSpec, ...],
-    count: int,
+    specs: Sequence[LayerSpec],
   ) -> jax.Array:
     """Runs layers in a loop of the compiled program, which is then small.
 
@@ -159,41 +149,37 @@ class Encoder(nn.Module):
 
     Args:
       hidden_BLD: of `__call__`, as are mask and train.
-      policy: of `REMATERIALISATION`.
-      specs: of the layers in one turn of the loop.
-      count: how many layers run; a multiple of that.
+      specs: of the layers that run, which are a multiple of their period.
     """
     assert self.scope is not None  # it is bound
+    period = layer_patterns.period(specs)
     streams = {
       name: self.make_rng(name) for name in (self.scope.rngs if train else ())
     }
 
     def body(hidden_BLD, turn):
-      for spec, (parameters, index) in zip(specs, turn, strict=True):
-        hidden_BLD = Layer(self.config, train, spec, parent=None).apply(
-          {'params': parameters},
-          hidden_BLD,
-          mask,
-          rngs={
-            name: jax.random.fold_in(rng, index)
-            for name, rng in streams.items()
-          },
+      for spec, (parameters, index) in zip(specs[:period], turn, strict=True):
+        rngs = {
+          name: jax.random.fold_in(rng, index) for name, rng in streams.items()
+        }
+        layer = Layer(self.config, train, spec, parent=None)
+        hidden_BLD = layer.apply(
+          {'params': parameters}, hidden_BLD, mask, rngs=rngs
         )
       return hidden_BLD, None
 
+    policy = self.config.choose(REMATERIALISATION, 'recompute')
     if policy is not None:
       body = jax.checkpoint(body, policy=policy, prevent_cse=False)
     turns = []
-    for first in range(len(specs)):
-      stacked = jax.tree.map(
-        lambda *arrays: jnp.stack(arrays),
-        *(
-          self.variables['params'][_name(index)]
-          for index in range(first, count, len(specs))
-        ),
-      )
-      turns.append((stacked, jnp.arange(count)[first :: len(specs)]))
-    return jax.lax.scan(body, hidden_BLD, tuple(turns))[0]
+    for first in range(period):
+      own = [
+        self.variables['params'][_name(index)]
+        for index in range(first, len(specs), period)
+      ]
+      stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *own)
+      turns.append((stacked, jnp.arange(first, len(specs), period)))
+    return jax.lax.scan(body, hidden_BLD, turns)[0]
 
 
 def _name(index: int) -> str:

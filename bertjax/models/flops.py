@@ -58,10 +58,8 @@ def of_forward(
   return {
     'layers': 2 * rows * length * config.layers * layer,
     'attention': 2 * rows * config.layers * 2 * length * length * width,
-    'vocabulary': 2
-    * predicted
-    * (width * width + width * config.vocabulary_size),
-    'next_sentence': 2 * first * (width * width + 2 * width),
+    'vocabulary': 2 * predicted * width * (width + config.vocabulary_size),
+    'next_sentence': 2 * first * width * (width + 2),
   }
 
 

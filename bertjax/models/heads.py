@@ -2,7 +2,7 @@
 
     mlm_logits_BPV = MaskedLanguageModelHead(config, name='mlm_head')(
         gather_positions(hidden_BLD, target_positions_BP), token_table_VD)
-    pooled_BSD = pool(config, gather_positions(hidden_BLD, first_positions_BS))
+    pooled_BSD = pool(config, hidden_BLD, first_positions_BS)
 
 Source: Devlin et al. 2019, section 3.1; google-research/bert
 `run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output`).
@@ -58,6 +58,7 @@ class MaskedLanguageModelHead(nn.Module):
       float32[B, P, V]; MASKED_SCORE for the rows that pad the table.
     """
     config = self.config
+    rows, dtype = config.vocabulary_rows, config.param_dtype
     # A kernel may name a logical axis only once, so its output axis is None.
     hidden_BPD = layers.dense(
       config, config.width, ('width', None), 'dense', bias_axes=('width',)
@@ -65,47 +66,40 @@ class MaskedLanguageModelHead(nn.Module):
     hidden_BPD = activate(config, hidden_BPD)
     hidden_BPD = layers.norm(config, 'norm')(hidden_BPD)
     if not config.tied_decoder:
-      token_table_VD = self.param(
-        'decoder',
-        layers.kernel_initializer(config, ('vocabulary', 'width')),
-        token_table_VD.shape,
-        config.param_dtype,
-      )
+      drawn = layers.kernel_initializer(config, ('vocabulary', 'width'))
+      token_table_VD = self.param('decoder', drawn, (rows, config.width), dtype)
     logits_BPV = jnp.einsum(
       'BPD,VD->BPV',
       hidden_BPD,
       token_table_VD.astype(config.compute_dtype),
       preferred_element_type=jnp.float32,
     )
-    bias_V = self.param(
-      'bias',
-      layers.zeros_initializer(('vocabulary',)),
-      (config.vocabulary_rows,),
-      config.param_dtype,
-    )
+    zeros = layers.zeros_initializer(('vocabulary',))
+    bias_V = self.param('bias', zeros, (rows,), dtype)
     logits_BPV += bias_V
-    if config.vocabulary_rows > config.vocabulary_size:
-      known_V = jnp.arange(config.vocabulary_rows) < config.vocabulary_size
+    if rows > config.vocabulary_size:
+      known_V = jnp.arange(rows) < config.vocabulary_size
       logits_BPV = jnp.where(known_V, logits_BPV, MASKED_SCORE)
     return logits_BPV
 
 
-def pool(config: EncoderConfig, first_BSD: jax.Array) -> jax.Array:
+def pool(
+  config: EncoderConfig, hidden_BLD: jax.Array, positions_BS: jax.Array
+) -> jax.Array:
   """Makes the submodule `pooler`: a dense layer and tanh on each [CLS].
 
   Args:
     config: the architecture.
-    first_BSD: float[B, S, D], the encoder's output at each [CLS].
+    hidden_BLD: float[B, L, D], the encoder's output.
+    positions_BS: int32[B, S], of each [CLS].
 
   Returns:
     compute_dtype[B, S, D]
   """
-  pooled_BSD = jnp.tanh(
-    layers.dense(
-      config, config.width, ('width', None), 'pooler', bias_axes=('width',)
-    )(first_BSD)
-  )
-  return layers.Tap(name='pooled')(pooled_BSD)
+  pooled_BSD = layers.dense(
+    config, config.width, ('width', None), 'pooler', bias_axes=('width',)
+  )(gather_positions(hidden_BLD, positions_BS))
+  return layers.Tap(name='pooled')(jnp.tanh(pooled_BSD))
 
 
 def classify(

@@ -11,7 +11,7 @@ attends to is nobody's business. Source: Vaswani et al. 2017, section 3.2.1.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def dot_product(
   Raises:
     UserError: `dropout` is not None.
   """
-  _check_no_dropout('dot_product', dropout)
+  _refuse('dot_product', mask.rule, dropout)
   fused = _cudnn_takes(query_BLHK)
   if fused and bias_BHLM is not None:
     bias_BHLM = bias_BHLM.astype(query_BLHK.dtype)
@@ -138,10 +138,10 @@ def splash(
     splash_attention_mask as masks,
   )
 
-  _check_no_dropout('splash', dropout)
-  of_rule = _splash_mask(mask.rule)
-  if bias_BHLM is not None:
-    raise UserError(_no_splash('a bias of scores'))
+  biased = None if bias_BHLM is None else 'a bias of scores'
+  _refuse('splash', mask.rule, dropout, biased)
+  of_rule = attention_mask.rule_named(mask.rule).splash
+  assert of_rule is not None  # or it was refused
   platform = rules.platform()
   if platform == 'gpu':
     raise UserError(
@@ -187,16 +187,10 @@ def splash(
       kernel.SegmentIds(segments_BL, segments_BL),
     ).swapaxes(1, 2)
 
-  return rules.on_each_device(
-    attend,
-    (('batch', 'length', 'heads', 'head_width'),) * 3 + (('batch', 'length'),),
-    ('batch', 'length', 'heads', 'head_width'),
-  )(
-    query_BLHK * query_BLHK.shape[-1] ** -0.5,
-    key_BMHK,
-    value_BMHK,
-    mask.segments_BL,
-  )
+  axes = ('batch', 'length', 'heads', 'head_width')
+  on_devices = rules.on_each_device(attend, (axes, axes, axes, axes[:2]), axes)
+  query_BLHK = query_BLHK * query_BLHK.shape[-1] ** -0.5
+  return on_devices(query_BLHK, key_BMHK, value_BMHK, mask.segments_BL)
 
 
 def automatic(
@@ -214,11 +208,10 @@ def automatic(
   length = query_BLHK.shape[1]
   kernel = einsum
   if dropout is None and length >= 512:
-    platform = rules.platform()
     if _cudnn_takes(query_BLHK):
       kernel = dot_product
     elif (
-      platform == 'tpu'
+      rules.platform() == 'tpu'
       and bias_BHLM is None
       and attention_mask.rule_named(mask.rule).splash is not None
       and not length % SPLASH_BLOCKS[-1]
@@ -234,36 +227,36 @@ def check(config: EncoderConfig) -> None:
     UserError: attention dropout, a rule or a position scheme with a kernel that
       cannot do it.
   """
-  if config.attention_kernel == 'splash':
-    for spec in layer_patterns.specs(config):
-      _splash_mask(spec.rule)
-    if config.choose(SCHEMES, 'position_scheme').bias is not None:
-      raise UserError(_no_splash(f'position_scheme {config.position_scheme!r}'))
-  if config.attention_kernel in ('dot_product', 'splash'):
-    _check_no_dropout(
-      config.attention_kernel, config.attention_dropout_rate or None
-    )
+  scheme = config.choose(SCHEMES, 'position_scheme')
+  biased = scheme.bias and f'position_scheme {config.position_scheme!r}'
+  dropout = config.attention_dropout_rate or None
+  for spec in layer_patterns.specs(config):
+    _refuse(config.attention_kernel, spec.rule, dropout, biased)
 
 
-def _splash_mask(rule: str) -> Callable[[int], Any]:
-  """Returns (length) -> mask of a rule; UserError if it has none."""
-  make = attention_mask.rule_named(rule).splash
-  if make is None:
-    raise UserError(_no_splash(f'the rule {rule!r}'))
-  return make
+def _refuse(
+  kernel: str, rule: str, dropout: object, biased: str | None = None
+) -> None:
+  """Raises UserError for what a kernel of `KERNELS` cannot do.
 
-
-def _no_splash(what: str) -> str:
-  return (
-    f"attention_kernel 'splash' cannot do {what}; set "
-    "EncoderConfig.attention_kernel = 'auto'"
-  )
-
-
-def _check_no_dropout(name: str, dropout: object) -> None:
-  if dropout is not None:
+  Args:
+    kernel: its name.
+    rule: a name in `attention_mask.RULES`.
+    dropout: None: there is none.
+    biased: what adds a bias to the scores; None: nothing does.
+  """
+  lacking = None
+  if kernel == 'splash':
+    known = attention_mask.rule_named(rule).splash is not None
+    lacking = biased if known else f'the rule {rule!r}'
+  if lacking is not None:
     raise UserError(
-      f'attention_kernel {name!r} cannot drop out attention weights; set '
+      f"attention_kernel 'splash' cannot do {lacking}; set "
+      "EncoderConfig.attention_kernel = 'auto'"
+    )
+  if kernel in ('dot_product', 'splash') and dropout is not None:
+    raise UserError(
+      f'attention_kernel {kernel!r} cannot drop out attention weights; set '
       "EncoderConfig.attention_dropout = 0.0, or attention_kernel = 'einsum'"
     )
 

@@ -8,38 +8,28 @@
 Source: Reimers and Gurevych 2019 (sentence-transformers).
 """
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from bertjax.models import heads
 
 
-def _cls(
-  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
-) -> jax.Array:
+def _cls(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
   del member_BSL
   return heads.gather_positions(hidden_BLD, first_BS)
 
 
-def _mean(
-  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
-) -> jax.Array:
+def _mean(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
   del first_BS
-  share_BSL = member_BSL / jnp.maximum(
-    jnp.sum(member_BSL, axis=-1, keepdims=True), 1
-  )
-  return jnp.einsum(
-    'BSL,BLD->BSD', share_BSL, hidden_BLD, precision=jax.lax.Precision.HIGHEST
-  )
+  counts_BS1 = jnp.sum(member_BSL, axis=-1, keepdims=True)
+  share_BSL = member_BSL / jnp.maximum(counts_BS1, 1)
+  return jnp.matmul(share_BSL, hidden_BLD, precision='highest')
 
 
-def _max(
-  hidden_BLD: jax.Array, first_BS: jax.Array, member_BSL: jax.Array
-) -> jax.Array:
+def _max(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
   del first_BS
-  return jnp.max(
-    jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf), axis=2
-  )
+  own_BSLD = jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf)
+  return jnp.max(own_BSLD, axis=2)
 
 
 # (hidden states, float32[B, L, D]; the first position of each sequence,

@@ -110,18 +110,12 @@ DEVICES = (
 
 def find(kind: str) -> Device | None:
   """Returns the row for a device_kind, or None if the table has none."""
-  for device in DEVICES:
-    if re.search(device.kinds, kind):
-      return device
-  return None
+  return next((d for d in DEVICES if re.search(d.kinds, kind)), None)
 
 
 def named(name: str) -> Device | None:
   """Returns the row with a short name, such as 'v5e' or 'h100', or None."""
-  for device in DEVICES:
-    if device.name.lower() == name.lower():
-      return device
-  return None
+  return next((d for d in DEVICES if d.name.lower() == name.lower()), None)
 
 
 def tpu_is_there() -> bool:

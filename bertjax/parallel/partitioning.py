@@ -9,7 +9,6 @@
 `bertjax.parallel.rules` says how parameters are split.
 """
 
-import math
 from collections.abc import Sequence
 
 import jax
@@ -48,27 +47,20 @@ def make_mesh(
     UserError: the sizes do not cover the devices, or cannot be divided among
       the slices.
   """
-  sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
   if devices is None:
     devices = jax.devices()
-  for name, size in sizes.items():
-    if not isinstance(size, int) or isinstance(size, bool):
-      raise UserError(
-        f'expected a whole number of parts, got {size!r}; set make_mesh.{name}'
-      )
-  open_axes = [name for name, size in sizes.items() if size == -1]
-  if len(open_axes) > 1:
-    raise UserError(f'only one mesh axis may be -1, got {sizes}')
-  fixed = math.prod(size for size in sizes.values() if size != -1)
-  if open_axes and fixed > 0 and len(devices) % fixed == 0:
-    sizes[open_axes[0]] = len(devices) // fixed
-  if math.prod(sizes.values()) != len(devices) or min(sizes.values()) < 1:
+  sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+  try:
+    if min(sizes.values()) < -1:  # numpy takes it for -1
+      raise ValueError
+    shape = np.empty(len(devices)).reshape(data, fsdp, tensor).shape
+  except (TypeError, ValueError) as error:
     raise UserError(
       f'a mesh of {sizes} does not cover {len(devices)} device(s); set '
-      'make_mesh.data, fsdp and tensor'
-    )
+      'make_mesh.data, fsdp and tensor to whole numbers, one of them maybe -1'
+    ) from error
   return Mesh(
-    _arrange(sizes, devices),
+    _arrange(dict(zip(AXES, shape, strict=True)), devices),
     AXES,
     axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
   )
@@ -91,11 +83,10 @@ def _arrange(
       f'a mesh of {sizes} cannot be divided among {slices} slices; set '
       f'make_mesh.data or fsdp to a multiple of {slices}'
     )
+  parts = {axis: slices if axis == outer else 1 for axis in sizes}
   return mesh_utils.create_hybrid_device_mesh(
-    tuple(
-      size // slices if axis == outer else size for axis, size in sizes.items()
-    ),
-    tuple(slices if axis == outer else 1 for axis in sizes),
+    tuple(size // parts[axis] for axis, size in sizes.items()),
+    tuple(parts.values()),
     devices,
     allow_split_physical_axes=True,
   )
@@ -164,11 +155,9 @@ def process_share(mesh: Mesh) -> float:
 def own_rows(batch: Batch, mesh: Mesh) -> Batch:
   """Returns this process's rows of a global batch that every process has."""
   rows = process_rows(len(batch['tokens']), mesh)
-  return (
-    batch
-    if rows is None
-    else {key: array[rows] for key, array in batch.items()}
-  )
+  if rows is None:
+    return batch
+  return {key: array[rows] for key, array in batch.items()}
 
 
 def place(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
@@ -178,23 +167,11 @@ def place(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
 
 def put_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
   """Returns the global batch on the mesh, from this process's rows of it."""
-  sharding = batch_sharding(mesh)
-  if processes.count() == 1:
-    return {
-      key: jax.make_array_from_process_local_data(sharding, np.asarray(array))
-      for key, array in batch.items()
-    }
-  place = {part: i for i, part in enumerate(_process_parts(mesh))}
-
-  def put(array: np.ndarray) -> jax.Array:
-    size = len(array) // len(place)  # rows of a part
-
-    def read(index):
-      begin = place[(index[0].start or 0) // size] * size
-      return array[begin : begin + size]
-
-    return jax.make_array_from_callback(
-      (size * batch_parts(mesh), *array.shape[1:]), sharding, read
-    )
-
-  return {key: put(np.asarray(array)) for key, array in batch.items()}
+  own, parts = len(_process_parts(mesh)), batch_parts(mesh)
+  shapes = {
+    key: (len(array) // own * parts, *array.shape[1:])
+    for key, array in batch.items()
+  }
+  return jax.make_array_from_process_local_data(
+    batch_sharding(mesh), dict(batch), shapes
+  )

@@ -11,7 +11,6 @@ launch/process_group.py, or when a program calls jax.distributed.initialize.
 """
 
 import contextlib
-import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -87,17 +86,11 @@ class Vote:
   most one step before.
   """
 
-  _last = None
-
-  @functools.cached_property
-  def _largest(self):
-    return jax.jit(
-      jnp.max, out_shardings=NamedSharding(self._mesh, PartitionSpec())
-    )
-
-  @functools.cached_property
-  def _mesh(self):
-    return Mesh(np.array(jax.devices()), ('devices',))
+  def __init__(self):
+    self._mesh = Mesh(np.array(jax.devices()), ('devices',))
+    everywhere = NamedSharding(self._mesh, PartitionSpec())
+    self._largest = jax.jit(jnp.max, out_shardings=everywhere)
+    self._last: int | jax.Array = 0
 
   def cast(self, number: int) -> int:
     """Takes part; all processes must do so equally often.
@@ -107,7 +100,7 @@ class Vote:
     """
     if count() == 1:
       return number
-    last = 0 if self._last is None else int(self._last)
+    last = int(self._last)
     self._last = self._largest(
       jax.make_array_from_callback(
         (self._mesh.size,),
