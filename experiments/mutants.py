@@ -173,8 +173,8 @@ kernels are not transposed when they are read
 interop/names.py interop/test_names.py -k there_and_back
 array, expected = array.T, expected[::-1] ==> expected = expected[::-1]
 tensors stay in half precision
-interop/tensor_files.py interop/test_huggingface.py -k half_precision
-tensor.astype(np.float32) ==> tensor
+interop/names.py interop/test_huggingface.py -k half_precision
+np.asarray(array, np.float32) ==> array
 a mean is taken over the sequences behind as well
 inference/forward.py inference/test_predictor.py -k vectors_are_those
 [:, None] == number_S1 ==> [:, None] >= number_S1

@@ -72,19 +72,14 @@ class Checkpoint:
 
   def report(self) -> str:
     """Returns a line on what was found, and one on what was not used."""
+    config, unused = self.config, ', '.join(self.unused)
     heads = ', '.join(names.heads_of(self.parameters)) or 'none'
-    lines = [
-      f'{self.config.layers} layers of width {self.config.width}; '
-      f'heads: {heads}'
-    ]
-    if not self.config.tied_decoder:
-      lines.append('the masked-LM decoder is not tied to the token table')
-    if self.unused:
-      lines.append(
-        f'NOT used, {len(self.unused)} tensors of the file: '
-        + ', '.join(self.unused)
-      )
-    return '\n'.join(lines)
+    text = f'{config.layers} layers of width {config.width}; heads: {heads}'
+    if not config.tied_decoder:
+      text += '\nthe masked-LM decoder is not tied to the token table'
+    if unused:
+      text += f'\nNOT used, {len(self.unused)} tensors of the file: {unused}'
+    return text
 
 
 def read(directory: str) -> Checkpoint:
@@ -96,7 +91,7 @@ def read(directory: str) -> Checkpoint:
       or of other sizes than config.json says.
   """
   path = os.path.join(directory, 'config.json')
-  tensors = tensor_files.Tensors(directory)
+  tensors = tensor_files.read(directory)
   attributes = _read_json(path)
   config = config_json.to_encoder(attributes, path)
   heads = find_heads(set(tensors), attributes)

@@ -19,6 +19,7 @@ from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
 
 Parameters = dict[str, 'np.ndarray | Parameters']
+FLOATS = ('float32', 'float16', 'bfloat16', 'float64')
 ANY = -1  # a size
 
 
@@ -176,10 +177,11 @@ def from_huggingface(
     heads: names in `HEADS`.
 
   Returns:
-    parameters nested by name, with their dtypes.
+    parameters nested by name, float32.
 
   Raises:
-    UserError: a tensor is missing, or has another shape than `config` gives it.
+    UserError: a tensor is missing, has another shape than `config` gives it, or
+      is not of floating point.
   """
   rows = tuple(table(config, heads))
   missing = sorted({row.theirs for row in rows} - set(tensors))
@@ -192,6 +194,12 @@ def from_huggingface(
   flat = {}
   for row in rows:
     array = np.asarray(tensors[row.theirs])
+    if array.dtype.name not in FLOATS:
+      raise UserError(
+        f'expected {row.theirs} to be one of {", ".join(FLOATS)}, got '
+        f'{array.dtype}; choose a checkpoint that is not quantized'
+      )
+    array = np.asarray(array, np.float32)
     got, expected = array.shape, _sizes(row.merged, config)
     if row.is_kernel:
       array, expected = array.T, expected[::-1]

@@ -1,7 +1,7 @@
-"""Tensors of a Hugging Face directory, read one at a time.
+"""Tensors of a Hugging Face directory.
 
-    tensors = tensor_files.Tensors('bert-base-uncased')
-    tensors['bert.pooler.dense.weight']  # float32 [768, 768]
+    tensors = tensor_files.read('bert-base-uncased')
+    tensors['bert.pooler.dense.weight']  # [768, 768]
     tensor_files.write('out', tensors)
 
 Reads one `model.safetensors`, or shards with an index. Names become those that
@@ -9,10 +9,9 @@ transformers writes today: with the prefix `bert.`, and with `weight` and `bias`
 in norms, which the first BERT called gamma and beta. Source: safetensors.
 """
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
 import numpy as np
@@ -22,44 +21,25 @@ from bertjax.errors import UserError
 
 FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
-FLOATS = ('float32', 'float16', 'bfloat16', 'float64')
 
 
-class Tensors(Mapping[str, np.ndarray]):
-  """Name -> float32 array, read from its file at each access."""
+def read(directory: str) -> dict[str, np.ndarray]:
+  """Returns all tensors by their canonical names.
 
-  def __init__(self, directory: str):
-    """Lists the tensors.
-
-    Raises:
-      UserError: no such directory, no safetensors in it, or a damaged file.
-    """
-    files: dict[str, str] = {}  # a tensor's name there -> its file
-    for path in _files(directory):
-      with _open(path) as file:
-        files |= dict.fromkeys(file.keys(), path)
-    prefix = any(name.startswith('bert.') for name in files)
-    # Canonical name -> (file, its name there).
-    self._places = {
-      canonical(name, prefix): (path, name) for name, path in files.items()
-    }
-
-  def __getitem__(self, name: str) -> np.ndarray:
-    path, there = self._places[name]
-    with _open(path) as file:
-      tensor = file.get_tensor(there)
-    if tensor.dtype.name not in FLOATS:
+  Raises:
+    UserError: no such directory, no safetensors in it, or a damaged file.
+  """
+  tensors: dict[str, np.ndarray] = {}
+  for path in _files(directory):
+    try:
+      tensors |= safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
       raise UserError(
-        f'expected {there} in {path} to be one of '
-        f'{", ".join(FLOATS)}, got {tensor.dtype}'
-      )
-    return tensor.astype(np.float32)
-
-  def __iter__(self) -> Iterator[str]:
-    return iter(self._places)
-
-  def __len__(self) -> int:
-    return len(self._places)
+        f'expected tensors in {path}, got {error}; it is missing, cut off or '
+        'damaged, fetch it again'
+      ) from error
+  prefix = any(name.startswith('bert.') for name in tensors)
+  return {canonical(name, prefix): array for name, array in tensors.items()}
 
 
 def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -143,15 +123,3 @@ def _conversion(directory: str) -> str:
     f't.{name}.from_pretrained({there}).save_pretrained({output}); '
     f't.AutoTokenizer.from_pretrained({there}).save_pretrained({output})"'
   )
-
-
-@contextlib.contextmanager
-def _open(path: str) -> Iterator[safetensors.safe_open]:
-  try:
-    with safetensors.safe_open(path, framework='numpy') as file:
-      yield file
-  except (safetensors.SafetensorError, OSError) as error:
-    raise UserError(
-      f'expected tensors in {path}, got {error}; it is missing, cut off or '
-      'damaged, fetch it again'
-    ) from error

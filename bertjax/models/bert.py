@@ -38,9 +38,8 @@ def encode(
     the last layer's output, compute_dtype[B, L, D], and the token table,
     param_dtype[vocabulary_rows, D].
   """
-  hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
-    batch['tokens'], batch['types'], batch['positions'], train
-  )
+  embeddings = Embeddings(config, name='embeddings')
+  hidden_BLD, token_table_VD = embeddings(batch, train)
   mask = AttentionMask(
     batch['segments'], batch['positions'], config.attention_rule
   )

@@ -128,28 +128,17 @@ class EncoderConfig:
             f'expected {what}, got {value!r}; set EncoderConfig.{name}'
           )
 
-    expect(
-      'a positive whole number',
-      lambda x: isinstance(x, int) and x >= 1,
-      *(one.name for one in fields if one.type is int),
-    )
+    whole = [one.name for one in fields if one.type is int]
+    expect('a positive whole number', _is_count, *whole)
     if self.width % self.heads:
       raise UserError(
         f'width {self.width} is not a multiple of heads '
         f'{self.heads}; set EncoderConfig.heads'
       )
-    expect(
-      'a rate of at least 0 and below 1',
-      lambda x: isinstance(x, int | float) and 0.0 <= x < 1.0,
-      'dropout',
-      'attention_dropout',
-    )
-    expect(
-      'a number above 0',
-      lambda x: isinstance(x, int | float) and x > 0.0,
-      'norm_epsilon',
-      'initializer_stddev',
-    )
+    rate = 'a rate of at least 0 and below 1'
+    expect(rate, _is_rate, 'dropout', 'attention_dropout')
+    positive = ('norm_epsilon', 'initializer_stddev')
+    expect('a number above 0', _is_positive, *positive)
     dtypes = ', '.join(DTYPES)
     expect(f'one of {dtypes}', DTYPES.__contains__, 'dtype', 'param_dtype')
 
@@ -207,3 +196,15 @@ def computation(config: EncoderConfig) -> dict[str, Any]:
   """Returns the fields that change what equal parameters compute."""
   names = fields_affecting('computation')
   return {name: getattr(config, name) for name in names}
+
+
+def _is_count(value: object) -> bool:
+  return isinstance(value, int) and value >= 1
+
+
+def _is_rate(value: object) -> bool:
+  return isinstance(value, int | float) and 0.0 <= value < 1.0
+
+
+def _is_positive(value: object) -> bool:
+  return isinstance(value, int | float) and value > 0.0

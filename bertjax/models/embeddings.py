@@ -1,11 +1,13 @@
 """The sum of token, position and type embeddings, then norm and dropout.
 
     hidden_BLD, token_table_VD = Embeddings(config, name='embeddings')(
-        tokens_BL, types_BL, positions_BL, train=False)
+        batch, train=False)
 
 Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
 (`embedding_postprocessor`).
 """
+
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -22,18 +24,12 @@ class Embeddings(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    tokens_BL: jax.Array,
-    types_BL: jax.Array,
-    positions_BL: jax.Array,
-    train: bool,
+    self, batch: Mapping[str, jax.Array], train: bool
   ) -> tuple[jax.Array, jax.Array]:
     """Embeds a batch.
 
     Args:
-      tokens_BL: int32[B, L], 0 <= token < V.
-      types_BL: int32[B, L], 0 <= type < T.
-      positions_BL: int32[B, L], from 0 in every sequence.
+      batch: `tokens`, below V, `types`, below T, and `positions`: int32[B, L].
       train: whether dropout is on.
 
     Returns:
@@ -51,10 +47,11 @@ class Embeddings(nn.Module):
       dtype=config.param_dtype,
     )
     embed_positions = config.choose(SCHEMES, 'position_scheme').embed
-    hidden_BLD = token(tokens_BL).astype(config.compute_dtype)
+    hidden_BLD = token(batch['tokens']).astype(config.compute_dtype)
     if embed_positions is not None:
-      hidden_BLD += embed_positions(config, positions_BL)
-    hidden_BLD += layers.embed(config, config.types, 'types', 'type')(types_BL)
+      hidden_BLD += embed_positions(config, batch['positions'])
+    types = layers.embed(config, config.types, 'types', 'type')
+    hidden_BLD += types(batch['types'])
     hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
     drop = layers.Dropout(config.dropout, name='dropout')
     return drop(hidden_BLD, train), token.embedding

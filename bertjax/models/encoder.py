@@ -153,19 +153,16 @@ class Encoder(nn.Module):
     """
     assert self.scope is not None  # it is bound
     period = layer_patterns.period(specs)
-    streams = {
-      name: self.make_rng(name) for name in (self.scope.rngs if train else ())
-    }
+    parameters = self.variables['params']
+    streams = {name: self.make_rng(name) for name in self.scope.rngs}
 
     def body(hidden_BLD, turn):
-      for spec, (parameters, index) in zip(specs[:period], turn, strict=True):
+      for spec, (own, index) in zip(specs[:period], turn, strict=True):
         rngs = {
           name: jax.random.fold_in(rng, index) for name, rng in streams.items()
         }
         layer = Layer(self.config, train, spec, parent=None)
-        hidden_BLD = layer.apply(
-          {'params': parameters}, hidden_BLD, mask, rngs=rngs
-        )
+        hidden_BLD = layer.apply({'params': own}, hidden_BLD, mask, rngs=rngs)
       return hidden_BLD, None
 
     policy = self.config.choose(REMATERIALISATION, 'recompute')
@@ -173,12 +170,10 @@ class Encoder(nn.Module):
       body = jax.checkpoint(body, policy=policy, prevent_cse=False)
     turns = []
     for first in range(period):
-      own = [
-        self.variables['params'][_name(index)]
-        for index in range(first, len(specs), period)
-      ]
+      indices = range(first, len(specs), period)
+      own = [parameters[_name(index)] for index in indices]
       stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *own)
-      turns.append((stacked, jnp.arange(first, len(specs), period)))
+      turns.append((stacked, jnp.array(indices)))
     return jax.lax.scan(body, hidden_BLD, turns)[0]
 
 

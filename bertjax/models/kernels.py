@@ -138,8 +138,8 @@ def splash(
     splash_attention_mask as masks,
   )
 
-  biased = None if bias_BHLM is None else 'a bias of scores'
-  _refuse('splash', mask.rule, dropout, biased)
+  bias = None if bias_BHLM is None else 'a bias of scores'
+  _refuse('splash', mask.rule, dropout, bias)
   of_rule = attention_mask.rule_named(mask.rule).splash
   assert of_rule is not None  # or it was refused
   platform = rules.platform()
@@ -228,14 +228,14 @@ def check(config: EncoderConfig) -> None:
       cannot do it.
   """
   scheme = config.choose(SCHEMES, 'position_scheme')
-  biased = scheme.bias and f'position_scheme {config.position_scheme!r}'
+  bias = f'position_scheme {config.position_scheme!r}' if scheme.bias else None
   dropout = config.attention_dropout_rate or None
   for spec in layer_patterns.specs(config):
-    _refuse(config.attention_kernel, spec.rule, dropout, biased)
+    _refuse(config.attention_kernel, spec.rule, dropout, bias)
 
 
 def _refuse(
-  kernel: str, rule: str, dropout: object, biased: str | None = None
+  kernel: str, rule: str, dropout: object, bias: str | None = None
 ) -> None:
   """Raises UserError for what a kernel of `KERNELS` cannot do.
 
@@ -243,12 +243,12 @@ def _refuse(
     kernel: its name.
     rule: a name in `attention_mask.RULES`.
     dropout: None: there is none.
-    biased: what adds a bias to the scores; None: nothing does.
+    bias: what adds one to the scores; None: nothing does.
   """
   lacking = None
   if kernel == 'splash':
     known = attention_mask.rule_named(rule).splash is not None
-    lacking = biased if known else f'the rule {rule!r}'
+    lacking = bias if known else f'the rule {rule!r}'
   if lacking is not None:
     raise UserError(
       f"attention_kernel 'splash' cannot do {lacking}; set "
