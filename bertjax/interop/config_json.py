@@ -99,9 +99,10 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
     UserError: another kind of model, an unknown attribute or activation, or
       sizes that no encoder can have.
   """
+  attributes = {**ONLY, **DEFAULTS, **attributes}
   for name, value in ONLY.items():
     # pruned_heads is {} or null if no head was pruned.
-    if attributes.get(name, value) != value and (attributes[name] or value):
+    if attributes[name] != value and (attributes[name] or value):
       raise UserError(
         f'expected {name} = {value!r}, as BERT has it, got '
         f'{attributes[name]!r} in {path}; choose a checkpoint of BERT'
@@ -115,10 +116,7 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
       f'{attributes[name]!r}{hint}; remove it there if it does not change '
       'what the model computes'
     )
-  fields = {
-    ours: attributes.get(theirs, DEFAULTS[theirs])
-    for theirs, ours in FIELDS.items()
-  }
+  fields = {ours: attributes[theirs] for theirs, ours in FIELDS.items()}
   activation = fields['activation']
   if activation not in ACTIVATIONS:
     raise UserError(
@@ -157,10 +155,8 @@ def from_encoder(config: EncoderConfig) -> dict[str, Any]:
       f'transformers has no BERT with {", ".join(different)}, so this model '
       'cannot be exported'
     )
-  attributes = {
-    theirs: getattr(config, ours) for theirs, ours in FIELDS.items()
-  }
-  return attributes | {
+  return {
+    **{theirs: getattr(config, ours) for theirs, ours in FIELDS.items()},
     'attention_probs_dropout_prob': config.attention_dropout_rate,
     'hidden_act': activations[config.activation],
     'model_type': 'bert',

@@ -9,7 +9,6 @@ Source: Vaswani et al. 2017, section 3.2.2; google-research/bert `modeling.py`
 """
 
 import functools
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -17,7 +16,7 @@ import jax
 from bertjax.models import layers
 from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
-from bertjax.models.kernels import KERNELS
+from bertjax.models.kernels import KERNELS, Dropout
 from bertjax.models.layer_patterns import LayerSpec
 from bertjax.models.positions import SCHEMES
 
@@ -48,30 +47,22 @@ class SelfAttention(nn.Module):
       compute_dtype[B, L, D], before dropout, residual and norm.
     """
     config = self.config
-    project = functools.partial(
-      layers.dense,
-      config,
-      (config.heads, config.head_width),
-      ('width', 'heads', 'head_width'),
-    )
+    heads = (config.heads, config.head_width)
+    axes = ('width', 'heads', 'head_width')
+    project = functools.partial(layers.dense, config, heads, axes)
     query_BLHK = project('query')(hidden_BLD)
     key_BMHK = project('key')(hidden_BLD)
     value_BMHK = project('value')(hidden_BLD)
     scheme = config.choose(SCHEMES, 'position_scheme')
-    bias_BHLM = None
+    where = (config, self.spec, mask.positions_BL)
     if scheme.rotate is not None:
-      rotate = functools.partial(
-        scheme.rotate, config, self.spec, mask.positions_BL
-      )
-      query_BLHK, key_BMHK = rotate(query_BLHK), rotate(key_BMHK)
-    if scheme.bias is not None:
-      bias_BHLM = scheme.bias(config, self.spec, mask.positions_BL)
-    dropout: Callable[[jax.Array], jax.Array] | None = None
+      query_BLHK = scheme.rotate(*where, query_BLHK)
+      key_BMHK = scheme.rotate(*where, key_BMHK)
+    bias_BHLM = None if scheme.bias is None else scheme.bias(*where)
+    dropout: Dropout = None
     if train and config.attention_dropout_rate:
-      dropout = functools.partial(
-        layers.Dropout(config.attention_dropout_rate, name='dropout'),
-        train=True,
-      )
+      drop = layers.Dropout(config.attention_dropout_rate, name='dropout')
+      dropout = functools.partial(drop, train=True)
     elif config.attention_kernel == 'einsum':  # the others never form weights
       dropout = layers.Tap(name='weights')
     kernel = config.choose(KERNELS, 'attention_kernel')

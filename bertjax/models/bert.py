@@ -10,23 +10,23 @@ Source: Devlin et al. 2019; equal to `BertForPreTraining` of Hugging Face
 transformers on the same weights (`experiments/golden/`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
+from jax import Array
 
 from bertjax.errors import choose
 from bertjax.models import heads, layers
 from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
-from bertjax.models.embeddings import Embeddings
+from bertjax.models.embeddings import Arrays, Embeddings
 from bertjax.models.encoder import Encoder
 
 
 def encode(
-  config: EncoderConfig, batch: Mapping[str, jax.Array], train: bool
-) -> tuple[jax.Array, jax.Array]:
+  config: EncoderConfig, batch: Arrays, train: bool
+) -> tuple[Array, Array]:
   """Makes the submodules `embeddings` and `encoder` and runs them.
 
   Args:
@@ -53,9 +53,7 @@ class Bert(nn.Module):
   config: EncoderConfig
 
   @nn.compact
-  def __call__(
-    self, batch: Mapping[str, jax.Array], *, train: bool
-  ) -> dict[str, jax.Array]:
+  def __call__(self, batch: Arrays, *, train: bool) -> dict[str, Array]:
     """Returns hidden: compute_dtype[B, L, D]; see `encode` for the rest."""
     return {'hidden': encode(self.config, batch, train)[0]}
 
@@ -72,9 +70,7 @@ class BertForPreTraining(nn.Module):
   next_sentence: bool = True
 
   @nn.compact
-  def __call__(
-    self, batch: Mapping[str, jax.Array], *, train: bool
-  ) -> dict[str, jax.Array]:
+  def __call__(self, batch: Arrays, *, train: bool) -> dict[str, Array]:
     """Runs the model.
 
     Args:
@@ -124,9 +120,7 @@ class TaskHead(NamedTuple):
 
   reads: str
   drops: bool = True
-  make: Callable[[EncoderConfig, jax.Array, int, str], jax.Array] = (
-    heads.classify
-  )
+  make: Callable[[EncoderConfig, Array, int, str], Array] = heads.classify
 
 
 # As in transformers' BertFor... classes. Other code may add entries.
@@ -158,9 +152,7 @@ class BertForTask(nn.Module):
   head_dropout: float | None = None
 
   @nn.compact
-  def __call__(
-    self, batch: Mapping[str, jax.Array], *, train: bool
-  ) -> dict[str, jax.Array]:
+  def __call__(self, batch: Arrays, *, train: bool) -> dict[str, Array]:
     """Runs the model.
 
     Args:

@@ -10,11 +10,13 @@ Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
 from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
+from jax import Array
 
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 from bertjax.models.positions import SCHEMES
+
+Arrays = Mapping[str, Array]  # of a batch, see `bertjax.batch`
 
 
 class Embeddings(nn.Module):
@@ -23,9 +25,7 @@ class Embeddings(nn.Module):
   config: EncoderConfig
 
   @nn.compact
-  def __call__(
-    self, batch: Mapping[str, jax.Array], train: bool
-  ) -> tuple[jax.Array, jax.Array]:
+  def __call__(self, batch: Arrays, train: bool) -> tuple[Array, Array]:
     """Embeds a batch.
 
     Args:
@@ -39,13 +39,8 @@ class Embeddings(nn.Module):
     config = self.config
     # Look up first, then round: rounding the table is a pass over all of it,
     # and XLA would make one for the lookup and the decoder together.
-    token = layers.embed(
-      config,
-      config.vocabulary_rows,
-      'vocabulary',
-      'token',
-      dtype=config.param_dtype,
-    )
+    rows, dtype = config.vocabulary_rows, config.param_dtype
+    token = layers.embed(config, rows, 'vocabulary', 'token', dtype)
     embed_positions = config.choose(SCHEMES, 'position_scheme').embed
     hidden_BLD = token(batch['tokens']).astype(config.compute_dtype)
     if embed_positions is not None:

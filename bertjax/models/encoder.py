@@ -173,7 +173,7 @@ class Encoder(nn.Module):
       indices = range(first, len(specs), period)
       own = [parameters[_name(index)] for index in indices]
       stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *own)
-      turns.append((stacked, jnp.array(indices)))
+      turns.append((stacked, jnp.arange(len(specs))[first::period]))
     return jax.lax.scan(body, hidden_BLD, turns)[0]
 
 

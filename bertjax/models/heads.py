@@ -2,15 +2,15 @@
 
     mlm_logits_BPV = MaskedLanguageModelHead(config, name='mlm_head')(
         gather_positions(hidden_BLD, target_positions_BP), token_table_VD)
-    pooled_BSD = pool(config, hidden_BLD, first_positions_BS)
+    pooled_BSD = pool(config, hidden_BLD, first_BS)
 
 Source: Devlin et al. 2019, section 3.1; google-research/bert
 `run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output`).
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
@@ -18,9 +18,7 @@ from bertjax.models.feed_forward import activate
 from bertjax.models.kernels import MASKED_SCORE
 
 
-def gather_positions(
-  hidden_BLD: jax.Array, positions_BP: jax.Array
-) -> jax.Array:
+def gather_positions(hidden_BLD: Array, positions_BP: Array) -> Array:
   """Picks P positions of each row, so that heads work on these alone.
 
       >>> hidden_BLD = jnp.arange(6.0).reshape(1, 3, 2)
@@ -43,9 +41,7 @@ class MaskedLanguageModelHead(nn.Module):
   config: EncoderConfig
 
   @nn.compact
-  def __call__(
-    self, hidden_BPD: jax.Array, token_table_VD: jax.Array
-  ) -> jax.Array:
+  def __call__(self, hidden_BPD: Array, token_table_VD: Array) -> Array:
     """Scores the vocabulary.
 
     Args:
@@ -83,28 +79,26 @@ class MaskedLanguageModelHead(nn.Module):
     return logits_BPV
 
 
-def pool(
-  config: EncoderConfig, hidden_BLD: jax.Array, positions_BS: jax.Array
-) -> jax.Array:
+def pool(config: EncoderConfig, hidden_BLD: Array, first_BS: Array) -> Array:
   """Makes the submodule `pooler`: a dense layer and tanh on each [CLS].
 
   Args:
     config: the architecture.
     hidden_BLD: float[B, L, D], the encoder's output.
-    positions_BS: int32[B, S], of each [CLS].
+    first_BS: int32[B, S], the position of each [CLS].
 
   Returns:
     compute_dtype[B, S, D]
   """
   pooled_BSD = layers.dense(
     config, config.width, ('width', None), 'pooler', bias_axes=('width',)
-  )(gather_positions(hidden_BLD, positions_BS))
+  )(gather_positions(hidden_BLD, first_BS))
   return layers.Tap(name='pooled')(jnp.tanh(pooled_BSD))
 
 
 def classify(
-  config: EncoderConfig, features: jax.Array, classes: int, name: str
-) -> jax.Array:
+  config: EncoderConfig, features: Array, classes: int, name: str
+) -> Array:
   """Makes the linear submodule `name`, which scores classes.
 
   Args:

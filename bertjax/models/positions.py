@@ -55,9 +55,8 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
       f'length {length} exceeds the {config.positions} positions of the model; '
       'set LENGTH or EncoderConfig.positions'
     )
-  return layers.embed(config, config.positions, 'positions', 'position')(
-    positions_BL
-  )
+  table = layers.embed(config, config.positions, 'positions', 'position')
+  return table(positions_BL)
 
 
 # Other code may add entries.
