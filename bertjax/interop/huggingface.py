@@ -237,10 +237,11 @@ def save(
     texts['README.md'] = card
   folder = pathlib.Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
+  # It writes a smaller tokenizer_config.json, so it comes first.
+  vocabulary_file.write(tokens, str(folder / vocabulary_file.NAME), cased)
   for name, text in texts.items():
     (folder / name).write_text(text, encoding='utf-8')
   tensor_files.write(directory, tensors)
-  vocabulary_file.write(tokens, str(folder / vocabulary_file.NAME), cased)
   ids = {token: i for i, token in enumerate(tokens)}
   tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
   tokenizer.save(str(folder / 'tokenizer.json'))

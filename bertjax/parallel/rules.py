@@ -65,12 +65,12 @@ def shardings_of(boxed: Any, mesh: Mesh) -> Any:
     if not isinstance(leaf, nn.LogicallyPartitioned):
       return NamedSharding(mesh, PartitionSpec())
     names, shape = leaf.names, leaf.value.shape
-    unknown = sorted(set(names) - {None, *RULES})
+    unknown = [n for n in names if n is not None and n not in RULES]
     if unknown:
       raise ValueError(f'no partitioning rule for logical axes {unknown}')
     spec = [None if name is None else RULES[name] for name in names]
     for name, axis, size in zip(names, spec, shape, strict=True):
-      if axis and size % mesh.shape[axis]:
+      if name and axis and size % mesh.shape[axis]:
         raise UserError(
           f'{name} {size} cannot be divided among {mesh.shape[axis]} '
           f'device(s); set make_mesh.{axis} to a divisor of it, or '
