@@ -69,21 +69,19 @@ WITHOUT_EFFECT = frozenset(
     _attn_implementation_autoset bos_token_id chunk_size_feed_forward
     classifier_dropout cls_token_id directionality dtype eos_token_id
     _num_labels finetuning_task gradient_checkpointing id2label label2id
-    language
-    mask_token_id model_max_length num_labels output_attentions
+    language mask_token_id model_max_length num_labels output_attentions
     output_hidden_states output_past pad_token_id pooler_fc_size
     pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
     pooler_type problem_type return_dict sep_token_id task_specific_params
     tie_word_embeddings tokenizer_class torch_dtype torchscript
-    transformers_version use_bfloat16 use_cache
-    bad_words_ids begin_suppress_tokens cross_attention_hidden_size
-    decoder_start_token_id diversity_penalty do_sample early_stopping
-    encoder_no_repeat_ngram_size exponential_decay_length_penalty
-    forced_bos_token_id forced_eos_token_id length_penalty max_length min_length
-    no_repeat_ngram_size num_beam_groups num_beams num_return_sequences
-    output_scores prefix remove_invalid_values repetition_penalty
-    return_dict_in_generate suppress_tokens temperature tf_legacy_loss
-    tie_encoder_decoder top_k top_p typical_p
+    transformers_version use_bfloat16 use_cache bad_words_ids
+    begin_suppress_tokens cross_attention_hidden_size decoder_start_token_id
+    diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
+    exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id
+    length_penalty max_length min_length no_repeat_ngram_size num_beam_groups
+    num_beams num_return_sequences output_scores prefix remove_invalid_values
+    repetition_penalty return_dict_in_generate suppress_tokens temperature
+    tf_legacy_loss tie_encoder_decoder top_k top_p typical_p
 """.split()
 )
 

@@ -42,7 +42,7 @@ class Row(NamedTuple):
     return self.ours.endswith('/kernel')
 
   @property
-  def has_rows(self) -> bool:
+  def is_vocabulary(self) -> bool:
     """Whether our rows are padded, see `EncoderConfig.vocabulary_rows`."""
     return self.shape[0] == 'V'
 
@@ -57,20 +57,18 @@ def _embedding(ours: str, theirs: str, rows: str) -> Row:
   return Row(path, f'bert.embeddings.{theirs}_embeddings.weight', f'{rows}D')
 
 
-def _norm(ours: str, theirs: str) -> tuple[Row, ...]:
-  return (
+def _norm(ours: str, theirs: str) -> list[Row]:
+  return [
     Row(f'{ours}/scale', f'{theirs}.weight', 'D'),
     Row(f'{ours}/bias', f'{theirs}.bias', 'D'),
-  )
+  ]
 
 
-def _linear(
-  ours: str, theirs: str, inputs: str, outputs: str
-) -> tuple[Row, ...]:
-  return (
+def _linear(ours: str, theirs: str, inputs: str, outputs: str) -> list[Row]:
+  return [
     Row(f'{ours}/kernel', f'{theirs}.weight', inputs + outputs),
     Row(f'{ours}/bias', f'{theirs}.bias', outputs),
-  )
+  ]
 
 
 EMBEDDINGS = (
@@ -94,11 +92,11 @@ IN_EVERY_LAYER = (
 # Heads for tags and for classes share a name there, and need two here.
 HEADS = {
   'pooler': _linear('pooler', 'bert.pooler.dense', 'D', 'D'),
-  'mlm_head': (
+  'mlm_head': [
     *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'D', 'D'),
     *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
     Row('mlm_head/bias', 'cls.predictions.bias', 'V'),
-  ),
+  ],
   'nsp_head': _linear('nsp_head', 'cls.seq_relationship', 'D', '2'),
   'classifier': _linear('classifier', 'classifier', 'D', 'C'),
   'tag_head': _linear('tag_head', 'classifier', 'D', 'C'),
@@ -157,7 +155,7 @@ def to_huggingface(
   tensors = {}
   for row in rows:
     array = np.asarray(flat[row.ours])
-    if row.has_rows:
+    if row.is_vocabulary:
       array = array[: config.vocabulary_size]
     array = array.reshape(_sizes(row.merged, config))
     tensors[row.theirs] = array.T if row.is_kernel else array
@@ -165,9 +163,7 @@ def to_huggingface(
 
 
 def from_huggingface(
-  tensors: Mapping[str, np.ndarray],
-  config: EncoderConfig,
-  heads: Iterable[str],
+  tensors: Mapping[str, np.ndarray], config: EncoderConfig, heads: Iterable[str]
 ) -> Parameters:
   """Converts tensors to our parameters.
 
@@ -212,7 +208,7 @@ def from_huggingface(
         'config.json, or EncoderConfig, gives other sizes'
       )
     array = array.reshape(_sizes(row.shape, config))
-    flat[row.ours] = _pad_rows(array, config) if row.has_rows else array
+    flat[row.ours] = _pad_rows(array, config) if row.is_vocabulary else array
   return traverse_util.unflatten_dict(flat, sep='/')
 
 
@@ -225,7 +221,7 @@ def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
   """
   flat = traverse_util.flatten_dict(parameters, sep='/')
   for row in table(config, heads_of(parameters)):
-    if row.has_rows and row.ours in flat:
+    if row.is_vocabulary and row.ours in flat:
       flat[row.ours] = _pad_rows(np.asarray(flat[row.ours]), config)
   return traverse_util.unflatten_dict(flat, sep='/')
 

@@ -128,9 +128,8 @@ class Encoder(nn.Module):
       hidden_BLD = self._scan(hidden_BLD, mask, train, specs[:looped])
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
     for index in range(looped, config.layers):
-      hidden_BLD = layer(config, train, specs[index], name=_name(index))(
-        hidden_BLD, mask
-      )
+      one = layer(config, train, specs[index], name=_name(index))
+      hidden_BLD = one(hidden_BLD, mask)
     finish = config.choose(BLOCK_ORDERS, 'block_order').finish
     return hidden_BLD if finish is None else finish(config, hidden_BLD)
 

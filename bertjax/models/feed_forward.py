@@ -57,13 +57,11 @@ class FeedForwardBlock(NamedTuple):
 
 def dense(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
   """Projects D features to F, applies the activation, and projects back."""
-  inner_BLF = layers.dense(
-    config, config.feed_forward, ('width', 'feed_forward'), 'input'
-  )(hidden_BLD)
-  inner_BLF = layers.Tap(name='activation')(activate(config, inner_BLF))
-  return layers.dense(
-    config, config.width, ('feed_forward', 'width'), 'output'
-  )(inner_BLF)
+  axes = ('width', 'feed_forward')
+  expand = layers.dense(config, config.feed_forward, axes, 'input')
+  contract = layers.dense(config, config.width, axes[::-1], 'output')
+  inner_BLF = activate(config, expand(hidden_BLD))
+  return contract(layers.Tap(name='activation')(inner_BLF))
 
 
 # Other code may add entries.

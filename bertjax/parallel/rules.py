@@ -15,8 +15,8 @@ which logical axis. Source: t5x and flax's `examples/lm1b`, in spirit.
 """
 
 import contextlib
-import contextvars
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import flax.linen as nn
@@ -83,9 +83,7 @@ def shardings_of(boxed: Any, mesh: Mesh) -> Any:
   )
 
 
-_mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
-  'mesh', default=None
-)
+_mesh: ContextVar[Mesh | None] = ContextVar('mesh', default=None)
 
 
 @contextlib.contextmanager
@@ -113,9 +111,8 @@ def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
   mesh = _mesh.get()
   if mesh is None:
     return array
-  return jax.lax.with_sharding_constraint(
-    array, NamedSharding(mesh, _partition_spec(axes))
-  )
+  sharding = NamedSharding(mesh, _partition_spec(axes))
+  return jax.lax.with_sharding_constraint(array, sharding)
 
 
 def _partition_spec(axes: Axes) -> PartitionSpec:

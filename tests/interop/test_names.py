@@ -101,3 +101,11 @@ def test_tensors_of_another_size_are_refused_by_name():
     r'\[64, 12\], got \[60, 12\]',
   ):
     names.from_huggingface(tensors, larger, names.PRETRAINING)
+
+
+def test_quantized_tensors_are_refused_by_name():
+  tensors = names.to_huggingface(make_params(), CONFIG)
+  name = 'bert.pooler.dense.weight'
+  tensors[name] = tensors[name].astype(np.int8)
+  with pytest.raises(UserError, match=f'{name} to be one of .*, got int8'):
+    names.from_huggingface(tensors, CONFIG, names.PRETRAINING)
