@@ -7,7 +7,7 @@
 --gin_file=FILE            a recipe or part; repeatable, later files win
 --gin.NAME=VALUE           sets a macro (or any module.function.parameter)
 --gin_bindings=BINDING     the same as a line of gin; repeatable
---gin_search_paths=FOLDER  searched for files and includes first
+--gin_search_paths=FOLDER  searched before bertjax's own gin files
 --dry_run                  print configuration, parameters, shapes, and stop
 
 Several processes, unless the cluster (TPU pod, Slurm, GKE) describes them:

@@ -108,7 +108,7 @@ BUDGET = {
   'plan': 770,
   'reporting': 830,  # checks that references compare like with like
   'data': 1965,  # takes examples apart for the one packer
-  'launch': 305,
+  'launch': 300,
   'main': 150,
 }
 

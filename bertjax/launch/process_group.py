@@ -114,7 +114,11 @@ def _live(place: cluster.Place, job, will: io.FileIO) -> NoReturn:
       else:
         traceback.print_exc()
         _bequeath(will, f'{place} ended with the error above; {_AGAIN}')
-      _let_others_speak()
+      # Others that find the same mistake say so first: the end of process 0
+      # ends them all. Returns at once when all are here.
+      leave = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+      leave.start()
+      leave.join(_PATIENCE)
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(0)
@@ -122,16 +126,6 @@ def _live(place: cluster.Place, job, will: io.FileIO) -> NoReturn:
 
 def _bequeath(will: io.FileIO, words: str, status: int = 1) -> None:
   will.write(json.dumps([status, words]).encode() + b'\n')
-
-
-def _let_others_speak() -> None:
-  """Waits for others that find the same mistake, to say it themselves.
-
-  The end of process 0 ends them all. Returns at once when all are here.
-  """
-  leave = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-  leave.start()
-  leave.join(_PATIENCE)
 
 
 def _wait_for(child: int) -> signal.Signals | None:
