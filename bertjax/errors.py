@@ -8,7 +8,7 @@ status. Any other exception is a bug in bertjax and keeps its traceback.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Entry = TypeVar('Entry')
@@ -48,9 +48,22 @@ def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
   """
   if name in table:
     return table[name]
-  near = difflib.get_close_matches(str(name), table, n=1)
-  hint = f' (did you mean {near[0]!r}?)' if near else ''
   raise UserError(
     f'expected one of {", ".join(sorted(table))}, got '
-    f'{name!r}{hint}; set {setting}'
+    f'{name!r}{did_you_mean(name, table)}; set {setting}'
   )
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+  """Returns what follows a wrong name in a message, '' if no name is near.
+
+      >>> did_you_mean('lerned', ['learned', 'rotary'])
+      " (did you mean 'learned'?)"
+
+  Args:
+    name: the wrong one.
+    names: the right ones.
+    cutoff: how similar a name must be, from 0 to 1, see difflib.
+  """
+  near = difflib.get_close_matches(str(name), list(names), n=1, cutoff=cutoff)
+  return f' (did you mean {near[0]!r}?)' if near else ''

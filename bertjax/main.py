@@ -7,7 +7,7 @@
 --gin_file=FILE            a recipe or part; repeatable, later files win
 --gin.NAME=VALUE           sets a macro (or any module.function.parameter)
 --gin_bindings=BINDING     the same as a line of gin; repeatable
---gin_search_paths=FOLDER  searched for files and includes as well
+--gin_search_paths=FOLDER  searched before bertjax's own gin files
 --dry_run                  print configuration, parameters, shapes, and stop
 
 Several processes, unless the cluster (TPU pod, Slurm, GKE) describes them:
@@ -24,34 +24,32 @@ module imports gin.
 
 import contextlib
 import copy
-import difflib
 import inspect
 import os
 import re
 import sys
 import tokenize
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gin
 from absl import flags, logging
 
-from bertjax.errors import RunStopped, UserError
+from bertjax.errors import RunStopped, UserError, did_you_mean
 from bertjax.launch import command_line, host_memory, macros
-from bertjax.runs import run_directory
+from bertjax.runs import gin_bindings, run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
+_ABOUT: dict[str, Any] = {'help': 'See above.', 'flag_values': _FLAGS}
 for _name in ('gin_file', 'gin_bindings', 'gin_search_paths'):
-  flags.DEFINE_multi_string(_name, [], 'See above.', flag_values=_FLAGS)
-flags.DEFINE_bool('dry_run', False, 'See above.', flag_values=_FLAGS)
-flags.DEFINE_string(
-  'coordinator_address', None, 'See above.', flag_values=_FLAGS
-)
-for _name in ('process_count', 'process_index'):
-  flags.DEFINE_integer(_name, None, 'See above.', flag_values=_FLAGS)
-flags.DEFINE_float('join_seconds', 300, 'See above.', flag_values=_FLAGS)
+  flags.DEFINE_multi_string(_name, [], **_ABOUT)
+flags.DEFINE_bool('dry_run', False, **_ABOUT)
+flags.DEFINE_string('coordinator_address', None, **_ABOUT)
+flags.DEFINE_integer('process_count', None, **_ABOUT)
+flags.DEFINE_integer('process_index', None, **_ABOUT)
+flags.DEFINE_float('join_seconds', 300, **_ABOUT)
 
 # gin's second reader mistakes a folder such as the user's `data/` for a Python
 # package and fails.
@@ -64,8 +62,6 @@ def run(
   allow_difference: bool = False,
   several_processes: bool = False,
   dry_run: bool = False,
-  first_file: str | None = None,
-  unneeded: Sequence[str] = (),
 ) -> None:
   """Calls the job that a recipe binds; gin fills in its arguments.
 
@@ -76,12 +72,9 @@ def run(
       configuration.
     several_processes: whether several processes can share the job.
     dry_run: print the configuration and let the job print what it would do.
-    first_file: gin file to read before all others, see `parse`.
-    unneeded: macros that a file requires but the job does not need.
   """
   from bertjax.parallel import processes
 
-  del first_file, unneeded  # `parse` reads them from the bindings
   if processes.count() > 1 and not several_processes:
     raise UserError(
       f'this recipe runs in one process, got {processes.count()}; start it '
@@ -90,32 +83,39 @@ def run(
   configuration = gin.config_str()
   if dry_run:
     print(configuration)
-    job(dry_run=True)
-  elif directory is None or not processes.is_first():
+  if dry_run or directory is None or not processes.is_first():
+    return job(dry_run=dry_run)
+  with run_directory.claim(directory, configuration, allow_difference):
     job(dry_run=False)
-  else:
-    with run_directory.claim(directory, configuration, allow_difference):
-      job(dry_run=False)
 
 
-def arguments(of: Callable[..., Any]) -> Callable[..., Any]:
-  """Returns `argument(name, default)`, which makes an argument of `of`.
+def call_with_arguments(
+  function: Callable[..., Any],
+  of: Callable[..., Any],
+  names: Sequence[str],
+  **more: Any,
+) -> Any:
+  """Calls a function with arguments that a recipe binds for another one.
 
-  A job thus makes only those objects of a recipe that it needs. Raises
-  UserError if the recipe fine-tunes.
+  Only the objects that it names are made: a plan needs no data.
+
+  Args:
+    function: called with the named arguments and `more`.
+    of: whose arguments.
+    names: of those; the first one must be bound.
+
+  Raises:
+    UserError: it is not.
   """
-  if re.search(r'^finetune\.fine_tune\.', gin.config_str(), re.MULTILINE):
+  bound = gin.get_bindings(of, resolve_references=False)
+  if names[0] not in bound:
     raise UserError(
-      'expected a recipe that pretrains, got one that '
-      'fine-tunes; leave its --gin_file out'
+      'expected a recipe that pretrains, got one that does not; put another '
+      '--gin_file in its place'
     )
-  bindings = gin.get_bindings(of, resolve_references=False)
-
-  def argument(name: str, default: Any = None) -> Any:
-    # gin makes the objects of a value when it is copied.
-    return copy.deepcopy(bindings[name]) if name in bindings else default
-
-  return argument
+  # gin makes the objects of a value when it is copied.
+  named = copy.deepcopy({name: bound[name] for name in names if name in bound})
+  return function(**named, **more)
 
 
 # ------------------------------------------------------------------ gin files
@@ -135,44 +135,17 @@ def parse(
     UserError: anything misspelt, missing or unreadable.
   """
   paths = [*folders, *command_line.search_paths()]
-  for path in reversed(paths):
-    gin.add_config_file_search_path(path)
   command_line.check_files(files, paths)
+  gin.config._LOCATION_PREFIXES = ['', *paths]
   gin.clear_config()
-  with _one_line_errors():
+  try:
     gin.parse_config_files_and_bindings(files, [], finalize_config=False)
-    first_file = _bound_to_run('first_file')
-    if first_file:  # read it again in front of the others, which override it
-      gin.clear_config()
-      gin.parse_config_files_and_bindings(
-        [first_file, *files], [], finalize_config=False
-      )
     configuration = gin.config_str()
-    for name in _bound_to_run('unneeded') or ():
-      if macros.defined_in(configuration).get(name) == '%gin.REQUIRED':
-        gin.bind_parameter(f'{name}/macro.value', None)
-    bindings = [
-      macros.quote(binding, configuration, gin.config.parse_value)
-      for binding in bindings
-    ]
-    gin.parse_config_files_and_bindings([], bindings, finalize_config=False)
+    gin.parse_config(
+      [macros.quote(x, configuration, gin.config.parse_value) for x in bindings]
+    )
     macros.check_used(gin.config_str())
     gin.finalize()
-
-
-def _bound_to_run(parameter: str) -> Any:
-  """Returns the value that files bind to a parameter of `run`, or None."""
-  try:
-    return gin.query_parameter(f'bertjax.main.run.{parameter}')
-  except ValueError:
-    return None
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-  """Turns gin's errors into UserErrors of one line."""
-  try:
-    yield
   except UserError:
     raise
   except (
@@ -184,57 +157,41 @@ def _one_line_errors() -> Iterator[None]:
     OSError,
     AttributeError,
   ) as error:
-    raise UserError(_explain(error)) from error
+    raise UserError(_explain(' '.join(str(error).split()))) from error
 
 
-def _explain(error: Exception) -> str:
-  text = str(error)
-  required = re.match(r'(.*?)/macro\.value set to `%gin.REQUIRED`', text)
-  if required:
-    name = required[1]
-    return f'{name} is required; set it with --gin.{name}=VALUE'
-  unset = re.match(r"No (?:bindings|values?) .* '(\w+)/gin\.macro'", text)
-  if unset:
-    name = unset[1]
-    return f'the macro {name} has no value; set it with --gin.{name}=VALUE'
-  line = ' '.join(text.split())
-  token = re.search(r"malformed node .* Failed to parse token '(.*?)'", line)
-  if token:
-    return (
-      f'gin: {token[1]} is not a value; a string needs its own quotes: '
-      f"""--gin.NAME='"{token[1]}"'"""
-    )
-  parameter = re.match(
-    r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'", line
-  )
-  if parameter:
-    line += _nearest_parameter(*parameter.groups())
-  unknown = re.match(r"No configurable matching '(.*?)'", line)
-  if unknown:
-    known = set(
-      re.findall(
-        r'^(?:[\w/]+/)?([\w.]+)\.\w+ =', gin.config_str(), re.MULTILINE
-      )
-    )
-    near = difflib.get_close_matches(unknown[1], known, n=1)
-    line += f' Did you mean {near[0]!r}?' if near else ''
-  if re.search(
-    r"No module named 'bertjax\.|import name '\w+' from 'bertjax", line
-  ):
-    line += '; modules have moved since bertjax 0.1: give its recipe again'
+# Pattern of what gin says -> what to say instead.
+_EXPLAINED = {
+  r'^(.*?)/macro\.value set to `%gin.REQUIRED`': (
+    '{0} is required; set it with --gin.{0}=VALUE'
+  ),
+  r"^No (?:bindings|values?) .* '(\w+)/gin\.macro'": (
+    'the macro {0} has no value; set it with --gin.{0}=VALUE'
+  ),
+  r"malformed node .* Failed to parse token '(.*?)'": (
+    'gin: {0} is not a value; a string needs its own quotes: '
+    """--gin.NAME='"{0}"'"""
+  ),
+  r"^(.*(?:No module named 'bertjax\.|import name '\w+' from 'bertjax).*)": (
+    'gin: {0}; modules have moved since bertjax 0.1: give its recipe again'
+  ),
+}
+
+
+def _explain(line: str) -> str:
+  for pattern, message in _EXPLAINED.items():
+    if found := re.search(pattern, line):
+      return message.format(found[1])
+  if found := re.match(r"No configurable matching '(.*?)'", line):
+    bound = gin_bindings.parse(gin.config_str())
+    known = [re.sub(r'^.*/|\.\w+$', '', name) for name in bound]
+    line += did_you_mean(found[1], known)
+  if found := re.match(r"Configurable '(.*?)' .* named '(.*?)'", line):
+    with contextlib.suppress(ValueError):  # to gin several have this name
+      names = inspect.signature(gin.get_configurable(found[1])).parameters
+      near = did_you_mean(found[2], names, cutoff=0.4)
+      line += near or f' It has {", ".join(names)}.'
   return f'gin: {line}'
-
-
-def _nearest_parameter(name: str, parameter: str) -> str:
-  try:
-    function = gin.get_configurable(name)
-  except ValueError:
-    return ''
-  names = list(inspect.signature(function).parameters)
-  near = difflib.get_close_matches(parameter, names, n=1, cutoff=0.4)
-  return (
-    f' Did you mean {near[0]!r}?' if near else (f' It has {", ".join(names)}.')
-  )
 
 
 # --------------------------------------------------------------- command line
@@ -251,11 +208,8 @@ def main(argv: Sequence[str]) -> int:
   host_memory.keep_freed()
   logging.set_verbosity(logging.ERROR)
   try:
-    try:
-      _FLAGS.unparse_flags()  # else lists grow from call to call
-      rest = _FLAGS(command_line.arguments(argv))[1:]
-    except flags.Error as error:
-      raise UserError(f'{error}; see --help') from error
+    _FLAGS.unparse_flags()  # else lists grow from call to call
+    rest = _FLAGS(command_line.arguments(argv))[1:]
     if rest:
       raise UserError(f'unexpected argument {rest[0]!r}; see --help')
     if not _FLAGS.gin_file:
@@ -264,7 +218,7 @@ def main(argv: Sequence[str]) -> int:
       )
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
-    from bertjax.launch import compilation_cache, process_group
+    from bertjax.launch import cluster, compilation_cache, process_group
 
     def job():
       with command_line.quiet_imports():
@@ -274,22 +228,24 @@ def main(argv: Sequence[str]) -> int:
 
     compilation_cache.enable()
     command_line.skip_absent_tpu()
-    process_group.run(
-      job,
+    place = cluster.find(
       _FLAGS.coordinator_address,
       _FLAGS.process_count,
       _FLAGS.process_index,
       _FLAGS.join_seconds,
     )
+    process_group.run(job, place)
+  except flags.Error as error:
+    line, status = f'{error}; see --help', 2
   except (UserError, RunStopped) as error:
     # gin appends lines that say where it was called from.
-    line = str(error).split('\n  In call to configurable')[0]
-    print(f'bertjax: {" ".join(line.split())}', file=sys.stderr)
-    return error.status
+    line, status = str(error).split('\n  In call to')[0], error.status
   except KeyboardInterrupt:
-    print('bertjax: interrupted', file=sys.stderr)
-    return 130
-  return 0
+    line, status = 'interrupted', 130
+  else:
+    return 0
+  print(f'bertjax: {" ".join(line.split())}', file=sys.stderr)
+  return status
 
 
 if __name__ == '__main__':

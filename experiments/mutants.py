@@ -189,10 +189,10 @@ reporting/health_checks.py reporting/test_doctor.py -k too_little_is_named
 abs(ours - usual) > tolerance ==> ours - usual > tolerance
 a macro that nothing uses is let pass
 launch/macros.py test_main.py -k only_a_file_sets
-in defined_in(configuration): ==> in used & set(defined_in(configuration)):
+if name not in used: ==> if names and name not in used:
 a mistake of the user has the status of a broken run
 main.py test_main.py -k status_2
-return error.status ==> return 1
+error.status ==> 1
 """
 
 

@@ -127,6 +127,15 @@ def test_recipes_are_found_from_any_folder(tmp_path, monkeypatch):
     parse("TEXT_FILES='x'", files=(name,))
 
 
+def test_a_folder_of_ones_own_comes_before_the_projects(tmp_path):
+  (tmp_path / 'models').mkdir()
+  (tmp_path / 'models' / 'bert_tiny.gin').write_text('TRAIN_STEPS = 7\n')
+  main.parse(
+    [RECIPE, 'models/bert_tiny.gin'], ["TEXT_FILES='x'"], [str(tmp_path)]
+  )
+  assert macros.defined_in(gin.config_str())['TRAIN_STEPS'] == '7'
+
+
 def test_configuration_can_be_read_back(tmp_path):
   parse("TEXT_FILES='x'", 'MASK_UNIT=span')
   configuration = gin.config_str()

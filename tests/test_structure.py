@@ -108,8 +108,8 @@ BUDGET = {
   'plan': 770,
   'reporting': 830,  # checks that references compare like with like
   'data': 1965,  # takes examples apart for the one packer
-  'launch': 360,
-  'main': 190,
+  'launch': 300,
+  'main': 150,
 }
 
 

@@ -14,16 +14,29 @@ import warnings
 from bertjax.errors import UserError
 
 _FLAGS = '--coordinator_address, --process_count and --process_index'
+_WAY_OUT = f'set {_FLAGS}, or --process_count=1 to run alone'
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Arguments of jax.distributed.initialize."""
+  """A process among several, or alone.
 
-  address: str | None = None
+  Attributes:
+    address: HOST:PORT of process 0.
+    count: number of processes.
+    index: which of them this is.
+    local_devices: ids of those that jax may use here; None: all.
+    seconds: how long to wait for the others.
+  """
+
+  address: str = ''
   count: int = 1
   index: int = 0
   local_devices: list[int] | None = None
+  seconds: float = 300
+
+  def __str__(self):
+    return f'process {self.index} of {self.count}'
 
 
 def find(
@@ -38,24 +51,22 @@ def find(
     address: HOST:PORT of process 0. None, as the next two: as the cluster says.
     count: number of processes.
     index: which of them this is.
-    seconds: how long to wait until the name of process 0 is known.
+    seconds: how long to wait for the name of process 0, and for the others.
   """
   local_devices = None
   if (address, count, index) == (None, None, None):
     address, count, index, local_devices = _detect(seconds)
-  if (address, count, index) == (None, None, None):
-    return Place()
   if count == 1 and index in (None, 0):
     return Place()  # also to run alone where a cluster has more
   if address is None or count is None or index is None:
     raise UserError(f'expected all of {_FLAGS}, or none of them')
   host_and_port(address)
-  if count < 1 or not 0 <= index < count:
+  if not 0 <= index < count:
     raise UserError(
       f'expected a process index of 0 to count - 1, got {index} of {count}; '
       'set --process_index and --process_count'
     )
-  return Place(address, count, index, local_devices)
+  return Place(address, count, index, local_devices, seconds)
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -70,8 +81,9 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def _detect(seconds: float) -> tuple:
-  """Returns what jax.distributed.initialize() would find by itself.
+  """Returns address, count, index and local devices as the cluster says.
 
+  They are what jax.distributed.initialize() would find; alone, the count is 1.
   Reads the environment, and on a TPU or in Kubernetes asks the machine's
   metadata.
   """
@@ -87,19 +99,15 @@ def _detect(seconds: float) -> tuple:
   except Exception as error:  # each kind of cluster has its own ones
     raise UserError(
       'jax finds a cluster but not who its processes are '
-      f'({" ".join(str(error).split())}); set {_FLAGS}, or --process_count=1 '
-      'to run alone'
+      f'({" ".join(str(error).split())}); {_WAY_OUT}'
     ) from error
-  if (
-    found[0] is None
-    and not importlib.util.find_spec('kubernetes')
-    and (
-      {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= os.environ.keys()
-    )
-  ):
+  if found[0] is not None:
+    return found
+  is_pod = {'KUBERNETES_SERVICE_HOST', 'JOB_COMPLETION_INDEX'} <= {*os.environ}
+  if is_pod and not importlib.util.find_spec('kubernetes'):
     # jax would let each pod run alone, into one folder.
     raise UserError(
       "this is a job of Kubernetes: pip install 'jax[k8s]' to find its pods, "
-      f'or set {_FLAGS}, or --process_count=1 to run alone'
+      f'or {_WAY_OUT}'
     )
-  return found
+  return None, 1, 0, None

@@ -8,16 +8,16 @@
 """
 
 import contextlib
-import difflib
-import importlib.util
+import glob
+import itertools
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from bertjax.errors import UserError
-from bertjax.parallel import devices
+from bertjax.errors import UserError, did_you_mean
+from bertjax.launch import host_memory
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -25,51 +25,34 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def search_paths() -> list[str]:
   """Returns the folders in which gin files and their includes are found.
 
-  They belong to the checkout or else the installed package, and resolve both
+  They belong to the installed package or else the checkout, and resolve both
   'gin_configs/recipes/x.gin' and 'recipes/x.gin'.
   """
-  roots = [os.path.dirname(_PACKAGE), _PACKAGE]
-  paths = [
-    path
-    for root in roots
-    for path in (root, os.path.join(root, 'gin_configs'))
-    if os.path.isdir(os.path.join(root, 'gin_configs'))
-  ]
-  return paths
+  root = _PACKAGE
+  if not os.path.isdir(os.path.join(root, 'gin_configs')):
+    root = os.path.dirname(root)
+  return [root, os.path.join(root, 'gin_configs')]
 
 
 def check_files(files: Sequence[str], paths: Sequence[str]) -> None:
   """Raises UserError, with the nearest name, if a file is in no folder."""
   for file in files:
-    if any(os.path.isfile(os.path.join(p, file)) for p in ('', *paths)):
-      continue
-    known = [
-      os.path.relpath(os.path.join(folder, name), root)
-      for root in paths
-      for folder, _, names in os.walk(root)
-      if os.path.basename(root) == 'gin_configs'
-      for name in names
-      if name.endswith('.gin')
-    ]
-    stripped = file.removeprefix('gin_configs/')
-    near = difflib.get_close_matches(stripped, known, n=1, cutoff=0.4)
-    raise UserError(
-      f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
-      'gin_configs' + (f'; did you mean gin_configs/{near[0]}?' if near else '')
-    )
+    if not any(os.path.isfile(os.path.join(p, file)) for p in ('', *paths)):
+      known = glob.glob('gin_configs/*/*.gin', root_dir=search_paths()[0])
+      raise UserError(
+        f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
+        f'gin_configs{did_you_mean(file, known, cutoff=0.4)}'
+      )
 
 
 def arguments(argv: Sequence[str]) -> list[str]:
   """Rewrites --gin.NAME=VALUE (or --gin.NAME VALUE) as --gin_bindings."""
-  found, words = [], list(argv)
-  while words:
-    word = words.pop(0)
-    if re.match(r'--?gin\.', word):
-      name = word.split('gin.', 1)[1]
-      if '=' not in name and words:
-        name += '=' + words.pop(0)
-      word = f'--gin_bindings={name}'
-    found.append(word)
+  found = []
+  words = iter(argv)
+  for word in words:
+    if re.match(r'--?gin\.[^=]*$', word):
+      word = '='.join([word, *itertools.islice(words, 1)])
+    found.append(re.sub(r'^--?gin\.', '--gin_bindings=', word))
   return found
 
 
@@ -103,12 +86,7 @@ def skip_absent_tpu() -> None:
   """
   import jax
 
-  plugins = [
-    name
-    for name in ('jax_cuda12_plugin', 'jax_cuda13_plugin', 'jax_rocm7_plugin')
-    if importlib.util.find_spec(name)
-  ]
   # jax adds this attribute at import.
   chosen = jax.config.jax_platforms  # type: ignore[attr-defined]
-  if not (devices.tpu_is_there() or plugins or chosen):
+  if not (chosen or host_memory.has_accelerator()):
     jax.config.update('jax_platforms', 'cpu')

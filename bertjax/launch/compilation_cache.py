@@ -16,9 +16,6 @@ def enable() -> None:
   JAX_COMPILATION_CACHE_DIR names another folder; if it is empty, nothing is
   kept. jax reuses an entry only for the same program, versions and device kind.
   """
-  if 'JAX_COMPILATION_CACHE_DIR' in os.environ:
-    return  # jax reads it
-  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  jax.config.update(
-    'jax_compilation_cache_dir', os.path.join(caches, 'bertjax', 'jax')
-  )
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # which jax reads
+    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    jax.config.update('jax_compilation_cache_dir', f'{caches}/bertjax/jax')

@@ -15,26 +15,26 @@ import importlib.util
 
 from bertjax.parallel import devices
 
-# glibc's <malloc.h>.
-_TRIM_THRESHOLD = -1
-_MMAP_MAX = -4
-_ARENA_MAX = -8
+# Numbers of glibc's <malloc.h>.
+_OPTIONS = {
+  -4: 0,  # M_MMAP_MAX
+  -1: -1,  # M_TRIM_THRESHOLD
+  -8: 1,  # M_ARENA_MAX: the heaps of other arenas are too small for such blocks
+}
+
+
+def has_accelerator() -> bool:
+  """Whether there is a TPU, or jax has a plugin for a GPU."""
+  return devices.tpu_is_there() or bool(importlib.util.find_spec('jax_plugins'))
 
 
 def keep_freed() -> bool:
   """Returns whether freed memory is kept from now on.
 
-  It is not kept if there is a TPU, if jax has a plugin for a GPU, or if the C
-  library is not glibc. The peak memory of a process stays the same.
+  It is not kept if there is an accelerator, or if the C library is not glibc.
+  The peak memory of a process stays the same.
   """
-  if devices.tpu_is_there() or importlib.util.find_spec('jax_plugins'):
-    return False
   mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
-  # One arena: the heaps of all others are too small for such blocks.
-  return mallopt is not None and all(
-    [
-      mallopt(_MMAP_MAX, 0),
-      mallopt(_TRIM_THRESHOLD, -1),
-      mallopt(_ARENA_MAX, 1),
-    ]
-  )
+  if mallopt is None or has_accelerator():
+    return False
+  return all([mallopt(*option) for option in _OPTIONS.items()])

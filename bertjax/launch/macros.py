@@ -13,12 +13,11 @@ SyntaxError. Nothing here imports gin: a configuration is the text of
 `gin.config_str()`.
 """
 
-import difflib
 import re
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, did_you_mean
 from bertjax.runs import gin_bindings
 
 # These take an unquoted string even if a file sets them to None.
@@ -26,25 +25,36 @@ _STRINGS = re.compile(
   r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS'
   r'|^CHANGES)$'
 )
+_KINDS = {
+  bool: 'True or False',
+  int: 'a whole number',
+  float: 'a number',
+  str: 'a string',
+  type(None): 'a value that gin can read',
+  object: """text; a string needs quotes: '"text"'""",  # _UNREADABLE
+}
+_UNREADABLE = object()
 
 
 def defined_in(configuration: str) -> dict[str, str]:
   """Returns name -> text of the value of the macros of a configuration."""
   bindings = gin_bindings.parse(configuration)
-  return {k: v for k, v in bindings.items() if re.fullmatch(r'\w+', k)}
+  return {name: bindings[name] for name in bindings if name.isidentifier()}
 
 
-def used_in(configuration: str) -> set[str]:
-  """Returns the names of the macros that values refer to."""
-  return set(re.findall(r'%([A-Za-z_]\w*)', configuration)) - {'gin'}
+def check_used(configuration: str, names: Iterable[str] | None = None) -> None:
+  """Raises UserError if nothing uses a macro.
 
-
-def check_used(configuration: str) -> None:
-  """Raises UserError if a macro is defined that nothing uses."""
-  used = used_in(configuration)
-  for name in defined_in(configuration):
+  Args:
+    configuration: the text of a configuration.
+    names: of macros; None: those that the configuration defines.
+  """
+  used = set(re.findall(r'%([A-Za-z_]\w*)', configuration)) - {'gin'}
+  for name in defined_in(configuration) if names is None else names:
     if name not in used:
-      raise UserError(_unknown(name, used))
+      near = did_you_mean(name.upper(), used, cutoff=0.5)
+      known = near or f'; there are {", ".join(sorted(used))}'
+      raise UserError(f'nothing uses the macro {name}{known}')
 
 
 def quote(
@@ -63,51 +73,37 @@ def quote(
   name, equals, text = (part.strip() for part in binding.partition('='))
   if not equals:
     raise UserError(f'--gin.{binding}: a value is expected: --gin.{name}=VALUE')
-  if not re.fullmatch(r'[A-Za-z_]\w*', name):
+  if not name.isidentifier():
     return binding  # a parameter, or a statement such as an import
-  used = used_in(configuration)
-  if name not in used:
-    raise UserError(_unknown(name, used))
+  check_used(configuration, [name])
   default = _value(defined_in(configuration).get(name, 'None'), parse)
   value = _value(text, parse)
-  wants_text = isinstance(default, str) or _STRINGS.search(name) is not None
-  if value is _UNREADABLE or (
-    isinstance(default, str) and isinstance(value, int | float | bool)
-  ):
-    if not wants_text:
-      raise UserError(
-        f'--gin.{name}={text}: {_kind(default)} is expected'
-        f'; for a string, quote it: --gin.{name}=\'"{text}"\''
-      )
+  wants_text = isinstance(default, str) or _STRINGS.search(name)
+  number_as_text = isinstance(default, str) and isinstance(value, int | float)
+  if number_as_text or (wants_text and value is _UNREADABLE):
     return f'{name}={text!r}'
-  numbers = isinstance(default, float) and type(value) is int
   several = isinstance(default, list | tuple) and (
     isinstance(value, list | tuple) or type(value) in map(type, default)
   )
-  fits = numbers or several
-  if None not in (value, default) and not fits and value is not _REFERENCE:
-    same = isinstance(value, type(default)) and (
-      isinstance(value, bool) == isinstance(default, bool)
+  fits = (
+    wants_text
+    or several
+    or value is None
+    or default in (None, _UNREADABLE)
+    or type(value) is type(default)
+    or (type(default), type(value)) == (float, int)
+  )
+  if value is _UNREADABLE or not fits:
+    raise UserError(
+      f'--gin.{name}={text}: {_kind(default)} is expected, got {_kind(value)}'
     )
-    if default is not _REFERENCE and not same and not wants_text:
-      raise UserError(
-        f'--gin.{name}={text}: {_kind(default)} is expected, got {_kind(value)}'
-      )
   return f'{name}={text}'
 
 
-class _Reference:
-  """Stands for a computed value: @function or %MACRO."""
-
-
-_REFERENCE = _Reference()
-_UNREADABLE = object()
-
-
 def _value(text: str, parse: Callable[[str], object]) -> object:
-  """Returns a gin value, _REFERENCE, or _UNREADABLE if gin cannot parse it."""
-  if text[:1] in '@%':
-    return _REFERENCE if len(text) > 1 else _UNREADABLE
+  """Returns a gin value; None if it is computed: @function or %MACRO."""
+  if re.match('[@%].', text):
+    return None
   try:
     return parse(text)
   except (SyntaxError, ValueError, tokenize.TokenError):
@@ -115,22 +111,4 @@ def _value(text: str, parse: Callable[[str], object]) -> object:
 
 
 def _kind(value: object) -> str:
-  kinds: dict[type, str] = {
-    bool: 'True or False',
-    int: 'a whole number',
-    float: 'a number',
-    str: 'a string',
-    _Reference: 'a value that gin can read',
-    type(None): 'None or a value that gin can read',
-  }
-  return kinds.get(type(value), f'a {type(value).__name__}')
-
-
-def _unknown(name: str, used: set[str]) -> str:
-  near = difflib.get_close_matches(name.upper(), used, n=1, cutoff=0.5)
-  hint = (
-    f'did you mean {near[0]}?'
-    if near
-    else (f'there are {", ".join(sorted(used))}')
-  )
-  return f'nothing uses the macro {name}; {hint}'
+  return _KINDS.get(type(value), f'a {type(value).__name__}')

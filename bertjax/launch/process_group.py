@@ -1,6 +1,6 @@
 """Several processes become one run: they meet, do the job and end together.
 
-    process_group.run(job, '10.0.0.1:1234', count=2, index=0)
+    process_group.run(job, cluster.find('10.0.0.1:1234', count=2, index=0))
 
 jax's coordinator, in process 0, brings them together and notices when one is
 gone. The others then end inside jax's C++, which prints what it knows and calls
@@ -12,7 +12,6 @@ nothing.
 
 import ctypes
 import errno
-import functools
 import io
 import json
 import os
@@ -45,13 +44,7 @@ _LOST = re.compile(
 )
 
 
-def run(
-  job: Callable[[], None],
-  address: str | None = None,
-  count: int | None = None,
-  index: int | None = None,
-  seconds: float = 300,
-) -> None:
+def run(job: Callable[[], None], place: cluster.Place) -> None:
   """Calls `job` as one of several processes; returns when all are done.
 
   When one of them dies or hangs, the others end within a minute. Only process 0
@@ -59,39 +52,34 @@ def run(
 
   Args:
     job: called in a child process if there are several.
-    address: HOST:PORT of process 0. None, as the next two: as the cluster says
-      (TPU pods, Slurm, GKE, Open MPI); one process where there is none.
-    count: number of processes.
-    index: which of them this is.
-    seconds: how long to wait for the others.
+    place: of this process.
 
   Raises:
     UserError: flags that cannot be meant.
     RunStopped: with several processes, whatever else ended the job.
   """
-  place = cluster.find(address, count, index, seconds)
   if place.count == 1:
     return job()
-  name = f'process {place.index} of {place.count}'
-  meet = functools.partial(_meet, name, place, seconds)
   sys.stdout.flush()
   sys.stderr.flush()
   # Lines of [status, last words]. The last one holds, however the child ends.
   with tempfile.TemporaryFile(buffering=0) as will:
     _bequeath(
       will,
-      f'{name} did not meet the others at {place.address} (--join_seconds='
-      f'{seconds:g}); start the same command once for each --process_index '
-      f'from 0 to {place.count - 1}, all with --process_count={place.count}',
+      f'{place} did not meet the others at {place.address} (--join_seconds='
+      f'{place.seconds:g}); start the same command once for each '
+      f'--process_index from 0 to {place.count - 1}, all with '
+      f'--process_count={place.count}',
     )
     child = os.fork()
     if not child:
-      _live(name, meet, job, will)
+      _live(place, job, will)
     killer = _wait_for(child)
     will.seek(0)
     status, words = json.loads(will.read().splitlines()[-1])
   if killer not in (None, signal.SIGABRT, signal.SIGALRM):  # jax's, and ours
-    status, words = 128 + killer, f'{name} was ended by {killer.name}; {_AGAIN}'
+    status = 128 + killer
+    words = f'{place} was ended by {killer.name}; {_AGAIN}'
   if status:
     raise RunStopped(words, status)
 
@@ -99,36 +87,38 @@ def run(
 # ------------------------------------------------------ the child, its parent
 
 
-def _live(name: str, meet, job, will: io.FileIO) -> NoReturn:
+def _live(place: cluster.Place, job, will: io.FileIO) -> NoReturn:
   """Meets the others and does the job, in the child."""
   os.setsid()  # Ctrl-C reaches the parent alone, which passes it on
   if sys.platform == 'linux':  # and if the parent is killed, so is the child
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
   try:
-    meet()
+    _meet(place)
     _bequeath(
       will,
-      f'{name} lost another one, which has ended or is out of reach (its own '
+      f'{place} lost another one, which has ended or is out of reach (its own '
       f'last line says more); {_AGAIN}',
     )
     job()
     jax.distributed.shutdown()
     _bequeath(will, '', 0)
-  except (UserError, RunStopped) as error:
-    if _LOST.search(str(error)):  # such as a checkpoint that waits for another
-      print(f'jax: {error}', file=sys.stderr)
-    else:
-      _bequeath(will, str(error), error.status)
-      _let_others_speak()
   except KeyboardInterrupt:
     _bequeath(will, 'interrupted', 130)
   except BaseException as error:
+    # Also one of ours, such as of a checkpoint that waits for another process.
     if _LOST.search(str(error)):
       print(f'jax: {error}', file=sys.stderr)  # the will says the rest
     else:
-      traceback.print_exc()
-      _bequeath(will, f'{name} ended with the error above; {_AGAIN}')
-      _let_others_speak()
+      if isinstance(error, UserError | RunStopped):
+        _bequeath(will, str(error), error.status)
+      else:
+        traceback.print_exc()
+        _bequeath(will, f'{place} ended with the error above; {_AGAIN}')
+      # Others that find the same mistake say so first: the end of process 0
+      # ends them all. Returns at once when all are here.
+      leave = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+      leave.start()
+      leave.join(_PATIENCE)
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(0)
@@ -136,16 +126,6 @@ def _live(name: str, meet, job, will: io.FileIO) -> NoReturn:
 
 def _bequeath(will: io.FileIO, words: str, status: int = 1) -> None:
   will.write(json.dumps([status, words]).encode() + b'\n')
-
-
-def _let_others_speak() -> None:
-  """Waits for others that find the same mistake, to say it themselves.
-
-  The end of process 0 ends them all. Returns at once when all are here.
-  """
-  leave = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-  leave.start()
-  leave.join(_PATIENCE)
 
 
 def _wait_for(child: int) -> signal.Signals | None:
@@ -160,16 +140,16 @@ def _wait_for(child: int) -> signal.Signals | None:
   return signal.Signals(os.WTERMSIG(how)) if os.WIFSIGNALED(how) else None
 
 
-def _meet(name: str, place: cluster.Place, seconds: float) -> None:
+def _meet(place: cluster.Place) -> None:
   """Returns when all processes have come and can reach each other."""
-  if place.index:
-    print(f'{name}: process 0 tells how the run goes', flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
   bind_address = None
-  if place.index == 0 and place.address is not None:
+  if place.index:
+    print(f'{place}: process 0 tells how the run goes', flush=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+  else:
     bind_address = _bind_address(place.address)
   # Ends the process inside jax, too, which may wait for ever.
-  signal.alarm(int(seconds) + _FIRST_CONTACT)
+  signal.alarm(int(place.seconds) + _FIRST_CONTACT)
   # It takes SIGTERM for itself, and the loop has its own way, see `Vote`.
   jax.config.update('jax_enable_preemption_service', False)
   jax.distributed.initialize(
@@ -179,14 +159,14 @@ def _meet(name: str, place: cluster.Place, seconds: float) -> None:
     place.local_devices,
     cluster_detection_method='deactivate',
     coordinator_bind_address=bind_address,
-    initialization_timeout=max(1, int(seconds)),
+    initialization_timeout=max(1, int(place.seconds)),
     heartbeat_timeout_seconds=_HEARTBEAT,
     shutdown_timeout_seconds=_SHUTDOWN,
   )
   if jax.process_count() != place.count:
     raise UserError(
       f'expected one --process_count on all processes, got {place.count} here '
-      f'({name}) and {jax.process_count()} on process 0; set one number'
+      f'({place}) and {jax.process_count()} on process 0; set one number'
     )
   processes.wait('joined')
   signal.alarm(0)

@@ -37,21 +37,12 @@ EFFICIENCY = 0.4
 
 
 def write_plan(
-  *,
-  arguments: Callable[..., Any],
-  topology: str,
-  run_dir: str,
-  make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
-  dtype: str | None = None,
-  efficiency: float = EFFICIENCY,
-  largest_batch: bool = True,
-  dry_run: bool = False,
+  *, make: Callable[..., dict], run_dir: str, dry_run: bool = False
 ) -> None:
   """Prints the plan of a run and writes `run_dir`/plan.json.
 
   Args:
-    arguments: returns an argument of `loop.train` by its name.
-    topology, make_mesh, dtype, efficiency, largest_batch: see `plan`.
+    make: `plan` with its arguments but `compiles`.
     run_dir: created if missing.
     dry_run: check everything; compile and write nothing.
 
@@ -60,23 +51,10 @@ def write_plan(
   """
   output = os.path.join(run_dir, layout.PLAN)
   output_files.check_folder(output)
-  topologies.parse(topology)
   # Nothing runs here: leave a GPU to others. jax adds this attribute at import.
   if not jax.config.jax_platforms:  # type: ignore[attr-defined]
     jax.config.update('jax_platforms', 'cpu')
-  figures = plan(
-    objective=arguments('objective'),
-    optimizer=arguments('optimizer'),
-    shapes=arguments('shapes'),
-    steps=arguments('steps'),
-    accumulation=arguments('accumulation', 1),
-    topology=topology,
-    make_mesh=make_mesh,
-    dtype=dtype,
-    efficiency=efficiency,
-    largest_batch=largest_batch,
-    compiles=not dry_run,
-  )
+  figures = make(compiles=not dry_run)
   if dry_run:
     return
   print(table.text(figures), flush=True)
@@ -138,7 +116,7 @@ def plan(
   if not 0 < efficiency <= 1:
     raise UserError(
       f'an efficiency of {efficiency} is not a share of the peak; '
-      'set planning.write_plan.efficiency above 0, at most 1'
+      'set planning.plan.efficiency above 0, at most 1'
     )
   step = Step(objective, optimizer, shapes, mesh, accumulation)
   device = devices.named(name)

@@ -72,9 +72,7 @@ def published_size(size: str, length: int, dropout: float = 0.0) -> Case:
 def all_cases() -> dict[str, Case]:
   """Returns the cases by name."""
   cases = {
-    f'{name}_2_layers': Case(
-      (f'recipes/{name}.gin', 'recipes/plan.gin')
-    ).cut_to(2)
+    f'{name}_2_layers': Case((f'recipes/{name}.gin', 'runs/plan.gin')).cut_to(2)
     for name in pretraining_recipes()
   }
   for size in ('base', 'large'):
@@ -139,7 +137,7 @@ def plan(case: Case) -> dict:
         (
           'TOPOLOGY=v5e:2x4',
           *case.bindings,
-          'planning.write_plan.largest_batch=False',
+          'planning.plan.largest_batch=False',
           f'RUN_DIR={folder}',
         ),
       )

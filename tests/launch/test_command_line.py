@@ -23,7 +23,7 @@ def test_the_configurations_of_the_checkout_are_found():
   command_line.check_files(
     ['recipes/quickstart.gin', 'gin_configs/recipes/plan.gin'], paths
   )
-  with pytest.raises(UserError, match='mean gin_configs/recipes/quickstart'):
+  with pytest.raises(UserError, match='mean .gin_configs/recipes/quickstart'):
     command_line.check_files(['recipes/quikstart.gin'], paths)
 
 

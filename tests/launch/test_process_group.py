@@ -13,7 +13,7 @@ from concurrent import futures
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.launch import process_group
+from bertjax.launch import cluster, process_group
 from tests import test_end_to_end
 
 ROOT = pathlib.Path(process_group.__file__).parent.parent.parent
@@ -23,7 +23,7 @@ import os, signal, sys, time
 import jax
 import numpy as np
 from bertjax.errors import RunStopped, UserError
-from bertjax.launch import process_group
+from bertjax.launch import cluster, process_group
 from bertjax.parallel import processes
 address, count, index, seconds = sys.argv[1], *map(int, sys.argv[2:])
 def job():
@@ -32,7 +32,7 @@ def job():
 {body}
 status = 0
 try:
-  process_group.run(job, address, count, index, seconds)
+  process_group.run(job, cluster.find(address, count, index, seconds))
 except (UserError, RunStopped) as error:
   print(f'bertjax: {{error}}', file=sys.stderr)
   status = error.status
@@ -103,7 +103,7 @@ def assert_goes_on_later(ended):
 def test_alone_there_is_no_child():
   ran_in = []
   for flags in ((), ('localhost:1', 1, 0), (None, 1, None)):
-    process_group.run(lambda: ran_in.append(os.getpid()), *flags)
+    process_group.run(lambda: ran_in.append(os.getpid()), cluster.find(*flags))
   assert ran_in == [os.getpid()] * 3
 
 

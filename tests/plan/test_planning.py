@@ -269,13 +269,10 @@ def parsed(monkeypatch):
 
   def parse(files, *bindings):
     main.parse(files, bindings)
-    found = {}
-    monkeypatch.setattr(
-      planning, 'plan', lambda **settings: found.update(settings) or {}
-    )
     monkeypatch.setattr(table, 'text', lambda _: '')
-    gin.get_configurable(main.run)()
-    return found
+    gin.get_configurable(planning.write_plan)(make=lambda **_: {})
+    found = gin.get_configurable(main.call_with_arguments)(function=dict)
+    return gin.get_bindings(planning.plan) | found
 
   gin.clear_config()
   yield parse
@@ -307,7 +304,7 @@ def test_alone_it_plans_the_size_and_the_macros_that_are_given(
 def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
   """And needs nothing of what only its data needs."""
   found = parsed(
-    ['recipes/quickstart.gin', 'recipes/plan.gin'],
+    ['recipes/quickstart.gin', 'runs/plan.gin'],
     f'RUN_DIR={tmp_path}',
     'partitioning.make_mesh.fsdp=2',
     'loop.train.accumulation=2',
@@ -320,7 +317,7 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
   assert found['make_mesh'](devices=jax.devices()).shape['fsdp'] == 2
   gin.clear_config()
   found = parsed(
-    ['recipes/pretrain_text.gin', 'recipes/plan.gin'], f'RUN_DIR={tmp_path}'
+    ['recipes/pretrain_text.gin', 'runs/plan.gin'], f'RUN_DIR={tmp_path}'
   )
   assert found['shapes']['tokens'].shape == (32, 128)
 
@@ -333,8 +330,8 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
     ('partitioning.make_mesh.tensor=2.0', 'whole number of parts, got 2.0'),
     ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
-    ("planning.write_plan.dtype='float12'", 'float12'),
-    ('planning.write_plan.efficiency=0', 'efficiency of 0'),
+    ("planning.plan.dtype='float12'", 'float12'),
+    ('planning.plan.efficiency=0', 'efficiency of 0'),
     ('TRAIN_STEPS=0', 'TRAIN_STEPS is 0'),
     ('loop.train.accumulation=0', '1 part of a batch or more, got 0'),
   ],
@@ -358,7 +355,7 @@ def test_a_dry_run_refuses_what_a_plan_would(tmp_path, binding, message):
 
 def test_a_recipe_that_fine_tunes_is_refused(parsed):
   with pytest.raises(UserError, match='pretrains'):
-    parsed(['recipes/quickstart_finetune.gin', 'recipes/plan.gin'])
+    parsed(['recipes/quickstart_finetune.gin', 'runs/plan.gin'])
 
 
 def test_the_command_needs_neither_tensorflow_nor_data(tmp_path):
