@@ -78,22 +78,17 @@ def _sum_sequences(
   sequences: int,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns sum of |dL/d(mask)| over sequences: [N, H]; their number."""
-  product_NBLH = jnp.sum(
-    context_NBLHK.astype(jnp.float32) * gradient_NBLHK.astype(jnp.float32),
-    axis=-1,
-  )
   number_S1 = jnp.arange(1, sequences + 1)[:, None]
   member_BSL = segments_BL[:, None] == number_S1
   slope_NBSH = jnp.einsum(
-    'NBLH,BSL->NBSH',
-    product_NBLH,
+    'NBLHK,NBLHK,BSL->NBSH',
+    context_NBLHK.astype(jnp.float32),
+    gradient_NBLHK.astype(jnp.float32),
     member_BSL.astype(jnp.float32),
     precision=jax.lax.Precision.HIGHEST,
   )
-  return (
-    jnp.abs(slope_NBSH).sum((1, 2)),
-    jnp.sum(jnp.any(member_BSL, axis=-1)),
-  )
+  sums_NH = jnp.abs(slope_NBSH).sum((1, 2))
+  return sums_NH, jnp.sum(jnp.any(member_BSL, axis=-1))
 
 
 def of_masking(

@@ -11,14 +11,12 @@ without libtpu, has only the arithmetic. All figures are per device unless their
 name says otherwise.
 """
 
-import dataclasses
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import optax
 from jax.sharding import Mesh
@@ -42,7 +40,6 @@ def write_plan(
   topology: str,
   run_dir: str,
   make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
-  dtype: str | None = None,
   efficiency: float = EFFICIENCY,
   largest_batch: bool = True,
   dry_run: bool = False,
@@ -51,7 +48,7 @@ def write_plan(
 
   Args:
     arguments: returns an argument of `loop.train` by its name.
-    topology, make_mesh, dtype, efficiency, largest_batch: see `plan`.
+    topology, make_mesh, efficiency, largest_batch: see `plan`.
     run_dir: created if missing.
     dry_run: check everything; compile and write nothing.
 
@@ -60,7 +57,6 @@ def write_plan(
   """
   output = os.path.join(run_dir, layout.PLAN)
   output_files.check_folder(output)
-  topologies.parse(topology)
   # Nothing runs here: leave a GPU to others. jax adds this attribute at import.
   if not jax.config.jax_platforms:  # type: ignore[attr-defined]
     jax.config.update('jax_platforms', 'cpu')
@@ -72,7 +68,6 @@ def write_plan(
     accumulation=arguments('accumulation', 1),
     topology=topology,
     make_mesh=make_mesh,
-    dtype=dtype,
     efficiency=efficiency,
     largest_batch=largest_batch,
     compiles=not dry_run,
@@ -93,7 +88,6 @@ def plan(
   steps: int,
   accumulation: int = 1,
   make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
-  dtype: str | None = None,
   efficiency: float = EFFICIENCY,
   largest_batch: bool = True,
   compiles: bool = True,
@@ -106,7 +100,6 @@ def plan(
     steps: of the whole run.
     accumulation: number of parts that a batch is processed in.
     make_mesh: arranges devices, as `make_mesh(devices=...)`.
-    dtype: of the products; None: the model's, by default bfloat16 on a TPU.
     efficiency: share of the peak for the second pair of days and device-hours.
     largest_batch: whether to compile again to find `largest_batch_per_device`.
     compiles: whether to compile at all, if the topology can be compiled for.
@@ -127,8 +120,6 @@ def plan(
   else:
     mesh = make_mesh(devices=topologies.devices(topology))
     why_not = None if compiles else 'not asked for'
-  if dtype is not None:
-    objective = _with_dtype(objective, dtype)
   config = objective.configs[objective.main]
   rows, length = shapes['tokens'].shape
   objective.check_models(length)
@@ -323,26 +314,6 @@ def _of_state(step: Step, device: devices.Device | None) -> dict:
     'memory_parts': parts,
     'fits': False if too_big else None,
   }
-
-
-def _with_dtype(objective: Any, dtype: str) -> Any:
-  """Returns the objective with its models' products in another dtype.
-
-  Raises:
-    UserError: it makes its models itself, so they do not change.
-  """
-  models = {
-    name: model.clone(config=dataclasses.replace(model.config, dtype=dtype))
-    for name, model in vars(objective).items()
-    if isinstance(model, nn.Module)
-  }
-  changed = dataclasses.replace(objective, **models)
-  if any(config.dtype != dtype for config in changed.configs.values()):
-    raise UserError(
-      f'{type(objective).__name__} makes its models itself: set their '
-      'EncoderConfig.dtype, and DTYPE of the plan to None'
-    )
-  return changed
 
 
 def _libtpu_version() -> str:

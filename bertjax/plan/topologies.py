@@ -101,8 +101,7 @@ def devices(topology: str) -> list[jax.Device]:
   if chips == 1:  # libtpu's default is 4 chips per host
     options['chips_per_host_bounds'] = (1, 1, 1)
   try:
-    found = topologies.get_topology_desc(topology, 'tpu', **options)
-    return list(found.devices)
+    return topologies.get_topology_desc(topology, 'tpu', **options).devices
   except jax.errors.JaxRuntimeError as error:
     raise UserError(
       f'libtpu cannot compile for {topology}: '

@@ -68,10 +68,8 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
   """Returns the findings by check; checks without data have none.
 
   Raises:
-    UserError: the run has no metrics, or none in common with the reference.
+    UserError: the run has no metric of the reference.
   """
-  if not run.metrics:
-    raise UserError(f'{run.directory} has logged nothing yet; ask again later')
   if not any(metric in reference.curves for metric in run.metrics):
     raise UserError(
       f'{run.directory} has no metric of {reference.name}; set '
@@ -88,9 +86,8 @@ def describe(
   run: Run, reference: Reference, findings: dict[str, Finding]
 ) -> str:
   """Returns a line for each finding, and how the configurations differ."""
-  last = max(steps[-1] for steps, _ in run.metrics.values() if steps)
   lines = [
-    f'{run.directory} at step {last}, beside {reference.name} '
+    f'{run.directory} at step {run.step}, beside {reference.name} '
     f'({len(reference.seeds)} seeds)'
   ]
   lines += [

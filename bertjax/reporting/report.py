@@ -15,6 +15,8 @@ import statistics
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files, plotter
@@ -94,7 +96,7 @@ def render(
 def _summary(run: Run) -> _Row:
   return {
     'run': run.name,
-    'step': max(steps[-1] for steps, _ in run.metrics.values() if steps),
+    'step': run.step,
     'of': run.bindings.get('TRAIN_STEPS'),
     'last training loss': run.last('train/loss'),
     'directory': run.directory,
@@ -120,16 +122,15 @@ def _evaluations(found: Sequence[Run]) -> Iterator[_Row]:
   """Finds by metric and run the last value, the best, and the baseline."""
   for name, run in itertools.product(_names(found), found):
     steps, values = run.metrics.get(name, ([], []))
-    known = [x for x in zip(values, steps, strict=True) if math.isfinite(x[0])]
-    if known and name.startswith('eval'):
-      best = min if name.endswith('loss') else max
-      value, step = best(known, key=lambda pair: pair[0])
+    if name.startswith('eval') and np.isfinite(values).any():
+      best = np.nanargmin if name.endswith('loss') else np.nanargmax
+      i = best(values)
       yield {
         'metric': name,
         'run': run.name,
         'last': values[-1],
-        'best': value,
-        'at step': step,
+        'best': values[i],
+        'at step': steps[i],
         'most frequent answer': run.last(_baseline(name)),
       }
 
@@ -244,11 +245,10 @@ def _configuration(found: Sequence[Run]) -> Iterator[_Row]:
 
 
 def _checkpoints(run: Run) -> _Row:
-  size = sum(saved.size_bytes for saved in run.checkpoints)
   return {
     'run': run.name,
-    'steps': ', '.join(f'{saved.step:,}' for saved in run.checkpoints),
-    'size of all': f'{size / 1e6:,.1f} MB',
+    'steps': ', '.join(f'{step:,}' for step in run.checkpoints),
+    'size of all': f'{sum(run.checkpoints.values()) / 1e6:,.1f} MB',
   }
 
 

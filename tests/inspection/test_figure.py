@@ -21,6 +21,7 @@ def test_a_picture_of_any_size_has_its_labels_inside(layers, heads, length):
       ),
       'runs/books',
     )
+    drawn.draw_without_rendering()
   inside = drawn.bbox
   maps, entropies, importance, _ = drawn.axes
   for axes in (maps, entropies, importance):
