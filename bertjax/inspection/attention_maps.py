@@ -54,19 +54,15 @@ def compute(
   model = bert.Bert(predictor.config)
   # One shape for all, so each program is compiled once.
   count, columns = min(BATCH, len(rows)), max(len(row.ids) for row in rows)
-  found = []
+  maps = []
   for start in range(0, len(rows), BATCH):
     some = rows[start : start + BATCH]
     batch = batching.make([[row] for row in some], count, columns)
-    weights = np.asarray(
-      taps.stack(
-        taps.collect(model, predictor.parameters, batch, (WEIGHTS,)), WEIGHTS
-      ),
-      np.float32,
-    )
+    found = taps.collect(model, predictor.parameters, batch, (WEIGHTS,))
+    weights = np.asarray(taps.stack(found, WEIGHTS), np.float32)
     for line, row in enumerate(some):
       size = len(row.ids)
-      found.append(
+      maps.append(
         Maps(
           tuple(predictor.tokenizer.tokens[i] for i in row.ids),
           row.second,
@@ -77,7 +73,7 @@ def compute(
           else None,
         )
       )
-  return found
+  return maps
 
 
 def check(

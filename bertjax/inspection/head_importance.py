@@ -138,12 +138,12 @@ def masked_batches(
   places = [i for i, token in enumerate(row.ids) if token not in special]
   for start in range(0, len(places), ROWS):
     some = places[start : start + ROWS]
-    batch = batching.make(
-      [[row._replace(position=i)] for i in some], ROWS, columns or len(row.ids)
-    )
-    lines = np.arange(len(some))
-    batch['tokens'][lines, some] = ids['[MASK]']
-    batch['targets'] = np.zeros((ROWS, 1), np.int32)
-    batch['targets'][lines, 0] = [row.ids[i] for i in some]
-    batch['weights'] = (np.arange(ROWS) < len(some))[:, None].astype(np.float32)
+    copies = [
+      {'target_positions': [i], 'targets': [row.ids[i]], 'weights': [1.0]}
+      | batching.entries(row)
+      for i in some
+    ]
+    sizes = {'L': columns or len(row.ids), 'P': 1, 'S': 1}
+    batch = batching.join([[copy] for copy in copies], ROWS, sizes)
+    batch['tokens'][np.arange(len(some)), some] = ids['[MASK]']
     yield batch

@@ -31,7 +31,6 @@ is traced.
 import contextlib
 import dataclasses
 import difflib
-import functools
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,8 +77,8 @@ def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
     lambda x: nn.unbox(model.init(jax.random.key(0), x, train=False)),
     dict(batch),
   )['params']
-  return jax.eval_shape(
-    _collector(written_out(model), ('*',)), parameters, dict(batch)
+  return _collect.eval_shape(
+    written_out(model), ('*',), parameters, dict(batch)
   )
 
 
@@ -105,7 +104,7 @@ def collect(
   """
   if isinstance(names, str):
     raise UserError(f'expected a list of patterns, got {names!r}')
-  return _collector(written_out(model), tuple(names))(parameters, dict(batch))
+  return _collect(written_out(model), tuple(names), parameters, dict(batch))
 
 
 def collect_with_gradients(
@@ -129,7 +128,7 @@ def collect_with_gradients(
     UserError: a pattern matches nothing.
   """
   objective = dataclasses.replace(objective, model=written_out(objective.model))
-  return _differentiator(objective, tuple(names))(parameters, dict(batch))
+  return _differentiate(objective, tuple(names), parameters, dict(batch))
 
 
 def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
@@ -150,39 +149,36 @@ def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
   return jnp.stack([array for _, array in layer_by_layer])
 
 
-@functools.lru_cache(maxsize=8)
-def _collector(
-  model: nn.Module, patterns: tuple[str, ...]
-) -> Callable[[Parameters, Batch], Arrays]:
-  """Returns (parameters, batch) -> name -> array, compiled once per shape."""
-
-  def function(parameters: Parameters, batch: Batch) -> Arrays:
-    with _tapped({}) as found:
-      outputs: Any = model.apply({'params': parameters}, batch, train=False)
-    return _chosen({**found, **outputs}, patterns)
-
-  return jax.jit(function)
+@jax.jit(static_argnums=(0, 1))
+def _collect(
+  model: nn.Module,
+  patterns: tuple[str, ...],
+  parameters: Parameters,
+  batch: Arrays,
+) -> Arrays:
+  with _tapped({}) as found:
+    outputs: Any = model.apply({'params': parameters}, batch, train=False)
+  return _chosen({**found, **outputs}, patterns)
 
 
-@functools.lru_cache(maxsize=8)
-def _differentiator(
-  objective: MaskedLanguageModel | TaskObjective, patterns: tuple[str, ...]
-) -> Callable[[Parameters, Batch], tuple[Arrays, Arrays]]:
-
-  def loss(added, parameters, batch):
+@jax.jit(static_argnums=(0, 1))
+def _differentiate(
+  objective: MaskedLanguageModel | TaskObjective,
+  patterns: tuple[str, ...],
+  parameters: Parameters,
+  batch: Arrays,
+) -> tuple[Arrays, Arrays]:
+  def loss(added):
     with _tapped(added) as found:
-      terms = objective(parameters, batch, None, train=False)
+      terms: Any = objective(parameters, batch, None, train=False)
     total = sum(terms[name][0] for name in objective.weights(batch))
     return total, _chosen(found, patterns)
 
-  def function(parameters, batch):
-    _, shapes = jax.eval_shape(loss, {}, parameters, batch)
-    # The gradient of a zero that is added is that of the intermediate.
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    gradients, found = jax.grad(loss, has_aux=True)(zeros, parameters, batch)
-    return found, gradients
-
-  return jax.jit(function)
+  _, shapes = jax.eval_shape(loss, {})
+  # The gradient of a zero that is added is that of the intermediate.
+  zeros = jax.tree.map(jnp.zeros_like, shapes)
+  gradients, found = jax.grad(loss, has_aux=True)(zeros)
+  return found, gradients
 
 
 @contextlib.contextmanager

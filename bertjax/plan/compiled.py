@@ -96,6 +96,7 @@ def memory_of(program: jax.stages.Compiled) -> dict[str, int]:
     `temporary`, and `program` (its code).
   """
   analysis = program.memory_analysis()
+  assert analysis  # every platform has it
   return {
     'arguments': analysis.argument_size_in_bytes,
     'outputs': analysis.output_size_in_bytes,

@@ -109,7 +109,7 @@ def plan(
   """
   name, count = topologies.parse(topology)
   why_not = None
-  if not topologies.is_tpu(name):
+  if name not in topologies.KNOWN:
     why_not = 'only TPUs can be compiled for here'
   elif not topologies.has_compiler():
     why_not = 'libtpu is not installed (requirements-tpu.txt)'

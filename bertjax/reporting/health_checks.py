@@ -152,7 +152,7 @@ def _curves(
     steps, values, _ = _beside(run, reference, metric)
     if not len(steps):
       continue
-    low, high = np.transpose([limits(reference, metric, x) for x in steps])
+    low, high = np.array([limits(reference, metric, x) for x in steps]).T
     sides = 1 * (values > high) - 1 * (values < low)
     strays = [*np.flatnonzero(sides[1:] * sides[:-1] > 0) + 1]
     if len(sides) < 6 and sides[-1]:
@@ -207,8 +207,9 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
   losses = (f'train/{loss}', f'eval/{loss}')
   if not all(x in run.metrics and x in reference.curves for x in losses):
     return None
-  steps = np.intersect1d(*(run.metrics[x][0] for x in losses))
-  train, held_out = (np.interp(steps, *run.metrics[x]) for x in losses)
+  curves = [run.metrics[x] for x in losses]
+  steps = np.intersect1d(curves[0][0], curves[1][0])
+  train, held_out = (np.interp(steps, *curve) for curve in curves)
   usual_train, usual_held_out = (reference.values(x, steps) for x in losses)
   gaps, usual_gaps = held_out - train, usual_held_out - usual_train
   (known,) = np.nonzero(np.isfinite(gaps + usual_gaps.sum(axis=0)))

@@ -28,7 +28,7 @@ from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import gin_bindings, model_file, output_files
 
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
+FOLDER = pathlib.Path(__file__).with_name('references')
 
 # A run and its reference agree in these: text or task, and size of the model.
 _IDENTITY = re.compile(
@@ -47,7 +47,6 @@ class Reference:
   Attributes:
     name: of the file, without '.json'.
     seeds: one per run.
-    seconds: duration of each run without start-up.
     machine: processor and cores that the runs had.
     python: version of Python, whose documentation is the quickstart's text.
     objective: its name.
@@ -58,7 +57,6 @@ class Reference:
 
   name: str
   seeds: list[str]
-  seconds: list[float]
   machine: str
   python: str
   objective: str
@@ -72,6 +70,7 @@ class Reference:
     nan outside the range of the runs' steps.
     """
     known, values = self.curves[metric]
+    steps = np.asarray(steps)
     return np.array(
       [np.interp(steps, known, v, np.nan, np.nan) for v in values]
     )
@@ -104,16 +103,14 @@ def find(run: Run, reference: str | None = None) -> Reference:
   """
   if reference is None:
     identity = _identity(run.bindings)
-    for name in names():
-      if identity and _identity(read(name).bindings) == identity:
-        reference = name
-        break
-    else:
-      raise UserError(
-        f'{run.directory} has no reference: its text or the size of its model '
-        f'is not that of {" or ".join(names())}; set REFERENCE to one of '
-        'these, or to a file that recipes/reference.gin makes of healthy runs'
-      )
+    fitting = (x for x in names() if _identity(read(x).bindings) == identity)
+    reference = next(fitting, None)
+  if reference is None:
+    raise UserError(
+      f'{run.directory} has no reference: its text or the size of its model is '
+      f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
+      'to a file that recipes/reference.gin makes of healthy runs'
+    )
   found = read(reference)
   ours = {
     'objective': run.objective.name,
@@ -142,17 +139,16 @@ def read(reference: str) -> Reference:
   Raises:
     UserError: the file is missing or no reference.
   """
-  path = os.path.join(FOLDER, f'{reference}.json')
-  if not os.path.exists(path):
-    path = str(reference)
+  path = pathlib.Path(FOLDER, f'{reference}.json')
+  if not path.exists():
+    path = pathlib.Path(str(reference))
   try:
-    with open(path, encoding='utf-8') as file:
-      content = json.load(file)
+    content = json.loads(path.read_text(encoding='utf-8'))
     content['curves'] = {
       metric: (np.array(curve['steps']), np.array(curve['values']))
       for metric, curve in content['curves'].items()
     }
-    return Reference(os.path.basename(path).removesuffix('.json'), **content)
+    return Reference(path.stem, **content)
   except OSError as error:
     raise UserError(
       f'there is no reference {reference}; set REFERENCE to one of '
@@ -211,7 +207,6 @@ def make(
     curves[metric] = {'steps': steps, 'values': rounded}
   content = {
     'seeds': seeds,
-    'seconds': [round(_seconds(run), 1) for run in found],
     'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
     'python': sysconfig.get_python_version(),
     'objective': first.objective.name,
@@ -271,22 +266,3 @@ def _identity(bindings: dict[str, str]) -> dict[str, str]:
   return {
     name: value for name, value in bindings.items() if _IDENTITY.fullmatch(name)
   }
-
-
-def _seconds(run: Run) -> float:
-  """Returns the duration of training, evaluation and saving.
-
-  The metrics do not contain start-up.
-  """
-  total, before = 0.0, 0
-  curves = {
-    name: dict(zip(*curve, strict=True)) for name, curve in run.metrics.items()
-  }
-  for step, seconds in curves.get('speed/step_seconds', {}).items():
-    share = sum(
-      curves.get(f'speed/{pause}_fraction', {}).get(step, 0.0)
-      for pause in ('evaluation', 'checkpoint')
-    )
-    total += (step - before) * seconds / (1 - share)
-    before = step
-  return total

@@ -93,16 +93,13 @@ def read(directory: str, name: str | None = None) -> Run:
     directory: of the run.
     name: see `Run`; None: the last part of the path.
   """
-  path = layout.configuration_of(directory)
-  bindings = {}
-  if os.path.exists(path):
-    with open(path, encoding='utf-8') as file:
-      bindings = gin_bindings.parse(file.read())
+  path = pathlib.Path(layout.configuration_of(directory))
+  configuration = path.read_text(encoding='utf-8') if path.exists() else ''
   return Run(
     name or os.path.basename(os.path.abspath(directory)),
     directory,
     metrics_file.read_metrics(directory),
-    bindings,
+    gin_bindings.parse(configuration),
     _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
     filled_masks.read(directory),
     model_file.read_objective(directory),
@@ -115,10 +112,10 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
     directories = [directories]
   found = []
   for directory in directories:
-    path = os.path.join(directory, layout.RESULTS)
-    if os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
-        found.append((directory, json.load(file)['tasks']))
+    path = pathlib.Path(directory, layout.RESULTS)
+    if path.exists():
+      content = json.loads(path.read_text(encoding='utf-8'))
+      found.append((directory, content['tasks']))
   return found
 
 

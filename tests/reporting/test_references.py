@@ -124,7 +124,5 @@ def test_files_that_are_no_reference(tmp_path):
 def test_shipped_references_are_whole(name):
   reference = references.read(name)
   assert len(reference.seeds) >= 3 and len(set(reference.seeds)) >= 3
-  assert len(reference.seconds) == len(reference.seeds)
-  assert min(reference.seconds) > 0
   for steps, values in reference.curves.values():
     assert values.shape == (len(reference.seeds), len(steps))
