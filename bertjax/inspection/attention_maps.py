@@ -169,9 +169,8 @@ def write(
       figure.draw(maps, predictor.origin).savefig(
         os.path.join(folder, f'attention_maps_{number:02}.png')
       )
-    output_files.write_text(
-      os.path.join(folder, PAGE), page.render(found, predictor.origin)
-    )
+    text = page.render(found, predictor.origin)
+    output_files.write_text(os.path.join(folder, PAGE), text)
   print(
     f'{os.path.join(output, PAGE)}, and beside it a picture for each of '
     f'{len(found)} text(s)'

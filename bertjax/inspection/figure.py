@@ -30,6 +30,7 @@ STYLE: Any = {
   'axes.labelsize': 8,
   'axes.titlelocation': 'left',
   'axes.titlesize': 8.5,
+  'figure.facecolor': 'white',
   'figure.titlesize': 10,
   'xtick.labelsize': 7,
   'ytick.labelsize': 7,
@@ -65,23 +66,15 @@ def draw(maps: Maps, origin: str) -> 'Figure':
   grid = layers * GAP * side + labels
   width, height = sum(widths) + labels + 1.2, max(grid, beside) + 0.7
   with matplotlib.rc_context(STYLE):
-    figure = Figure(
-      (width, height),
-      facecolor='white',
-      dpi=min(130, PIXELS / max(width, height)),
-      layout='constrained',
-    )
+    dpi = min(130, PIXELS / max(width, height))
+    figure = Figure((width, height), dpi, layout='constrained')
     text = ' '.join(maps.tokens[1:-1]).replace(' ##', '')
     lines = text, f'{origin}: what each token (row) attends to (column)'
     characters = int(width / 0.08)
-    figure.suptitle(
-      '\n'.join(
-        textwrap.shorten(line, characters, placeholder=' …') for line in lines
-      ),
-      x=0.01,
-      ha='left',
-      parse_math=False,
+    title = '\n'.join(
+      textwrap.shorten(line, characters, placeholder=' …') for line in lines
     )
+    figure.suptitle(title, x=0.01, ha='left', parse_math=False)
     axes = figure.subplot_mosaic(
       [['maps', name] for name in ('scale', *panels, '.')],
       width_ratios=widths,

@@ -55,12 +55,9 @@ def expected(
     found, gradients = taps.collect_with_gradients(
       objective, parameters, batch, (CONTEXT,)
     )
-    sums, sequences = _sum_sequences(
-      taps.stack(found, CONTEXT),
-      taps.stack(gradients, CONTEXT),
-      batch['segments'],
-      batch['first_positions'].shape[1],
-    )
+    context, gradient = (taps.stack(x, CONTEXT) for x in (found, gradients))
+    most = batch['first_positions'].shape[1]
+    sums, sequences = _sum_sequences(context, gradient, batch['segments'], most)
     total, count = total + np.asarray(sums), count + int(sequences)
   if not count:
     raise UserError('expected batches with sequences, got none')
@@ -108,14 +105,9 @@ def of_masking(
     UserError: no masked-LM head, or a row of nothing but special tokens.
   """
   predictor.check_fills_masks()
-  objective = MaskedLanguageModel(
-    bert.BertForPreTraining(predictor.config, next_sentence=False)
-  )
-  return expected(
-    objective,
-    predictor.parameters,
-    masked_batches(row, predictor.tokenizer.ids, columns),
-  )
+  model = bert.BertForPreTraining(predictor.config, next_sentence=False)
+  batches = masked_batches(row, predictor.tokenizer.ids, columns)
+  return expected(MaskedLanguageModel(model), predictor.parameters, batches)
 
 
 def masked_batches(

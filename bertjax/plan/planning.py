@@ -196,13 +196,14 @@ def _of_step(
     found = {'fits': False, 'compiler_says': program.text[:2000]}
     if needed:  # not all gradients exist at once
       del parts['gradients']
-      parts['gradients_and_activations'] = needed - sum(parts.values())
+      fixed = sum(parts.values())
+      parts['gradients_and_activations'] = needed - fixed
   else:
     text, analysis = program.as_text(), program.cost_analysis()
     assert text and analysis and device.clock_hertz  # every TPU has them
     cost = compiled.cost_of(text)
     parts = compiled.memory_of(program)
-    needed = compiled.needed_bytes(parts)
+    needed, fixed = compiled.needed_bytes(parts), parts['arguments']
     seconds = cost.cycles / device.clock_hertz
     peak = device.flops_per_second
     found = {
@@ -217,7 +218,7 @@ def _of_step(
       'estimate_leaves_out': _left_out(cost),
     }
   if find_largest and needed:
-    found |= _largest(step, needed, available, parts)
+    found |= _largest(step, needed, available, fixed)
   return found | {
     'memory_bytes_per_device': needed,
     'memory_parts': parts,
@@ -247,25 +248,23 @@ def _left_out(cost: compiled.Cost) -> list[str]:
   return left_out
 
 
-# Parts of the memory that do not grow with the batch.
-_FIXED = ('parameters', 'optimizer_state', 'frozen_parameters')
-
-
-def _largest(
-  step: Step, needed: int, available: int, parts: dict[str, int]
-) -> dict:
+def _largest(step: Step, needed: int, available: int, fixed: int) -> dict:
   """Finds how many rows fit, from the memory of programs for two batch sizes.
 
   The second batch size is where the first predicts that memory is about full:
   interpolation between two programs is more accurate than extrapolation.
+
+  Args:
+    step: has the first batch size.
+    needed: bytes that its program needs.
+    available: bytes that a device has.
+    fixed: bytes of those needed that do not grow with the batch.
   """
-  fits = needed <= available
-  fixed = sum(parts.get(key, 0) for key in (('arguments',) if fits else _FIXED))
   unit = step.accumulation
   guess = (available - fixed) / max(needed - fixed, 1) * step.rows
-  low, high = (
-    (step.rows + unit, 4 * step.rows) if fits else (unit, step.rows - unit)
-  )
+  low, high = unit, step.rows - unit
+  if needed <= available:
+    low, high = step.rows + unit, 4 * step.rows
   second = int(min(max(guess, low), high)) // unit * unit
   if second < unit:
     return {

@@ -8,6 +8,7 @@
 The run may still be in progress.
 """
 
+import sysconfig
 from collections.abc import Sequence
 
 from bertjax.errors import RunStopped, UserError
@@ -100,8 +101,13 @@ def describe(
       '  nothing else can be compared: the reference begins at step '
       f'{first}; ask again then'
     )
-  if (told := references.told_python(reference)) is not None:
-    lines.append(f'  {told}')
+  # The quickstart's text is the documentation of the Python that runs it.
+  ours, theirs = sysconfig.get_python_version(), reference.python
+  text = reference.bindings.get('TEXT_FILES')
+  if text == "'python_documentation'" and ours != theirs:
+    lines.append(
+      f'  this is Python {ours}, the reference of {theirs}: another text'
+    )
   if differing := references.different(reference.bindings, run.bindings):
     if more := differing[_SHOWN:]:
       differing[_SHOWN:] = [f'and {len(more)} more']

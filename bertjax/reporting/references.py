@@ -112,16 +112,11 @@ def find(run: Run, reference: str | None = None) -> Reference:
       'to a file that recipes/reference.gin makes of healthy runs'
     )
   found = read(reference)
-  ours = {
-    'objective': run.objective.name,
-    **model_file.read_computation(run.directory),
-  }
+  ours = {'objective': run.objective.name}
+  ours |= model_file.read_computation(run.directory)
   # What was no field yet when the reference was made had its default.
-  theirs = {
-    **model_file.default_computation(),
-    **found.computation,
-    'objective': found.objective,
-  }
+  theirs = model_file.default_computation() | found.computation
+  theirs['objective'] = found.objective
   for name, value in ours.items():
     # As JSON, in which there are no tuples.
     if name in theirs and json.dumps(value) != json.dumps(theirs[name]):
@@ -236,18 +231,6 @@ def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
     for name in sorted({*ours, *theirs})
     if ours.get(name) != theirs.get(name)
   ]
-
-
-def told_python(reference: Reference) -> str | None:
-  """Returns a warning if the run's text differs from the reference's.
-
-  The quickstart's text is the documentation of the Python that runs it.
-  """
-  ours, theirs = sysconfig.get_python_version(), reference.python
-  text = reference.bindings.get('TEXT_FILES')
-  if text == "'python_documentation'" and ours != theirs:
-    return f'this is Python {ours}, the reference of {theirs}: another text'
-  return None
 
 
 def _seed(run: Run) -> str:

@@ -9,7 +9,7 @@ import html
 import io
 import itertools
 import math
-import os
+import pathlib
 import re
 import statistics
 import string
@@ -24,7 +24,7 @@ from bertjax.runs.plotter import Diagram, Line
 
 _SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
-_PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'report.html')
+_PAGE = pathlib.Path(__file__).with_name('report.html')
 
 
 class _Html(str):
@@ -61,6 +61,8 @@ def render(
 ) -> str:
   """Returns the page of runs and of `run_reader.results`."""
   one = len(found) == 1
+  timed = [run for run in found if 'speed/step_seconds' in run.metrics]
+  saved = [run for run in found if run.checkpoints]
   sections = {
     'Runs': _table(map(_summary, found)),
     'Results of fine-tuning': ''.join(
@@ -70,19 +72,14 @@ def render(
     'Evaluations': _table(_evaluations(found)),
     'Curves': _curves(found),
     'Masks filled in, as training went on': ''.join(map(_examples, found)),
-    'Speed, and where time went': _table(
-      _speed(run) for run in found if 'speed/step_seconds' in run.metrics
-    )
+    'Speed, and where time went': _table(map(_speed, timed))
     + _picture(found, ('speed/tokens_per_second', 'speed/data_wait_fraction')),
     'Configuration' if one else 'Configuration, where runs differ': (
       _table(_configuration(found)) or '<p>None.</p>'
     ),
-    'Checkpoints': _table(
-      _checkpoints(run) for run in found if run.checkpoints
-    ),
+    'Checkpoints': _table(map(_checkpoints, saved)),
   }
-  with open(_PAGE, encoding='utf-8') as file:
-    page = string.Template(file.read())
+  page = string.Template(_PAGE.read_text(encoding='utf-8'))
   return page.substitute(
     title=html.escape(found[0].name if one else f'{len(found)} runs'),
     sections='\n'.join(
