@@ -153,7 +153,7 @@ def _curves(
     if not len(steps):
       continue
     low, high = np.array([limits(reference, metric, x) for x in steps]).T
-    sides = 1 * (values > high) - 1 * (values < low)
+    sides = np.sign(values - np.clip(values, low, high))
     strays = [*np.flatnonzero(sides[1:] * sides[:-1] > 0) + 1]
     if len(sides) < 6 and sides[-1]:
       strays.append(-1)
