@@ -104,9 +104,9 @@ BUDGET = {
   'tasks': 1765,  # encodes and decodes for prediction as well
   'inference': 460,
   'finetuning': 480,
-  'inspection': 570,
-  'plan': 770,
-  'reporting': 830,  # checks that references compare like with like
+  'inspection': 445,
+  'plan': 735,
+  'reporting': 700,  # checks that references compare like with like
   'data': 1965,  # takes examples apart for the one packer
   'launch': 300,
   'main': 150,

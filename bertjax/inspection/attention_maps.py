@@ -50,49 +50,60 @@ def compute(
     UserError: a text is too long or has no tokens, a layer does not exist, or
       importance is wanted without a masked-LM head.
   """
-  length = predictor.length(length)
-  predictor.check_length(length)
-  layers = check_layers(layers, predictor.config.layers)
-  if importance:
-    predictor.check_fills_masks()
-  rows = rows_of(predictor, texts, length)
+  rows, layers = check(predictor, texts, length, layers, importance)
   model = bert.Bert(predictor.config)
   # One shape for all, so each program is compiled once.
   count, columns = min(BATCH, len(rows)), max(len(row.ids) for row in rows)
-  found = []
+  maps = []
   for start in range(0, len(rows), BATCH):
     some = rows[start : start + BATCH]
     batch = batching.make([[row] for row in some], count, columns)
-    weights = np.asarray(
-      taps.stack(
-        taps.collect(model, predictor.parameters, batch, (WEIGHTS,)), WEIGHTS
-      ),
-      np.float32,
-    )
+    found = taps.collect(model, predictor.parameters, batch, (WEIGHTS,))
+    weights = np.asarray(taps.stack(found, WEIGHTS), np.float32)
     for line, row in enumerate(some):
-      size, chosen = len(row.ids), list(layers)
-      found.append(
+      size = len(row.ids)
+      maps.append(
         Maps(
           tuple(predictor.tokenizer.tokens[i] for i in row.ids),
           row.second,
-          layers,
-          weights[chosen, line, :, :size, :size],
-          head_importance.of_masking(predictor, row, columns)[chosen]
+          tuple(layers),
+          weights[layers, line, :, :size, :size],
+          head_importance.of_masking(predictor, row, columns)[layers]
           if importance
           else None,
         )
       )
-  return found
+  return maps
 
 
-def rows_of(
-  predictor: Predictor, texts: str | Sequence[str | Sequence[str]], length: int
-) -> list[batching.Row]:
-  """Tokenizes texts; a text of more than `length` tokens is a UserError."""
+def check(
+  predictor: Predictor,
+  texts: str | Sequence[str | Sequence[str]],
+  length: int | None,
+  layers: int | Sequence[int] | None,
+  importance: bool,
+) -> tuple[list[batching.Row], list[int]]:
+  """Returns the rows of the texts, and the numbers of the layers.
+
+  Args and Raises: see `compute`.
+  """
+  length = predictor.length(length)
+  predictor.check_length(length)
+  count = predictor.config.layers
+  if isinstance(layers, int):
+    layers = [layers]
+  wanted = range(count) if layers is None else layers
+  if not wanted or not all(layer in range(count) for layer in wanted):
+    raise UserError(
+      f'expected layers from 0 to {count - 1}, got {layers!r}; set LAYERS'
+    )
+  if importance:
+    predictor.check_fills_masks()
   if isinstance(texts, str):
     texts = [texts]
   if not texts:
     raise UserError('expected a text or a list of texts, got none; set TEXTS')
+  repaired = []
   for text in texts:
     parts = [text] if isinstance(text, str) else text
     if not (
@@ -104,48 +115,18 @@ def rows_of(
         'expected texts, or pairs of texts in parentheses, got '
         f'{text!r}; set TEXTS'
       )
-  repaired = [
-    line_files.repair(text)
-    if isinstance(text, str)
-    else [line_files.repair(part) for part in text]
-    for text in texts
-  ]
-  rows = []
-  for text, (row, _) in zip(
-    texts, predictor.tokenizer.rows(repaired, 10**9, masks=True), strict=True
-  ):
-    shown = (text if isinstance(text, str) else text[0])[:40]
+    repaired.append([line_files.repair(part) for part in parts])
+  found = predictor.tokenizer.rows(repaired, 10**9, masks=True)
+  for parts, (row, _) in zip(repaired, found, strict=True):
     if len(row.ids) > length:
       raise UserError(
-        f'the text that begins {shown!r} has {len(row.ids)} tokens, more '
-        f'than LENGTH {length}; shorten it or set LENGTH, up to the '
+        f'the text that begins {parts[0][:40]!r} has {len(row.ids)} tokens, '
+        f'more than LENGTH {length}; shorten it or set LENGTH, up to the '
         f'{predictor.config.positions} positions of {predictor.origin}'
       )
     if len(row.ids) < 3 + (row.second is not None):
-      raise UserError(f'the text {shown!r} has no tokens; set TEXTS')
-    rows.append(row)
-  return rows
-
-
-def check_layers(
-  layers: int | Sequence[int] | None, count: int
-) -> tuple[int, ...]:
-  """Returns the numbers of the wanted layers; None: all.
-
-  Raises:
-    UserError: a model of `count` layers lacks one of them, or there are none.
-  """
-  if layers is None:
-    return tuple(range(count))
-  wanted = (layers,) if isinstance(layers, int) else tuple(layers)
-  for layer in wanted:
-    if not isinstance(layer, int) or not 0 <= layer < count:
-      raise UserError(
-        f'expected layers from 0 to {count - 1}, got {layer!r}; set LAYERS'
-      )
-  if not wanted:
-    raise UserError('expected a list of layers, got none; set LAYERS')
-  return wanted
+      raise UserError(f'the text {parts[0][:40]!r} has no tokens; set TEXTS')
+  return [row for row, _ in found], [int(layer) for layer in wanted]
 
 
 def write(
@@ -176,14 +157,9 @@ def write(
   """
   output_files.check_directory(output)
   predictor = on_files.load(run_dir, init_from, batch_size=1)
-  length = predictor.length(length)
-  predictor.check_length(length)
-  check_layers(layers, predictor.config.layers)
-  rows_of(predictor, texts, length)
   if importance is None:
     importance = 'mlm_head' in predictor.parameters
-  if importance:
-    predictor.check_fills_masks()
+  check(predictor, texts, length, layers, importance)
   if dry_run:
     return
   with output_files.writing(output) as folder:
@@ -193,7 +169,8 @@ def write(
       figure.draw(maps, predictor.origin).savefig(
         os.path.join(folder, f'attention_maps_{number:02}.png')
       )
-    page.write(os.path.join(folder, PAGE), found, predictor.origin)
+    text = page.render(found, predictor.origin)
+    output_files.write_text(os.path.join(folder, PAGE), text)
   print(
     f'{os.path.join(output, PAGE)}, and beside it a picture for each of '
     f'{len(found)} text(s)'

@@ -55,12 +55,9 @@ def expected(
     found, gradients = taps.collect_with_gradients(
       objective, parameters, batch, (CONTEXT,)
     )
-    sums, sequences = _sum_sequences(
-      taps.stack(found, CONTEXT),
-      taps.stack(gradients, CONTEXT),
-      batch['segments'],
-      batch['first_positions'].shape[1],
-    )
+    context, gradient = (taps.stack(x, CONTEXT) for x in (found, gradients))
+    most = batch['first_positions'].shape[1]
+    sums, sequences = _sum_sequences(context, gradient, batch['segments'], most)
     total, count = total + np.asarray(sums), count + int(sequences)
   if not count:
     raise UserError('expected batches with sequences, got none')
@@ -78,22 +75,17 @@ def _sum_sequences(
   sequences: int,
 ) -> tuple[jax.Array, jax.Array]:
   """Returns sum of |dL/d(mask)| over sequences: [N, H]; their number."""
-  product_NBLH = jnp.sum(
-    context_NBLHK.astype(jnp.float32) * gradient_NBLHK.astype(jnp.float32),
-    axis=-1,
-  )
   number_S1 = jnp.arange(1, sequences + 1)[:, None]
   member_BSL = segments_BL[:, None] == number_S1
   slope_NBSH = jnp.einsum(
-    'NBLH,BSL->NBSH',
-    product_NBLH,
+    'NBLHK,NBLHK,BSL->NBSH',
+    context_NBLHK.astype(jnp.float32),
+    gradient_NBLHK.astype(jnp.float32),
     member_BSL.astype(jnp.float32),
     precision=jax.lax.Precision.HIGHEST,
   )
-  return (
-    jnp.abs(slope_NBSH).sum((1, 2)),
-    jnp.sum(jnp.any(member_BSL, axis=-1)),
-  )
+  sums_NH = jnp.abs(slope_NBSH).sum((1, 2))
+  return sums_NH, jnp.sum(jnp.any(member_BSL, axis=-1))
 
 
 def of_masking(
@@ -113,14 +105,9 @@ def of_masking(
     UserError: no masked-LM head, or a row of nothing but special tokens.
   """
   predictor.check_fills_masks()
-  objective = MaskedLanguageModel(
-    bert.BertForPreTraining(predictor.config, next_sentence=False)
-  )
-  return expected(
-    objective,
-    predictor.parameters,
-    masked_batches(row, predictor.tokenizer.ids, columns),
-  )
+  model = bert.BertForPreTraining(predictor.config, next_sentence=False)
+  batches = masked_batches(row, predictor.tokenizer.ids, columns)
+  return expected(MaskedLanguageModel(model), predictor.parameters, batches)
 
 
 def masked_batches(
@@ -143,12 +130,12 @@ def masked_batches(
   places = [i for i, token in enumerate(row.ids) if token not in special]
   for start in range(0, len(places), ROWS):
     some = places[start : start + ROWS]
-    batch = batching.make(
-      [[row._replace(position=i)] for i in some], ROWS, columns or len(row.ids)
-    )
-    lines = np.arange(len(some))
-    batch['tokens'][lines, some] = ids['[MASK]']
-    batch['targets'] = np.zeros((ROWS, 1), np.int32)
-    batch['targets'][lines, 0] = [row.ids[i] for i in some]
-    batch['weights'] = (np.arange(ROWS) < len(some))[:, None].astype(np.float32)
+    copies = [
+      {'target_positions': [i], 'targets': [row.ids[i]], 'weights': [1.0]}
+      | batching.entries(row)
+      for i in some
+    ]
+    sizes = {'L': columns or len(row.ids), 'P': 1, 'S': 1}
+    batch = batching.join([[copy] for copy in copies], ROWS, sizes)
+    batch['tokens'][np.arange(len(some)), some] = ids['[MASK]']
     yield batch

@@ -9,6 +9,7 @@ A distribution's entropy, in nats:
 import dataclasses
 
 import numpy as np
+from scipy import special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,5 +44,4 @@ def entropies(weights: np.ndarray) -> np.ndarray:
   Args:
     weights: float32[..., L, M], sums to 1 over M.
   """
-  logarithms = np.log(np.where(weights > 0, weights, 1))
-  return np.abs(-(weights * logarithms).sum(-1))  # not -0
+  return np.abs(special.entr(weights).sum(-1))  # not -0

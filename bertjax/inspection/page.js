@@ -11,6 +11,7 @@ const now = {
   text: 0, layer: 0, head: 0, pinned: 1, token: 1,
   view: 'attention', from: true,
 };
+const digits = (value) => Number(value.toPrecision(3));
 let size, weights, colours, palette, cell, margin;
 
 function load() {  // the numbers of a text
@@ -102,7 +103,8 @@ function drawOverview() {
     make('span', heads, name);
     for (let head = 0; head < data.heads; head++) {
       const button = make('button', heads);
-      const value = values ? `, ${now.view} ${values[layer][head]}` : '';
+      const value = values ?
+          `, ${now.view} ${digits(values[layer][head])}` : '';
       button.title = `layer ${name}, head ${head}${value}`;
       button.setAttribute('aria-label', button.title);
       button.onclick = () => choose(layer, head);
@@ -169,7 +171,6 @@ function drawDetail() {  // what belongs to the head that is looked at
   });
   byId('which').textContent =
       `Layer ${data.layers[now.layer]}, head ${now.head}`;
-  const digits = (value) => Number(value.toPrecision(3));
   byId('facts').textContent = `Entropy ${
       digits(text.entropies[now.layer][now.head])} of at most ${
       digits(Math.log(size))} nats` + (text.importance ?

@@ -31,10 +31,9 @@ is traced.
 import contextlib
 import dataclasses
 import difflib
-import functools
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -78,8 +77,8 @@ def names(model: nn.Module, batch: Batch) -> dict[str, jax.ShapeDtypeStruct]:
     lambda x: nn.unbox(model.init(jax.random.key(0), x, train=False)),
     dict(batch),
   )['params']
-  return jax.eval_shape(
-    _collector(written_out(model), ('*',)), parameters, dict(batch)
+  return _collect.eval_shape(
+    written_out(model), ('*',), parameters, dict(batch)
   )
 
 
@@ -105,7 +104,7 @@ def collect(
   """
   if isinstance(names, str):
     raise UserError(f'expected a list of patterns, got {names!r}')
-  return _collector(written_out(model), tuple(names))(parameters, dict(batch))
+  return _collect(written_out(model), tuple(names), parameters, dict(batch))
 
 
 def collect_with_gradients(
@@ -129,7 +128,7 @@ def collect_with_gradients(
     UserError: a pattern matches nothing.
   """
   objective = dataclasses.replace(objective, model=written_out(objective.model))
-  return _differentiator(objective, tuple(names))(parameters, dict(batch))
+  return _differentiate(objective, tuple(names), parameters, dict(batch))
 
 
 def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
@@ -142,65 +141,50 @@ def stack(found: Mapping[str, jax.Array], pattern: str) -> jax.Array:
   Raises:
     UserError: there are none.
   """
-  chosen = [name for name in found if _matches(name, pattern)]
-  if not chosen:
-    raise UserError(_unknown(pattern, found))
   # As numbers, not text: layer_100 comes after layer_99.
-  chosen.sort(key=lambda name: [int(n) for n in re.findall(r'\d+', name)])
-  return jnp.stack([found[name] for name in chosen])
+  layer_by_layer = sorted(
+    _chosen(found, (pattern,)).items(),
+    key=lambda item: [int(n) for n in re.findall(r'\d+', item[0])],
+  )
+  return jnp.stack([array for _, array in layer_by_layer])
 
 
-@functools.lru_cache(maxsize=8)
-def _collector(
-  model: nn.Module, patterns: tuple[str, ...]
-) -> Callable[[Parameters, Batch], Arrays]:
-  """Returns (parameters, batch) -> name -> array, compiled once per shape."""
-
-  def function(parameters: Parameters, batch: Batch) -> Arrays:
-    with _tapped(patterns) as found:
-      outputs: Any = model.apply({'params': parameters}, batch, train=False)
-      found.update(
-        {
-          name: array
-          for name, array in outputs.items()
-          if _matches_any(name, patterns)
-        }
-      )
-    return dict(found)
-
-  return jax.jit(function)
+@jax.jit(static_argnums=(0, 1))
+def _collect(
+  model: nn.Module,
+  patterns: tuple[str, ...],
+  parameters: Parameters,
+  batch: Arrays,
+) -> Arrays:
+  with _tapped({}) as found:
+    outputs: Any = model.apply({'params': parameters}, batch, train=False)
+  return _chosen({**found, **outputs}, patterns)
 
 
-@functools.lru_cache(maxsize=8)
-def _differentiator(
-  objective: MaskedLanguageModel | TaskObjective, patterns: tuple[str, ...]
-) -> Callable[[Parameters, Batch], tuple[Arrays, Arrays]]:
+@jax.jit(static_argnums=(0, 1))
+def _differentiate(
+  objective: MaskedLanguageModel | TaskObjective,
+  patterns: tuple[str, ...],
+  parameters: Parameters,
+  batch: Arrays,
+) -> tuple[Arrays, Arrays]:
+  def loss(added):
+    with _tapped(added) as found:
+      terms: Any = objective(parameters, batch, None, train=False)
+    total = sum(terms[name][0] for name in objective.weights(batch))
+    return total, _chosen(found, patterns)
 
-  def loss(added, parameters, batch):
-    with _tapped(patterns, added) as found:
-      terms = objective(parameters, batch, None, train=False)
-    return sum(terms[name][0] for name in objective.weights(batch)), dict(found)
-
-  def function(parameters, batch):
-    _, shapes = jax.eval_shape(loss, {}, parameters, batch)
-    # The gradient of a zero that is added is that of the intermediate.
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    gradients, found = jax.grad(loss, has_aux=True)(zeros, parameters, batch)
-    return found, gradients
-
-  return jax.jit(function)
+  _, shapes = jax.eval_shape(loss, {})
+  # The gradient of a zero that is added is that of the intermediate.
+  zeros = jax.tree.map(jnp.zeros_like, shapes)
+  gradients, found = jax.grad(loss, has_aux=True)(zeros)
+  return found, gradients
 
 
 @contextlib.contextmanager
-def _tapped(
-  patterns: Sequence[str], added: Mapping[str, jax.Array] | None = None
-) -> Iterator[Arrays]:
-  """Collects what modules return, after it adds `added` to it.
-
-  Raises UserError at the end if a pattern matched nothing.
-  """
+def _tapped(added: Mapping[str, jax.Array]) -> Iterator[Arrays]:
+  """Collects what modules return, after it adds `added` to it."""
   found: Arrays = {}
-  seen: Arrays = {}
 
   def tap(
     call: Callable[..., Any],
@@ -219,33 +203,36 @@ def _tapped(
       return output
     # The embeddings come in a tuple with the token table, a parameter.
     array, *rest = output if isinstance(output, tuple) else (output,)
-    seen[name] = array
-    if _matches_any(name, patterns):
-      if added and name in added:
-        array += added[name]
-      found[name] = array
+    if name in added:
+      array += added[name]
+    found[name] = array
     return (array, *rest) if rest else array
 
   with nn.intercept_methods(tap):
     yield found
+
+
+def _chosen(found: Mapping[str, jax.Array], patterns: Sequence[str]) -> Arrays:
+  """Returns the taps that match one of the patterns.
+
+  Raises:
+    UserError: a pattern matches nothing.
+  """
+  chosen: Arrays = {}
   for pattern in patterns:
-    if not any(_matches(name, pattern) for name in {**seen, **found}):
-      raise UserError(_unknown(pattern, seen))
-
-
-def _matches(name: str, pattern: str) -> bool:
-  return pathlib.PurePosixPath(name).match(pattern)
-
-
-def _matches_any(name: str, patterns: Sequence[str]) -> bool:
-  return any(_matches(name, pattern) for pattern in patterns)
-
-
-def _unknown(pattern: str, known: Iterable[str]) -> str:
-  patterns = {re.sub(r'^encoder/layer_\d+', 'layer_*', name) for name in known}
-  near = difflib.get_close_matches(
-    pattern, sorted(patterns.union(known)), n=1, cutoff=0
-  )
-  return f'no tap matches {pattern!r}; ' + (
-    f'the nearest is {near[0]!r}' if near else 'there are none'
-  )
+    matching = {
+      name: array
+      for name, array in found.items()
+      if pathlib.PurePosixPath(name).match(pattern)
+    }
+    if not matching:
+      known = {re.sub(r'^encoder/layer_\d+', 'layer_*', name) for name in found}
+      near = difflib.get_close_matches(
+        pattern, sorted(known.union(found)), n=1, cutoff=0
+      )
+      raise UserError(
+        f'no tap matches {pattern!r}; '
+        + (f'the nearest is {near[0]!r}' if near else 'there are none')
+      )
+    chosen |= matching
+  return chosen

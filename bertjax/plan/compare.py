@@ -23,6 +23,8 @@ _FIGURES = {
   'memory_bytes_per_device': False,
 }
 _VERSIONS = ('jax', 'libtpu')
+# Of the table of `line`s.
+HEADER = f'{"MFU":>35}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}  jax, libtpu'
 
 
 def row(figures: Mapping) -> dict:
@@ -74,12 +76,6 @@ def renewed(kept: Mapping | None, now: Mapping, reason: str) -> dict:
   if kept and all(kept.get(name) == now[name] for name in now):
     reason = kept.get('reason', reason)
   return {**now, 'reason': reason}
-
-
-def header() -> str:
-  """Returns the header of the table of `line`s."""
-  names = f'{"MFU":>7}{"HBM GiB":>9}{"FLOPs":>7}{"memory GiB":>12}'
-  return f'{"":28}{names}  jax, libtpu'
 
 
 def line(name: str, now: Mapping) -> str:

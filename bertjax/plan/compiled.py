@@ -96,15 +96,13 @@ def memory_of(program: jax.stages.Compiled) -> dict[str, int]:
     `temporary`, and `program` (its code).
   """
   analysis = program.memory_analysis()
+  assert analysis  # every platform has it
   return {
-    name: getattr(analysis, f'{field}_size_in_bytes')
-    for name, field in (
-      ('arguments', 'argument'),
-      ('outputs', 'output'),
-      ('aliased', 'alias'),
-      ('temporary', 'temp'),
-      ('program', 'generated_code'),
-    )
+    'arguments': analysis.argument_size_in_bytes,
+    'outputs': analysis.output_size_in_bytes,
+    'aliased': analysis.alias_size_in_bytes,
+    'temporary': analysis.temp_size_in_bytes,
+    'program': analysis.generated_code_size_in_bytes,
   }
 
 

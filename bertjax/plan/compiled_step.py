@@ -39,14 +39,12 @@ class Refusal:
     self.text = text
     self.needed: int | None = None
     self.available: int | None = None
-    found = re.search(
-      r'(?:\(|Used )([\d.]+)([KMGT])(?:\) exceeds available HBM \(| of )'
-      r'([\d.]+)([KMGT])(?:\)| hbm)',
-      text,
-    )
-    if found:
-      self.needed = int(float(found[1]) * _UNITS[found[2]])
-      self.available = int(float(found[3]) * _UNITS[found[4]])
+    size = r'([\d.]+[KMGT])'
+    between = r'(?:\) exceeds available HBM \(| of )'
+    if found := re.search(size + between + size, text):
+      self.needed, self.available = (
+        int(float(said[:-1]) * _UNITS[said[-1]]) for said in found.groups()
+      )
 
 
 @dataclasses.dataclass(frozen=True)

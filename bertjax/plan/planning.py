@@ -11,14 +11,12 @@ without libtpu, has only the arithmetic. All figures are per device unless their
 name says otherwise.
 """
 
-import dataclasses
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import optax
 from jax.sharding import Mesh
@@ -71,7 +69,6 @@ def plan(
   steps: int,
   accumulation: int = 1,
   make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
-  dtype: str | None = None,
   efficiency: float = EFFICIENCY,
   largest_batch: bool = True,
   compiles: bool = True,
@@ -84,7 +81,6 @@ def plan(
     steps: of the whole run.
     accumulation: number of parts that a batch is processed in.
     make_mesh: arranges devices, as `make_mesh(devices=...)`.
-    dtype: of the products; None: the model's, by default bfloat16 on a TPU.
     efficiency: share of the peak for the second pair of days and device-hours.
     largest_batch: whether to compile again to find `largest_batch_per_device`.
     compiles: whether to compile at all, if the topology can be compiled for.
@@ -94,7 +90,7 @@ def plan(
   """
   name, count = topologies.parse(topology)
   why_not = None
-  if not topologies.is_tpu(name):
+  if name not in topologies.KNOWN:
     why_not = 'only TPUs can be compiled for here'
   elif not topologies.has_compiler():
     why_not = 'libtpu is not installed (requirements-tpu.txt)'
@@ -105,8 +101,6 @@ def plan(
   else:
     mesh = make_mesh(devices=topologies.devices(topology))
     why_not = None if compiles else 'not asked for'
-  if dtype is not None:
-    objective = _with_dtype(objective, dtype)
   config = objective.configs[objective.main]
   rows, length = shapes['tokens'].shape
   objective.check_models(length)
@@ -183,13 +177,14 @@ def _of_step(
     found = {'fits': False, 'compiler_says': program.text[:2000]}
     if needed:  # not all gradients exist at once
       del parts['gradients']
-      parts['gradients_and_activations'] = needed - sum(parts.values())
+      fixed = sum(parts.values())
+      parts['gradients_and_activations'] = needed - fixed
   else:
     text, analysis = program.as_text(), program.cost_analysis()
     assert text and analysis and device.clock_hertz  # every TPU has them
     cost = compiled.cost_of(text)
     parts = compiled.memory_of(program)
-    needed = compiled.needed_bytes(parts)
+    needed, fixed = compiled.needed_bytes(parts), parts['arguments']
     seconds = cost.cycles / device.clock_hertz
     peak = device.flops_per_second
     found = {
@@ -204,7 +199,7 @@ def _of_step(
       'estimate_leaves_out': _left_out(cost),
     }
   if find_largest and needed:
-    found |= _largest(step, needed, available, parts)
+    found |= _largest(step, needed, available, fixed)
   return found | {
     'memory_bytes_per_device': needed,
     'memory_parts': parts,
@@ -234,25 +229,23 @@ def _left_out(cost: compiled.Cost) -> list[str]:
   return left_out
 
 
-# Parts of the memory that do not grow with the batch.
-_FIXED = ('parameters', 'optimizer_state', 'frozen_parameters')
-
-
-def _largest(
-  step: Step, needed: int, available: int, parts: dict[str, int]
-) -> dict:
+def _largest(step: Step, needed: int, available: int, fixed: int) -> dict:
   """Finds how many rows fit, from the memory of programs for two batch sizes.
 
   The second batch size is where the first predicts that memory is about full:
   interpolation between two programs is more accurate than extrapolation.
+
+  Args:
+    step: has the first batch size.
+    needed: bytes that its program needs.
+    available: bytes that a device has.
+    fixed: bytes of those needed that do not grow with the batch.
   """
-  fits = needed <= available
-  fixed = sum(parts.get(key, 0) for key in (('arguments',) if fits else _FIXED))
   unit = step.accumulation
   guess = (available - fixed) / max(needed - fixed, 1) * step.rows
-  low, high = (
-    (step.rows + unit, 4 * step.rows) if fits else (unit, step.rows - unit)
-  )
+  low, high = unit, step.rows - unit
+  if needed <= available:
+    low, high = step.rows + unit, 4 * step.rows
   second = int(min(max(guess, low), high)) // unit * unit
   if second < unit:
     return {
@@ -301,26 +294,6 @@ def _of_state(step: Step, device: devices.Device | None) -> dict:
     'memory_parts': parts,
     'fits': False if too_big else None,
   }
-
-
-def _with_dtype(objective: Any, dtype: str) -> Any:
-  """Returns the objective with its models' products in another dtype.
-
-  Raises:
-    UserError: it makes its models itself, so they do not change.
-  """
-  models = {
-    name: model.clone(config=dataclasses.replace(model.config, dtype=dtype))
-    for name, model in vars(objective).items()
-    if isinstance(model, nn.Module)
-  }
-  changed = dataclasses.replace(objective, **models)
-  if any(config.dtype != dtype for config in changed.configs.values()):
-    raise UserError(
-      f'{type(objective).__name__} makes its models itself: set their '
-      'EncoderConfig.dtype, and DTYPE of the plan to None'
-    )
-  return changed
 
 
 def _libtpu_version() -> str:

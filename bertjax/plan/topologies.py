@@ -39,11 +39,6 @@ KNOWN = {
 TWO_DEVICES = ('v2', 'v3', 'tpu7x')
 
 
-def is_tpu(topology: str) -> bool:
-  """Whether a name is a TPU's, and not a GPU's or 'cpu'."""
-  return re.match(r'v\d|tpu', topology) is not None
-
-
 def parse(topology: str) -> tuple[str, int]:
   """Returns the name of a device and the number of chips (TPU) or devices.
 
@@ -58,10 +53,10 @@ def parse(topology: str) -> tuple[str, int]:
   if name in KNOWN and size in KNOWN[name]:
     return name, math.prod(map(int, size.split('x')))
   known = name == 'cpu' or devices_lib.named(name) is not None
-  if not is_tpu(topology) and known and re.fullmatch(r'[1-9]\d*', size or '1'):
+  if name not in KNOWN and known and re.fullmatch(r'[1-9]\d*', size or '1'):
     return name, int(size or 1)
   slices = '; '.join(f'{k}: {" ".join(v)}' for k, v in KNOWN.items())
-  others = ' '.join(d.name for d in devices_lib.DEVICES if not is_tpu(d.name))
+  others = ' '.join(d.name for d in devices_lib.DEVICES if d.name not in KNOWN)
   raise UserError(
     f'unknown topology {topology!r}; set TOPOLOGY to a TPU slice such as '
     f"'v5e:2x4' ({slices}), or to one of {others} cpu, with ':8' for 8"
@@ -101,8 +96,7 @@ def devices(topology: str) -> list[jax.Device]:
   if chips == 1:  # libtpu's default is 4 chips per host
     options['chips_per_host_bounds'] = (1, 1, 1)
   try:
-    found = topologies.get_topology_desc(topology, 'tpu', **options)
-    return list(found.devices)
+    return topologies.get_topology_desc(topology, 'tpu', **options).devices
   except jax.errors.JaxRuntimeError as error:
     raise UserError(
       f'libtpu cannot compile for {topology}: '

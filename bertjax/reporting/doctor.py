@@ -8,6 +8,7 @@
 The run may still be in progress.
 """
 
+import sysconfig
 from collections.abc import Sequence
 
 from bertjax.errors import RunStopped, UserError
@@ -68,10 +69,8 @@ def examine(run: Run, reference: Reference) -> dict[str, Finding]:
   """Returns the findings by check; checks without data have none.
 
   Raises:
-    UserError: the run has no metrics, or none in common with the reference.
+    UserError: the run has no metric of the reference.
   """
-  if not run.metrics:
-    raise UserError(f'{run.directory} has logged nothing yet; ask again later')
   if not any(metric in reference.curves for metric in run.metrics):
     raise UserError(
       f'{run.directory} has no metric of {reference.name}; set '
@@ -88,9 +87,8 @@ def describe(
   run: Run, reference: Reference, findings: dict[str, Finding]
 ) -> str:
   """Returns a line for each finding, and how the configurations differ."""
-  last = max(steps[-1] for steps, _ in run.metrics.values() if steps)
   lines = [
-    f'{run.directory} at step {last}, beside {reference.name} '
+    f'{run.directory} at step {run.step}, beside {reference.name} '
     f'({len(reference.seeds)} seeds)'
   ]
   lines += [
@@ -103,8 +101,13 @@ def describe(
       '  nothing else can be compared: the reference begins at step '
       f'{first}; ask again then'
     )
-  if (told := references.told_python(reference)) is not None:
-    lines.append(f'  {told}')
+  # The quickstart's text is the documentation of the Python that runs it.
+  ours, theirs = sysconfig.get_python_version(), reference.python
+  text = reference.bindings.get('TEXT_FILES')
+  if text == "'python_documentation'" and ours != theirs:
+    lines.append(
+      f'  this is Python {ours}, the reference of {theirs}: another text'
+    )
   if differing := references.different(reference.bindings, run.bindings):
     if more := differing[_SHOWN:]:
       differing[_SHOWN:] = [f'and {len(more)} more']

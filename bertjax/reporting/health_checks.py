@@ -3,20 +3,20 @@
     >>> from bertjax.reporting import references
     >>> objective = model_file.read_objective('runs/books')
     >>> metrics = {'train/loss': ([10], [math.nan])}
-    >>> run = Run('books', 'runs/books', metrics, {}, [], {}, objective)
+    >>> run = Run('books', 'runs/books', metrics, {}, {}, {}, objective)
     >>> of(objective)['finite'](run, references.read('quickstart'))
     Finding(ok=False, text='train/loss at step 10 is not finite')
 
 A check returns None if the run or the reference lacks the data for it.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from bertjax.errors import UserError
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import model_file
@@ -35,12 +35,9 @@ _SHARES = {
 _WAIT = 0.1  # share of time spent waiting for data beyond the reference's
 
 Check = Callable[[Run, Reference], 'Finding | None']
-# Step, value of the run there, and values of the reference's runs there.
-Point = tuple[int, float, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
   """The result of a check.
 
   Attributes:
@@ -61,147 +58,113 @@ def _finite(run: Run, reference: Reference) -> Finding:
   return Finding(True, 'every value')
 
 
+def _unless(wrong: bool, text: str, why: str) -> Finding:
+  """Returns what was observed, and what it means if it is wrong."""
+  return Finding(not wrong, f'{text}: {why}' if wrong else text)
+
+
 def _learning_rate(run: Run, reference: Reference) -> Finding | None:
-  points = _beside(run, reference, 'train/learning_rate')
-  points = [point for point in points if _counts(point, points)]
-  if not points:
+  steps, values, usual = _beside(run, reference, 'train/learning_rate')
+  rates = np.median(usual, axis=0)
+  # Not at the end of a decay to 0, where one step more or less halves it.
+  (compared,) = np.nonzero(rates > 0.02 * rates.max(initial=0))
+  if not len(compared):
     return None
-  ratios = [value / max(np.median(usual), 1e-12) for _, value, usual in points]
-  worst = max(
-    range(len(points)), key=lambda i: abs(math.log(max(ratios[i], 1e-12)))
+  ratios = values[compared] / rates[compared]
+  worst = np.argmax(np.abs(np.log(np.maximum(ratios, 1e-12))))
+  i, ratio = compared[worst], ratios[worst]
+  return _unless(
+    not 1 / _RATE <= ratio <= _RATE,
+    f'{values[i]:.3g} at step {steps[i]}, reference {rates[i]:.3g}',
+    f'{ratio:.3g} times; look at LEARNING_RATE, WARMUP_STEPS and TRAIN_STEPS',
   )
-  step, value, usual = points[worst]
-  text = f'{value:.3g} at step {step}, reference {np.median(usual):.3g}'
-  if 1 / _RATE <= ratios[worst] <= _RATE:
-    return Finding(True, text)
-  return Finding(
-    False,
-    f'{text}: {ratios[worst]:.3g} times; look at '
-    'LEARNING_RATE, WARMUP_STEPS and TRAIN_STEPS',
-  )
-
-
-def _counts(point: Point, points: Sequence[Point]) -> bool:
-  """Whether a learning rate can be compared.
-
-  It cannot at the end of a decay to 0, where one step more or less halves it.
-  """
-  largest = max(np.median(usual) for _, _, usual in points)
-  return np.median(point[2]) > 0.02 * largest
 
 
 def _masking(run: Run, reference: Reference) -> Finding | None:
   texts, ok = [], True
   for name, tolerance in _SHARES.items():
-    points = _beside(run, reference, f'train/{name}')
-    if not points:
-      continue
-    ours = float(np.mean([value for _, value, _ in points]))
-    usual = float(np.mean([values for _, _, values in points]))
-    what = name.removesuffix('_fraction').replace('_', ' ')
-    text = f'{what} {ours:.3f}, reference {usual:.3f}'
-    if abs(ours - usual) > tolerance:
-      ok, text = False, f'{text} (!)'
-    texts.append(text)
+    _, values, healthy = _beside(run, reference, f'train/{name}')
+    if len(values):
+      ours, usual = values.mean(), healthy.mean()
+      what = name.removesuffix('_fraction').replace('_', ' ')
+      text = f'{what} {ours:.3f}, reference {usual:.3f}'
+      if abs(ours - usual) > tolerance:
+        ok, text = False, f'{text} (!)'
+      texts.append(text)
   return Finding(ok, '; '.join(texts)) if texts else None
 
 
 def _stuck(run: Run, reference: Reference) -> Finding | None:
   """Checks that the loss of choosing a token falls as in healthy runs."""
   metric = f'train/{run.objective.vocabulary_loss}'
-  points = _beside(run, reference, metric)
-  if len(points) < 3:
+  steps, values, usual = _beside(run, reference, metric)
+  if len(steps) < 3:
     return None
-  (first, before, usual_before) = points[len(points) // 2 - 1]
-  (last, now, usual_now) = points[-1]
-  expected = 1 - np.median(usual_now) / np.median(usual_before)
-  fell = 1 - now / before
+  ends = [len(steps) // 2 - 1, -1]
+  (first, last), (before, now) = steps[ends], values[ends]
+  usual_before, usual_now = np.median(usual[:, ends], axis=0)
   text = f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}'
-  if _side(reference, metric, last, now) <= 0:
+  if now <= limits(reference, metric, last)[1]:
     return Finding(True, text)
-  size = _vocabulary_size(run)
-  if size and now > 0.97 * math.log(size):
+  size = model_file.read(run.directory).vocabulary_size
+  if now > 0.97 * math.log(size):
     return Finding(
       False,
       f'{text}: that of guessing among the {size:,} '
       f'entries of the vocabulary, {math.log(size):.2f}; the '
       'model learns nothing',
     )
-  if expected > 0.03 and fell < expected / 2:
-    return Finding(
-      False,
-      f'{text}, where healthy runs fell by {expected:.0%}: '
-      'the most frequent words are all that it knows',
-    )
-  return Finding(True, text)
+  fell, expected = 1 - now / before, 1 - usual_now / usual_before
+  return _unless(
+    expected > 0.03 and fell < expected / 2,
+    text,
+    f'healthy runs fell by {expected:.0%}; the most frequent words are all '
+    'that it knows',
+  )
 
 
-def _above_chance(accuracy: str, chance: float) -> Check:
-  """Makes a check that it is above chance once that of healthy runs is."""
-
-  def check(run: Run, reference: Reference) -> Finding | None:
-    metric = f'train/{accuracy}'
-    points = _beside(run, reference, metric)
-    if not points:
-      return None
-    step, value, _ = points[-1]
-    low, _ = _band(reference, metric, step)
-    text = f'accuracy {value:.3f} at step {step}, reference from {low:.3f}'
-    if low > chance + 0.1 and value < (low + chance) / 2:
-      return Finding(
-        False,
-        f'{text}: at chance, so its pairs or labels are not what they should '
-        'be',
-      )
-    return Finding(True, text)
-
-  return check
+def _above_chance(
+  accuracy: str, chance: float, run: Run, reference: Reference
+) -> Finding | None:
+  """Checks that it is above chance once that of healthy runs is."""
+  metric = f'train/{accuracy}'
+  steps, values, _ = _beside(run, reference, metric)
+  if not len(steps):
+    return None
+  low, _ = reference.band(metric, steps[-1])
+  return _unless(
+    low > chance + 0.1 and values[-1] < (low + chance) / 2,
+    f'accuracy {values[-1]:.3f} at step {steps[-1]}, reference from {low:.3f}',
+    'at chance, so its pairs or labels are not what they should be',
+  )
 
 
-def _curves(*metrics: str) -> Check:
-  """Makes a check that metrics stay within their limits.
+def _curves(
+  metrics: Sequence[str], run: Run, reference: Reference
+) -> Finding | None:
+  """Checks that metrics stay within their limits.
 
   It fails for two consecutive points on one side, or, if there are fewer than
   six, for the last one.
   """
-
-  def check(run: Run, reference: Reference) -> Finding | None:
-    texts, ok = [], True
-    for metric in dict.fromkeys(metrics):
-      points = _beside(run, reference, metric)
-      if not points:
-        continue
-      sides = [
-        _side(reference, metric, step, value) for step, value, _ in points
-      ]
-      strays = [
-        i for i in range(1, len(sides)) if sides[i] and sides[i] == sides[i - 1]
-      ]
-      if len(sides) < 6 and sides[-1]:
-        strays.append(len(sides) - 1)
-      i = strays[-1] if strays else -1
-      step, value, _ = points[i]
-      low, high = limits(reference, metric, step)
-      where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'within'
-      ok = ok and not strays
-      texts.append(
-        f'{metric} {value:.4g} at step {step}, {where} {low:.4g} to {high:.4g}'
-      )
-    return Finding(ok, '; '.join(texts)) if texts else None
-
-  return check
-
-
-def _side(reference: Reference, metric: str, step: int, value: float) -> int:
-  """Returns 1 for a value above the limits, -1 below, else 0."""
-  low, high = limits(reference, metric, step)
-  return int(value > high) - int(value < low)
-
-
-def _band(reference: Reference, metric: str, step: int) -> tuple[float, float]:
-  band = reference.band(metric, step)
-  assert band is not None  # checks look at the reference's metrics and steps
-  return band
+  texts, ok = [], True
+  for metric in dict.fromkeys(metrics):
+    steps, values, _ = _beside(run, reference, metric)
+    if not len(steps):
+      continue
+    low, high = np.array([limits(reference, metric, x) for x in steps]).T
+    sides = np.sign(values - np.clip(values, low, high))
+    strays = [*np.flatnonzero(sides[1:] * sides[:-1] > 0) + 1]
+    if len(sides) < 6 and sides[-1]:
+      strays.append(-1)
+    i = strays[-1] if strays else -1
+    where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'within'
+    ok = ok and not strays
+    texts.append(
+      f'{metric} {values[i]:.4g} at step {steps[i]}, {where} {low[i]:.4g} '
+      f'to {high[i]:.4g}'
+    )
+  return Finding(ok, '; '.join(texts)) if texts else None
 
 
 def limits(reference: Reference, metric: str, step: int) -> tuple[float, float]:
@@ -215,7 +178,7 @@ def limits(reference: Reference, metric: str, step: int) -> tuple[float, float]:
     metric: one of the reference.
     step: between the reference's first and last.
   """
-  low, high = _band(reference, metric, step)
+  low, high = reference.band(metric, step)
   if metric.endswith('grad_norm'):
     factor = max(_FACTOR, high / max(low, 1e-12))
     return low / factor, high * factor
@@ -225,18 +188,15 @@ def limits(reference: Reference, metric: str, step: int) -> tuple[float, float]:
 
 
 def _data_wait(run: Run, reference: Reference) -> Finding | None:
-  metric = 'speed/data_wait_fraction'
-  points = _beside(run, reference, metric)[1:]  # buffers fill in the first
-  if not points:
+  _, values, usual = _beside(run, reference, 'speed/data_wait_fraction')
+  if len(values) < 2:
     return None
-  ours = np.mean([value for _, value, _ in points])
-  usual = np.max(np.mean([usual for _, _, usual in points], axis=0))
-  text = f'{ours:.1%} of the time waits for data, reference {usual:.1%}'
-  if ours <= usual + _WAIT:
-    return Finding(True, text)
-  return Finding(
-    False,
-    f'{text}: the pipeline is slower than the model; see '
+  # Buffers fill in the first.
+  ours, most = values[1:].mean(), usual[:, 1:].mean(axis=1).max()
+  return _unless(
+    ours > most + _WAIT,
+    f'{ours:.1%} of the time waits for data, reference {most:.1%}',
+    'the pipeline is slower than the model; see '
     'experiments/benchmarks/pipeline.py',
   )
 
@@ -245,108 +205,84 @@ def _repeated(run: Run, reference: Reference) -> Finding | None:
   """Checks that the loss in training is not far below the held-out loss."""
   loss = run.objective.vocabulary_loss
   losses = (f'train/{loss}', f'eval/{loss}')
-  if any(
-    loss not in run.metrics or loss not in reference.curves for loss in losses
-  ):
+  if not all(x in run.metrics and x in reference.curves for x in losses):
     return None
-  train, held_out = (
-    dict(zip(*run.metrics[loss], strict=True)) for loss in losses
-  )
-  steps = [
-    step
-    for step in held_out
-    if step in train
-    and math.isfinite(held_out[step] - train[step])
-    and all(reference.values(loss, step) is not None for loss in losses)
-  ]
-  if not steps:
+  curves = [run.metrics[x] for x in losses]
+  steps = np.intersect1d(curves[0][0], curves[1][0])
+  train, held_out = (np.interp(steps, *curve) for curve in curves)
+  usual_train, usual_held_out = (reference.values(x, steps) for x in losses)
+  gaps, usual_gaps = held_out - train, usual_held_out - usual_train
+  (known,) = np.nonzero(np.isfinite(gaps + usual_gaps.sum(axis=0)))
+  if not len(known):
     return None
-  gap = held_out[steps[-1]] - train[steps[-1]]
-  usual_train, usual_held_out = (
-    reference.values(loss, steps[-1]) for loss in losses
-  )
-  assert usual_train is not None and usual_held_out is not None  # see `steps`
-  usual = usual_held_out - usual_train
-  text = (
-    f'held-out loss is {gap:+.3f} from that in training at step '
-    f'{steps[-1]}, reference {usual.min():+.3f} to {usual.max():+.3f}'
-  )
-  slack = max(usual.max() - usual.min(), _LOSS * train[steps[-1]])
-  if gap <= usual.max() + slack:
-    return Finding(True, text)
-  return Finding(
-    False, f'{text}: known by heart; the same text comes again and again'
+  i = known[-1]
+  usual = usual_gaps[:, i]
+  slack = max(np.ptp(usual), _LOSS * train[i])
+  return _unless(
+    gaps[i] > usual.max() + slack,
+    f'held-out loss is {gaps[i]:+.3f} from that in training at step '
+    f'{steps[i]}, reference {usual.min():+.3f} to {usual.max():+.3f}',
+    'known by heart; the same text comes again and again',
   )
 
 
 def of(objective: ObjectiveFacts) -> dict[str, Check]:
   """Returns name -> check of a run that is trained for an objective."""
   watched, chances = objective.watched or objective.losses, objective.chances
-  guessed = {name.removesuffix('_accuracy'): name for name in chances}
+  above_chance = {}
+  for accuracy, chance in chances.items():
+    name = accuracy.removesuffix('_accuracy')
+    title = objective.titles.get(name, name)
+    above_chance[title] = partial(_above_chance, accuracy, chance)
+  train = [f'train/{name}' for name in watched if name not in chances]
+  held_out = [f'eval/{name}' for name in watched]
   return {
     'finite': _finite,
     'learning rate': _learning_rate,
     'masking': _masking,
     'stuck loss': _stuck,
-    **{
-      objective.titles.get(name, name): _above_chance(
-        accuracy, chances[accuracy]
-      )
-      for name, accuracy in guessed.items()
-    },
-    'training': _curves(
-      'train/loss',
-      *(f'train/{name}' for name in watched if name not in chances),
-    ),
-    'held out': _curves(
-      *(f'eval/{name}' for name in watched), 'eval/loss', 'eval/accuracy'
-    ),
-    'gradient norm': _curves('train/grad_norm'),
+    **above_chance,
+    'training': partial(_curves, ['train/loss', *train]),
+    'held out': partial(_curves, [*held_out, 'eval/loss', 'eval/accuracy']),
+    'gradient norm': partial(_curves, ['train/grad_norm']),
     'repeated data': _repeated,
     'data stall': _data_wait,
   }
 
 
-def _beside(run: Run, reference: Reference, metric: str) -> list[Point]:
-  """Returns the points at which both have finite values."""
-  points = []
-  steps, values = run.metrics.get(metric, ([], []))
-  if (
-    metric in reference.curves
-    and metric.startswith('train/')
-    and (metric != 'train/learning_rate')
-  ):
+def _beside(
+  run: Run, reference: Reference, metric: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns the n points at which both have finite values.
+
+  Returns:
+    steps: int[n], values of the run: float[n], and of the reference's runs:
+    float[seeds, n].
+  """
+  if metric not in run.metrics or metric not in reference.curves:
+    return np.empty(0), np.empty(0), np.empty((1, 0))
+  steps, values = map(np.array, run.metrics[metric])
+  if metric.startswith('train/') and metric != 'train/learning_rate':
     steps, values = _in_windows(steps, values, reference.curves[metric][0])
-  for step, value in zip(steps, values, strict=True):
-    usual = reference.values(metric, step)
-    if usual is not None and math.isfinite(value):
-      points.append((step, value, usual))
-  return points
+  usual = reference.values(metric, steps)
+  both = np.isfinite(values + usual.sum(axis=0))
+  return steps[both], values[both], usual[:, both]
 
 
 def _in_windows(
-  steps: list[int], values: list[float], ends: np.ndarray
-) -> tuple[list[int], list[float]]:
+  steps: np.ndarray, values: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   """Averages a run's values over the intervals between a reference's steps.
 
   train/* are means since the previous line, so those of a run that was logged
   more often are noisier.
   """
-  windows: dict[int, list[tuple[int, float]]] = {}
-  for step, value in zip(steps, values, strict=True):
-    end = int(np.searchsorted(ends, step))
-    if end < len(ends):
-      windows.setdefault(int(ends[end]), []).append((step, value))
-  if all(len(window) == 1 for window in windows.values()):
+  windows = np.searchsorted(ends, steps)  # the last is that of all beyond
+  counts, sums = (
+    np.bincount(windows, weights, len(ends) + 1)[:-1]
+    for weights in (None, values)
+  )
+  if counts.max() <= 1:
     return steps, values
-  whole = [end for end, window in windows.items() if window[-1][0] == end]
-  return whole, [
-    float(np.mean([value for _, value in windows[end]])) for end in whole
-  ]
-
-
-def _vocabulary_size(run: Run) -> int | None:
-  try:
-    return model_file.read(run.directory).vocabulary_size
-  except UserError:
-    return None
+  whole = np.isin(ends, steps)
+  return ends[whole], sums[whole] / counts[whole]

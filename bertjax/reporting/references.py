@@ -12,21 +12,23 @@
 
 import dataclasses
 import json
-import math
 import os
+import pathlib
 import platform
 import re
+import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bertjax.errors import UserError
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import gin_bindings, model_file, output_files
 
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'references')
+FOLDER = pathlib.Path(__file__).with_name('references')
 
 # A run and its reference agree in these: text or task, and size of the model.
 _IDENTITY = re.compile(
@@ -45,7 +47,6 @@ class Reference:
   Attributes:
     name: of the file, without '.json'.
     seeds: one per run.
-    seconds: duration of each run without start-up.
     machine: processor and cores that the runs had.
     python: version of Python, whose documentation is the quickstart's text.
     objective: its name.
@@ -56,7 +57,6 @@ class Reference:
 
   name: str
   seeds: list[str]
-  seconds: list[float]
   machine: str
   python: str
   objective: str
@@ -64,39 +64,30 @@ class Reference:
   bindings: dict[str, str]
   curves: dict[str, tuple[np.ndarray, np.ndarray]]
 
-  def values(self, metric: str, step: int) -> np.ndarray | None:
-    """Returns each run's value at a step, interpolated: float[seeds].
+  def values(self, metric: str, steps: ArrayLike) -> np.ndarray:
+    """Returns each run's values at n steps, interpolated: float[seeds, n].
 
-    None if the runs lack the metric or the step is outside their range.
+    nan outside the range of the runs' steps.
     """
-    if metric not in self.curves:
-      return None
-    steps, values = self.curves[metric]
-    if not len(steps) or not steps[0] <= step <= steps[-1]:
-      return None
-    return np.array([np.interp(step, steps, v) for v in values])
+    known, values = self.curves[metric]
+    steps = np.asarray(steps)
+    return np.array(
+      [np.interp(steps, known, v, np.nan, np.nan) for v in values]
+    )
 
-  def band(self, metric: str, step: int) -> tuple[float, float] | None:
-    """Returns the least and the greatest value of the runs around a step.
-
-    None as in `values`.
-    """
-    now = self.values(metric, step)
-    if now is None:
-      return None
+  def band(self, metric: str, step: int) -> tuple[float, float]:
+    """Returns the least and the greatest value of the runs around a step."""
     steps, values = self.curves[metric]
     near = (steps >= step / _TIME) & (steps <= step * _TIME)
-    around = np.concatenate([now, values[:, near].ravel()])
+    around = np.concatenate(
+      [self.values(metric, step), values[:, near].ravel()]
+    )
     return float(around.min()), float(around.max())
 
 
 def names() -> list[str]:
   """Returns the names of the shipped references."""
-  return sorted(
-    name.removesuffix('.json')
-    for name in os.listdir(FOLDER)
-    if name.endswith('.json')
-  )
+  return sorted(path.stem for path in pathlib.Path(FOLDER).glob('*.json'))
 
 
 def find(run: Run, reference: str | None = None) -> Reference:
@@ -110,41 +101,31 @@ def find(run: Run, reference: str | None = None) -> Reference:
   Raises:
     UserError: there is none, or it is of another objective or computation.
   """
-  if reference is not None:
-    return _checked(run, read(reference))
-  ours = _identity(run.bindings)
-  for name in names():
-    found = read(name)
-    if ours and _identity(found.bindings) == ours:
-      return _checked(run, found)
-  raise UserError(
-    f'{run.directory} has no reference: its text or the size of its model is '
-    f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
-    'to a file that recipes/reference.gin makes of healthy runs'
-  )
-
-
-def _checked(run: Run, reference: Reference) -> Reference:
-  """Returns the reference if its curves are comparable with the run's."""
-  ours = {
-    'objective': run.objective.name,
-    **model_file.read_computation(run.directory),
-  }
+  if reference is None:
+    identity = _identity(run.bindings)
+    fitting = (x for x in names() if _identity(read(x).bindings) == identity)
+    reference = next(fitting, None)
+  if reference is None:
+    raise UserError(
+      f'{run.directory} has no reference: its text or the size of its model is '
+      f'not that of {" or ".join(names())}; set REFERENCE to one of these, or '
+      'to a file that recipes/reference.gin makes of healthy runs'
+    )
+  found = read(reference)
+  ours = {'objective': run.objective.name}
+  ours |= model_file.read_computation(run.directory)
   # What was no field yet when the reference was made had its default.
-  theirs = {
-    **model_file.default_computation(),
-    **reference.computation,
-    'objective': reference.objective,
-  }
+  theirs = model_file.default_computation() | found.computation
+  theirs['objective'] = found.objective
   for name, value in ours.items():
     # As JSON, in which there are no tuples.
     if name in theirs and json.dumps(value) != json.dumps(theirs[name]):
       raise UserError(
         f'{run.directory} has the {name} {value!r} and the reference '
-        f'{reference.name} {theirs[name]!r}, which cannot be compared; set '
+        f'{found.name} {theirs[name]!r}, which cannot be compared; set '
         'REFERENCE to another, or to a file that recipes/reference.gin makes'
       )
-  return reference
+  return found
 
 
 def read(reference: str) -> Reference:
@@ -153,17 +134,16 @@ def read(reference: str) -> Reference:
   Raises:
     UserError: the file is missing or no reference.
   """
-  path = os.path.join(FOLDER, f'{reference}.json')
-  if not os.path.exists(path):
-    path = str(reference)
+  path = pathlib.Path(FOLDER, f'{reference}.json')
+  if not path.exists():
+    path = pathlib.Path(str(reference))
   try:
-    with open(path, encoding='utf-8') as file:
-      content = json.load(file)
+    content = json.loads(path.read_text(encoding='utf-8'))
     content['curves'] = {
       metric: (np.array(curve['steps']), np.array(curve['values']))
       for metric, curve in content['curves'].items()
     }
-    return Reference(os.path.basename(path).removesuffix('.json'), **content)
+    return Reference(path.stem, **content)
   except OSError as error:
     raise UserError(
       f'there is no reference {reference}; set REFERENCE to one of '
@@ -191,25 +171,21 @@ def make(
   """
   output_files.check_folder(output)
   found = run_reader.find(runs)
-  if len(found) < 3:
+  seeds = [_seed(run) for run in found]
+  if len(set(seeds)) < max(3, len(seeds)):
     raise UserError(
-      f'a reference needs 3 runs or more, to know the usual spread; '
-      f'got {len(found)}: set RUNS'
+      'a reference needs 3 runs or more of different seeds, to know the usual '
+      f'spread; got {", ".join(seeds)}: set RUNS'
     )
-  if len({_seed(run) for run in found}) < len(found):
-    raise UserError(
-      'a reference needs runs of different seeds, got '
-      f'{", ".join(map(_seed, found))}; set RUNS'
-    )
-  bindings = _comparable(found[0].bindings)
+  first = found[0]
   for run in found[1:]:
-    if differing := different(bindings, _comparable(run.bindings)):
+    if differing := different(first.bindings, run.bindings):
       raise UserError(
-        f'{found[0].directory} and {run.directory} differ in more than their '
+        f'{first.directory} and {run.directory} differ in more than their '
         f'seed: {"; ".join(differing)}; set RUNS to others'
       )
   curves = {}
-  for metric, (steps, _) in found[0].metrics.items():
+  for metric, (steps, _) in first.metrics.items():
     if metric.startswith('speed/') and metric != 'speed/data_wait_fraction':
       continue
     if any(run.metrics.get(metric, ([], []))[0] != steps for run in found):
@@ -217,26 +193,20 @@ def make(
         f'{metric} was not logged at the same steps in all runs; '
         'set RUNS to finished runs with the same LOG_STEPS'
       )
-    if not all(
-      math.isfinite(value) for run in found for value in run.metrics[metric][1]
-    ):
+    values = [run.metrics[metric][1] for run in found]
+    if not np.isfinite(values).all():
       raise UserError(
         f'{metric} is not finite in every run; set RUNS to healthy ones'
       )
-    curves[metric] = {
-      'steps': steps,
-      'values': [
-        [_rounded(value) for value in run.metrics[metric][1]] for run in found
-      ],
-    }
+    rounded = [[float(f'{x:.{_DIGITS}g}') for x in curve] for curve in values]
+    curves[metric] = {'steps': steps, 'values': rounded}
   content = {
-    'seeds': [_seed(run) for run in found],
-    'seconds': [round(_seconds(run), 1) for run in found],
+    'seeds': seeds,
     'machine': f'{platform.machine()}, {os.cpu_count()} CPU cores',
-    'python': _python(),
-    'objective': found[0].objective.name,
-    'computation': model_file.read_computation(found[0].directory),
-    'bindings': bindings,
+    'python': sysconfig.get_python_version(),
+    'objective': first.objective.name,
+    'computation': model_file.read_computation(first.directory),
+    'bindings': _comparable(first.bindings),
     'curves': curves,
   }
   if dry_run:
@@ -263,25 +233,6 @@ def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
   ]
 
 
-def told_python(reference: Reference) -> str | None:
-  """Returns a warning if the run's text differs from the reference's.
-
-  The quickstart's text is the documentation of the Python that runs it.
-  """
-  if reference.bindings.get('TEXT_FILES') != "'python_documentation'" or (
-    reference.python == _python()
-  ):
-    return None
-  return (
-    f'this is Python {_python()}, the reference of {reference.python}: '
-    'another text'
-  )
-
-
-def _python() -> str:
-  return '.'.join(platform.python_version_tuple()[:2])
-
-
 def _seed(run: Run) -> str:
   return run.bindings.get('SEED', run.name.rpartition('seed_')[2])
 
@@ -298,30 +249,3 @@ def _identity(bindings: dict[str, str]) -> dict[str, str]:
   return {
     name: value for name, value in bindings.items() if _IDENTITY.fullmatch(name)
   }
-
-
-def _seconds(run: Run) -> float:
-  """Returns the duration of training, evaluation and saving.
-
-  The metrics do not contain start-up.
-  """
-  total, before = 0.0, 0
-  metrics = {
-    name.removeprefix('speed/'): dict(zip(*curve, strict=True))
-    for name, curve in run.metrics.items()
-    if name.startswith('speed/')
-  }
-  lost = [
-    curve
-    for name, curve in metrics.items()
-    if name in ('evaluation_fraction', 'checkpoint_fraction')
-  ]
-  for step, seconds in metrics.get('step_seconds', {}).items():
-    share = sum(curve.get(step, 0.0) for curve in lost)
-    total += (step - before) * seconds / (1 - share)
-    before = step
-  return total
-
-
-def _rounded(value: float) -> float:
-  return float(f'{value:.{_DIGITS}g}')

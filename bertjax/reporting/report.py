@@ -9,11 +9,13 @@ import html
 import io
 import itertools
 import math
-import os
+import pathlib
 import re
 import statistics
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
 
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
@@ -22,7 +24,7 @@ from bertjax.runs.plotter import Diagram, Line
 
 _SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
-_PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'report.html')
+_PAGE = pathlib.Path(__file__).with_name('report.html')
 
 
 class _Html(str):
@@ -59,6 +61,8 @@ def render(
 ) -> str:
   """Returns the page of runs and of `run_reader.results`."""
   one = len(found) == 1
+  timed = [run for run in found if 'speed/step_seconds' in run.metrics]
+  saved = [run for run in found if run.checkpoints]
   sections = {
     'Runs': _table(map(_summary, found)),
     'Results of fine-tuning': ''.join(
@@ -68,19 +72,14 @@ def render(
     'Evaluations': _table(_evaluations(found)),
     'Curves': _curves(found),
     'Masks filled in, as training went on': ''.join(map(_examples, found)),
-    'Speed, and where time went': _table(
-      _speed(run) for run in found if 'speed/step_seconds' in run.metrics
-    )
+    'Speed, and where time went': _table(map(_speed, timed))
     + _picture(found, ('speed/tokens_per_second', 'speed/data_wait_fraction')),
     'Configuration' if one else 'Configuration, where runs differ': (
       _table(_configuration(found)) or '<p>None.</p>'
     ),
-    'Checkpoints': _table(
-      _checkpoints(run) for run in found if run.checkpoints
-    ),
+    'Checkpoints': _table(map(_checkpoints, saved)),
   }
-  with open(_PAGE, encoding='utf-8') as file:
-    page = string.Template(file.read())
+  page = string.Template(_PAGE.read_text(encoding='utf-8'))
   return page.substitute(
     title=html.escape(found[0].name if one else f'{len(found)} runs'),
     sections='\n'.join(
@@ -94,7 +93,7 @@ def render(
 def _summary(run: Run) -> _Row:
   return {
     'run': run.name,
-    'step': max(steps[-1] for steps, _ in run.metrics.values() if steps),
+    'step': run.step,
     'of': run.bindings.get('TRAIN_STEPS'),
     'last training loss': run.last('train/loss'),
     'directory': run.directory,
@@ -120,16 +119,15 @@ def _evaluations(found: Sequence[Run]) -> Iterator[_Row]:
   """Finds by metric and run the last value, the best, and the baseline."""
   for name, run in itertools.product(_names(found), found):
     steps, values = run.metrics.get(name, ([], []))
-    known = [x for x in zip(values, steps, strict=True) if math.isfinite(x[0])]
-    if known and name.startswith('eval'):
-      best = min if name.endswith('loss') else max
-      value, step = best(known, key=lambda pair: pair[0])
+    if name.startswith('eval') and np.isfinite(values).any():
+      best = np.nanargmin if name.endswith('loss') else np.nanargmax
+      i = best(values)
       yield {
         'metric': name,
         'run': run.name,
         'last': values[-1],
-        'best': value,
-        'at step': step,
+        'best': values[i],
+        'at step': steps[i],
         'most frequent answer': run.last(_baseline(name)),
       }
 
@@ -244,11 +242,10 @@ def _configuration(found: Sequence[Run]) -> Iterator[_Row]:
 
 
 def _checkpoints(run: Run) -> _Row:
-  size = sum(saved.size_bytes for saved in run.checkpoints)
   return {
     'run': run.name,
-    'steps': ', '.join(f'{saved.step:,}' for saved in run.checkpoints),
-    'size of all': f'{size / 1e6:,.1f} MB',
+    'steps': ', '.join(f'{step:,}' for step in run.checkpoints),
+    'size of all': f'{sum(run.checkpoints.values()) / 1e6:,.1f} MB',
   }
 
 

@@ -3,16 +3,16 @@
     run = run_reader.read('runs/books')
     run.metrics['train/loss']        # (steps, values)
     run.bindings['LEARNING_RATE']    # '0.0001'
-    run.checkpoints                  # [SavedCheckpoint(step=2000, ...), ...]
+    run.checkpoints                  # {2000: 132_120_576, ...}, bytes
 
 A directory of fine-tuning holds a run for each task and seed; `find` returns
 all of them.
 """
 
 import dataclasses
-import glob
 import json
 import os
+import pathlib
 from collections.abc import Sequence
 
 from bertjax.errors import UserError
@@ -27,19 +27,6 @@ from bertjax.runs.model_file import ObjectiveFacts
 
 
 @dataclasses.dataclass(frozen=True)
-class SavedCheckpoint:
-  """A saved state.
-
-  Attributes:
-    step: number of updates made.
-    size_bytes: total size of the files.
-  """
-
-  step: int
-  size_bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Run:
   """What is in a run's directory.
 
@@ -48,7 +35,7 @@ class Run:
     directory: path of the run.
     metrics: name -> (steps, values), as in metrics.jsonl; null is nan.
     bindings: of config.gin, name -> text of the value; {} without the file.
-    checkpoints: in the order of their steps.
+    checkpoints: step -> bytes of its files, in the order of the steps.
     examples: step -> samples of the model, such as texts with their masks
       filled in.
     objective: what it is trained for.
@@ -58,9 +45,14 @@ class Run:
   directory: str
   metrics: dict[str, tuple[list[int], list[float]]]
   bindings: dict[str, str]
-  checkpoints: list[SavedCheckpoint]
+  checkpoints: dict[int, int]
   examples: dict[int, list[str]]
   objective: ObjectiveFacts
+
+  @property
+  def step(self) -> int:
+    """The last one that was logged."""
+    return max(steps[-1] for steps, _ in self.metrics.values())
 
   def last(self, name: str) -> float | None:
     """Returns the last value of a metric, or None if there is none."""
@@ -82,9 +74,7 @@ def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
     directories = [directories]
   if not directories:
     raise UserError(f'expected a directory of a run, got none; set {macro}')
-  found = []
-  for directory in directories:
-    found += _runs_in(os.path.normpath(directory), macro)
+  found = [path for folder in directories for path in _runs_in(folder, macro)]
   names = _short_names(found)
   runs = [read(path, name) for path, name in zip(found, names, strict=True)]
   for run in runs:
@@ -103,16 +93,13 @@ def read(directory: str, name: str | None = None) -> Run:
     directory: of the run.
     name: see `Run`; None: the last part of the path.
   """
-  path = layout.configuration_of(directory)
-  bindings = {}
-  if os.path.exists(path):
-    with open(path, encoding='utf-8') as file:
-      bindings = gin_bindings.parse(file.read())
+  path = pathlib.Path(layout.configuration_of(directory))
+  configuration = path.read_text(encoding='utf-8') if path.exists() else ''
   return Run(
     name or os.path.basename(os.path.abspath(directory)),
     directory,
     metrics_file.read_metrics(directory),
-    bindings,
+    gin_bindings.parse(configuration),
     _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
     filled_masks.read(directory),
     model_file.read_objective(directory),
@@ -125,10 +112,10 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
     directories = [directories]
   found = []
   for directory in directories:
-    path = os.path.join(directory, layout.RESULTS)
-    if os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
-        found.append((directory, json.load(file)['tasks']))
+    path = pathlib.Path(directory, layout.RESULTS)
+    if path.exists():
+      content = json.loads(path.read_text(encoding='utf-8'))
+      found.append((directory, content['tasks']))
   return found
 
 
@@ -143,24 +130,23 @@ _BELOW = (
 
 
 def _runs_in(directory: str, macro: str) -> list[str]:
-  if not os.path.isdir(directory):
+  folder = pathlib.Path(directory)
+  if not folder.is_dir():
     raise UserError(f'{directory} is no directory; set {macro}')
-  if os.path.exists(os.path.join(directory, layout.METRICS)):
-    return [directory]
+  if (folder / layout.METRICS).exists():
+    return [str(folder)]
   below = [
-    path
+    str(path.parent)
     for kind in _BELOW
-    for path in sorted(
-      glob.glob(os.path.join(glob.escape(directory), kind, layout.METRICS))
-    )
-    if os.path.getsize(path)  # the latest of several may have just begun
+    for path in sorted(folder.glob(f'{kind}/{layout.METRICS}'))
+    if path.stat().st_size  # the latest of several may have just begun
   ]
   if not below:
     raise UserError(
       f'{directory} has no {layout.METRICS}, so no run has '
       f'logged there; set {macro} to the directory of a run'
     )
-  return [os.path.dirname(path) for path in below]
+  return below
 
 
 def _short_names(directories: Sequence[str]) -> list[str]:
@@ -176,17 +162,13 @@ def _short_names(directories: Sequence[str]) -> list[str]:
   return ['/'.join(p) for p in parts]
 
 
-def _checkpoints(folder: str) -> list[SavedCheckpoint]:
+def _checkpoints(folder: str) -> dict[int, int]:
   names = os.listdir(folder) if os.path.isdir(folder) else []
-  steps = sorted(int(name) for name in names if name.isdecimal())
-  return [
-    SavedCheckpoint(
-      step,
-      sum(
-        os.path.getsize(os.path.join(path, file))
-        for path, _, files in os.walk(os.path.join(folder, str(step)))
-        for file in files
-      ),
+  return {
+    step: sum(
+      os.path.getsize(os.path.join(path, file))
+      for path, _, files in os.walk(os.path.join(folder, str(step)))
+      for file in files
     )
-    for step in steps
-  ]
+    for step in sorted(int(name) for name in names if name.isdecimal())
+  }

@@ -159,7 +159,7 @@ def check(names: list[str], reason: str | None) -> list[str]:
   """
   table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
   failures = []
-  print(compare.header())
+  print(compare.HEADER)
   for name in names:
     started, busy = time.monotonic(), time.process_time()
     try:

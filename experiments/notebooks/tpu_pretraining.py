@@ -110,7 +110,7 @@ runtime.devices()
 # %%
 from bertjax.reporting import run_reader
 
-began = max((x.step for x in run_reader.read(RUN_DIR).checkpoints), default=0)
+began = max(run_reader.read(RUN_DIR).checkpoints, default=0)
 runtime.run(
   'recipes/pretrain_text.gin',
   f'models/bert_{SIZE}.gin',
@@ -131,7 +131,7 @@ from IPython.display import Image, display
 
 print(
   f'this session began at step {began} and ended at step',
-  run_reader.read(RUN_DIR).checkpoints[-1].step,
+  max(run_reader.read(RUN_DIR).checkpoints),
 )
 display(Image(f'{RUN_DIR}/curves.png'))
 

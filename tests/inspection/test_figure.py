@@ -21,9 +21,10 @@ def test_a_picture_of_any_size_has_its_labels_inside(layers, heads, length):
       ),
       'runs/books',
     )
+    drawn.draw_without_rendering()
   inside = drawn.bbox
-  maps, entropies, importance, _ = drawn.axes
-  for axes in (maps, entropies, importance):
+  maps, _, entropies, _ = drawn.axes
+  for axes in drawn.axes:
     box = axes.get_tightbbox()
     assert box.x0 >= 0 and box.y0 >= 0
     assert box.x1 <= inside.x1 and box.y1 <= inside.y1

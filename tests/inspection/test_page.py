@@ -24,7 +24,7 @@ def make_maps(tokens, importance=None):
 def test_every_weight_can_be_read_back():
   found = [
     make_maps(('[CLS]', 'a', '[SEP]'), np.full((2, 3), 0.25)),
-    make_maps(('[CLS]', 'a', '</script>', '{{STYLE}}', '[SEP]')),
+    make_maps(('[CLS]', 'a', '</script>', '$style', '[SEP]')),
   ]
   text = page.render(found, 'runs/<b>')
   (data,) = re.findall(
@@ -46,7 +46,7 @@ def test_every_weight_can_be_read_back():
 
 def test_the_page_is_whole_and_loads_nothing():
   text = page.render([make_maps(('[CLS]', 'a', '[SEP]'))], 'runs/books')
-  assert '{{' not in text
+  assert not re.search(r'\$(data|origin|style|script)\b', text)
   assert not re.search(r'https?:|src=|href=|@import|url\(', text)
   assert text.count('<script') == 2
   ids = set(re.findall(r'\bid="([\w-]+)"', text))

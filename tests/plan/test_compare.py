@@ -64,9 +64,7 @@ def test_at_other_versions_nothing_is_worse(version):
 
 def test_a_line_stands_under_its_header():
   line = compare.line('base', KEPT)
-  assert len(line.split('  0.10.2')[0]) == len(
-    compare.header().split('  jax')[0]
-  )
+  assert len(line.split('  0.10.2')[0]) == len(compare.HEADER.split('  jax')[0])
 
 
 @pytest.mark.parametrize(

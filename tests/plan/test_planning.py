@@ -330,7 +330,7 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
     ('partitioning.make_mesh.tensor=2.0', 'whole number of parts, got 2.0'),
     ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
-    ("planning.plan.dtype='float12'", 'float12'),
+    ("config.EncoderConfig.dtype='float12'", 'float12'),
     ('planning.plan.efficiency=0', 'efficiency of 0'),
     ('TRAIN_STEPS=0', 'TRAIN_STEPS is 0'),
     ('loop.train.accumulation=0', '1 part of a batch or more, got 0'),

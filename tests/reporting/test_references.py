@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from bertjax.errors import UserError
@@ -31,8 +32,9 @@ def test_a_reference_holds_the_curves_of_its_runs(tmp_path):
   assert values.tolist() == [[4, 2], [5, 1], [6, 3]]
   # Between its lines, and no further than these.
   assert reference.values('train/loss', 15).tolist() == [3, 3, 4.5]
-  assert reference.values('train/loss', 21) is None
-  assert reference.values('train/none', 10) is None
+  assert np.isnan(reference.values('train/loss', [9, 21])).all()
+  with pytest.raises(KeyError):
+    reference.values('train/none', 10)
   # Step 20 is within a quarter of 17.
   assert reference.band('train/loss', 17) == (1.0, pytest.approx(3.9))
   assert reference.band('train/loss', 10) == (4.0, 6.0)
@@ -54,7 +56,7 @@ def test_what_makes_no_reference(tmp_path, curves, message):
 
 def test_one_run_three_times_is_no_reference(tmp_path):
   path = write_run(tmp_path / 'r', SEED=7, **SIZE)
-  with pytest.raises(UserError, match='different seeds, got 7, 7, 7'):
+  with pytest.raises(UserError, match='different seeds, .* got 7, 7, 7'):
     references.make(runs=[path] * 3, output=str(tmp_path / 'mine.json'))
 
 
@@ -122,7 +124,5 @@ def test_files_that_are_no_reference(tmp_path):
 def test_shipped_references_are_whole(name):
   reference = references.read(name)
   assert len(reference.seeds) >= 3 and len(set(reference.seeds)) >= 3
-  assert len(reference.seconds) == len(reference.seeds)
-  assert min(reference.seconds) > 0
   for steps, values in reference.curves.values():
     assert values.shape == (len(reference.seeds), len(steps))

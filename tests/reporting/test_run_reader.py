@@ -43,7 +43,7 @@ def test_a_run_is_read_with_all_it_has(tmp_path):
   steps, values = run.metrics['train/loss']
   assert steps == [10, 20] and values[0] == 2.0 and math.isnan(values[1])
   assert run.bindings == {'LEARNING_RATE': '0.1'}
-  assert run.checkpoints == [run_reader.SavedCheckpoint(20, 3)]
+  assert run.checkpoints == {20: 3}
 
 
 @pytest.mark.parametrize(
