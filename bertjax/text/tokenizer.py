@@ -17,7 +17,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax.errors import UserError
-from bertjax.text import vocabulary_file
+from bertjax.text import pairs, vocabulary_file
 from bertjax.text.batching import Row
 
 
@@ -92,8 +92,7 @@ class Tokenizer:
     """Returns a row for each text or pair, and whether it was cut.
 
     A text that is too long loses its last tokens. A pair loses them from the
-    longer text, or from b if both are as long, until the two fit (as in
-    google-research/bert `_truncate_seq_pair`).
+    longer text, see `pairs.fit`.
 
     Args:
       texts: texts and pairs of texts; an empty text gives [CLS] [SEP].
@@ -105,18 +104,12 @@ class Tokenizer:
     encodings = iter(self.pieces([x for part in parts for x in part], masks))
     rows = []
     for part in parts:
-      ids = [next(encodings).ids for _ in part]
-      if len(ids) == 1:
-        (a,) = ids
-        rows.append((self.row(a[: length - 2]), len(a) > length - 2))
-      else:
-        a, b = ids
-        room = length - 3
-        row = self.row(
-          a[: max(room - len(b), (room + 1) // 2)],
-          b[: max(room - len(a), room // 2)],
-        )
-        rows.append((row, len(a) + len(b) > room))
+      a, *more = [next(encodings).ids for _ in part]
+      (b,) = more or ([],)
+      room = length - 2 - len(more)
+      most_a, most_b = pairs.fit(len(a), len(b), room)
+      row = self.row(a[:most_a], b[:most_b] if more else None)
+      rows.append((row, len(a) + len(b) > room))
     return rows
 
 
