@@ -113,13 +113,11 @@ def make(
   """
   room = length - 3 - question_length
   if stride < 1 or question_length < 1 or room < stride:
+    fix = f'STRIDE to at most {room}, or ' if room > 0 else ''
     raise UserError(
       'expected STRIDE and QUESTION_LENGTH of at least 1 and LENGTH of at '
-      'least STRIDE + QUESTION_LENGTH + 3, got STRIDE '
-      f'{stride}, QUESTION_LENGTH {question_length}, LENGTH {length}; '
-      + (
-        f'set STRIDE to at most {room}, or LENGTH' if room > 0 else 'set LENGTH'
-      )
+      f'least STRIDE + QUESTION_LENGTH + 3, got STRIDE {stride}, '
+      f'QUESTION_LENGTH {question_length}, LENGTH {length}; set {fix}LENGTH'
     )
   asked, told = tokenizer.pieces([question, context])
   head = asked.ids[:question_length]
@@ -128,15 +126,10 @@ def make(
   # A window ends where its row is full; the first to reach the end is the last.
   starts = range(0, max(len(ids) - room, 0) + stride, stride)
   spans = [(start, min(start + room, len(ids))) for start in starts]
+  best = _has_most_context(spans, len(ids)).tolist()
   return [
-    Window(
-      tokenizer.row(head, ids[start:end]),
-      offsets[start:end],
-      tuple(best[start:end]),
-    )
-    for (start, end), best in zip(
-      spans, _has_most_context(spans, len(ids)).tolist(), strict=True
-    )
+    Window(tokenizer.row(head, ids[i:j]), offsets[i:j], tuple(is_best[i:j]))
+    for (i, j), is_best in zip(spans, best, strict=True)
   ]
 
 
@@ -152,16 +145,15 @@ def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
     the first and the last token's position; (0, 0), which is [CLS], if the
     window does not hold the whole span.
   """
-  offsets = window.offsets
-  if not offsets or start < offsets[0][0] or end > offsets[-1][1]:
-    return 0, 0
   # Several tokens can share a character; the span takes all of them.
   inside = [
-    i for i, (first, past) in enumerate(offsets) if past > start and first < end
+    window.begin + i
+    for i, (first, past) in enumerate(window.offsets)
+    if past > start and first < end
   ]
-  if start >= end or not inside:
-    return 0, 0
-  return window.begin + inside[0], window.begin + inside[-1]
+  if inside and window.offsets[0][0] <= start < end <= window.offsets[-1][1]:
+    return inside[0], inside[-1]
+  return 0, 0
 
 
 def best_answers(
@@ -219,12 +211,9 @@ def _spans(
   steps = j[None, :] - i[:, None]
   a, b = np.nonzero((steps >= 0) & (steps < max_tokens))
   i, j = i[a], j[b]
-  return [
-    (score, window.offsets[first][0], window.offsets[last][1])
-    for score, first, last in zip(
-      (starts[i] + ends[j]).tolist(), i.tolist(), j.tolist(), strict=True
-    )
-  ]
+  offsets = np.array(window.offsets).reshape(-1, 2)
+  found = starts[i] + ends[j], offsets[i, 0], offsets[j, 1]
+  return list(zip(*(values.tolist() for values in found), strict=True))
 
 
 def _has_most_context(

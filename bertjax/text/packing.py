@@ -54,13 +54,12 @@ def pack(
       ),
       None,
     )
-    if found is None:
-      room = capacity(size)
-      group: list[int] = []
-      groups.append(group)
-    else:
+    if found:
       room, place = found
       group = with_room[room].pop(place)
+    else:
+      room, group = capacity(size), []
+      groups.append(group)
     group.append(index)
     with_room[room - size].append(group)
   return groups
