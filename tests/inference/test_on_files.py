@@ -43,7 +43,7 @@ def make(tmp_path_factory):
         row.label,
       ),
       optimizer.adamw(1e-3),
-      batch.task_shapes(2, 8),
+      batch.shapes(2, 8, 0, keys=batch.TASK),
       partitioning.make_mesh(),
       seed=0,
     )
