@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.inference.predictor import Function, Predictor
+from bertjax.inference import forward
+from bertjax.inference.predictor import Predictor
 from bertjax.runs import output_files
 from bertjax.runs.progress_line import ProgressLine
 from bertjax.tasks import kinds
@@ -59,7 +60,7 @@ def embed(
   """
   predictor = load(run_dir, init_from, batch_size)
   task = Task('embed', 'vectors', length=length)
-  function = predictor.embedding(pooling, normalize)
+  function = forward.embed(predictor.config, pooling, normalize)
   _write(predictor, task, source, output, batch_size, dry_run, function)
 
 
@@ -204,7 +205,7 @@ def _write(
   output: str,
   batch_size: int,
   dry_run: bool,
-  function: Function | None = None,
+  function: forward.Function | None = None,
   **columns: Any,
 ) -> None:
   """Reads all examples, then computes and writes the answers as a stream."""
@@ -218,9 +219,8 @@ def _write(
     return
   answers = predictor.answers(task, examples, batch_size, function)
   every = batching.WINDOW * batch_size
-  said = kind.write(
-    task, output, _reported(answers, len(examples), every), len(examples)
-  )
+  answers = _reported(answers, len(examples), every)
+  said = kind.write(task, output, answers, len(examples))
   if predictor.cut:
     print(
       f'{predictor.cut:,} of {len(examples):,} texts were longer than LENGTH '
@@ -237,11 +237,9 @@ def _reported(
   with ProgressLine(sys.stderr) as line:
     for done, answer in enumerate(answers, start=1):
       yield answer
-      if done % every and done < count:
-        continue
-      seconds = time.monotonic() - start
-      left = seconds / done * (count - done)
-      line.show(
-        f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
-        f'{left:.0f} s left'
-      )
+      if done % every == 0 or done == count:
+        rate = done / (time.monotonic() - start)
+        line.show(
+          f'{done:,}/{count:,} texts   {rate:,.0f} a second   '
+          f'{(count - done) / rate:.0f} s left'
+        )
