@@ -209,16 +209,16 @@ class Predictor:
       head = kinds.head_of(task)
       outputs = kinds.find(task.kind).outputs(task)
       function = forward.task_logits(self.config, head, outputs)
-    run = functools.partial(
-      batching.apply,
-      functools.partial(function, self.parameters),
-      length=task.length,
-      batch_size=batch_size,
-      of_positions=head is not None and bert.reads_positions(head),
-    )
-    return kinds.answers(
-      task, self.tokenizer, examples, lambda rows: run(self._counted(rows))
-    )
+    of_positions = head is not None and bert.reads_positions(head)
+    compute = functools.partial(function, self.parameters)
+
+    def run(rows: Iterable[Row]) -> Iterator[tuple[Row, Any]]:
+      rows = self._counted(rows)
+      return batching.apply(
+        compute, rows, task.length, batch_size, of_positions=of_positions
+      )
+
+    return kinds.answers(task, self.tokenizer, examples, run)
 
   def filling(self, top_k: int) -> forward.Function:
     """Returns the function that `answers` takes for a task of 'masks'.

@@ -90,10 +90,9 @@ def mask(
   choice_BL = hashing.integers(len(choices), seeds_B[:, None], _TOKEN, column_L)
   draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, case_BL)
   kept_BL = ~chosen_BL | (draw_BL >= MASKED + RANDOM)
-  replaced_BL = np.where(kept_BL, tokens_BL, choices[choice_BL])
-  replaced_BL[chosen_BL & (draw_BL < MASKED)] = vocabulary.mask_id
+  hidden_BL = np.where(draw_BL < MASKED, vocabulary.mask_id, choices[choice_BL])
   return {
-    'tokens': replaced_BL.astype(np.int32),
+    'tokens': np.where(kept_BL, tokens_BL, hidden_BL).astype(np.int32),
     'target_positions': np.where(weights_BP, positions_BP, 0).astype(np.int32),
     'targets': np.where(weights_BP, targets_BP, 0).astype(np.int32),
     'weights': weights_BP.astype(np.float32),

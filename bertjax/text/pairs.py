@@ -103,19 +103,19 @@ def build(
   return found
 
 
-def fit(a: int, b: int, room: int) -> tuple[int, int]:
+def fit(room: int, a: int, b: int = 0) -> tuple[int, int]:
   """Returns the most tokens that each of two texts may keep.
 
   As if one token at a time left the longer one, b on a tie, until both fit: as
   in google-research/bert `_truncate_seq_pair`.
 
-      >>> fit(9, 2, room=6), fit(9, 9, room=7)
+      >>> fit(6, 9, 2), fit(7, 9, 9)
       ((4, 3), (4, 3))
 
   Args:
-    a: tokens of the first text.
-    b: tokens of the second text.
     room: the most tokens of both.
+    a: tokens of the first text.
+    b: tokens of the second text, if there is one.
   """
   return max(room - b, (room + 1) // 2), max(room - a, room // 2)
 
@@ -163,7 +163,7 @@ def _pairs_of(
       if len(a) < 2:
         return
       a, b = np.split(a, [int(rng.integers(1, len(a)))])
-    most_a, most_b = fit(len(a), len(b), room)
+    most_a, most_b = fit(room, len(a), len(b))
     yield _shorten(a, most_a, rng), _shorten(b, most_b, rng), int(is_random)
     sentence = middle if is_random else last
 

@@ -45,9 +45,8 @@ class Tokenizer:
     Raises:
       UserError: see `vocabulary_file.read`.
     """
-    return cls(
-      *vocabulary_file.load(os.path.join(directory, vocabulary_file.NAME))
-    )
+    path = os.path.join(directory, vocabulary_file.NAME)
+    return cls(*vocabulary_file.load(path))
 
   def check_fits(self, rows: int, origin: str) -> None:
     """Raises UserError if an embedding table has fewer rows than tokens.
@@ -104,12 +103,13 @@ class Tokenizer:
     encodings = iter(self.pieces([x for part in parts for x in part], masks))
     rows = []
     for part in parts:
-      a, *more = [next(encodings).ids for _ in part]
-      (b,) = more or ([],)
-      room = length - 2 - len(more)
-      most_a, most_b = pairs.fit(len(a), len(b), room)
-      row = self.row(a[:most_a], b[:most_b] if more else None)
-      rows.append((row, len(a) + len(b) > room))
+      ids = [next(encodings).ids for _ in part]
+      room = length - 1 - len(ids)
+      is_cut = sum(map(len, ids)) > room
+      if is_cut:
+        limits = pairs.fit(room, *map(len, ids))
+        ids = [x[:limit] for x, limit in zip(ids, limits, strict=False)]
+      rows.append((self.row(*ids), is_cut))
     return rows
 
 

@@ -57,21 +57,16 @@ def make(
     word: encoding.ids[:room] or unknown
     for word, encoding in zip(words, tokenizer.pieces(words), strict=True)
   }
-  return [
-    [
-      _piece(tokenizer, [tokens[word] for word in sentence[start:end]], start)
-      for start, end in _spans([len(tokens[word]) for word in sentence], room)
-    ]
-    for sentence in sentences
-  ]
-
-
-def _piece(
-  tokenizer: Tokenizer, words: Sequence[Sequence[int]], start: int
-) -> Piece:
-  firsts = itertools.accumulate(map(len, words), initial=1)  # after [CLS]
-  row = tokenizer.row([*itertools.chain(*words)])
-  return Piece(row, (*firsts,)[:-1], start)
+  found: list[list[Piece]] = []
+  for sentence in sentences:
+    ids = [tokens[word] for word in sentence]
+    found.append([])
+    for start, end in _spans([*map(len, ids)], room):
+      # [CLS] stands before the first one.
+      firsts = itertools.accumulate(map(len, ids[start : end - 1]), initial=1)
+      row = tokenizer.row([*itertools.chain(*ids[start:end])])
+      found[-1].append(Piece(row, tuple(firsts), start))
+  return found
 
 
 def _spans(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:

@@ -142,5 +142,5 @@ def test_truncation_matches_dropping_one_token_at_a_time():
         a_left -= 1
       else:
         b_left -= 1
-    most_a, most_b = pairs.fit(a_size, b_size, room)
+    most_a, most_b = pairs.fit(room, a_size, b_size)
     assert (min(a_size, most_a), min(b_size, most_b)) == (a_left, b_left)
