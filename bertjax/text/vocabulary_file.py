@@ -78,16 +78,14 @@ def _find_tokens(whole: dict[str, Any], path: str) -> list[str]:
   try:
     ids = dict(whole['model']['vocab'])
     ids |= {each['content']: each['id'] for each in whole['added_tokens']}
-    tokens = sorted(ids, key=ids.__getitem__)
-    without_gaps = [ids[token] for token in tokens] == list(range(len(ids)))
-  except (LookupError, TypeError, ValueError):
-    without_gaps = False
-  if not without_gaps:
+    if sorted(ids.values()) != list(range(len(ids))):
+      raise ValueError('gaps')
+  except (LookupError, TypeError, ValueError) as error:
     raise UserError(
       f'expected model.vocab of ids from 0 without gaps in {path}; mend it, or '
       'put vocab.txt beside it'
-    )
-  return tokens
+    ) from error
+  return sorted(ids, key=ids.__getitem__)
 
 
 def load(path: str) -> tuple[list[str], bool]:
@@ -103,10 +101,8 @@ def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   vocabulary is cased.
   """
   config = {'do_lower_case': not cased, 'tokenizer_class': 'BertTokenizer'}
-  _write_text(
-    os.path.join(os.path.dirname(path), CONFIG),
-    json.dumps(config, indent=2) + '\n',
-  )
+  beside = os.path.join(os.path.dirname(path), CONFIG)
+  _write_text(beside, json.dumps(config, indent=2) + '\n')
   _write_text(path, ''.join(token + '\n' for token in tokens))
 
 
