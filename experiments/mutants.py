@@ -72,7 +72,7 @@ text/batching.py text/test_batching.py -k one_after_the_other
 : end['P']] += first ==> : end['P']] += 0
 random pairs have the label of those that follow
 text/pairs.py text/test_pairs.py -k half_the_pairs
-int(is_random) ==> int(not is_random)
+int(is_random) ==> 0
 a pair that is too long loses a token too many
 text/pairs.py text/test_tokenizer.py -k pairs_are_those
 (room + 1) // 2 ==> room // 2

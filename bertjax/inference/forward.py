@@ -5,22 +5,21 @@ vectors_BSD = embed(parameters, batch)
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bertjax.batch import Batch
 from bertjax.errors import choose
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.models.poolings import POOLINGS
 from bertjax.parallel import partitioning
 
-Batch = Mapping[str, jax.Array | np.ndarray]
 Function = Callable[[Any, Batch], Any]  # of parameters and a batch
 
 

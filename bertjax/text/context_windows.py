@@ -34,15 +34,15 @@ class Window(NamedTuple):
 
   Attributes:
     row: '[CLS] question [SEP] part of context [SEP]'.
-    offsets: for each context token of the window, its first character in the
-      whole context and the one after its last.
-    best: for each context token of the window, whether no other window has more
-      context around it. True in exactly one window.
+    offsets: int64[n, 2], for each context token of the window its first
+      character in the whole context and the one after its last.
+    best: bool[n], for each of them whether no other window has more context
+      around it. True in exactly one window.
   """
 
   row: Row
-  offsets: tuple[tuple[int, int], ...]
-  best: tuple[bool, ...]
+  offsets: np.ndarray
+  best: np.ndarray
 
   @property
   def begin(self) -> int:
@@ -126,9 +126,9 @@ def make(
   # A window ends where its row is full; the first to reach the end is the last.
   starts = range(0, max(len(ids) - room, 0) + stride, stride)
   spans = [(start, min(start + room, len(ids))) for start in starts]
-  best = _has_most_context(spans, len(ids)).tolist()
+  best = _has_most_context(spans, len(ids))
   return [
-    Window(tokenizer.row(head, ids[i:j]), offsets[i:j], tuple(is_best[i:j]))
+    Window(tokenizer.row(head, ids[i:j]), offsets[i:j], is_best[i:j])
     for (i, j), is_best in zip(spans, best, strict=True)
   ]
 
@@ -146,13 +146,10 @@ def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
     window does not hold the whole span.
   """
   # Several tokens can share a character; the span takes all of them.
-  inside = [
-    window.begin + i
-    for i, (first, past) in enumerate(window.offsets)
-    if past > start and first < end
-  ]
-  if inside and window.offsets[0][0] <= start < end <= window.offsets[-1][1]:
-    return inside[0], inside[-1]
+  first, past = window.offsets.T
+  inside = np.flatnonzero((past > start) & (first < end)) + window.begin
+  if len(inside) and first[0] <= start < end <= past[-1]:
+    return int(inside[0]), int(inside[-1])
   return 0, 0
 
 
@@ -206,13 +203,12 @@ def _spans(
   first = window.begin
   starts, ends = logits[first : first + len(window.offsets)].T
   starts = np.where(window.best, starts, -np.inf)
-  i = np.argsort(-starts, kind='stable')[: min(n_best, sum(window.best))]
+  i = np.argsort(-starts, kind='stable')[: min(n_best, window.best.sum())]
   j = np.argsort(-ends, kind='stable')[:n_best]
   steps = j[None, :] - i[:, None]
   a, b = np.nonzero((steps >= 0) & (steps < max_tokens))
   i, j = i[a], j[b]
-  offsets = np.array(window.offsets).reshape(-1, 2)
-  found = starts[i] + ends[j], offsets[i, 0], offsets[j, 1]
+  found = starts[i] + ends[j], window.offsets[i, 0], window.offsets[j, 1]
   return list(zip(*(values.tolist() for values in found), strict=True))
 
 
@@ -228,9 +224,7 @@ def _has_most_context(
   return score.argmax(axis=0) == np.arange(len(spans))[:, None]
 
 
-def _with_marks(
-  context: str, offsets: Sequence[tuple[int, int]]
-) -> tuple[tuple[int, int], ...]:
+def _with_marks(context: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
   """Extends each token by the accents after it that the tokenizer stripped."""
   limits = [*(start for start, _ in offsets), len(context)][1:]
   extended = []
@@ -238,4 +232,4 @@ def _with_marks(
     while end < limit and unicodedata.category(context[end]) == 'Mn':
       end += 1
     extended.append((start, end))
-  return tuple(extended)
+  return np.array(extended, np.int64).reshape(-1, 2)

@@ -105,14 +105,10 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
   A '##' piece continues the word of the token before it, unless that token is
   special or of another sequence (a cut sentence may start within a word).
   """
-  joined_BL = np.zeros_like(maskable_BL)
-  joined_BL[:, 1:] = (
-    continuation_BL[:, 1:]
-    & maskable_BL[:, 1:]
-    & maskable_BL[:, :-1]
-    & (segments_BL[:, 1:] == segments_BL[:, :-1])
-  )
-  return np.maximum(np.cumsum(maskable_BL & ~joined_BL, axis=1) - 1, 0)
+  before_BL = np.pad(maskable_BL, ((0, 0), (1, 0)))[:, :-1]
+  same_BL = np.diff(segments_BL, axis=1, prepend=0) == 0
+  begins_BL = maskable_BL & ~(continuation_BL & before_BL & same_BL)
+  return np.maximum(np.cumsum(begins_BL, axis=1) - 1, 0)
 
 
 def _tokens(maskable_BL, word_BL, budget_B, seeds_B) -> Chosen:
