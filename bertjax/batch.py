@@ -66,9 +66,7 @@ def shapes(
   """Returns the shape and dtype of `keys`, those of a pretraining batch."""
   sizes = {'B': batch_size, 'L': length, 'P': predictions, 'S': sequences}
   return {
-    key: jax.ShapeDtypeStruct(
-      tuple(sizes[x] for x in KEYS[key][0]), KEYS[key][1]
-    )
+    key: jax.ShapeDtypeStruct([sizes[x] for x in KEYS[key][0]], KEYS[key][1])
     for key in keys
   }
 
@@ -124,7 +122,6 @@ def check(
   Raises:
     UserError: a key is missing, or has another dtype or other dimensions.
   """
-
   table = KEYS | dict(more or {})
   sizes: dict[str, int] = {}  # by the dimension's letter
   for key in keys:

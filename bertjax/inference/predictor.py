@@ -213,10 +213,11 @@ class Predictor:
     compute = functools.partial(function, self.parameters)
 
     def run(rows: Iterable[Row]) -> Iterator[tuple[Row, Any]]:
-      rows = self._counted(rows)
-      return batching.apply(
+      for row, result in batching.apply(
         compute, rows, task.length, batch_size, of_positions=of_positions
-      )
+      ):
+        self.cut += row.source.cut
+        yield row, result
 
     return kinds.answers(task, self.tokenizer, examples, run)
 
@@ -264,11 +265,6 @@ class Predictor:
         f'{self.origin} has no masked-LM head, which filling masks needs; '
         'choose a checkpoint of pretraining'
       )
-
-  def _counted(self, rows: Iterable[Row]) -> Iterator[Row]:
-    for row in rows:
-      self.cut += row.source.cut
-      yield row
 
   def _list(
     self,

@@ -193,8 +193,6 @@ def _batches(
 ) -> Iterator[tuple[list[list[int]], dict[str, np.ndarray]]]:
   """Yields batches, each with the rows that share a row of it."""
   sizes = {i: len(row.ids) for i, row in enumerate(rows) if len(row.ids)}
-  if not sizes:
-    return
   numbers, shared = list(sizes), min(SHARED, sum(sizes.values()))
 
   def capacity(size: int) -> int:
@@ -202,12 +200,10 @@ def _batches(
     return next((n for n in LENGTHS if needed <= n < length), length)
 
   # A group begins with its longest row, so groups of one capacity are adjacent.
-  packed = [
-    [numbers[i] for i in group]
-    for group in packing.pack(list(sizes.values()), capacity)
-  ]
+  packed = packing.pack([*sizes.values()], capacity)
+  indices = [[numbers[i] for i in group] for group in packed]
   for columns, same_length in itertools.groupby(
-    packed, key=lambda group: capacity(sizes[group[0]])
+    indices, key=lambda group: capacity(sizes[group[0]])
   ):
     while groups := list(itertools.islice(same_length, batch_size)):
       # Powers of two below batch_size, for callers that have one text a time.

@@ -212,9 +212,7 @@ def _spans(
   return list(zip(*(values.tolist() for values in found), strict=True))
 
 
-def _has_most_context(
-  spans: Sequence[tuple[int, int]], count: int
-) -> np.ndarray:
+def _has_most_context(spans: list[tuple[int, int]], count: int) -> np.ndarray:
   """Returns bool[windows, tokens], True for the best window of each token."""
   start, end = np.array(spans)[:, :, None].transpose(1, 0, 2)
   token = np.arange(count)

@@ -33,7 +33,7 @@ def pack(
   Source: Johnson 1973; without budgets it takes at most 11/9 of the fewest
   possible rows, plus one.
   """
-  most = capacity(max(sizes))
+  most = capacity(max(sizes, default=0))
   groups: list[list[int]] = []
   with_room: list[list[list[int]]] = [[] for _ in range(most + 1)]
 
