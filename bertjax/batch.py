@@ -57,27 +57,16 @@ TASK = ('tokens', 'types', 'positions', 'segments', 'first_positions')
 
 
 def shapes(
-  batch_size: int, length: int, predictions: int, sequences: int = 1
+  batch_size: int,
+  length: int,
+  predictions: int,
+  sequences: int = 1,
+  keys: Iterable[str] = PRETRAINING,
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns the shape and dtype of every key of a pretraining batch."""
+  """Returns the shape and dtype of `keys`, those of a pretraining batch."""
   sizes = {'B': batch_size, 'L': length, 'P': predictions, 'S': sequences}
-  return _shapes(PRETRAINING, sizes)
-
-
-def task_shapes(
-  batch_size: int, length: int
-) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns the shapes that a task's model reads, with one sequence a row."""
-  return _shapes(TASK, {'B': batch_size, 'L': length, 'S': 1})
-
-
-def _shapes(
-  keys: Iterable[str], sizes: Mapping[str, int]
-) -> dict[str, jax.ShapeDtypeStruct]:
   return {
-    key: jax.ShapeDtypeStruct(
-      tuple(sizes[letter] for letter in KEYS[key][0]), KEYS[key][1]
-    )
+    key: jax.ShapeDtypeStruct([sizes[x] for x in KEYS[key][0]], KEYS[key][1])
     for key in keys
   }
 
@@ -133,7 +122,6 @@ def check(
   Raises:
     UserError: a key is missing, or has another dtype or other dimensions.
   """
-
   table = KEYS | dict(more or {})
   sizes: dict[str, int] = {}  # by the dimension's letter
   for key in keys:
@@ -146,9 +134,8 @@ def check(
     if (array := batch.get(key)) is not None:
       got = f'{np.dtype(array.dtype).name}{list(array.shape)}'
       fits = (array.dtype, array.ndim) == (dtype, len(dimensions)) and all(
-        sizes.setdefault(letter, int(letter) if letter.isdigit() else size)
-        == size
-        for letter, size in zip(dimensions, array.shape, strict=True)
+        size == (int(x) if x.isdigit() else sizes.setdefault(x, size))
+        for x, size in zip(dimensions, array.shape, strict=True)
       )
     if not fits:
       raise UserError(
@@ -177,9 +164,8 @@ def synthetic(
   lengths = rng.integers(length // 2, length + 1, (batch_size, 1))
   real = np.arange(length) < lengths
   counts = np.minimum(predictions, np.maximum(1, lengths * 15 // 100))
-  order = np.argsort(
-    np.where(real, rng.random(shape), 2.0), axis=1, kind='stable'
-  )
+  scores = np.where(real, rng.random(shape), 2.0)
+  order = np.argsort(scores, axis=1, kind='stable')[:, :predictions]
   counted = np.arange(predictions) < counts
   # Where each sequence and the next one begin; then the same for its tokens.
   bounds = np.arange(sequences + 1) * lengths // sequences
@@ -187,23 +173,16 @@ def synthetic(
   begin = np.take_along_axis(bounds, number, 1)
   half = (np.take_along_axis(bounds, number + 1, 1) - begin) // 2
   positions = np.arange(length) - begin
-  return {
-    'tokens': np.where(
-      real, rng.integers(first_id, vocabulary_size, shape), 0
-    ).astype(np.int32),
-    'types': (real & (positions >= half)).astype(np.int32),
-    'positions': positions.astype(np.int32),
-    'segments': np.where(real, number + 1, 0).astype(np.int32),
-    'target_positions': np.where(counted, order[:, :predictions], 0).astype(
-      np.int32
-    ),
-    'targets': np.where(
-      counted,
-      rng.integers(first_id, vocabulary_size, (batch_size, predictions)),
-      0,
-    ).astype(np.int32),
-    'weights': counted.astype(np.float32),
-    'first_positions': bounds[:, :-1].astype(np.int32),
-    'pair_labels': rng.integers(0, 2, (batch_size, sequences)).astype(np.int32),
-    'pair_weights': np.ones((batch_size, sequences), np.float32),
+  found = {
+    'tokens': real * rng.integers(first_id, vocabulary_size, shape),
+    'types': real & (positions >= half),
+    'positions': positions,
+    'segments': real * (number + 1),
+    'target_positions': counted * order,
+    'targets': counted * rng.integers(first_id, vocabulary_size, order.shape),
+    'weights': counted,
+    'first_positions': bounds[:, :-1],
+    'pair_labels': rng.integers(0, 2, (batch_size, sequences)),
+    'pair_weights': np.ones((batch_size, sequences)),
   }
+  return {key: array.astype(KEYS[key][1]) for key, array in found.items()}

@@ -72,10 +72,10 @@ text/batching.py text/test_batching.py -k one_after_the_other
 : end['P']] += first ==> : end['P']] += 0
 random pairs have the label of those that follow
 text/pairs.py text/test_pairs.py -k half_the_pairs
-label, sentence = 1, middle ==> label, sentence = 0, middle
+int(is_random) ==> 0
 a pair that is too long loses a token too many
-text/tokenizer.py text/test_tokenizer.py -k pairs_are_those
-(room + 1) // 2)] ==> room // 2)]
+text/pairs.py text/test_tokenizer.py -k pairs_are_those
+(room + 1) // 2 ==> room // 2
 accents stay on lower-cased text
 text/tokenizer.py text/test_tokenizer.py -k ids_are_those
 lowercase=not cased) ==> lowercase=not cased, strip_accents=False)

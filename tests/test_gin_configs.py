@@ -86,11 +86,13 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'convert_tf1': tf1_checkpoints.convert,
     'export': export.export,
     'predict': on_files.predict_file,
+    'embed': on_files.predict_file,
+    'fill_mask': on_files.predict_file,
     'evaluate': on_files.evaluate,
     'report': report.write,
     'doctor': doctor.diagnose,
     'reference': references.make,
-  }.get(recipe) or getattr(on_files, recipe)
+  }[recipe]
   with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|neither|RUN_D'):
     gin.get_configurable(job)()
 

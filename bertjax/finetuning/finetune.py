@@ -191,7 +191,7 @@ def prepare(
     'evaluations': evaluations,
     'mesh': mesh,
     'steps': steps,
-    'shapes': batch.task_shapes(size, task.length),
+    'shapes': batch.shapes(size, task.length, 0, keys=batch.TASK),
     'initial': functools.partial(start.parameters_for, task),
     'log_steps': task.log_steps,
     'eval_steps': every,

@@ -6,6 +6,7 @@ The files are those of `interop.huggingface.save`, with a model card.
 """
 
 import os
+import pathlib
 from collections.abc import Iterable
 
 from bertjax.errors import UserError
@@ -19,9 +20,10 @@ library_name: transformers
 tags: [bert, bertjax]
 ---
 
-# {title}
+# BERT, {training} with bertjax
 
-{layers} layers of width {width}, {heads} heads, {vocabulary} vocabulary entries
+{config.layers} layers of width {config.width}, {config.heads} heads, \
+{vocabulary} vocabulary entries
 ({case}). Trained for {step} steps. It repeats what its text holds, errors and
 prejudices included, and was evaluated on nothing but what stands below.
 
@@ -73,15 +75,19 @@ def export(
     return
   tokenizer, task = predictor.tokenizer, predictor.task
   run = trained_model.best_run(run_dir)
-  card = _card(
-    predictor,
+  configuration = pathlib.Path(layout.configuration_of(run))
+  card = _CARD.format(
     name=os.path.basename(os.path.normpath(output)),
     auto_class=name,
-    title=f'BERT, fine-tuned on {task.name} with bertjax'
-    if task
-    else 'BERT, pretrained with bertjax',
+    training=f'fine-tuned on {task.name}' if task else 'pretrained',
+    config=predictor.config,
+    vocabulary=len(tokenizer.tokens),
+    case='cased' if tokenizer.cased else 'lower-cased',
+    step=predictor.step,
     scores=_scores(run, predictor.step),
-    configuration=_configuration(run).strip(),
+    configuration=configuration.read_text('utf-8').strip()
+    if configuration.exists()
+    else '',
   )
   with output_files.writing(output) as part:
     huggingface.save(
@@ -113,19 +119,6 @@ def auto_class(heads: Iterable[str]) -> str:
   return 'AutoModel' + model.removeprefix('Model')
 
 
-def _card(predictor: Predictor, **more: str) -> str:
-  config = predictor.config
-  return _CARD.format(
-    layers=config.layers,
-    width=config.width,
-    heads=config.heads,
-    vocabulary=len(predictor.tokenizer.tokens),
-    case='cased' if predictor.tokenizer.cased else 'lower-cased',
-    step=predictor.step,
-    **more,
-  )
-
-
 def _scores(run_dir: str, step: int | None) -> str:
   """Returns the evaluation at `step` as a Markdown table."""
   rows = [
@@ -136,12 +129,3 @@ def _scores(run_dir: str, step: int | None) -> str:
   if not rows:
     return f'None at step {step}.'
   return '\n'.join(['| held-out | |', '|---|---|', *rows])
-
-
-def _configuration(run: str) -> str:
-  """Returns the text of a run's config.gin; '' if there is none."""
-  path = layout.configuration_of(run)
-  if not os.path.exists(path):
-    return ''
-  with open(path, encoding='utf-8') as file:
-    return file.read()

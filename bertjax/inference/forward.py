@@ -5,76 +5,68 @@ vectors_BSD = embed(parameters, batch)
 """
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bertjax.batch import Batch
+from bertjax.errors import choose
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.models.poolings import POOLINGS
 from bertjax.parallel import partitioning
 
-Batch = Mapping[str, jax.Array | np.ndarray]
+Function = Callable[[Any, Batch], Any]  # of parameters and a batch
 
 
 @functools.lru_cache(maxsize=8)
-def embed(
-  config: EncoderConfig, pooling: str, normalize: bool
-) -> Callable[[Any, Batch], jax.Array]:
-  """Returns (parameters, batch) -> float32[B, S, D]; see `poolings`."""
-  model = bert.Bert(config)
+def embed(config: EncoderConfig, pooling: str, normalize: bool) -> Function:
+  """Returns (parameters, batch) -> float32[B, S, D]; see `poolings`.
 
-  def function(parameters: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-    hidden_BLD = _apply(model, parameters, batch)['hidden']
+  Raises:
+    UserError: there is no such pooling.
+  """
+  pool = choose(POOLINGS, pooling, 'POOLING')
+
+  def vectors(outputs, batch):
     first_BS = batch['first_positions']
     number_S1 = jnp.arange(1, first_BS.shape[1] + 1)[:, None]
-    pooled_BSD = POOLINGS[pooling](
-      hidden_BLD.astype(jnp.float32),
-      first_BS,
-      batch['segments'][:, None] == number_S1,
-    )
+    member_BSL = batch['segments'][:, None] == number_S1
+    hidden_BLD = outputs['hidden'].astype(jnp.float32)
+    pooled_BSD = pool(hidden_BLD, first_BS, member_BSL)
     if normalize:
       norm_BS1 = jnp.linalg.norm(pooled_BSD, axis=-1, keepdims=True)
       pooled_BSD /= jnp.maximum(norm_BS1, 1e-12)
     return pooled_BSD
 
-  return jax.jit(function)
+  return _compile(bert.Bert(config), vectors)
 
 
 @functools.lru_cache(maxsize=8)
-def fill_mask(
-  config: EncoderConfig, known: int, top_k: int
-) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+def fill_mask(config: EncoderConfig, known: int, top_k: int) -> Function:
   """Returns (parameters, batch) -> probabilities, ids of the likeliest tokens.
 
   Both are [B, S, top_k], at `target_positions`, among the first `known` tokens;
   rows of the table beyond the vocabulary are padding.
   """
-  model = bert.BertForPreTraining(config, next_sentence=False)
 
-  def function(
-    parameters: Any, batch: Mapping[str, jax.Array]
-  ) -> tuple[jax.Array, jax.Array]:
-    logits_BPV = _apply(model, parameters, batch)['mlm_logits']
-    probabilities_BPV = jax.nn.softmax(logits_BPV[..., :known])
-    values, ids = jax.lax.top_k(probabilities_BPV, top_k)
-    return values, ids
+  def likeliest(outputs, batch):
+    probabilities_BPV = jax.nn.softmax(outputs['mlm_logits'][..., :known])
+    return jax.lax.top_k(probabilities_BPV, top_k)
 
-  return jax.jit(function)
+  return _compile(
+    bert.BertForPreTraining(config, next_sentence=False), likeliest
+  )
 
 
 @functools.lru_cache(maxsize=8)
 def task_logits(
-  config: EncoderConfig,
-  head: str,
-  classes: int,
-  mesh: Mesh | None = None,
-) -> Callable[[Any, Batch], jax.Array]:
+  config: EncoderConfig, head: str, classes: int, mesh: Mesh | None = None
+) -> Function:
   """Returns (parameters, batch) -> float32, see `models.bert.BertForTask`.
 
   Args:
@@ -84,21 +76,27 @@ def task_logits(
     mesh: holds the parameters; its devices share the rows of a batch, which
       every process has as a whole. None: one device.
   """
+
+  def logits(outputs, batch):
+    return outputs['logits']
+
   model = bert.BertForTask(config, head, classes)
-
-  def function(parameters: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-    return _apply(model, parameters, batch)['logits']
-
   if mesh is None:
-    return jax.jit(function)
-  whole = jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))
-  return lambda parameters, batch: whole(
+    return _compile(model, logits)
+  whole = NamedSharding(mesh, PartitionSpec())
+  function = _compile(model, logits, out_shardings=whole)
+  return lambda parameters, batch: function(
     parameters, partitioning.place(batch, mesh)
   )
 
 
-def _apply(
-  model: nn.Module, parameters: Any, batch: Mapping[str, jax.Array]
-) -> dict[str, jax.Array]:
-  outputs = model.apply({'params': parameters}, batch, train=False)
-  return cast('dict[str, jax.Array]', outputs)
+def _compile(
+  model: nn.Module, finish: Callable[[Any, Any], Any], **options: Any
+) -> Function:
+  """Returns (parameters, batch) -> finish(the model's outputs, batch)."""
+
+  def function(parameters, batch):
+    outputs = model.apply({'params': parameters}, batch, train=False)
+    return finish(outputs, batch)
+
+  return jax.jit(function, **options)

@@ -1,10 +1,10 @@
 """What a trained model says of each text of a file, written to another one.
 
-    on_files.embed(source='in.txt', output='vectors.npy', run_dir='runs/books')
-    on_files.fill_mask(
-        source='in.txt', output='filled.jsonl', run_dir='runs/books')
     on_files.predict_file(
         source='in.txt', output='out.jsonl', run_dir='runs/sst2')
+    on_files.predict_file(
+        source='in.txt', output='vectors.npy', run_dir='runs/books',
+        work=on_files.embedding)
     on_files.evaluate(files='dev.tsv', run_dir='runs/sst2')
 
 Files are read once, and streamed except SQuAD's JSON, so they may be larger
@@ -14,11 +14,12 @@ than memory. `tasks.kinds` has what is read and written.
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.inference.predictor import Function, Predictor
+from bertjax.inference import forward
+from bertjax.inference.predictor import Predictor
 from bertjax.runs import output_files
 from bertjax.runs.progress_line import ProgressLine
 from bertjax.tasks import kinds
@@ -26,80 +27,12 @@ from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
 from bertjax.text import batching
 
-
-def embed(
-  *,
-  source: str,
-  output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
-  length: int = 128,
-  batch_size: int = 32,
-  pooling: str = 'mean',
-  normalize: bool = False,
-  dry_run: bool = False,
-) -> None:
-  """Writes a vector for each text of a file.
-
-  Args:
-    source: lines of text, or JSON lines, see `line_files.read`.
-    output: .npy, float32[n, D] in the order of the texts; or .jsonl, the
-      records with a field `embedding`.
-    run_dir: a run, whose best or else latest checkpoint is used. Set either
-      this or init_from.
-    init_from: a Hugging Face directory, or a run.
-    length: the most tokens of a text, [CLS] and [SEP] included.
-    batch_size: the most rows of a batch.
-    pooling: 'cls', 'mean' or 'max'.
-    normalize: whether to scale each vector to length 1.
-    dry_run: check everything and write nothing.
-
-  Raises:
-    UserError: files, a model, or settings that cannot work.
-  """
-  predictor = load(run_dir, init_from, batch_size)
-  task = Task('embed', 'vectors', length=length)
-  function = predictor.embedding(pooling, normalize)
-  _write(predictor, task, source, output, batch_size, dry_run, function)
+# What to predict, and the function for it that `Predictor.answers` takes.
+Work = tuple[Task, forward.Function | None]
 
 
-def fill_mask(
-  *,
-  source: str,
-  output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
-  length: int = 128,
-  batch_size: int = 32,
-  top_k: int = 5,
-  dry_run: bool = False,
-) -> None:
-  """Writes the likeliest tokens for each [MASK] of each text of a file.
-
-  Each record gets a field `masks`: for each [MASK], a list of {"token",
-  "probability"}, the likeliest first. Other arguments and errors as in `embed`.
-
-  Args:
-    top_k: how many tokens per [MASK].
-  """
-  predictor = load(run_dir, init_from, batch_size)
-  task = Task('fill_mask', 'masks', length=length)
-  function = predictor.filling(top_k)
-  _write(predictor, task, source, output, batch_size, dry_run, function)
-
-
-def predict_file(
-  *,
-  source: str,
-  output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
-  length: int | None = None,
-  batch_size: int = 32,
-  text_columns: str | Sequence[str] | None = None,
-  dry_run: bool = False,
-) -> None:
-  """Writes a fine-tuned model's prediction for each text of a file.
+def fine_tuned(predictor: Predictor, length: int | None) -> Work:
+  """Predicts what the model was fine-tuned for.
 
   A classifier reads lines, TSV, CSV, Parquet, or JSON lines, and writes JSON
   lines: the input with `label` and `scores`, see `tasks.text_labels`; an input
@@ -108,12 +41,72 @@ def predict_file(
   predictions in its format and the n best beside it.
 
   Args:
-    source: the input.
-    output: ends in .jsonl; for spans in .json; for a tagger in anything.
-    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
-      or init_from.
-    init_from: a Hugging Face directory, or a run.
+    predictor: the model.
     length: the most tokens of a row; None: as in training.
+  """
+  return predictor.task_of(length), None
+
+
+def embedding(
+  predictor: Predictor,
+  length: int | None,
+  pooling: str = 'mean',
+  normalize: bool = False,
+) -> Work:
+  """Predicts a vector for each text, with any model.
+
+  Reads lines of text, or JSON lines, see `line_files.read`. Writes .npy,
+  float32[n, D] in the order of the texts; or .jsonl, the records with a field
+  `embedding`.
+
+  Args:
+    predictor: the model.
+    length: the most tokens of a text; None: 128.
+    pooling: 'cls', 'mean' or 'max'.
+    normalize: whether to scale each vector to length 1.
+  """
+  function = forward.embed(predictor.config, pooling, normalize)
+  return Task('embed', 'vectors', length=length or 128), function
+
+
+def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
+  """Predicts the likeliest tokens for each [MASK] of each text.
+
+  Reads what `embedding` does. Each record gets a field `masks`: for each
+  [MASK], a list of {"token", "probability"}, the likeliest first.
+
+  Args:
+    predictor: with a masked-LM head.
+    length: the most tokens of a text; None: 128.
+    top_k: how many tokens per [MASK].
+  """
+  function = predictor.filling(top_k)
+  return Task('fill_mask', 'masks', length=length or 128), function
+
+
+def predict_file(
+  *,
+  source: str,
+  output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
+  work: Callable[[Predictor, int | None], Work] = fine_tuned,
+  length: int | None = None,
+  batch_size: int = 32,
+  text_columns: str | Sequence[str] | None = None,
+  dry_run: bool = False,
+) -> None:
+  """Writes what a model says of each text of a file.
+
+  Args:
+    source: the input, in a format that `work` reads.
+    output: ends in .jsonl; for vectors in .npy or .jsonl; for spans in .json;
+      for a tagger in anything.
+    run_dir: a run, whose best or else latest checkpoint is used, or the folder
+      of a fine-tuning's seeds. Set either this or init_from.
+    init_from: a Hugging Face directory, or a run.
+    work: `fine_tuned`, `embedding` or `filling`.
+    length: the most tokens of a row, [CLS] and [SEP] included; see `work`.
     batch_size: the most rows of a batch.
     text_columns: one column of a table, or two; None: as in training.
     dry_run: check everything and write nothing.
@@ -122,9 +115,25 @@ def predict_file(
     UserError: files, a model, or settings that cannot work.
   """
   predictor = load(run_dir, init_from, batch_size)
-  task = predictor.task_of(length)
+  task, function = work(predictor, length)
+  kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns)
-  _write(predictor, task, source, output, batch_size, dry_run, **columns)
+  output_files.check_output(output, kind.suffixes, source)
+  predictor.check_length(task.length)
+  # All before anything is computed, which then is a stream.
+  examples = keep(kind.read(task, source, False, **columns))
+  if not examples:
+    raise UserError(f'{source} is empty; set INPUT')
+  if dry_run:
+    return
+  count, every = len(examples), batching.WINDOW * batch_size
+  answers = predictor.answers(task, examples, batch_size, function)
+  said = kind.write(task, output, _reported(answers, count, every), count)
+  if predictor.cut:
+    print(
+      f'{predictor.cut:,} of {count:,} texts were longer than LENGTH and cut'
+    )
+  print(said, flush=True)
 
 
 def evaluate(
@@ -197,38 +206,6 @@ def _columns(task: Task, **given: Any) -> dict[str, Any]:
   return found
 
 
-def _write(
-  predictor: Predictor,
-  task: Task,
-  source: str,
-  output: str,
-  batch_size: int,
-  dry_run: bool,
-  function: Function | None = None,
-  **columns: Any,
-) -> None:
-  """Reads all examples, then computes and writes the answers as a stream."""
-  kind = kinds.find(task.kind)
-  output_files.check_output(output, kind.suffixes, source)
-  predictor.check_length(task.length)
-  examples = keep(kind.read(task, source, False, **columns))
-  if not examples:
-    raise UserError(f'{source} is empty; set INPUT')
-  if dry_run:
-    return
-  answers = predictor.answers(task, examples, batch_size, function)
-  every = batching.WINDOW * batch_size
-  said = kind.write(
-    task, output, _reported(answers, len(examples), every), len(examples)
-  )
-  if predictor.cut:
-    print(
-      f'{predictor.cut:,} of {len(examples):,} texts were longer than LENGTH '
-      'and cut'
-    )
-  print(said, flush=True)
-
-
 def _reported(
   answers: Iterator[tuple[Any, Any]], count: int, every: int
 ) -> Iterator[tuple[Any, Any]]:
@@ -237,11 +214,9 @@ def _reported(
   with ProgressLine(sys.stderr) as line:
     for done, answer in enumerate(answers, start=1):
       yield answer
-      if done % every and done < count:
-        continue
-      seconds = time.monotonic() - start
-      left = seconds / done * (count - done)
-      line.show(
-        f'{done:,}/{count:,} texts   {done / seconds:,.0f} a second   '
-        f'{left:.0f} s left'
-      )
+      if done % every == 0 or done == count:
+        rate = done / (time.monotonic() - start)
+        line.show(
+          f'{done:,}/{count:,} texts   {rate:,.0f} a second   '
+          f'{(count - done) / rate:.0f} s left'
+        )

@@ -12,19 +12,18 @@ length beyond the model's positions is a UserError.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError
 from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
-from bertjax.models.poolings import POOLINGS
 from bertjax.runs import trained_model
 from bertjax.tasks import kinds
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
@@ -34,9 +33,8 @@ from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
 from bertjax.text.tokenizer import Tokenizer
 
-Function = Callable[[Any, Mapping[str, np.ndarray]], Any]
 
-
+@dataclasses.dataclass(eq=False, repr=False)
 class Predictor:
   """A model's parameters and tokenizer.
 
@@ -50,24 +48,18 @@ class Predictor:
     cut: how many texts were longer than `length` so far.
   """
 
-  def __init__(
-    self,
-    config: EncoderConfig,
-    parameters: names.Parameters,
-    tokenizer: Tokenizer,
-    origin: str = 'the model',
-    step: int | None = None,
-    task: Task | None = None,
-  ):
+  config: EncoderConfig
+  parameters: names.Parameters
+  tokenizer: Tokenizer
+  origin: str = 'the model'
+  step: int | None = None
+  task: Task | None = None
+  cut: int = dataclasses.field(default=0, init=False)
+
+  def __post_init__(self) -> None:
     """Raises UserError if the vocabulary does not fit the token table."""
-    tokenizer.check_fits(config.vocabulary_size, origin)
-    self.config = config
-    self.parameters = jax.tree.map(jnp.asarray, parameters)
-    self.tokenizer = tokenizer
-    self.origin = origin
-    self.step = step
-    self.task = task
-    self.cut = 0
+    self.tokenizer.check_fits(self.config.vocabulary_size, self.origin)
+    self.parameters = jax.tree.map(jnp.asarray, self.parameters)
 
   @classmethod
   def load(cls, path: str, step: int | None = None) -> 'Predictor':
@@ -83,13 +75,10 @@ class Predictor:
     """
     found = trained_model.read(path, step)
     length = {'length': min(128, found.config.positions)}
+    task = kinds.of_json(length | found.task) if found.task else None
+    tokenizer = Tokenizer.load(found.path)
     return cls(
-      found.config,
-      found.parameters,
-      Tokenizer.load(found.path),
-      path,
-      found.step,
-      kinds.of_json(length | found.task) if found.task else None,
+      found.config, found.parameters, tokenizer, path, found.step, task
     )
 
   def embed(
@@ -106,9 +95,12 @@ class Predictor:
       texts: any; one that is too long is cut.
       pooling: a name in `poolings.POOLINGS`.
       normalize: whether to scale each vector to length 1.
+
+    Raises:
+      UserError: there is no such pooling.
     """
     task = Task('embed', 'vectors', length=length)
-    function = self.embedding(pooling, normalize)
+    function = forward.embed(self.config, pooling, normalize)
     found = self._list(task, self._texts(texts), batch_size, function)
     return np.array(found, np.float32).reshape(len(found), self.config.width)
 
@@ -134,12 +126,10 @@ class Predictor:
     """
     task = Task('fill_mask', 'masks', length=length)
     function = self.filling(top_k)
+    found = self._list(task, self._texts(texts), batch_size, function)
     return [
-      [
-        [(x['token'], x['probability']) for x in mask]
-        for mask in found['masks']
-      ]
-      for found in self._list(task, self._texts(texts), batch_size, function)
+      [[(x['token'], x['probability']) for x in mask] for mask in each['masks']]
+      for each in found
     ]
 
   def classify(
@@ -174,9 +164,7 @@ class Predictor:
       UserError: the model has no head for tags.
     """
     task = self.task_of(length, 'tags')
-    examples = [
-      TagExample(cast('tuple[str, ...]', words)) for words in sentences
-    ]
+    examples = [TagExample(cast(Any, words)) for words in sentences]
     return self._list(task, examples, batch_size)
 
   def answer(
@@ -196,9 +184,8 @@ class Predictor:
       UserError: the model has no head for spans.
     """
     task = self.task_of(length, 'spans')
-    (found,) = self._list(
-      task, [QuestionExample('', question, context)], batch_size
-    )
+    example = QuestionExample('', question, context)
+    (found,) = self._list(task, [example], batch_size)
     return found
 
   def answers(
@@ -206,7 +193,7 @@ class Predictor:
     task: Task,
     examples: Iterable[Any],
     batch_size: int = 32,
-    function: Function | None = None,
+    function: forward.Function | None = None,
   ) -> Iterator[tuple[Any, Any]]:
     """Returns each example with the model's answer, see `kinds.KINDS`.
 
@@ -222,27 +209,19 @@ class Predictor:
       head = kinds.head_of(task)
       outputs = kinds.find(task.kind).outputs(task)
       function = forward.task_logits(self.config, head, outputs)
-    run = functools.partial(
-      batching.apply,
-      functools.partial(function, self.parameters),
-      length=task.length,
-      batch_size=batch_size,
-      of_positions=head is not None and bert.reads_positions(head),
-    )
-    return kinds.answers(
-      task, self.tokenizer, examples, lambda rows: run(self._counted(rows))
-    )
+    of_positions = head is not None and bert.reads_positions(head)
+    compute = functools.partial(function, self.parameters)
 
-  def embedding(self, pooling: str, normalize: bool) -> Function:
-    """Returns the function that `answers` takes for a task of 'vectors'.
+    def run(rows: Iterable[Row]) -> Iterator[tuple[Row, Any]]:
+      for row, result in batching.apply(
+        compute, rows, task.length, batch_size, of_positions=of_positions
+      ):
+        self.cut += row.source.cut
+        yield row, result
 
-    Raises:
-      UserError: there is no such pooling.
-    """
-    choose(POOLINGS, pooling, 'POOLING')
-    return forward.embed(self.config, pooling, normalize)
+    return kinds.answers(task, self.tokenizer, examples, run)
 
-  def filling(self, top_k: int) -> Function:
+  def filling(self, top_k: int) -> forward.Function:
     """Returns the function that `answers` takes for a task of 'masks'.
 
     Raises:
@@ -287,20 +266,15 @@ class Predictor:
         'choose a checkpoint of pretraining'
       )
 
-  def _counted(self, rows: Iterable[Row]) -> Iterator[Row]:
-    for row in rows:
-      self.cut += row.source.cut
-      yield row
-
   def _list(
     self,
     task: Task,
     examples: Iterable[Any],
     batch_size: int,
-    function: Function | None = None,
+    function: forward.Function | None = None,
   ) -> list[Any]:
-    found = self.answers(task, examples, batch_size, function)
-    return [answer for _, answer in found]
+    answers = self.answers(task, examples, batch_size, function)
+    return [answer for _, answer in answers]
 
   def _texts(self, texts: Iterable[Any]) -> Iterator[TextExample]:
     if isinstance(texts, str):

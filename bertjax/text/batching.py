@@ -12,6 +12,7 @@ padding and each shape is compiled once.
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ LENGTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 # padding; in longer rows attention costs more.
 SHARED = 64
 WINDOW = 64  # times batch_size: rows that are held and batched together
-# Keys that say where a sequence lies, and the letter of their second dimension.
-_MADE = {'positions': 'L', 'segments': 'L', 'first_positions': 'S'}
+# Keys that say where a sequence lies.
+_MADE = ('positions', 'segments', 'first_positions')
 
 
 class Row(NamedTuple):
@@ -75,20 +76,21 @@ def apply(
   rows = iter(rows)
   while window := list(itertools.islice(rows, WINDOW * batch_size)):
     results: list[Any] = [None] * len(window)
-    # One batch ahead: the host makes the next while the device computes.
-    waiting: tuple[list[list[int]], list[Row], Any] | None = None
-    for groups, columns in _divide(window, length, batch_size):
-      # Powers of two below batch_size, for callers that have one text a time.
-      parts = -(-len(groups) // multiple)
-      count = min(batch_size, multiple << (parts - 1).bit_length())
-      batch = make(
-        [[window[i] for i in group] for group in groups], count, columns
-      )
-      if waiting:
-        _keep(results, *waiting, of_positions)
-      waiting = groups, window, function(batch)
-    if waiting:
-      _keep(results, *waiting, of_positions)
+    computed = (
+      (groups, function(batch))
+      for groups, batch in _batches(window, length, batch_size, multiple)
+    )
+    # In pairs: the device computes while the host makes the next batch.
+    ahead = itertools.pairwise(itertools.chain(computed, [([], None)]))
+    for (groups, found), _ in ahead:
+      found = jax.device_get(found)
+      for line, group in enumerate(groups):
+        begin = 0
+        for number, i in enumerate(group):
+          end = begin + len(window[i].ids)
+          place = slice(begin, end) if of_positions else number
+          results[i] = jax.tree.map(operator.itemgetter((line, place)), found)
+          begin = end
     yield from zip(window, results, strict=True)
 
 
@@ -160,79 +162,52 @@ def join(
     ValueError: a group does not fit into a row.
   """
   table = KEYS | dict(more or {})
-  batch: dict[str, np.ndarray] = {
-    key: np.zeros((count, sizes[letter]), np.int32)
-    for key, letter in _MADE.items()
-  }
-  for key, value in groups[0][0].items():
+  batch: dict[str, np.ndarray] = {}
+  columns_L = np.arange(sizes['L'], dtype=np.int32)
+  for key, value in {**dict.fromkeys(_MADE, [0]), **groups[0][0]}.items():
     dimensions, dtype = table[key]
     shape = (count, sizes[dimensions[1]], *np.shape(value)[1:])
     batch[key] = np.zeros(shape, dtype)
   for line, group in enumerate(groups):
     begin = dict.fromkeys(sizes, 0)
-    for number, sequence in enumerate(group):
-      end = {**begin, 'S': number + 1}
+    for number, sequence in enumerate(group, start=1):
+      end = {**begin, 'S': number}
       for key, value in sequence.items():
         letter = table[key][0][1]
         end[letter] = begin[letter] + len(value)
         batch[key][line, begin[letter] : end[letter]] = value
-      first = begin['L']
+      first, past = begin['L'], end['L']
       if 'target_positions' in sequence:
         batch['target_positions'][line, begin['P'] : end['P']] += first
-      batch['segments'][line, first : end['L']] = number + 1
-      if number < sizes['S']:
-        batch['first_positions'][line, number] = first
+      batch['first_positions'][line, number - 1 : number] = first
+      batch['positions'][line, first:past] = columns_L[: past - first]
+      batch['segments'][line, first:past] = number
       begin = end
     if any(begin[letter] > size for letter, size in sizes.items()):
       raise ValueError(f'{len(group)} sequences do not fit into {sizes}')
-  segments_BL = batch['segments']
-  first_BL = np.take_along_axis(
-    batch['first_positions'], np.maximum(segments_BL - 1, 0), axis=1
-  )
-  columns_L = np.arange(sizes['L'], dtype=np.int32)
-  batch['positions'] = np.where(segments_BL > 0, columns_L - first_BL, 0)
   return batch
 
 
-def _divide(
-  rows: Sequence[Row], length: int, batch_size: int
-) -> Iterator[tuple[list[list[int]], int]]:
-  """Yields the groups of each batch and the length L of its rows."""
+def _batches(
+  rows: Sequence[Row], length: int, batch_size: int, multiple: int
+) -> Iterator[tuple[list[list[int]], dict[str, np.ndarray]]]:
+  """Yields batches, each with the rows that share a row of it."""
   sizes = {i: len(row.ids) for i, row in enumerate(rows) if len(row.ids)}
-  if not sizes:
-    return
   numbers, shared = list(sizes), min(SHARED, sum(sizes.values()))
 
   def capacity(size: int) -> int:
     needed = max(size, shared)
-    return min(next((n for n in LENGTHS if n >= needed), length), length)
+    return next((n for n in LENGTHS if needed <= n < length), length)
 
   # A group begins with its longest row, so groups of one capacity are adjacent.
-  packed = [
-    [numbers[i] for i in group]
-    for group in packing.pack(list(sizes.values()), capacity)
-  ]
+  packed = packing.pack([*sizes.values()], capacity)
+  indices = [[numbers[i] for i in group] for group in packed]
   for columns, same_length in itertools.groupby(
-    packed, key=lambda group: capacity(sizes[group[0]])
+    indices, key=lambda group: capacity(sizes[group[0]])
   ):
-    groups = list(same_length)
-    for start in range(0, len(groups), batch_size):
-      yield groups[start : start + batch_size], columns
-
-
-def _keep(
-  results: list[Any],
-  groups: Sequence[Sequence[int]],
-  rows: Sequence[Row],
-  found: Any,
-  of_positions: bool,
-) -> None:
-  """Stores the results of a batch at the indices of its sequences."""
-  found = jax.device_get(found)
-  for line, group in enumerate(groups):
-    begin = 0
-    for number, i in enumerate(group):
-      end = begin + len(rows[i].ids)
-      place = slice(begin, end) if of_positions else number
-      results[i] = jax.tree.map(lambda x: x[line, place], found)  # noqa: B023
-      begin = end
+    while groups := list(itertools.islice(same_length, batch_size)):
+      # Powers of two below batch_size, for callers that have one text a time.
+      parts = -(-len(groups) // multiple)
+      count = min(batch_size, multiple << (parts - 1).bit_length())
+      some = [[rows[i] for i in group] for group in groups]
+      yield groups, make(some, count, columns)

@@ -34,15 +34,15 @@ class Window(NamedTuple):
 
   Attributes:
     row: '[CLS] question [SEP] part of context [SEP]'.
-    offsets: for each context token of the window, its first character in the
-      whole context and the one after its last.
-    best: for each context token of the window, whether no other window has more
-      context around it. True in exactly one window.
+    offsets: int64[n, 2], for each context token of the window its first
+      character in the whole context and the one after its last.
+    best: bool[n], for each of them whether no other window has more context
+      around it. True in exactly one window.
   """
 
   row: Row
-  offsets: tuple[tuple[int, int], ...]
-  best: tuple[bool, ...]
+  offsets: np.ndarray
+  best: np.ndarray
 
   @property
   def begin(self) -> int:
@@ -113,13 +113,11 @@ def make(
   """
   room = length - 3 - question_length
   if stride < 1 or question_length < 1 or room < stride:
+    fix = f'STRIDE to at most {room}, or ' if room > 0 else ''
     raise UserError(
       'expected STRIDE and QUESTION_LENGTH of at least 1 and LENGTH of at '
-      'least STRIDE + QUESTION_LENGTH + 3, got STRIDE '
-      f'{stride}, QUESTION_LENGTH {question_length}, LENGTH {length}; '
-      + (
-        f'set STRIDE to at most {room}, or LENGTH' if room > 0 else 'set LENGTH'
-      )
+      f'least STRIDE + QUESTION_LENGTH + 3, got STRIDE {stride}, '
+      f'QUESTION_LENGTH {question_length}, LENGTH {length}; set {fix}LENGTH'
     )
   asked, told = tokenizer.pieces([question, context])
   head = asked.ids[:question_length]
@@ -128,15 +126,10 @@ def make(
   # A window ends where its row is full; the first to reach the end is the last.
   starts = range(0, max(len(ids) - room, 0) + stride, stride)
   spans = [(start, min(start + room, len(ids))) for start in starts]
+  best = _has_most_context(spans, len(ids))
   return [
-    Window(
-      tokenizer.row(head, ids[start:end]),
-      offsets[start:end],
-      tuple(best[start:end]),
-    )
-    for (start, end), best in zip(
-      spans, _has_most_context(spans, len(ids)).tolist(), strict=True
-    )
+    Window(tokenizer.row(head, ids[i:j]), offsets[i:j], is_best[i:j])
+    for (i, j), is_best in zip(spans, best, strict=True)
   ]
 
 
@@ -152,16 +145,12 @@ def token_span(window: Window, start: int, end: int) -> tuple[int, int]:
     the first and the last token's position; (0, 0), which is [CLS], if the
     window does not hold the whole span.
   """
-  offsets = window.offsets
-  if not offsets or start < offsets[0][0] or end > offsets[-1][1]:
-    return 0, 0
   # Several tokens can share a character; the span takes all of them.
-  inside = [
-    i for i, (first, past) in enumerate(offsets) if past > start and first < end
-  ]
-  if start >= end or not inside:
-    return 0, 0
-  return window.begin + inside[0], window.begin + inside[-1]
+  first, past = window.offsets.T
+  inside = np.flatnonzero((past > start) & (first < end)) + window.begin
+  if len(inside) and first[0] <= start < end <= past[-1]:
+    return int(inside[0]), int(inside[-1])
+  return 0, 0
 
 
 def best_answers(
@@ -214,22 +203,16 @@ def _spans(
   first = window.begin
   starts, ends = logits[first : first + len(window.offsets)].T
   starts = np.where(window.best, starts, -np.inf)
-  i = np.argsort(-starts, kind='stable')[: min(n_best, sum(window.best))]
+  i = np.argsort(-starts, kind='stable')[: min(n_best, window.best.sum())]
   j = np.argsort(-ends, kind='stable')[:n_best]
   steps = j[None, :] - i[:, None]
   a, b = np.nonzero((steps >= 0) & (steps < max_tokens))
   i, j = i[a], j[b]
-  return [
-    (score, window.offsets[first][0], window.offsets[last][1])
-    for score, first, last in zip(
-      (starts[i] + ends[j]).tolist(), i.tolist(), j.tolist(), strict=True
-    )
-  ]
+  found = starts[i] + ends[j], window.offsets[i, 0], window.offsets[j, 1]
+  return list(zip(*(values.tolist() for values in found), strict=True))
 
 
-def _has_most_context(
-  spans: Sequence[tuple[int, int]], count: int
-) -> np.ndarray:
+def _has_most_context(spans: list[tuple[int, int]], count: int) -> np.ndarray:
   """Returns bool[windows, tokens], True for the best window of each token."""
   start, end = np.array(spans)[:, :, None].transpose(1, 0, 2)
   token = np.arange(count)
@@ -239,9 +222,7 @@ def _has_most_context(
   return score.argmax(axis=0) == np.arange(len(spans))[:, None]
 
 
-def _with_marks(
-  context: str, offsets: Sequence[tuple[int, int]]
-) -> tuple[tuple[int, int], ...]:
+def _with_marks(context: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
   """Extends each token by the accents after it that the tokenizer stripped."""
   limits = [*(start for start, _ in offsets), len(context)][1:]
   extended = []
@@ -249,4 +230,4 @@ def _with_marks(
     while end < limit and unicodedata.category(context[end]) == 'Mn':
       end += 1
     extended.append((start, end))
-  return tuple(extended)
+  return np.array(extended, np.int64).reshape(-1, 2)

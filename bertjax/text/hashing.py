@@ -21,9 +21,8 @@ def mix(*coordinates: ArrayLike) -> np.ndarray:
   state = np.zeros((), np.uint64)
   with np.errstate(over='ignore'):
     for coordinate in coordinates:
-      coordinate = np.asarray(coordinate)
-      state = state * np.uint64(31) + coordinate.astype(np.uint64)
-      state = state + _GOLDEN_GAMMA
+      number = np.asarray(coordinate).astype(np.uint64)
+      state = state * np.uint64(31) + number + _GOLDEN_GAMMA
       state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
       state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
       state = state ^ (state >> np.uint64(31))

@@ -27,9 +27,16 @@ def read(path: str) -> Iterator[dict[str, Any]]:
     )
   for number, line in enumerate(lines(path), start=1):
     text = line.removesuffix('\n').removesuffix('\r')
-    yield (
-      _record(text, path, number) if path.endswith('.jsonl') else {'text': text}
-    )
+    record: dict[str, Any] = {'text': text}
+    if path.endswith('.jsonl'):
+      where = f'line {number} of {path}'
+      record = json_object(text, where, 'write one object a line')
+      if not isinstance(record.get('text'), str):
+        raise UserError(
+          f'expected a field "text" in {where}, got {", ".join(record)}'
+        )
+      record['text'] = repair(record['text'])
+    yield record
 
 
 def lines(path: str) -> Iterator[str]:
@@ -42,14 +49,12 @@ def lines(path: str) -> Iterator[str]:
   """
   with open(path, 'rb') as file:
     for number, line in enumerate(file, start=1):
-      if number == 1:
-        line = line.removeprefix(b'\xef\xbb\xbf')
       try:
-        yield line.decode()
+        yield line.decode('utf-8-sig' if number == 1 else 'utf-8')
       except UnicodeDecodeError as error:
         raise UserError(
-          f'expected UTF-8 in {path}, got byte {line[error.start]:#x} in '
-          f'line {number}; convert it: iconv -f latin1 -t utf8'
+          f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
+          f'in line {number}; convert it: iconv -f latin1 -t utf8'
         ) from error
 
 
@@ -69,17 +74,23 @@ def one_file(path: str | Sequence[str], setting: str) -> str:
   return path
 
 
-def _record(line: str, path: str, number: int) -> dict[str, Any]:
+def json_object(text: str, where: str, fix: str) -> dict[str, Any]:
+  """Returns the object that `text` is in JSON.
+
+  Args:
+    text: of a file or a line.
+    where: it stands, for the message.
+    fix: what to do if it is something else, for the message.
+
+  Raises:
+    UserError: it is no JSON, or no object.
+  """
   try:
-    record = json.loads(line)
-  except ValueError as error:
+    content = json.loads(text)
+  except (ValueError, RecursionError) as error:
+    raise UserError(f'expected JSON in {where}, got {error}; {fix}') from error
+  if not isinstance(content, dict):
     raise UserError(
-      f'expected JSON in line {number} of {path}, got {error}'
-    ) from error
-  if not isinstance(record, dict) or not isinstance(record.get('text'), str):
-    known = ', '.join(record) if isinstance(record, dict) else line[:40]
-    raise UserError(
-      f'expected an object with a field "text" in line {number} '
-      f'of {path}, got {known}'
+      f'expected an object in {where}, got {content!r:.40}; {fix}'
     )
-  return record | {'text': repair(record['text'])}
+  return content

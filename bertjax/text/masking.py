@@ -35,6 +35,10 @@ SPAN_STOP, SPAN_LONGEST = 0.2, 10  # words; SpanBERT, section 3.1
 # Coordinates of the hash, so that no two decisions share random bits.
 _BUDGET, _UNIT, _REPLACE, _TOKEN, _START, _LENGTH = range(6)
 
+# bool[B, L], whether a token becomes a target; int64[B, L], its case: tokens
+# with the same case share the draw between [MASK], random and kept.
+Chosen = tuple[np.ndarray, np.ndarray]
+
 
 class Vocabulary(Protocol):
   """What masking needs to know about a vocabulary."""
@@ -74,29 +78,21 @@ def mask(
   budget_B = np.floor(rate * count_B + hashing.uniform(seeds_B, _BUDGET))
   # As in BERT, a row that has any token has at least one target.
   budget_B = np.clip(budget_B, 1, predictions).astype(np.int64)
-  word_BL = _numbers(
-    maskable_BL, vocabulary.continuation[tokens_BL], segments_BL
-  )
+  continuation_BL = vocabulary.continuation[tokens_BL]
+  word_BL = _numbers(maskable_BL, continuation_BL, segments_BL)
   chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
 
   # A stable sort of booleans puts the chosen positions first, in order.
   positions_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, :predictions]
   weights_BP = np.take_along_axis(chosen_BL, positions_BP, 1)
   targets_BP = np.take_along_axis(tokens_BL, positions_BP, 1)
-  column_L = np.arange(tokens_BL.shape[1])
+  choices, column_L = vocabulary.replacements, np.arange(tokens_BL.shape[1])
+  choice_BL = hashing.integers(len(choices), seeds_B[:, None], _TOKEN, column_L)
   draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, case_BL)
-  random_BL = vocabulary.replacements[
-    hashing.integers(
-      len(vocabulary.replacements), seeds_B[:, None], _TOKEN, column_L
-    )
-  ]
-  replaced_BL = np.where(
-    draw_BL < MASKED,
-    vocabulary.mask_id,
-    np.where(draw_BL < MASKED + RANDOM, random_BL, tokens_BL),
-  )
+  kept_BL = ~chosen_BL | (draw_BL >= MASKED + RANDOM)
+  hidden_BL = np.where(draw_BL < MASKED, vocabulary.mask_id, choices[choice_BL])
   return {
-    'tokens': np.where(chosen_BL, replaced_BL, tokens_BL).astype(np.int32),
+    'tokens': np.where(kept_BL, tokens_BL, hidden_BL).astype(np.int32),
     'target_positions': np.where(weights_BP, positions_BP, 0).astype(np.int32),
     'targets': np.where(weights_BP, targets_BP, 0).astype(np.int32),
     'weights': weights_BP.astype(np.float32),
@@ -109,34 +105,24 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
   A '##' piece continues the word of the token before it, unless that token is
   special or of another sequence (a cut sentence may start within a word).
   """
-  joined_BL = np.zeros_like(maskable_BL)
-  joined_BL[:, 1:] = (
-    continuation_BL[:, 1:]
-    & maskable_BL[:, 1:]
-    & maskable_BL[:, :-1]
-    & (segments_BL[:, 1:] == segments_BL[:, :-1])
-  )
-  return np.maximum(np.cumsum(maskable_BL & ~joined_BL, axis=1) - 1, 0)
+  before_BL = np.pad(maskable_BL, ((0, 0), (1, 0)))[:, :-1]
+  same_BL = np.diff(segments_BL, axis=1, prepend=0) == 0
+  begins_BL = maskable_BL & ~(continuation_BL & before_BL & same_BL)
+  return np.maximum(np.cumsum(begins_BL, axis=1) - 1, 0)
 
 
-def _tokens(
-  maskable_BL, word_BL, budget_B, seeds_B
-) -> tuple[np.ndarray, np.ndarray]:
+def _tokens(maskable_BL, word_BL, budget_B, seeds_B) -> Chosen:
   """Chooses exactly `budget` tokens a row, all equally likely."""
-  score_BL = hashing.uniform(
-    seeds_B[:, None], _UNIT, np.arange(maskable_BL.shape[1])
-  )
+  columns_L = np.arange(maskable_BL.shape[1])
+  score_BL = hashing.uniform(seeds_B[:, None], _UNIT, columns_L)
   order_BL = np.argsort(np.where(maskable_BL, score_BL, 2.0), axis=1)
-  rank_BL = np.empty_like(order_BL)
-  np.put_along_axis(
-    rank_BL, order_BL, np.arange(order_BL.shape[1])[None], axis=1
-  )
-  return maskable_BL & (rank_BL < budget_B[:, None]), _own_case(word_BL)
+  chosen_BL = np.zeros_like(maskable_BL)
+  first_BL = columns_L < budget_B[:, None]
+  np.put_along_axis(chosen_BL, order_BL, first_BL, axis=1)
+  return maskable_BL & chosen_BL, _own_case(word_BL)
 
 
-def _words(
-  maskable_BL, word_BL, budget_B, seeds_B
-) -> tuple[np.ndarray, np.ndarray]:
+def _words(maskable_BL, word_BL, budget_B, seeds_B) -> Chosen:
   """Chooses whole words in random order, skipping those that no longer fit.
 
   The pieces of a word are replaced independently, as in google-research/bert.
@@ -159,9 +145,7 @@ def _words(
   return chosen_BL, _own_case(word_BL)
 
 
-def _spans(
-  maskable_BL, word_BL, budget_B, seeds_B
-) -> tuple[np.ndarray, np.ndarray]:
+def _spans(maskable_BL, word_BL, budget_B, seeds_B) -> Chosen:
   """Chooses runs of whole words until the budget is met; the last may be cut.
 
   Lengths are geometric with p = 0.2, at most 10 words; starts are uniform over
@@ -181,7 +165,7 @@ def _spans(
     draw_B = hashing.uniform(seeds_B, _LENGTH, turn)
     # Inverse of the geometric distribution function, 1 - (1 - p)^n.
     length_B = 1 + np.floor(np.log1p(-draw_B) / np.log1p(-SPAN_STOP))
-    length_B = np.minimum(length_B, SPAN_LONGEST)
+    end_B = start_B + np.minimum(length_B, SPAN_LONGEST)
     at_start_BL = maskable_BL & (word_BL == start_B[:, None])
     column_B = np.argmax(at_start_BL, axis=1)
     rows = np.arange(len(column_B))
@@ -190,7 +174,7 @@ def _spans(
       maskable_BL
       & ~chosen_BL
       & (word_BL >= start_B[:, None])
-      & (word_BL < (start_B + length_B)[:, None])
+      & (word_BL < end_B[:, None])
       & (run_BL == run_BL[rows, column_B][:, None])
       & free_B[:, None]
     )
@@ -205,7 +189,5 @@ def _own_case(word_BL) -> np.ndarray:
   return np.broadcast_to(np.arange(word_BL.shape[1]), word_BL.shape)
 
 
-# name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) ->
-# (chosen bool[B, L], case int64[B, L]); tokens with the same case share the
-# draw between [MASK], random and kept
+# name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) -> Chosen
 UNITS = {'token': _tokens, 'word': _words, 'span': _spans}

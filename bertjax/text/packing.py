@@ -33,7 +33,7 @@ def pack(
   Source: Johnson 1973; without budgets it takes at most 11/9 of the fewest
   possible rows, plus one.
   """
-  most = capacity(max(sizes))
+  most = capacity(max(sizes, default=0))
   groups: list[list[int]] = []
   with_room: list[list[list[int]]] = [[] for _ in range(most + 1)]
 
@@ -54,13 +54,12 @@ def pack(
       ),
       None,
     )
-    if found is None:
-      room = capacity(size)
-      group: list[int] = []
-      groups.append(group)
-    else:
+    if found:
       room, place = found
       group = with_room[room].pop(place)
+    else:
+      room, group = capacity(size), []
+      groups.append(group)
     group.append(index)
     with_room[room - size].append(group)
   return groups

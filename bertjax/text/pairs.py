@@ -1,6 +1,7 @@
 """Builds sequences of one or two segments from the sentences of documents.
 
-    >>> sentences = Document(0, np.array([5, 6, 7, 8]), ends=np.array([2, 4]))
+    >>> tokens, bounds = np.array([5, 6, 7, 8]), np.array([0, 2, 4])
+    >>> sentences = Document(0, tokens, bounds)
     >>> ((a, b, label),) = build([sentences], length=128, next_sentence=True,
     ...                          rng=np.random.default_rng(7), short=0.0)
     >>> a.tolist(), b.tolist(), label  # with another document, half are random
@@ -26,53 +27,52 @@ SHORT_SEQUENCES = 0.1  # Devlin et al. 2018, appendix A.2
 
 @dataclasses.dataclass
 class Document:
-  """The token ids of a document and where its sentences end.
+  """The token ids of a document and where its sentences begin.
 
   Attributes:
     identity: the same number for all pieces of one document.
     tokens: int32[T].
-    ends: int64[n], end of each sentence in `tokens`, ascending; the last is T.
+    bounds: int64[n + 1], where in `tokens` each of the n sentences begins, and
+      the last one ends: ascending, from 0 to T.
   """
 
   identity: int
   tokens: np.ndarray
-  ends: np.ndarray
+  bounds: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.bounds) - 1
 
   def slice(self, first: int, last: int) -> np.ndarray:
     """Returns the tokens of sentences [first, last)."""
-    start = self.ends[first - 1] if first else 0
-    return (
-      self.tokens[start : self.ends[last - 1]]
-      if last > first
-      else (self.tokens[:0])
-    )
+    return self.tokens[self.bounds[first] : self.bounds[last]]
 
   def reach(self, first: int, target: int) -> int:
     """Returns the `last` with which `slice` gives `target` tokens or more.
 
     At the end of the document it may be fewer.
     """
-    start = self.ends[first - 1] if first else 0
-    last = int(np.searchsorted(self.ends, start + target)) + 1
-    return min(last, len(self.ends))
+    end = self.bounds[first] + target
+    return min(int(np.searchsorted(self.bounds, end)), len(self))
 
 
 Pair = tuple[np.ndarray, np.ndarray | None, int]  # A, B, label
 
 
 def split_long_sentences(ends: np.ndarray, longest: int) -> np.ndarray:
-  """Returns the ends after cutting sentences of more than `longest` tokens."""
-  starts = np.concatenate([[0], ends[:-1]])
-  sizes = ends - starts
-  if sizes.max(initial=0) <= longest:
-    return ends[sizes > 0]
-  return np.concatenate(
-    [
-      np.append(np.arange(start + longest, end, longest), end)
-      for start, end in zip(starts, ends, strict=True)
-      if end > start
-    ]
-  )
+  """Returns the bounds of sentences, cut where they exceed `longest` tokens.
+
+  Args:
+    ends: int64[n], end of each sentence, ascending; that of an empty one, which
+      is left out, is that of the sentence before.
+    longest: tokens.
+  """
+  bounds = np.append(0, ends)
+  cuts = [
+    np.arange(bounds[i], bounds[i + 1], longest)
+    for i in np.flatnonzero(np.diff(bounds) > longest)
+  ]
+  return np.unique(np.concatenate([bounds, *cuts]))
 
 
 def build(
@@ -93,13 +93,31 @@ def build(
     short: probability that the target length is drawn from those below the
       full one.
   """
-  identities = np.array([document.identity for document in documents])
-  build_from = _pairs_of if next_sentence else _segments_of
-  return [
-    pair
-    for document in documents
-    for pair in build_from(document, documents, identities, length, rng, short)
-  ]
+  found: list[Pair] = []
+  for document in documents:
+    if next_sentence:
+      others = [x for x in documents if x.identity != document.identity]
+      found += _pairs_of(document, others, length - 3, rng, short)
+    else:
+      found += _segments_of(document, length - 2, rng, short)
+  return found
+
+
+def fit(room: int, a: int, b: int = 0) -> tuple[int, int]:
+  """Returns the most tokens that each of two texts may keep.
+
+  As if one token at a time left the longer one, b on a tie, until both fit: as
+  in google-research/bert `_truncate_seq_pair`.
+
+      >>> fit(6, 9, 2), fit(7, 9, 9)
+      ((4, 3), (4, 3))
+
+  Args:
+    room: the most tokens of both.
+    a: tokens of the first text.
+    b: tokens of the second text, if there is one.
+  """
+  return max(room - b, (room + 1) // 2), max(room - a, room // 2)
 
 
 def _target(room: int, rng: np.random.Generator, short: float) -> int:
@@ -107,80 +125,55 @@ def _target(room: int, rng: np.random.Generator, short: float) -> int:
 
 
 def _segments_of(
-  document: Document,
-  documents: Sequence[Document],
-  identities: np.ndarray,
-  length: int,
-  rng: np.random.Generator,
-  short: float,
+  document: Document, room: int, rng: np.random.Generator, short: float
 ) -> Iterator[Pair]:
   """Yields full sentences, one after the other, up to the target length."""
-  room, sentence = length - 2, 0
-  while sentence < len(document.ends):
+  sentence = 0
+  while sentence < len(document):
     last = document.reach(sentence, _target(room, rng, short))
-    tokens = document.slice(sentence, last)
-    if len(tokens) > room and last - sentence > 1:
-      last -= 1  # the sentence that does not fit begins the next sequence
-      tokens = document.slice(sentence, last)
-    yield _truncate(tokens, None, room, rng)[0], None, 0
+    # A sentence that does not fit begins the next sequence.
+    if last - sentence > 1 and len(document.slice(sentence, last)) > room:
+      last -= 1
+    yield _shorten(document.slice(sentence, last), room, rng), None, 0
     sentence = last
 
 
 def _pairs_of(
   document: Document,
-  documents: Sequence[Document],
-  identities: np.ndarray,
-  length: int,
+  others: Sequence[Document],
+  room: int,
   rng: np.random.Generator,
   short: float,
 ) -> Iterator[Pair]:
   """Yields A and B from one document or, half the time, B from another."""
-  others = np.flatnonzero(identities != document.identity)
-  room, sentence = length - 3, 0
-  while sentence < len(document.ends):
+  sentence = 0
+  while sentence < len(document):
     target = _target(room, rng, short)
     last = document.reach(sentence, target)
     # A takes at least one sentence and, if there are more, leaves at least one.
-    middle = sentence + 1
-    if last - sentence > 2:
-      middle = sentence + int(rng.integers(1, last - sentence))
-    a = document.slice(sentence, middle)
+    middle = sentence + int(rng.integers(1, max(2, last - sentence)))
+    a, b = document.slice(sentence, middle), document.slice(middle, last)
     alone = last - sentence == 1
-    if len(others) and (alone or rng.random() < 0.5):
-      other = documents[others[rng.integers(len(others))]]
-      first = int(rng.integers(len(other.ends)))
+    is_random = bool(others) and (alone or rng.random() < 0.5)
+    if is_random:
+      other = others[int(rng.integers(len(others)))]
+      first = int(rng.integers(len(other)))
       b = other.slice(first, other.reach(first, max(1, target - len(a))))
-      label, sentence = 1, middle
     elif alone:
       if len(a) < 2:
         return
       a, b = np.split(a, [int(rng.integers(1, len(a)))])
-      label, sentence = 0, last
-    else:
-      b = document.slice(middle, last)
-      label, sentence = 0, last
-    yield *_truncate(a, b, room, rng), label
+    most_a, most_b = fit(room, len(a), len(b))
+    yield _shorten(a, most_a, rng), _shorten(b, most_b, rng), int(is_random)
+    sentence = middle if is_random else last
 
 
-def _truncate(
-  a: np.ndarray, b: np.ndarray | None, room: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-  """Drops tokens of the longer segment, at random from its front or back."""
-  over = len(a) + (0 if b is None else len(b)) - room
+def _shorten(
+  tokens: np.ndarray, most: int, rng: np.random.Generator
+) -> np.ndarray:
+  """Drops tokens at random from the front and the back."""
+  over = len(tokens) - most
   if over <= 0:
-    return a, b
-  if b is None:
-    front = int(rng.binomial(over, 0.5))
-    return a[front : len(a) - (over - front)], b
-  # As if one token at a time left the longer one, B on a tie, until both fit.
-  gap = len(a) - len(b)
-  from_a = min(over, max(gap, 0))
-  from_b = min(over, max(-gap, 0))
-  from_both = over - from_a - from_b
-  from_b += (from_both + 1) // 2
-  from_a += from_both // 2
-  cut = []
-  for segment, drop in ((a, from_a), (b, from_b)):
-    front = int(rng.binomial(drop, 0.5))
-    cut.append(segment[front : len(segment) - (drop - front)])
-  return cut[0], cut[1]
+    return tokens
+  front = int(rng.binomial(over, 0.5))
+  return tokens[front : front + most]

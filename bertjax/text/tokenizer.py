@@ -17,7 +17,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax.errors import UserError
-from bertjax.text import vocabulary_file
+from bertjax.text import pairs, vocabulary_file
 from bertjax.text.batching import Row
 
 
@@ -45,9 +45,8 @@ class Tokenizer:
     Raises:
       UserError: see `vocabulary_file.read`.
     """
-    return cls(
-      *vocabulary_file.load(os.path.join(directory, vocabulary_file.NAME))
-    )
+    path = os.path.join(directory, vocabulary_file.NAME)
+    return cls(*vocabulary_file.load(path))
 
   def check_fits(self, rows: int, origin: str) -> None:
     """Raises UserError if an embedding table has fewer rows than tokens.
@@ -92,8 +91,7 @@ class Tokenizer:
     """Returns a row for each text or pair, and whether it was cut.
 
     A text that is too long loses its last tokens. A pair loses them from the
-    longer text, or from b if both are as long, until the two fit (as in
-    google-research/bert `_truncate_seq_pair`).
+    longer text, see `pairs.fit`.
 
     Args:
       texts: texts and pairs of texts; an empty text gives [CLS] [SEP].
@@ -106,17 +104,12 @@ class Tokenizer:
     rows = []
     for part in parts:
       ids = [next(encodings).ids for _ in part]
-      if len(ids) == 1:
-        (a,) = ids
-        rows.append((self.row(a[: length - 2]), len(a) > length - 2))
-      else:
-        a, b = ids
-        room = length - 3
-        row = self.row(
-          a[: max(room - len(b), (room + 1) // 2)],
-          b[: max(room - len(a), room // 2)],
-        )
-        rows.append((row, len(a) + len(b) > room))
+      room = length - 1 - len(ids)
+      is_cut = sum(map(len, ids)) > room
+      if is_cut:
+        limits = pairs.fit(room, *map(len, ids))
+        ids = [x[:limit] for x, limit in zip(ids, limits, strict=False)]
+      rows.append((self.row(*ids), is_cut))
     return rows
 
 

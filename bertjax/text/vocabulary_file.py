@@ -13,31 +13,32 @@ Source: google-research/bert `tokenization.py` (`load_vocab`); transformers
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
 
 from bertjax.errors import UserError
+from bertjax.text.line_files import json_object
 
 NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+CONFIG, WHOLE = 'tokenizer_config.json', 'tokenizer.json'
 BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
 # In transformers 4 and 5; these do what tokenizer.json says.
 GENERAL_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
-# The sections of BERT's tokenizer.json.
-PLAIN: dict[str, dict[str, Any]] = {
-  'normalizer': {
-    'type': 'BertNormalizer',
-    'clean_text': True,
-    'handle_chinese_chars': True,
-  },
-  'pre_tokenizer': {'type': 'BertPreTokenizer'},
-  'model': {
-    'type': 'WordPiece',
-    'continuing_subword_prefix': '##',
-    'max_input_chars_per_word': 100,
-  },
+# (file, setting) -> what BERT's own tokenizer has there.
+PLAIN = {
+  (CONFIG, 'tokenize_chinese_chars'): True,
+  (WHOLE, 'normalizer.type'): 'BertNormalizer',
+  (WHOLE, 'normalizer.clean_text'): True,
+  (WHOLE, 'normalizer.handle_chinese_chars'): True,
+  (WHOLE, 'pre_tokenizer.type'): 'BertPreTokenizer',
+  (WHOLE, 'model.type'): 'WordPiece',
+  (WHOLE, 'model.continuing_subword_prefix'): '##',
+  (WHOLE, 'model.max_input_chars_per_word'): 100,
+  # In a text, others would be one token each there, and several here.
+  (WHOLE, 'added_tokens'): SPECIAL_TOKENS,
 }
 _ELSEWHERE = 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere'
 
@@ -56,14 +57,12 @@ def read(path: str) -> list[str]:
   folder, name = os.path.split(path)
   check_tokenizer(folder)
   text = _read_text(path)
-  whole = _read_json(os.path.join(folder, 'tokenizer.json'))
   if text is not None:
     # Not splitlines: published vocabularies contain U+2028 and the like.
-    tokens = [line.rstrip(' \t\r') for line in text.split('\n')]
-    while tokens and not tokens[-1]:
-      tokens.pop()
-  elif whole and name == NAME:
-    path = os.path.join(folder, 'tokenizer.json')
+    lines = text.rstrip(' \t\r\n').split('\n')
+    tokens = [line.rstrip(' \t\r') for line in lines]
+  elif name == NAME and (whole := _read_json(folder, WHOLE)):
+    path = os.path.join(folder, WHOLE)
     tokens = _find_tokens(whole, path)
   else:
     raise UserError(
@@ -79,16 +78,14 @@ def _find_tokens(whole: dict[str, Any], path: str) -> list[str]:
   try:
     ids = dict(whole['model']['vocab'])
     ids |= {each['content']: each['id'] for each in whole['added_tokens']}
-    tokens = sorted(ids, key=ids.__getitem__)
-    without_gaps = [ids[token] for token in tokens] == list(range(len(ids)))
-  except (LookupError, TypeError, ValueError):
-    without_gaps = False
-  if not without_gaps:
+    if sorted(ids.values()) != list(range(len(ids))):
+      raise ValueError('gaps')
+  except (LookupError, TypeError, ValueError) as error:
     raise UserError(
       f'expected model.vocab of ids from 0 without gaps in {path}; mend it, or '
       'put vocab.txt beside it'
-    )
-  return tokens
+    ) from error
+  return sorted(ids, key=ids.__getitem__)
 
 
 def load(path: str) -> tuple[list[str], bool]:
@@ -104,23 +101,20 @@ def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   vocabulary is cased.
   """
   config = {'do_lower_case': not cased, 'tokenizer_class': 'BertTokenizer'}
-  _write_text(
-    os.path.join(os.path.dirname(path), 'tokenizer_config.json'),
-    json.dumps(config, indent=2) + '\n',
-  )
+  beside = os.path.join(os.path.dirname(path), CONFIG)
+  _write_text(beside, json.dumps(config, indent=2) + '\n')
   _write_text(path, ''.join(token + '\n' for token in tokens))
 
 
 def check(tokens: Sequence[str], where: str) -> None:
   """Raises UserError if a special token is missing or a token occurs twice."""
   places: dict[str, int] = {}
-  for i, token in enumerate(tokens):
-    if token in places:
+  for line, token in enumerate(tokens, start=1):
+    if places.setdefault(token, line) < line:
       raise UserError(
         f'expected distinct tokens, but {where} holds {token!r} in lines '
-        f'{places[token] + 1} and {i + 1}; mend it, or {_ELSEWHERE}'
+        f'{places[token]} and {line}; mend it, or {_ELSEWHERE}'
       )
-    places[token] = i
   missing = [token for token in SPECIAL_TOKENS if token not in places]
   if missing:
     raise UserError(
@@ -136,52 +130,35 @@ def check_tokenizer(folder: str) -> None:
     UserError: with a setting of tokenizer_config.json, tokenizer.json or
       config.json, ids would differ.
   """
-  for file, name, plain, got in _settings(folder):
-    if got is not None and got not in plain:
+  whole = _read_json(folder, WHOLE)
+  classes = BERT_CLASSES + (GENERAL_CLASSES if whole else ())
+  added = {each['content'] for each in whole.get('added_tokens') or ()}
+  settings = {
+    f'{section}.{name}': value
+    for section in {'normalizer', 'pre_tokenizer', 'model'} & whole.keys()
+    for name, value in (whole[section] or {'type': 'null'}).items()
+  } | {'added_tokens': sorted(added.difference(SPECIAL_TOKENS)) or None}
+  found = {
+    CONFIG: _read_json(folder, CONFIG),
+    'config.json': _read_json(folder, 'config.json'),
+    WHOLE: settings,
+  }
+  lowercase = settings.get('normalizer.lowercase', True)
+  accepted = {
+    (CONFIG, 'tokenizer_class'): classes,
+    ('config.json', 'tokenizer_class'): classes,
+    (CONFIG, 'strip_accents'): (_find_lowercase(folder)[0] is not False,),
+    (WHOLE, 'normalizer.strip_accents'): (lowercase,),
+  } | {place: (value,) for place, value in PLAIN.items()}
+  for (file, name), values in accepted.items():
+    got = found[file].get(name)
+    if got is not None and got not in values:
       raise UserError(
-        f'expected {name} = {plain[0]!r} in {os.path.join(folder, file)}, '
+        f'expected {name} = {values[0]!r} in {os.path.join(folder, file)}, '
         f'got {got!r}, with which ids would differ from those of the '
         f'tokenizer here; {_ELSEWHERE} (vocab.txt alone, copied to another '
         'folder, is taken as plain BERT)'
       )
-
-
-def _settings(folder: str) -> Iterator[tuple[str, str, tuple, Any]]:
-  """Yields (file, setting, BERT's values, the value there or None)."""
-  config, whole = (
-    _read_json(os.path.join(folder, name))
-    for name in ('tokenizer_config.json', 'tokenizer.json')
-  )
-  classes = BERT_CLASSES + (GENERAL_CLASSES if whole else ())
-  for file in ('tokenizer_config.json', 'config.json'):
-    there = _read_json(os.path.join(folder, file))
-    yield file, 'tokenizer_class', classes, there.get('tokenizer_class')
-  lowercase, _ = _find_lowercase(folder)
-  yield (
-    'tokenizer_config.json',
-    'strip_accents',
-    (lowercase is not False,),
-    config.get('strip_accents'),
-  )
-  yield (
-    'tokenizer_config.json',
-    'tokenize_chinese_chars',
-    (True,),
-    config.get('tokenize_chinese_chars'),
-  )
-  for section, plain in PLAIN.items():
-    found = whole.get(section, plain) or {'type': 'null'}
-    if section == 'normalizer':
-      plain = plain | {'strip_accents': found.get('lowercase', True)}
-    for name, value in plain.items():
-      yield 'tokenizer.json', f'{section}.{name}', (value,), found.get(name)
-  # In a text each would be one token there, and several here.
-  added = [
-    each['content']
-    for each in whole.get('added_tokens') or ()
-    if each['content'] not in SPECIAL_TOKENS
-  ]
-  yield 'tokenizer.json', 'added_tokens', (SPECIAL_TOKENS,), added or None
 
 
 def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
@@ -201,13 +178,10 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
 
 def _find_lowercase(folder: str) -> tuple[bool | None, str]:
   """Returns whether text is lower-cased, None if unknown, and who says so."""
-  config, whole = (
-    _read_json(os.path.join(folder, name))
-    for name in ('tokenizer_config.json', 'tokenizer.json')
-  )
+  normalizer = _read_json(folder, WHOLE).get('normalizer') or {}
   for file, name, found in (
-    ('tokenizer_config.json', 'do_lower_case', config),
-    ('tokenizer.json', 'lowercase', whole.get('normalizer') or {}),
+    (CONFIG, 'do_lower_case', _read_json(folder, CONFIG)),
+    (WHOLE, 'lowercase', normalizer),
   ):
     if isinstance(found.get(name), bool):
       return found[name], f'{file} says {name} = {found[name]}'
@@ -234,17 +208,8 @@ def _read_text(path: str) -> str | None:
     ) from error
 
 
-def _read_json(path: str) -> dict[str, Any]:
-  text = _read_text(path)
-  try:
-    content = {} if text is None else json.loads(text)
-  except json.JSONDecodeError as error:
-    raise UserError(
-      f'expected JSON in {path}, got {error}; mend it, or {_ELSEWHERE}'
-    ) from error
-  if not isinstance(content, dict):
-    raise UserError(
-      f'expected an object in {path}, got {content!r:.40}; mend '
-      f'it, or {_ELSEWHERE}'
-    )
-  return content
+def _read_json(folder: str, name: str) -> dict[str, Any]:
+  path = os.path.join(folder, name)
+  if (text := _read_text(path)) is None:
+    return {}
+  return json_object(text, path, f'mend it, or {_ELSEWHERE}')

@@ -1,21 +1,20 @@
-"""Turns sentences of words into rows, and results for rows into one a word.
+"""Turns sentences of words into rows, and says where in them each word is.
 
     >>> from bertjax.text.vocabulary_file import SPECIAL_TOKENS
     >>> tokens = [*SPECIAL_TOKENS, 'rock', '##well', 'said']
     >>> tokenizer = Tokenizer(tokens, cased=False)
-    >>> (pieces,) = make(tokenizer, [('Rockwell', 'said')], length=128)
-    >>> pieces[0].row.ids, pieces[0].first
+    >>> ((piece,),) = make(tokenizer, [('Rockwell', 'said')], length=128)
+    >>> piece.row.ids, piece.first
     ([2, 5, 6, 7, 3], (1, 3))
-    >>> join(pieces, [['name', 'verb']])  # of each piece, at `first`
-    ['name', 'verb']
 
 A word's result is that of its first token, as in Devlin et al. 2018
 (arXiv:1810.04805), section 5.3.
 """
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
@@ -58,60 +57,36 @@ def make(
     word: encoding.ids[:room] or unknown
     for word, encoding in zip(words, tokenizer.pieces(words), strict=True)
   }
-  return [
-    [
-      _piece(tokenizer, [tokens[word] for word in sentence[start:end]], start)
-      for start, end in _spans([len(tokens[word]) for word in sentence], room)
-    ]
-    for sentence in sentences
-  ]
-
-
-def join(
-  pieces: Sequence[Piece], results: Iterable[Sequence[Any]]
-) -> list[Any]:
-  """Returns one result for each word of a sentence.
-
-  Args:
-    pieces: those of the sentence.
-    results: for each piece, one result for each of its words.
-  """
-  return [
-    result
-    for piece, found in zip(pieces, results, strict=True)
-    for _, result in zip(piece.first, found, strict=True)
-  ]
-
-
-def _piece(
-  tokenizer: Tokenizer, words: Sequence[Sequence[int]], start: int
-) -> Piece:
-  ids: list[int] = []
-  first = []
-  for word in words:
-    first.append(len(ids) + 1)  # after [CLS]
-    ids.extend(word)
-  return Piece(tokenizer.row(ids), tuple(first), start)
+  found: list[list[Piece]] = []
+  for sentence in sentences:
+    ids = [tokens[word] for word in sentence]
+    found.append([])
+    for start, end in _spans([*map(len, ids)], room):
+      # [CLS] stands before the first one.
+      firsts = itertools.accumulate(map(len, ids[start : end - 1]), initial=1)
+      row = tokenizer.row([*itertools.chain(*ids[start:end])])
+      found[-1].append(Piece(row, tuple(firsts), start))
+  return found
 
 
 def _spans(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
   """Returns the words [start, end) of each piece."""
-  if sum(sizes) <= room:
-    return [(0, len(sizes))] if sizes else []
-  fewest = len(list(_fill(sizes, room)))
-  narrow = range(max(sizes), room)
-  i = bisect.bisect_left(
-    narrow, True, key=lambda most: len(list(_fill(sizes, most))) <= fewest
-  )
-  starts = list(_fill(sizes, narrow.start + i))
-  return list(zip(starts, [*starts[1:], len(sizes)], strict=True))
+  most = room
+  if sum(sizes) > room:
+    fewest = len(_fill(sizes, room))
+    narrow = range(max(sizes), room)
+    most = narrow.start + bisect.bisect_left(
+      narrow, True, key=lambda size: len(_fill(sizes, size)) <= fewest
+    )
+  return list(itertools.pairwise([*_fill(sizes, most), len(sizes)]))
 
 
-def _fill(sizes: Sequence[int], most: int) -> Iterator[int]:
-  """Yields the first word of each piece if pieces are filled in turn."""
-  used = most
+def _fill(sizes: Sequence[int], most: int) -> list[int]:
+  """Returns the first word of each piece if pieces are filled in turn."""
+  firsts, used = [], most
   for i, size in enumerate(sizes):
     if used + size > most:
-      yield i
+      firsts.append(i)
       used = 0
     used += size
+  return firsts

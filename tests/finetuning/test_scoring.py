@@ -44,11 +44,10 @@ def test_the_score_is_that_of_each_example_alone(devices):
   mesh = partitioning.make_mesh(devices=jax.devices()[:devices])
   model = BertForTask(CONFIG, 'classifier', 3)
   objective = objectives.TaskObjective(model, kinds.KINDS['classes'].loss)
-  abstract = state.abstract(
-    objective, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh
-  )
+  shapes = batch.shapes(8, 12, 0, keys=batch.TASK)
+  abstract = state.abstract(objective, optimizer.adamw(1e-3), shapes, mesh)
   parameters = state.create(
-    objective, optimizer.adamw(1e-3), batch.task_shapes(8, 12), mesh, 1
+    objective, optimizer.adamw(1e-3), shapes, mesh, 1
   ).parameters
   trivial = kinds.KINDS['classes'].trivial(TASK, examples[1:2])
   evaluation = scoring.TaskEvaluation(model, TASK, TOKENIZER, examples, trivial)

@@ -43,7 +43,7 @@ def make(tmp_path_factory):
         row.label,
       ),
       optimizer.adamw(1e-3),
-      batch.task_shapes(2, 8),
+      batch.shapes(2, 8, 0, keys=batch.TASK),
       partitioning.make_mesh(),
       seed=0,
     )
@@ -212,7 +212,8 @@ def test_a_pipe_is_read_as_a_file(make, tmp_path):
 def test_vectors_leave_the_fields_of_a_record_as_they_are(make, tmp_path):
   record = {'text': 'a', 'label': 1, 'value': [2], 'embedding': 'mine'}
   (tmp_path / 'in.jsonl').write_text(json.dumps(record) + '\n')
-  on_files.embed(
+  on_files.predict_file(
+    work=on_files.embedding,
     source=str(tmp_path / 'in.jsonl'),
     output=str(tmp_path / 'out.jsonl'),
     run_dir=make('classes'),

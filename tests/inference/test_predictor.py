@@ -1,6 +1,7 @@
 """Against the model itself, row by row and without batching."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -188,7 +189,8 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
 ):
   source, vectors = tmp_path / 'in.txt', tmp_path / 'out.npy'
   source.write_text('\n'.join(TEXTS) + '\n')
-  on_files.embed(
+  on_files.predict_file(
+    work=on_files.embedding,
     source=str(source),
     output=str(vectors),
     run_dir=str(run_dir),
@@ -199,7 +201,8 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
   assert found.dtype == np.float32
   np.testing.assert_array_equal(found, expected)
   lines = tmp_path / 'out.jsonl'
-  on_files.embed(
+  on_files.predict_file(
+    work=on_files.embedding,
     source=str(source),
     output=str(lines),
     run_dir=str(run_dir),
@@ -215,12 +218,12 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
 def test_masks_of_a_file_are_filled(run_dir, predictor, tmp_path):
   source, output = tmp_path / 'in.jsonl', tmp_path / 'out.jsonl'
   source.write_text('{"id": 5, "text": "a [MASK]"}\n')
-  on_files.fill_mask(
+  on_files.predict_file(
+    work=functools.partial(on_files.filling, top_k=2),
     source=str(source),
     output=str(output),
     run_dir=str(run_dir),
     length=20,
-    top_k=2,
   )
   record = json.loads(output.read_text())
   assert record['id'] == 5 and len(record['masks']) == 1
@@ -234,15 +237,18 @@ def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
   arguments = {
     'source': str(source),
     'output': str(tmp_path / 'out.npy'),
+    'work': on_files.embedding,
   }
   with pytest.raises(UserError, match='RUN_DIR.*INIT_FROM'):
-    on_files.embed(**arguments)
+    on_files.predict_file(**arguments)
   with pytest.raises(UserError, match='BATCH_SIZE'):
-    on_files.embed(**arguments, run_dir=str(run_dir), batch_size=0)
-  on_files.embed(**arguments, run_dir=str(run_dir), length=20, dry_run=True)
+    on_files.predict_file(**arguments, run_dir=str(run_dir), batch_size=0)
+  on_files.predict_file(
+    **arguments, run_dir=str(run_dir), length=20, dry_run=True
+  )
   source.write_text('')
   with pytest.raises(UserError, match='is empty; set INPUT'):
-    on_files.embed(**arguments, run_dir=str(run_dir), length=20)
+    on_files.predict_file(**arguments, run_dir=str(run_dir), length=20)
   assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
 
 

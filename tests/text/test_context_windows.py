@@ -19,8 +19,12 @@ def ids(letters):
   return [TOKENS.index(letter) for letter in letters]
 
 
+def offsets(window):
+  return [(start, end) for start, end in window.offsets.tolist()]
+
+
 def texts(context, window):
-  return [context[start:end] for start, end in window.offsets]
+  return [context[start:end] for start, end in offsets(window)]
 
 
 def sentence(rng, words):
@@ -40,7 +44,7 @@ def test_windows_move_on_by_the_stride_until_the_context_ends():
     [CLS, *ids('q'), SEP, *ids(part), SEP] for part in ('abcd', 'cdef', 'efg')
   ]
   assert {window.row.second for window in found} == {3}
-  assert found[2].offsets == ((8, 9), (10, 11), (12, 13))
+  assert offsets(found[2]) == [(8, 9), (10, 11), (12, 13)]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_an_empty_context_gives_one_window_and_no_answer():
   for context in ('', ' \n '):
     found = context_windows.make(TOKENIZER, 'q', context)
     assert [window.row.ids for window in found] == [[CLS, *ids('q'), SEP, SEP]]
-    assert found[0].offsets == found[0].best == ()
+    assert len(found[0].offsets) == len(found[0].best) == 0
     assert context_windows.token_span(found[0], 0, 1) == (0, 0)
     answers = context_windows.best_answers(context, found, [np.zeros([8, 2])])
     assert answers == ([], math.inf) and answers.text == ''
@@ -119,12 +123,12 @@ def test_a_span_of_tokens_maps_back_to_exactly_its_text():
     found = context_windows.make(
       TOKENIZER, 'who', context, 40, 7, question_length=3
     )
-    every = sorted({offset for window in found for offset in window.offsets})
+    every = sorted({offset for window in found for offset in offsets(window)})
     first, last = sorted(rng.integers(0, len(every), 2))
     start, end = every[first][0], every[last][1]
     for window in found:
       i, j = context_windows.token_span(window, start, end)
-      held = {every[first], every[last]} <= set(window.offsets)
+      held = {every[first], every[last]} <= set(offsets(window))
       assert bool(i) == held
       if held:
         i, j = i - window.row.second, j - window.row.second
@@ -151,7 +155,7 @@ def test_a_character_of_several_tokens_is_covered_by_all_of_them():
   letters = ['\u1112', '##\u1161', '##\u11ab']
   tokenizer = Tokenizer([*SPECIAL_TOKENS, 'a', *letters], cased=False)
   (window,) = context_windows.make(tokenizer, '', 'a 한 a')
-  assert window.offsets == ((0, 1), (2, 3), (2, 3), (2, 3), (4, 5))
+  assert offsets(window) == [(0, 1), (2, 3), (2, 3), (2, 3), (4, 5)]
   assert context_windows.token_span(window, 2, 3) == (3, 5)
 
 
@@ -259,5 +263,5 @@ def test_windows_that_could_miss_context_are_refused(
 
 def test_the_tightest_windows_that_are_allowed_miss_nothing():
   found = context_windows.make(TOKENIZER, 'q ' * 9, 'a ' * 50, 128, 61, 64)
-  held = {offset for window in found for offset in window.offsets}
+  held = {offset for window in found for offset in offsets(window)}
   assert len(held) == 50

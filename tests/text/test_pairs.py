@@ -6,10 +6,9 @@ from bertjax.text import pairs
 
 def document(identity, sizes):
   """Tokens name their document, sentence and place, so any cut shows."""
-  ends = np.cumsum(sizes)
-  return pairs.Document(
-    identity, (identity * 10000 + np.arange(ends[-1])).astype(np.int32), ends
-  )
+  bounds = np.append(0, np.cumsum(sizes))
+  tokens = (identity * 10000 + np.arange(bounds[-1])).astype(np.int32)
+  return pairs.Document(identity, tokens, bounds)
 
 
 def window(count=12, sentences=30, seed=0):
@@ -121,10 +120,10 @@ def test_the_same_seed_gives_the_same_pairs_and_another_gives_others():
 def test_long_sentences_are_cut_and_empty_ones_dropped():
   ends = np.array([3, 3, 103, 110])
   np.testing.assert_array_equal(
-    pairs.split_long_sentences(ends, 40), [3, 43, 83, 103, 110]
+    pairs.split_long_sentences(ends, 40), [0, 3, 43, 83, 103, 110]
   )
   np.testing.assert_array_equal(
-    pairs.split_long_sentences(ends, 200), [3, 103, 110]
+    pairs.split_long_sentences(ends, 200), [0, 3, 103, 110]
   )
 
 
@@ -143,7 +142,5 @@ def test_truncation_matches_dropping_one_token_at_a_time():
         a_left -= 1
       else:
         b_left -= 1
-    a, b = pairs._truncate(
-      np.arange(a_size), np.arange(b_size), room, np.random.default_rng(0)
-    )
-    assert (len(a), len(b)) == (a_left, b_left)
+    most_a, most_b = pairs.fit(room, a_size, b_size)
+    assert (min(a_size, most_a), min(b_size, most_b)) == (a_left, b_left)

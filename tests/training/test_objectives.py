@@ -212,7 +212,7 @@ def test_a_batch_with_other_labels_is_refused(label):
   shape = [sizes[letter] for letter in dimensions]
   example = {
     key: np.zeros(each.shape, each.dtype)
-    for key, each in batch.task_shapes(2, 8).items()
+    for key, each in batch.shapes(2, 8, 0, keys=batch.TASK).items()
   } | {
     'labels': np.zeros(shape, dtype),
     'label_weights': np.zeros(shape[:2], np.float32),
