@@ -12,6 +12,7 @@ before anything is computed, and a file of lines may be a pipe.
 import contextlib
 import itertools
 import json
+import mmap
 import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -73,13 +74,7 @@ class _Kept(Collection[Any]):
     return any(example == other for other in self)
 
   def __iter__(self) -> Iterator[Any]:
-    # Not by readline: two iterations may be under way at a time.
-    place = 0
-    while True:
-      self._file.seek(place)
-      lines = self._file.readlines(1 << 16)
-      place = self._file.tell()
-      if not lines:
-        return
-      for line in lines:
+    # A place of its own: two iterations may be under way at a time.
+    with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as lines:
+      while line := lines.readline():
         yield self._restore(json.loads(line))
