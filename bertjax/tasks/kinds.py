@@ -28,6 +28,7 @@ from bertjax.tasks import (
   untrained,
   word_tags,
 )
+from bertjax.tasks.examples import Answered, Results
 from bertjax.tasks.labelled_batches import Label
 from bertjax.tasks.specs import Task
 from bertjax.text.batching import Row
@@ -67,11 +68,9 @@ class Kind:
   """
 
   encode: Callable[[Task, Tokenizer, Iterable[Any]], Iterator[Row]]
-  decode: Callable[
-    [Task, Tokenizer, Iterable[tuple[Row, Any]]], Iterator[tuple[Any, Any]]
-  ]
+  decode: Callable[[Task, Tokenizer, Results], Answered]
   read: Callable[..., Iterable[Any]]
-  write: Callable[[Task, str, Iterable[tuple[Any, Any]], int], str]
+  write: Callable[[Task, str, Answered, int], str]
   suffixes: tuple[str, ...] = ('.jsonl',)
   columns: tuple[str, ...] = ()
   head: str | None = None
@@ -80,7 +79,7 @@ class Kind:
   label: tuple[str, type] = ('BS', np.int32)
   label_of: Callable[[Task, Row], Label] | None = None
   metrics: tuple[str, ...] = ()
-  usual: int = 0
+  usual: int = 2
   score: Callable[..., dict[str, float]] | None = None
   trivial: Callable[..., Callable[[Any], Any]] | None = None
   packs: bool = True
@@ -91,21 +90,18 @@ class Kind:
 def _of_classes(
   logits: jax.Array, labels: jax.Array, segments: jax.Array
 ) -> jax.Array:
-  del segments
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def _of_numbers(
   logits: jax.Array, labels: jax.Array, segments: jax.Array
 ) -> jax.Array:
-  del segments
   return jnp.square(logits[..., 0] - labels)
 
 
 def _of_several(
   logits: jax.Array, labels: jax.Array, segments: jax.Array
 ) -> jax.Array:
-  del segments
   return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
 
 
@@ -132,7 +128,6 @@ _CLASSES = Kind(
   loss=_of_classes,
   label_of=text_labels.class_id,
   metrics=('accuracy', 'f1_macro', 'f1', 'f1_micro', 'matthews'),
-  usual=2,
   score=text_labels.score,
   trivial=text_labels.most_frequent,
   weighs=True,
@@ -140,7 +135,7 @@ _CLASSES = Kind(
 _MASKS = Kind(
   encode=untrained.encode_masks,
   decode=untrained.decode_masks,
-  read=untrained.read,
+  read=text_inputs.read_lines,
   write=untrained.write_masks,
 )
 # Heads and losses are those of transformers' BertFor... classes.
@@ -198,7 +193,6 @@ KINDS = {
     label=('BS2', np.int32),
     label_of=answer_spans.first_and_last,
     metrics=('f1', 'exact_match'),
-    usual=2,
     score=answer_spans.score,
     trivial=answer_spans.first_words,
     packs=False,
@@ -222,7 +216,7 @@ def find(name: str) -> Kind:
 def of_texts() -> dict[str, Kind]:
   """Returns the kinds whose examples are texts with a label in a column."""
   return {
-    name: kind for name, kind in KINDS.items() if 'label_column' in kind.columns
+    k: kind for k, kind in KINDS.items() if 'label_column' in kind.columns
   }
 
 
@@ -239,15 +233,12 @@ def of_json(content: dict[str, Any]) -> Task:
   Fields that are not a task's are left out; metrics are the usual ones if it
   has none.
   """
-  names = {field.name for field in dataclasses.fields(Task)}
-  fields = {key: x for key, x in content.items() if key in names}
   kind = find(content['kind'])
-  fields |= {
-    'name': content.get('task', 'task'),
-    'labels': tuple(content['labels']),
-    'metrics': tuple(content.get('metrics', kind.metrics[: kind.usual])),
-  }
-  return Task(**fields)
+  usual = {'task': 'task', 'metrics': kind.metrics[: kind.usual]}
+  content = {**usual, **content}
+  content['name'] = content['task']
+  names = {field.name for field in dataclasses.fields(Task)}
+  return Task(**{key: x for key, x in content.items() if key in names})
 
 
 def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
@@ -261,13 +252,10 @@ def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
   Raises:
     UserError: it was not.
   """
-  if task is not None and (not wanted or task.kind in wanted):
+  if task and (not wanted or task.kind in wanted):
     return task
+  has = f'the head of a task of {task.kind}' if task else 'no head of a task'
   trained = [name for name, kind in KINDS.items() if kind.loss]
-  if task is None:
-    has = 'no head of a task'
-  else:
-    has = f'the head of a task of {task.kind}'
   raise UserError(
     f'{origin} has {has}, and one of {" or ".join(wanted or trained)} is '
     'needed; choose a run that was fine-tuned for that'
@@ -289,8 +277,8 @@ def answers(
   task: Task,
   tokenizer: Tokenizer,
   examples: Iterable[Any],
-  run: Callable[[Iterable[Row]], Iterable[tuple[Row, Any]]],
-) -> Iterator[tuple[Any, Any]]:
+  run: Callable[[Iterable[Row]], Results],
+) -> Answered:
   """Yields each example with the model's answer.
 
   Args:
@@ -300,5 +288,5 @@ def answers(
     run: maps rows to pairs of a row and the model's result for it.
   """
   kind = find(task.kind)
-  rows = kind.encode(task, tokenizer, examples)
-  return kind.decode(task, tokenizer, run(rows))
+  found = run(kind.encode(task, tokenizer, examples))
+  return kind.decode(task, tokenizer, found)

@@ -12,6 +12,7 @@ epoch) alone. They are padded to the nearest of a few lengths, or packed into
 fewer rows; the update is the same.
 """
 
+import dataclasses
 import tempfile
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ NO_TAG = -1  # of a token for which no tag is predicted
 Label = int | float | Sequence[int] | np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
 class Rows:
   """Rows and labels; the tokens are in a file, so that memory stays flat.
 
@@ -45,23 +47,15 @@ class Rows:
     label: their dimensions and dtype in a batch, see `kinds.Kind`.
   """
 
-  def __init__(
-    self,
-    ids: np.ndarray,
-    starts: np.ndarray,
-    seconds: np.ndarray,
-    labels: np.ndarray,
-    label: Key,
-  ):
-    self.ids, self.starts, self.seconds = ids, starts, seconds
-    self.labels, self.label = labels, label
-    self.of_tokens = label[0] == 'BL'
+  ids: np.ndarray
+  starts: np.ndarray
+  seconds: np.ndarray
+  labels: np.ndarray
+  label: Key
 
   @classmethod
   def of(
-    cls,
-    rows: Iterable[tuple[Row, Label]],
-    label: Key = ('BS', np.int32),
+    cls, rows: Iterable[tuple[Row, Label]], label: Key = ('BS', np.int32)
   ) -> 'Rows':
     """Collects rows and their labels.
 
@@ -134,6 +128,7 @@ class LabelledBatches:
   ):
     self._rows, self._batch_size, self._length = rows, batch_size, length
     self._seed, self._pack, self._mesh = seed, pack, mesh
+    self._sizes = np.diff(rows.starts)
     self._done = 0  # batches
     self._epoch, self._order = -1, np.zeros(0, np.int64)
 
@@ -144,10 +139,9 @@ class LabelledBatches:
     first = self._done * self._batch_size
     chosen = [self._index(first + i) for i in range(self._batch_size)]
     self._done += 1
+    sizes = self._sizes[chosen].tolist()
     if self._pack:
-      places = packing.pack(
-        [self._size(i) for i in chosen], lambda _: self._length
-      )
+      places = packing.pack(sizes, lambda _: self._length)
       groups = [[chosen[i] for i in group] for group in places]
       # Eighths of the batch, for few shapes.
       step = max(1, self._batch_size // 8)
@@ -155,14 +149,18 @@ class LabelledBatches:
       columns = self._length
     else:
       groups, count = [[i] for i in chosen], self._batch_size
-      columns = self._columns(max(map(self._size, chosen)))
-    if self._mesh is None:
-      return make(self._rows, groups, count, columns)
-    multiple = partitioning.batch_parts(self._mesh)
-    count = -(-count // multiple) * multiple
-    return partitioning.own_rows(
-      make(self._rows, groups, count, columns), self._mesh
+      # To a quarter of the length, since each shape is compiled.
+      quarter = -(-self._length // 4)
+      columns = min(self._length, -(-max(sizes) // quarter) * quarter)
+    multiple = partitioning.batch_parts(self._mesh) if self._mesh else 1
+    label = self._rows.label
+    batch = batching.join(
+      [[_labelled(self._rows, index) for index in group] for group in groups],
+      -(-count // multiple) * multiple,
+      {'L': columns, 'S': 1 << (max(map(len, groups)) - 1).bit_length()},
+      {'labels': label, 'label_weights': (label[0][:2], np.float32)},
     )
+    return partitioning.own_rows(batch, self._mesh) if self._mesh else batch
 
   def position(self) -> dict[str, bytes]:
     """Returns how many batches were made, for `restore`."""
@@ -180,44 +178,11 @@ class LabelledBatches:
       self._epoch, self._order = epoch, rng.permutation(len(self._rows))
     return int(self._order[place])
 
-  def _size(self, index: int) -> int:
-    starts = self._rows.starts
-    return int(starts[index + 1] - starts[index])
-
-  def _columns(self, longest: int) -> int:
-    """Rounds up to a quarter of the length, since each shape is compiled."""
-    quarter = -(-self._length // 4)
-    return min(self._length, -(-longest // quarter) * quarter)
-
-
-def make(
-  rows: Rows, groups: Sequence[Sequence[int]], count: int, columns: int
-) -> dict[str, np.ndarray]:
-  """Returns a batch of rows with their labels, see `bertjax.batch`.
-
-  Args:
-    rows: the rows to choose from.
-    groups: the indices of the rows that share a row of the batch.
-    count: B, see `batching.make`.
-    columns: L.
-  """
-  sequences = 1 << (max(map(len, groups)) - 1).bit_length()
-  return batching.join(
-    [[_labelled(rows, index) for index in group] for group in groups],
-    count,
-    {'L': columns, 'S': sequences},
-    {'labels': rows.label, 'label_weights': (rows.label[0][:2], np.float32)},
-  )
-
 
 def _labelled(rows: Rows, index: int) -> dict[str, Any]:
+  labels, weights = rows.labels[index : index + 1], np.ones(1)
+  if rows.label[0] == 'BL':
+    tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
+    labels, weights = np.maximum(tags, 0), tags != NO_TAG
   sequence = batching.entries(rows[index])
-  if not rows.of_tokens:
-    label = rows.labels[index : index + 1]
-    return {**sequence, 'labels': label, 'label_weights': [1]}
-  tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
-  return {
-    **sequence,
-    'labels': np.maximum(tags, 0),
-    'label_weights': tags != NO_TAG,
-  }
+  return {**sequence, 'labels': labels, 'label_weights': weights}
