@@ -1,7 +1,7 @@
 """Scores of fine-tuning: result.json of each run, and one table of all.
 
     results.write('runs/glue/SST-2/seed_0', task, seed=0, ...)
-    table = results.Table('runs/glue', results.read('runs/glue'))
+    table = results.Table('runs/glue')
     table.add(task)
     print(table.markdown())
 
@@ -11,13 +11,13 @@ in the order of `seeds`; results.md holds the table.
 
 import glob
 import json
-import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
 from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
@@ -67,24 +67,19 @@ def write(
   )
 
 
-def read(run_dir: str) -> dict[str, dict[str, Any]]:
-  """Returns task -> row of results.json; {} if there is no such file."""
-  path = os.path.join(run_dir, RESULTS)
-  if not os.path.exists(path):
-    return {}
-  with open(path, encoding='utf-8') as file:
-    return {row['task']: row for row in json.load(file)['tasks']}
-
-
 class Table:
   """One row per task, over all finished seeds in its folder of `run_dir`.
 
+  One process reads and writes, for files reach other machines late; all must
+  call what it says to all: the constructor, `missing` and `add`.
+
   Attributes:
-    rows: task -> row, as `read` returns them.
+    rows: task -> row of results.json.
   """
 
-  def __init__(self, run_dir: str, rows: dict[str, dict[str, Any]]):
-    self._run_dir, self.rows = run_dir, rows
+  def __init__(self, run_dir: str):
+    self._run_dir = run_dir
+    self.rows: dict[str, dict[str, Any]] = processes.from_first(self._read)
 
   def folder(self, task: Task, seed: int | None = None) -> str:
     """Returns the folder of a task, or of one of its runs."""
@@ -104,7 +99,7 @@ class Table:
     Raises:
       UserError: a finished run of the task started from another model.
     """
-    done = [result for _, result in self._done(task)]
+    done = processes.from_first(lambda: [x for _, x in self._done(task)])
     for result in done:
       if result['start_from'] != origin:
         then, now = (x or 'INIT_FROM' for x in (result['start_from'], origin))
@@ -121,14 +116,16 @@ class Table:
 
   def add(self, task: Task) -> None:
     """Adds a task whose runs are finished, and writes the files again."""
-    done = self._done(task)
-    found = [result for _, result in done]
+    self.rows = processes.from_first(lambda: self._added(task))
+
+  def _added(self, task: Task) -> dict[str, dict[str, Any]]:
+    folders, found = zip(*self._done(task), strict=True)
     scores = {
       name: [result['values'][name] for result in found]
       for name in found[0]['values']
     }
     main = scores[f'eval/{task.metrics[0]}']
-    best, _ = done[max(range(len(main)), key=main.__getitem__)]
+    best = folders[max(range(len(main)), key=main.__getitem__)]
     row = {
       'task': task.name,
       'metrics': task.metrics,
@@ -142,6 +139,14 @@ class Table:
     self.write()
     own = self.folder(task)
     self._write(own, [row | {'best_run': os.path.relpath(best, own)}])
+    return self.rows
+
+  def _read(self) -> dict[str, dict[str, Any]]:
+    path = os.path.join(self._run_dir, RESULTS)
+    if not os.path.exists(path):
+      return {}
+    with open(path, encoding='utf-8') as file:
+      return {row['task']: row for row in json.load(file)['tasks']}
 
   def _done(self, task: Task) -> list[tuple[str, dict[str, Any]]]:
     """Returns (folder, result) of the finished runs, in the order of seeds."""
@@ -201,19 +206,16 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
       if metric not in row['metrics']:
         continue
       trivial = row['scores'][f'{name}_baseline'][0]
-      spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
-      suffix = group.removeprefix('eval').replace('_', ' ')
-      published = (
-        row['published'] if name == f'eval/{row["metrics"][0]}' else None
-      )
+      spread = _percent(statistics.stdev(scores)) if len(scores) > 1 else '-'
+      main = name == f'eval/{row["metrics"][0]}'
+      published = row['published'] if main else None
       lines.append(
         (
-          row['task'] + suffix,
+          row['task'] + group.removeprefix('eval').replace('_', ' '),
           metric,
           _percent(trivial),
           _percent(statistics.median(scores)),
-          f'{_percent(statistics.mean(scores))} ± '
-          f'{"-" if math.isnan(spread) else _percent(spread)}',
+          f'{_percent(statistics.mean(scores))} ± {spread}',
           _percent(max(scores)),
           ', '.join(map(str, row['seeds'])),
           '-' if published is None else f'{published:.1f}',
@@ -223,15 +225,9 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   if mean is not None:
     lines.append(('average', '', '', _percent(mean), '', '', '', ''))
   lines.insert(1, tuple('-' * len(word) for word in _HEADER))
-  widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADER))]
-  return '\n'.join(
-    '| '
-    + ' | '.join(
-      word.ljust(width) for word, width in zip(line, widths, strict=True)
-    )
-    + ' |'
-    for line in lines
-  )
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  form = '| ' + ' | '.join(f'{{:{width}}}' for width in widths) + ' |'
+  return '\n'.join(form.format(*line) for line in lines)
 
 
 def _percent(value: float) -> str:

@@ -11,7 +11,7 @@ once when the task is made: they say which classes or tags there are.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError, choose
@@ -118,7 +118,9 @@ def text(
       f'f1 is of the second of two classes, but there are {len(labels)}; set '
       "METRICS to 'f1_macro' or 'f1_micro'"
     )
-  return _of_files(dataclasses.replace(task, labels=labels), train, eval_files)
+  task = dataclasses.replace(task, labels=labels)
+  held_out = functools.partial(row.read, task, eval_files, True)
+  return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
 def tags(
@@ -144,7 +146,8 @@ def tags(
   chunks = tag_metrics.is_chunked(labels)
   metrics = row.metrics if chunks else ('accuracy',)
   task = dataclasses.replace(task, labels=labels, metrics=metrics)
-  return _of_files(task, train, eval_file)
+  held_out = functools.partial(row.read, task, eval_file, True)
+  return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
 def questions(
@@ -188,11 +191,3 @@ def _evaluations(folder: str, name: str) -> dict[str, Reader]:
 def _reader(folder: str, task: str, split: str) -> Reader | None:
   path = glue_files.find(folder, task, split)
   return functools.partial(glue_files.read, path, task) if path else None
-
-
-def _of_files(
-  task: Task, train: Collection[Any], eval_files: str | Sequence[str]
-) -> list[DataSet]:
-  read = kinds.find(task.kind).read
-  held_out = functools.partial(read, task, eval_files, True)
-  return [DataSet(task, lambda: train, {'eval': held_out})]

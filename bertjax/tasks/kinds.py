@@ -73,7 +73,7 @@ class Kind:
   write: Callable[[Task, str, Answered, int], str]
   suffixes: tuple[str, ...] = ('.jsonl',)
   columns: tuple[str, ...] = ()
-  head: str | None = None
+  head: str = ''
   outputs: Callable[[Task], int] = lambda task: len(task.labels)
   loss: Loss | None = None
   label: tuple[str, type] = ('BS', np.int32)
@@ -222,9 +222,7 @@ def of_texts() -> dict[str, Kind]:
 
 def head_of(task: Task) -> str:
   """Returns the name of the task's head, see `models.bert.TASK_HEADS`."""
-  name = task.head or find(task.kind).head
-  assert name is not None  # only kinds that are trained have tasks
-  return name
+  return task.head or find(task.kind).head
 
 
 def of_json(content: dict[str, Any]) -> Task:

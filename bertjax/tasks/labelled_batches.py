@@ -45,6 +45,7 @@ class Rows:
       length.
     labels: [n, ...]; or [tokens of all rows] if each token has one.
     label: their dimensions and dtype in a batch, see `kinds.Kind`.
+    cut: how many rows lack some tokens of their example.
   """
 
   ids: np.ndarray
@@ -52,6 +53,7 @@ class Rows:
   seconds: np.ndarray
   labels: np.ndarray
   label: Key
+  cut: int
 
   @classmethod
   def of(
@@ -68,6 +70,7 @@ class Rows:
     """
     starts, seconds = array('q', [0]), array('i')
     collected: list[Label] = []
+    cut = 0
     of_tokens = label[0][1] == 'L'
     if of_tokens and label != ('BL', np.int32):
       raise UserError(
@@ -79,6 +82,7 @@ class Rows:
         array('i', row.ids).tofile(ids)
         starts.append(starts[-1] + len(row.ids))
         seconds.append(len(row.ids) if row.second is None else row.second)
+        cut += bool(row.source and row.source.cut)
         if of_tokens:
           array('i', cast(Sequence[int], value)).tofile(tags)
         else:
@@ -86,9 +90,8 @@ class Rows:
       if not seconds:
         raise UserError('expected examples to train on, but there are none')
       labels = _map(tags) if of_tokens else np.asarray(collected, label[1])
-      return cls(
-        _map(ids), np.asarray(starts), np.asarray(seconds), labels, label
-      )
+      places = np.asarray(starts), np.asarray(seconds)
+      return cls(_map(ids), *places, labels, label, cut)
 
   def __len__(self) -> int:
     return len(self.seconds)

@@ -134,21 +134,23 @@ def _sigmoid(logits_XC: np.ndarray) -> np.ndarray:
 
 def score(task: Task, pairs: Answered) -> dict[str, float]:
   """Returns the task's metrics."""
-  right, found = list[Any](), list[Any]()
-  for example, answer in pairs:
-    if 'label' in answer:
-      right.append(task.labels.index(_names(task, example)[0]))
-      found.append(task.labels.index(answer['label']))
-    elif 'labels' in answer:
-      right.append([x in _names(task, example) for x in task.labels])
-      found.append([x in answer['labels'] for x in task.labels])
-    else:
-      right.append(_known(example))
-      found.append(answer['value'])
-  dtype = np.float32 if found and isinstance(found[0], float) else None
-  return metrics.score(
-    task.metrics, np.asarray(right, dtype), np.asarray(found, dtype)
-  )
+  both = [_right_and_found(task, *pair) for pair in pairs]
+  dtype = np.float32 if isinstance(both[0][1], float) else None
+  right, found = (np.asarray(x, dtype) for x in zip(*both, strict=True))
+  return metrics.score(task.metrics, right, found)
+
+
+def _right_and_found(
+  task: Task, example: TextExample, answer: dict[str, Any]
+) -> tuple[Any, Any]:
+  """Returns the label and the answer, in the form that metrics take."""
+  if 'value' in answer:
+    return _known(example), answer['value']
+  names = _names(task, example)
+  if 'label' in answer:
+    return task.labels.index(names[0]), task.labels.index(answer['label'])
+  right = [label in names for label in task.labels]
+  return right, [label in answer['labels'] for label in task.labels]
 
 
 def most_frequent(task: Task, train: Iterable[TextExample]) -> Trivial:
