@@ -210,9 +210,8 @@ def class_weights(
   if wanted == 'balanced':
     labels = np.asarray(rows.labels)
     counts = np.bincount(labels[labels >= 0], minlength=len(task.labels))
-    return tuple(
-      float(counts.sum() / (len(counts) * max(1, n))) for n in counts
-    )
+    weights = counts.sum() / (len(counts) * np.maximum(1, counts))
+    return tuple(weights.tolist())
   if not isinstance(wanted, list | tuple) or (
     len(wanted) != len(task.labels) or min(wanted) < 0
   ):
@@ -225,11 +224,10 @@ def class_weights(
 
 def _write_model(folder: str, task: specs.Task, tokenizer: Tokenizer) -> None:
   """Writes the vocabulary and task.json, which prediction needs."""
-  os.makedirs(folder, exist_ok=True)
+  _write_task(folder, task)
   vocabulary_file.write(
     tokenizer.tokens, os.path.join(folder, layout.VOCABULARY), tokenizer.cased
   )
-  _write_task(folder, task)
 
 
 def _write_task(folder: str, task: specs.Task, **more: float) -> None:
@@ -256,7 +254,14 @@ def _write_result(
 ) -> None:
   assert trained is not None  # it was no dry run
   values = trained.best_values or trained.values
-  seconds = time.monotonic() - began
-  results.write(folder, task, seed, trained.best_step, origin, seconds, values)
+  result = {
+    'task': task.name,
+    'seed': seed,
+    'step': trained.best_step,
+    'start_from': origin,
+    'values': values,
+    'seconds': round(time.monotonic() - began, 1),
+  }
+  results.write(folder, result)
   if 'eval/threshold' in values:  # above it, there is no answer
     _write_task(folder, task, threshold=values['eval/threshold'])

@@ -51,10 +51,10 @@ class InitialModel:
     )
     heads = {kind.head for kind in kinds.KINDS.values()}
     if self.task:
-      own, other = (
-        (x.kind, x.labels, kinds.head_of(x)) for x in (self.task, task)
-      )
-      heads = set() if own == other else {*heads, own[-1]}
+      own = (self.task.kind, self.task.labels, kinds.head_of(self.task))
+      if own == (task.kind, task.labels, kinds.head_of(task)):
+        return dict(loaded)
+      heads.add(own[-1])
     return {name: x for name, x in loaded.items() if name not in heads}
 
 

@@ -1,6 +1,6 @@
 """Scores of fine-tuning: result.json of each run, and one table of all.
 
-    results.write('runs/glue/SST-2/seed_0', task, seed=0, ...)
+    results.write('runs/glue/SST-2/seed_0', {'task': 'SST-2', 'seed': 0})
     table = results.Table('runs/glue')
     table.add(task)
     print(table.markdown())
@@ -34,37 +34,17 @@ _HEADER = (
 )
 
 
-def write(
-  run_dir: str,
-  task: Task,
-  seed: int,
-  step: int | None,
-  origin: str | None,
-  seconds: float,
-  values: Mapping[str, float],
-) -> None:
+def write(run_dir: str, result: Mapping[str, Any]) -> None:
   """Writes result.json of a run.
 
   Args:
     run_dir: the folder of the run.
-    task: what it was trained for.
-    seed: the run's seed.
-    step: of the evaluation that counts; None: it is the last one.
-    origin: the task whose model it started from; None: the one in INIT_FROM.
-    seconds: how long this process trained.
-    values: of that evaluation, by the names in metrics.jsonl.
+    result: `task`, by name; `seed`; `step` of the evaluation that counts, None
+      if it is the last one; `start_from`, the task whose model it started from,
+      None if it is the one in INIT_FROM; `values` of that evaluation, by the
+      names in metrics.jsonl; `seconds` that the process trained.
   """
-  _write_json(
-    os.path.join(run_dir, layout.RESULT),
-    {
-      'task': task.name,
-      'seed': seed,
-      'step': step,
-      'start_from': origin,
-      'values': dict(values),
-      'seconds': round(seconds, 1),
-    },
-  )
+  _write_json(os.path.join(run_dir, layout.RESULT), result)
 
 
 class Table:
@@ -79,7 +59,11 @@ class Table:
 
   def __init__(self, run_dir: str):
     self._run_dir = run_dir
-    self.rows: dict[str, dict[str, Any]] = processes.from_first(self._read)
+    path = os.path.join(run_dir, RESULTS)
+    rows = processes.from_first(
+      lambda: _read(path)['tasks'] if os.path.exists(path) else []
+    )
+    self.rows: dict[str, dict[str, Any]] = {row['task']: row for row in rows}
 
   def folder(self, task: Task, seed: int | None = None) -> str:
     """Returns the folder of a task, or of one of its runs."""
@@ -93,13 +77,13 @@ class Table:
 
     Args:
       task: the task of the runs.
-      origin: see `write`.
+      origin: the task whose model they start from; None: the one in INIT_FROM.
       seeds: the seeds that are wanted.
 
     Raises:
       UserError: a finished run of the task started from another model.
     """
-    done = processes.from_first(lambda: [x for _, x in self._done(task)])
+    done = processes.from_first(lambda: self._done(task))
     for result in done:
       if result['start_from'] != origin:
         then, now = (x or 'INIT_FROM' for x in (result['start_from'], origin))
@@ -119,43 +103,33 @@ class Table:
     self.rows = processes.from_first(lambda: self._added(task))
 
   def _added(self, task: Task) -> dict[str, dict[str, Any]]:
-    folders, found = zip(*self._done(task), strict=True)
-    scores = {
-      name: [result['values'][name] for result in found]
-      for name in found[0]['values']
-    }
-    main = scores[f'eval/{task.metrics[0]}']
-    best = folders[max(range(len(main)), key=main.__getitem__)]
+    found = self._done(task)
+    main = f'eval/{task.metrics[0]}'
+    best = max(found, key=lambda result: result['values'][main])
+    best_run = self.folder(task, best['seed'])
     row = {
       'task': task.name,
       'metrics': task.metrics,
       'seeds': [result['seed'] for result in found],
-      'scores': scores,
-      'best_run': os.path.relpath(best, self._run_dir),
+      'scores': {
+        name: [result['values'][name] for result in found]
+        for name in found[0]['values']
+      },
+      'best_run': os.path.relpath(best_run, self._run_dir),
       'published': task.published,
       'source': task.source,
     }
     self.rows[task.name] = row
     self.write()
     own = self.folder(task)
-    self._write(own, [row | {'best_run': os.path.relpath(best, own)}])
+    self._write(own, [row | {'best_run': os.path.relpath(best_run, own)}])
     return self.rows
 
-  def _read(self) -> dict[str, dict[str, Any]]:
-    path = os.path.join(self._run_dir, RESULTS)
-    if not os.path.exists(path):
-      return {}
-    with open(path, encoding='utf-8') as file:
-      return {row['task']: row for row in json.load(file)['tasks']}
-
-  def _done(self, task: Task) -> list[tuple[str, dict[str, Any]]]:
-    """Returns (folder, result) of the finished runs, in the order of seeds."""
-    done = []
+  def _done(self, task: Task) -> list[dict[str, Any]]:
+    """Returns the results of the finished runs, in the order of seeds."""
     runs = layout.seed_folder(glob.escape(self.folder(task)), '*')
-    for path in glob.glob(os.path.join(runs, layout.RESULT)):
-      with open(path, encoding='utf-8') as file:
-        done.append((os.path.dirname(path), json.load(file)))
-    return sorted(done, key=lambda pair: pair[1]['seed'])
+    paths = glob.glob(os.path.join(runs, layout.RESULT))
+    return sorted(map(_read, paths), key=lambda result: result['seed'])
 
   def best_run(self, task: str | None) -> str | None:
     """Returns the folder of a task's best run; None if it has none."""
@@ -232,6 +206,11 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _percent(value: float) -> str:
   return f'{100 * value:.2f}'
+
+
+def _read(path: str) -> Any:
+  with open(path, encoding='utf-8') as file:
+    return json.load(file)
 
 
 def _write_json(path: str, content: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ Every example counts once, including those of the last, partial batch.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from jax.sharding import Mesh
@@ -22,10 +22,9 @@ from bertjax.models import bert
 from bertjax.models.bert import BertForTask
 from bertjax.parallel import partitioning
 from bertjax.tasks import kinds
-from bertjax.tasks.examples import Answered, Results
+from bertjax.tasks.examples import Answered
 from bertjax.tasks.specs import Task
 from bertjax.text import batching
-from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.training.evaluation import Evaluate, Evaluated
 from bertjax.training.state import TrainState
@@ -37,7 +36,8 @@ class TaskEvaluation:
 
   Attributes:
     model: computes logits.
-    task: gives kind, labels, metrics, and the length and number of rows.
+    task: gives kind, labels, metrics, the length of rows, and the most rows of
+      a batch, rounded up to what the mesh can divide.
     tokenizer: the model's.
     examples: the labelled examples to score on.
     trivial: gives the trivial answer to an example.
@@ -58,10 +58,21 @@ class TaskEvaluation:
     stand beside the model's.
     """
 
+    model, task = self.model, self.task
+    multiple = partitioning.batch_parts(mesh)
+    logits = forward.task_logits(model.config, model.head, model.classes, mesh)
+
     def evaluate(parameters: Any, frozen: Any = None) -> Evaluated:
-      run = run_on(self.model, parameters, mesh, self.task)
+      run = functools.partial(
+        batching.apply,
+        functools.partial(logits, parameters),
+        length=task.length,
+        batch_size=-(-task.batch_size // multiple) * multiple,
+        multiple=multiple,
+        of_positions=bert.reads_positions(model.head),
+      )
       values = self._score(
-        kinds.answers(self.task, self.tokenizer, self.examples, run)
+        kinds.answers(task, self.tokenizer, self.examples, run)
       )
       summary = ', '.join(
         f'{name} {values[name]:.4f} (trivial: {trivial:.4f})'
@@ -86,27 +97,3 @@ class TaskEvaluation:
     score = kinds.find(self.task.kind).score
     assert score is not None  # of a kind that is trained
     return score(self.task, pairs)
-
-
-def run_on(
-  model: BertForTask, parameters: Any, mesh: Mesh, task: Task
-) -> Callable[[Iterable[Row]], Results]:
-  """Returns a function that pairs rows with their logits.
-
-  Args:
-    model: computes logits.
-    parameters: the model's, placed on `mesh`.
-    mesh: its devices share the rows of a batch.
-    task: gives the length of rows, and the most rows of a batch, which is
-      rounded up to a multiple of the parts that the mesh divides a batch into.
-  """
-  multiple = partitioning.batch_parts(mesh)
-  logits = forward.task_logits(model.config, model.head, model.classes, mesh)
-  return functools.partial(
-    batching.apply,
-    functools.partial(logits, parameters),
-    length=task.length,
-    batch_size=-(-task.batch_size // multiple) * multiple,
-    multiple=multiple,
-    of_positions=bert.reads_positions(model.head),
-  )

@@ -134,11 +134,9 @@ def tags(
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
-  columns = {
-    'word_column': word_column,
-    'tag_column': tag_column,
-    'separator': separator,
-  }
+  columns = dict(
+    word_column=word_column, tag_column=tag_column, separator=separator
+  )
   task = Task(name, 'tags', columns=columns)
   row = kinds.KINDS['tags']
   train = keep(row.read(task, train_file, True))

@@ -123,12 +123,8 @@ def read(path: str, task: str) -> Iterator[TextExample]:
     names = known = _COLA_NAMES
   elif task == 'AX' and _AX_LABELLED.label in known:
     columns = _AX_LABELLED
-  missing = [name for name in columns.texts if name not in known]
-  if missing:
-    raise UserError(
-      f'expected a column {missing[0]} of {task} in {path}, which '
-      f'has {", ".join(known)}; set DATA_DIR'
-    )
+  wanted = dict.fromkeys(columns.texts, 'DATA_DIR')
+  table_files.check_columns(path, known, wanted)
   broken: list[int] = []
   found = table_files.records(path, names, broken)
   for place, (number, record) in enumerate(found):

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.runs.output_files import explain_failure
 
 _CHUNK = 512  # texts that are tokenized together
 
@@ -54,18 +54,16 @@ class _Kept(Collection[Any]):
     self._restore, self._count = type(first).from_json, 0
     self._file = tempfile.TemporaryFile()
     weakref.finalize(self, self._file.close)
-    try:
-      for example in itertools.chain([first], rest):
-        self._file.write(json.dumps(example, default=str).encode() + b'\n')
-        self._count += 1
-      self._file.flush()
-    except OSError as error:
-      with contextlib.suppress(OSError):
-        self._file.close()
-      raise UserError(
-        f'cannot keep the examples in {tempfile.gettempdir()}: '
-        f'{error.strerror}; free space there, or set TMPDIR'
-      ) from error
+    with explain_failure(tempfile.gettempdir(), 'TMPDIR'):
+      try:
+        for example in itertools.chain([first], rest):
+          self._file.write(json.dumps(example, default=str).encode() + b'\n')
+          self._count += 1
+        self._file.flush()
+      except OSError:
+        with contextlib.suppress(OSError):
+          self._file.close()
+        raise
 
   def __len__(self) -> int:
     return self._count

@@ -14,10 +14,10 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 from bertjax.errors import UserError, choose
 from bertjax.tasks import (
@@ -34,7 +34,7 @@ from bertjax.tasks.specs import Task
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 
-Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+Loss = Callable[[Array, Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +51,18 @@ class Kind:
       says what was written.
     suffixes: what the name of such a file may end in.
     columns: further arguments of `read`, None if not set.
-    head: a name in `models.bert.TASK_HEADS`.
+    head: a name in `models.bert.TASK_HEADS`; '' without a loss.
     outputs: C, how many numbers the head gives, of a task.
     loss: (logits, labels, segments) -> losses in the shape of `label_weights`;
       all float32, see `bertjax.batch`.
     label: the dimensions of `labels` in a batch, see `bertjax.batch`, and their
-      dtype. Those of tokens, 'BL', are ids.
+      dtype. Those of tokens, 'BL', are ids, and so are 'BS' in int32.
     label_of: (task, row) -> its label.
     metrics: names that a task may have; the first `usual` ones if it has none.
     score: (task, (example, answer) pairs) -> name -> value.
     trivial: (task, training examples) -> a function from an example to an
       answer that a model must beat.
     packs: whether several sequences may share a row.
-    weighs: whether labels are ids of classes, which can have weights.
     check: (task, examples to score on) says what is odd about them.
   """
 
@@ -83,31 +82,29 @@ class Kind:
   score: Callable[..., dict[str, float]] | None = None
   trivial: Callable[..., Callable[[Any], Any]] | None = None
   packs: bool = True
-  weighs: bool = False
   check: Callable[[Task, Iterable[Any]], None] = lambda task, examples: None
 
+  @property
+  def weighs(self) -> bool:
+    """Whether labels are ids of classes, which can have weights."""
+    return self.label in (('BS', np.int32), ('BL', np.int32))
 
-def _of_classes(
-  logits: jax.Array, labels: jax.Array, segments: jax.Array
-) -> jax.Array:
+
+def _of_classes(logits: Array, labels: Array, segments: Array) -> Array:
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def _of_numbers(
-  logits: jax.Array, labels: jax.Array, segments: jax.Array
-) -> jax.Array:
+def _of_numbers(logits: Array, labels: Array, segments: Array) -> Array:
   return jnp.square(logits[..., 0] - labels)
 
 
-def _of_several(
-  logits: jax.Array, labels: jax.Array, segments: jax.Array
-) -> jax.Array:
+def _of_several(logits: Array, labels: Array, segments: Array) -> Array:
   return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
 
 
 def _of_spans(
-  logits_BL2: jax.Array, labels_BS2: jax.Array, segments_BL: jax.Array
-) -> jax.Array:
+  logits_BL2: Array, labels_BS2: Array, segments_BL: Array
+) -> Array:
   """The mean cross-entropy of a span's first and last token."""
   logits_B2L = jnp.where(
     segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9
@@ -130,7 +127,6 @@ _CLASSES = Kind(
   metrics=('accuracy', 'f1_macro', 'f1', 'f1_micro', 'matthews'),
   score=text_labels.score,
   trivial=text_labels.most_frequent,
-  weighs=True,
 )
 _MASKS = Kind(
   encode=untrained.encode_masks,
@@ -151,7 +147,6 @@ KINDS = {
     label_of=text_labels.number,
     metrics=('pearson', 'spearman'),
     trivial=text_labels.mean,
-    weighs=False,
   ),
   'labels': dataclasses.replace(
     _CLASSES,
@@ -162,7 +157,6 @@ KINDS = {
     label_of=text_labels.several,
     metrics=('f1_micro', 'f1_macro', 'accuracy'),
     trivial=text_labels.usual,
-    weighs=False,
   ),
   'tags': Kind(
     encode=word_tags.encode,
@@ -178,7 +172,6 @@ KINDS = {
     usual=4,
     score=word_tags.score,
     trivial=word_tags.most_frequent,
-    weighs=True,
     check=word_tags.check,
   ),
   'spans': Kind(

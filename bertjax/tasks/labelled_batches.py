@@ -96,10 +96,15 @@ class Rows:
   def __len__(self) -> int:
     return len(self.seconds)
 
-  def __getitem__(self, index: int) -> Row:
-    return Row(
-      self.ids[self.starts[index] : self.starts[index + 1]], self.seconds[index]
-    )
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    """Returns the entries of a row in a batch, see `batching.join`."""
+    begin, end = self.starts[index : index + 2]
+    labels, weights = self.labels[index : index + 1], np.ones(1)
+    if self.label[0] == 'BL':
+      tags = self.labels[begin:end]
+      labels, weights = np.maximum(tags, 0), tags != NO_TAG
+    row = batching.entries(Row(self.ids[begin:end], self.seconds[index]))
+    return {**row, 'labels': labels, 'label_weights': weights}
 
 
 def _map(file: BinaryIO) -> np.ndarray:
@@ -158,7 +163,7 @@ class LabelledBatches:
     multiple = partitioning.batch_parts(self._mesh) if self._mesh else 1
     label = self._rows.label
     batch = batching.join(
-      [[_labelled(self._rows, index) for index in group] for group in groups],
+      [[self._rows[index] for index in group] for group in groups],
       -(-count // multiple) * multiple,
       {'L': columns, 'S': 1 << (max(map(len, groups)) - 1).bit_length()},
       {'labels': label, 'label_weights': (label[0][:2], np.float32)},
@@ -180,12 +185,3 @@ class LabelledBatches:
       rng = np.random.default_rng((self._seed, epoch))
       self._epoch, self._order = epoch, rng.permutation(len(self._rows))
     return int(self._order[place])
-
-
-def _labelled(rows: Rows, index: int) -> dict[str, Any]:
-  labels, weights = rows.labels[index : index + 1], np.ones(1)
-  if rows.label[0] == 'BL':
-    tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
-    labels, weights = np.maximum(tags, 0), tags != NO_TAG
-  sequence = batching.entries(rows[index])
-  return {**sequence, 'labels': labels, 'label_weights': weights}

@@ -6,7 +6,6 @@
 Files are read as a stream, so memory does not grow with them.
 """
 
-import difflib
 import glob
 import math
 import os
@@ -56,7 +55,7 @@ def read(
   if label_column is not None:
     wanted[label_column] = 'LABEL_COLUMN'
   for path in files:
-    _check_columns(path, wanted)
+    table_files.check_columns(path, table_files.columns(path), wanted)
   for path in files:
     unit = 'row' if path.lower().endswith('.parquet') else 'line'
     for number, record in table_files.records(path):
@@ -103,13 +102,11 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
-  if one and len(found) < 2:
+  if len(found) < 1 + one:
     raise UserError(
-      'expected at least two classes, got only '
+      f'expected at least {"two classes" if one else "one label"}, got only '
       f'{", ".join(found) or "none"}; check LABEL_COLUMN'
     )
-  if not found:
-    raise UserError('expected at least one label, got none; check LABEL_COLUMN')
   if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
     return tuple(sorted(found, key=lambda name: (float(name), name)))
   return tuple(sorted(found))
@@ -128,17 +125,6 @@ def _expand(paths: str | Sequence[str]) -> list[str]:
       )
     found.update(some)
   return sorted(found)
-
-
-def _check_columns(path: str, wanted: dict[str, str]) -> None:
-  known = table_files.columns(path)
-  for name, setting in wanted.items():
-    if known.count(name) != 1:
-      near = difflib.get_close_matches(name, known, n=10, cutoff=0)
-      raise UserError(
-        f'expected one column {name} in {path}, which has '
-        f'{", ".join(near)}; set {setting}'
-      )
 
 
 def _text(value: object, where: str, may_be_empty: bool) -> str:

@@ -7,9 +7,10 @@ Files are read as a stream, so memory does not grow with them.
 """
 
 import csv
+import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
@@ -60,10 +61,33 @@ def columns(path: str) -> list[str]:
   Raises:
     UserError: see `records`.
   """
-  read = _ROWS.get(_suffix(path))
-  for _, fields in read(path) if read else ():
-    return fields
+  suffix = _suffix(path)
+  if suffix in _ROWS:
+    for _, fields in _ROWS[suffix](path):
+      return fields
   return list(next(records(path))[1])
+
+
+def check_columns(
+  path: str, known: Sequence[str], wanted: Mapping[str, str]
+) -> None:
+  """Refuses a file that lacks a column or has it twice.
+
+  Args:
+    path: of the file.
+    known: its columns.
+    wanted: name -> the setting that names the column or the file.
+
+  Raises:
+    UserError: with the nearest names.
+  """
+  for name, setting in wanted.items():
+    if known.count(name) != 1:
+      near = difflib.get_close_matches(name, known, n=10, cutoff=0)
+      raise UserError(
+        f'expected one column {name} in {path}, which has '
+        f'{", ".join(near)}; set {setting}'
+      )
 
 
 def _suffix(path: str) -> str:

@@ -68,11 +68,6 @@ def _texts(
     trained = glue_files.COLUMNS[task.name].texts if glue else None
     options = [task.columns.get('text_columns'), trained, 'text']
   names = [[x] if isinstance(x, str) else [*x] for x in options if x]
-  known = table_files.columns(source)
-  for some in names:
-    if {*some} <= {*known}:
-      return labelled_text.read(source, some, recorded=True)
-  raise UserError(
-    f'expected text in {" and ".join(names[0])} of {source}, which has '
-    f'{", ".join(known)}; set TEXT_COLUMNS'
-  )
+  known = {*table_files.columns(source)}
+  there = (some for some in names if known.issuperset(some))
+  return labelled_text.read(source, next(there, names[0]), recorded=True)

@@ -61,13 +61,13 @@ def tag_ids(task: Task, row: Row) -> list[int]:
 def decode(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields the likeliest tag of each word, from logits [L, C] a row."""
   for example, pieces, results in join(found):
-    ids = [
-      logits[list(piece.first)].argmax(-1)
+    tags = [
+      task.labels[i]
       for piece, logits in zip(pieces, results, strict=True)
-      if piece
+      if piece  # there is none without words
+      for i in logits[list(piece.first)].argmax(-1)
     ]
-    of_words = word_rows.join([piece for piece in pieces if piece], ids)
-    yield example, [task.labels[i] for i in of_words]
+    yield example, tags
 
 
 def score(task: Task, pairs: Answered) -> dict[str, float]:

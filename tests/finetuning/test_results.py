@@ -19,7 +19,8 @@ def make(folder, task, seed, values, step=None, origin=None):
   found |= {f'eval/{m}_baseline': 0.25 for m in task.metrics}
   table = results.Table(str(folder))
   assert table.missing(task, origin, [seed]) == [seed]
-  results.write(str(run), task, seed, step, origin, 1.0, found)
+  result = {'task': task.name, 'seed': seed, 'step': step, 'seconds': 1.0}
+  results.write(str(run), result | {'start_from': origin, 'values': found})
   assert table.missing(task, origin, [seed]) == []
   return str(run)
 
