@@ -12,10 +12,10 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from bertjax.runs.output_files import write_text
-from bertjax.tasks import squad, squad_metrics
+from bertjax.tasks import squad_metrics
 from bertjax.tasks.examples import (
   Answered,
   Part,
@@ -27,7 +27,6 @@ from bertjax.tasks.specs import Task
 from bertjax.text import context_windows
 from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
-from bertjax.text.line_files import one_file
 from bertjax.text.tokenizer import Tokenizer
 
 
@@ -100,13 +99,6 @@ def first_words(
   ]
   words = int(statistics.median(lengths)) if lengths else 1
   return lambda example: ' '.join(example.context.split()[:words])
-
-
-def read(
-  task: Task, source: str | Sequence[str], labelled: bool
-) -> list[QuestionExample]:
-  """Returns the questions of a file in SQuAD's JSON."""
-  return squad.read(one_file(source, labelled), labelled)
 
 
 def write(task: Task, path: str, pairs: Answered, count: int) -> str:

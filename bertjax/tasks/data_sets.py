@@ -16,7 +16,6 @@ from typing import Any
 
 from bertjax.errors import UserError, choose
 from bertjax.tasks import (
-  answer_spans,
   conll,
   glue_files,
   kinds,
@@ -159,19 +158,19 @@ def questions(
       out.
     name: the task's name in results.
   """
-  metrics = kinds.KINDS['spans'].metrics
-  task = Task(name, 'spans', metrics=metrics, length=384)
-  examples = answer_spans.read(task, train_file, True)
+  examples = squad.read(train_file)
   if eval_file is None:
     examples, held_out = squad.split_by_article(examples)
   else:
-    held_out = answer_spans.read(task, eval_file, True)
+    held_out = squad.read(eval_file)
   train, left = squad.check(examples)
   if left:
     print(
       f'{train_file}: {left} answers do not occur in their context where '
       'they should; the nearest occurrence is taken, or else none'
     )
+  metrics = kinds.KINDS['spans'].metrics
+  task = Task(name, 'spans', metrics=metrics, length=384)
   return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
 
 

@@ -23,6 +23,7 @@ from bertjax.errors import UserError, choose
 from bertjax.tasks import (
   answer_spans,
   record_files,
+  squad,
   text_inputs,
   text_labels,
   untrained,
@@ -33,8 +34,6 @@ from bertjax.tasks.labelled_batches import Label
 from bertjax.tasks.specs import Task
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
-
-Loss = Callable[[Array, Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Kind:
   columns: tuple[str, ...] = ()
   head: str = ''
   outputs: Callable[[Task], int] = lambda task: len(task.labels)
-  loss: Loss | None = None
+  loss: Callable[[Array, Array, Array], Array] | None = None
   label: tuple[str, type] = ('BS', np.int32)
   label_of: Callable[[Task, Row], Label] | None = None
   metrics: tuple[str, ...] = ()
@@ -177,7 +176,7 @@ KINDS = {
   'spans': Kind(
     encode=answer_spans.encode,
     decode=answer_spans.decode,
-    read=answer_spans.read,
+    read=lambda task, source, labelled: squad.read(source, labelled),
     write=answer_spans.write,
     suffixes=('.json',),
     head='span_head',

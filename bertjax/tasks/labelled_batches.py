@@ -98,13 +98,14 @@ class Rows:
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     """Returns the entries of a row in a batch, see `batching.join`."""
-    begin, end = self.starts[index : index + 2]
-    labels, weights = self.labels[index : index + 1], np.ones(1)
-    if self.label[0] == 'BL':
-      tags = self.labels[begin:end]
-      labels, weights = np.maximum(tags, 0), tags != NO_TAG
-    row = batching.entries(Row(self.ids[begin:end], self.seconds[index]))
-    return {**row, 'labels': labels, 'label_weights': weights}
+    place = slice(self.starts[index], self.starts[index + 1])
+    sequence = batching.entries(Row(self.ids[place], self.seconds[index]))
+    if self.label[0] != 'BL':
+      label = self.labels[index : index + 1]
+      return {**sequence, 'labels': label, 'label_weights': [1]}
+    tags = self.labels[place]
+    labels, weights = np.maximum(tags, 0), tags != NO_TAG
+    return {**sequence, 'labels': labels, 'label_weights': weights}
 
 
 def _map(file: BinaryIO) -> np.ndarray:
@@ -112,10 +113,11 @@ def _map(file: BinaryIO) -> np.ndarray:
   return np.memmap(file, np.int32, mode='r')
 
 
+@dataclasses.dataclass
 class LabelledBatches:
   """An endless iterator of batches.
 
-  Args:
+  Attributes:
     rows: the training set.
     batch_size: rows of an update.
     length: the longest row that is allowed.
@@ -125,18 +127,15 @@ class LabelledBatches:
       this process are returned; None: one device.
   """
 
-  def __init__(
-    self,
-    rows: Rows,
-    batch_size: int,
-    length: int,
-    seed: int,
-    pack: bool = False,
-    mesh: Mesh | None = None,
-  ):
-    self._rows, self._batch_size, self._length = rows, batch_size, length
-    self._seed, self._pack, self._mesh = seed, pack, mesh
-    self._sizes = np.diff(rows.starts)
+  rows: Rows
+  batch_size: int
+  length: int
+  seed: int
+  pack: bool = False
+  mesh: Mesh | None = None
+
+  def __post_init__(self) -> None:
+    self._sizes = np.diff(self.rows.starts)
     self._done = 0  # batches
     self._epoch, self._order = -1, np.zeros(0, np.int64)
 
@@ -144,31 +143,29 @@ class LabelledBatches:
     return self
 
   def __next__(self) -> Mapping[str, jax.Array | np.ndarray]:
-    first = self._done * self._batch_size
-    chosen = [self._index(first + i) for i in range(self._batch_size)]
+    first = self._done * self.batch_size
+    chosen = [self._index(first + i) for i in range(self.batch_size)]
     self._done += 1
     sizes = self._sizes[chosen].tolist()
-    if self._pack:
-      places = packing.pack(sizes, lambda _: self._length)
-      groups = [[chosen[i] for i in group] for group in places]
+    if self.pack:
+      groups = packing.pack(sizes, lambda _: self.length)
       # Eighths of the batch, for few shapes.
-      step = max(1, self._batch_size // 8)
-      count = -(-len(groups) // step) * step
-      columns = self._length
+      step, columns = max(1, self.batch_size // 8), self.length
     else:
-      groups, count = [[i] for i in chosen], self._batch_size
+      groups, step = [[i] for i in range(self.batch_size)], 1
       # To a quarter of the length, since each shape is compiled.
-      quarter = -(-self._length // 4)
-      columns = min(self._length, -(-max(sizes) // quarter) * quarter)
-    multiple = partitioning.batch_parts(self._mesh) if self._mesh else 1
-    label = self._rows.label
+      quarter = -(-self.length // 4)
+      columns = min(self.length, -(-max(sizes) // quarter) * quarter)
+    count = -(-len(groups) // step) * step
+    multiple = partitioning.batch_parts(self.mesh) if self.mesh else 1
+    label = self.rows.label
     batch = batching.join(
-      [[self._rows[index] for index in group] for group in groups],
+      [[self.rows[chosen[i]] for i in group] for group in groups],
       -(-count // multiple) * multiple,
       {'L': columns, 'S': 1 << (max(map(len, groups)) - 1).bit_length()},
       {'labels': label, 'label_weights': (label[0][:2], np.float32)},
     )
-    return partitioning.own_rows(batch, self._mesh) if self._mesh else batch
+    return partitioning.own_rows(batch, self.mesh) if self.mesh else batch
 
   def position(self) -> dict[str, bytes]:
     """Returns how many batches were made, for `restore`."""
@@ -180,8 +177,8 @@ class LabelledBatches:
 
   def _index(self, place: int) -> int:
     """Returns the row at a place in the concatenation of all epochs."""
-    epoch, place = divmod(place, len(self._rows))
+    epoch, place = divmod(place, len(self.rows))
     if self._epoch != epoch:
-      rng = np.random.default_rng((self._seed, epoch))
-      self._epoch, self._order = epoch, rng.permutation(len(self._rows))
+      rng = np.random.default_rng((self.seed, epoch))
+      self._epoch, self._order = epoch, rng.permutation(len(self.rows))
     return int(self._order[place])

@@ -102,10 +102,11 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
-  if len(found) < 1 + one:
+  least, what = (2, 'two classes') if one else (1, 'one label')
+  if len(found) < least:
     raise UserError(
-      f'expected at least {"two classes" if one else "one label"}, got only '
-      f'{", ".join(found) or "none"}; check LABEL_COLUMN'
+      f'expected at least {what}, got only {", ".join(found) or "none"}; check '
+      'LABEL_COLUMN'
     )
   if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
     return tuple(sorted(found, key=lambda name: (float(name), name)))

@@ -17,20 +17,25 @@ from typing import Any, TypeVar
 
 from bertjax.errors import UserError
 from bertjax.tasks.examples import Answer, QuestionExample
+from bertjax.text.line_files import one_file
 
 Value = TypeVar('Value')
 
 
-def read(path: str, labelled: bool = True) -> list[QuestionExample]:
+def read(
+  source: str | Sequence[str], labelled: bool = True
+) -> list[QuestionExample]:
   """Returns the questions of a file in the official JSON, of 1.1 or 2.0.
 
   Args:
-    path: such as train-v1.1.json.
+    source: one path, such as train-v1.1.json.
     labelled: whether every question must have `answers`.
 
   Raises:
-    UserError: no file, not JSON, another structure, an id occurs twice.
+    UserError: no file or several, not JSON, another structure, an id occurs
+      twice.
   """
+  path = one_file(source, labelled)
   try:
     with open(path, encoding='utf-8-sig') as file:
       content = json.load(file)
@@ -116,10 +121,8 @@ def _questions(
         yield QuestionExample(identifier, question, context, answers, title)
 
 
-def _items(
-  path: str, where: str, record: Any, key: str
-) -> Iterator[tuple[str, Any]]:
-  """Yields each item of a list in a record, and before it where it is."""
+def _items(path: str, where: str, record: Any, key: str) -> Iterator[Any]:
+  """Yields (where it is, item) for each item of a list in a record."""
   for i, item in enumerate(_get(path, where, record, key, list)):
     yield f'{where}.{key}[{i}]'.removeprefix('.'), item
 

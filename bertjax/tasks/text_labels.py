@@ -16,7 +16,7 @@ functions together.
 
 import collections
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -112,10 +112,8 @@ def decode_several(
 
 
 def _scores(
-  task: Task,
-  found: Results,
-  probabilities_of: Callable[[np.ndarray], np.ndarray],
-) -> Iterator[tuple[TextExample, dict[str, float]]]:
+  task: Task, found: Results, probabilities_of: Callable[..., np.ndarray]
+) -> Answered:
   for some in chunks(found):  # one by one, numpy would take longer
     rows, logits = zip(*some, strict=True)
     probabilities = probabilities_of(np.stack(logits)).tolist()
@@ -166,11 +164,8 @@ def mean(task: Task, train: Iterable[TextExample]) -> Trivial:
   return lambda example: {'value': value}
 
 
-def usual(task: Task, train: Iterable[TextExample]) -> Trivial:
+def usual(task: Task, train: Collection[TextExample]) -> Trivial:
   """Returns a function that gives the labels of more than half of training."""
-  counts, examples = collections.Counter[str](), 0
-  for example in train:
-    counts.update(_names(task, example))
-    examples += 1
-  found = [x for x in task.labels if counts[x] > examples / 2]
+  counts = collections.Counter(x for each in train for x in _names(task, each))
+  found = [x for x in task.labels if counts[x] > len(train) / 2]
   return lambda example: {'labels': found}
