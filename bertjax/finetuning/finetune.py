@@ -164,15 +164,13 @@ def prepare(
   steps = math.ceil(len(rows) * task.epochs / size)
   every = max(1, math.ceil(len(rows) / size) // task.evaluations)
   learning_rate = schedule(peak=task.learning_rate, total_steps=steps)
+  updates = optimizer(learning_rate=learning_rate)
   return {
     'objective': dataclasses.replace(
       objective, class_weights=class_weights(task, kind, rows)
     ),
     'optimizer': layerwise.scale(
-      optimizer(learning_rate=learning_rate),
-      config.layers,
-      task.layer_decay,
-      task.frozen_layers,
+      updates, config.layers, task.layer_decay, task.frozen_layers
     ),
     'learning_rate': learning_rate,
     'batches': functools.partial(
