@@ -159,10 +159,10 @@ tasks/examples.py tasks/test_kinds.py -k long_sentence
       parts, results = [], [] ==>       parts, results = parts, results
 frequent classes weigh most
 finetuning/finetune.py finetuning/test_class_weights.py -k balanced
-/ (len(counts) * max(1, n)) ==> * max(1, n)
+/ (len(counts) * np.maximum(1, counts)) ==> * np.maximum(1, counts)
 the worst run of a task is the one to use
 finetuning/results.py finetuning/test_results.py -k median_spread_best
-max(range(len(main)) ==> min(range(len(main))
+max(found, key= ==> min(found, key=
 INIT_FROM computes otherwise, and nobody says so
 runs/trained_model.py runs/test_trained_model.py -k another_computation
   if other := [name for name ==>   if other := [0 for name

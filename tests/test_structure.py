@@ -102,9 +102,9 @@ BUDGET = {
   'runs': 970,
   # An objective owns what others knew of losses; several and frozen models.
   'training': 1470,
-  'tasks': 1765,  # encodes and decodes for prediction as well
+  'tasks': 1460,  # encodes and decodes for prediction as well
   'inference': 370,
-  'finetuning': 480,
+  'finetuning': 395,
   'inspection': 445,
   'plan': 735,
   'reporting': 700,  # checks that references compare like with like

@@ -14,7 +14,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,9 @@ from bertjax.runs import layout, model_file
 from bertjax.tasks import kinds, specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.kept_examples import keep
-from bertjax.tasks.labelled_batches import Label, LabelledBatches, Rows
+from bertjax.tasks.labelled_batches import LabelledBatches, Rows
 from bertjax.text import vocabulary_file
-from bertjax.text.batching import Row
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.training import layerwise, loop, objectives
 
 
@@ -81,9 +81,7 @@ def fine_tune(
       f'expected distinct seeds of 0 or more, got {seeds}; set SEEDS'
     )
   first = initial_model.read(init_from, vocab_file, config)
-  # One process reads, here and below: files reach other machines late.
-  rows = processes.from_first(lambda: results.read(run_dir))
-  table = results.Table(run_dir, rows)
+  table = results.Table(run_dir)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
     task, start = specs.with_values(data.task, values), first
     mnli = table.best_run(task.start_from) if from_mnli and init_from else None
@@ -91,7 +89,7 @@ def fine_tune(
     if mnli:
       print(f'{task.name} starts from the model of {origin}: {mnli}')
       start = initial_model.read(mnli)
-    missing = processes.from_first(lambda: table.missing(task, origin, seeds))  # noqa: B023
+    missing = table.missing(task, origin, seeds)
     if missing or dry_run:
       data = dataclasses.replace(data, task=task)
       arguments = prepare(data, start, optimizer, schedule, mesh)
@@ -99,21 +97,20 @@ def fine_tune(
       loop.train(**arguments, run_dir=table.folder(task), dry_run=True)
       continue
     for seed in missing:
-      folder = table.folder(task, seed)
       print(
         f'\n{task.name}, seed {seed}: {arguments["steps"]:,} steps', flush=True
       )
+      folder = table.folder(task, seed)
       began = time.monotonic()
       if processes.is_first():
         table.write()  # marks run_dir as used with this configuration
-        _write_model(folder, task, start)
-      trained = train(arguments, seed, folder)
+        _write_model(folder, task, start.tokenizer)
+      batches = functools.partial(arguments['batches'], seed=seed)
+      changes = {'batches': batches, 'seed': seed, 'run_dir': folder}
+      trained = loop.train(**arguments | changes)
       if processes.is_first():
         _write_result(folder, task, seed, origin, began, trained)
-    if processes.is_first():
-      table.add(task)
-    rows = processes.from_first(lambda: table.rows)  # noqa: B023
-    table = results.Table(run_dir, rows)
+    table.add(task)
   if not dry_run:
     print('\n' + table.markdown(), flush=True)
 
@@ -134,29 +131,29 @@ def prepare(
   kind, size = kinds.find(task.kind), task.batch_size
   if kind.loss is None or kind.trivial is None:
     raise UserError(f'{task.name}: models of {task.kind} are not fine-tuned')
-  if task.length > start.config.positions:
-    raise UserError(
-      f'LENGTH {task.length} exceeds the {start.config.positions} positions of '
-      'the model; set LENGTH'
-    )
   if task.pack and not kind.packs:
     raise UserError(
       f'rows of a task of {task.kind} are not packed; set PACK to False'
     )
   partitioning.check_batch_size(size, mesh, 1)
-  train = keep(data.train())
-  rows, cut = _rows(task, kind, start, train)
-  if cut:
-    print(
-      f'{cut:,} of {len(rows):,} training examples are longer than '
-      f'LENGTH {task.length} and cut'
-    )
   config = dataclasses.replace(
     start.config, dropout=task.dropout, attention_dropout=None
   )
   model = BertForTask(
     config, kinds.head_of(task), kind.outputs(task), task.head_dropout
   )
+  objective = objectives.TaskObjective(
+    model, kind.loss, kind.label, metrics=task.metrics, kind=task.kind
+  )
+  objective.check_models(task.length)
+  train = keep(data.train())
+  labelled = kinds.labelled_rows(task, start.tokenizer, train)
+  rows = Rows.of(labelled, kind.label)
+  if rows.cut:
+    print(
+      f'{rows.cut:,} of {len(rows):,} training examples are longer than '
+      f'LENGTH {task.length} and cut'
+    )
   trivial = kind.trivial(task, train)
   evaluations = {
     name: scoring.TaskEvaluation(
@@ -164,25 +161,16 @@ def prepare(
     )
     for name, read in data.evaluations.items()
   }
-  for evaluation in evaluations.values():
-    evaluation.check()
   steps = math.ceil(len(rows) * task.epochs / size)
   every = max(1, math.ceil(len(rows) / size) // task.evaluations)
   learning_rate = schedule(peak=task.learning_rate, total_steps=steps)
+  updates = optimizer(learning_rate=learning_rate)
   return {
-    'objective': objectives.TaskObjective(
-      model,
-      kind.loss,
-      kind.label,
-      class_weights(task, kind, rows),
-      task.metrics,
-      task.kind,
+    'objective': dataclasses.replace(
+      objective, class_weights=class_weights(task, kind, rows)
     ),
     'optimizer': layerwise.scale(
-      optimizer(learning_rate=learning_rate),
-      config.layers,
-      task.layer_decay,
-      task.frozen_layers,
+      updates, config.layers, task.layer_decay, task.frozen_layers
     ),
     'learning_rate': learning_rate,
     'batches': functools.partial(
@@ -196,24 +184,11 @@ def prepare(
     'log_steps': task.log_steps,
     'eval_steps': every,
     'checkpoint_steps': every,
-    'select': _metric(task) if task.select == 'best' else None,
+    'keep': 1,
+    'keep_first': False,
+    'select': f'eval/{task.metrics[0]}' if task.select == 'best' else None,
     'patience': task.patience,
   }
-
-
-def _rows(
-  task: specs.Task, kind: kinds.Kind, start: InitialModel, train: Iterable[Any]
-) -> tuple[Rows, int]:
-  """Returns the training rows, and how many of them were cut."""
-  count = 0
-
-  def labelled() -> Iterator[tuple[Row, Label]]:
-    nonlocal count
-    for row, label in kinds.labelled_rows(task, start.tokenizer, train):
-      count += row.source.cut
-      yield row, label
-
-  return Rows.of(labelled(), kind.label), count
 
 
 def class_weights(
@@ -233,9 +208,8 @@ def class_weights(
   if wanted == 'balanced':
     labels = np.asarray(rows.labels)
     counts = np.bincount(labels[labels >= 0], minlength=len(task.labels))
-    return tuple(
-      float(counts.sum() / (len(counts) * max(1, n))) for n in counts
-    )
+    weights = counts.sum() / (len(counts) * np.maximum(1, counts))
+    return tuple(weights.tolist())
   if not isinstance(wanted, list | tuple) or (
     len(wanted) != len(task.labels) or min(wanted) < 0
   ):
@@ -246,44 +220,26 @@ def class_weights(
   return tuple(map(float, wanted))
 
 
-def train(
-  arguments: dict[str, Any], seed: int, folder: str
-) -> loop.Trained | None:
-  """Trains one seed in `folder`, with the arguments that `prepare` returned."""
-  batches = functools.partial(arguments['batches'], seed=seed)
-  return loop.train(
-    **arguments | {'batches': batches},
-    seed=seed,
-    run_dir=folder,
-    keep=1,
-    keep_first=False,
-  )
-
-
-def _metric(task: specs.Task) -> str:
-  return f'eval/{task.metrics[0]}'
-
-
-def _write_model(folder: str, task: specs.Task, start: InitialModel) -> None:
+def _write_model(folder: str, task: specs.Task, tokenizer: Tokenizer) -> None:
   """Writes the vocabulary and task.json, which prediction needs."""
-  tokenizer = start.tokenizer
-  os.makedirs(folder, exist_ok=True)
+  _write_task(folder, task)
   vocabulary_file.write(
     tokenizer.tokens, os.path.join(folder, layout.VOCABULARY), tokenizer.cased
   )
-  model_file.write_task(
-    folder,
-    {
-      'task': task.name,
-      'kind': task.kind,
-      'head': kinds.head_of(task),
-      'labels': task.labels,
-      'metrics': task.metrics,
-      'length': task.length,
-      'stride': task.stride,
-      'columns': dict(task.columns),
-    },
-  )
+
+
+def _write_task(folder: str, task: specs.Task, **more: float) -> None:
+  written = {
+    'task': task.name,
+    'kind': task.kind,
+    'head': kinds.head_of(task),
+    'labels': task.labels,
+    'metrics': task.metrics,
+    'length': task.length,
+    'stride': task.stride,
+    'columns': dict(task.columns),
+  }
+  model_file.write_task(folder, written | more)
 
 
 def _write_result(
@@ -296,11 +252,14 @@ def _write_result(
 ) -> None:
   assert trained is not None  # it was no dry run
   values = trained.best_values or trained.values
-  seconds = time.monotonic() - began
-  results.write(folder, task, seed, trained.best_step, origin, seconds, values)
+  result = {
+    'task': task.name,
+    'seed': seed,
+    'step': trained.best_step,
+    'start_from': origin,
+    'values': values,
+    'seconds': round(time.monotonic() - began, 1),
+  }
+  results.write(folder, result)
   if 'eval/threshold' in values:  # above it, there is no answer
-    written = model_file.read_task(folder)
-    assert written is not None  # by `_write_model`
-    model_file.write_task(
-      folder, written | {'threshold': values['eval/threshold']}
-    )
+    _write_task(folder, task, threshold=values['eval/threshold'])

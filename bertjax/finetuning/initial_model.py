@@ -49,13 +49,13 @@ class InitialModel:
     loaded = layerwise.without_top(
       self.parameters, self.config.layers, task.fresh_layers
     )
-    own = (task.kind, task.labels, kinds.head_of(task))
-    same, heads = False, {kind.head for kind in kinds.KINDS.values()}
+    heads = {kind.head for kind in kinds.KINDS.values()}
     if self.task:
-      head = kinds.head_of(self.task)
-      same = (self.task.kind, self.task.labels, head) == own
-      heads.add(head)
-    return {k: v for k, v in loaded.items() if same or k not in heads}
+      own = (self.task.kind, self.task.labels, kinds.head_of(self.task))
+      if own == (task.kind, task.labels, kinds.head_of(task)):
+        return dict(loaded)
+      heads.add(own[-1])
+    return {name: x for name, x in loaded.items() if name not in heads}
 
 
 def read(

@@ -1,7 +1,7 @@
 """Scores of fine-tuning: result.json of each run, and one table of all.
 
-    results.write('runs/glue/SST-2/seed_0', task, seed=0, ...)
-    table = results.Table('runs/glue', results.read('runs/glue'))
+    results.write('runs/glue/SST-2/seed_0', {'task': 'SST-2', 'seed': 0})
+    table = results.Table('runs/glue')
     table.add(task)
     print(table.markdown())
 
@@ -11,13 +11,13 @@ in the order of `seeds`; results.md holds the table.
 
 import glob
 import json
-import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
 from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
@@ -34,57 +34,36 @@ _HEADER = (
 )
 
 
-def write(
-  run_dir: str,
-  task: Task,
-  seed: int,
-  step: int | None,
-  origin: str | None,
-  seconds: float,
-  values: Mapping[str, float],
-) -> None:
+def write(run_dir: str, result: Mapping[str, Any]) -> None:
   """Writes result.json of a run.
 
   Args:
     run_dir: the folder of the run.
-    task: what it was trained for.
-    seed: the run's seed.
-    step: of the evaluation that counts; None: it is the last one.
-    origin: the task whose model it started from; None: the one in INIT_FROM.
-    seconds: how long this process trained.
-    values: of that evaluation, by the names in metrics.jsonl.
+    result: `task`, by name; `seed`; `step` of the evaluation that counts, None
+      if it is the last one; `start_from`, the task whose model it started from,
+      None if it is the one in INIT_FROM; `values` of that evaluation, by the
+      names in metrics.jsonl; `seconds` that the process trained.
   """
-  _write_json(
-    os.path.join(run_dir, layout.RESULT),
-    {
-      'task': task.name,
-      'seed': seed,
-      'step': step,
-      'start_from': origin,
-      'values': dict(values),
-      'seconds': round(seconds, 1),
-    },
-  )
-
-
-def read(run_dir: str) -> dict[str, dict[str, Any]]:
-  """Returns task -> row of results.json; {} if there is no such file."""
-  path = os.path.join(run_dir, RESULTS)
-  if not os.path.exists(path):
-    return {}
-  with open(path, encoding='utf-8') as file:
-    return {row['task']: row for row in json.load(file)['tasks']}
+  _write_json(os.path.join(run_dir, layout.RESULT), result)
 
 
 class Table:
   """One row per task, over all finished seeds in its folder of `run_dir`.
 
+  One process reads and writes, for files reach other machines late; all must
+  call what it says to all: the constructor, `missing` and `add`.
+
   Attributes:
-    rows: task -> row, as `read` returns them.
+    rows: task -> row of results.json.
   """
 
-  def __init__(self, run_dir: str, rows: dict[str, dict[str, Any]]):
-    self._run_dir, self.rows = run_dir, rows
+  def __init__(self, run_dir: str):
+    self._run_dir = run_dir
+    path = os.path.join(run_dir, RESULTS)
+    rows = processes.from_first(
+      lambda: _read(path)['tasks'] if os.path.exists(path) else []
+    )
+    self.rows: dict[str, dict[str, Any]] = {row['task']: row for row in rows}
 
   def folder(self, task: Task, seed: int | None = None) -> str:
     """Returns the folder of a task, or of one of its runs."""
@@ -98,13 +77,13 @@ class Table:
 
     Args:
       task: the task of the runs.
-      origin: see `write`.
+      origin: the task whose model they start from; None: the one in INIT_FROM.
       seeds: the seeds that are wanted.
 
     Raises:
       UserError: a finished run of the task started from another model.
     """
-    done = [result for _, result in self._done(task)]
+    done = processes.from_first(lambda: self._done(task))
     for result in done:
       if result['start_from'] != origin:
         then, now = (x or 'INIT_FROM' for x in (result['start_from'], origin))
@@ -121,36 +100,36 @@ class Table:
 
   def add(self, task: Task) -> None:
     """Adds a task whose runs are finished, and writes the files again."""
-    done = self._done(task)
-    found = [result for _, result in done]
-    scores = {
-      name: [result['values'][name] for result in found]
-      for name in found[0]['values']
-    }
-    main = scores[f'eval/{task.metrics[0]}']
-    best, _ = done[max(range(len(main)), key=main.__getitem__)]
+    self.rows = processes.from_first(lambda: self._added(task))
+
+  def _added(self, task: Task) -> dict[str, dict[str, Any]]:
+    found = self._done(task)
+    main = f'eval/{task.metrics[0]}'
+    best = max(found, key=lambda result: result['values'][main])
+    best_run = self.folder(task, best['seed'])
     row = {
       'task': task.name,
       'metrics': task.metrics,
       'seeds': [result['seed'] for result in found],
-      'scores': scores,
-      'best_run': os.path.relpath(best, self._run_dir),
+      'scores': {
+        name: [result['values'][name] for result in found]
+        for name in found[0]['values']
+      },
+      'best_run': os.path.relpath(best_run, self._run_dir),
       'published': task.published,
       'source': task.source,
     }
     self.rows[task.name] = row
     self.write()
     own = self.folder(task)
-    self._write(own, [row | {'best_run': os.path.relpath(best, own)}])
+    self._write(own, [row | {'best_run': os.path.relpath(best_run, own)}])
+    return self.rows
 
-  def _done(self, task: Task) -> list[tuple[str, dict[str, Any]]]:
-    """Returns (folder, result) of the finished runs, in the order of seeds."""
-    done = []
+  def _done(self, task: Task) -> list[dict[str, Any]]:
+    """Returns the results of the finished runs, in the order of seeds."""
     runs = layout.seed_folder(glob.escape(self.folder(task)), '*')
-    for path in glob.glob(os.path.join(runs, layout.RESULT)):
-      with open(path, encoding='utf-8') as file:
-        done.append((os.path.dirname(path), json.load(file)))
-    return sorted(done, key=lambda pair: pair[1]['seed'])
+    paths = glob.glob(os.path.join(runs, layout.RESULT))
+    return sorted(map(_read, paths), key=lambda result: result['seed'])
 
   def best_run(self, task: str | None) -> str | None:
     """Returns the folder of a task's best run; None if it has none."""
@@ -201,19 +180,16 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
       if metric not in row['metrics']:
         continue
       trivial = row['scores'][f'{name}_baseline'][0]
-      spread = statistics.stdev(scores) if len(scores) > 1 else math.nan
-      suffix = group.removeprefix('eval').replace('_', ' ')
-      published = (
-        row['published'] if name == f'eval/{row["metrics"][0]}' else None
-      )
+      spread = _percent(statistics.stdev(scores)) if len(scores) > 1 else '-'
+      main = name == f'eval/{row["metrics"][0]}'
+      published = row['published'] if main else None
       lines.append(
         (
-          row['task'] + suffix,
+          row['task'] + group.removeprefix('eval').replace('_', ' '),
           metric,
           _percent(trivial),
           _percent(statistics.median(scores)),
-          f'{_percent(statistics.mean(scores))} ± '
-          f'{"-" if math.isnan(spread) else _percent(spread)}',
+          f'{_percent(statistics.mean(scores))} ± {spread}',
           _percent(max(scores)),
           ', '.join(map(str, row['seeds'])),
           '-' if published is None else f'{published:.1f}',
@@ -223,19 +199,18 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   if mean is not None:
     lines.append(('average', '', '', _percent(mean), '', '', '', ''))
   lines.insert(1, tuple('-' * len(word) for word in _HEADER))
-  widths = [max(len(line[i]) for line in lines) for i in range(len(_HEADER))]
-  return '\n'.join(
-    '| '
-    + ' | '.join(
-      word.ljust(width) for word, width in zip(line, widths, strict=True)
-    )
-    + ' |'
-    for line in lines
-  )
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  form = '| ' + ' | '.join(f'{{:{width}}}' for width in widths) + ' |'
+  return '\n'.join(form.format(*line) for line in lines)
 
 
 def _percent(value: float) -> str:
   return f'{100 * value:.2f}'
+
+
+def _read(path: str) -> Any:
+  with open(path, encoding='utf-8') as file:
+    return json.load(file)
 
 
 def _write_json(path: str, content: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ Every example counts once, including those of the last, partial batch.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from jax.sharding import Mesh
@@ -22,9 +22,9 @@ from bertjax.models import bert
 from bertjax.models.bert import BertForTask
 from bertjax.parallel import partitioning
 from bertjax.tasks import kinds
+from bertjax.tasks.examples import Answered
 from bertjax.tasks.specs import Task
 from bertjax.text import batching
-from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.training.evaluation import Evaluate, Evaluated
 from bertjax.training.state import TrainState
@@ -36,10 +36,12 @@ class TaskEvaluation:
 
   Attributes:
     model: computes logits.
-    task: gives kind, labels, metrics, and the length and number of rows.
+    task: gives kind, labels, metrics, the length of rows, and the most rows of
+      a batch, rounded up to what the mesh can divide.
     tokenizer: the model's.
     examples: the labelled examples to score on.
     trivial: gives the trivial answer to an example.
+    baseline: the metrics of the trivial answers, by their names.
   """
 
   model: BertForTask
@@ -47,71 +49,51 @@ class TaskEvaluation:
   tokenizer: Tokenizer
   examples: Collection[Any]
   trivial: Callable[[Any], Any]
+  baseline: dict[str, float] = dataclasses.field(init=False)
 
   def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
-    """Returns a function from parameters to values; it has no samples."""
-    del abstract, run_dir
+    """Returns a function from parameters to values; it has no samples.
+
+    The trivial answer's metrics are named NAME_baseline, and in the summary
+    stand beside the model's.
+    """
+
+    model, task = self.model, self.task
+    multiple = partitioning.batch_parts(mesh)
+    logits = forward.task_logits(model.config, model.head, model.classes, mesh)
 
     def evaluate(parameters: Any, frozen: Any = None) -> Evaluated:
-      del frozen
-      answers = kinds.answers(
-        self.task,
-        self.tokenizer,
-        self.examples,
-        run_on(self.model, parameters, mesh, self.task),
+      run = functools.partial(
+        batching.apply,
+        functools.partial(logits, parameters),
+        length=task.length,
+        batch_size=-(-task.batch_size // multiple) * multiple,
+        multiple=multiple,
+        of_positions=bert.reads_positions(model.head),
       )
-      values = self._score(answers) | self.baseline
-      return Evaluated(values, self._summary(values), [])
+      values = self._score(
+        kinds.answers(task, self.tokenizer, self.examples, run)
+      )
+      summary = ', '.join(
+        f'{name} {values[name]:.4f} (trivial: {trivial:.4f})'
+        for name, trivial in self.baseline.items()
+      )
+      baseline = {f'{name}_baseline': x for name, x in self.baseline.items()}
+      return Evaluated(values | baseline, summary, [])
 
     return evaluate
 
-  def check(self) -> None:
+  def __post_init__(self) -> None:
     """Raises UserError if there are no examples, or some without a label."""
     if not self.examples:
       raise UserError(
         'expected examples to evaluate on, but there are none; set EVAL_FILES'
       )
     kinds.find(self.task.kind).check(self.task, self.examples)
-    _ = self.baseline
-
-  @functools.cached_property
-  def baseline(self) -> dict[str, float]:
-    """The trivial answer's metrics, named NAME_baseline."""
     values = self._score((x, self.trivial(x)) for x in self.examples)
-    return {f'{name}_baseline': values[name] for name in self.task.metrics}
+    self.baseline = {name: values[name] for name in self.task.metrics}
 
-  def _score(self, pairs: Iterable[tuple[Any, Any]]) -> dict[str, float]:
+  def _score(self, pairs: Answered) -> dict[str, float]:
     score = kinds.find(self.task.kind).score
     assert score is not None  # of a kind that is trained
     return score(self.task, pairs)
-
-  def _summary(self, values: Mapping[str, float]) -> str:
-    """Returns one line: each metric beside its baseline."""
-    return ', '.join(
-      f'{name} {values[name]:.4f} (trivial: {values[f"{name}_baseline"]:.4f})'
-      for name in self.task.metrics
-    )
-
-
-def run_on(
-  model: BertForTask, parameters: Any, mesh: Mesh, task: Task
-) -> Callable[[Iterable[Row]], Iterator[tuple[Row, Any]]]:
-  """Returns a function that pairs rows with their logits.
-
-  Args:
-    model: computes logits.
-    parameters: the model's, placed on `mesh`.
-    mesh: its devices share the rows of a batch.
-    task: gives the length of rows, and the most rows of a batch, which is
-      rounded up to a multiple of the parts that the mesh divides a batch into.
-  """
-  multiple = partitioning.batch_parts(mesh)
-  logits = forward.task_logits(model.config, model.head, model.classes, mesh)
-  return functools.partial(
-    batching.apply,
-    functools.partial(logits, parameters),
-    length=task.length,
-    batch_size=-(-task.batch_size // multiple) * multiple,
-    multiple=multiple,
-    of_positions=bert.reads_positions(model.head),
-  )

@@ -8,19 +8,25 @@
 and the search for the best span.
 """
 
+import json
+import math
 import os
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
-from bertjax.tasks import squad, squad_metrics
-from bertjax.tasks.examples import Part, QuestionExample, join
+from bertjax.runs.output_files import write_text
+from bertjax.tasks import squad_metrics
+from bertjax.tasks.examples import (
+  Answered,
+  Part,
+  QuestionExample,
+  Results,
+  join,
+)
 from bertjax.tasks.specs import Task
 from bertjax.text import context_windows
 from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
-from bertjax.text.line_files import one_file
 from bertjax.text.tokenizer import Tokenizer
 
 
@@ -42,7 +48,6 @@ def first_and_last(task: Task, row: Row) -> tuple[int, int]:
 
   (0, 0), which is [CLS], if the window does not hold the whole answer.
   """
-  del task
   example, window, *_ = row.source
   if not example.answers:
     return 0, 0
@@ -50,47 +55,36 @@ def first_and_last(task: Task, row: Row) -> tuple[int, int]:
   return context_windows.token_span(window, start, start + len(text))
 
 
-def decode(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
-) -> Iterator[tuple[QuestionExample, Answers]]:
-  """Yields the best answers, from logits [L, 2] a row."""
-  del task, tokenizer
+def decode(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
+  """Yields the best `Answers`, from logits [L, 2] a row."""
   for example, windows, results in join(found):
-    yield (
-      example,
-      context_windows.best_answers(example.context, windows, results),
-    )
+    best = context_windows.best_answers(example.context, windows, results)
+    yield example, best
 
 
-def score(
-  task: Task, pairs: Iterable[tuple[QuestionExample, Answers | str]]
-) -> dict[str, float]:
+def score(task: Task, pairs: Answered) -> dict[str, float]:
   """Returns exact match and F1, from 0 to 1; see `squad_metrics.score`.
 
   If some questions have no answer, the prediction is '' where the
   null_difference exceeds `threshold`, the best one for these examples.
+
+  Args:
+    task: of spans.
+    pairs: examples with their `Answers`, or all with a text.
   """
-  del task
-  pairs = list(pairs)
-  examples = [example for example, _ in pairs]
-  texts = {
-    example.identifier: answer if isinstance(answer, str) else answer.text
-    for example, answer in pairs
-  }
-  nulls = {
-    example.identifier: (answer.text, answer.null_difference)
-    for example, answer in pairs
-    if not isinstance(answer, str)
-  }
-  threshold = None
-  if len(nulls) == len(texts) and any(not x.answers for x in examples):
-    threshold, _ = squad_metrics.best_threshold(examples, nulls)
-    texts = {
-      key: '' if difference > threshold else text
-      for key, (text, difference) in nulls.items()
-    }
-  values = {k: v / 100 for k, v in squad_metrics.score(examples, texts).items()}
-  return values | ({} if threshold is None else {'threshold': threshold})
+  examples, found = zip(*pairs, strict=True)
+  identifiers = [example.identifier for example in examples]
+  texts, chosen = found, {}
+  if not isinstance(found[0], str):
+    if not all(example.answers for example in examples):
+      nulls = [(answers.text, answers.null_difference) for answers in found]
+      chosen['threshold'], _ = squad_metrics.best_threshold(
+        examples, dict(zip(identifiers, nulls, strict=True))
+      )
+    texts = tuple(_text(answers, **chosen) for answers in found)
+  predictions = dict(zip(identifiers, texts, strict=True))
+  values = squad_metrics.score(examples, predictions)
+  return {name: value / 100 for name, value in values.items()} | chosen
 
 
 def first_words(
@@ -100,7 +94,6 @@ def first_words(
 
   As many as the median answer has in training.
   """
-  del task
   lengths = [
     len(answer.text.split()) for x in train for answer in x.answers[:1]
   ]
@@ -108,35 +101,22 @@ def first_words(
   return lambda example: ' '.join(example.context.split()[:words])
 
 
-def read(
-  task: Task, source: str | Sequence[str], labelled: bool
-) -> list[QuestionExample]:
-  """Returns the questions of a file in SQuAD's JSON."""
-  del task
-  return squad.read(
-    one_file(source, 'EVAL_FILES' if labelled else 'INPUT'), labelled
-  )
-
-
-def write(
-  task: Task,
-  path: str,
-  pairs: Iterable[tuple[QuestionExample, Answers]],
-  count: int,
-) -> str:
+def write(task: Task, path: str, pairs: Answered, count: int) -> str:
   """Writes predictions in SQuAD's JSON, and the n best answers beside them.
 
-  An answer is empty above the `threshold` that the evaluation in training
-  found.
+  The official JSON is {identifier: text}. The n best are {identifier: [{text,
+  start, score, probability}, ...]}. A text is empty above the `threshold` that
+  the evaluation in training found.
   """
-  found = {example.identifier: answers for example, answers in pairs}
-  squad.write_predictions(
-    path,
-    {
-      key: '' if x.null_difference > task.threshold else x.text
-      for key, x in found.items()
-    },
-  )
+  texts, candidates = {}, {}
+  for example, answers in pairs:
+    texts[example.identifier] = _text(answers, task.threshold)
+    candidates[example.identifier] = [x._asdict() for x in answers.candidates]
   n_best = os.path.splitext(path)[0] + '_n_best.json'
-  squad.write_n_best(n_best, found)
+  write_text(path, json.dumps(texts, indent=1))
+  write_text(n_best, json.dumps(candidates, indent=1))
   return f'{count:,} answers in {path}, the n best in {n_best}'
+
+
+def _text(answers: Answers, threshold: float = math.inf) -> str:
+  return '' if answers.null_difference > threshold else answers.text

@@ -2,18 +2,17 @@
 
     examples = list(conll.read('train.txt'))  # TagExample(('He', ...), ...)
     tags = conll.tags_of(example.tags for example in examples)
-    conll.write('predictions.txt', zip(examples, predicted))
 
 Source: the shared tasks of CoNLL-2000 (Tjong Kim Sang and Buchholz 2000) and
 CoNLL-2003 (Tjong Kim Sang and De Meulder 2003).
 """
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from bertjax.errors import UserError
-from bertjax.runs.output_files import writing
 from bertjax.tasks.examples import TagExample
 from bertjax.text import line_files
 
@@ -40,21 +39,20 @@ def read(
     UserError: no file, not UTF-8, a different number of columns in some line,
       no such column, no sentence.
   """
-  empty = True
-  for lines in _sentences(path, separator):
-    if empty:
-      _check_columns(len(lines[0]), word_column, tag_column, path)
-      empty = False
+  sentences = _sentences(path, separator)
+  first = next(sentences, None)
+  if first is None:
+    raise UserError(
+      f'expected sentences, a word a line, in {path}, got none; '
+      'give another path'
+    )
+  _check_columns(len(first[0]), word_column, tag_column, path)
+  for lines in itertools.chain([first], sentences):
     columns = list(zip(*lines, strict=True))
     yield TagExample(
       columns[word_column],
       None if tag_column is None else columns[tag_column],
       tuple(lines),
-    )
-  if empty:
-    raise UserError(
-      f'expected sentences, a word a line, in {path}, got none; '
-      'give another path'
     )
 
 
@@ -68,34 +66,6 @@ def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
   return tuple(sorted(tags, key=lambda tag: (tag != 'O', tag)))
 
 
-def write(
-  path: str,
-  pairs: Iterable[tuple[TagExample, Sequence[str]]],
-  separator: str = ' ',
-) -> None:
-  """Writes the columns of the examples, with the predicted tags as the last.
-
-  conlleval, the script of the shared tasks, scores such a file if the column
-  before holds the correct tags.
-
-  Args:
-    path: replaced if it exists.
-    pairs: an example from `read`, and a tag for each of its words.
-    separator: between columns; conlleval takes one other than a space with -d.
-
-  Raises:
-    UserError: see `output_files.writing`.
-  """
-  with (
-    writing(path) as part,
-    open(part, 'w', encoding='utf-8', newline='\n') as file,
-  ):
-    for example, tags in pairs:
-      for fields, tag in zip(example.columns, tags, strict=True):
-        file.write(separator.join((*fields, tag)) + '\n')
-      file.write('\n')
-
-
 def _sentences(
   path: str, separator: str | None
 ) -> Iterator[list[tuple[str, ...]]]:
@@ -104,31 +74,30 @@ def _sentences(
       f'expected a file with a word a line, but there is no file '
       f'{path}; give another path'
     )
-  count, first = None, None
-  lines: list[tuple[str, ...]] = []
-  for number, line in enumerate(line_files.lines(path), start=1):
-    line = line.removesuffix('\n').removesuffix('\r')
-    if not line.strip(' \t') or line.startswith('-DOCSTART-'):
-      if lines:
-        yield lines
-      lines = []
+  # Not str.split(): words contain no-break spaces and the like.
+  divide = re.compile(re.escape(separator) if separator else '[ \t]+').split
+  first = None
+  numbered = enumerate(line_files.lines(path), start=1)
+  for between, lines in itertools.groupby(numbered, key=_stands_between):
+    if between:
       continue
-    # Not split(): words contain no-break spaces and the like.
-    fields = tuple(
-      line.split(separator)
-      if separator
-      else re.split('[ \t]+', line.strip(' \t'))
-    )
-    if count is None:
-      count, first = len(fields), number
-    if len(fields) != count:
-      raise UserError(
-        f'expected {count} columns in line {number} of {path}, as in line '
-        f'{first}, got {len(fields)}; correct it or set SEPARATOR'
-      )
-    lines.append(fields)
-  if lines:
-    yield lines
+    sentence = []
+    for number, line in lines:
+      line = line.removesuffix('\n').removesuffix('\r')
+      fields = divide(line if separator else line.strip(' \t'))
+      first = first or (number, len(fields))
+      if len(fields) != first[1]:
+        raise UserError(
+          f'expected {first[1]} columns in line {number} of {path}, as in line '
+          f'{first[0]}, got {len(fields)}; correct it or set SEPARATOR'
+        )
+      sentence.append(tuple(fields))
+    yield sentence
+
+
+def _stands_between(numbered: tuple[int, str]) -> bool:
+  _, line = numbered
+  return not line.strip(' \t\r\n') or line.startswith('-DOCSTART-')
 
 
 def _check_columns(

@@ -26,7 +26,8 @@ from bertjax.tasks import (
 )
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
-from bertjax.text.line_files import one_file
+
+Reader = Callable[[], Iterable[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,8 @@ class DataSet:
   """
 
   task: Task
-  train: Callable[[], Iterable[Any]]
-  evaluations: Mapping[str, Callable[[], Iterable[Any]]]
+  train: Reader
+  evaluations: Mapping[str, Reader]
 
 
 def glue(
@@ -60,19 +61,15 @@ def glue(
   found = []
   for name in wanted:
     task = specs.find(name)
-    if name == 'AX':
-      if tasks is not None:
-        raise UserError(
-          'AX has no training examples; it is evaluated with MNLI if its '
-          'file has labels: set TASKS to MNLI'
-        )
-      continue
-    train = glue_files.find(folder, name, 'train')
-    dev = glue_files.find(folder, name, 'dev')
-    if train and dev:
-      reader = functools.partial(functools.partial, glue_files.read, task=name)
-      more = _more(folder, name)
-      found.append(DataSet(task, reader(train), {'eval': reader(dev), **more}))
+    train = _reader(folder, name, 'train')
+    evaluations = _evaluations(folder, name)
+    if train and 'eval' in evaluations:
+      found.append(DataSet(task, train, evaluations))
+    elif name == 'AX' and tasks is not None:
+      raise UserError(
+        'AX has no training examples; it is evaluated with MNLI if its '
+        'file has labels: set TASKS to MNLI'
+      )
     elif tasks is not None:
       raise UserError(
         f'expected train.tsv and dev.tsv of {name} in {folder}, '
@@ -111,10 +108,7 @@ def text(
   metrics = tuple(metrics or row.metrics[: row.usual])
   for metric in metrics:
     choose(dict.fromkeys(row.metrics), metric, 'METRICS')
-  columns: dict[str, Any] = {
-    'text_columns': text_columns,
-    'label_column': label_column,
-  }
+  columns = {'text_columns': text_columns, 'label_column': label_column}
   task = Task(name, kind, metrics=metrics, columns=columns)
   train = keep(row.read(task, train_files, True))
   labels = labelled_text.labels_of(train)
@@ -139,19 +133,17 @@ def tags(
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
-  one_file(train_file, 'TRAIN_FILES')
-  one_file(eval_file, 'EVAL_FILES')
-  columns: dict[str, Any] = {
-    'word_column': word_column,
-    'tag_column': tag_column,
-    'separator': separator,
-  }
-  train = keep(conll.read(train_file, **columns))
+  columns = dict(
+    word_column=word_column, tag_column=tag_column, separator=separator
+  )
+  task = Task(name, 'tags', columns=columns)
+  row = kinds.KINDS['tags']
+  train = keep(row.read(task, train_file, True))
   labels = conll.tags_of(example.tags or () for example in train)
   chunks = tag_metrics.is_chunked(labels)
-  metrics = kinds.KINDS['tags'].metrics if chunks else ('accuracy',)
-  task = Task(name, 'tags', labels, metrics, columns=columns)
-  held_out = functools.partial(conll.read, eval_file, **columns)
+  metrics = row.metrics if chunks else ('accuracy',)
+  task = dataclasses.replace(task, labels=labels, metrics=metrics)
+  held_out = functools.partial(row.read, task, eval_file, True)
   return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
@@ -166,12 +158,10 @@ def questions(
       out.
     name: the task's name in results.
   """
-  one_file(train_file, 'TRAIN_FILES')
   examples = squad.read(train_file)
   if eval_file is None:
     examples, held_out = squad.split_by_article(examples)
   else:
-    one_file(eval_file, 'EVAL_FILES')
     held_out = squad.read(eval_file)
   train, left = squad.check(examples)
   if left:
@@ -179,21 +169,22 @@ def questions(
       f'{train_file}: {left} answers do not occur in their context where '
       'they should; the nearest occurrence is taken, or else none'
     )
-  task = Task(name, 'spans', (), kinds.KINDS['spans'].metrics, length=384)
+  metrics = kinds.KINDS['spans'].metrics
+  task = Task(name, 'spans', metrics=metrics, length=384)
   return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
 
 
-def _more(folder: str, name: str) -> dict[str, Callable[[], Iterable[Any]]]:
-  """Returns MNLI's second development set, and AX if it has labels."""
-  if name != 'MNLI':
-    return {}
-  more: dict[str, Callable[[], Iterable[Any]]] = {}
-  mismatched = glue_files.find(folder, name, 'dev_mismatched')
-  if mismatched:
-    more['eval_mismatched'] = functools.partial(
-      glue_files.read, mismatched, name
-    )
-  diagnostic = glue_files.find(folder, 'AX', 'test')
-  if diagnostic and next(iter(glue_files.read(diagnostic, 'AX'))).label:
-    more['eval_ax'] = functools.partial(glue_files.read, diagnostic, 'AX')
-  return more
+def _evaluations(folder: str, name: str) -> dict[str, Reader]:
+  """Returns what there is of the development set; MNLI has two more sets."""
+  readers = {'eval': _reader(folder, name, 'dev')}
+  if name == 'MNLI':
+    readers['eval_mismatched'] = _reader(folder, name, 'dev_mismatched')
+    diagnostic = _reader(folder, 'AX', 'test')
+    if diagnostic and next(iter(diagnostic())).label:  # not all have labels
+      readers['eval_ax'] = diagnostic
+  return {key: reader for key, reader in readers.items() if reader}
+
+
+def _reader(folder: str, task: str, split: str) -> Reader | None:
+  path = glue_files.find(folder, task, split)
+  return functools.partial(glue_files.read, path, task) if path else None

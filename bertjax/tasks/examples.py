@@ -15,6 +15,10 @@ from typing import Any, NamedTuple, Self
 
 from bertjax.text.batching import Row
 
+# Each row with what the model gives for it, and each example with its answer.
+Results = Iterable[tuple[Row, Any]]
+Answered = Iterator[tuple[Any, Any]]
+
 
 class TextExample(NamedTuple):
   """One text, or a pair, and its label.
@@ -35,9 +39,7 @@ class TextExample(NamedTuple):
   @classmethod
   def from_json(cls, fields: Sequence[Any]) -> Self:
     """Returns an example from its fields, in which lists stand for tuples."""
-    texts, label, *rest = fields
-    label = tuple(label) if isinstance(label, list) else label
-    return cls(tuple(texts), label, *rest)
+    return cls(*map(_tuples, fields))
 
 
 class TagExample(NamedTuple):
@@ -57,12 +59,7 @@ class TagExample(NamedTuple):
   @classmethod
   def from_json(cls, fields: Sequence[Any]) -> Self:
     """Returns an example from its fields, in which lists stand for tuples."""
-    words, tags, columns = fields
-    return cls(
-      tuple(words),
-      None if tags is None else tuple(tags),
-      (*map(tuple, columns),),
-    )
+    return cls(*map(_tuples, fields))
 
 
 class Answer(NamedTuple):
@@ -89,13 +86,6 @@ class QuestionExample(NamedTuple):
   answers: tuple[Answer, ...] = ()
   title: str = ''
 
-  @classmethod
-  def from_json(cls, fields: Sequence[Any]) -> Self:
-    """Returns an example from its fields, in which lists stand for tuples."""
-    identifier, question, context, answers, title = fields
-    found = tuple(Answer(*answer) for answer in answers)
-    return cls(identifier, question, context, found, title)
-
 
 class Part(NamedTuple):
   """What a row was made of: its `source`.
@@ -113,9 +103,7 @@ class Part(NamedTuple):
   cut: bool = False
 
 
-def join(
-  found: Iterable[tuple[Row, Any]],
-) -> Iterator[tuple[Any, list[Any], list[Any]]]:
+def join(found: Results) -> Iterator[tuple[Any, list[Any], list[Any]]]:
   """Yields each example, with the parts and the results of its rows.
 
   Args:
@@ -130,3 +118,7 @@ def join(
     if source.last:
       yield source.example, parts, results
       parts, results = [], []
+
+
+def _tuples(value: Any) -> Any:
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -8,6 +8,7 @@ Source: Wang et al. 2018 (GLUE); the names and ids of the classes are those of
 TensorFlow Datasets.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -35,41 +36,36 @@ LABELS: dict[str, tuple[str, ...] | None] = {
 }
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
   """The columns of a task's files.
 
   Attributes:
     texts: the columns of text.
     label: the column of labels, which test files lack.
     numbered: whether labels are the ids of classes rather than their names.
-    identifier: the column that identifies an example, if there is one.
   """
 
   texts: tuple[str, ...]
   label: str = 'label'
   numbered: bool = False
-  identifier: str = 'index'
 
 
 _SENTENCES = ('sentence1', 'sentence2')
-_COLUMNS = {
-  'CoLA': _Columns(('sentence',), numbered=True),
-  'SST-2': _Columns(('sentence',), numbered=True),
-  'MRPC': _Columns(('#1 String', '#2 String'), 'Quality', numbered=True),
-  'STS-B': _Columns(_SENTENCES, 'score'),
-  'QQP': _Columns(
-    ('question1', 'question2'), 'is_duplicate', numbered=True, identifier='id'
-  ),
-  'MNLI': _Columns(_SENTENCES, 'gold_label'),
-  'QNLI': _Columns(('question', 'sentence')),
-  'RTE': _Columns(_SENTENCES),
-  'WNLI': _Columns(_SENTENCES, numbered=True),
-  'AX': _Columns(_SENTENCES),
+COLUMNS = {
+  'CoLA': Columns(('sentence',), numbered=True),
+  'SST-2': Columns(('sentence',), numbered=True),
+  'MRPC': Columns(('#1 String', '#2 String'), 'Quality', numbered=True),
+  'STS-B': Columns(_SENTENCES, 'score'),
+  'QQP': Columns(('question1', 'question2'), 'is_duplicate', numbered=True),
+  'MNLI': Columns(_SENTENCES, 'gold_label'),
+  'QNLI': Columns(('question', 'sentence')),
+  'RTE': Columns(_SENTENCES),
+  'WNLI': Columns(_SENTENCES, numbered=True),
+  'AX': Columns(_SENTENCES),
 }
 # The file of AX with labels has other columns than the one without.
-_AX_LABELLED = _Columns(('Premise', 'Hypothesis'), 'Label')
+_AX_LABELLED = Columns(('Premise', 'Hypothesis'), 'Label')
 _COLA_NAMES = ('source', 'label', 'mark', 'sentence')
-_MATCHED = {'dev': 'dev_matched', 'test': 'test_matched'}
 
 
 def find(folder: str, task: str, split: str) -> str | None:
@@ -88,8 +84,8 @@ def find(folder: str, task: str, split: str) -> str | None:
   choose(LABELS, task, 'TASKS')
   choose(dict.fromkeys(SPLITS), split, 'the split')
   folders, files = [task], [split]
-  if task == 'MNLI':
-    files = [_MATCHED.get(split, split)]
+  if task == 'MNLI' and split in ('dev', 'test'):
+    files = [f'{split}_matched']
   elif task == 'AX':
     folders = ['AX', 'diagnostic', 'MNLI']
     files = ['diagnostic-full', 'AX', 'diagnostic'] if split == 'test' else []
@@ -97,21 +93,12 @@ def find(folder: str, task: str, split: str) -> str | None:
   own = _plain(os.path.basename(os.path.abspath(folder)))
   if own in map(_plain, folders) or own not in map(_plain, LABELS):
     folders.append('')
-  for file in files:
-    for inner in folders:
-      path = os.path.join(folder, inner, f'{file}.tsv')
-      if os.path.isfile(path):
-        return path
-  return None
-
-
-def text_columns(task: str) -> tuple[str, ...]:
-  """Returns the names of a task's columns of text.
-
-  >>> text_columns('QNLI')
-  ('question', 'sentence')
-  """
-  return _COLUMNS[task].texts
+  paths = (
+    os.path.join(folder, inner, f'{file}.tsv')
+    for file in files
+    for inner in folders
+  )
+  return next(filter(os.path.isfile, paths), None)
 
 
 def read(path: str, task: str) -> Iterator[TextExample]:
@@ -129,31 +116,26 @@ def read(path: str, task: str) -> Iterator[TextExample]:
   Raises:
     UserError: no such task, or the file is not one of its.
   """
-  columns = choose(_COLUMNS, task, 'TASKS')
+  columns = choose(COLUMNS, task, 'TASKS')
   known: Sequence[str] = table_files.columns(path)
   names = None
   if task == 'CoLA' and known != ['index', 'sentence']:
     names = known = _COLA_NAMES
   elif task == 'AX' and _AX_LABELLED.label in known:
     columns = _AX_LABELLED
-  for name in columns.texts:
-    if name not in known:
-      raise UserError(
-        f'expected a column {name} of {task} in {path}, which '
-        f'has {", ".join(known)}; set DATA_DIR'
-      )
+  wanted = dict.fromkeys(columns.texts, 'DATA_DIR')
+  table_files.check_columns(path, known, wanted)
   broken: list[int] = []
   found = table_files.records(path, names, broken)
   for place, (number, record) in enumerate(found):
     label = record.get(columns.label)
     if task == 'MNLI' and label == '-':
       continue
+    where = f'line {number} of {path}'
     yield TextExample(
       tuple(record[name] for name in columns.texts),
-      None
-      if label is None
-      else _label(label, task, columns.numbered, f'line {number} of {path}'),
-      record.get(columns.identifier, place),
+      _label(label, task, columns.numbered, where),
+      record.get('index', record.get('id', place)),
     )
   if broken:
     print(
@@ -166,23 +148,22 @@ def _plain(name: str) -> str:
   return name.lower().replace('-', '').replace('_', '')
 
 
-def _label(text: str, task: str, numbered: bool, where: str) -> str | float:
+def _label(
+  text: str | None, task: str, numbered: bool, where: str
+) -> str | float | None:
+  if text is None:
+    return None
   names = LABELS[task]
   if names is None:
-    try:
-      number = float(text)
-    except ValueError:
-      number = -1
-    if not 0 <= number <= 5:
-      raise UserError(
-        f'expected a score from 0 to 5 in {where}, got {text!r}; '
-        f'is it a file of {task}?'
-      )
-    return number
-  written = [str(i) for i in range(len(names))] if numbered else list(names)
-  if text not in written:
-    raise UserError(
-      f'expected {" or ".join(written)} as the label in {where}, '
-      f'got {text!r}; is it a file of {task}?'
-    )
-  return names[written.index(text)]
+    with contextlib.suppress(ValueError):
+      if 0 <= (number := float(text)) <= 5:
+        return number
+    expected = 'a score from 0 to 5'
+  else:
+    written = [str(i) for i in range(len(names))] if numbered else names
+    if text in written:
+      return names[written.index(text)]
+    expected = f'{" or ".join(written)} as the label'
+  raise UserError(
+    f'expected {expected} in {where}, got {text!r}; is it a file of {task}?'
+  )

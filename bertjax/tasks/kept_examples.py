@@ -12,12 +12,13 @@ before anything is computed, and a file of lines may be a pipe.
 import contextlib
 import itertools
 import json
+import mmap
 import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.runs.output_files import explain_failure
 
 _CHUNK = 512  # texts that are tokenized together
 
@@ -53,18 +54,16 @@ class _Kept(Collection[Any]):
     self._restore, self._count = type(first).from_json, 0
     self._file = tempfile.TemporaryFile()
     weakref.finalize(self, self._file.close)
-    try:
-      for example in itertools.chain([first], rest):
-        self._file.write(json.dumps(example, default=str).encode() + b'\n')
-        self._count += 1
-      self._file.flush()
-    except OSError as error:
-      with contextlib.suppress(OSError):
-        self._file.close()
-      raise UserError(
-        f'cannot keep the examples in {tempfile.gettempdir()}: '
-        f'{error.strerror}; free space there, or set TMPDIR'
-      ) from error
+    with explain_failure(tempfile.gettempdir(), 'TMPDIR'):
+      try:
+        for example in itertools.chain([first], rest):
+          self._file.write(json.dumps(example, default=str).encode() + b'\n')
+          self._count += 1
+        self._file.flush()
+      except OSError:
+        with contextlib.suppress(OSError):
+          self._file.close()
+        raise
 
   def __len__(self) -> int:
     return self._count
@@ -73,13 +72,7 @@ class _Kept(Collection[Any]):
     return any(example == other for other in self)
 
   def __iter__(self) -> Iterator[Any]:
-    # Not by readline: two iterations may be under way at a time.
-    place = 0
-    while True:
-      self._file.seek(place)
-      lines = self._file.readlines(1 << 16)
-      place = self._file.tell()
-      if not lines:
-        return
-      for line in lines:
+    # A place of its own: two iterations may be under way at a time.
+    with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as lines:
+      while line := lines.readline():
         yield self._restore(json.loads(line))

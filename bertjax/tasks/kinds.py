@@ -14,26 +14,26 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 from bertjax.errors import UserError, choose
 from bertjax.tasks import (
   answer_spans,
   record_files,
+  squad,
   text_inputs,
   text_labels,
   untrained,
   word_tags,
 )
+from bertjax.tasks.examples import Answered, Results
 from bertjax.tasks.labelled_batches import Label
 from bertjax.tasks.specs import Task
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
-
-Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,68 +50,60 @@ class Kind:
       says what was written.
     suffixes: what the name of such a file may end in.
     columns: further arguments of `read`, None if not set.
-    head: a name in `models.bert.TASK_HEADS`.
+    head: a name in `models.bert.TASK_HEADS`; '' without a loss.
     outputs: C, how many numbers the head gives, of a task.
     loss: (logits, labels, segments) -> losses in the shape of `label_weights`;
       all float32, see `bertjax.batch`.
     label: the dimensions of `labels` in a batch, see `bertjax.batch`, and their
-      dtype. Those of tokens, 'BL', are ids.
+      dtype. Those of tokens, 'BL', are ids, and so are 'BS' in int32.
     label_of: (task, row) -> its label.
     metrics: names that a task may have; the first `usual` ones if it has none.
     score: (task, (example, answer) pairs) -> name -> value.
     trivial: (task, training examples) -> a function from an example to an
       answer that a model must beat.
     packs: whether several sequences may share a row.
-    weighs: whether labels are ids of classes, which can have weights.
     check: (task, examples to score on) says what is odd about them.
   """
 
   encode: Callable[[Task, Tokenizer, Iterable[Any]], Iterator[Row]]
-  decode: Callable[
-    [Task, Tokenizer, Iterable[tuple[Row, Any]]], Iterator[tuple[Any, Any]]
-  ]
+  decode: Callable[[Task, Tokenizer, Results], Answered]
   read: Callable[..., Iterable[Any]]
-  write: Callable[[Task, str, Iterable[tuple[Any, Any]], int], str]
+  write: Callable[[Task, str, Answered, int], str]
   suffixes: tuple[str, ...] = ('.jsonl',)
   columns: tuple[str, ...] = ()
-  head: str | None = None
+  head: str = ''
   outputs: Callable[[Task], int] = lambda task: len(task.labels)
-  loss: Loss | None = None
+  loss: Callable[[Array, Array, Array], Array] | None = None
   label: tuple[str, type] = ('BS', np.int32)
   label_of: Callable[[Task, Row], Label] | None = None
   metrics: tuple[str, ...] = ()
-  usual: int = 0
+  usual: int = 2
   score: Callable[..., dict[str, float]] | None = None
   trivial: Callable[..., Callable[[Any], Any]] | None = None
   packs: bool = True
-  weighs: bool = False
   check: Callable[[Task, Iterable[Any]], None] = lambda task, examples: None
 
+  @property
+  def weighs(self) -> bool:
+    """Whether labels are ids of classes, which can have weights."""
+    return self.label in (('BS', np.int32), ('BL', np.int32))
 
-def _of_classes(
-  logits: jax.Array, labels: jax.Array, segments: jax.Array
-) -> jax.Array:
-  del segments
+
+def _of_classes(logits: Array, labels: Array, segments: Array) -> Array:
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def _of_numbers(
-  logits: jax.Array, labels: jax.Array, segments: jax.Array
-) -> jax.Array:
-  del segments
+def _of_numbers(logits: Array, labels: Array, segments: Array) -> Array:
   return jnp.square(logits[..., 0] - labels)
 
 
-def _of_several(
-  logits: jax.Array, labels: jax.Array, segments: jax.Array
-) -> jax.Array:
-  del segments
+def _of_several(logits: Array, labels: Array, segments: Array) -> Array:
   return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, labels), axis=-1)
 
 
 def _of_spans(
-  logits_BL2: jax.Array, labels_BS2: jax.Array, segments_BL: jax.Array
-) -> jax.Array:
+  logits_BL2: Array, labels_BS2: Array, segments_BL: Array
+) -> Array:
   """The mean cross-entropy of a span's first and last token."""
   logits_B2L = jnp.where(
     segments_BL[:, None] > 0, logits_BL2.swapaxes(1, 2), -1e9
@@ -132,15 +124,13 @@ _CLASSES = Kind(
   loss=_of_classes,
   label_of=text_labels.class_id,
   metrics=('accuracy', 'f1_macro', 'f1', 'f1_micro', 'matthews'),
-  usual=2,
   score=text_labels.score,
   trivial=text_labels.most_frequent,
-  weighs=True,
 )
 _MASKS = Kind(
   encode=untrained.encode_masks,
   decode=untrained.decode_masks,
-  read=untrained.read,
+  read=text_inputs.read_lines,
   write=untrained.write_masks,
 )
 # Heads and losses are those of transformers' BertFor... classes.
@@ -156,7 +146,6 @@ KINDS = {
     label_of=text_labels.number,
     metrics=('pearson', 'spearman'),
     trivial=text_labels.mean,
-    weighs=False,
   ),
   'labels': dataclasses.replace(
     _CLASSES,
@@ -167,7 +156,6 @@ KINDS = {
     label_of=text_labels.several,
     metrics=('f1_micro', 'f1_macro', 'accuracy'),
     trivial=text_labels.usual,
-    weighs=False,
   ),
   'tags': Kind(
     encode=word_tags.encode,
@@ -183,13 +171,12 @@ KINDS = {
     usual=4,
     score=word_tags.score,
     trivial=word_tags.most_frequent,
-    weighs=True,
     check=word_tags.check,
   ),
   'spans': Kind(
     encode=answer_spans.encode,
     decode=answer_spans.decode,
-    read=answer_spans.read,
+    read=lambda task, source, labelled: squad.read(source, labelled),
     write=answer_spans.write,
     suffixes=('.json',),
     head='span_head',
@@ -198,7 +185,6 @@ KINDS = {
     label=('BS2', np.int32),
     label_of=answer_spans.first_and_last,
     metrics=('f1', 'exact_match'),
-    usual=2,
     score=answer_spans.score,
     trivial=answer_spans.first_words,
     packs=False,
@@ -222,15 +208,13 @@ def find(name: str) -> Kind:
 def of_texts() -> dict[str, Kind]:
   """Returns the kinds whose examples are texts with a label in a column."""
   return {
-    name: kind for name, kind in KINDS.items() if 'label_column' in kind.columns
+    k: kind for k, kind in KINDS.items() if 'label_column' in kind.columns
   }
 
 
 def head_of(task: Task) -> str:
   """Returns the name of the task's head, see `models.bert.TASK_HEADS`."""
-  name = task.head or find(task.kind).head
-  assert name is not None  # only kinds that are trained have tasks
-  return name
+  return task.head or find(task.kind).head
 
 
 def of_json(content: dict[str, Any]) -> Task:
@@ -239,15 +223,12 @@ def of_json(content: dict[str, Any]) -> Task:
   Fields that are not a task's are left out; metrics are the usual ones if it
   has none.
   """
-  names = {field.name for field in dataclasses.fields(Task)}
-  fields = {key: x for key, x in content.items() if key in names}
   kind = find(content['kind'])
-  fields |= {
-    'name': content.get('task', 'task'),
-    'labels': tuple(content['labels']),
-    'metrics': tuple(content.get('metrics', kind.metrics[: kind.usual])),
-  }
-  return Task(**fields)
+  usual = {'task': 'task', 'metrics': kind.metrics[: kind.usual]}
+  content = {**usual, **content}
+  content['name'] = content['task']
+  names = {field.name for field in dataclasses.fields(Task)}
+  return Task(**{key: x for key, x in content.items() if key in names})
 
 
 def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
@@ -261,13 +242,10 @@ def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
   Raises:
     UserError: it was not.
   """
-  if task is not None and (not wanted or task.kind in wanted):
+  if task and (not wanted or task.kind in wanted):
     return task
+  has = f'the head of a task of {task.kind}' if task else 'no head of a task'
   trained = [name for name, kind in KINDS.items() if kind.loss]
-  if task is None:
-    has = 'no head of a task'
-  else:
-    has = f'the head of a task of {task.kind}'
   raise UserError(
     f'{origin} has {has}, and one of {" or ".join(wanted or trained)} is '
     'needed; choose a run that was fine-tuned for that'
@@ -289,8 +267,8 @@ def answers(
   task: Task,
   tokenizer: Tokenizer,
   examples: Iterable[Any],
-  run: Callable[[Iterable[Row]], Iterable[tuple[Row, Any]]],
-) -> Iterator[tuple[Any, Any]]:
+  run: Callable[[Iterable[Row]], Results],
+) -> Answered:
   """Yields each example with the model's answer.
 
   Args:
@@ -300,5 +278,5 @@ def answers(
     run: maps rows to pairs of a row and the model's result for it.
   """
   kind = find(task.kind)
-  rows = kind.encode(task, tokenizer, examples)
-  return kind.decode(task, tokenizer, run(rows))
+  found = run(kind.encode(task, tokenizer, examples))
+  return kind.decode(task, tokenizer, found)

@@ -12,6 +12,7 @@ epoch) alone. They are padded to the nearest of a few lengths, or packed into
 fewer rows; the update is the same.
 """
 
+import dataclasses
 import tempfile
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,7 @@ NO_TAG = -1  # of a token for which no tag is predicted
 Label = int | float | Sequence[int] | np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
 class Rows:
   """Rows and labels; the tokens are in a file, so that memory stays flat.
 
@@ -43,25 +45,19 @@ class Rows:
       length.
     labels: [n, ...]; or [tokens of all rows] if each token has one.
     label: their dimensions and dtype in a batch, see `kinds.Kind`.
+    cut: how many rows lack some tokens of their example.
   """
 
-  def __init__(
-    self,
-    ids: np.ndarray,
-    starts: np.ndarray,
-    seconds: np.ndarray,
-    labels: np.ndarray,
-    label: Key,
-  ):
-    self.ids, self.starts, self.seconds = ids, starts, seconds
-    self.labels, self.label = labels, label
-    self.of_tokens = label[0] == 'BL'
+  ids: np.ndarray
+  starts: np.ndarray
+  seconds: np.ndarray
+  labels: np.ndarray
+  label: Key
+  cut: int
 
   @classmethod
   def of(
-    cls,
-    rows: Iterable[tuple[Row, Label]],
-    label: Key = ('BS', np.int32),
+    cls, rows: Iterable[tuple[Row, Label]], label: Key = ('BS', np.int32)
   ) -> 'Rows':
     """Collects rows and their labels.
 
@@ -74,6 +70,7 @@ class Rows:
     """
     starts, seconds = array('q', [0]), array('i')
     collected: list[Label] = []
+    cut = 0
     of_tokens = label[0][1] == 'L'
     if of_tokens and label != ('BL', np.int32):
       raise UserError(
@@ -85,6 +82,7 @@ class Rows:
         array('i', row.ids).tofile(ids)
         starts.append(starts[-1] + len(row.ids))
         seconds.append(len(row.ids) if row.second is None else row.second)
+        cut += bool(row.source and row.source.cut)
         if of_tokens:
           array('i', cast(Sequence[int], value)).tofile(tags)
         else:
@@ -92,17 +90,22 @@ class Rows:
       if not seconds:
         raise UserError('expected examples to train on, but there are none')
       labels = _map(tags) if of_tokens else np.asarray(collected, label[1])
-      return cls(
-        _map(ids), np.asarray(starts), np.asarray(seconds), labels, label
-      )
+      places = np.asarray(starts), np.asarray(seconds)
+      return cls(_map(ids), *places, labels, label, cut)
 
   def __len__(self) -> int:
     return len(self.seconds)
 
-  def __getitem__(self, index: int) -> Row:
-    return Row(
-      self.ids[self.starts[index] : self.starts[index + 1]], self.seconds[index]
-    )
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    """Returns the entries of a row in a batch, see `batching.join`."""
+    place = slice(self.starts[index], self.starts[index + 1])
+    sequence = batching.entries(Row(self.ids[place], self.seconds[index]))
+    if self.label[0] != 'BL':
+      label = self.labels[index : index + 1]
+      return {**sequence, 'labels': label, 'label_weights': [1]}
+    tags = self.labels[place]
+    labels, weights = np.maximum(tags, 0), tags != NO_TAG
+    return {**sequence, 'labels': labels, 'label_weights': weights}
 
 
 def _map(file: BinaryIO) -> np.ndarray:
@@ -110,10 +113,11 @@ def _map(file: BinaryIO) -> np.ndarray:
   return np.memmap(file, np.int32, mode='r')
 
 
+@dataclasses.dataclass
 class LabelledBatches:
   """An endless iterator of batches.
 
-  Args:
+  Attributes:
     rows: the training set.
     batch_size: rows of an update.
     length: the longest row that is allowed.
@@ -123,17 +127,15 @@ class LabelledBatches:
       this process are returned; None: one device.
   """
 
-  def __init__(
-    self,
-    rows: Rows,
-    batch_size: int,
-    length: int,
-    seed: int,
-    pack: bool = False,
-    mesh: Mesh | None = None,
-  ):
-    self._rows, self._batch_size, self._length = rows, batch_size, length
-    self._seed, self._pack, self._mesh = seed, pack, mesh
+  rows: Rows
+  batch_size: int
+  length: int
+  seed: int
+  pack: bool = False
+  mesh: Mesh | None = None
+
+  def __post_init__(self) -> None:
+    self._sizes = np.diff(self.rows.starts)
     self._done = 0  # batches
     self._epoch, self._order = -1, np.zeros(0, np.int64)
 
@@ -141,28 +143,29 @@ class LabelledBatches:
     return self
 
   def __next__(self) -> Mapping[str, jax.Array | np.ndarray]:
-    first = self._done * self._batch_size
-    chosen = [self._index(first + i) for i in range(self._batch_size)]
+    first = self._done * self.batch_size
+    chosen = [self._index(first + i) for i in range(self.batch_size)]
     self._done += 1
-    if self._pack:
-      places = packing.pack(
-        [self._size(i) for i in chosen], lambda _: self._length
-      )
-      groups = [[chosen[i] for i in group] for group in places]
+    sizes = self._sizes[chosen].tolist()
+    if self.pack:
+      groups = packing.pack(sizes, lambda _: self.length)
       # Eighths of the batch, for few shapes.
-      step = max(1, self._batch_size // 8)
-      count = -(-len(groups) // step) * step
-      columns = self._length
+      step, columns = max(1, self.batch_size // 8), self.length
     else:
-      groups, count = [[i] for i in chosen], self._batch_size
-      columns = self._columns(max(map(self._size, chosen)))
-    if self._mesh is None:
-      return make(self._rows, groups, count, columns)
-    multiple = partitioning.batch_parts(self._mesh)
-    count = -(-count // multiple) * multiple
-    return partitioning.own_rows(
-      make(self._rows, groups, count, columns), self._mesh
+      groups, step = [[i] for i in range(self.batch_size)], 1
+      # To a quarter of the length, since each shape is compiled.
+      quarter = -(-self.length // 4)
+      columns = min(self.length, -(-max(sizes) // quarter) * quarter)
+    count = -(-len(groups) // step) * step
+    multiple = partitioning.batch_parts(self.mesh) if self.mesh else 1
+    label = self.rows.label
+    batch = batching.join(
+      [[self.rows[chosen[i]] for i in group] for group in groups],
+      -(-count // multiple) * multiple,
+      {'L': columns, 'S': 1 << (max(map(len, groups)) - 1).bit_length()},
+      {'labels': label, 'label_weights': (label[0][:2], np.float32)},
     )
+    return partitioning.own_rows(batch, self.mesh) if self.mesh else batch
 
   def position(self) -> dict[str, bytes]:
     """Returns how many batches were made, for `restore`."""
@@ -174,50 +177,8 @@ class LabelledBatches:
 
   def _index(self, place: int) -> int:
     """Returns the row at a place in the concatenation of all epochs."""
-    epoch, place = divmod(place, len(self._rows))
+    epoch, place = divmod(place, len(self.rows))
     if self._epoch != epoch:
-      rng = np.random.default_rng((self._seed, epoch))
-      self._epoch, self._order = epoch, rng.permutation(len(self._rows))
+      rng = np.random.default_rng((self.seed, epoch))
+      self._epoch, self._order = epoch, rng.permutation(len(self.rows))
     return int(self._order[place])
-
-  def _size(self, index: int) -> int:
-    starts = self._rows.starts
-    return int(starts[index + 1] - starts[index])
-
-  def _columns(self, longest: int) -> int:
-    """Rounds up to a quarter of the length, since each shape is compiled."""
-    quarter = -(-self._length // 4)
-    return min(self._length, -(-longest // quarter) * quarter)
-
-
-def make(
-  rows: Rows, groups: Sequence[Sequence[int]], count: int, columns: int
-) -> dict[str, np.ndarray]:
-  """Returns a batch of rows with their labels, see `bertjax.batch`.
-
-  Args:
-    rows: the rows to choose from.
-    groups: the indices of the rows that share a row of the batch.
-    count: B, see `batching.make`.
-    columns: L.
-  """
-  sequences = 1 << (max(map(len, groups)) - 1).bit_length()
-  return batching.join(
-    [[_labelled(rows, index) for index in group] for group in groups],
-    count,
-    {'L': columns, 'S': sequences},
-    {'labels': rows.label, 'label_weights': (rows.label[0][:2], np.float32)},
-  )
-
-
-def _labelled(rows: Rows, index: int) -> dict[str, Any]:
-  sequence = batching.entries(rows[index])
-  if not rows.of_tokens:
-    label = rows.labels[index : index + 1]
-    return {**sequence, 'labels': label, 'label_weights': [1]}
-  tags = rows.labels[rows.starts[index] : rows.starts[index + 1]]
-  return {
-    **sequence,
-    'labels': np.maximum(tags, 0),
-    'label_weights': tags != NO_TAG,
-  }

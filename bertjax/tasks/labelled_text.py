@@ -6,13 +6,12 @@
 Files are read as a stream, so memory does not grow with them.
 """
 
-import difflib
 import glob
 import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import SupportsFloat, cast
+from typing import Any
 
 from bertjax.errors import UserError, choose
 from bertjax.tasks import table_files
@@ -28,6 +27,7 @@ def read(
   text_columns: str | Sequence[str],
   label_column: str | None = None,
   kind: str = 'classes',
+  recorded: bool = False,
 ) -> Iterator[TextExample]:
   """Yields the examples, identified by the number of their line or Parquet row.
 
@@ -38,6 +38,7 @@ def read(
     kind: what a label is. 'classes': a name, used as written, a number or a
       truth value. 'number': a number. 'labels': a list of names, or names
       separated by '|', none if it is empty.
+    recorded: to predict: texts may be empty, and an example has its `record`.
 
   Raises:
     UserError: no file, no such column, an empty text, no label, or one of
@@ -48,26 +49,31 @@ def read(
     raise UserError(
       f'expected one column of text or two, got {len(texts)}; set TEXT_COLUMNS'
     )
-  label_of = choose(_LABELS, kind, 'KIND')
+  convert, expected = choose(_LABELS, kind, 'KIND')
   files = _expand(paths)
   wanted = {name: 'TEXT_COLUMNS' for name in texts}
   if label_column is not None:
     wanted[label_column] = 'LABEL_COLUMN'
   for path in files:
-    _check_columns(path, wanted)
+    table_files.check_columns(path, table_files.columns(path), wanted)
   for path in files:
     unit = 'row' if path.lower().endswith('.parquet') else 'line'
     for number, record in table_files.records(path):
       where = f'of {unit} {number} of {path}'
-      yield TextExample(
-        tuple(_text(record.get(x), f'column {x} {where}') for x in texts),
-        None
-        if label_column is None
-        else label_of(
-          record.get(label_column), f'column {label_column} {where}'
-        ),
-        number,
+      given = tuple(
+        _text(record.get(x), f'column {x} {where}', recorded) for x in texts
       )
+      label = None
+      if label_column is not None:
+        value = record.get(label_column)
+        try:
+          label = convert(value)
+        except (TypeError, ValueError, OverflowError) as error:
+          raise UserError(
+            f'expected {expected} in column {label_column} {where}, got '
+            f'{_shown(value)}; mend it, or set LABEL_COLUMN or KIND'
+          ) from error
+      yield TextExample(given, label, number, record if recorded else {})
 
 
 def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
@@ -96,13 +102,12 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
-  if one and len(found) < 2:
+  least, what = (2, 'two classes') if one else (1, 'one label')
+  if len(found) < least:
     raise UserError(
-      'expected at least two classes, got only '
-      f'{", ".join(found) or "none"}; check LABEL_COLUMN'
+      f'expected at least {what}, got only {", ".join(found) or "none"}; check '
+      'LABEL_COLUMN'
     )
-  if not found:
-    raise UserError('expected at least one label, got none; check LABEL_COLUMN')
   if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
     return tuple(sorted(found, key=lambda name: (float(name), name)))
   return tuple(sorted(found))
@@ -112,11 +117,8 @@ def _expand(paths: str | Sequence[str]) -> list[str]:
   found = set()
   for pattern in [paths] if isinstance(paths, str) else paths:
     # A file's name may contain brackets, so it is not always a glob.
-    some = (
-      [pattern]
-      if os.path.exists(pattern)
-      else glob.glob(pattern, recursive=True)
-    )
+    matches = glob.glob(pattern, recursive=True)
+    some = [pattern] if os.path.exists(pattern) else matches
     if not some:
       raise UserError(
         f'expected files, but nothing matches {pattern}; '
@@ -126,68 +128,44 @@ def _expand(paths: str | Sequence[str]) -> list[str]:
   return sorted(found)
 
 
-def _check_columns(path: str, wanted: dict[str, str]) -> None:
-  known = table_files.columns(path)
-  for name, setting in wanted.items():
-    if known.count(name) != 1:
-      near = difflib.get_close_matches(name, known, n=10, cutoff=0)
-      raise UserError(
-        f'expected one column {name} in {path}, which has '
-        f'{", ".join(near)}; set {setting}'
-      )
-
-
-def _text(value: object, where: str) -> str:
-  if not isinstance(value, str) or not value.strip():
+def _text(value: object, where: str, may_be_empty: bool) -> str:
+  if not isinstance(value, str) or not (may_be_empty or value.strip()):
     raise UserError(
-      f'expected text in {where}, got {_shown(value)}; fill it in or remove it'
+      f'expected text in {where}, got {_shown(value)}; fill it in, remove it '
+      'or set TEXT_COLUMNS'
     )
   return line_files.repair(value)
 
 
-def _name(value: object, where: str) -> str:
+# These raise TypeError, ValueError or OverflowError.
+
+
+def _name(value: Any) -> str:
   # Whole numbers become floats if some are missing, and those become NaN.
-  if isinstance(value, float) and value.is_integer():
+  if isinstance(value, float) and value == int(value):
     value = int(value)
-  missing = isinstance(value, float) and not math.isfinite(value)
-  if (
-    missing
-    or not isinstance(value, str | int | float)
-    or (not str(value).strip())
-  ):
-    raise UserError(
-      f'expected the name of a class in {where}, got '
-      f'{_shown(value)}; fill it in, or set LABEL_COLUMN or KIND'
-    )
+  if not isinstance(value, str | int | float) or not str(value).strip():
+    raise ValueError
   return str(value)
 
 
-def _names(value: object, where: str) -> tuple[str, ...]:
+def _names(value: Any) -> tuple[str, ...]:
   if isinstance(value, str):
     value = [part.strip() for part in value.split('|') if part.strip()]
   names = value if isinstance(value, list) else [value]
-  return tuple(dict.fromkeys(_name(name, where) for name in names))
+  return tuple(dict.fromkeys(map(_name, names)))
 
 
-def _number(value: object, where: str) -> float:
-  try:
-    number = (
-      math.nan if isinstance(value, bool) else float(cast(SupportsFloat, value))
-    )
-  except (TypeError, ValueError, OverflowError):
-    number = math.nan
-  if not math.isfinite(number):
-    raise UserError(
-      f'expected a number in {where}, got {_shown(value)}; '
-      'mend it, or set LABEL_COLUMN or KIND'
-    )
+def _number(value: Any) -> float:
+  if isinstance(value, bool) or not math.isfinite(number := float(value)):
+    raise ValueError
   return number
 
 
-_LABELS: dict[str, Callable[[object, str], str | float | tuple[str, ...]]] = {
-  'classes': _name,
-  'number': _number,
-  'labels': _names,
+_LABELS: dict[str, tuple[Callable[[Any], Any], str]] = {
+  'classes': (_name, 'the name of a class'),
+  'number': (_number, 'a number'),
+  'labels': (_names, 'names of classes'),
 }
 
 

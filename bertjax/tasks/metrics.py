@@ -32,8 +32,7 @@ def _correlation(name: str) -> Callable[..., float]:
     if len(labels) < 2:
       return 0.0
     with warnings.catch_warnings():
-      warnings.simplefilter('ignore', stats.ConstantInputWarning)
-      warnings.simplefilter('ignore', stats.NearConstantInputWarning)
+      warnings.simplefilter('ignore', stats.DegenerateDataWarning)
       return np.nan_to_num(getattr(stats, name)(labels, found).statistic)
 
   return metric

@@ -4,26 +4,18 @@ record_files.write(task, 'out.jsonl', pairs, count=2)
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 from bertjax.runs.output_files import writing
-from bertjax.tasks.examples import TextExample
+from bertjax.tasks.examples import Answered
 from bertjax.tasks.specs import Task
 
 
-def write(
-  task: Task,
-  path: str,
-  pairs: Iterable[tuple[TextExample, Mapping[str, Any]]],
-  count: int,
-) -> str:
+def write(task: Task, path: str, pairs: Answered, count: int) -> str:
   """Writes each record with the fields of its answer.
 
   A field of the record becomes NAME_given if the answer has one of that name,
   or if both names are in `SAID`. Half of a surrogate pair becomes '?'.
   """
-  del task
   with writing(path) as part, open(part, 'w', encoding='utf-8') as file:
     for example, answer in pairs:
       taken = {*answer} if SAID.isdisjoint(answer) else SAID.union(answer)

@@ -155,47 +155,33 @@ def with_values(task: Task, values: Mapping[str, Any]) -> Task:
 _FLAX = 'transformers, examples/flax/text-classification, bert-base-cased'
 
 
-def _glue(name: str, tfds: str, *, kind: str = 'classes', **more: Any) -> Task:
-  if more.get('published'):
-    more['source'] = _FLAX
+def _glue(name: str, **more: Any) -> Task:
+  labels = glue_files.LABELS[name]
   return Task(
     name,
-    kind,
-    labels=glue_files.LABELS[name] or (),
-    tfds=f'glue/{tfds}',
+    'number' if labels is None else 'classes',
+    labels or (),
+    tfds='glue/' + name.lower().replace('-', ''),
+    source=_FLAX if 'published' in more else None,
     **more,
   )
 
 
+_SMALL = {'epochs': 5, 'start_from': 'MNLI'}  # training sets
 GLUE = {
   task.name: task
   for task in (
-    _glue('MNLI', 'mnli', metrics=('accuracy', 'matthews'), published=83.8),
-    _glue('CoLA', 'cola', metrics=('matthews', 'accuracy'), published=59.0),
-    _glue('SST-2', 'sst2', published=92.2),
-    _glue(
-      'MRPC',
-      'mrpc',
-      metrics=('f1', 'accuracy'),
-      epochs=5,
-      start_from='MNLI',
-      published=89.0,
-    ),
-    _glue(
-      'STS-B',
-      'stsb',
-      kind='number',
-      metrics=('pearson', 'spearman'),
-      epochs=5,
-      start_from='MNLI',
-      published=88.9,
-    ),
-    _glue('QQP', 'qqp', metrics=('f1', 'accuracy')),
-    _glue('QNLI', 'qnli', published=90.8),
-    _glue('RTE', 'rte', epochs=5, start_from='MNLI', published=64.8),
-    _glue('WNLI', 'wnli'),
+    _glue('MNLI', metrics=('accuracy', 'matthews'), published=83.8),
+    _glue('CoLA', metrics=('matthews', 'accuracy'), published=59.0),
+    _glue('SST-2', published=92.2),
+    _glue('MRPC', metrics=('f1', 'accuracy'), published=89.0, **_SMALL),
+    _glue('STS-B', metrics=('pearson', 'spearman'), published=88.9, **_SMALL),
+    _glue('QQP', metrics=('f1', 'accuracy')),
+    _glue('QNLI', published=90.8),
+    _glue('RTE', published=64.8, **_SMALL),
+    _glue('WNLI'),
     # Only evaluated, with the model of MNLI.
-    _glue('AX', 'ax', metrics=('matthews', 'accuracy')),
+    _glue('AX', metrics=('matthews', 'accuracy')),
   )
 }
 

@@ -10,28 +10,32 @@ Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 """
 
 import collections
+import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from bertjax.errors import UserError
-from bertjax.runs.output_files import write_text
 from bertjax.tasks.examples import Answer, QuestionExample
-from bertjax.text import context_windows
+from bertjax.text.line_files import one_file
 
 Value = TypeVar('Value')
 
 
-def read(path: str, labelled: bool = True) -> list[QuestionExample]:
+def read(
+  source: str | Sequence[str], labelled: bool = True
+) -> list[QuestionExample]:
   """Returns the questions of a file in the official JSON, of 1.1 or 2.0.
 
   Args:
-    path: such as train-v1.1.json.
+    source: one path, such as train-v1.1.json.
     labelled: whether every question must have `answers`.
 
   Raises:
-    UserError: no file, not JSON, another structure, an id occurs twice.
+    UserError: no file or several, not JSON, another structure, an id occurs
+      twice.
   """
+  path = one_file(source, labelled)
   try:
     with open(path, encoding='utf-8-sig') as file:
       content = json.load(file)
@@ -76,30 +80,6 @@ def check(
   return kept, count
 
 
-def write_predictions(path: str, predictions: Mapping[str, str]) -> None:
-  """Writes the official JSON, {identifier: text}.
-
-  Raises:
-    UserError: see `output_files.writing`.
-  """
-  write_text(path, json.dumps(dict(predictions), indent=1))
-
-
-def write_n_best(
-  path: str, answers: Mapping[str, context_windows.Answers]
-) -> None:
-  """Writes {identifier: [{text, start, score, probability}, ...]}, best first.
-
-  Raises:
-    UserError: see `output_files.writing`.
-  """
-  content = {
-    identifier: [candidate._asdict() for candidate in found.candidates]
-    for identifier, found in answers.items()
-  }
-  write_text(path, json.dumps(content, indent=1))
-
-
 def split_by_article(
   examples: Sequence[QuestionExample], parts: int = 10
 ) -> tuple[list[QuestionExample], list[QuestionExample]]:
@@ -118,47 +98,37 @@ def split_by_article(
       'expected at least two articles, to hold one out, got one; set EVAL_FILES'
     )
   chosen = set(titles[::parts])
-  sides: tuple[list[QuestionExample], list[QuestionExample]] = ([], [])
-  for example in examples:
-    sides[example.title in chosen].append(example)
-  return sides
+  train = [example for example in examples if example.title not in chosen]
+  return train, [example for example in examples if example.title in chosen]
 
 
 def _questions(
   content: object, path: str, labelled: bool
-) -> Iterable[QuestionExample]:
-  for i, article in enumerate(_get(content, 'data', list, 'the root', path)):
-    title = str(article.get('title', i)) if isinstance(article, dict) else ''
-    paragraphs = _get(article, 'paragraphs', list, f'data[{i}]', path)
-    for j, paragraph in enumerate(paragraphs):
-      where = f'data[{i}].paragraphs[{j}]'
-      context = _get(paragraph, 'context', str, where, path)
-      for k, item in enumerate(_get(paragraph, 'qas', list, where, path)):
-        place = f'{where}.qas[{k}]'
-        identifier = _get(item, 'id', str, place, path)
-        question = _get(item, 'question', str, place, path)
-        answers = (
-          []
-          if item.get('is_impossible') or not labelled
-          else _get(item, 'answers', list, place, path)
+) -> Iterator[QuestionExample]:
+  get, items = functools.partial(_get, path), functools.partial(_items, path)
+  for i, (where, article) in enumerate(items('', content, 'data')):
+    for place, paragraph in items(where, article, 'paragraphs'):
+      context = get(place, paragraph, 'context', str)
+      for at, item in items(place, paragraph, 'qas'):
+        identifier = get(at, item, 'id', str)
+        question = get(at, item, 'question', str)
+        known = labelled and not item.get('is_impossible')
+        answers = tuple(
+          Answer(get(x, y, 'text', str), get(x, y, 'answer_start', int))
+          for x, y in (items(at, item, 'answers') if known else ())
         )
-        yield QuestionExample(
-          identifier,
-          question,
-          context,
-          tuple(
-            Answer(
-              _get(x, 'text', str, f'{place}.answers[{n}]', path),
-              _get(x, 'answer_start', int, f'{place}.answers[{n}]', path),
-            )
-            for n, x in enumerate(answers)
-          ),
-          title,
-        )
+        title = str(article.get('title', i))
+        yield QuestionExample(identifier, question, context, answers, title)
+
+
+def _items(path: str, where: str, record: Any, key: str) -> Iterator[Any]:
+  """Yields (where it is, item) for each item of a list in a record."""
+  for i, item in enumerate(_get(path, where, record, key, list)):
+    yield f'{where}.{key}[{i}]'.removeprefix('.'), item
 
 
 def _get(
-  record: Any, key: str, kind: type[Value], where: str, path: str
+  path: str, where: str, record: Any, key: str, kind: type[Value]
 ) -> Value:
   value = record.get(key) if isinstance(record, dict) else record
   if isinstance(record, dict) and isinstance(value, kind):
@@ -166,7 +136,7 @@ def _get(
   missing = isinstance(record, dict) and key not in record
   got = f'the keys {", ".join(record)}' if missing else f'{value!r:.40}'
   raise UserError(
-    f'expected "{key}", a {kind.__name__}, in {where} of {path}, '
+    f'expected "{key}", a {kind.__name__}, in {where or "the root"} of {path}, '
     f'got {got}; give a file in the official JSON of SQuAD'
   )
 

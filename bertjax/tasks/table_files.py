@@ -7,9 +7,10 @@ Files are read as a stream, so memory does not grow with them.
 """
 
 import csv
+import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
@@ -18,7 +19,6 @@ from bertjax.text import line_files
 # In characters; the csv module's default, 131072, is too short for whole
 # documents.
 _LONGEST_FIELD = 1 << 24
-SUFFIXES = ('.tsv', '.csv', '.jsonl', '.json', '.parquet')
 
 
 def records(
@@ -44,18 +44,15 @@ def records(
       be read.
   """
   suffix = _suffix(path)
-  if suffix == '.parquet':
-    found = _parquet_records(path)
-  elif suffix in _ROWS:
+  if suffix in _ROWS:
     found = _named(_ROWS[suffix](path), path, names, broken)
   else:
-    found = _json_records(path)
-  empty = True
-  for number, record in found:
-    empty = False
-    yield number, record
-  if empty:
+    found = _RECORDS[suffix](path)
+  first = next(found, None)
+  if first is None:
     raise UserError(f'expected examples in {path}, got none; give another file')
+  yield first
+  yield from found
 
 
 def columns(path: str) -> list[str]:
@@ -69,6 +66,28 @@ def columns(path: str) -> list[str]:
     for _, fields in _ROWS[suffix](path):
       return fields
   return list(next(records(path))[1])
+
+
+def check_columns(
+  path: str, known: Sequence[str], wanted: Mapping[str, str]
+) -> None:
+  """Refuses a file that lacks a column or has it twice.
+
+  Args:
+    path: of the file.
+    known: its columns.
+    wanted: name -> the setting that names the column or the file.
+
+  Raises:
+    UserError: with the nearest names.
+  """
+  for name, setting in wanted.items():
+    if known.count(name) != 1:
+      near = difflib.get_close_matches(name, known, n=10, cutoff=0)
+      raise UserError(
+        f'expected one column {name} in {path}, which has '
+        f'{", ".join(near)}; set {setting}'
+      )
 
 
 def _suffix(path: str) -> str:
@@ -91,6 +110,8 @@ def _tsv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
       yield number, line.split('\t')
 
 
+# Not by pyarrow.csv: it takes '"a"b' for 'ab', ends a line at a lone CR, and
+# knows the numbers of rows alone, not of lines.
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
   csv.field_size_limit(_LONGEST_FIELD)
   # Unless strict, an unclosed quote makes the rest of the file one field.
@@ -106,9 +127,6 @@ def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
       f'expected CSV in the row that begins in line {number} of {path}, got '
       f'"{error}"; quote its fields, with quotes inside them doubled'
     ) from error
-
-
-_ROWS = {'.tsv': _tsv_rows, '.csv': _csv_rows}
 
 
 def _named(
@@ -171,3 +189,12 @@ def _parquet_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
       f'cannot read {path} as Parquet, after {number} rows: '
       f'{" ".join(str(error).split())}; write it anew'
     ) from error
+
+
+_ROWS = {'.tsv': _tsv_rows, '.csv': _csv_rows}
+_RECORDS = {
+  '.jsonl': _json_records,
+  '.json': _json_records,
+  '.parquet': _parquet_records,
+}
+SUFFIXES = _ROWS.keys() | _RECORDS.keys()

@@ -7,6 +7,7 @@ read(task, 'new.csv', labelled=False, text_columns='review')
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.tasks import glue_files, labelled_text, table_files
@@ -20,10 +21,9 @@ def read(
   task: Task,
   source: str | Sequence[str],
   labelled: bool,
-  text_columns: str | Sequence[str] | None = None,
-  label_column: str | None = None,
   *,
   label: str,
+  **columns: Any,
 ) -> Iterator[TextExample]:
   """Yields examples: of training's files, or of any file of text or table.
 
@@ -32,18 +32,14 @@ def read(
     source: with labels, files in the format of training's; without, one file
       of lines, or a table.
     labelled: whether to read labels.
-    text_columns: one column of a table, or two; None: as in training.
-    label_column: of a table; None: as in training.
     label: what a label is, see `labelled_text.read`.
+    columns: `text_columns` and `label_column`, if not as in training.
   """
   if not labelled:
-    return _texts(task, one_file(source, 'INPUT'), text_columns)
-  named = {'text_columns': text_columns, 'label_column': label_column}
-  columns = dict(task.columns) | {
-    name: x for name, x in named.items() if x is not None
-  }
+    return _texts(task, one_file(source, labelled), **columns)
+  columns = {**task.columns, **columns}
   if task.name in GLUE and not columns:
-    return glue_files.read(one_file(source, 'EVAL_FILES'), task.name)
+    return glue_files.read(one_file(source, labelled), task.name)
   if len(columns) < 2:
     raise UserError(
       'the model does not say which columns hold text and label; '
@@ -52,50 +48,26 @@ def read(
   return labelled_text.read(source, kind=label, **columns)
 
 
+def read_lines(
+  task: Task, source: str, labelled: bool = False
+) -> Iterator[TextExample]:
+  """Yields the texts of a file of lines or JSON lines."""
+  for record in line_files.read(source):
+    yield TextExample((record['text'],), record=record)
+
+
 def _texts(
-  task: Task, source: str, wanted: str | Sequence[str] | None
+  task: Task, source: str, text_columns: str | Sequence[str] | None = None
 ) -> Iterator[TextExample]:
   if os.path.splitext(source)[1].lower() not in table_files.SUFFIXES:
-    for record in line_files.read(source):
-      yield TextExample((record['text'],), record=record)
-    return
-  names = None
-  for number, record in table_files.records(source):
-    names = names or _columns(record, wanted, task, source)
-    values = tuple(record.get(name) for name in names)
-    texts = tuple(
-      line_files.repair(value) for value in values if isinstance(value, str)
-    )
-    if len(texts) < len(values):
-      raise UserError(
-        f'expected text in {" and ".join(names)} of line {number} of {source}, '
-        f'got {values}; set TEXT_COLUMNS'
-      )
-    yield TextExample(texts, identifier=number, record=record)
-
-
-def _columns(
-  record: dict[str, object],
-  wanted: str | Sequence[str] | None,
-  task: Task,
-  source: str,
-) -> list[str]:
-  """Returns the columns of text: `wanted`, else training's, else 'text'."""
-  glue = task.name in GLUE and not task.columns
-  options = (
-    [wanted]
-    if wanted
-    else [
-      task.columns.get('text_columns'),
-      glue_files.text_columns(task.name) if glue else None,
-      'text',
-    ]
-  )
+    return read_lines(task, source)
+  # Those that are given, else training's, else 'text'.
+  options = [text_columns]
+  if not text_columns:
+    glue = task.name in GLUE and not task.columns
+    trained = glue_files.COLUMNS[task.name].texts if glue else None
+    options = [task.columns.get('text_columns'), trained, 'text']
   names = [[x] if isinstance(x, str) else [*x] for x in options if x]
-  for some in names:
-    if record.keys() >= set(some):
-      return some
-  raise UserError(
-    f'expected text in {" and ".join(names[0])} of {source}, which has '
-    f'{", ".join(record)}; set TEXT_COLUMNS'
-  )
+  known = {*table_files.columns(source)}
+  there = (some for some in names if known.issuperset(some))
+  return labelled_text.read(source, next(there, names[0]), recorded=True)

@@ -16,28 +16,38 @@ functions together.
 
 import collections
 import statistics
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from bertjax.errors import UserError
 from bertjax.tasks import metrics
-from bertjax.tasks.examples import Part, TextExample
+from bertjax.tasks.examples import Answered, Part, Results, TextExample
 from bertjax.tasks.kept_examples import chunks
 from bertjax.tasks.specs import Task
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 
-Answer = dict[str, Any]
+Trivial = Callable[[TextExample], dict[str, Any]]
 
 
 def encode(
-  task: Task, tokenizer: Tokenizer, examples: Iterable[TextExample]
+  task: Task,
+  tokenizer: Tokenizer,
+  examples: Iterable[TextExample],
+  masks: bool = False,
 ) -> Iterator[Row]:
-  """Yields one row for each text or pair; what is too long is cut."""
+  """Yields one row for each text or pair; what is too long is cut.
+
+  Args:
+    task: gives the length of rows.
+    tokenizer: the model's.
+    examples: of any number.
+    masks: see `Tokenizer.rows`.
+  """
   for some in chunks(examples):
-    rows = tokenizer.rows([example.texts for example in some], task.length)
+    rows = tokenizer.rows([x.texts for x in some], task.length, masks)
     for example, (row, cut) in zip(some, rows, strict=True):
       yield row._replace(source=Part(example, cut=cut))
 
@@ -49,8 +59,7 @@ def class_id(task: Task, row: Row) -> int:
 
 def number(task: Task, row: Row) -> float:
   """Returns the number."""
-  del task
-  return cast(float, _known(row.source.example))
+  return _known(row.source.example)
 
 
 def several(task: Task, row: Row) -> list[int]:
@@ -59,7 +68,7 @@ def several(task: Task, row: Row) -> list[int]:
   return [int(label in names) for label in task.labels]
 
 
-def _known(example: TextExample) -> str | float | tuple[str, ...]:
+def _known(example: TextExample) -> Any:
   if example.label is None:
     raise UserError(
       'expected labels to train or to score on, but an example has none; '
@@ -70,9 +79,7 @@ def _known(example: TextExample) -> str | float | tuple[str, ...]:
 
 def _names(task: Task, example: TextExample) -> tuple[str, ...]:
   label = _known(example)
-  names = cast(
-    'tuple[str, ...]', label if isinstance(label, tuple) else (label,)
-  )
+  names = label if isinstance(label, tuple) else (label,)
   unknown = sorted(set(names) - set(task.labels))
   if unknown:
     raise UserError(
@@ -82,47 +89,36 @@ def _names(task: Task, example: TextExample) -> tuple[str, ...]:
   return names
 
 
-def decode_class(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
-) -> Iterator[tuple[TextExample, Answer]]:
+def decode_class(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields {'label': 'b', 'scores': {'a': 0.1, 'b': 0.9}} for logits [C]."""
-  del tokenizer
   for example, scores in _scores(task, found, _softmax):
     label = max(scores, key=scores.__getitem__)
     yield example, {'label': label, 'scores': scores}
 
 
-def decode_number(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
-) -> Iterator[tuple[TextExample, Answer]]:
+def decode_number(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields {'value': 2.5} for [1]."""
-  del task, tokenizer
   for row, value in found:
     yield row.source.example, {'value': float(value[0])}
 
 
 def decode_several(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
-) -> Iterator[tuple[TextExample, Answer]]:
+  task: Task, tokenizer: Tokenizer, found: Results
+) -> Answered:
   """Yields {'labels': ['b'], 'scores': ...}, all above one half, for [C]."""
-  del tokenizer
   for example, scores in _scores(task, found, _sigmoid):
     labels = [label for label in scores if scores[label] > 0.5]
     yield example, {'labels': labels, 'scores': scores}
 
 
 def _scores(
-  task: Task,
-  found: Iterable[tuple[Row, np.ndarray]],
-  probabilities_of: Callable[[np.ndarray], np.ndarray],
-) -> Iterator[tuple[TextExample, dict[str, float]]]:
+  task: Task, found: Results, probabilities_of: Callable[..., np.ndarray]
+) -> Answered:
   for some in chunks(found):  # one by one, numpy would take longer
     rows, logits = zip(*some, strict=True)
-    for row, probabilities in zip(
-      rows, probabilities_of(np.stack(logits)).tolist(), strict=True
-    ):
-      scores = dict(zip(task.labels, probabilities, strict=True))
-      yield row.source.example, scores
+    probabilities = probabilities_of(np.stack(logits)).tolist()
+    for row, each in zip(rows, probabilities, strict=True):
+      yield row.source.example, dict(zip(task.labels, each, strict=True))
 
 
 def _softmax(logits_XC: np.ndarray) -> np.ndarray:
@@ -134,53 +130,42 @@ def _sigmoid(logits_XC: np.ndarray) -> np.ndarray:
   return 1 / (1 + np.exp(-logits_XC))
 
 
-def score(
-  task: Task, pairs: Iterable[tuple[TextExample, Answer]]
-) -> dict[str, float]:
+def score(task: Task, pairs: Answered) -> dict[str, float]:
   """Returns the task's metrics."""
-  right: list[Any] = []
-  found: list[Any] = []
-  for example, answer in pairs:
-    if 'label' in answer:
-      right.append(task.labels.index(_names(task, example)[0]))
-      found.append(task.labels.index(answer['label']))
-    elif 'labels' in answer:
-      right.append([x in _names(task, example) for x in task.labels])
-      found.append([x in answer['labels'] for x in task.labels])
-    else:
-      right.append(_known(example))
-      found.append(answer['value'])
-  dtype = np.float32 if found and isinstance(found[0], float) else None
-  return metrics.score(
-    task.metrics, np.asarray(right, dtype), np.asarray(found, dtype)
-  )
+  both = [_right_and_found(task, *pair) for pair in pairs]
+  dtype = np.float32 if isinstance(both[0][1], float) else None
+  right, found = (np.asarray(x, dtype) for x in zip(*both, strict=True))
+  return metrics.score(task.metrics, right, found)
 
 
-def most_frequent(
-  task: Task, train: Iterable[TextExample]
-) -> Callable[[TextExample], Answer]:
+def _right_and_found(
+  task: Task, example: TextExample, answer: dict[str, Any]
+) -> tuple[Any, Any]:
+  """Returns the label and the answer, in the form that metrics take."""
+  if 'value' in answer:
+    return _known(example), answer['value']
+  names = _names(task, example)
+  if 'label' in answer:
+    return task.labels.index(names[0]), task.labels.index(answer['label'])
+  right = [label in names for label in task.labels]
+  return right, [label in answer['labels'] for label in task.labels]
+
+
+def most_frequent(task: Task, train: Iterable[TextExample]) -> Trivial:
   """Returns a function that gives the most frequent class in training."""
   counts = collections.Counter(_names(task, example)[0] for example in train)
-  most = max(task.labels, key=lambda label: counts[label])
+  most = max(task.labels, key=counts.__getitem__)
   return lambda example: {'label': most}
 
 
-def mean(
-  task: Task, train: Iterable[TextExample]
-) -> Callable[[TextExample], Answer]:
+def mean(task: Task, train: Iterable[TextExample]) -> Trivial:
   """Returns a function that gives the mean of the training numbers."""
-  del task
-  value = statistics.fmean(cast(float, _known(x)) for x in train)
+  value = statistics.fmean(map(_known, train))
   return lambda example: {'value': value}
 
 
-def usual(
-  task: Task, train: Iterable[TextExample]
-) -> Callable[[TextExample], Answer]:
+def usual(task: Task, train: Collection[TextExample]) -> Trivial:
   """Returns a function that gives the labels of more than half of training."""
-  counts, examples = collections.Counter[str](), 0
-  for example in train:
-    counts.update(_names(task, example))
-    examples += 1
-  found = [x for x in task.labels if counts[x] > examples / 2]
+  counts = collections.Counter(x for each in train for x in _names(task, each))
+  found = [x for x in task.labels if counts[x] > len(train) / 2]
   return lambda example: {'labels': found}

@@ -16,21 +16,17 @@
 `kinds` puts these functions together.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
 from bertjax.runs.output_files import writing
-from bertjax.tasks import record_files
-from bertjax.tasks.examples import Part, TextExample, join
-from bertjax.tasks.kept_examples import chunks
+from bertjax.tasks import record_files, text_labels
+from bertjax.tasks.examples import Answered, Results, TextExample, join
 from bertjax.tasks.specs import Task
-from bertjax.text import line_files
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
-
-Likeliest = tuple[np.ndarray, np.ndarray]  # probabilities and ids
 
 
 def encode_masks(
@@ -41,66 +37,44 @@ def encode_masks(
   A text without a [MASK] gives a row without tokens.
   """
   mask = tokenizer.ids['[MASK]']
-  for some in chunks(examples):
-    texts = [example.texts for example in some]
-    rows = tokenizer.rows(texts, task.length, masks=True)
-    for example, (row, cut) in zip(some, rows, strict=True):
-      places = [i for i, token in enumerate(row.ids) if token == mask]
-      if not places:
-        yield Row([], source=Part(example, cut=cut))
-      for place in places:
-        last = place == places[-1]
-        source = Part(example, None, last, cut and last)
-        yield row._replace(position=place, source=source)
+  for row in text_labels.encode(task, tokenizer, examples, masks=True):
+    places = [i for i, token in enumerate(row.ids) if token == mask]
+    if not places:
+      yield Row([], source=row.source)
+    for place in places:
+      last = place == places[-1]
+      source = row.source._replace(last=last, cut=row.source.cut and last)
+      yield row._replace(position=place, source=source)
 
 
-def decode_masks(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, Likeliest]]
-) -> Iterator[tuple[TextExample, dict[str, Any]]]:
-  """Yields {'masks': ...}: for each, {'token', 'probability'}, best first."""
-  del task
+def decode_masks(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
+  """Yields {'masks': ...}: for each, {'token', 'probability'}, best first.
+
+  Results are the likeliest tokens of a [MASK]: probabilities and ids.
+  """
   for example, _, results in join(found):
-    yield (
-      example,
-      {
-        'masks': [
-          [
-            {'token': tokenizer.tokens[i], 'probability': float(p)}
-            for p, i in zip(*likeliest, strict=True)
-          ]
-          for likeliest in results
-          if likeliest is not None
-        ]
-      },
-    )
+    masks = [
+      [
+        {'token': tokenizer.tokens[i], 'probability': float(p)}
+        for p, i in zip(*likeliest, strict=True)
+      ]
+      for likeliest in results
+      if likeliest is not None
+    ]
+    yield example, {'masks': masks}
 
 
-def decode_vector(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
-) -> Iterator[tuple[TextExample, np.ndarray]]:
+def decode_vector(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields float32[D]."""
-  del task, tokenizer
   for row, vector in found:
     yield row.source.example, vector
 
 
-def read(task: Task, source: str, labelled: bool) -> Iterator[TextExample]:
-  """Yields the texts of a file of lines or JSON lines."""
-  del task, labelled
-  for record in line_files.read(source):
-    yield TextExample((record['text'],), record=record)
-
-
-def write_masks(
-  task: Task,
-  path: str,
-  pairs: Iterable[tuple[TextExample, dict[str, Any]]],
-  count: int,
-) -> str:
+def write_masks(task: Task, path: str, pairs: Answered, count: int) -> str:
   """Writes JSON lines, and says how many texts have no [MASK]."""
   without = 0
 
-  def counted() -> Iterator[tuple[TextExample, dict[str, Any]]]:
+  def counted() -> Answered:
     nonlocal without
     for example, answer in pairs:
       without += not answer['masks']
@@ -111,35 +85,19 @@ def write_masks(
   return said + more
 
 
-def write_vectors(
-  task: Task,
-  path: str,
-  pairs: Iterable[tuple[TextExample, np.ndarray]],
-  count: int,
-) -> str:
+def write_vectors(task: Task, path: str, pairs: Answered, count: int) -> str:
   """Writes .npy, float32[n, D], or .jsonl, each record with `embedding`."""
+  first = next(pairs)
+  width = len(first[1])
+  pairs = itertools.chain([first], pairs)
   if path.endswith('.jsonl'):
-    width = 0
-
-    def answers() -> Iterator[tuple[TextExample, dict[str, Any]]]:
-      nonlocal width
-      for example, vector in pairs:
-        width = len(vector)
-        yield example, {'embedding': vector.tolist()}
-
-    record_files.write(task, path, answers(), count)
-    return f'{count:,} vectors of {width} in {path}'
-  # With a name that ends otherwise, numpy would append .npy.
-  with writing(path) as part, open(part, 'wb') as file:
-    for place, (_, vector) in enumerate(pairs):
-      if not place:
-        np.lib.format.write_array_header_1_0(
-          file,
-          {
-            'descr': '<f4',
-            'fortran_order': False,
-            'shape': (count, len(vector)),
-          },
-        )
-      file.write(vector.astype('<f4').tobytes())
-  return f'{count:,} vectors of {len(vector)} in {path}'
+    records = ((x, {'embedding': vector.tolist()}) for x, vector in pairs)
+    record_files.write(task, path, records, count)
+  else:
+    # With a name that ends otherwise, numpy would append .npy.
+    with writing(path) as part, open(part, 'wb') as file:
+      header = {'descr': '<f4', 'fortran_order': False, 'shape': (count, width)}
+      np.lib.format.write_array_header_1_0(file, header)
+      for _, vector in pairs:
+        file.write(vector.astype('<f4').tobytes())
+  return f'{count:,} vectors of {width} in {path}'

@@ -7,6 +7,7 @@
     >>> (row,) = encode(task, tokenizer, [example])
     >>> row.ids, tag_ids(task, row)
     ([2, 5, 6, 3], [-1, 1, -1, -1])
+    >>> import numpy as np
     >>> ((_, tags),) = decode(task, tokenizer, [(row, np.eye(4, 2))])
     >>> tags
     ['B-PER']
@@ -15,13 +16,13 @@
 """
 
 import collections
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import numpy as np
-
 from bertjax.errors import UserError
+from bertjax.runs.output_files import writing
 from bertjax.tasks import conll, tag_metrics
-from bertjax.tasks.examples import Part, TagExample, join
+from bertjax.tasks.examples import Answered, Part, Results, TagExample, join
 from bertjax.tasks.kept_examples import chunks
 from bertjax.tasks.labelled_batches import NO_TAG
 from bertjax.tasks.specs import Task
@@ -57,11 +58,8 @@ def tag_ids(task: Task, row: Row) -> list[int]:
   return ids
 
 
-def decode(
-  task: Task, tokenizer: Tokenizer, found: Iterable[tuple[Row, np.ndarray]]
-) -> Iterator[tuple[TagExample, list[str]]]:
+def decode(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields the likeliest tag of each word, from logits [L, C] a row."""
-  del tokenizer
   for example, pieces, results in join(found):
     tags = [
       task.labels[i]
@@ -72,14 +70,9 @@ def decode(
     yield example, tags
 
 
-def score(
-  task: Task, pairs: Iterable[tuple[TagExample, Sequence[str]]]
-) -> dict[str, float]:
+def score(task: Task, pairs: Answered) -> dict[str, float]:
   """Returns the task's metrics, see `tag_metrics.entity_scores`."""
-  gold, found = [], []
-  for example, tags in pairs:
-    gold.append(example.tags or ())
-    found.append(tags)
+  gold, found = zip(*((x.tags or (), tags) for x, tags in pairs), strict=True)
   values = tag_metrics.entity_scores(gold, found)
   return {name: values[name] for name in task.metrics}
 
@@ -87,9 +80,7 @@ def score(
 def check(task: Task, examples: Iterable[TagExample]) -> None:
   """Says how many words have tags that training never had."""
   known = set(task.labels)
-  unknown = sum(
-    tag not in known for example in examples for tag in example.tags or ()
-  )
+  unknown = sum(tag not in known for x in examples for tag in x.tags or ())
   if unknown:
     print(
       f'{unknown:,} words have tags that training never had, and count '
@@ -104,11 +95,8 @@ def most_frequent(
 
   A word that is not in training gets the most frequent tag of all.
   """
-  del task
-  counts: dict[str, collections.Counter[str]] = collections.defaultdict(
-    collections.Counter
-  )
-  total: collections.Counter[str] = collections.Counter()
+  counts = collections.defaultdict[str, Counter[str]](Counter)
+  total = Counter[str]()
   for example in train:
     tags = example.tags or ()
     total.update(tags)
@@ -123,20 +111,24 @@ def read(
   task: Task, source: str | Sequence[str], labelled: bool
 ) -> Iterator[TagExample]:
   """Yields the sentences of a file in CoNLL columns, as in training."""
-  columns = dict(task.columns)
-  if not labelled:
-    columns['tag_column'] = None
-  return conll.read(
-    one_file(source, 'EVAL_FILES' if labelled else 'INPUT'), **columns
-  )
+  columns = dict(task.columns) | ({} if labelled else {'tag_column': None})
+  return conll.read(one_file(source, labelled), **columns)
 
 
-def write(
-  task: Task,
-  path: str,
-  pairs: Iterable[tuple[TagExample, Sequence[str]]],
-  count: int,
-) -> str:
-  """Writes the columns of the input, and the tags as one more."""
-  conll.write(path, pairs, task.columns.get('separator') or ' ')
+def write(task: Task, path: str, pairs: Answered, count: int) -> str:
+  """Writes the columns of the input, and the tags as one more.
+
+  conlleval, the script of the shared tasks, scores such a file if the column
+  before holds the correct tags. It takes another separator than a space with
+  -d.
+  """
+  separator = task.columns.get('separator') or ' '
+  with (
+    writing(path) as part,
+    open(part, 'w', encoding='utf-8', newline='\n') as file,
+  ):
+    for example, tags in pairs:
+      for fields, tag in zip(example.columns, tags, strict=True):
+        file.write(separator.join((*fields, tag)) + '\n')
+      file.write('\n')
   return f'{count:,} sentences in {path}'

@@ -67,9 +67,10 @@ def repair(text: str) -> str:
   return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
 
 
-def one_file(path: str | Sequence[str], setting: str) -> str:
+def one_file(path: str | Sequence[str], labelled: bool) -> str:
   """Returns the path of a file; raises UserError for a list of paths."""
   if not isinstance(path, str):
+    setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
     raise UserError(f'expected the path of one file, got {path}; set {setting}')
   return path
 

@@ -17,9 +17,10 @@ def make(folder, task, seed, values, step=None, origin=None):
     f'eval/{m}': values[-1 if step is None else step] for m in task.metrics
   }
   found |= {f'eval/{m}_baseline': 0.25 for m in task.metrics}
-  table = results.Table(str(folder), results.read(str(folder)))
+  table = results.Table(str(folder))
   assert table.missing(task, origin, [seed]) == [seed]
-  results.write(str(run), task, seed, step, origin, 1.0, found)
+  result = {'task': task.name, 'seed': seed, 'step': step, 'seconds': 1.0}
+  results.write(str(run), result | {'start_from': origin, 'values': found})
   assert table.missing(task, origin, [seed]) == []
   return str(run)
 
@@ -29,7 +30,7 @@ def test_the_table_has_median_spread_best_and_trivial_in_percent(tmp_path):
   for seed, value in ((1, 0.8), (0, 0.5), (4, 0.6)):
     make(tmp_path, task, seed, [0.9, value])
   (tmp_path / 'x' / 'seed_2').mkdir()  # not done
-  table = results.Table(str(tmp_path), results.read(str(tmp_path)))
+  table = results.Table(str(tmp_path))
   table.add(task)
   cells = [x.strip() for x in table.markdown().splitlines()[2].split('|')][1:-1]
   # mean 19/30; deviations -4/30, 5/30, -1/30; sample variance 42/900/2
@@ -55,7 +56,7 @@ def test_the_step_that_was_selected_counts(tmp_path):
 
 
 def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
-  table = results.Table(str(tmp_path), results.read(str(tmp_path)))
+  table = results.Table(str(tmp_path))
   for name, metrics, value in (
     ('x', ('accuracy',), 0.4),
     ('y', ('f1', 'accuracy'), 0.8),
@@ -67,17 +68,13 @@ def test_the_average_is_over_tasks_of_the_mean_of_their_metrics(tmp_path):
   with pytest.raises(UserError, match='runs of 2 tasks.*/x, .*/y'):
     trained_model.best_run(str(tmp_path))
   # What another process adds to keeps what is there.
-  assert (
-    results.Table(str(tmp_path), results.read(str(tmp_path)))
-    .best_run('y')
-    .endswith('y/seed_0')
-  )
+  assert results.Table(str(tmp_path)).best_run('y').endswith('y/seed_0')
 
 
 def test_runs_of_another_start_are_not_put_in_one_row(tmp_path):
   task = specs.GLUE['RTE']
   make(tmp_path, task, 0, [0.5])
-  table = results.Table(str(tmp_path), results.read(str(tmp_path)))
+  table = results.Table(str(tmp_path))
   assert table.missing(task, None, [1, 0]) == [1]
   with pytest.raises(
     UserError,

@@ -78,4 +78,4 @@ def test_the_score_is_that_of_each_example_alone(devices):
 
 def test_nothing_to_score_is_refused():
   with pytest.raises(UserError, match='EVAL_FILES'):
-    scoring.TaskEvaluation(None, TASK, TOKENIZER, [], None).check()
+    scoring.TaskEvaluation(None, TASK, TOKENIZER, [], None)

@@ -136,8 +136,8 @@ def test_the_input_is_kept_also_what_bears_the_name_of_a_result(make, tmp_path):
 @pytest.mark.parametrize(
   'settings, message',
   [
-    ({'text_columns': 'r'}, 'text in r of .*, which has p, q; set TEXT_COL'),
-    ({}, 'text in text of .*; set TEXT_COLUMNS'),
+    ({'text_columns': 'r'}, 'one column r in .*, which has q, p; set TEXT_COL'),
+    ({}, 'one column text in .*; set TEXT_COLUMNS'),
     ({'length': 101}, '100 positions'),
   ],
 )

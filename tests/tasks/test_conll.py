@@ -3,8 +3,9 @@ import re
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.tasks import conll
+from bertjax.tasks import conll, word_tags
 from bertjax.tasks.examples import TagExample
+from bertjax.tasks.specs import Task
 
 PLAIN = 'He PRP B-NP\nran VBD B-VP\n\nStop VB B-VP\n'
 EXAMPLES = [
@@ -102,7 +103,9 @@ def test_o_comes_first_among_the_sorted_tags():
 def test_predictions_are_one_more_column(tmp_path):
   path = tmp_path / 'predictions.txt'
   tags = ['B-NP', 'O'], ['B-VP']
-  conll.write(str(path), zip(EXAMPLES, tags, strict=True))
+  pairs = zip(EXAMPLES, tags, strict=True)
+  said = word_tags.write(Task('t', 'tags'), str(path), pairs, 2)
+  assert said == f'2 sentences in {path}'
   assert path.read_text() == (
     'He PRP B-NP B-NP\nran VBD B-VP O\n\nStop VB B-VP B-VP\n\n'
   )
@@ -114,6 +117,7 @@ def test_predictions_are_one_more_column(tmp_path):
 def test_words_with_spaces_survive_where_the_separator_is_a_tab(tmp_path):
   path = str(tmp_path / 'predictions.txt')
   (example,) = read(tmp_path, 'New York\tB-LOC\n', separator='\t')
-  conll.write(path, [(example, ['O'])], separator='\t')
+  task = Task('t', 'tags', columns={'separator': '\t'})
+  word_tags.write(task, path, iter([(example, ['O'])]), 1)
   (again,) = conll.read(path, separator='\t')
   assert again.columns == (('New York', 'B-LOC', 'O'),)

@@ -196,7 +196,7 @@ def test_ids_of_classes_are_those_of_tensorflow_datasets():
 @pytest.mark.parametrize(
   'task, lines, message',
   [
-    ('RTE', ['sentence|label', 'a|1'], 'expected a column sentence1 of RTE'),
+    ('RTE', ['sentence|label', 'a|1'], 'expected one column sentence1 in'),
     (
       'RTE',
       ['index|sentence1|sentence2|label', '0|a|b|1'],

@@ -4,8 +4,9 @@ import math
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.tasks import squad
+from bertjax.tasks import answer_spans, squad
 from bertjax.tasks.examples import Answer, QuestionExample
+from bertjax.tasks.specs import Task
 from bertjax.text.context_windows import Answers, Candidate
 
 ITEM = {
@@ -120,17 +121,16 @@ def test_only_questions_that_lose_every_answer_are_left_out():
 
 def test_files_of_predictions_are_the_official_json(tmp_path):
   path = str(tmp_path / 'predictions.json')
-  squad.write_predictions(path, {'q1': 'Zoë', 'q2': ''})
+  pairs = [
+    (question('q1'), Answers([Candidate('Zoë', 3, 1.5, 1.0)], -2.0)),
+    (question('q2'), Answers([], math.inf)),
+  ]
+  said = answer_spans.write(Task('t', 'spans'), path, iter(pairs), 2)
+  n_best = str(tmp_path / 'predictions_n_best.json')
+  assert said == f'2 answers in {path}, the n best in {n_best}'
   with open(path) as file:
     assert json.load(file) == {'q1': 'Zoë', 'q2': ''}
-  squad.write_n_best(
-    path,
-    {
-      'q1': Answers([Candidate('Zoë', 3, 1.5, 1.0)], -2.0),
-      'q2': Answers([], math.inf),
-    },
-  )
-  with open(path) as file:
+  with open(n_best) as file:
     assert json.load(file) == {
       'q2': [],
       'q1': [{'text': 'Zoë', 'start': 3, 'score': 1.5, 'probability': 1.0}],
