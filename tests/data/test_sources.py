@@ -124,7 +124,7 @@ def test_the_seed_decides_the_order(large):
 
 
 def test_every_epoch_has_an_order_of_its_own(large):
-  size = large.prepared.pieces('train')
+  size = large.prepared.splits['train']['pieces']
   found = texts(large.get_dataset('train', seed=3).repeat(3))
   epochs = [tuple(found[i * size : (i + 1) * size]) for i in range(3)]
   assert len(set(epochs)) == 3
