@@ -82,17 +82,14 @@ def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
   mark, encoding = next(found, (b'', 'utf-8'))
   decoder = codecs.getincrementaldecoder(encoding)('replace')
   # The end is a block of its own, to find a character that it cuts off.
-  parts = itertools.chain([head[len(mark) :]], blocks)
-  for block, last in itertools.chain(
-    ((block, False) for block in parts), [(b'', True)]
-  ):
+  for block in itertools.chain([head[len(mark) :]], blocks, [None]):
+    encoded = block or b''
     pending, _ = decoder.getstate()
-    text = decoder.decode(block, last)
+    text = decoder.decode(encoded, final=block is None)
     if '\ufffd' in text:
-      genuine = (pending + block).decode(encoding, 'ignore')
-      counts.invalid_characters += text.count('\ufffd') - genuine.count(
-        '\ufffd'
-      )
+      whole = pending + encoded
+      genuine = whole.decode(encoding, 'ignore').count('\ufffd')
+      counts.invalid_characters += text.count('\ufffd') - genuine
     yield text
 
 

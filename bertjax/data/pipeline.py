@@ -66,7 +66,10 @@ class BatchIterator(Iterator):
 
   def __init__(self, batches: Batches):
     self._batches = batches
-    self._iterators = {n: iter(x) for n, x in batches.datasets.items()}
+    self._iterators = {
+      f'stream_{number}': iter(dataset)
+      for number, dataset in batches.datasets.items()
+    }
 
   def __next__(self) -> dict[str, np.ndarray]:
     """Returns the next batch; the last ones are padded with empty rows.
@@ -90,10 +93,7 @@ class BatchIterator(Iterator):
 
   def position(self) -> dict[str, bytes]:
     """Returns the position of each stream, for `restore`."""
-    return {
-      f'stream_{number}': _save(iterator)
-      for number, iterator in self._iterators.items()
-    }
+    return {name: _save(stream) for name, stream in self._iterators.items()}
 
   def restore(self, position: dict[str, bytes]) -> None:
     """Continues from what `position` returned, in this or another process.
@@ -101,10 +101,10 @@ class BatchIterator(Iterator):
     Raises:
       ValueError: the position has another number of streams.
     """
-    for number, iterator in self._iterators.items():
-      if f'stream_{number}' not in position:
-        raise ValueError(f'the position lacks stream {number}')
-      _restore(iterator, position[f'stream_{number}'])
+    for name, stream in self._iterators.items():
+      if name not in position:
+        raise ValueError(f'the position lacks {name}')
+      _restore(stream, position[name])
 
 
 def _save(iterator) -> bytes:

@@ -272,21 +272,3 @@ def mask(
 def unbatch(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """Turns windows into examples: {tokens: [E, L]} into E of {tokens: [L]}."""
   return dataset.unbatch()
-
-
-def masked_language_model(
-  vocabulary: seqio.Vocabulary,
-  next_sentence: bool,
-  rate: float,
-  unit: str,
-  short: float = pairs.SHORT_SEQUENCES,
-) -> list[Callable[..., tf.data.Dataset]]:
-  """Returns the preprocessors of BERT's pretraining, in order."""
-  return [
-    functools.partial(tokenize, vocabulary=vocabulary),
-    functools.partial(
-      pair, vocabulary=vocabulary, next_sentence=next_sentence, short=short
-    ),
-    functools.partial(mask, vocabulary=vocabulary, rate=rate, unit=unit),
-    unbatch,
-  ]

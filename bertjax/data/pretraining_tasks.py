@@ -7,6 +7,7 @@
 Source: Devlin et al. 2018, appendix A; seqio's Task API.
 """
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -58,9 +59,22 @@ def register(
   seqio.TaskRegistry.add(
     name,
     source=source,
-    preprocessors=preprocessors.masked_language_model(
-      vocabulary, next_sentence, mask_rate, mask_unit, short
-    ),
+    preprocessors=[
+      functools.partial(preprocessors.tokenize, vocabulary=vocabulary),
+      functools.partial(
+        preprocessors.pair,
+        vocabulary=vocabulary,
+        next_sentence=next_sentence,
+        short=short,
+      ),
+      functools.partial(
+        preprocessors.mask,
+        vocabulary=vocabulary,
+        rate=mask_rate,
+        unit=mask_unit,
+      ),
+      preprocessors.unbatch,
+    ],
     output_features={
       key: seqio.Feature(
         vocabulary,

@@ -25,9 +25,7 @@ from bertjax.errors import UserError
 # Tests, bundled programs, and packages installed with the standard library.
 _SKIPPED_FOLDERS = frozenset(
   (
-    '__pycache__',
     'idlelib',
-    'lib-dynload',
     'lib2to3',
     'pydoc_data',
     'site-packages',

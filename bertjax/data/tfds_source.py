@@ -140,19 +140,19 @@ def find_data_set(name: str, data_dir: str | None) -> str:
   Raises:
     UserError: data_dir is None, or holds no such data set.
   """
-  if not data_dir:
-    raise UserError(
-      f'expected the folder where TFDS keeps tfds:{name}, got none; '
-      'set tfds_data_dir'
-    )
   patterns = [
-    os.path.join(data_dir, depth, 'dataset_info.json')
+    os.path.join(data_dir or '', depth, 'dataset_info.json')
     for depth in ('*/*', '*/*/*')
   ]
-  paths = [os.path.dirname(path) for path in tf.io.gfile.glob(patterns)]
+  files = tf.io.gfile.glob(patterns) if data_dir else []
+  if not files:
+    raise UserError(
+      f'expected the folder where TFDS keeps tfds:{name}, got {data_dir}, '
+      'without a data set; set tfds_data_dir (nothing is downloaded)'
+    )
   found = {}  # 'wikipedia/20230601.en' and '...:1.0.0' -> directory
-  for path in sorted(paths, key=_version):
-    known, version = path[len(data_dir.rstrip('/')) + 1 :].rsplit('/', 1)
+  for path in sorted(map(os.path.dirname, files), key=_version):
+    known, version = os.path.relpath(path, data_dir).rsplit('/', 1)
     found[known] = found[f'{known}:{version}'] = path  # the latest stays
   return choose(
     found,

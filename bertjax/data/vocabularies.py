@@ -83,10 +83,8 @@ class BertVocabulary(seqio.Vocabulary):
     return len(self.tokens)
 
   def __eq__(self, other: object) -> bool:
-    return (
-      isinstance(other, BertVocabulary)
-      and self.cased == other.cased
-      and self.tokens == other.tokens
+    return isinstance(other, BertVocabulary) and (
+      (self.tokens, self.cased) == (other.tokens, other.cased)
     )
 
   def __hash__(self) -> int:

@@ -311,6 +311,8 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
   assert find('b/en') == f'{tmp_path}/b/en/2.0.0'
   with pytest.raises(UserError, match=r'b/en:2\.0\.0'):
     find('b')
+  with pytest.raises(UserError, match='b/en, without a data set; set tfds_dat'):
+    tfds_source.find_data_set('a', str(tmp_path / 'b/en'))
 
 
 @pytest.mark.parametrize(
