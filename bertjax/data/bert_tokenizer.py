@@ -23,6 +23,7 @@ import tensorflow_text as tf_text
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
+from bertjax.data import numpy_calls
 from bertjax.data.bert_characters import character_table, shared
 
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
@@ -115,24 +116,24 @@ class BertTokenizer:
     )
 
   def _encode_by_reference(self, lines: tf.Tensor) -> tf.RaggedTensor:
-    ids, lengths = tf.numpy_function(
-      self._encode_bytes, [lines], [tf.int32, tf.int64], stateful=False
-    )
+    outputs = {
+      'values': tf.TensorSpec([None], tf.int32),
+      'row_lengths': tf.TensorSpec(lines.shape, tf.int64),
+    }
     return tf.RaggedTensor.from_row_lengths(
-      tf.ensure_shape(ids, [None]),
-      tf.ensure_shape(lengths, lines.shape),
+      **numpy_calls.call(self._encode_bytes, {'lines': lines}, outputs),
       validate=False,
     )
 
-  def _encode_bytes(self, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def _encode_bytes(self, lines: np.ndarray) -> dict[str, np.ndarray]:
     encodings = self._reference.encode_batch(
       [line.decode('utf-8', 'replace') for line in lines],
       add_special_tokens=False,
     )
-    return (
-      np.array([i for e in encodings for i in e.ids], np.int32),
-      np.array([len(e.ids) for e in encodings], np.int64),
-    )
+    return {
+      'values': np.array([i for e in encodings for i in e.ids], np.int32),
+      'row_lengths': np.array([len(e.ids) for e in encodings], np.int64),
+    }
 
   @functools.cached_property
   def _reference(self) -> tokenizers.Tokenizer:

@@ -75,33 +75,22 @@ def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
   """
   blocks = iter(blocks)
   head = b''
-  for block in blocks:
+  # The longest byte order mark has 4 bytes.
+  while len(head) < 4 and (block := next(blocks, None)) is not None:
     head += block
-    if len(head) >= 4:  # the longest byte order mark
-      break
-  encoding = 'utf-8'
-  for mark, marked in _BYTE_ORDER_MARKS:
-    if head.startswith(mark):
-      head, encoding = head[len(mark) :], marked
-      break
-  decoder = codecs.getincrementaldecoder(encoding)('strict')
-  replacing = codecs.getincrementaldecoder(encoding)('replace')
-  genuine = '\ufffd'.encode(encoding)
+  found = (pair for pair in _BYTE_ORDER_MARKS if head.startswith(pair[0]))
+  mark, encoding = next(found, (b'', 'utf-8'))
+  decoder = codecs.getincrementaldecoder(encoding)('replace')
   # The end is a block of its own, to find a character that it cuts off.
-  for block, last in itertools.chain(
-    [(head, False)], ((block, False) for block in blocks), [(b'', True)]
-  ):
-    try:
-      yield decoder.decode(block, last)
-    except UnicodeDecodeError:
-      state = decoder.getstate()  # from before the call that failed
-      replacing.setstate(state)
-      text = replacing.decode(block, last)
-      counts.invalid_characters += text.count('\ufffd') - (
-        state[0] + block
-      ).count(genuine)
-      decoder.setstate(replacing.getstate())
-      yield text
+  for block in itertools.chain([head[len(mark) :]], blocks, [None]):
+    encoded = block or b''
+    pending, _ = decoder.getstate()
+    text = decoder.decode(encoded, final=block is None)
+    if '\ufffd' in text:
+      whole = pending + encoded
+      genuine = whole.decode(encoding, 'ignore').count('\ufffd')
+      counts.invalid_characters += text.count('\ufffd') - genuine
+    yield text
 
 
 def normalise(texts: Iterable[str], counts: Counts) -> Iterator[str]:

@@ -21,12 +21,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import filelock
+import numpy as np
 
 from bertjax.data import cleaning, text_store
 from bertjax.errors import UserError
 from bertjax.runs import output_files
 
 _ELSEWHERE = 'another directory'
+# Field of `cleaning.Counts` -> what it counts, if it counts any.
+_FAULTS = {
+  'empty_files': 'files without text',
+  'invalid_characters': 'invalid characters, replaced by U+FFFD',
+  'nuls': 'NUL characters, removed',
+  'long_lines': (
+    f'lines above {cleaning.LONGEST_LINE:,} characters, cut at white space'
+  ),
+  'malformed_json': (
+    'lines of JSON files without a text, skipped; the first is '
+    '{first_malformed_json}'
+  ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +56,10 @@ class Prepared:
   path: str
   index: dict[str, Any]
 
-  def documents(self, split: str) -> int:
-    """Returns the number of documents."""
-    return self.index['splits'][split]['documents']
-
-  def pieces(self, split: str) -> int:
-    """Returns the number of pieces that the documents are cut into."""
-    return self.index['splits'][split]['pieces']
-
-  def bytes(self, split: str) -> int:
-    """Returns the bytes of text, in UTF-8."""
-    return self.index['splits'][split]['bytes']
+  @property
+  def splits(self) -> dict[str, dict[str, int]]:
+    """Split -> its 'documents', the 'pieces' of them and 'bytes' of text."""
+    return self.index['splits']
 
   def texts(self, split: str) -> Iterator[str]:
     """Yields the text of each piece in the order of the files."""
@@ -63,32 +70,24 @@ class Prepared:
 
   def report(self) -> str:
     """Returns what was read and what was wrong with it, in a few lines."""
-    counts = cleaning.Counts(**self.index['counts'])
-    train, held_out = self.documents('train'), self.documents('validation')
-    megabytes = (self.bytes('train') + self.bytes('validation')) / 1e6
+    counts = self.index['counts']
+    held_out = self.splits['validation']['documents']
+    documents, size = (
+      sum(split[what] for split in self.splits.values())
+      for what in ('documents', 'bytes')
+    )
     report = [
-      f'{train + held_out:,} documents, {counts.lines:,} lines, '
-      f'{megabytes:,.1f} MB of text in {counts.files:,} files; '
+      f'{documents:,} documents, {counts["lines"]:,} lines, '
+      f'{size / 1e6:,.1f} MB of text in {counts["files"]:,} files; '
       f'{held_out:,} documents held out'
     ]
     if not held_out and self.index['held_out_fraction']:
       report.append('fewer than three different documents: none is held out')
-    for count, what in (
-      (counts.empty_files, 'files without text'),
-      (counts.invalid_characters, 'invalid characters, replaced by U+FFFD'),
-      (counts.nuls, 'NUL characters, removed'),
-      (
-        counts.long_lines,
-        f'lines above {cleaning.LONGEST_LINE:,} characters, cut at white space',
-      ),
-      (
-        counts.malformed_json,
-        'lines of JSON files without a text, skipped; '
-        f'the first is {counts.first_malformed_json}',
-      ),
-    ):
-      if count:
-        report.append(f'{count:,} {what}')
+    report += [
+      f'{counts[name]:,} {what.format(**counts)}'
+      for name, what in _FAULTS.items()
+      if counts[name]
+    ]
     return '\n'.join(report)
 
 
@@ -126,15 +125,14 @@ def prepare(
   path = os.path.join(
     directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
   )
-  prepared = _find(path)
-  if prepared:
+  if prepared := _find(path):
     return prepared
   what = f'the prepared corpus to {directory}'
   with output_files.explain_failure(what, _ELSEWHERE):
     os.makedirs(directory, exist_ok=True)
     with _locked(f'{path}.lock'):
-      prepared = _find(path)  # whoever held the lock may have written it
-      return prepared or _make(reader, path, held_out_fraction)
+      # Whoever held the lock may have written it.
+      return _find(path) or _make(reader, path, held_out_fraction)
 
 
 def _find(path: str) -> Prepared | None:
@@ -164,29 +162,24 @@ def _make(
   threshold = int(held_out_fraction * 2**63)
   with output_files.writing(path, _ELSEWHERE) as part:
     index = text_store.write(reader, part, threshold)
-    if index['largest'] < 0:
+    train, held_out = (
+      index['splits'][split]['documents'] for split in text_store.SPLITS
+    )
+    if not train + held_out:
       raise UserError(_nothing(reader, index['counts']))
-    better = _better_threshold(index, threshold)
-    if better != threshold:  # rare: there are few documents
-      index = text_store.write(reader, part, better)
+    if threshold and (train + held_out < 3 or not train or not held_out):
+      hashes = np.concatenate(
+        [text_store.read_rows(part, split)[:, 0] for split in text_store.SPLITS]
+      )
+      smallest, several = int(hashes.min()), len(np.unique(hashes)) > 1
+      threshold = smallest + 1 if several and train + held_out >= 3 else 0
+      index = text_store.write(reader, part, threshold)
     index['held_out_fraction'] = held_out_fraction
     output_files.write_text(
       os.path.join(part, 'index.json'), json.dumps(index), _ELSEWHERE
     )
     shutil.rmtree(path, ignore_errors=True)  # a damaged store
   return Prepared(path, index)
-
-
-def _better_threshold(index: dict[str, Any], threshold: int) -> int:
-  """Returns a threshold that leaves neither split empty, or 0."""
-  train, held_out = (
-    index['splits'][split]['documents'] for split in text_store.SPLITS
-  )
-  if threshold == 0 or (train + held_out >= 3 and train and held_out):
-    return threshold
-  if train + held_out >= 3 and index['smallest'] < index['largest']:
-    return index['smallest'] + 1
-  return 0
 
 
 def _nothing(reader: text_store.Reader, counts: dict[str, Any]) -> str:

@@ -56,13 +56,10 @@ def make() -> list[DataSet]:
 def _modules(package: str) -> list[list[str]]:
   """Returns the docstrings of each module, the module with the most first."""
   folder = os.path.join(sysconfig.get_path('stdlib'), package) + os.sep
-  modules = [
-    [
-      ' '.join(text.split())
-      for text in python_documentation.docstrings(path, cleaning.Counts())
-    ]
-    for path in python_documentation.module_paths()
-    if path.startswith(folder)
-  ]
-  modules = [[x for x in texts if len(x) >= _SHORTEST] for texts in modules]
+  modules = []
+  for path in python_documentation.module_paths():
+    if path.startswith(folder):
+      found = python_documentation.docstrings(path, cleaning.Counts())
+      texts = (' '.join(text.split()) for text in found)
+      modules.append([text for text in texts if len(text) >= _SHORTEST])
   return sorted(filter(None, modules), key=len, reverse=True)

@@ -9,11 +9,14 @@ Source: the format of text files is BERT's (google-research/bert).
 """
 
 import bz2
+import contextlib
 import dataclasses
+import functools
 import glob
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,8 +32,7 @@ _BLOCK_BYTES = 1 << 20
 _COMPRESSED_BYTES = 1 << 14
 # The rest of a longer JSON line is dropped, which makes it malformed.
 _LONGEST_JSON_LINE = 1 << 27
-_COMPRESSIONS = ('.gz', '.bz2', '.zst')
-_JSON = ('.jsonl', '.json', '.ndjson')
+_JSON = re.compile(r'\.(jsonl|json|ndjson)(\.gz|\.bz2|\.zst)?$', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +52,12 @@ class TextFiles:
   patterns: str | Sequence[str]
 
   def __str__(self) -> str:
+    return ', '.join(self._patterns())
+
+  def _patterns(self) -> list[str]:
     if isinstance(self.patterns, str):
-      return self.patterns
-    return ', '.join(self.patterns)
+      return [self.patterns]
+    return list(self.patterns or ())
 
   def paths(self) -> list[str]:
     """Returns the files, sorted.
@@ -60,8 +65,7 @@ class TextFiles:
     Raises:
       UserError: a pattern names a folder, or no file.
     """
-    patterns = self.patterns
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
+    patterns = self._patterns()
     if not patterns or not all(
       isinstance(pattern, str) and pattern.strip() for pattern in patterns
     ):
@@ -71,26 +75,19 @@ class TextFiles:
       )
     return sorted({path for pattern in patterns for path in _expand(pattern)})
 
-  def _sizes_and_times(self) -> list[tuple[str, int, int]]:
+  def fingerprint(self) -> list[tuple[str, int, int]]:
+    """Returns the names, sizes and modification times of the files."""
     found = []
     for path in self.paths():
-      try:
+      with _explained(path):
         stat = tf.io.gfile.stat(path)
-      except tf.errors.OpError as error:
-        raise _unreadable(path, error) from error
-      found.append((path, stat.length, stat.mtime_nsec))
+      name = path if '://' in path else os.path.abspath(path)
+      found.append((name, stat.length, stat.mtime_nsec))
     return found
-
-  def fingerprint(self) -> Any:
-    """Returns the names, sizes and modification times of the files."""
-    return [
-      (path if '://' in path else os.path.abspath(path), size, time)
-      for path, size, time in self._sizes_and_times()
-    ]
 
   def size(self) -> int:
     """Returns the bytes of all files on disk."""
-    return sum(size for _, size, _ in self._sizes_and_times())
+    return sum(size for _, size, _ in self.fingerprint())
 
   def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
     """Yields lists of lines; an empty list ends a document.
@@ -102,7 +99,7 @@ class TextFiles:
       lines = counts.lines
       texts = cleaning.decode(_read(path, counts), counts)
       texts = cleaning.normalise(texts, counts)
-      if _base_name(path).endswith(_JSON):
+      if _JSON.search(path):
         yield from _json_documents(path, texts, counts)
       else:
         batches = cleaning.split_lines(texts, counts)
@@ -114,7 +111,8 @@ class TextFiles:
 def _expand(pattern: str) -> list[str]:
   """Returns the files that a pattern matches, at least one."""
   pattern = os.path.expanduser(pattern)
-  try:
+  local = '://' not in pattern
+  with _explained(pattern):
     if tf.io.gfile.isdir(pattern):
       raise UserError(
         f'expected text files, got the directory {pattern}; '
@@ -122,13 +120,10 @@ def _expand(pattern: str) -> list[str]:
       )
     if tf.io.gfile.exists(pattern):
       return [pattern]  # even if its name holds '[' or '*'
-    local = '://' not in pattern
     found = (
       glob.glob(pattern, recursive=True) if local else tf.io.gfile.glob(pattern)
     )
     found = [path for path in found if not tf.io.gfile.isdir(path)]
-  except tf.errors.OpError as error:
-    raise _unreadable(pattern, error) from error
   if not found:
     where = ''
     if local:
@@ -142,29 +137,16 @@ def _expand(pattern: str) -> list[str]:
   return found
 
 
-def _unreadable(path: str, error: Exception) -> UserError:
-  reason = str(getattr(error, 'message', error)).splitlines()[0]
-  return UserError(
-    f'cannot read {path}: {reason}; make it readable or set TEXT_FILES'
-  )
-
-
-def _base_name(path: str) -> str:
-  """Strips the suffix of a compression: 'a.JSONL.gz' to 'a.jsonl'."""
-  base, suffix = os.path.splitext(path.lower())
-  return base if suffix in _COMPRESSIONS else path.lower()
-
-
-def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
-  """Yields the decompressed bytes of a file in blocks."""
-  before = counts.file_bytes
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+  """Turns what reading a file fails with into a UserError."""
   try:
-    with tf.io.gfile.GFile(path, 'rb') as file:
-      for block in _decompress(path, file):
-        counts.file_bytes = before + file.tell()
-        yield block
+    yield
   except tf.errors.OpError as error:
-    raise _unreadable(path, error) from error
+    raise UserError(
+      f'cannot read {path}: {error.message.splitlines()[0]}; make it readable '
+      'or set TEXT_FILES'
+    ) from error
   except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
     raise UserError(
       f'{path} is truncated or not what its suffix says ({error}); '
@@ -172,17 +154,24 @@ def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
     ) from error
 
 
+def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
+  """Yields the decompressed bytes of a file in blocks."""
+  before = counts.file_bytes
+  with _explained(path), tf.io.gfile.GFile(path, 'rb') as file:
+    for block in _decompress(path, file):
+      counts.file_bytes = before + file.tell()
+      yield block
+
+
 def _decompress(path: str, file: Any) -> Iterator[bytes]:
   suffix = os.path.splitext(path.lower())[1]
   if suffix == '.zst':
-    yield from _decompress_zstandard(file)
-    return
+    return _decompress_zstandard(file)
   if suffix == '.gz':
     file = gzip.GzipFile(fileobj=file)
   elif suffix == '.bz2':
     file = bz2.BZ2File(file)
-  while block := file.read(_BLOCK_BYTES):
-    yield block
+  return iter(functools.partial(file.read, _BLOCK_BYTES), b'')
 
 
 def _decompress_zstandard(file: Any) -> Iterator[bytes]:
@@ -212,10 +201,9 @@ def _json_documents(
       text = json.loads(line)['text']
       lines = cleaning.lines_of(text, counts)
     except (ValueError, LookupError, TypeError, RecursionError):
+      if not counts.malformed_json:
+        counts.first_malformed_json = f'{path}:{number}'
       counts.malformed_json += 1
-      counts.first_malformed_json = (
-        counts.first_malformed_json or f'{path}:{number}'
-      )
       continue
     if lines:
       yield lines

@@ -1,8 +1,7 @@
 """Turns the examples of a pretraining task into what the model reads.
 
     lengths = features.task_feature_lengths(length=128, predictions=20)
-    converter = features.PretrainingConverter()
-    dataset = converter(task.get_dataset(lengths), lengths)
+    dataset = features.to_rows(task.get_dataset(lengths))
     dataset = features.pack(dataset, sequences=16)  # up to 16 in a row
 
 seqio's own encoder converter computes the loss only at [MASK] tokens, which
@@ -10,66 +9,59 @@ leaves out the kept and the random targets of 80/10/10; here every target has a
 weight. `bertjax.batch` explains the keys.
 """
 
-from collections.abc import Mapping
+import functools
 
-import numpy as np
-import seqio
 import tensorflow as tf
 
 from bertjax import batch
+from bertjax.data import numpy_calls
+from bertjax.errors import UserError
 from bertjax.text import batching, packing
 
 # Sequences that are packed together. Wikipedia's pairs at 512 tokens fill 97.7%
 # of the slots with a window of 64, 98.7% with 256, 99.0% with 512
 # (experiments/LOG.md).
 WINDOW = 256
+# What a task's examples have, and which of these are a scalar each.
+TASK = tuple(
+  key
+  for key in batch.PRETRAINING
+  if key not in ('positions', 'first_positions')
+)
+PAIR = ('pair_labels', 'pair_weights')
 
-_MADE = ('positions', 'first_positions')  # here, of one sequence a row
-_PAIR = ('pair_labels', 'pair_weights')  # a scalar each, before conversion
+
+def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:
+  """Returns seqio's `sequence_length`: L, P or 1 for each task feature."""
+  shapes = batch.shapes(1, length, predictions)
+  return {key: shapes[key].shape[1] for key in TASK}
 
 
-class PretrainingConverter(seqio.FeatureConverter):
-  """Adds positions and [CLS] positions; one sequence per row (S = 1)."""
+@tf.autograph.experimental.do_not_convert
+def to_rows(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Makes of each example a row of one sequence (S = 1).
 
-  TASK_FEATURES = {
-    key: seqio.FeatureConverter.FeatureSpec(
-      tf.as_dtype(batch.KEYS[key][1]), rank=0 if key in _PAIR else 1
+  Before: pair_labels 1. After: pair_labels [1], first_positions [0].
+
+  Raises:
+    UserError: the examples lack what pretraining needs.
+  """
+  missing = [key for key in TASK if key not in dataset.element_spec]
+  if missing:
+    raise UserError(
+      f'expected examples with {", ".join(TASK)}, but they lack '
+      f'{", ".join(missing)}; set pipeline.batches.task to another'
     )
-    for key in batch.PRETRAINING
-    if key not in _MADE
-  }
-  MODEL_FEATURES = {
-    key: seqio.FeatureConverter.FeatureSpec(tf.as_dtype(batch.KEYS[key][1]))
-    for key in batch.PRETRAINING
-  }
-  PACKING_FEATURE_DTYPES = None
 
-  def __init__(self):
-    # Lengths are static: `batch.check` checks them once.
-    super().__init__(pack=False, apply_length_check=False)
-
-  @tf.autograph.experimental.do_not_convert
-  def _convert_features(self, ds, task_feature_lengths):
-    """Before: pair_labels 1. After: pair_labels [1], first_positions [0]."""
-
-    def convert(example):
-      return {
-        **{name: example[name] for name in self.TASK_FEATURES},
-        'positions': tf.range(tf.shape(example['tokens'])[0]),
-        'first_positions': tf.zeros([1], tf.int32),
-        **{name: example[name][None] for name in _PAIR},
-      }
-
-    return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
-
-  def get_model_feature_lengths(
-    self, task_feature_lengths: Mapping[str, int]
-  ) -> Mapping[str, int]:
-    length = task_feature_lengths['tokens']
+  def convert(example):
     return {
-      **task_feature_lengths,
-      **dict(zip(_MADE, (length, 1), strict=True)),
+      **{key: example[key] for key in TASK},
+      'positions': tf.range(tf.shape(example['tokens'])[0]),
+      'first_positions': tf.zeros([1], tf.int32),
+      **{key: example[key][None] for key in PAIR},
     }
+
+  return dataset.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def pack(
@@ -88,63 +80,47 @@ def pack(
   their longest sequences, and so are as well mixed as the examples.
 
   Args:
-    dataset: the output of `PretrainingConverter`.
+    dataset: the output of `to_rows`.
     sequences: S, the most sequences in a row.
     window: how many examples are packed together.
   """
   element = dataset.element_spec
-  length, predictions = element['tokens'].shape[0], element['targets'].shape[0]
-  shapes = batch.shapes(1, length, predictions, sequences)
+  sizes = {
+    'L': element['tokens'].shape[0],
+    'P': element['targets'].shape[0],
+    'S': sequences,
+  }
+  outputs = {
+    key: tf.TensorSpec([None, sizes[dimensions[1]]], dtype)
+    for key, (dimensions, dtype) in batch.KEYS.items()
+  }
 
-  def pack_window(*arrays):
-    examples = dict(zip(element, arrays, strict=True))
-    tokens = (examples['segments'] > 0).sum(1).tolist()
-    targets = (examples['weights'] > 0).sum(1).tolist()
-    sizes = {'L': length, 'P': predictions, 'S': sequences}
+  def pack_window(segments, **examples):
+    own = {
+      'L': (segments > 0).sum(1).tolist(),
+      'P': (examples['weights'] > 0).sum(1).tolist(),
+      'S': [1] * len(segments),
+    }
     groups = packing.pack(
-      tokens,
-      lambda _: length,
-      [(targets, predictions), ([1] * len(tokens), sequences)],
+      own['L'],
+      lambda _: sizes['L'],
+      [(own[letter], sizes[letter]) for letter in 'PS'],
     )
-    packed = batching.join(
+    # TASK without segments, which `join` makes.
+    letters = {key: batch.KEYS[key][0][1] for key in TASK if key in examples}
+    return batching.join(
       [
-        [_without_padding(examples, i, tokens[i], targets[i]) for i in group]
+        [
+          {key: examples[key][i, : own[x][i]] for key, x in letters.items()}
+          for i in group
+        ]
         for group in sorted(groups)
       ],
       len(groups),
       sizes,
     )
-    return [packed[key] for key in shapes]
 
-  def pack_tensors(examples):
-    rows = tf.numpy_function(
-      pack_window, [*examples.values()], [x.dtype for x in shapes.values()]
-    )
-    return {
-      key: tf.ensure_shape(array, [None, *shapes[key].shape[1:]])
-      for key, array in zip(shapes, rows, strict=True)
-    }
-
+  pack_tensors = functools.partial(
+    numpy_calls.call, pack_window, outputs=outputs
+  )
   return dataset.batch(window).map(pack_tensors).unbatch()
-
-
-def _without_padding(
-  examples: Mapping[str, np.ndarray], index: int, tokens: int, targets: int
-) -> dict[str, np.ndarray]:
-  """Returns what `batching.join` takes of an example."""
-  sizes = {'L': tokens, 'P': targets, 'S': 1}
-  return {
-    key: array[index, : sizes[batch.KEYS[key][0][1]]]
-    for key, array in examples.items()
-    if key not in ('positions', 'segments', 'first_positions')
-  }
-
-
-def task_feature_lengths(length: int, predictions: int) -> dict[str, int]:
-  """Returns seqio's `sequence_length`: L, P or 1 for each task feature."""
-  sizes = {'L': length, 'P': predictions, 'S': 1}
-  return {
-    key: sizes[batch.KEYS[key][0][1]]
-    for key in batch.PRETRAINING
-    if key not in _MADE
-  }

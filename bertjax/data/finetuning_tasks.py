@@ -10,6 +10,7 @@ whether seqio or `finetune.fine_tune` computes them. Source: seqio's Task API.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -55,12 +56,13 @@ def register(data_set: DataSet, name: str | None = None) -> str:
   task = data_set.task
   if task.kind not in ('classes', 'number'):
     raise UserError(f'seqio tasks have one label; {task.name} has {task.kind}')
-  name = name or 'finetune_' + ''.join(
-    c if c.isalnum() else '_' for c in task.name.lower()
-  )
-  if name in seqio.TaskRegistry.names():
-    seqio.TaskRegistry.remove(name)
-  dtype = tf.int32 if task.kind == 'classes' else tf.float32
+  name = name or 'finetune_' + re.sub(r'\W', '_', task.name.lower())
+  seqio.TaskRegistry.remove(name)
+  dtypes = {
+    'text_a': tf.string,
+    'text_b': tf.string,
+    'label': tf.int32 if task.kind == 'classes' else tf.float32,
+  }
   readers = {'train': data_set.train, **data_set.evaluations}
 
   def dataset(split: str, shuffle_files: bool = False, seed=None):
@@ -68,15 +70,8 @@ def register(data_set: DataSet, name: str | None = None) -> str:
     return tf.data.Dataset.from_generator(
       functools.partial(_records, readers[split], task),
       output_signature={
-        'text_a': tf.TensorSpec((), tf.string),
-        'text_b': tf.TensorSpec((), tf.string),
-        'label': tf.TensorSpec((), dtype),
+        key: tf.TensorSpec((), dtype) for key, dtype in dtypes.items()
       },
-    )
-
-  def feature(kind):
-    return seqio.Feature(
-      seqio.PassThroughVocabulary(1), add_eos=False, rank=0, dtype=kind
     )
 
   seqio.TaskRegistry.add(
@@ -84,9 +79,10 @@ def register(data_set: DataSet, name: str | None = None) -> str:
     source=seqio.FunctionDataSource(dataset, splits=tuple(readers)),
     preprocessors=[],
     output_features={
-      'text_a': feature(tf.string),
-      'text_b': feature(tf.string),
-      'label': feature(dtype),
+      key: seqio.Feature(
+        seqio.PassThroughVocabulary(1), add_eos=False, rank=0, dtype=dtype
+      )
+      for key, dtype in dtypes.items()
     },
     metric_fns=[functools.partial(_metrics, task)],
   )
@@ -108,37 +104,33 @@ def glue_from_tfds(
   wanted = [tasks] if isinstance(tasks, str) else tasks or list(specs.GLUE)
   found = []
   for name in wanted:
-    task = specs.find(name)
-    assert task.tfds is not None  # every GLUE task has one
     try:
-      folder = tfds_source.find_data_set(task.tfds, data_dir)
+      found.append(_data_set(specs.find(name), data_dir))
     except UserError:
       if tasks is not None:
         raise
-      continue
-    builder = tfds.builder_from_directory(folder)
-    dev = [s for s in builder.info.splits if s.startswith('validation')]
-    if 'train' not in builder.info.splits or not dev:
-      if tasks is not None:
-        raise UserError(
-          f'expected the splits train and validation in {folder}, got '
-          f'{", ".join(builder.info.splits)}; set TASKS to a task with both'
-        )
-      continue
-    evaluations = {
-      'eval' if i == 0 else 'eval_mismatched': functools.partial(
-        _examples, builder, split
-      )
-      for i, split in enumerate(sorted(dev))
-    }
-    found.append(
-      DataSet(task, functools.partial(_examples, builder, 'train'), evaluations)
-    )
   if not found:
     raise UserError(
       f'expected GLUE tasks of TFDS in {data_dir}, found none; set DATA_DIR'
     )
   return found
+
+
+def _data_set(task: specs.Task, data_dir: str) -> DataSet:
+  folder = tfds_source.find_data_set(str(task.tfds), data_dir)
+  builder = tfds.builder_from_directory(folder)
+  splits = builder.info.splits
+  dev = sorted(s for s in splits if s.startswith('validation'))
+  if 'train' not in splits or not dev:
+    raise UserError(
+      f'expected the splits train and validation in {folder}, got '
+      f'{", ".join(splits)}; set TASKS to a task with both'
+    )
+  read = functools.partial(functools.partial, _examples, builder)
+  evaluations = dict(
+    zip(('eval', 'eval_mismatched'), map(read, dev), strict=False)
+  )
+  return DataSet(task, read('train'), evaluations)
 
 
 def _examples(
@@ -149,12 +141,12 @@ def _examples(
   classes = getattr(features['label'], 'names', None)
   for record in tfds.as_numpy(builder.as_dataset(split=split)):
     label = record['label']
-    known = label >= 0
-    yield TextExample(
-      tuple(record[field].decode() for field in fields),
-      (classes[label] if classes else float(label)) if known else None,
-      int(record['idx']),
-    )
+    if label < 0:
+      label = None
+    else:
+      label = classes[label] if classes else float(label)
+    texts = tuple(record[field].decode() for field in fields)
+    yield TextExample(texts, label, int(record['idx']))
 
 
 def _records(

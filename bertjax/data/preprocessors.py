@@ -22,10 +22,8 @@ import seqio
 import tensorflow as tf
 
 from bertjax.batch import predictions_of
-from bertjax.data import safe_iterators
+from bertjax.data import numpy_calls
 from bertjax.text import hashing, masking, pairs
-
-safe_iterators.protect_iterators()
 
 # Without it TensorFlow spends seconds on reading the source of each function.
 as_written = tf.autograph.experimental.do_not_convert
@@ -107,21 +105,16 @@ def _tokenizer(
   def tokenize_texts(text):
     sentences = split_sentences(text)
     tokens = vocabulary.encode_tf(sentences.flat_values)
-    return (
-      tf.cast(tokens.flat_values, tf.int32),
-      tokens.row_lengths(),
-      sentences.row_lengths(),
-    )
-
-  def tokenize_window(window):
-    names = ('tokens', 'sentence_lengths', 'sentence_counts')
-    values = tokenize_texts(window['text'])
     return {
-      'document': window['document'],
-      **dict(zip(names, values, strict=True)),
+      'tokens': tf.cast(tokens.flat_values, tf.int32),
+      'sentence_lengths': tokens.row_lengths(),
+      'sentence_counts': sentences.row_lengths(),
     }
 
-  return tokenize_window
+  return lambda window: {
+    'document': window['document'],
+    **tokenize_texts(window['text']),
+  }
 
 
 @as_written
@@ -149,49 +142,38 @@ def pair(
     shuffle: whether to order the window's sequences at random.
   """
   length = sequence_length['tokens']
+  outputs = {
+    **dict.fromkeys(
+      ('tokens', 'types', 'segments'), tf.TensorSpec([None, length], tf.int32)
+    ),
+    'pair_labels': tf.TensorSpec([None], tf.int32),
+    'pair_weights': tf.TensorSpec([None], tf.float32),
+    'seeds': tf.TensorSpec([None], tf.uint64),
+  }
 
-  def build(document, tokens, sentence_lengths, sentence_counts, seed):
+  def build(seed, **window):
     rng = np.random.default_rng(seed.astype(np.uint32))
-    documents = _documents(
-      document, tokens, sentence_lengths, sentence_counts, length // 2
-    )
+    documents = _documents(longest=length // 2, **window)
     built = pairs.build(documents, length, next_sentence, rng, short)
     if shuffle:
       built = [built[i] for i in rng.permutation(len(built))]
-    seeds = hashing.mix(
-      *seed.astype(np.uint32), np.arange(len(built), dtype=np.uint64)
-    )
-    return *_rows(built, length, vocabulary.cls_id, vocabulary.sep_id), seeds
+    return {
+      **_rows(built, length, vocabulary.cls_id, vocabulary.sep_id),
+      'pair_weights': np.full(len(built), next_sentence, np.float32),
+      'seeds': hashing.mix(
+        *seed.astype(np.uint32), np.arange(len(built), dtype=np.uint64)
+      ),
+    }
 
   @seqio.map_over_dataset(num_seeds=1)
   def pair_window(window, seed):
-    names = ('tokens', 'types', 'segments', 'pair_labels', 'seeds')
-    arrays = tf.numpy_function(
-      build,
-      [
-        window['document'],
-        window['tokens'],
-        window['sentence_lengths'],
-        window['sentence_counts'],
-        seed,
-      ],
-      [tf.int32, tf.int32, tf.int32, tf.int32, tf.uint64],
-    )
-    examples = dict(zip(names, arrays, strict=True))
-    for name in ('tokens', 'types', 'segments'):
-      examples[name] = tf.ensure_shape(examples[name], [None, length])
-    for name in ('pair_labels', 'seeds'):
-      examples[name] = tf.ensure_shape(examples[name], [None])
-    examples['pair_weights'] = tf.fill(
-      tf.shape(examples['pair_labels']), float(next_sentence)
-    )
-    return examples
+    return numpy_calls.call(build, {**window, 'seed': seed}, outputs)
 
   return pair_window(dataset)
 
 
 def _documents(
-  identities: np.ndarray,
+  document: np.ndarray,
   tokens: np.ndarray,
   sentence_lengths: np.ndarray,
   sentence_counts: np.ndarray,
@@ -200,36 +182,32 @@ def _documents(
   """Returns the non-empty documents of a window.
 
   Args:
-    identities: int64[W], as the other arrays from `tokenize`.
+    document: int64[W], as the other arrays from `tokenize`.
     longest: tokens; longer sentences are split.
   """
-  ends = np.cumsum(sentence_lengths)
-  sentence, token, documents = 0, 0, []
-  for identity, count in zip(identities, sentence_counts, strict=True):
-    own = ends[sentence : sentence + count] - token
-    sentence += count
-    if len(own) and own[-1]:
-      documents.append(
-        pairs.Document(
-          int(identity),
-          tokens[token : token + own[-1]],
-          pairs.split_long_sentences(own, longest),
-        )
-      )
-      token += own[-1]
-  return documents
+  lengths = np.split(sentence_lengths, np.cumsum(sentence_counts)[:-1])
+  ends = [np.cumsum(own) for own in lengths]
+  sizes = [own[-1] if len(own) else 0 for own in ends]
+  parts = np.split(tokens, np.cumsum(sizes)[:-1])
+  return [
+    pairs.Document(
+      int(identity), part, pairs.split_long_sentences(own, longest)
+    )
+    for identity, part, own in zip(document, parts, ends, strict=True)
+    if len(part)
+  ]
 
 
 def _rows(
   built: Sequence[pairs.Pair], length: int, cls_id: int, sep_id: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> dict[str, np.ndarray]:
   """Lays out [CLS] A [SEP] B [SEP].
 
   Args:
     built: from `pairs.build`.
 
   Returns:
-    tokens, types and segments: int32[E, L]; labels: int32[E].
+    tokens, types and segments: int32[E, L]; pair_labels: int32[E].
   """
   tokens = np.zeros((len(built), length), np.int32)
   types, segments = np.zeros_like(tokens), np.zeros_like(tokens)
@@ -239,7 +217,12 @@ def _rows(
     tokens[row, : len(sequence)] = sequence
     types[row, len(a) + 2 : len(sequence)] = 1
     segments[row, : len(sequence)] = 1
-  return tokens, types, segments, np.array([x[2] for x in built], np.int32)
+  return {
+    'tokens': tokens,
+    'types': types,
+    'segments': segments,
+    'pair_labels': np.array([label for _, _, label in built], np.int32),
+  }
 
 
 @as_written
@@ -266,31 +249,22 @@ def mask(
   """
   length = sequence_length['tokens']
   predictions = sequence_length.get('targets') or predictions_of(length, rate)
-  dtypes = {
-    'tokens': (tf.int32, length),
-    'target_positions': (tf.int32, predictions),
-    'targets': (tf.int32, predictions),
-    'weights': (tf.float32, predictions),
+  outputs = {
+    'tokens': tf.TensorSpec([None, length], tf.int32),
+    'target_positions': tf.TensorSpec([None, predictions], tf.int32),
+    'targets': tf.TensorSpec([None, predictions], tf.int32),
+    'weights': tf.TensorSpec([None, predictions], tf.float32),
   }
 
   def mask_rows(tokens, segments, seeds):
-    masked = masking.mask(
+    return masking.mask(
       tokens, segments, seeds, vocabulary, rate, unit, predictions
     )
-    return [masked[name] for name in dtypes]
 
   def mask_window(window):
-    arrays = tf.numpy_function(
-      mask_rows,
-      [window['tokens'], window['segments'], window['seeds']],
-      [dtype for dtype, _ in dtypes.values()],
-    )
-    masked = {
-      name: tf.ensure_shape(array, [None, size])
-      for array, (name, (_, size)) in zip(arrays, dtypes.items(), strict=True)
-    }
-    kept = {k: v for k, v in window.items() if k != 'seeds'}
-    return kept | masked
+    rows = {key: window[key] for key in ('tokens', 'segments', 'seeds')}
+    masked = window | numpy_calls.call(mask_rows, rows, outputs)
+    return {key: array for key, array in masked.items() if key != 'seeds'}
 
   return dataset.map(mask_window, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -298,21 +272,3 @@ def mask(
 def unbatch(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """Turns windows into examples: {tokens: [E, L]} into E of {tokens: [L]}."""
   return dataset.unbatch()
-
-
-def masked_language_model(
-  vocabulary: seqio.Vocabulary,
-  next_sentence: bool,
-  rate: float,
-  unit: str,
-  short: float = pairs.SHORT_SEQUENCES,
-) -> list[Callable[..., tf.data.Dataset]]:
-  """Returns the preprocessors of BERT's pretraining, in order."""
-  return [
-    functools.partial(tokenize, vocabulary=vocabulary),
-    functools.partial(
-      pair, vocabulary=vocabulary, next_sentence=next_sentence, short=short
-    ),
-    functools.partial(mask, vocabulary=vocabulary, rate=rate, unit=unit),
-    unbatch,
-  ]

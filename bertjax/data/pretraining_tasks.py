@@ -7,29 +7,26 @@
 Source: Devlin et al. 2018, appendix A; seqio's Task API.
 """
 
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import seqio
 import tensorflow as tf
 
-from bertjax.data import preprocessors, sources, text_store, vocabularies
-from bertjax.errors import UserError
+from bertjax import batch
+from bertjax.data import (
+  features,
+  preprocessors,
+  sources,
+  text_store,
+  vocabularies,
+)
+from bertjax.errors import UserError, choose
 from bertjax.parallel import processes
 from bertjax.runs import layout
 from bertjax.text import masking, vocabulary_file
-
-_RANKS_AND_DTYPES = {
-  'tokens': (1, tf.int32),
-  'types': (1, tf.int32),
-  'segments': (1, tf.int32),
-  'target_positions': (1, tf.int32),
-  'targets': (1, tf.int32),
-  'weights': (1, tf.float32),
-  'pair_labels': (0, tf.int32),
-  'pair_weights': (0, tf.float32),
-}
 
 
 def register(
@@ -57,18 +54,35 @@ def register(
   Returns:
     The name.
   """
-  _check_unit(mask_unit)
-  if name in seqio.TaskRegistry.names():
-    seqio.TaskRegistry.remove(name)
+  choose(masking.UNITS, mask_unit, 'MASK_UNIT')
+  seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(
     name,
     source=source,
-    preprocessors=preprocessors.masked_language_model(
-      vocabulary, next_sentence, mask_rate, mask_unit, short
-    ),
+    preprocessors=[
+      functools.partial(preprocessors.tokenize, vocabulary=vocabulary),
+      functools.partial(
+        preprocessors.pair,
+        vocabulary=vocabulary,
+        next_sentence=next_sentence,
+        short=short,
+      ),
+      functools.partial(
+        preprocessors.mask,
+        vocabulary=vocabulary,
+        rate=mask_rate,
+        unit=mask_unit,
+      ),
+      preprocessors.unbatch,
+    ],
     output_features={
-      feature: seqio.Feature(vocabulary, add_eos=False, dtype=dtype, rank=rank)
-      for feature, (rank, dtype) in _RANKS_AND_DTYPES.items()
+      key: seqio.Feature(
+        vocabulary,
+        add_eos=False,
+        dtype=tf.as_dtype(batch.KEYS[key][1]),
+        rank=0 if key in features.PAIR else 1,
+      )
+      for key in features.TASK
     },
     # Documents are shuffled by the source and sequences within their windows; a
     # buffer of examples would only make every checkpoint larger.
@@ -77,19 +91,11 @@ def register(
   return name
 
 
-def _check_unit(mask_unit: str) -> None:
-  if mask_unit not in masking.UNITS:
-    raise UserError(
-      f'{mask_unit!r} is not a unit of masking; set MASK_UNIT to one of '
-      f'{", ".join(map(repr, masking.UNITS))}'
-    )
-
-
 def vocabulary_size(vocab_file: str | None, size: int) -> int:
   """Returns V of the file, or else `size`, that of a trained vocabulary."""
   if vocab_file is None:
     return size
-  return vocabularies.BertVocabulary.read(vocab_file).vocab_size
+  return len(vocabulary_file.read(vocab_file))
 
 
 def from_text(
@@ -132,7 +138,8 @@ def from_text(
   arguments = repr(sorted((locals() | task).items()))
   if _made.get(name) == arguments:
     return name
-  _check_unit(task.get('mask_unit', 'token'))  # before the long work
+  # Before the long work.
+  choose(masking.UNITS, task.get('mask_unit', 'token'), 'MASK_UNIT')
   with processes.first_before_others(f'prepare {name}'):
     source = sources.from_spec(
       text_files,
@@ -143,14 +150,16 @@ def from_text(
     print(source.report(), flush=True)
     if task.get('next_sentence', True):
       _check_two_documents(source)
-    vocabulary = _vocabulary(
-      os.path.join(run_dir, layout.VOCABULARY),
-      vocab_file,
-      cased,
-      lambda cased: vocabularies.train(
-        source.texts('train'), vocab_size, cased, min_frequency
-      ),
-    )
+    kept = os.path.join(run_dir, layout.VOCABULARY)
+    if vocab_file is None and not tf.io.gfile.exists(kept):
+      print('training the vocabulary', flush=True)
+      tokens = vocabularies.train(
+        source.texts('train'), vocab_size, bool(cased), min_frequency
+      )
+      vocabulary_file.write(tokens, kept, bool(cased))
+    vocabulary = _read_vocabulary(vocab_file or kept, cased)
+    if vocab_file is not None and processes.is_first():
+      vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
   register(name, source, vocabulary, **task)
   _made[name] = arguments
   return name
@@ -163,7 +172,7 @@ _made: dict[str, str] = {}
 def _check_two_documents(source: sources.TextSource) -> None:
   if not isinstance(source, sources.PreparedSource):
     return  # the others cannot count without reading all the text
-  documents = source.prepared.documents('train')
+  documents = source.prepared.splits['train']['documents']
   if documents < 2:
     raise UserError(
       f'next-sentence prediction needs two documents or more, TEXT_FILES has '
@@ -172,43 +181,17 @@ def _check_two_documents(source: sources.TextSource) -> None:
     )
 
 
-def _vocabulary(
-  kept: str,
-  vocab_file: str | None,
-  cased: bool | None,
-  train: Callable[[bool], list[str]],
+def _read_vocabulary(
+  path: str, cased: bool | None
 ) -> vocabularies.BertVocabulary:
-  """Returns the run's vocabulary: given, kept from before, or trained now.
-
-  Args:
-    kept: the run's vocab.txt.
-    vocab_file: as in `from_text`.
-    cased: as in `from_text`.
-    train: `cased` -> tokens.
-  """
-  if vocab_file is not None:
-    vocabulary = vocabularies.BertVocabulary.read(vocab_file, cased)
-    why = 'CASED says so'
-    if cased is None:
-      _, why = vocabulary_file.detect_cased(vocab_file, vocabulary.tokens)
-    if processes.is_first():
-      vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
-    origin = vocab_file
-  else:
-    cased, why = (
-      bool(cased),
-      'CASED says so'
-      if cased is not None
-      else ('CASED is None and the vocabulary new'),
-    )
-    if not tf.io.gfile.exists(kept):
-      print('training the vocabulary', flush=True)
-      vocabulary_file.write(train(cased), kept, cased)
-    vocabulary = vocabularies.BertVocabulary.read(kept, cased)
-    origin = kept
+  """Reads a vocabulary, and prints whether it is cased, and why."""
+  tokens = vocabulary_file.read(path)
+  why = 'CASED says so'
+  if cased is None:
+    cased, why = vocabulary_file.detect_cased(path, tokens)
   print(
-    f'vocabulary: {vocabulary.vocab_size:,} entries of {origin}, '
-    f'{"cased" if vocabulary.cased else "lower-cased"} ({why})',
+    f'vocabulary: {len(tokens):,} entries of {path}, '
+    f'{"cased" if cased else "lower-cased"} ({why})',
     flush=True,
   )
-  return vocabulary
+  return vocabularies.BertVocabulary(tokens, cased)

@@ -11,6 +11,7 @@ Source: `pydoc_data.topics` and the docstrings of the standard library.
 import ast
 import dataclasses
 import inspect
+import itertools
 import os
 import re
 import sys
@@ -24,9 +25,7 @@ from bertjax.errors import UserError
 # Tests, bundled programs, and packages installed with the standard library.
 _SKIPPED_FOLDERS = frozenset(
   (
-    '__pycache__',
     'idlelib',
-    'lib-dynload',
     'lib2to3',
     'pydoc_data',
     'site-packages',
@@ -70,10 +69,15 @@ class PythonDocumentation:
       for node in _parse(_topics_path(), counts).body
       if isinstance(node, ast.Assign)
     )
-    yield from _documents([topics[name] for name in sorted(topics)], counts)
-    for path in module_paths():
-      text = '\n\n'.join(docstrings(path, counts))
-      yield from _documents([text], counts)
+    texts = itertools.chain(
+      (topics[name] for name in sorted(topics)),
+      ('\n\n'.join(docstrings(path, counts)) for path in module_paths()),
+    )
+    for text in texts:
+      paragraphs = _paragraphs(text)
+      if len(paragraphs) > 1:
+        yield cleaning.lines_of('\n'.join(paragraphs), counts)
+        yield []
 
 
 def _topics_path() -> str:
@@ -96,12 +100,12 @@ def module_paths() -> list[str]:
   paths = []
   for folder, subfolders, names in os.walk(sysconfig.get_path('stdlib')):
     subfolders[:] = set(subfolders) - _SKIPPED_FOLDERS
-    paths += [os.path.join(folder, name) for name in names if _is_module(name)]
+    paths += [
+      os.path.join(folder, name)
+      for name in names
+      if name.endswith('.py') and not name.startswith('_sysconfigdata')
+    ]
   return sorted(paths)
-
-
-def _is_module(name: str) -> bool:
-  return name.endswith('.py') and not name.startswith('_sysconfigdata')
 
 
 def _parse(path: str, counts: cleaning.Counts) -> ast.Module:
@@ -122,16 +126,6 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
   for child in ast.iter_child_nodes(node):
     if isinstance(child, ast.stmt | ast.ExceptHandler):
       yield from _docstrings(child)
-
-
-def _documents(
-  texts: list[str], counts: cleaning.Counts
-) -> Iterator[list[str]]:
-  for text in texts:
-    paragraphs = _paragraphs(text)
-    if len(paragraphs) > 1:
-      yield cleaning.lines_of('\n'.join(paragraphs), counts)
-      yield []
 
 
 def _paragraphs(text: str) -> list[str]:

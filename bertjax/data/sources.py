@@ -20,14 +20,12 @@ import tensorflow as tf
 from bertjax.data import (
   corpus,
   document_files,
+  numpy_calls,
   python_documentation,
-  safe_iterators,
   text_store,
 )
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
-
-safe_iterators.protect_iterators()
 
 # Fewer pieces are not divided: shards would differ in length, and the short
 # ones would repeat sooner.
@@ -108,21 +106,19 @@ class PreparedSource(TextSource):
 
     def read(number):
       document, offset, length = rows[number]
-      return document, os.pread(file.fileno(), length, offset)
+      text = os.pread(file.fileno(), length, offset)
+      return {'document': document, 'text': text}
 
-    def read_record(number):
-      document, text = tf.numpy_function(
-        read, [number], (tf.int64, tf.string), stateful=False
-      )
-      return {
-        'document': tf.ensure_shape(document, []),
-        'text': tf.ensure_shape(text, []),
-      }
-
+    record = {
+      'document': tf.TensorSpec([], tf.int64),
+      'text': tf.TensorSpec([], tf.string),
+    }
     numbers = tf.data.Dataset.range(len(rows))
     if shuffle:
       numbers = _permutations(len(rows), seed)
-    return numbers.map(read_record)
+    return numbers.map(
+      lambda number: numpy_calls.call(read, {'number': number}, record)
+    )
 
 
 def _permutations(size: int, seed: int) -> tf.data.Dataset:
@@ -157,19 +153,16 @@ def from_spec(
   Raises:
     UserError: there are no such files.
   """
-  spec = text_files_or_name
-  reader: text_store.Reader
-  if spec == 'python_documentation':
-    reader = python_documentation.PythonDocumentation()
-  elif isinstance(spec, str) and spec.startswith('tfds:'):
+  reader: Any = text_files_or_name
+  if isinstance(reader, str) and reader.startswith('tfds:'):
     return TfdsTextSource(
-      spec.removeprefix('tfds:'),
+      reader.removeprefix('tfds:'),
       tfds_data_dir,
       held_out_fraction=held_out_fraction,
     )
-  elif isinstance(spec, text_store.Reader):
-    reader = spec
-  else:
-    reader = files = document_files.TextFiles(spec)
-    files.paths()  # raises UserError if there is nothing to read
+  if reader == 'python_documentation':
+    reader = python_documentation.PythonDocumentation()
+  elif not isinstance(reader, text_store.Reader):
+    reader = document_files.TextFiles(reader)
+    reader.paths()  # raises UserError if there is nothing to read
   return PreparedSource(reader, directory, held_out_fraction)

@@ -22,6 +22,8 @@ from bertjax.data import text_store
 class TextSource(seqio.DataSource, abc.ABC):
   """A seqio source of `{document, text}`; subclasses define `get_dataset`."""
 
+  supports_arbitrary_sharding = True  # seqio leaves it to `get_dataset`
+
   def __init__(self):
     # If seqio knew the number of examples, it might cache them in memory; a
     # symbolic checkpoint cannot restore that.
@@ -30,11 +32,6 @@ class TextSource(seqio.DataSource, abc.ABC):
       num_input_examples=None,
       performs_internal_shuffling=True,
     )
-
-  @property
-  def supports_arbitrary_sharding(self) -> bool:
-    """True: seqio leaves the sharding to `get_dataset`."""
-    return True
 
   @abc.abstractmethod
   def texts(self, split: str) -> Iterator[str]:

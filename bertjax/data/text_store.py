@@ -87,13 +87,11 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
 
   Returns:
     {'splits': {split: {'documents', 'pieces', 'bytes' of text}}, 'counts': the
-    fields of `cleaning.Counts`, 'smallest' and 'largest': hash of a document}.
-    'largest' is -1 if there is no document.
+    fields of `cleaning.Counts`}.
   """
   shutil.rmtree(path, ignore_errors=True)
   os.makedirs(path)
   counts = cleaning.Counts()
-  smallest, largest = 2**63, -1
   splits = {
     split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
   }
@@ -117,17 +115,11 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
       tally['documents'] += piece == 0
       tally['pieces'] += 1
       tally['bytes'] += len(text)
-      smallest, largest = min(smallest, document), max(largest, document)
       progress.update(counts.file_bytes)
     for file in (file for pair in files.values() for file in pair):
       file.flush()
       os.fsync(file.fileno())
-  return {
-    'splits': splits,
-    'counts': dataclasses.asdict(counts),
-    'smallest': smallest,
-    'largest': largest,
-  }
+  return {'splits': splits, 'counts': dataclasses.asdict(counts)}
 
 
 def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
@@ -150,16 +142,12 @@ def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
         end = pending.rindex(b'\n', start, start + PIECE_BYTES + 1)
       text = pending[start:end]
       if piece == 0:
-        document = _hash(text)
+        # 63 bits, the same in every process and version of Python.
+        digest = hashlib.blake2b(text, digest_size=8).digest()
+        document = int.from_bytes(digest, 'big') >> 1
       yield document, piece, text
       piece += 1
       start = end + 1
     pending = pending[start:]
     if not lines:
       piece = 0
-
-
-def _hash(text: bytes) -> int:
-  """Returns 63 bits, the same in every process and version of Python."""
-  digest = hashlib.blake2b(text, digest_size=8).digest()
-  return int.from_bytes(digest, 'big') >> 1

@@ -10,7 +10,7 @@ from the one table in `interop.names`. Source: google-research/bert
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -51,50 +51,35 @@ def tf1_name(theirs: str) -> tuple[str, bool]:
   return f'{path}/{"kernel" if leaf == "weight" else "bias"}', leaf == 'weight'
 
 
-class Tf1Tensors(Mapping[str, np.ndarray]):
-  """A checkpoint by Hugging Face names; tensors are read on access."""
+def read(
+  prefix: str, known: Iterable[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Returns tensors by Hugging Face names, and the TF1 names that have none.
 
-  def __init__(self, prefix: str, known: Iterable[str]):
-    """Opens `prefix`.index and its data, for tensors of `known` names.
+  Args:
+    prefix: of the files `prefix`.index and its data.
+    known: the Hugging Face names to look for.
 
-    Raises:
-      UserError: there is no checkpoint, or it is damaged.
-    """
-    try:
-      self._reader = tf.train.load_checkpoint(prefix)
-      shapes = self._reader.get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError) as error:
-      raise UserError(
-        f'expected a checkpoint of TensorFlow 1, {prefix}, got '
-        f'{str(error).splitlines()[0]}; set INPUT'
-      ) from error
-    self._there = {n for n in shapes if not _OPTIMIZER.search(n)}
-    self._names = {
-      name: found
-      for name in sorted(set(known))
-      if (found := tf1_name(name))[0] in self._there
-    }
-
-  def unused(self) -> list[str]:
-    """Returns the TF1 names without a Hugging Face name."""
-    return sorted(self._there - {name for name, _ in self._names.values()})
-
-  def __getitem__(self, name: str) -> np.ndarray:
-    there, transposed = self._names[name]
-    try:
-      tensor = self._reader.get_tensor(there).astype(np.float32)
-    except tf.errors.OpError as error:
-      raise UserError(
-        f'{there} cannot be read, {str(error).splitlines()[0]}; '
-        'the checkpoint is cut off or damaged'
-      ) from error
-    return tensor.T if transposed else tensor
-
-  def __iter__(self) -> Iterator[str]:
-    return iter(self._names)
-
-  def __len__(self) -> int:
-    return len(self._names)
+  Raises:
+    UserError: there is no checkpoint, or it is damaged.
+  """
+  tensors = {}
+  try:
+    reader = tf.train.load_checkpoint(prefix)
+    variables = reader.get_variable_to_shape_map()
+    left = {name for name in variables if not _OPTIMIZER.search(name)}
+    for theirs in known:
+      name, transposed = tf1_name(theirs)
+      if name in left:
+        tensor = reader.get_tensor(name).astype(np.float32)
+        tensors[theirs] = tensor.T if transposed else tensor
+        left.remove(name)
+  except (tf.errors.OpError, ValueError) as error:
+    raise UserError(
+      f'expected a checkpoint of TensorFlow 1, {prefix}, got '
+      f'{str(error).splitlines()[0]}; set INPUT'
+    ) from error
+  return tensors, sorted(left)
 
 
 def convert(*, source: str, output: str, dry_run: bool = False) -> None:
@@ -127,9 +112,8 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
 
-  tensors = Tf1Tensors(
-    prefix, (row.theirs for row in names.table(config, names.HEADS))
-  )
+  known = {row.theirs for row in names.table(config, names.HEADS)}
+  tensors, unused = read(prefix, known)
   heads = huggingface.find_heads(set(tensors), {})
   huggingface.architecture(heads)
   parameters = names.from_huggingface(tensors, config, heads)
@@ -138,11 +122,8 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
     f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
     f'({why})'
   )
-  if tensors.unused():
-    print(
-      f'warning: NOT used, {len(tensors.unused())} tensors: '
-      + ', '.join(tensors.unused())
-    )
+  if unused:
+    print(f'warning: NOT used, {len(unused)} tensors: {", ".join(unused)}')
   if not dry_run:
     with output_files.writing(output) as part:
       huggingface.save(part, config, parameters, tokens, cased)

@@ -6,9 +6,9 @@
 Nothing is copied or downloaded. Source: seqio's TfdsDataSource.
 """
 
-import difflib
 import functools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from bertjax.data import text_store
 from bertjax.data.text_source import TextSource
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 
 # Arbitrary, but fixes which documents of a TFDS data set are held out.
 _HASH_KEY = (0x62657274, 0x6A6178)
@@ -140,33 +140,27 @@ def find_data_set(name: str, data_dir: str | None) -> str:
   Raises:
     UserError: data_dir is None, or holds no such data set.
   """
-  if not data_dir:
+  patterns = [
+    os.path.join(data_dir or '', depth, 'dataset_info.json')
+    for depth in ('*/*', '*/*/*')
+  ]
+  files = tf.io.gfile.glob(patterns) if data_dir else []
+  if not files:
     raise UserError(
-      f'expected the folder where TFDS keeps tfds:{name}, got none; '
-      'set tfds_data_dir'
+      f'expected the folder where TFDS keeps tfds:{name}, got {data_dir}, '
+      'without a data set; set tfds_data_dir (nothing is downloaded)'
     )
-  found = {}  # 'wikipedia/20230601.en:1.0.0' -> directory
-  for depth in ('*/*', '*/*/*'):
-    pattern = os.path.join(data_dir, depth, 'dataset_info.json')
-    for path in map(os.path.dirname, tf.io.gfile.glob(pattern)):
-      relative = path[len(data_dir.rstrip('/')) + 1 :]
-      found[':'.join(relative.rsplit('/', 1))] = path
-  if name in found:
-    return found[name]
-  versions = [known for known in found if known.rsplit(':', 1)[0] == name]
-  if versions:
-    return found[max(versions, key=_version_number)]
-  configurations = [known for known in found if known.startswith(f'{name}/')]
-  near = difflib.get_close_matches(name, found, n=3, cutoff=0.3)
-  known = (configurations or near or sorted(found))[:3]
-  raise UserError(
-    f'no data set {name!r} in {data_dir}'
-    + (f', but {", ".join(known)}' if known else ', nor any other')
-    + '; set TEXT_FILES, or tfds_data_dir to where TFDS has prepared it '
-    '(nothing is downloaded)'
+  found = {}  # 'wikipedia/20230601.en' and '...:1.0.0' -> directory
+  for path in sorted(map(os.path.dirname, files), key=_version):
+    known, version = os.path.relpath(path, data_dir).rsplit('/', 1)
+    found[known] = found[f'{known}:{version}'] = path  # the latest stays
+  return choose(
+    found,
+    name,
+    f'TEXT_FILES, or tfds_data_dir, now {data_dir}, to where TFDS has prepared '
+    'it (nothing is downloaded)',
   )
 
 
-def _version_number(name: str) -> list[int]:
-  digits = name.rsplit(':', 1)[1].split('.')
-  return [int(part) if part.isdigit() else -1 for part in digits]
+def _version(path: str) -> list[int]:
+  return [int(part) for part in re.findall(r'\d+', os.path.basename(path))]

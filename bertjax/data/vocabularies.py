@@ -45,7 +45,10 @@ class BertVocabulary(seqio.Vocabulary):
     special: bool[V], True for [PAD] [UNK] [CLS] [SEP] [MASK].
     replacements: int32[R], ids that may stand in for a masked token: neither
       special nor '[unusedN]'.
+    cls_id, sep_id, mask_id: ids of special tokens.
   """
+
+  bos_id = eos_id = None  # BERT has neither
 
   def __init__(self, tokens: Sequence[str], cased: bool):
     """Raises UserError if a special token is missing or a token comes twice."""
@@ -58,62 +61,30 @@ class BertVocabulary(seqio.Vocabulary):
     unused = np.array([t.startswith('[unused') for t in tokens])
     self.replacements = np.flatnonzero(~self.special & ~unused).astype(np.int32)
     self._tokenizer = BertTokenizer(self.tokens, cased)
-    self._special_ids = {t: self.tokens.index(t) for t in SPECIAL_TOKENS}
+    self.cls_id = self.tokens.index('[CLS]')
+    self.sep_id = self.tokens.index('[SEP]')
+    self.mask_id = self.tokens.index('[MASK]')
 
   @classmethod
-  def read(cls, path: str, cased: bool | None = None) -> 'BertVocabulary':
-    """Reads a `vocab.txt`.
-
-    Args:
-      path: the file, see `vocabulary_file.read`.
-      cased: None for what `vocabulary_file.detect_cased` finds.
-
-    Raises:
-      UserError: the file is missing or not UTF-8, lacks a special token, or has
-        a token twice.
-    """
-    tokens = vocabulary_file.read(path)
-    if cased is None:
-      cased, _ = vocabulary_file.detect_cased(path, tokens)
-    return cls(tokens, cased)
+  def read(cls, path: str) -> 'BertVocabulary':
+    """Reads a `vocab.txt`, see `vocabulary_file.load`."""
+    return cls(*vocabulary_file.load(path))
 
   @property
   def pad_id(self) -> int:
-    return self._special_ids['[PAD]']
+    return self.tokens.index('[PAD]')
 
   @property
   def unk_id(self) -> int:
-    return self._special_ids['[UNK]']
-
-  @property
-  def cls_id(self) -> int:
-    return self._special_ids['[CLS]']
-
-  @property
-  def sep_id(self) -> int:
-    return self._special_ids['[SEP]']
-
-  @property
-  def mask_id(self) -> int:
-    return self._special_ids['[MASK]']
-
-  @property
-  def bos_id(self) -> None:
-    return None
-
-  @property
-  def eos_id(self) -> None:
-    return None
+    return self.tokens.index('[UNK]')
 
   @property
   def _base_vocab_size(self) -> int:
     return len(self.tokens)
 
   def __eq__(self, other: object) -> bool:
-    return (
-      isinstance(other, BertVocabulary)
-      and self.cased == other.cased
-      and self.tokens == other.tokens
+    return isinstance(other, BertVocabulary) and (
+      (self.tokens, self.cased) == (other.tokens, other.cased)
     )
 
   def __hash__(self) -> int:
@@ -209,8 +180,7 @@ def _count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
 
 
 def _limit_alphabet(
-  counts: dict[str, int],
-  min_frequency: int,
+  counts: dict[str, int], min_frequency: int
 ) -> tuple[dict[str, int], list[str]]:
   """Returns the words without rare characters, sorted, and their alphabet.
 
@@ -220,14 +190,11 @@ def _limit_alphabet(
   for word, count in counts.items():
     for character in word:
       characters[character] += count
-  frequent = sorted(
-    (c for c in characters if characters[c] >= min_frequency),
-    key=lambda c: (-characters[c], c),
-  )[:MAX_ALPHABET]
-  known = set(frequent)
+  ranked = sorted(characters, key=lambda c: (-characters[c], c))[:MAX_ALPHABET]
+  known = {c for c in ranked if characters[c] >= min_frequency}
   counts = {
-    word: counts[word]
-    for word in sorted(counts)
+    word: count
+    for word, count in sorted(counts.items())
     if len(word) <= MAX_CHARACTERS and known.issuperset(word)
   }
   continuing = {'##' + c for word in counts for c in word[1:]}

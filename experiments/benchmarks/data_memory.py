@@ -52,7 +52,7 @@ def measure(path: str, folder: str, batches: int) -> None:
   source = sources.from_spec(path, f'{folder}/corpus')
   prepared = source.prepared
   seconds = time.perf_counter() - start
-  megabytes = sum(map(prepared.bytes, ('train', 'validation'))) / 1e6
+  megabytes = sum(x['bytes'] for x in prepared.splits.values()) / 1e6
   print(
     f'  preparation: peak {peak_megabytes():.1f} MB, {megabytes:.0f} MB of '
     f'text at {megabytes / seconds:.0f} MB/s',

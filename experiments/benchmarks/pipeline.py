@@ -48,7 +48,7 @@ def stages(task, options, sequences: int):
     else:
       dataset = preprocess(dataset)
     yield name, dataset
-  dataset = features.PretrainingConverter()(dataset.unbatch(), lengths)
+  dataset = features.to_rows(dataset.unbatch())
   if sequences > 1:
     dataset = features.pack(dataset, sequences)
   yield (

@@ -43,9 +43,9 @@ def test_every_document_is_in_one_split_and_whole(tmp_path):
   # 40 expected; 4 standard deviations of the binomial are 24.
   assert 16 <= len(texts['validation']) <= 64
   for split in SPLITS:
-    assert prepared.pieces(split) == len(texts[split])
-    assert prepared.documents(split) == len(texts[split])
-    assert prepared.bytes(split) == sum(map(len, texts[split]))
+    assert prepared.splits[split]['pieces'] == len(texts[split])
+    assert prepared.splits[split]['documents'] == len(texts[split])
+    assert prepared.splits[split]['bytes'] == sum(map(len, texts[split]))
 
 
 def test_equal_documents_have_one_hash_and_one_split(tmp_path):
@@ -87,7 +87,7 @@ def test_a_long_document_is_cut_at_ends_of_lines(tmp_path):
   texts = [text for _, text in found]
   assert {document for document, _ in found}.isdisjoint({other[0]})
   assert len({document for document, _ in found}) == 1
-  assert prepared.documents('train') == 2
+  assert prepared.splits['train']['documents'] == 2
   assert '\n'.join(texts).split() == '\n'.join(lines).split()
   assert max(map(len, texts)) <= text_store.PIECE_BYTES
   # Full but for a line, which has at most LONGEST_LINE characters.
@@ -120,15 +120,15 @@ def test_fewer_than_three_different_documents_all_train(
 ):
   reader = write(tmp_path / 'a.txt', documents)
   prepared = corpus.prepare(reader, str(tmp_path / 'store'), fraction)
-  assert prepared.documents('train') == len(documents)
-  assert prepared.pieces('validation') == 0
+  assert prepared.splits['train']['documents'] == len(documents)
+  assert prepared.splits['validation']['pieces'] == 0
   assert 'none is held out' in prepared.report()
 
 
 def test_a_fraction_of_zero_holds_nothing_out(tmp_path):
   reader = write(tmp_path / 'a.txt', some_documents(50))
   prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0)
-  assert prepared.documents('train') == 50
+  assert prepared.splits['train']['documents'] == 50
   assert 'none' not in prepared.report()
 
 
@@ -144,7 +144,7 @@ def test_a_store_is_used_again_until_the_text_changes(tmp_path):
   assert corpus.prepare(reader, directory, 0.5).path != first.path
   write(tmp_path / 'a.txt', some_documents(10))
   other = corpus.prepare(reader, directory)
-  assert other.path != first.path and other.documents('train') > 8
+  assert other.path != first.path and other.splits['train']['documents'] > 8
 
 
 @pytest.mark.parametrize('damage', ['no index', 'half an index', 'short text'])
@@ -172,7 +172,7 @@ _PREPARE = (
   'reader = document_files.TextFiles(sys.argv[1])\n'
   'print("ready", flush=True)\n'
   'sys.stdin.read(1)\n'
-  'print(corpus.prepare(reader, sys.argv[2]).documents("train"))\n'
+  'print(corpus.prepare(reader, sys.argv[2]).splits["train"]["documents"])\n'
 )
 
 
@@ -203,8 +203,8 @@ def test_processes_may_prepare_at_once_and_be_killed(tmp_path):
     process.stdin.flush()
   results = [process.communicate()[0] for process in others]
   prepared = corpus.prepare(reader, str(directory))
-  assert results == [f'{prepared.documents("train")}\n'] * 2
-  assert sum(map(prepared.documents, SPLITS)) == 20_000
+  assert results == [f'{prepared.splits["train"]["documents"]}\n'] * 2
+  assert sum(x['documents'] for x in prepared.splits.values()) == 20_000
   assert len(list(directory.iterdir())) == 2  # the store and its lock
 
 
@@ -216,7 +216,7 @@ def test_the_report_says_what_was_wrong(tmp_path):
   prepared = corpus.prepare(reader, str(tmp_path / 'store'))
   assert prepared.report().splitlines() == [
     '4 documents, 7 lines, 0.0 MB of text in 3 files; '
-    f'{prepared.documents("validation")} documents held out',
+    f'{prepared.splits["validation"]["documents"]} documents held out',
     '1 files without text',
     '1 invalid characters, replaced by U+FFFD',
     '1 NUL characters, removed',

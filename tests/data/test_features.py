@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from bertjax import batch
 from bertjax.data import features
+from bertjax.errors import UserError
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
 from bertjax.training.objectives import MaskedLanguageModel
@@ -113,3 +114,10 @@ def test_a_window_makes_rows_of_its_own_in_the_order_of_the_longest(examples):
   assert [rows[n] for n in begins] == sorted(rows[n] for n in begins)
   for n in begins:
     assert sizes[n] == max(sizes[i] for i in range(E) if rows[i] == rows[n])
+
+
+def test_examples_that_lack_something_are_refused(examples):
+  examples = {key: examples[key] for key in features.TASK if key != 'weights'}
+  dataset = tf.data.Dataset.from_tensor_slices(examples)
+  with pytest.raises(UserError, match='lack weights; set pipeline.batches'):
+    features.to_rows(dataset)

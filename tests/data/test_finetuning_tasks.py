@@ -61,7 +61,7 @@ def test_tfds_gives_the_examples_that_files_give(tfds_dir, tmp_path):
 
 
 def test_a_task_that_is_not_on_disk_is_one_line(tfds_dir):
-  with pytest.raises(UserError, match='no data set .glue/rte'):
+  with pytest.raises(UserError, match='glue/sst2.*got .glue/rte'):
     finetuning_tasks.glue_from_tfds(tfds_dir, 'RTE')
 
 

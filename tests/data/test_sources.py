@@ -124,7 +124,7 @@ def test_the_seed_decides_the_order(large):
 
 
 def test_every_epoch_has_an_order_of_its_own(large):
-  size = large.prepared.pieces('train')
+  size = large.prepared.splits['train']['pieces']
   found = texts(large.get_dataset('train', seed=3).repeat(3))
   epochs = [tuple(found[i * size : (i + 1) * size]) for i in range(3)]
   assert len(set(epochs)) == 3
@@ -311,6 +311,8 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
   assert find('b/en') == f'{tmp_path}/b/en/2.0.0'
   with pytest.raises(UserError, match=r'b/en:2\.0\.0'):
     find('b')
+  with pytest.raises(UserError, match='b/en, without a data set; set tfds_dat'):
+    tfds_source.find_data_set('a', str(tmp_path / 'b/en'))
 
 
 @pytest.mark.parametrize(
