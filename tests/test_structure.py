@@ -166,7 +166,7 @@ def test_one_file_knows_orbax():
     for path in SOURCES
     if any(name.split('.')[0] == 'orbax' for name in imports(path))
   }
-  assert users == {'orbax_store.py'}
+  assert users == {'checkpoints.py'}
 
 
 def test_objectives_alone_know_losses_by_name():

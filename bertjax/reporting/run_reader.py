@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from bertjax.errors import UserError
 from bertjax.runs import (
-  filled_masks,
   gin_bindings,
   layout,
   metrics_file,
@@ -114,7 +113,7 @@ def read(directory: str, name: str | None = None) -> Run:
     metrics_file.read_metrics(directory),
     bindings,
     _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
-    filled_masks.read(directory),
+    metrics_file.read_examples(directory),
     model_file.read_objective(directory),
   )
 

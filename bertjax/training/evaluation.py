@@ -92,21 +92,19 @@ class HeldOut:
     sample = jax.jit(self.objective.sample)
 
     @functools.cache
-    def text() -> tuple[dict[str, np.ndarray] | None, list[str] | None]:
+    def text() -> tuple[dict[str, np.ndarray], list[str]]:
       # Read when first needed, since a run can end before.
       rows, vocabulary = processes.from_first(
         lambda: (
-          _few_rows(next(iter(self.batches()), None), 4),
-          _read(os.path.join(run_dir, layout.VOCABULARY)),
+          _few_rows(next(iter(self.batches()), {}), 4),
+          _lines(os.path.join(run_dir, layout.VOCABULARY)),
         )
       )
-      return rows and {
-        key: np.array(values, dtype) for key, (values, dtype) in rows.items()
-      }, vocabulary
+      return {key: np.array(*x) for key, x in rows.items()}, vocabulary
 
     def show(parameters: Parameters) -> list[str]:
       batch, vocabulary = text()
-      if batch is None or not vocabulary:
+      if not batch or not vocabulary:
         return []
       sampled = multihost_utils.process_allgather(
         sample(parameters, batch), tiled=True
@@ -116,9 +114,9 @@ class HeldOut:
     return show
 
 
-def _read(path: str) -> list[str] | None:
+def _lines(path: str) -> list[str]:
   if not os.path.exists(path):
-    return None
+    return []
   with open(path, encoding='utf-8') as file:
     return file.read().split('\n')
 
@@ -176,19 +174,12 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
   if processes.count() == 1:
     yield from batches
     return
-  iterator = iter(batches)
-  while True:
-    batch = next(iterator, None)
-    shapes = [
-      shape
-      for shape in processes.gather(
-        batch and {k: (v.shape, v.dtype.name) for k, v in batch.items()}
-      )
-      if shape
-    ]
-    if not shapes:
+  for batch in itertools.chain(batches, itertools.repeat(None)):
+    mine = {k: (v.shape, v.dtype.name) for k, v in (batch or {}).items()}
+    shapes = next(filter(None, processes.gather(mine)), None)
+    if shapes is None:
       return
-    yield batch or {key: np.zeros(*shape) for key, shape in shapes[0].items()}
+    yield batch or {key: np.zeros(*shape) for key, shape in shapes.items()}
 
 
 def summary(objective: Objective, values: Mapping[str, float]) -> str:
@@ -209,18 +200,16 @@ def summary(objective: Objective, values: Mapping[str, float]) -> str:
   return '; '.join(parts)
 
 
-def _few_rows(
-  batch: Batch | None, rows: int
-) -> dict[str, tuple[list, str]] | None:
+def _few_rows(batch: Batch, rows: int) -> dict[str, tuple[list, str]]:
   """Takes rows at equal distances: neighbours often come from one document.
 
   Returns:
     key -> (values as nested lists, name of their dtype).
   """
-  if batch is None:
-    return None
-  step = max(1, len(batch['tokens']) // rows)
   return {
-    key: (array[::step][:rows].tolist(), array.dtype.name)
+    key: (
+      array[:: max(1, len(array) // rows)][:rows].tolist(),
+      array.dtype.name,
+    )
     for key, array in batch.items()
   }

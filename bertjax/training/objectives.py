@@ -33,8 +33,9 @@ from bertjax.training.state import Parameters
 # A batch on devices, see `bertjax.batch`.
 DeviceBatch = Mapping[str, jax.Array]
 Terms = dict[str, tuple[jax.Array, jax.Array]]
+Array = jax.Array | np.ndarray
 # Name -> right ids and their weights, of the same shape.
-Answers = Mapping[str, tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]]
+Answers = Mapping[str, tuple[Array, Array]]
 
 
 class Objective(abc.ABC):
@@ -211,14 +212,11 @@ def _initialize(
 def _forward_flops(
   models: Mapping[str, nn.Module], batch: Mapping[str, flops.Shaped]
 ) -> int:
-  return sum(
-    sum(
-      flops.of_forward(
-        model.config, batch, getattr(model, 'next_sentence', False)
-      ).values()
-    )
-    for model in models.values()
-  )
+  total = 0
+  for model in models.values():
+    pairs = getattr(model, 'next_sentence', False)
+    total += sum(flops.of_forward(model.config, batch, pairs).values())
+  return total
 
 
 def apply_model(
@@ -239,14 +237,14 @@ def apply_model(
       name: jax.random.fold_in(rng, number) if number else rng
       for number, name in enumerate(streams)
     }
-  outputs: Any = model.apply(
+  found: Any = model.apply(
     {'params': parameters}, batch, train=train, rngs=rngs
   )
-  return outputs
+  return found
 
 
 def cross_entropy(
-  logits_XC: jax.Array, labels_X: jax.Array, weights_X: jax.Array
+  logits_XC: jax.Array, labels_X: Array, weights_X: Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns the sums of loss, of correct answers, and of weights.
 
@@ -313,35 +311,24 @@ class MaskedLanguageModel(Objective):
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""
-    weights = {'mlm_loss': jnp.sum(batch['weights'])}
-    if self.model.next_sentence:
-      weights['nsp_loss'] = jnp.sum(batch['pair_weights'])
-    return weights
+    return {
+      f'{name}_loss': jnp.sum(weights)
+      for name, (_, weights) in self.answers(batch).items()
+    }
 
-  def __call__(
-    self,
-    parameters: Parameters,
-    batch: DeviceBatch,
-    rng: jax.Array | None,
-    train: bool,
-    frozen: Parameters | None = None,
-  ) -> Terms:
+  def __call__(self, parameters, batch, rng, train, frozen=None):
     """Returns losses, accuracies and, if `train`, `data_statistics`."""
     outputs = apply_model(self.model, parameters, batch, rng, train)
-    if self.chunks == 1:
-      loss, right, weight = cross_entropy(
-        outputs['mlm_logits'], batch['targets'], batch['weights']
-      )
-    else:  # nothing reads mlm_logits then, so XLA leaves them out
-      loss, right, weight = self._in_chunks(
-        parameters, outputs['hidden'], batch
-      )
-    terms = {'mlm_loss': (loss, weight), 'mlm_accuracy': (right, weight)}
-    if self.model.next_sentence:
-      loss, right, weight = cross_entropy(
-        outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
-      )
-      terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
+    terms = {}
+    for name, answers in self.answers(batch).items():
+      if name == 'mlm' and self.chunks > 1:
+        # Nothing reads mlm_logits then, so XLA leaves them out.
+        sums = self._in_chunks(parameters, outputs['hidden'], batch)
+      else:
+        sums = cross_entropy(outputs[f'{name}_logits'], *answers)
+      loss, right, weight = sums
+      terms[f'{name}_loss'] = loss, weight
+      terms[f'{name}_accuracy'] = right, weight
     return terms | data_statistics(batch) if train else terms
 
   def answers(self, batch: Batch) -> Answers:
@@ -404,16 +391,12 @@ def data_statistics(batch: DeviceBatch) -> Terms:
   )
   visible_BP = weights_BP * (shown_BP == batch['targets'])
   masked, pairs = jnp.sum(weights_BP), jnp.sum(pair_weights_BS)
+  real = jnp.sum(batch['segments'] > 0, dtype=jnp.float32)
+  random_pairs = jnp.sum(pair_weights_BS * batch['pair_labels'])
   return {
-    'masked_fraction': (
-      masked,
-      jnp.sum(batch['segments'] > 0, dtype=jnp.float32),
-    ),
+    'masked_fraction': (masked, real),
     'visible_fraction': (jnp.sum(visible_BP), masked),
-    'random_pair_fraction': (
-      jnp.sum(pair_weights_BS * batch['pair_labels']),
-      pairs,
-    ),
+    'random_pair_fraction': (random_pairs, pairs),
   }
 
 
@@ -434,16 +417,11 @@ def filled_masks(
     vocabulary: id -> token.
   """
   lines = []
-  for row, guesses in enumerate(guesses_BP):
-    words = [vocabulary[i] for i in batch['tokens'][row]]
-    words = words[: int((batch['segments'][row] > 0).sum())]
-    for column, target, guess, weight in zip(
-      batch['target_positions'][row],
-      batch['targets'][row],
-      guesses,
-      batch['weights'][row],
-      strict=True,
-    ):
+  keys = ('tokens', 'segments', 'target_positions', 'targets', 'weights')
+  rows = zip(guesses_BP, *(batch[key] for key in keys), strict=True)
+  for guesses, tokens, segments, *targets in rows:
+    words = [vocabulary[i] for i in tokens[segments > 0]]
+    for guess, column, target, weight in zip(guesses, *targets, strict=True):
       if weight:
         right = vocabulary[target]
         said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
@@ -494,14 +472,7 @@ class TaskObjective(Objective):
     """Returns the number of labels, or the sum of their classes' weights."""
     return {'loss': jnp.sum(self._weights(batch))}
 
-  def __call__(
-    self,
-    parameters: Parameters,
-    batch: DeviceBatch,
-    rng: jax.Array | None,
-    train: bool,
-    frozen: Parameters | None = None,
-  ) -> Terms:
+  def __call__(self, parameters, batch, rng, train, frozen=None):
     """Returns the one term `loss`."""
     logits = apply_model(self.model, parameters, batch, rng, train)['logits']
     losses = self.loss(logits, batch['labels'], batch['segments'])

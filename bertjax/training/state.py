@@ -125,6 +125,6 @@ def create(
   )(jax.random.key(seed))
 
 
-def count_parameters(state: TrainState) -> int:
-  """Returns the number of scalars in all parameters that learn."""
-  return sum(leaf.size for leaf in jax.tree.leaves(state.parameters))
+def count_parameters(parameters: Parameters) -> int:
+  """Returns the number of scalars in all of them."""
+  return sum(leaf.size for leaf in jax.tree.leaves(parameters))
