@@ -134,13 +134,7 @@ def train(
   """
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
-  _check(
-    length,
-    TRAIN_STEPS=steps,
-    LOG_STEPS=log_steps,
-    EVAL_STEPS=eval_steps,
-    CHECKPOINT_STEPS=checkpoint_steps,
-  )
+  _check(length, steps, log_steps, eval_steps, checkpoint_steps)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
   profile = profiling.Profile(
@@ -164,9 +158,7 @@ def train(
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
     Checkpoints(
-      os.path.join(run_dir, layout.CHECKPOINTS),
-      keep=keep,
-      keep_every=keep_every,
+      os.path.join(run_dir, layout.CHECKPOINTS), keep, keep_every
     ) as checkpoints,
     # Two: after a kill here, the resumed run removes the later one.
     Checkpoints(os.path.join(run_dir, layout.BEST), keep=2)
@@ -182,10 +174,8 @@ def train(
       for name, evaluation in evaluations.items()
     }
     if restored is None:
-      step, state = (
-        0,
-        state_lib.create(objective, optimizer, shapes, mesh, seed),
-      )
+      step = 0
+      state = state_lib.create(objective, optimizer, shapes, mesh, seed)
       if loaded is not None:
         replaced = warm_start.replace(
           objective.of_main(state.parameters), loaded, 'INIT_FROM'
@@ -217,6 +207,9 @@ def train(
       objective, optimizer, mesh, abstract, accumulation, abstract_frozen
     )
     rng = jax.random.key(seed)
+
+    def due(every: int | None) -> bool:
+      return every is not None and step % every == 0
 
     def evaluate() -> tuple[dict[str, float], list[str]]:
       values: dict[str, float] = {}
@@ -268,20 +261,16 @@ def train(
           clock.start()
 
         last = step == steps
-        evaluate_now = last or (eval_steps and step % eval_steps == 0)
+        evaluate_now = last or due(eval_steps)
         if evaluate_now:
           _check_terms(pending, totals, checkpoints)
         with clock.timed('evaluation'):
           found, texts = evaluate() if evaluate_now else ({}, [])
         is_best = best.add(step, found)
         last = last or best.exhausted
-        log = last or step % log_steps == 0
+        log = last or due(log_steps)
         stopping = stop.agreed()
-        save = (
-          last
-          or stopping
-          or (checkpoint_steps and step % checkpoint_steps == 0)
-        )
+        save = last or stopping or due(checkpoint_steps)
         if log or save:
           _check_terms(pending, totals, checkpoints)
         values: dict[str, float] = {}
@@ -324,11 +313,12 @@ def train(
   return Trained(step, found, best.step, best.values)
 
 
-def _check(length: int, **numbers: int | None) -> None:
+def _check(length: int, *numbers: int | None) -> None:
   """Refuses numbers that cannot work, before anything is built."""
   if length < 8:
     raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
-  for name, number in numbers.items():
+  names = ('TRAIN_STEPS', 'LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
+  for name, number in zip(names, numbers, strict=True):
     if number is not None and number < 1:
       raise UserError(f'{name} is {number}; set it to 1 or more')
 

@@ -198,15 +198,12 @@ class Objective(abc.ABC):
 def _initialize(
   models: Mapping[str, nn.Module], key: jax.Array, example: DeviceBatch
 ) -> dict[str, Any]:
-  # The parameters of one model are those of the key itself.
-  keys = {
-    name: jax.random.fold_in(key, number) if name else key
-    for number, name in enumerate(models)
-  }
-  return {
-    name: model.init(keys[name], example, train=False)['params']
-    for name, model in models.items()
-  }
+  made = {}
+  for number, (name, model) in enumerate(models.items()):
+    # The parameters of one model are those of the key itself.
+    own_key = jax.random.fold_in(key, number) if name else key
+    made[name] = model.init(own_key, example, train=False)['params']
+  return made
 
 
 def _forward_flops(
@@ -230,9 +227,9 @@ def apply_model(
 
   The first of the model's random streams, dropout, gets `rng` itself.
   """
-  streams = getattr(model, 'random_streams', ('dropout',))
   rngs = None
   if rng is not None:
+    streams = getattr(model, 'random_streams', ('dropout',))
     rngs = {
       name: jax.random.fold_in(rng, number) if number else rng
       for number, name in enumerate(streams)
@@ -346,8 +343,25 @@ class MaskedLanguageModel(Objective):
   def show(
     self, sampled: np.ndarray, batch: Batch, vocabulary: Sequence[str]
   ) -> list[str]:
-    """Returns texts with their masks filled in."""
-    return filled_masks(sampled, batch, vocabulary)
+    """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
+
+    Args:
+      sampled: int[B, P], the likeliest token for each target.
+      batch: masked sequences.
+      vocabulary: id -> token.
+    """
+    lines = []
+    keys = ('tokens', 'segments', 'target_positions', 'targets', 'weights')
+    rows = zip(sampled, *(batch[key] for key in keys), strict=True)
+    for guesses, tokens, segments, *targets in rows:
+      words = [vocabulary[i] for i in tokens[segments > 0]]
+      for guess, column, target, weight in zip(guesses, *targets, strict=True):
+        if weight:
+          right = vocabulary[target]
+          said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
+          words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
+      lines.append(' '.join(words).replace(' ##', ''))
+    return [line for line in lines if line]
 
   def _in_chunks(
     self, parameters: Parameters, hidden_BLD: jax.Array, batch: DeviceBatch
@@ -389,45 +403,15 @@ def data_statistics(batch: DeviceBatch) -> Terms:
   shown_BP = jnp.take_along_axis(
     batch['tokens'], batch['target_positions'], axis=1
   )
-  visible_BP = weights_BP * (shown_BP == batch['targets'])
   masked, pairs = jnp.sum(weights_BP), jnp.sum(pair_weights_BS)
   real = jnp.sum(batch['segments'] > 0, dtype=jnp.float32)
+  visible = jnp.sum(weights_BP * (shown_BP == batch['targets']))
   random_pairs = jnp.sum(pair_weights_BS * batch['pair_labels'])
   return {
     'masked_fraction': (masked, real),
-    'visible_fraction': (jnp.sum(visible_BP), masked),
+    'visible_fraction': (visible, masked),
     'random_pair_fraction': (random_pairs, pairs),
   }
-
-
-def filled_masks(
-  guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
-) -> list[str]:
-  """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
-
-      >>> batch = {'tokens': np.array([[0, 3, 1]]), 'segments': np.ones((1, 3)),
-      ...          'target_positions': np.array([[1]]),
-      ...          'targets': np.array([[2]]), 'weights': np.ones((1, 1))}
-      >>> filled_masks([[1]], batch, ['a', 'c', 'b', '[MASK]'])
-      ['a [c≠b] c']
-
-  Args:
-    guesses_BP: int[B, P], the likeliest token for each target.
-    batch: masked sequences.
-    vocabulary: id -> token.
-  """
-  lines = []
-  keys = ('tokens', 'segments', 'target_positions', 'targets', 'weights')
-  rows = zip(guesses_BP, *(batch[key] for key in keys), strict=True)
-  for guesses, tokens, segments, *targets in rows:
-    words = [vocabulary[i] for i in tokens[segments > 0]]
-    for guess, column, target, weight in zip(guesses, *targets, strict=True):
-      if weight:
-        right = vocabulary[target]
-        said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
-        words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
-    lines.append(' '.join(words).replace(' ##', ''))
-  return [line for line in lines if line]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -481,16 +465,12 @@ class TaskObjective(Objective):
 
   def check_batch(self, batch: Batch) -> None:
     """Raises UserError if a batch is not one of this kind of task."""
-    labels = {
-      'labels': self.label,
-      'label_weights': (self.label[0][:2], np.float32),
-    }
+    weights = self.label[0][:2], np.float32
+    labels = {'labels': self.label, 'label_weights': weights}
     batch_lib.check(batch, self.keys, self.name, labels)
 
   def _weights(self, batch: DeviceBatch) -> jax.Array:
     if self.class_weights is None:
       return batch['label_weights']
-    return (
-      batch['label_weights']
-      * jnp.asarray(self.class_weights, jnp.float32)[batch['labels']]
-    )
+    of_classes = jnp.asarray(self.class_weights, jnp.float32)
+    return batch['label_weights'] * of_classes[batch['labels']]

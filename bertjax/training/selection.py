@@ -45,8 +45,6 @@ class Best:
 
   def resume(self, run_dir: str) -> None:
     """Adds the evaluations that metrics.jsonl has already."""
-    if self.metric is None:
-      return
     for step, values in metrics_file.read_evaluations(run_dir):
       if self.metric in values:
         self.add(step, values)

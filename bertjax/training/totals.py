@@ -16,15 +16,18 @@ from typing import SupportsFloat
 import numpy as np
 
 
-class Totals(dict[str, list[float]]):
-  """Running [sum, weight] of named terms, in float64 on the host."""
+class Totals:
+  """Running (sum, weight) of named terms, in float64 on the host."""
+
+  def __init__(self):
+    self._totals: dict[str, list[float]] = {}
 
   def add(
     self, terms: Mapping[str, tuple[SupportsFloat, SupportsFloat]]
   ) -> None:
     """Adds name -> (sum, weight), each a number or an array of shape []."""
     for name, (value, weight) in terms.items():
-      total = self.setdefault(name, [0.0, 0.0])
+      total = self._totals.setdefault(name, [0.0, 0.0])
       total[0] += float(value)
       total[1] += float(weight)
 
@@ -32,15 +35,18 @@ class Totals(dict[str, list[float]]):
     """Returns name -> mean, rounded to float32, without names of weight 0."""
     return {
       name: float(np.float32(value / weight))
-      for name, (value, weight) in self.items()
+      for name, (value, weight) in self._totals.items()
       if weight
     }
 
+  def clear(self) -> None:
+    """Starts again from nothing."""
+    self._totals.clear()
+
   def to_bytes(self) -> bytes:
     """Returns the sums, exactly, for a checkpoint in the middle of a window."""
-    return json.dumps(self).encode()
+    return json.dumps(self._totals).encode()
 
   def restore(self, saved: bytes) -> None:
     """Continues from the sums in a result of `to_bytes`."""
-    self.clear()
-    self.update(json.loads(saved))
+    self._totals = json.loads(saved)
