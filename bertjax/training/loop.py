@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import numpy as np
@@ -168,7 +168,7 @@ def train(
   ):
     restored = checkpoints.restore(abstract)
     loaded = initial() if initial and restored is None else None
-    iterator: Any = iter(batches())  # a ResumableIterator
+    iterator = cast(ResumableIterator, iter(batches()))
     evaluators = {
       name: evaluation.prepare(mesh, abstract, run_dir)
       for name, evaluation in evaluations.items()

@@ -114,14 +114,11 @@ def create(
   seed: int,
 ) -> TrainState:
   """Returns a fresh state, each array created on the devices that hold it."""
-  shardings = jax.tree.map(
-    lambda leaf: leaf.sharding,
-    abstract(objective, optimizer, batch_shapes, mesh),
-  )
+  placed = abstract(objective, optimizer, batch_shapes, mesh)
   shapes = tuple(batch_shapes.items())
   return jax.jit(
     lambda key: nn.meta.unbox(initialize(objective, optimizer, shapes, key)),
-    out_shardings=shardings,
+    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, placed),
   )(jax.random.key(seed))
 
 
