@@ -138,7 +138,7 @@ runs/metrics_file.py runs/test_metrics_file.py -k rewrites_no_byte
 record['step'] <= step ==> record['step'] <= step + 1
 two runs can have one directory
 runs/run_directory.py runs/test_run_directory.py -k the_lock_names
-fcntl.LOCK_EX | fcntl.LOCK_NB ==> fcntl.LOCK_SH | fcntl.LOCK_NB
+filelock.FileLock(path, ==> filelock.FileLock(path + os.urandom(4).hex(),
 a run goes on with another seed
 runs/gin_bindings.py runs/test_run_directory.py -k what_changes_the_result
 RUN_DIR|SEEDS| ==> RUN_DIR|SEEDS?|

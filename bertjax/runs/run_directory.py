@@ -66,16 +66,16 @@ def claim(
 def _check(directory: pathlib.Path, configuration: str) -> None:
   path = directory / layout.CONFIGURATION
   has_checkpoints = any(directory.glob(f'{layout.CHECKPOINTS}/*'))
-  others = (directory / layout.VOCABULARY, directory / layout.RESULTS)
+  has_begun = has_checkpoints or any(
+    (directory / name).exists() for name in (layout.VOCABULARY, layout.RESULTS)
+  )
   if has_checkpoints and not path.exists():
     raise UserError(
       f'{directory} has checkpoints but no {layout.CONFIGURATION} to compare '
       f'with; set RUN_DIR to another directory, or {OVERRIDE} to go on from '
       'them'
     )
-  if not path.exists() or not (
-    has_checkpoints or any(map(os.path.exists, others))
-  ):
+  if not path.exists() or not has_begun:
     return  # bad input ended that run before there was anything to keep
   before = path.read_text(encoding='utf-8')
   if _NAMES_OF_0_1.search(before):
