@@ -132,13 +132,13 @@ runs/checksums.py runs/test_checkpoints.py -k any_damaged_file
 if _checksum(path) != checksum: ==> if not checksum:
 a checkpoint does not hold the data's position
 runs/checkpoints.py runs/test_checkpoints.py -k bit_for_bit
-to_json(position or {}) ==> to_json({})
+(position or {}).items() ==> {}.items()
 a resumed run keeps the metrics of one step too many
 runs/metrics_file.py runs/test_metrics_file.py -k rewrites_no_byte
 record['step'] <= step ==> record['step'] <= step + 1
 two runs can have one directory
 runs/run_directory.py runs/test_run_directory.py -k the_lock_names
-fcntl.LOCK_EX | fcntl.LOCK_NB ==> fcntl.LOCK_SH | fcntl.LOCK_NB
+filelock.FileLock(path, ==> filelock.FileLock(path + os.urandom(4).hex(),
 a run goes on with another seed
 runs/gin_bindings.py runs/test_run_directory.py -k what_changes_the_result
 RUN_DIR|SEEDS| ==> RUN_DIR|SEEDS?|

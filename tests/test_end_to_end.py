@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from bertjax import main
-from bertjax.runs import filled_masks
+from bertjax.runs import metrics_file
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 
@@ -258,8 +258,10 @@ def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
   assert 'same command goes on' in error and 'Traceback' not in error
   run(corpus, stopped)
   assert metrics(stopped) == metrics(run_dir)
-  assert list(filled_masks.read(run_dir)) == [6, 12]
-  assert filled_masks.read(stopped) == filled_masks.read(run_dir)
+  assert list(metrics_file.read_examples(run_dir)) == [6, 12]
+  assert metrics_file.read_examples(stopped) == metrics_file.read_examples(
+    run_dir
+  )
   assert checkpoint(stopped, 12) == checkpoint(run_dir, 12)
 
 

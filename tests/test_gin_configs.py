@@ -64,7 +64,7 @@ def build():
 @pytest.mark.parametrize('recipe', TRAINING)
 def test_every_recipe_parses_and_builds(recipe):
   parse(recipe)
-  assert state.count_parameters(build()) > 1_000_000
+  assert state.count_parameters(build().parameters) > 1_000_000
 
 
 @pytest.mark.parametrize('recipe', TRAINING + FINE_TUNING)

@@ -290,7 +290,7 @@ def _of_state(step: Step, device: devices.Device | None) -> dict:
     parts['frozen_parameters'] = held(frozen)
   too_big = device is not None and sum(parts.values()) > device.memory_bytes
   return {
-    'parameters': state_lib.count_parameters(abstract),
+    'parameters': state_lib.count_parameters(abstract.parameters),
     'memory_parts': parts,
     'fits': False if too_big else None,
   }

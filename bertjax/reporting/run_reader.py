@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from bertjax.errors import UserError
 from bertjax.runs import (
-  filled_masks,
   gin_bindings,
   layout,
   metrics_file,
@@ -101,7 +100,7 @@ def read(directory: str, name: str | None = None) -> Run:
     metrics_file.read_metrics(directory),
     gin_bindings.parse(configuration),
     _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
-    filled_masks.read(directory),
+    metrics_file.read_examples(directory),
     model_file.read_objective(directory),
   )
 

@@ -2,7 +2,7 @@
 
     with Checkpoints('runs/x/checkpoints', keep=3, keep_every=10_000) as saved:
       restored = saved.restore(abstract_state)
-      state, position, step = restored or (fresh_state, None, 0)
+      state, position, step = restored or (fresh_state, {}, 0)
       saved.save(step, state, {'train': iterator_bytes})  # returns at once
 
 A checkpoint is a directory named by its step, with two items: `state`, the
@@ -11,27 +11,49 @@ name in the background and renamed when complete, so a killed run leaves either
 all of it or nothing. The files of both items are checked (see `checksums`)
 before they are restored.
 
-Source: Orbax, behind `orbax_store`.
+The only file that knows Orbax. With `orbax.checkpoint.v1`,
+`training.Checkpointer` takes the place of CheckpointManager,
+`save_checkpointables_async` and `load_checkpointables` that of
+`args.Composite`, and the `save` of a CheckpointableHandler, which is awaited to
+its end, that of `finalize`. Source: Orbax.
 """
 
 import base64
 import contextlib
-import functools
-import operator
+import logging
 import os
 import shutil
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any, Self
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
-from bertjax.runs import checksums, orbax_store
+from bertjax.runs import checksums, differences, output_files
+
+_STATE, _POSITION = 'state', 'position'
+
+
+class _StateHandler(ocp.StandardCheckpointHandler):
+  def finalize(self, directory: epath.Path) -> None:
+    # On one process, in the background, after all processes have written and
+    # before the checkpoint gets its name.
+    super().finalize(directory)
+    checksums.write(directory)
+
+
+class _JsonHandler(ocp.JsonCheckpointHandler):
+  def finalize(self, directory: epath.Path) -> None:
+    super().finalize(directory)
+    checksums.write(directory)
 
 
 class Checkpoints:
@@ -45,7 +67,8 @@ class Checkpoints:
     read_only: for readers of a run that may be going on; changes nothing.
 
   Raises:
-    UserError: the directory cannot be made or written.
+    UserError: the directory cannot be made or written; so do all methods that
+      write.
   """
 
   def __init__(
@@ -55,29 +78,58 @@ class Checkpoints:
     keep_every: int | None = None,
     read_only: bool = False,
   ):
+    # Orbax logs a traceback of what it also raises; once is enough.
+    for name in ('absl', 'asyncio'):
+      logging.getLogger(name).addFilter(_is_not_from_orbax)
     self._directory = epath.Path(directory).resolve()
     self._read_only = read_only
+    kept = preservation_policy.AnyPreservationPolicy(
+      [
+        preservation_policy.LatestN(keep),
+        # Step 0 is a multiple of any number.
+        preservation_policy.EveryNSteps(keep_every or sys.maxsize),
+      ]
+    )
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=kept,
+      cleanup_tmp_directories=not read_only,
+      create=not read_only,
+      read_only=read_only,
+      # In the background, a failure to make the directory is noticed only by a
+      # timeout of minutes.
+      async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+    )
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    state, position = _StateHandler(), _JsonHandler()
+    registry.add(_STATE, ocp.args.StandardSave, state)
+    registry.add(_STATE, ocp.args.StandardRestore, state)
+    registry.add(_POSITION, ocp.args.JsonSave, position)
+    registry.add(_POSITION, ocp.args.JsonRestore, position)
     with self._explain_failure():
-      self._store = orbax_store.Store(
-        self._directory, keep, keep_every, read_only
+      self._manager = ocp.CheckpointManager(
+        self._directory, options=options, handler_registry=registry
       )
 
   def __enter__(self) -> Self:
     return self
 
   def __exit__(self, *_: object) -> None:
-    self.close()
+    """Completes the last save and frees threads."""
+    with self._explain_failure():
+      self._manager.close()
 
   def steps(self) -> list[int]:
-    """Returns the steps of complete checkpoints, ascending."""
-    return self._store.steps()
+    """Returns the steps of complete checkpoints, ascending, as on disk."""
+    return sorted(self._manager.all_steps(read=True))
 
   def save(
-    self, step: int, state: Any, position: dict[str, bytes] | None = None
+    self, step: int, state: Any, position: Mapping[str, bytes] | None = None
   ) -> None:
     """Starts to save; the arrays may be donated as soon as this returns.
 
-    Waits for the save before. Does nothing if the step is there already.
+    Orbax has copied them from an accelerator by then; on CPU it holds a view,
+    and jax donates no array that is viewed. Waits for the save before. Does
+    nothing if the step is there already.
 
     Args:
       step: updates made so far.
@@ -89,16 +141,28 @@ class Checkpoints:
       UserError: this checkpoint, or the one before, could not be written.
     """
     self.wait()
-    if self._store.has(step):
+    if step in self._manager.all_steps():
       return
     self._check_space(state)
+    mine = {
+      name: base64.b64encode(content).decode()
+      for name, content in (position or {}).items()
+    }
+    everyones = dict(ChainMap(*processes.gather(mine)))
     with self._explain_failure():
-      self._store.save(step, state, _to_json(position or {}))
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state),
+          position=ocp.args.JsonSave(everyones),
+        ),
+        force=True,
+      )
 
   def restore(
-    self, abstract_state: Any, step: int | None = None
-  ) -> tuple[Any, dict[str, bytes] | None, int] | None:
-    """Reads the latest undamaged checkpoint, or that of `step`.
+    self, abstract_state: Any
+  ) -> tuple[Any, dict[str, bytes], int] | None:
+    """Reads the latest undamaged checkpoint.
 
     A damaged one is reported and moved aside (`300.corrupt-...`), so that the
     run can make it again.
@@ -106,25 +170,37 @@ class Checkpoints:
     Args:
       abstract_state: pytree of `jax.ShapeDtypeStruct` with shardings; each
         array is read onto the devices that are to hold it.
-      step: which one; None is the latest.
 
     Returns:
       the state, the positions of all processes' streams, and the step; None
       if there is no checkpoint.
 
     Raises:
-      UserError: it belongs to another model or vocabulary, or `step` is not
-        there.
+      UserError: it belongs to another model or vocabulary.
     """
     self.wait()
-    step = self._find_whole(step)
+    step = self._find_whole()
     if step is None:
       return None
-    _check_same_model(
-      self._store.shapes(step), abstract_state, self._store.folder(step)
+    if different := differences.between(
+      _describe(self._shapes(step)), _describe(abstract_state)
+    ):
+      raise UserError(
+        f'checkpoint {self._folder(step)} is of another model, vocabulary or '
+        f'optimizer: {differences.listed(different)}; set RUN_DIR to another '
+        'directory, or the configuration to that of the checkpoint'
+      )
+    restored = self._manager.restore(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract_state),
+        position=ocp.args.JsonRestore(),
+      ),
     )
-    state, position = self._store.restore(step, abstract_state)
-    return state, _from_json(position) or None, step
+    position = {
+      name: base64.b64decode(text) for name, text in restored[_POSITION].items()
+    }
+    return restored[_STATE], position, step
 
   def parameters(self, step: int | None = None) -> tuple[Any, int] | None:
     """Reads the parameters alone, of the latest undamaged step or of `step`.
@@ -138,32 +214,47 @@ class Checkpoints:
       UserError: `step` is not there or damaged.
     """
     step = self._find_whole(step)
-    return None if step is None else (self._store.parameters(step), step)
+    if step is None:
+      return None
+    wanted = {'parameters': self._shapes(step)['parameters']}
+    as_numpy = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
+    )
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      restored = reader.restore(
+        self._folder(step) / _STATE,
+        args=ocp.args.PyTreeRestore(
+          item=wanted, restore_args=as_numpy, partial_restore=True
+        ),
+      )
+    return restored['parameters'], step
 
   def remove_after(self, step: int) -> None:
     """Removes checkpoints of later steps, which a resumed run makes again."""
     for later in self.steps():
       if later > step:
-        self._store.delete(later)
+        self._manager.delete(later)
 
   def wait(self) -> None:
     """Waits until the last save is complete; raises UserError if it failed."""
     with self._explain_failure():
-      self._store.wait()
+      self._manager.wait_until_finished()
 
-  def close(self) -> None:
-    """Completes the last save and frees threads; the object is then spent."""
-    with self._explain_failure():
-      self._store.close()
+  def _folder(self, step: int) -> epath.Path:
+    return self._directory / str(step)
 
-  def _find_whole(self, step: int | None) -> int | None:
+  def _shapes(self, step: int) -> Any:
+    """Returns the saved state's tree, of leaves with `shape` and `dtype`."""
+    return self._manager.item_metadata(step)[_STATE].tree
+
+  def _find_whole(self, step: int | None = None) -> int | None:
     """Returns `step`, or the latest undamaged one, moving others aside."""
     steps = self.steps()
     if step is not None:
       damage = self._damage(step) if step in steps else 'not there'
       if damage:
         raise UserError(
-          f'checkpoint {self._store.folder(step)} cannot be read'
+          f'checkpoint {self._folder(step)} cannot be read'
           f' ({damage}); choose another of the steps {steps}'
         )
       return step
@@ -176,18 +267,16 @@ class Checkpoints:
 
   def _damage(self, step: int) -> str | None:
     """Says what is wrong with a checkpoint; process 0 decides for all."""
-    damage = None
-    if jax.process_index() == 0:
-      for item in self._store.items(step):
-        damage = damage or checksums.find_damage(item)
-    is_damaged = np.asarray(damage is not None)
-    if multihost_utils.broadcast_one_to_all(is_damaged):
-      return damage or 'see process 0'
-    return None
+    return processes.from_first(
+      lambda: (
+        checksums.find_damage(self._folder(step) / _STATE)
+        or checksums.find_damage(self._folder(step) / _POSITION)
+      )
+    )
 
   def _move_aside(self, step: int, damage: str) -> None:
-    source = self._store.folder(step)
-    if jax.process_index() == 0:
+    source = self._folder(step)
+    if processes.is_first():
       print(
         f'warning: checkpoint {source} is damaged ({damage});'
         ' using the one before it',
@@ -195,13 +284,13 @@ class Checkpoints:
       )
       if not self._read_only:
         source.rename(f'{source}.corrupt-{time.time():.0f}')
-    multihost_utils.sync_global_devices(f'moved aside {step}')
-    self._store.reload()
+    processes.wait(f'moved aside {step}')
+    self._manager.reload()
 
   def _check_space(self, state: Any) -> None:
-    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     if not os.path.isdir(self._directory):  # a bucket
       return
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     free = shutil.disk_usage(self._directory).free
     if free < needed:
       raise UserError(
@@ -210,41 +299,9 @@ class Checkpoints:
         ' checkpoints are as they were; free space there or set RUN_DIR'
       )
 
-  @contextlib.contextmanager
-  def _explain_failure(self) -> Iterator[None]:
-    """Turns what the file system refuses into one line for the user."""
-    try:
-      yield
-    except (OSError, ValueError) as error:
-      # TensorStore raises ValueError with the operating system's code in it.
-      if not isinstance(error, OSError) and 'os_error_code' not in str(error):
-        raise
-      reason = str(error).splitlines()[0]
-      if len(reason) > 200:  # the end holds the cause, the start the paths
-        reason = '...' + reason[-200:]
-      raise UserError(
-        f'cannot write a checkpoint into {self._directory}: {reason}; earlier'
-        ' checkpoints are as they were; free space there or set RUN_DIR'
-      ) from error
-
-
-def _check_same_model(there: Any, here: Any, path: epath.Path) -> None:
-  """Raises UserError unless both trees have the same names, shapes, dtypes."""
-  theirs, ours = _describe(there), _describe(here)
-  differences = [
-    f'{name} is {theirs.get(name, "absent")} there'
-    f' and {ours.get(name, "absent")} here'
-    for name in sorted({*theirs, *ours})
-    if theirs.get(name) != ours.get(name)
-  ]
-  if differences:
-    more = f' (and {len(differences) - 3} more)' if differences[3:] else ''
-    raise UserError(
-      f'checkpoint {path} is of another model, vocabulary or optimizer: '
-      + ', '.join(differences[:3])
-      + more
-      + '; set RUN_DIR to another'
-      ' directory, or the configuration to that of the checkpoint'
+  def _explain_failure(self) -> contextlib.AbstractContextManager[None]:
+    return output_files.explain_failure(
+      f'a checkpoint into {self._directory} (earlier ones are as they were)'
     )
 
 
@@ -260,15 +317,6 @@ def _describe(tree: Any) -> dict[str, str]:
   }
 
 
-def _to_json(position: Mapping[str, bytes]) -> dict[str, str]:
-  """Returns the positions of all processes as base64."""
-  mine = {
-    name: base64.b64encode(content).decode()
-    for name, content in position.items()
-  }
-  return functools.reduce(operator.or_, processes.gather(mine))
-
-
-def _from_json(position: Mapping[str, str]) -> dict[str, bytes]:
-  """Returns what `_to_json` was given, of all processes."""
-  return {name: base64.b64decode(text) for name, text in position.items()}
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
+  text = record.getMessage() if record.name == 'asyncio' else record.pathname
+  return 'orbax' not in text

@@ -57,13 +57,11 @@ def differences(before: str, now: str) -> tuple[list[str], list[str]]:
   stretched: list[str] = []
   for name in sorted({*old, *new}):
     if old.get(name) != new.get(name) and not IGNORED.fullmatch(name):
-      line = f'{name} {_short(old.get(name))} -> {_short(new.get(name))}'
+      was, is_now = (_short(x.get(name, '(unset)')) for x in (old, new))
       kind = stretched if STRETCHES.fullmatch(name) else other_run
-      kind.append(line)
+      kind.append(f'{name} {was} -> {is_now}')
   return other_run, stretched
 
 
-def _short(value: str | None) -> str:
-  if value is None:
-    return '(unset)'
+def _short(value: str) -> str:
   return value if len(value) <= 60 else value[:57] + '...'

@@ -1,27 +1,27 @@
-"""metrics.jsonl of a run, and the same numbers for TensorBoard.
+"""What a run measures: metrics.jsonl, examples.jsonl, and TensorBoard's events.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as run_dir:
     ...   with Writer(run_dir) as writer:
-    ...     writer.resume(0)
-    ...     writer.write(100, {'train/loss': 7.25})
-    ...   read_metrics(run_dir)
-    {'train/loss': ([100], [7.25])}
+    ...     writer.write(100, {'eval/loss': 7.25}, ['the [cat≠dog] sat'])
+    ...   read_metrics(run_dir), read_examples(run_dir)
+    ({'eval/loss': ([100], [7.25])}, {100: ['the [cat≠dog] sat']})
 
-metrics.jsonl has one line per step, in order, each a JSON object:
-`{"step": 100, "train/loss": 7.25}`.
+Both files have one line per step, in order, each a JSON object:
+`{"step": 100, "eval/loss": 7.25}` with the metrics of the step, and
+`{"step": 100, "texts": [...]}` with held-out text whose masks are filled in.
 """
 
 import contextlib
 import json
 import math
 import os
-import socket
 import time
-from collections.abc import Mapping
-from typing import Self, TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
-from tensorboardX import record_writer, summary
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
 from bertjax.parallel import processes
@@ -31,130 +31,100 @@ Metrics = dict[str, tuple[list[int], list[float]]]  # name -> steps, values
 
 
 class Writer:
-  """Appends the metrics of a run to metrics.jsonl and TensorBoard's events.
+  """Appends what a run measures to its files.
 
-  Only the first of several processes writes.
+  Only the first of several processes writes. The events are written by the
+  calling thread: tensorboardX's own SummaryWriter sends them as pickles to
+  another one, and waits for ever once a full disk has killed it.
 
   Args:
     directory: RUN_DIR, which must exist.
+    step: of the checkpoint that the run goes on from. What was written after it
+      is dropped, and so is a last line that a kill cut off.
 
   Raises:
     UserError: the file system refuses to write.
   """
 
-  def __init__(self, directory: str):
+  def __init__(self, directory: str, step: int = 0):
     self._directory = directory
-    self._path = os.path.join(directory, layout.METRICS)
-    self._file: TextIO | None = None
-    self._events: _Events | None = None
-    self._last_step = -1
+    self._last_step = step
+    self._closing = contextlib.ExitStack()
+    if not processes.is_first():
+      return
+    for name in (layout.METRICS, layout.EXAMPLES):
+      path = os.path.join(directory, name)
+      lines = [line for line, record in _lines(path) if record['step'] <= step]
+      if os.path.exists(path):
+        output_files.write_text(path, ''.join(lines), 'RUN_DIR')
+    folder = os.path.join(directory, layout.TENSORBOARD)
+    with output_files.explain_failure(folder):
+      os.makedirs(folder, exist_ok=True)
+      self._events = EventsWriter(os.path.join(folder, 'events'))
+      self._closing.callback(self._events.close)
+      # TensorBoard then hides the events of later steps in earlier files.
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._write_event(step=step + 1, session_log=start)
+      self._events.flush()
 
   def __enter__(self) -> Self:
     return self
 
   def __exit__(self, *_: object) -> None:
-    self.close()
+    with output_files.explain_failure(self._directory):
+      self._closing.close()
 
-  def resume(self, step: int) -> None:
-    """Drops what was written after `step`, the step of a restored checkpoint.
-
-    Drops a last line that a kill cut off, too. Call it before the first `write`
-    of a process; `resume(0)` starts the files of a new run.
-    """
-    if not processes.is_first():
-      return
-    self.close()
-    lines = [
-      line for line, record in read_lines(self._path) if record['step'] <= step
-    ]
-    with output_files.explain_failure(self._path):
-      output_files.write_text(self._path, ''.join(lines), 'RUN_DIR')
-      self._file = open(self._path, 'a', encoding='utf-8')
-      self._events = _Events(
-        os.path.join(self._directory, layout.TENSORBOARD), step + 1
-      )
-    self._last_step = json.loads(lines[-1])['step'] if lines else -1
-
-  def write(self, step: int, values: Mapping[str, float]) -> None:
-    """Writes one step's line and flushes it, so that no kill can lose it.
+  def write(
+    self,
+    step: int,
+    values: Mapping[str, float],
+    examples: Sequence[str] = (),
+  ) -> None:
+    """Writes one step and flushes it, so that no kill can lose it.
 
     Args:
       step: updates made so far, more than in the line before.
       values: name -> number. Enough digits are written to read back the same
         float64, and so the same float32. A number that is not finite becomes
         null, since JSON has no word for it.
+      examples: texts that show what the model does.
     """
     if not processes.is_first():
       return
-    if self._file is None or self._events is None:
-      raise ValueError('call Writer.resume before Writer.write')
     if step <= self._last_step:
       raise ValueError(f'step {step} after step {self._last_step}')
+    self._last_step = step
     numbers = {name: float(value) for name, value in values.items()}
     record = {
       name: number if math.isfinite(number) else None
       for name, number in numbers.items()
     }
-    line = json.dumps({'step': int(step), **record}, allow_nan=False)
-    with output_files.explain_failure(self._path):
-      self._file.write(line + '\n')
-      self._file.flush()
-      self._events.write(step, numbers)
-    self._last_step = step
+    self._append(layout.METRICS, {'step': int(step), **record})
+    if examples:
+      self._append(layout.EXAMPLES, {'step': int(step), 'texts': [*examples]})
+    with output_files.explain_failure(self._directory):
+      for name, number in numbers.items():
+        self._write_event(step=step, summary=summary.scalar(name, number))
+      self._events.flush()
 
-  def close(self) -> None:
-    """Flushes and closes the files."""
-    file, events = self._file, self._events
-    self._file = self._events = None
+  def _append(self, name: str, record: dict[str, Any]) -> None:
+    path = os.path.join(self._directory, name)
     with (
-      output_files.explain_failure(self._path),
-      contextlib.ExitStack() as both,  # the second also if the first fails
+      output_files.explain_failure(path),
+      open(path, 'a', encoding='utf-8') as file,
     ):
-      for opened in (file, events):
-        if opened is not None:
-          both.callback(opened.close)
+      line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+      file.write(line + '\n')
 
-
-class _Events:
-  """A file of TensorBoard events, written by the calling thread.
-
-  tensorboardX's own SummaryWriter sends events as pickles to a thread, and
-  waits for ever once a full disk has killed that thread.
-  """
-
-  _FLUSH_SECONDS = 10
-
-  def __init__(self, directory: str, first_step: int):
-    os.makedirs(directory, exist_ok=True)
-    now = time.time()
-    name = f'events.out.tfevents.{int(now)}.{socket.gethostname()}'
-    self._file = record_writer.RecordWriter(os.path.join(directory, name))
-    self._write(file_version='brain.Event:2')
-    # TensorBoard then hides the events of later steps in earlier files.
-    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._write(step=first_step, session_log=start)
-    self._flushed = -math.inf
-
-  def write(self, step: int, numbers: Mapping[str, float]) -> None:
-    now = time.time()
-    for name, number in numbers.items():
-      self._write(step=step, summary=summary.scalar(name, number))
-    if now - self._flushed > self._FLUSH_SECONDS:
-      self._file.flush()
-      self._flushed = now
-
-  def close(self) -> None:
-    self._file.close()
-
-  def _write(self, **fields) -> None:
+  def _write_event(self, **fields: Any) -> None:
     event = event_pb2.Event(wall_time=time.time(), **fields)
-    self._file.write(event.SerializeToString())
+    self._events.write_event(event)
 
 
 def read_metrics(directory: str) -> Metrics:
   """Returns a run's metrics, null as nan; {} if there is no file."""
   curves: Metrics = {}
-  for _, record in read_lines(os.path.join(directory, layout.METRICS)):
+  for _, record in _lines(os.path.join(directory, layout.METRICS)):
     step = record.pop('step')
     for name, value in record.items():
       steps, values = curves.setdefault(name, ([], []))
@@ -181,17 +151,20 @@ def read_evaluations(directory: str) -> list[tuple[int, dict[str, float]]]:
   return processes.from_first(read)
 
 
-def read_lines(path: str) -> list[tuple[str, dict]]:
+def read_examples(directory: str) -> dict[int, list[str]]:
+  """Returns step -> texts of a run; {} if there is no file."""
+  lines = _lines(os.path.join(directory, layout.EXAMPLES))
+  return {record['step']: record['texts'] for _, record in lines}
+
+
+def _lines(path: str) -> list[tuple[str, dict[str, Any]]]:
   """Returns each line and its object, up to the first incomplete line."""
   found = []
-  if os.path.exists(path):
-    with open(path, encoding='utf-8', errors='replace') as file:
-      for line in file:
-        try:
-          record = json.loads(line)
-        except json.JSONDecodeError:
-          break
-        if not line.endswith('\n'):
-          break
-        found.append((line, record))
+  with (
+    contextlib.suppress(FileNotFoundError, json.JSONDecodeError),
+    open(path, encoding='utf-8', errors='replace') as file,
+  ):
+    for line in file:
+      if line.endswith('\n'):
+        found.append((line, json.loads(line)))
   return found

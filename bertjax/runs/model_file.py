@@ -1,6 +1,6 @@
 """The models and the objective of a run, as JSON beside its checkpoints.
 
-    model_file.write('runs/books', config, objective.facts())
+    model_file.write('runs/books', {'': config}, objective.facts())
     config = model_file.read('runs/books')
 
 config.gin holds the same and more, but reading it takes gin and the modules
@@ -40,32 +40,28 @@ class ObjectiveFacts(NamedTuple):
 
 def write(
   run_dir: str,
-  config: EncoderConfig,
+  configs: Mapping[str, EncoderConfig],
   objective: ObjectiveFacts | None = None,
-  models: Mapping[str, EncoderConfig] | None = None,
   main: str = '',
 ) -> None:
   """Writes model.json.
 
   Args:
     run_dir: made if missing.
-    config: of the main model.
+    configs: of each model; the run's parameters are nested under their names.
+      Those of a single model, named '', are not nested.
     objective: what the run is trained for; None: not known.
-    models: the configuration of each, if there are several; the run's
-      parameters are nested under their names.
-    main: the main one among `models`.
+    main: the name of the main model.
   """
-  content: dict[str, Any] = {'encoder': dataclasses.asdict(config)}
-  if models:
+  content: dict[str, Any] = {'encoder': dataclasses.asdict(configs[main])}
+  if main:
     content['main'] = main
     content['models'] = {
-      name: dataclasses.asdict(each) for name, each in models.items()
+      name: dataclasses.asdict(config) for name, config in configs.items()
     }
   if objective:
     content['objective'] = objective._asdict()
-  path = epath.Path(run_dir) / layout.MODEL
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(content, indent=2) + '\n')
+  _write(run_dir, layout.MODEL, content)
 
 
 def read(run_dir: str) -> EncoderConfig:
@@ -97,11 +93,9 @@ def read_computation(run_dir: str) -> dict[str, Any]:
 
 def default_computation() -> dict[str, Any]:
   """Returns the same of a configuration that leaves all of it out."""
-  return {
-    field.name: field.default
-    for field in dataclasses.fields(EncoderConfig)
-    if field.default is not dataclasses.MISSING
-  }
+  return computation(
+    EncoderConfig(vocabulary_size=1, width=1, layers=1, heads=1, feed_forward=1)
+  )
 
 
 def read_objective(run_dir: str) -> ObjectiveFacts:
@@ -113,18 +107,17 @@ def read_objective(run_dir: str) -> ObjectiveFacts:
   Raises:
     UserError: model.json is damaged.
   """
-  facts = None
-  if (epath.Path(run_dir) / layout.MODEL).exists():
-    facts = _read(run_dir, lambda content: content.get('objective'))
-  if facts is None:
-    earlier = json.loads(_EARLIER.read_text(encoding='utf-8'))
-    facts = earlier['pretraining']
-    if task := read_task(run_dir):
-      facts = earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
-  try:
+  earlier = json.loads(_EARLIER.read_text(encoding='utf-8'))
+  unsaid = earlier['pretraining']
+  if task := read_task(run_dir):
+    unsaid = earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
+
+  def take(content: dict[str, Any]) -> ObjectiveFacts:
+    facts = content.get('objective') or unsaid
     return ObjectiveFacts(*(facts[name] for name in ObjectiveFacts._fields))
-  except (KeyError, TypeError) as error:
-    raise _damaged(run_dir, error) from error
+
+  has_file = (epath.Path(run_dir) / layout.MODEL).exists()
+  return _read(run_dir, take) if has_file else take({})
 
 
 def _read(run_dir: str, take: Callable[[dict[str, Any]], Any]) -> Any:
@@ -139,21 +132,20 @@ def _read(run_dir: str, take: Callable[[dict[str, Any]], Any]) -> Any:
       f'directory, with config.json; {run_dir} has neither'
     ) from error
   except (AttributeError, ValueError, KeyError, TypeError) as error:
-    raise _damaged(run_dir, error) from error
-
-
-def _damaged(run_dir: str, error: Exception) -> UserError:
-  return UserError(
-    f'{epath.Path(run_dir) / layout.MODEL} is damaged ({error}); start the run '
-    'again to write it anew'
-  )
+    raise UserError(
+      f'{path} is damaged ({error}); start the run again to write it anew'
+    ) from error
 
 
 def write_task(run_dir: str, task: Mapping[str, Any]) -> None:
   """Writes task.json: the `kind` of the head, its `labels`, and more."""
-  path = epath.Path(run_dir) / layout.TASK
+  _write(run_dir, layout.TASK, task)
+
+
+def _write(run_dir: str, name: str, content: Mapping[str, Any]) -> None:
+  path = epath.Path(run_dir) / name
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(task, indent=2, ensure_ascii=False) + '\n')
+  path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
 
 
 def read_task(run_dir: str) -> dict[str, Any] | None:

@@ -45,14 +45,10 @@ def check_folder(path: str) -> None:
   folder = os.path.dirname(os.path.abspath(path))
   while not os.path.lexists(folder):
     folder = os.path.dirname(folder)
-  if not os.path.isdir(folder):
-    raise UserError(
-      f'cannot write {path}, since {folder} is no folder; set OUTPUT'
-    )
-  if not os.access(folder, os.W_OK):
-    raise UserError(
-      f'cannot write {path}, since {folder} cannot be written; set OUTPUT'
-    )
+  is_folder = os.path.isdir(folder)
+  if not is_folder or not os.access(folder, os.W_OK):
+    reason = 'cannot be written' if is_folder else 'is no folder'
+    raise UserError(f'cannot write {path}, since {folder} {reason}; set OUTPUT')
 
 
 def check_directory(path: str) -> None:
@@ -79,10 +75,14 @@ def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
   """
   try:
     yield
-  except OSError as error:
+  except (OSError, ValueError) as error:
+    # TensorStore raises ValueError with the operating system's code in it.
+    if not isinstance(error, OSError) and 'os_error_code' not in str(error):
+      raise
+    reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+    # The end of a long one holds the cause, the start the paths.
     raise UserError(
-      f'cannot write {path}: {error.strerror or error}; free space there or '
-      f'set {binding}'
+      f'cannot write {path}: {reason[-200:]}; free space there or set {binding}'
     ) from error
 
 

@@ -7,7 +7,7 @@ A label has one colour in all diagrams of a picture, and one legend tells them
 apart.
 """
 
-import os
+import pathlib
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 _SMOOTHING = 0.8
 _LONG = 30  # points of a curve that is drawn without a dot for each
 _QUIET = '#7d858f'  # as in the style
-_STYLE = os.path.join(
-  os.path.dirname(os.path.abspath(__file__)), 'plotter.mplstyle'
-)
+_STYLE = pathlib.Path(__file__).with_name('plotter.mplstyle')
 
 
 class Line(NamedTuple):
@@ -89,11 +87,9 @@ def draw(
   legend: dict[str, Artist] = {}
   with matplotlib.style.context(_STYLE):
     figure = Figure(figsize=(3.4 * columns, 2.6 * rows))
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    for diagram, axes in zip(shown, grid, strict=False):
+    for place, diagram in enumerate(shown, 1):
+      axes = figure.add_subplot(rows, columns, place)
       _draw_diagram(axes, diagram, colours, legend)
-    for axes in grid:  # those left over
-      axes.remove()
     if any(line.baseline for diagram in shown for line in diagram.lines):
       dashes = Line2D([], [], color=_QUIET, linewidth=1, linestyle='--')
       legend['most frequent answer'] = dashes

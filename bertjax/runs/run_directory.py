@@ -15,8 +15,8 @@ learnt (`gin_bindings.IGNORED`).
 
 import contextlib
 import errno
-import json
 import os
+import pathlib
 import re
 import socket
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 import filelock
 
 from bertjax.errors import UserError
-from bertjax.runs import gin_bindings, layout, output_files
+from bertjax.runs import differences, gin_bindings, layout, output_files
 
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
@@ -53,46 +53,31 @@ def claim(
       written.
   """
   with contextlib.ExitStack() as stack:
-    try:
+    with output_files.explain_failure(directory):
       os.makedirs(directory, exist_ok=True)
       stack.enter_context(_locked(directory))
       if not allow_difference:
-        _check(directory, configuration)
+        _check(pathlib.Path(directory), configuration)
       path = os.path.join(directory, layout.CONFIGURATION)
       output_files.write_text(path, configuration, 'RUN_DIR')
-    except OSError as error:
-      raise UserError(
-        f'cannot write into {directory} ({error.strerror}); set RUN_DIR to a'
-        ' directory that can be written'
-      ) from error
     yield
 
 
-def _has_begun(directory: str, left: tuple[str, ...]) -> bool:
-  """Whether a run has left files, or folders with something in them."""
-  paths = [os.path.join(directory, name) for name in left]
-  return any(
-    os.listdir(path) if os.path.isdir(path) else os.path.exists(path)
-    for path in paths
+def _check(directory: pathlib.Path, configuration: str) -> None:
+  path = directory / layout.CONFIGURATION
+  has_checkpoints = any(directory.glob(f'{layout.CHECKPOINTS}/*'))
+  has_begun = has_checkpoints or any(
+    (directory / name).exists() for name in (layout.VOCABULARY, layout.RESULTS)
   )
-
-
-def _check(directory: str, configuration: str) -> None:
-  path = os.path.join(directory, layout.CONFIGURATION)
-  if not os.path.exists(path):
-    if _has_begun(directory, (layout.CHECKPOINTS,)):
-      raise UserError(
-        f'{directory} has checkpoints but no {layout.CONFIGURATION} to compare '
-        f'with; set RUN_DIR to another directory, or {OVERRIDE} to go on from '
-        'them'
-      )
-    return
-  if not _has_begun(
-    directory, (layout.CHECKPOINTS, layout.VOCABULARY, layout.RESULTS)
-  ):
+  if has_checkpoints and not path.exists():
+    raise UserError(
+      f'{directory} has checkpoints but no {layout.CONFIGURATION} to compare '
+      f'with; set RUN_DIR to another directory, or {OVERRIDE} to go on from '
+      'them'
+    )
+  if not path.exists() or not has_begun:
     return  # bad input ended that run before there was anything to keep
-  with open(path, encoding='utf-8') as file:
-    before = file.read()
+  before = path.read_text(encoding='utf-8')
   if _NAMES_OF_0_1.search(before):
     raise UserError(
       f'{directory} holds a run of bertjax 0.1, whose configuration has other '
@@ -101,11 +86,10 @@ def _check(directory: str, configuration: str) -> None:
     )
   other_run, stretched = gin_bindings.differences(before, configuration)
   if other_run:
-    more = f' (and {len(other_run) - 3} more)' if other_run[3:] else ''
     raise UserError(
       f'{directory} holds a run of another configuration: '
-      f'{", ".join(other_run[:3])}{more}; set RUN_DIR to another directory,'
-      f' or {OVERRIDE} to go on with the new one'
+      f'{differences.listed(other_run)}; set RUN_DIR to another directory, or '
+      f'{OVERRIDE} to go on with the new one'
     )
   if stretched:
     print(
@@ -133,22 +117,14 @@ def _locked(directory: str) -> Iterator[None]:
         advice = 'if it is dead, delete that file'
         stack.enter_context(lock.acquire(blocking=False))
     except filelock.Timeout as error:
+      with open(path, encoding='utf-8') as file:
+        holder = file.read() or 'another process'
       raise UserError(
-        f'{directory} is in use by {_holder(path)} ({lock.lock_file}); '
-        f'{advice}, or set RUN_DIR to another directory'
+        f'{directory} is in use by {holder} ({lock.lock_file}); {advice}, or '
+        'set RUN_DIR to another directory'
       ) from error
     file = stack.enter_context(open(path, 'w', encoding='utf-8'))
     stack.callback(file.truncate, 0)
-    json.dump({'process': os.getpid(), 'host': socket.gethostname()}, file)
+    file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
     yield
-
-
-def _holder(path: str) -> str:
-  """Returns the process and host that a lock file names."""
-  try:
-    with open(path, encoding='utf-8') as file:
-      holder = json.load(file)
-  except json.JSONDecodeError:  # being written at this moment
-    holder = {'process': 'unknown', 'host': 'unknown'}
-  return f'process {holder["process"]} on {holder["host"]}'

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bertjax.errors import UserError, choose
 from bertjax.interop import huggingface, names
-from bertjax.models.config import EncoderConfig, fields_affecting
+from bertjax.models.config import EncoderConfig, computation, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
@@ -55,31 +55,25 @@ def read(path: str, step: int | None = None) -> TrainedModel:
         f'{path} is a Hugging Face directory, which has no checkpoint of '
         f'step {step}; set STEP to None'
       )
-    checkpoint = huggingface.read(path)
-    if checkpoint.unused:
-      print(f'{path}: {checkpoint.report()}', flush=True)
+    theirs = huggingface.read(path)
+    if theirs.unused:
+      print(f'{path}: {theirs.report()}', flush=True)
     return TrainedModel(
-      checkpoint.config, checkpoint.parameters, checkpoint.task, None, path
+      theirs.config, theirs.parameters, theirs.task, None, path
     )
   config, main = model_file.read(path), model_file.read_main(path)
-  best = os.path.join(path, layout.BEST)
-  folder = (
-    best
-    if step is None and os.path.exists(best)
-    else os.path.join(path, layout.CHECKPOINTS)
-  )
+  folder = os.path.join(path, layout.BEST)
+  if step is not None or not os.path.exists(folder):
+    folder = os.path.join(path, layout.CHECKPOINTS)
   with Checkpoints(folder, read_only=True) as checkpoints:
     found = checkpoints.parameters(step)
   if found is None:
     raise UserError(f'{path} has no checkpoint yet')
   parameters, step = found
-  return TrainedModel(
-    config,
-    parameters[main] if main else parameters,
-    model_file.read_task(path),
-    step,
-    path,
-  )
+  if main:
+    parameters = parameters[main]
+  task = model_file.read_task(path)
+  return TrainedModel(config, parameters, task, step, path)
 
 
 def best_run(path: str) -> str:
@@ -127,9 +121,8 @@ def parameters(
   changes = (changes,) if isinstance(changes, str) else changes or ()
   if not isinstance(changes, list | tuple):
     raise UserError(f'expected names of fields, got {changes!r}; set CHANGES')
-  computation = dict.fromkeys(fields_affecting('computation'))
   for name in changes:
-    choose(computation, name, 'CHANGES')
+    choose(dict.fromkeys(fields_affecting('computation')), name, 'CHANGES')
   if path is None:
     if changes:
       raise UserError(
@@ -155,25 +148,19 @@ def _check_computation(
   there: EncoderConfig, here: EncoderConfig, changes: Sequence[str]
 ) -> None:
   """Prints the `changes`; raises UserError for any other, or for none."""
-  values = {
-    name: (getattr(there, name), getattr(here, name))
-    for name in fields_affecting('computation')
-  }
-  different = [name for name, (old, new) in values.items() if old != new]
+  theirs, ours = computation(there), computation(here)
+  different = [name for name in ours if theirs[name] != ours[name]]
   for name in changes:
     if name not in different:
       raise UserError(
-        f'CHANGES names {name}, which is {values[name][0]!r} in INIT_FROM and '
-        f'in this run; set CHANGES without it, or EncoderConfig.{name}'
+        f'CHANGES names {name}, which is {ours[name]!r} in INIT_FROM and in '
+        f'this run; set CHANGES without it, or EncoderConfig.{name}'
       )
   if other := [name for name in different if name not in changes]:
+    told = (f'{x} {theirs[x]!r} there and {ours[x]!r} here' for x in other)
     raise UserError(
-      'INIT_FROM was trained with another computation: '
-      + ', '.join(
-        f'{n} {values[n][0]!r} there and {values[n][1]!r} here' for n in other
-      )
-      + f'; set EncoderConfig.{other[0]}, or name it in CHANGES'
+      f'INIT_FROM was trained with another computation: {", ".join(told)}; '
+      f'set EncoderConfig.{other[0]}, or name it in CHANGES'
     )
-  for name in changes:
-    old, new = values[name]
-    print(f'INIT_FROM: {name} changes from {old!r} to {new!r}', flush=True)
+  for x in changes:
+    print(f'INIT_FROM: {x} changes from {theirs[x]!r} to {ours[x]!r}')

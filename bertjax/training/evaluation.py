@@ -11,7 +11,7 @@
 import dataclasses
 import functools
 import itertools
-import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -71,9 +71,7 @@ class HeldOut:
   def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
     """See `evaluate`, `summary` and `Objective.show`."""
     objective, batches = self.objective, self.batches()
-    samples = (
-      self._samples(run_dir) if objective.samples_title else lambda _: []
-    )
+    samples = self._samples(run_dir)
 
     def found(parameters: Parameters, frozen: Parameters | None) -> Evaluated:
       step = step_lib.compile_evaluation_step(objective, mesh, abstract, frozen)
@@ -90,23 +88,22 @@ class HeldOut:
   def _samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
     """Returns what shows a few rows; nothing without text or vocabulary."""
     sample = jax.jit(self.objective.sample)
+    path = pathlib.Path(run_dir, layout.VOCABULARY)
 
     @functools.cache
-    def text() -> tuple[dict[str, np.ndarray] | None, list[str] | None]:
+    def text() -> tuple[dict[str, np.ndarray], list[str]]:
       # Read when first needed, since a run can end before.
       rows, vocabulary = processes.from_first(
         lambda: (
-          _few_rows(next(iter(self.batches()), None), 4),
-          _read(os.path.join(run_dir, layout.VOCABULARY)),
+          _few_rows(next(iter(self.batches()), {}), 4),
+          path.read_text('utf-8').split('\n') if path.exists() else [],
         )
       )
-      return rows and {
-        key: np.array(values, dtype) for key, (values, dtype) in rows.items()
-      }, vocabulary
+      return {key: np.array(*x) for key, x in rows.items()}, vocabulary
 
     def show(parameters: Parameters) -> list[str]:
       batch, vocabulary = text()
-      if batch is None or not vocabulary:
+      if not batch or not vocabulary:
         return []
       sampled = multihost_utils.process_allgather(
         sample(parameters, batch), tiled=True
@@ -114,13 +111,6 @@ class HeldOut:
       return self.objective.show(sampled, batch, vocabulary)
 
     return show
-
-
-def _read(path: str) -> list[str] | None:
-  if not os.path.exists(path):
-    return None
-  with open(path, encoding='utf-8') as file:
-    return file.read().split('\n')
 
 
 def evaluate(
@@ -147,27 +137,22 @@ def evaluate(
   for batch in _as_often(batches):
     totals.add(jax.device_get(step(partitioning.put_batch(batch, mesh))))
     for name, (right, weights) in objective.answers(batch).items():
-      counts[name] = _add(
-        counts.get(name, np.zeros(0)),
-        np.bincount(right.ravel(), weights.ravel()),
-      )
+      count = np.bincount(right.ravel(), weights.ravel())
+      counts[name] = _total(counts.get(name, []), count)
   values = totals.means()
   for name, mine in counts.items():
-    everyones = functools.reduce(
-      _add, (np.asarray(x, float) for x in processes.gather(mine.tolist()))
-    )
+    everyones = _total(*processes.gather(mine.tolist()))
     if everyones.any():
-      values[f'{name}_baseline'] = float(
-        np.float32(everyones.max() / everyones.sum())
-      )
+      best = np.float32(everyones.max() / everyones.sum())
+      values[f'{name}_baseline'] = float(best)
   return values
 
 
-def _add(some: np.ndarray, other: np.ndarray) -> np.ndarray:
-  """Returns the sum of two counts of ids; the shorter is padded with zeros."""
-  total = np.zeros(max(len(some), len(other)))
-  total[: len(some)] += some
-  total[: len(other)] += other
+def _total(*counts: Any) -> np.ndarray:
+  """Returns the sum of counts of ids; shorter ones are padded with zeros."""
+  total = np.zeros(max(map(len, counts)))
+  for count in counts:
+    total[: len(count)] += count
   return total
 
 
@@ -176,19 +161,12 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
   if processes.count() == 1:
     yield from batches
     return
-  iterator = iter(batches)
-  while True:
-    batch = next(iterator, None)
-    shapes = [
-      shape
-      for shape in processes.gather(
-        batch and {k: (v.shape, v.dtype.name) for k, v in batch.items()}
-      )
-      if shape
-    ]
-    if not shapes:
+  for batch in itertools.chain(batches, itertools.repeat(None)):
+    mine = {k: (v.shape, v.dtype.name) for k, v in (batch or {}).items()}
+    shapes = next(filter(None, processes.gather(mine)), None)
+    if shapes is None:
       return
-    yield batch or {key: np.zeros(*shape) for key, shape in shapes[0].items()}
+    yield batch or {key: np.zeros(*shape) for key, shape in shapes.items()}
 
 
 def summary(objective: Objective, values: Mapping[str, float]) -> str:
@@ -209,18 +187,16 @@ def summary(objective: Objective, values: Mapping[str, float]) -> str:
   return '; '.join(parts)
 
 
-def _few_rows(
-  batch: Batch | None, rows: int
-) -> dict[str, tuple[list, str]] | None:
+def _few_rows(batch: Batch, rows: int) -> dict[str, tuple[list, str]]:
   """Takes rows at equal distances: neighbours often come from one document.
 
   Returns:
     key -> (values as nested lists, name of their dtype).
   """
-  if batch is None:
-    return None
-  step = max(1, len(batch['tokens']) // rows)
   return {
-    key: (array[::step][:rows].tolist(), array.dtype.name)
+    key: (
+      array[:: max(1, len(array) // rows)][:rows].tolist(),
+      array.dtype.name,
+    )
     for key, array in batch.items()
   }

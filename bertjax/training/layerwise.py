@@ -14,7 +14,7 @@ the head, as in Bao et al. 2022 (BEiT); fresh top layers, Zhang et al. 2021,
 section 5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -55,29 +55,23 @@ def scale(
   if decay == 1.0 and frozen is None:
     return optimizer
 
-  def freeze(updates, parameters):
-    del parameters
-    return jax.tree_util.tree_map_with_path(
-      lambda path, x: (
-        jnp.zeros_like(x)
-        if frozen is not None and _depth(path, layers) <= frozen
-        else x
-      ),
-      updates,
-    )
+  def freeze(path, x):
+    is_frozen = frozen is not None and _depth(path, layers) <= frozen
+    return jnp.zeros_like(x) if is_frozen else x
 
-  def slow(updates, parameters):
-    del parameters
-    return jax.tree_util.tree_map_with_path(
-      lambda path, x: x * decay ** (layers + 1 - _depth(path, layers)), updates
-    )
+  def slow(path, x):
+    return x * decay ** (layers + 1 - _depth(path, layers))
 
   # Frozen twice: weight decay moves parameters even without a gradient.
-  return optax.chain(
-    optax.stateless(freeze),
-    optimizer,
-    optax.stateless(slow),
-    optax.stateless(freeze),
+  return optax.chain(_each(freeze), optimizer, _each(slow), _each(freeze))
+
+
+def _each(
+  change: Callable[[tuple[Any, ...], jax.Array], jax.Array],
+) -> optax.GradientTransformation:
+  """Returns what applies a function of path and update to each update."""
+  return optax.stateless(
+    lambda updates, _: jax.tree_util.tree_map_with_path(change, updates)
   )
 
 

@@ -13,8 +13,8 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import numpy as np
@@ -26,7 +26,6 @@ from bertjax.errors import RunStopped, UserError
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
-from bertjax.runs.filled_masks import FilledMasks
 from bertjax.training import (
   profiling,
   signals,
@@ -54,12 +53,6 @@ class ResumableIterator(Protocol):
     """Continues from a result of `position`."""
 
 
-class BatchSource(Protocol):
-  """An iterable of host batches, such as `bertjax.data.pipeline` makes."""
-
-  def __iter__(self) -> ResumableIterator: ...
-
-
 class Trained(NamedTuple):
   """What a run measured, by the names in metrics.jsonl.
 
@@ -81,7 +74,7 @@ def train(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   learning_rate: optax.Schedule,
-  batches: Callable[[], BatchSource],
+  batches: Callable[[], Iterable[Batch]],
   evaluations: Mapping[str, Evaluation],
   mesh: Mesh,
   run_dir: str,
@@ -107,7 +100,8 @@ def train(
     objective: what to minimise.
     optimizer: its updates include the learning rate.
     learning_rate: the optimizer's schedule, for the log.
-    batches: makes the iterable of host batches.
+    batches: makes the iterable of host batches; its iterator is a
+      `ResumableIterator`.
     evaluations: by name.
     mesh: see `partitioning.make_mesh`.
     run_dir: the directory for everything that the run writes.
@@ -140,7 +134,7 @@ def train(
   """
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
-  _check(steps, batch_size, length, log_steps, eval_steps, checkpoint_steps)
+  _check(length, steps, log_steps, eval_steps, checkpoint_steps)
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
   profile = profiling.Profile(
@@ -164,30 +158,24 @@ def train(
   totals = Totals()  # of train/*, since the last line in metrics.jsonl
   with (
     Checkpoints(
-      os.path.join(run_dir, layout.CHECKPOINTS),
-      keep=keep,
-      keep_every=keep_every,
+      os.path.join(run_dir, layout.CHECKPOINTS), keep, keep_every
     ) as checkpoints,
     # Two: after a kill here, the resumed run removes the later one.
     Checkpoints(os.path.join(run_dir, layout.BEST), keep=2)
     if select
     else contextlib.nullcontext() as best_checkpoint,
-    metrics_file.Writer(run_dir) as writer,
     signals.Stop() as stop,
   ):
-    loaded = None if checkpoints.steps() or not initial else initial()
-    iterator = iter(batches())
+    restored = checkpoints.restore(abstract)
+    loaded = initial() if initial and restored is None else None
+    iterator = cast(ResumableIterator, iter(batches()))
     evaluators = {
       name: evaluation.prepare(mesh, abstract, run_dir)
       for name, evaluation in evaluations.items()
     }
-    filled_masks = FilledMasks(run_dir)
-    texts: list[str] = []  # of the last evaluation
-    restored = checkpoints.restore(abstract)
     if restored is None:
+      step = 0
       state = state_lib.create(objective, optimizer, shapes, mesh, seed)
-      if loaded is None and initial:  # there are checkpoints, all damaged
-        loaded = initial()
       if loaded is not None:
         replaced = warm_start.replace(
           objective.of_main(state.parameters), loaded, 'INIT_FROM'
@@ -195,23 +183,19 @@ def train(
         state = dataclasses.replace(
           state, parameters=objective.with_main(state.parameters, replaced)
         )
-      step = 0
-      writer.resume(0)
       if keep_first:
         checkpoints.save(0, state, _position(iterator, totals))
     else:
       state, position, step = restored
-      assert position is not None  # every save below has one
       totals.restore(position.pop('totals'))
       iterator.restore(position)
-      writer.resume(step)
       print(f'continuing from step {step} of {steps}', flush=True)
-    filled_masks.resume(step)
-    best.resume(run_dir)
     if best_checkpoint:
       best_checkpoint.remove_after(step)
     if processes.is_first():
-      _write_model(run_dir, objective)
+      model_file.write(
+        run_dir, objective.configs, objective.facts(), objective.main
+      )
     if step >= steps:
       print(
         f'{run_dir} is at step {step} already; nothing to train. Raise '
@@ -224,33 +208,38 @@ def train(
     )
     rng = jax.random.key(seed)
 
-    def evaluate() -> dict[str, float]:
+    def due(every: int | None) -> bool:
+      return every is not None and step % every == 0
+
+    def evaluate() -> tuple[dict[str, float], list[str]]:
       values: dict[str, float] = {}
-      texts.clear()
+      texts: list[str] = []
       for name, evaluator in evaluators.items():
-        found = evaluator(state.parameters, frozen)
-        texts.extend(found.samples)
-        if found.summary:
-          progress.note(f'step {step}, {name}: {found.summary}')
-        values |= {f'{name}/{key}': x for key, x in found.values.items()}
-      filled_masks.write(step, texts)
-      return values
+        one = evaluator(state.parameters, frozen)
+        texts += one.samples
+        if one.summary:
+          progress.note(f'step {step}, {name}: {one.summary}')
+        values |= {f'{name}/{key}': x for key, x in one.values.items()}
+      return values, texts
 
     # -- the loop --------------------------------------------------------------
     clock = throughput.Clock(
       objective.flops, throughput.peak(mesh), partitioning.process_share(mesh)
     )
     pending: list[tuple[int, Terms]] = []  # steps not yet checked by the host
-    measured: Mapping[str, float] = {}  # by the last evaluation
-    first_step = True
+    found: Mapping[str, float] = {}  # by an evaluation of this step
+    texts: list[str] = []
+    began = step
     with (
+      metrics_file.Writer(run_dir, step) as writer,
       TrainingProgress(steps, step) as progress,
       contextlib.closing(profile),
     ):
+      best.resume(run_dir)
       while step < steps and not best.exhausted:
-        with clock.waiting():
+        with clock.timed('data_wait'):
           batch = next(iterator)
-        if first_step:
+        if step == began:
           objective.check_batch(batch)
         profile.before(step + 1)
         state, terms = train_step(
@@ -266,31 +255,25 @@ def train(
           jax.block_until_ready(pending[-2][1])
         if told := profile.after(step, terms):
           progress.note(told)
-        if first_step:
+        if step == began + 1:
           jax.block_until_ready(terms)
-          first_step = False
           progress.note(f'first step after {time.monotonic() - started:.1f} s')
           clock.start()
 
         last = step == steps
-        evaluate_now = last or (eval_steps and step % eval_steps == 0)
+        evaluate_now = last or due(eval_steps)
         if evaluate_now:
           _check_terms(pending, totals, checkpoints)
-        with clock.paused('evaluation'):
-          found = evaluate() if evaluate_now else {}
-          measured = found or measured
+        with clock.timed('evaluation'):
+          found, texts = evaluate() if evaluate_now else ({}, [])
         is_best = best.add(step, found)
         last = last or best.exhausted
-        log = last or step % log_steps == 0
+        log = last or due(log_steps)
         stopping = stop.agreed()
-        save = (
-          last
-          or stopping
-          or (checkpoint_steps and step % checkpoint_steps == 0)
-        )
+        save = last or stopping or due(checkpoint_steps)
         if log or save:
           _check_terms(pending, totals, checkpoints)
-        values = {}
+        values: dict[str, float] = {}
         if log:
           means = totals.means()
           totals.clear()
@@ -301,9 +284,9 @@ def train(
           values |= clock.speed()
           progress.update(step, values)
         values |= found
-        with clock.paused('checkpoint'):
+        with clock.timed('checkpoint'):
           if values:
-            writer.write(step, values)
+            writer.write(step, values, texts)
           if is_best and best_checkpoint:
             checkpoints.wait()
             best_checkpoint.save(
@@ -324,31 +307,20 @@ def train(
     curves.draw(run_dir, objective.panels)
     if texts:
       print(f'\n{objective.samples_title}', *texts, sep='\n')
-  if not measured:  # the run was done already
+  if not found:  # the run was done already
     before = metrics_file.read_evaluations(run_dir)
-    measured = before[-1][1] if before else {}
-  return Trained(step, measured, best.step, best.values)
+    found = before[-1][1] if before else {}
+  return Trained(step, found, best.step, best.values)
 
 
-def _check(
-  steps: int, batch_size: int, length: int, *intervals: int | None
-) -> None:
+def _check(length: int, *numbers: int | None) -> None:
   """Refuses numbers that cannot work, before anything is built."""
   if length < 8:
     raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
-  for name, value in (('TRAIN_STEPS', steps), ('BATCH_SIZE', batch_size)):
-    if value < 1:
-      raise UserError(f'{name} is {value}; set it to 1 or more')
-  names = ('LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
-  for name, interval in zip(names, intervals, strict=True):
-    if interval is not None and interval < 1:
-      raise UserError(f'{name} is {interval}; set it to 1 or more, or None')
-
-
-def _write_model(run_dir: str, objective: Objective) -> None:
-  configs, main = objective.configs, objective.main
-  models = configs if main else None
-  model_file.write(run_dir, configs[main], objective.facts(), models, main)
+  names = ('TRAIN_STEPS', 'LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
+  for name, number in zip(names, numbers, strict=True):
+    if number is not None and number < 1:
+      raise UserError(f'{name} is {number}; set it to 1 or more')
 
 
 def _describe(
@@ -358,21 +330,16 @@ def _describe(
   mesh: Mesh,
 ) -> str:
   """Returns the lines that every run prints first, and `--dry_run` alone."""
-  lines = [
-    f'parameters: {state_lib.count_parameters(abstract):,}',
-    *(
-      [f'frozen parameters: {sum(x.size for x in jax.tree.leaves(frozen)):,}']
-      if frozen
-      else []
-    ),
-    f'mesh: {dict(mesh.shape)} over {mesh.size} '
-    f'{mesh.devices.flat[0].platform} device(s)',
+  lines = [f'parameters: {state_lib.count_parameters(abstract.parameters):,}']
+  if frozen:
+    lines += [f'frozen parameters: {state_lib.count_parameters(frozen):,}']
+  platform = mesh.devices.flat[0].platform
+  lines += [
+    f'mesh: {dict(mesh.shape)} over {mesh.size} {platform} device(s)',
     'batch:',
-    *(
-      f'  {key:<17}{np.dtype(s.dtype).name}{list(s.shape)}'
-      for key, s in shapes.items()
-    ),
   ]
+  for key, shape in shapes.items():
+    lines += [f'  {key:<17}{np.dtype(shape.dtype).name}{list(shape.shape)}']
   return '\n'.join(lines)
 
 

@@ -33,8 +33,9 @@ from bertjax.training.state import Parameters
 # A batch on devices, see `bertjax.batch`.
 DeviceBatch = Mapping[str, jax.Array]
 Terms = dict[str, tuple[jax.Array, jax.Array]]
+Array = jax.Array | np.ndarray
 # Name -> right ids and their weights, of the same shape.
-Answers = Mapping[str, tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]]
+Answers = Mapping[str, tuple[Array, Array]]
 
 
 class Objective(abc.ABC):
@@ -197,28 +198,22 @@ class Objective(abc.ABC):
 def _initialize(
   models: Mapping[str, nn.Module], key: jax.Array, example: DeviceBatch
 ) -> dict[str, Any]:
-  # The parameters of one model are those of the key itself.
-  keys = {
-    name: jax.random.fold_in(key, number) if name else key
-    for number, name in enumerate(models)
-  }
-  return {
-    name: model.init(keys[name], example, train=False)['params']
-    for name, model in models.items()
-  }
+  made = {}
+  for number, (name, model) in enumerate(models.items()):
+    # The parameters of one model are those of the key itself.
+    own_key = jax.random.fold_in(key, number) if name else key
+    made[name] = model.init(own_key, example, train=False)['params']
+  return made
 
 
 def _forward_flops(
   models: Mapping[str, nn.Module], batch: Mapping[str, flops.Shaped]
 ) -> int:
-  return sum(
-    sum(
-      flops.of_forward(
-        model.config, batch, getattr(model, 'next_sentence', False)
-      ).values()
-    )
-    for model in models.values()
-  )
+  total = 0
+  for model in models.values():
+    pairs = getattr(model, 'next_sentence', False)
+    total += sum(flops.of_forward(model.config, batch, pairs).values())
+  return total
 
 
 def apply_model(
@@ -232,21 +227,21 @@ def apply_model(
 
   The first of the model's random streams, dropout, gets `rng` itself.
   """
-  streams = getattr(model, 'random_streams', ('dropout',))
   rngs = None
   if rng is not None:
+    streams = getattr(model, 'random_streams', ('dropout',))
     rngs = {
       name: jax.random.fold_in(rng, number) if number else rng
       for number, name in enumerate(streams)
     }
-  outputs: Any = model.apply(
+  found: Any = model.apply(
     {'params': parameters}, batch, train=train, rngs=rngs
   )
-  return outputs
+  return found
 
 
 def cross_entropy(
-  logits_XC: jax.Array, labels_X: jax.Array, weights_X: jax.Array
+  logits_XC: jax.Array, labels_X: Array, weights_X: Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns the sums of loss, of correct answers, and of weights.
 
@@ -313,35 +308,24 @@ class MaskedLanguageModel(Objective):
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""
-    weights = {'mlm_loss': jnp.sum(batch['weights'])}
-    if self.model.next_sentence:
-      weights['nsp_loss'] = jnp.sum(batch['pair_weights'])
-    return weights
+    return {
+      f'{name}_loss': jnp.sum(weights)
+      for name, (_, weights) in self.answers(batch).items()
+    }
 
-  def __call__(
-    self,
-    parameters: Parameters,
-    batch: DeviceBatch,
-    rng: jax.Array | None,
-    train: bool,
-    frozen: Parameters | None = None,
-  ) -> Terms:
+  def __call__(self, parameters, batch, rng, train, frozen=None):
     """Returns losses, accuracies and, if `train`, `data_statistics`."""
     outputs = apply_model(self.model, parameters, batch, rng, train)
-    if self.chunks == 1:
-      loss, right, weight = cross_entropy(
-        outputs['mlm_logits'], batch['targets'], batch['weights']
-      )
-    else:  # nothing reads mlm_logits then, so XLA leaves them out
-      loss, right, weight = self._in_chunks(
-        parameters, outputs['hidden'], batch
-      )
-    terms = {'mlm_loss': (loss, weight), 'mlm_accuracy': (right, weight)}
-    if self.model.next_sentence:
-      loss, right, weight = cross_entropy(
-        outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
-      )
-      terms |= {'nsp_loss': (loss, weight), 'nsp_accuracy': (right, weight)}
+    terms = {}
+    for name, answers in self.answers(batch).items():
+      if name == 'mlm' and self.chunks > 1:
+        # Nothing reads mlm_logits then, so XLA leaves them out.
+        sums = self._in_chunks(parameters, outputs['hidden'], batch)
+      else:
+        sums = cross_entropy(outputs[f'{name}_logits'], *answers)
+      loss, right, weight = sums
+      terms[f'{name}_loss'] = loss, weight
+      terms[f'{name}_accuracy'] = right, weight
     return terms | data_statistics(batch) if train else terms
 
   def answers(self, batch: Batch) -> Answers:
@@ -359,8 +343,25 @@ class MaskedLanguageModel(Objective):
   def show(
     self, sampled: np.ndarray, batch: Batch, vocabulary: Sequence[str]
   ) -> list[str]:
-    """Returns texts with their masks filled in."""
-    return filled_masks(sampled, batch, vocabulary)
+    """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
+
+    Args:
+      sampled: int[B, P], the likeliest token for each target.
+      batch: masked sequences.
+      vocabulary: id -> token.
+    """
+    lines = []
+    keys = ('tokens', 'segments', 'target_positions', 'targets', 'weights')
+    rows = zip(sampled, *(batch[key] for key in keys), strict=True)
+    for guesses, tokens, segments, *targets in rows:
+      words = [vocabulary[i] for i in tokens[segments > 0]]
+      for guess, column, target, weight in zip(guesses, *targets, strict=True):
+        if weight:
+          right = vocabulary[target]
+          said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
+          words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
+      lines.append(' '.join(words).replace(' ##', ''))
+    return [line for line in lines if line]
 
   def _in_chunks(
     self, parameters: Parameters, hidden_BLD: jax.Array, batch: DeviceBatch
@@ -402,54 +403,15 @@ def data_statistics(batch: DeviceBatch) -> Terms:
   shown_BP = jnp.take_along_axis(
     batch['tokens'], batch['target_positions'], axis=1
   )
-  visible_BP = weights_BP * (shown_BP == batch['targets'])
   masked, pairs = jnp.sum(weights_BP), jnp.sum(pair_weights_BS)
+  real = jnp.sum(batch['segments'] > 0, dtype=jnp.float32)
+  visible = jnp.sum(weights_BP * (shown_BP == batch['targets']))
+  random_pairs = jnp.sum(pair_weights_BS * batch['pair_labels'])
   return {
-    'masked_fraction': (
-      masked,
-      jnp.sum(batch['segments'] > 0, dtype=jnp.float32),
-    ),
-    'visible_fraction': (jnp.sum(visible_BP), masked),
-    'random_pair_fraction': (
-      jnp.sum(pair_weights_BS * batch['pair_labels']),
-      pairs,
-    ),
+    'masked_fraction': (masked, real),
+    'visible_fraction': (visible, masked),
+    'random_pair_fraction': (random_pairs, pairs),
   }
-
-
-def filled_masks(
-  guesses_BP: np.ndarray, batch: Batch, vocabulary: Sequence[str]
-) -> list[str]:
-  """Returns texts with each [MASK] as `[guess]`, or `[guess≠right]` if wrong.
-
-      >>> batch = {'tokens': np.array([[0, 3, 1]]), 'segments': np.ones((1, 3)),
-      ...          'target_positions': np.array([[1]]),
-      ...          'targets': np.array([[2]]), 'weights': np.ones((1, 1))}
-      >>> filled_masks([[1]], batch, ['a', 'c', 'b', '[MASK]'])
-      ['a [c≠b] c']
-
-  Args:
-    guesses_BP: int[B, P], the likeliest token for each target.
-    batch: masked sequences.
-    vocabulary: id -> token.
-  """
-  lines = []
-  for row, guesses in enumerate(guesses_BP):
-    words = [vocabulary[i] for i in batch['tokens'][row]]
-    words = words[: int((batch['segments'][row] > 0).sum())]
-    for column, target, guess, weight in zip(
-      batch['target_positions'][row],
-      batch['targets'][row],
-      guesses,
-      batch['weights'][row],
-      strict=True,
-    ):
-      if weight:
-        right = vocabulary[target]
-        said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
-        words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
-    lines.append(' '.join(words).replace(' ##', ''))
-  return [line for line in lines if line]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -494,14 +456,7 @@ class TaskObjective(Objective):
     """Returns the number of labels, or the sum of their classes' weights."""
     return {'loss': jnp.sum(self._weights(batch))}
 
-  def __call__(
-    self,
-    parameters: Parameters,
-    batch: DeviceBatch,
-    rng: jax.Array | None,
-    train: bool,
-    frozen: Parameters | None = None,
-  ) -> Terms:
+  def __call__(self, parameters, batch, rng, train, frozen=None):
     """Returns the one term `loss`."""
     logits = apply_model(self.model, parameters, batch, rng, train)['logits']
     losses = self.loss(logits, batch['labels'], batch['segments'])
@@ -510,16 +465,12 @@ class TaskObjective(Objective):
 
   def check_batch(self, batch: Batch) -> None:
     """Raises UserError if a batch is not one of this kind of task."""
-    labels = {
-      'labels': self.label,
-      'label_weights': (self.label[0][:2], np.float32),
-    }
+    weights = self.label[0][:2], np.float32
+    labels = {'labels': self.label, 'label_weights': weights}
     batch_lib.check(batch, self.keys, self.name, labels)
 
   def _weights(self, batch: DeviceBatch) -> jax.Array:
     if self.class_weights is None:
       return batch['label_weights']
-    return (
-      batch['label_weights']
-      * jnp.asarray(self.class_weights, jnp.float32)[batch['labels']]
-    )
+    of_classes = jnp.asarray(self.class_weights, jnp.float32)
+    return batch['label_weights'] * of_classes[batch['labels']]

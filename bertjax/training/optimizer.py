@@ -119,15 +119,9 @@ def scale_by_moments(
   The state is optax's `ScaleByAdamState` in both cases: a count, m and v, the
   last two float trees shaped like the parameters.
   """
+  adam = optax.scale_by_adam(beta1, beta2, epsilon)
   if bias_correction:
-    return optax.scale_by_adam(beta1, beta2, epsilon)
-
-  def init(parameters):
-    return optax.ScaleByAdamState(
-      count=jnp.zeros([], jnp.int32),
-      mu=optax.tree.zeros_like(parameters),
-      nu=optax.tree.zeros_like(parameters),
-    )
+    return adam
 
   def update(gradients, state, parameters=None):
     del parameters
@@ -139,7 +133,7 @@ def scale_by_moments(
     count = optax.safe_increment(state.count)
     return direction, optax.ScaleByAdamState(count, mean, square)
 
-  return optax.GradientTransformation(init, update)
+  return optax.GradientTransformation(adam.init, update)
 
 
 def _clip(clip_norm: float | None) -> optax.GradientTransformation:

@@ -30,21 +30,19 @@ class Profile:
     Raises:
       UserError: `steps` are not two steps in order, or not in the run.
     """
-    if steps is not None:
-      numbers = (
-        isinstance(steps, tuple | list)
-        and len(steps) == 2
-        and all(isinstance(step, int) for step in steps)
-      )
-      if not numbers or not 1 <= steps[0] <= steps[1]:
+    match steps:
+      case None:
+        pass
+      case [int(first), int(end)] if 1 <= first <= end:
+        if first > last:
+          raise UserError(
+            f'the run ends at step {last}, before the first of '
+            f'PROFILE_STEPS {steps}; set an earlier one'
+          )
+      case _:
         raise UserError(
           'expected the first and the last step to profile, such '
           f'as (100, 104), got {steps!r}; set PROFILE_STEPS'
-        )
-      if steps[0] > last:
-        raise UserError(
-          f'the run ends at step {last}, before the first of '
-          f'PROFILE_STEPS {steps}; set an earlier one'
         )
     self._directory = directory
     self._steps = steps

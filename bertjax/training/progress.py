@@ -3,11 +3,12 @@
     >>> values = {'train/loss': 7.25, 'speed/step_seconds': 0.08}
     >>> with TrainingProgress(total_steps=1000) as line:
     ...   line.update(100, values)
-    step 100/1000   loss 7.2500   12.5 steps/s   1:12 left
+    step 100/1000   loss 7.2500   12.5 steps/s   0:01:12 left
 
 Elsewhere than on a terminal each update is a line of its own.
 """
 
+import datetime
 import time
 from collections.abc import Mapping
 from typing import TextIO
@@ -18,7 +19,7 @@ from bertjax.runs.progress_line import ProgressLine
 class TrainingProgress(ProgressLine):
   """How far a run has come.
 
-      step 500/1500   loss 5.1234   12.3 steps/s   50,381 tokens/s   1:21 left
+      step 500/1500   loss 5.1234   12.3 steps/s   9,381 tokens/s   0:01:21 left
 
   Args:
     total_steps: steps of the whole run.
@@ -49,13 +50,6 @@ class TrainingProgress(ProgressLine):
       parts.append(f'{values["speed/tokens_per_second"]:,.0f} tokens/s')
     if 'speed/mfu' in values:
       parts.append(f'{values["speed/mfu"]:.1%} of the peak')
-    parts.append(f'{_clock((self._total_steps - step) * seconds)} left')
+    left = round((self._total_steps - step) * seconds)
+    parts.append(f'{datetime.timedelta(seconds=left)} left')
     self.show('   '.join(parts))
-
-
-def _clock(seconds: float) -> str:
-  """Returns 3725.0 as '1:02:05'."""
-  minutes, second = divmod(round(seconds), 60)
-  hours, minute = divmod(minutes, 60)
-  rest = f'{minute:02}:{second:02}' if hours else f'{minute}:{second:02}'
-  return f'{hours}:{rest}' if hours else rest

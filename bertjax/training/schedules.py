@@ -47,12 +47,8 @@ def warmup_linear(
     UserError: the warmup exceeds the run.
   """
   warmup_steps = _warmup(warmup_steps, total_steps)
-
-  def schedule(step):
-    fallen = _fraction(step, warmup_steps, total_steps)
-    return _ramp(step, warmup_steps) * (peak + (end - peak) * fallen)
-
-  return schedule
+  decay_steps = total_steps - warmup_steps
+  return warmup_trapezoid(peak, warmup_steps, total_steps, decay_steps, end)
 
 
 def warmup_cosine(
@@ -109,15 +105,10 @@ def _warmup(warmup_steps: int | None, total_steps: int) -> int:
     )
   if warmup_steps is None:
     return total_steps // 10
-  if warmup_steps < 0:
+  if not 0 <= warmup_steps <= total_steps:
     raise UserError(
       f'WARMUP_STEPS is {warmup_steps}, expected 0 to TRAIN_STEPS'
       f' {total_steps}; set WARMUP_STEPS, or None for a tenth of TRAIN_STEPS'
-    )
-  if warmup_steps > total_steps:
-    raise UserError(
-      f'WARMUP_STEPS {warmup_steps} exceeds TRAIN_STEPS {total_steps}; lower'
-      ' WARMUP_STEPS, or set it to None for a tenth of TRAIN_STEPS'
     )
   return warmup_steps
 

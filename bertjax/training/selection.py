@@ -5,8 +5,8 @@
     True
     >>> best.add(200, {'eval/accuracy': 0.7})
     False
-    >>> best.step, best.value, best.exhausted
-    (100, 0.8, False)
+    >>> best.step, best.values, best.exhausted
+    (100, {'eval/accuracy': 0.8}, False)
 
 A run that continues calls `resume` first.
 """
@@ -25,7 +25,6 @@ class Best:
     metric: its name in metrics.jsonl; if that ends in `loss` the lowest value
       is the best, else the highest. None: nothing is selected.
     step: of the best value; None before there is one.
-    value: the best value.
     values: all of the best evaluation, by the names in metrics.jsonl.
   """
 
@@ -40,14 +39,12 @@ class Best:
       )
     self.metric = metric
     self.step: int | None = None
-    self.value = self._height = -math.inf
+    self._height = -math.inf
     self.values: Mapping[str, float] | None = None
     self._patience, self._waited = patience, 0
 
   def resume(self, run_dir: str) -> None:
     """Adds the evaluations that metrics.jsonl has already."""
-    if self.metric is None:
-      return
     for step, values in metrics_file.read_evaluations(run_dir):
       if self.metric in values:
         self.add(step, values)
@@ -66,8 +63,7 @@ class Best:
     if math.isnan(height):
       height = -math.inf  # nothing compares as better than NaN
     if self.step is None or height > self._height:
-      self.step, self.value, self._height = step, value, height
-      self.values = values
+      self.step, self.values, self._height = step, values, height
       self._waited = 0
       return True
     self._waited += 1

@@ -114,17 +114,14 @@ def create(
   seed: int,
 ) -> TrainState:
   """Returns a fresh state, each array created on the devices that hold it."""
-  shardings = jax.tree.map(
-    lambda leaf: leaf.sharding,
-    abstract(objective, optimizer, batch_shapes, mesh),
-  )
+  placed = abstract(objective, optimizer, batch_shapes, mesh)
   shapes = tuple(batch_shapes.items())
   return jax.jit(
     lambda key: nn.meta.unbox(initialize(objective, optimizer, shapes, key)),
-    out_shardings=shardings,
+    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, placed),
   )(jax.random.key(seed))
 
 
-def count_parameters(state: TrainState) -> int:
-  """Returns the number of scalars in all parameters that learn."""
-  return sum(leaf.size for leaf in jax.tree.leaves(state.parameters))
+def count_parameters(parameters: Parameters) -> int:
+  """Returns the number of scalars in all of them."""
+  return sum(leaf.size for leaf in jax.tree.leaves(parameters))

@@ -1,4 +1,4 @@
-"""One step of training and one of evaluation, as pure functions to jit.
+"""One step of training and one of evaluation, as pure functions, jitted.
 
     step = step.compile_train_step(objective, optimizer, mesh, abstract_state)
     state, terms = step(state, batch, jax.random.key(seed))
@@ -101,17 +101,6 @@ def train_step(
   return TrainState(state.step + 1, parameters, optimizer_state), terms
 
 
-def evaluation_step(
-  parameters: Parameters,
-  batch: DeviceBatch,
-  frozen: Parameters | None = None,
-  *,
-  objective: Objective,
-) -> Terms:
-  """Returns (sum, weight) of the objective's terms, with dropout off."""
-  return objective(parameters, batch, None, train=False, frozen=frozen)
-
-
 def compile_train_step(
   objective: Objective,
   optimizer: optax.GradientTransformation,
@@ -126,25 +115,14 @@ def compile_train_step(
   compile it once. `frozen` is placed, or the shapes of `state.abstract_frozen`.
   """
   return _compile_train_step(
-    objective, optimizer, mesh, _Shardings(abstract_state, frozen), accumulation
+    objective, optimizer, mesh, _shardings(abstract_state, frozen), accumulation
   )
 
 
-class _Shardings:
-  """Those of the arrays, or shapes, of a tree; hashable."""
-
-  def __init__(self, *trees: Any):
-    leaves, self._structure = jax.tree.flatten(trees)
-    self._leaves = tuple(leaf.sharding for leaf in leaves)
-
-  def trees(self) -> Any:
-    return jax.tree.unflatten(self._structure, self._leaves)
-
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, _Shardings) and vars(self) == vars(other)
-
-  def __hash__(self) -> int:
-    return hash((self._leaves, self._structure))
+def _shardings(*trees: Any) -> tuple[Any, tuple[jax.sharding.Sharding, ...]]:
+  """Returns those of arrays or shapes, hashable, for `jax.tree.unflatten`."""
+  leaves, structure = jax.tree.flatten(trees)
+  return structure, tuple(leaf.sharding for leaf in leaves)
 
 
 @functools.lru_cache(maxsize=4)
@@ -152,10 +130,10 @@ def _compile_train_step(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
-  shardings: _Shardings,
+  shardings: tuple[Any, ...],
   accumulation: int,
 ) -> jax.stages.Wrapped:
-  of_state, of_frozen = shardings.trees()
+  of_state, of_frozen = jax.tree.unflatten(*shardings)
   replicated = NamedSharding(mesh, PartitionSpec())
 
   def placed_step(state, batch, rng, frozen=None):
@@ -192,22 +170,22 @@ def compile_evaluation_step(
   abstract_state: TrainState,
   frozen: Parameters | None = None,
 ) -> jax.stages.Wrapped:
-  """Jits `evaluation_step` for a mesh; see `compile_train_step`."""
+  """Jits the objective without dropout; see `compile_train_step`."""
   return _compile_evaluation_step(
-    objective, mesh, _Shardings(abstract_state.parameters, frozen)
+    objective, mesh, _shardings(abstract_state.parameters, frozen)
   )
 
 
 @functools.lru_cache(maxsize=4)
 def _compile_evaluation_step(
-  objective: Objective, mesh: Mesh, shardings: _Shardings
+  objective: Objective, mesh: Mesh, shardings: tuple[Any, ...]
 ) -> jax.stages.Wrapped:
-  both = shardings.trees()
+  both = jax.tree.unflatten(*shardings)
 
   def placed_step(parameters, batch, frozen=None):
     with rules.placing(mesh):
       parameters, frozen = rules.gather((parameters, frozen), both)
-      return evaluation_step(parameters, batch, frozen, objective=objective)
+      return objective(parameters, batch, None, train=False, frozen=frozen)
 
   return jax.jit(
     placed_step,

@@ -2,10 +2,10 @@
 
     clock = throughput.Clock(
         lambda batch: flops.of_step(config, batch, True), peak(mesh))
-    with clock.waiting():
+    with clock.timed('data_wait'):
       batch = next(batches)
     clock.count(batch)
-    with clock.paused('evaluation'):
+    with clock.timed('evaluation'):
       evaluate()
     clock.speed()    # {'speed/step_seconds': ...}, and starts a new window
 
@@ -57,28 +57,20 @@ class Clock:
     """Starts a new window."""
     self._since = time.monotonic()
     self._steps = 0
-    self._tokens = self._sequences = self._flops = self._waited = 0.0
-    self._paused: dict[str, float] = collections.defaultdict(float)
+    self._tokens = self._sequences = self._flops = 0.0
+    self._seconds: dict[str, float] = collections.defaultdict(float)
 
   @contextlib.contextmanager
-  def waiting(self) -> Iterator[None]:
-    """Counts the time inside as waiting for data.
+  def timed(self, what: str) -> Iterator[None]:
+    """Counts the time inside as a share.
 
-    The host's time, even if the device is still busy with the step before, so
-    an upper bound on the cost.
+    That of 'data_wait' is the host's, even if the device is still busy with the
+    step before, so an upper bound on the cost; it belongs to training. All else
+    does not.
     """
     before = time.monotonic()
     yield
-    self._waited += time.monotonic() - before
-
-  @contextlib.contextmanager
-  def paused(self, what: str) -> Iterator[None]:
-    """Excludes the time inside from training; it is reported as a share."""
-    before = time.monotonic()
-    yield
-    seconds = time.monotonic() - before
-    self._since += seconds
-    self._paused[what] += seconds
+    self._seconds[what] += time.monotonic() - before
 
   def count(self, batch: Batch) -> None:
     """Counts a step with the tokens (not padding), sequences (one or more per
@@ -99,19 +91,20 @@ class Clock:
       second, MFU, and the share spent waiting for data; of all time: the share
       of each kind of pause.
     """
-    seconds = time.monotonic() - self._since
+    everything = time.monotonic() - self._since
+    waited = self._seconds.pop('data_wait', 0.0)
+    seconds = everything - sum(self._seconds.values())
     speed: dict[str, float] = {}
     if self._steps and seconds > 0:
       speed = {
         'speed/step_seconds': seconds / self._steps,
         'speed/tokens_per_second': self._tokens / seconds,
         'speed/sequences_per_second': self._sequences / seconds,
-        'speed/data_wait_fraction': min(1.0, self._waited / seconds),
+        'speed/data_wait_fraction': min(1.0, waited / seconds),
       }
       if self._peak:
         speed['speed/mfu'] = self._flops / seconds / self._peak
-      everything = seconds + sum(self._paused.values())
-      for what, paused in self._paused.items():
+      for what, paused in self._seconds.items():
         speed[f'speed/{what}_fraction'] = paused / everything
     self.start()
     return speed

@@ -19,6 +19,7 @@ import numpy as np
 from flax import traverse_util
 
 from bertjax.errors import UserError
+from bertjax.runs import differences
 from bertjax.training.state import Parameters
 
 
@@ -37,30 +38,14 @@ def replace(
     UserError: arrays of different shapes, or no shared name.
   """
   report(parameters, loaded, origin)
-  theirs = traverse_util.flatten_dict(loaded, sep='/')
-  return traverse_util.unflatten_dict(
-    {
-      name: _place(theirs[name], array) if name in theirs else array
-      for name, array in traverse_util.flatten_dict(parameters, sep='/').items()
-    },
-    sep='/',
-  )
-
-
-def _place(value: np.typing.ArrayLike, like: jax.Array) -> jax.Array:
-  """Returns a host array with the dtype and on the devices of another array."""
-  value = np.asarray(value).astype(like.dtype)
-  return jax.make_array_from_callback(
-    value.shape, like.sharding, lambda index: value[index]
-  )
+  return _put(loaded, parameters)
 
 
 def report(
   parameters: Parameters, loaded: Mapping[str, Any], origin: str
 ) -> None:
   """Prints what `replace` would do, or raises its error; reads only shapes."""
-  ours = traverse_util.flatten_dict(parameters, sep='/')
-  theirs = traverse_util.flatten_dict(loaded, sep='/')
+  ours, theirs = _flat(parameters), _flat(loaded)
   shared = ours.keys() & theirs.keys()
   different = _differences(ours, theirs, shared)
   if not shared:
@@ -74,29 +59,8 @@ def report(
     (theirs.keys() - shared, 'NOT used, without a place in this model'),
   ):
     if names:
-      print(f'warning: {what}: {", ".join(_modules(names))}', flush=True)
-
-
-def _differences(
-  ours: Mapping[str, Any], theirs: Mapping[str, Any], names: Iterable[str]
-) -> list[str]:
-  def shape(array: Any) -> str:
-    return 'absent' if array is None else str(list(array.shape))
-
-  return [
-    f'{name} is {there} there and {here} here'
-    for name in sorted(names)
-    if (there := shape(theirs.get(name))) != (here := shape(ours[name]))
-  ]
-
-
-def _refuse(different: list[str], origin: str, setting: str) -> None:
-  if different:
-    raise UserError(
-      f'{origin} is of another model or vocabulary: {", ".join(different[:3])}'
-      + (f' (and {len(different) - 3} more)' if different[3:] else '')
-      + f'; set {setting}'
-    )
+      modules = sorted({name.split('/')[0] for name in names})
+      print(f'warning: {what}: {", ".join(modules)}', flush=True)
 
 
 def place(loaded: Mapping[str, Any], shapes: Parameters) -> Parameters:
@@ -109,18 +73,51 @@ def place(loaded: Mapping[str, Any], shapes: Parameters) -> Parameters:
   Raises:
     UserError: a parameter is missing, or has another shape.
   """
-  ours = traverse_util.flatten_dict(shapes, sep='/')
-  theirs = traverse_util.flatten_dict(loaded, sep='/')
+  ours = _flat(shapes)
   _refuse(
-    _differences(ours, theirs, ours.keys()),
+    _differences(ours, _flat(loaded), ours.keys()),
     'what the frozen models are read from',
     'the sizes of the frozen model, or the run that it is read from',
   )
-  return traverse_util.unflatten_dict(
-    {name: _place(theirs[name], like) for name, like in ours.items()}, sep='/'
+  return _put(loaded, shapes)
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+  return traverse_util.flatten_dict(tree, sep='/')
+
+
+def _put(loaded: Mapping[str, Any], parameters: Parameters) -> Parameters:
+  """Returns those of `loaded` for every shared name, where the others lie."""
+  theirs = _flat(loaded)
+
+  def choose(name: str, like: jax.Array) -> jax.Array:
+    if name not in theirs:
+      return like
+    value = np.asarray(theirs[name]).astype(like.dtype)
+    return jax.make_array_from_callback(
+      value.shape, like.sharding, lambda index: value[index]
+    )
+
+  chosen = {
+    name: choose(name, like) for name, like in _flat(parameters).items()
+  }
+  return traverse_util.unflatten_dict(chosen, sep='/')
+
+
+def _differences(
+  ours: Mapping[str, Any], theirs: Mapping[str, Any], names: Iterable[str]
+) -> list[str]:
+  return differences.between(
+    *(
+      {name: str(list(of[name].shape)) for name in names if name in of}
+      for of in (theirs, ours)
+    )
   )
 
 
-def _modules(names: Iterable[str]) -> list[str]:
-  """Returns ['pooler'] for {'pooler/bias', 'pooler/kernel'}."""
-  return sorted({name.split('/')[0] for name in names})
+def _refuse(different: list[str], origin: str, setting: str) -> None:
+  if different:
+    raise UserError(
+      f'{origin} is of another model or vocabulary: '
+      f'{differences.listed(different)}; set {setting}'
+    )

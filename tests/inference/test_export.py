@@ -38,7 +38,7 @@ def run_dir(tmp_path):
   )
   with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
     checkpoints.save(7, created)
-  model_file.write(str(folder), CONFIG)
+  model_file.write(str(folder), {'': CONFIG})
   write([*SPECIAL_TOKENS, 'A'], str(folder / 'vocab.txt'), cased=False)
   (folder / 'config.gin').write_text('SEED = 0\n')
   lines = [

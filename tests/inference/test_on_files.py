@@ -49,7 +49,7 @@ def make(tmp_path_factory):
     )
     with Checkpoints(f'{folder}/checkpoints') as checkpoints:
       checkpoints.save(1, created)
-    model_file.write(folder, CONFIG)
+    model_file.write(folder, {'': CONFIG})
     model_file.write_task(
       folder,
       {'kind': kind, 'labels': labels, 'length': 90, 'stride': 20, **task},

@@ -160,7 +160,7 @@ def run_dir(parameters, tmp_path_factory):
           {'moments': np.zeros(3)},
         ),
       )
-  model_file.write(str(folder), CONFIG)
+  model_file.write(str(folder), {'': CONFIG})
   write(TOKENS, str(folder / 'vocab.txt'), cased=False)
   return folder
 

@@ -8,7 +8,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.reporting import report
-from bertjax.runs.filled_masks import FilledMasks
+from bertjax.runs.metrics_file import Writer
 from tests.reporting.test_run_reader import write_run
 
 
@@ -59,9 +59,10 @@ def test_one_run_shows_its_macros(tmp_path):
 
 def test_masks_are_shown_as_they_were_filled_in(tmp_path):
   directory = write_run(tmp_path / 'a')
-  examples = FilledMasks(directory)
-  for step in range(1, 14):
-    examples.write(step, [f'[CLS] a < [b] [x≠y] {step}.', '[CLS] [z≠w]'])
+  with Writer(directory) as writer:
+    for step in range(1, 14):
+      examples = [f'[CLS] a < [b] [x≠y] {step}.', '[CLS] [z≠w]']
+      writer.write(step, {'eval/loss': 1.0}, examples)
   text = page(tmp_path, directory)
   assert (
     '[CLS] a &lt; <b class="right">b</b> <b class="wrong">x<i>y</i></b> 13.'

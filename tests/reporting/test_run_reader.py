@@ -30,7 +30,7 @@ def write_model(directory, objective=None, **fields):
   config = EncoderConfig(
     16, width=8, layers=1, heads=1, feed_forward=8, **fields
   )
-  model_file.write(str(directory), config, objective)
+  model_file.write(str(directory), {'': config}, objective)
 
 
 def test_a_run_is_read_with_all_it_has(tmp_path):

@@ -13,7 +13,6 @@ PANELS = (
 
 def test_curves_are_drawn_for_what_there_is(tmp_path):
   with metrics_file.Writer(str(tmp_path)) as writer:
-    writer.resume(0)
     for step in (10, 20, 30):
       values = {'train/mlm_loss': 1 / step, 'train/grad_norm': math.nan}
       if step > 10:

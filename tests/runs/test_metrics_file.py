@@ -1,4 +1,4 @@
-"""Metrics survive kills and come back exactly; curves and the live line."""
+"""Metrics and examples survive kills and come back exactly."""
 
 import json
 import math
@@ -10,12 +10,11 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from bertjax.errors import UserError
-from bertjax.runs import metrics_file
+from bertjax.runs import layout, metrics_file
 
 
 def write(directory, steps, resume=0):
-  with metrics_file.Writer(str(directory)) as writer:
-    writer.resume(resume)
+  with metrics_file.Writer(str(directory), resume) as writer:
     for step in steps:
       writer.write(step, {'train/loss': step / 3})
 
@@ -42,7 +41,6 @@ def read_events(directory):
 
 def test_a_step_is_one_line_with_its_names(tmp_path):
   with metrics_file.Writer(str(tmp_path)) as writer:
-    writer.resume(0)
     writer.write(5, {'train/loss': 1.5, 'eval/mlm_loss': np.float32(2.5)})
     # Flushed at once: nothing waits for `close`.
     assert read_lines(tmp_path) == [
@@ -56,7 +54,6 @@ def test_float32_comes_back_exactly(tmp_path):
   numbers = bits.view(np.float32)
   numbers = numbers[np.isfinite(numbers)]
   with metrics_file.Writer(str(tmp_path)) as writer:
-    writer.resume(0)
     writer.write(1, {str(i): x for i, x in enumerate(numbers)})
   (record,) = read_lines(tmp_path)
   record.pop('step')
@@ -66,7 +63,6 @@ def test_float32_comes_back_exactly(tmp_path):
 
 def test_what_is_not_finite_is_null_and_valid_json(tmp_path):
   with metrics_file.Writer(str(tmp_path)) as writer:
-    writer.resume(0)
     writer.write(1, {'a': math.nan, 'b': math.inf, 'c': 0.5})
   line = (tmp_path / 'metrics.jsonl').read_text()
   refuse = lambda word: pytest.fail(f'{word} is no JSON')  # noqa: E731
@@ -124,9 +120,31 @@ def test_a_full_disk_is_one_line(tmp_path):
   try:  # a limit on the size of files fails as a full disk does
     with pytest.raises(UserError, match='metrics.jsonl') as raised:
       with metrics_file.Writer(str(tmp_path)) as writer:
-        writer.resume(0)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         writer.write(1, {str(i): 0.5 for i in range(30)})
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
   assert '\n' not in str(raised.value)
+
+
+def test_a_resumed_run_drops_examples_that_came_after_its_checkpoint(tmp_path):
+  run_dir = str(tmp_path)
+  with metrics_file.Writer(run_dir) as writer:
+    assert metrics_file.read_examples(run_dir) == {}
+    for step in (5, 10, 15):
+      writer.write(step, {'a': 0.5}, [f'ä {step}', 'b'])
+  with open(tmp_path / layout.EXAMPLES, 'a') as cut_off:
+    cut_off.write('{"step": 20, "te')
+  with metrics_file.Writer(run_dir, 10) as writer:
+    writer.write(12, {'a': 0.5}, ['c'])
+    writer.write(13, {'a': 0.5}, [])
+  assert metrics_file.read_examples(run_dir) == {
+    5: ['ä 5', 'b'],
+    10: ['ä 10', 'b'],
+    12: ['c'],
+  }
+
+
+def test_without_examples_there_is_no_file_of_them(tmp_path):
+  write(tmp_path, [10])
+  assert not (tmp_path / layout.EXAMPLES).exists()

@@ -52,7 +52,7 @@ def test_filled_masks_show_guess_and_right_word():
     'targets': np.array([[3, 4]]),
     'weights': np.array([[1.0, 1.0]]),
   }
-  texts = objectives.filled_masks(np.array([[3, 5]]), example, vocabulary)
+  texts = OBJECTIVE.show(np.array([[3, 5]]), example, vocabulary)
   assert texts == ['[CLS] [cat] [PAD] [##s≠sat] [SEP]']
 
 

@@ -182,7 +182,7 @@ def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
   then = facts(task)
   assert read() == then
   config = EncoderConfig(8, width=8, layers=1, heads=1, feed_forward=8)
-  model_file.write(folder, config, Mine().facts())
+  model_file.write(folder, {'': config}, Mine().facts())
   assert read()[0] == 'Mine' and model_file.read(folder) == config
   (tmp_path / 'model.json').write_text('{"objective": {"name": "Mine"}}')
   with pytest.raises(UserError, match='is damaged'):

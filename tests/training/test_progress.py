@@ -25,9 +25,9 @@ def test_without_a_terminal_each_update_is_a_plain_line():
     progress.update(1500, VALUES)
   middle = '   loss 5.1235   12.5 steps/s   50,381 tokens/s   '
   assert stream.getvalue().splitlines() == [
-    f'step 500/1500{middle}1:20 left',
+    f'step 500/1500{middle}0:01:20 left',
     'saved',
-    f'step 1500/1500{middle}0:00 left',
+    f'step 1500/1500{middle}0:00:00 left',
   ]
 
 

@@ -101,7 +101,7 @@ def test_the_trapezoid_falls_over_its_last_steps():
 @pytest.mark.parametrize(
   'warmup_steps, total_steps, words',
   [
-    (500, 100, 'WARMUP_STEPS 500 exceeds TRAIN_STEPS 100'),
+    (500, 100, 'WARMUP_STEPS is 500, expected 0 to TRAIN_STEPS 100'),
     (-1, 100, 'WARMUP_STEPS is -1'),
     (None, 0, 'TRAIN_STEPS is 0'),
   ],

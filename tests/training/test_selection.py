@@ -15,7 +15,7 @@ def test_the_highest_accuracy_and_the_lowest_loss_are_the_best():
     best = Best(metric)
     improved = [best.add(i, {metric: v}) for i, v in enumerate(values)]
     assert improved == [True, True, False, False]
-    assert (best.step, best.value) == (1, values[1])
+    assert (best.step, best.values) == (1, {metric: values[1]})
 
 
 def test_patience_counts_evaluations_since_the_best_also_after_a_resume(
@@ -47,7 +47,8 @@ def test_what_is_not_a_number_is_worse_than_any_number():
   values = [math.nan, math.nan, 3.0, math.nan, math.nan]
   improved = [best.add(i, {'eval/loss': v}) for i, v in enumerate(values)]
   assert improved == [True, False, True, False, False]
-  assert (best.step, best.value, best.exhausted) == (2, 3.0, True)
+  assert (best.step, best.values) == (2, {'eval/loss': 3.0})
+  assert best.exhausted
 
 
 def test_what_cannot_be_selected_by_is_refused():

@@ -53,7 +53,7 @@ def compile_step(*sizes):
 def parameter_bytes():
   mesh = partitioning.make_mesh(devices=jax.devices()[:1])
   return 4 * state.count_parameters(
-    state.abstract(OBJECTIVE, ADAMW, SHAPES, mesh)
+    state.abstract(OBJECTIVE, ADAMW, SHAPES, mesh).parameters
   )
 
 

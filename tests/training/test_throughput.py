@@ -9,9 +9,9 @@ from bertjax.training import throughput
 
 def test_pauses_do_not_count_and_waiting_is_a_share():
   clock = throughput.Clock(lambda batch: 1.5e9 * len(batch['segments']), 6e10)
-  with clock.paused('evaluation'):
+  with clock.timed('evaluation'):
     time.sleep(0.2)
-  with clock.waiting():
+  with clock.timed('data_wait'):
     time.sleep(0.05)
   time.sleep(0.05)
   clock.count({'segments': np.array([[1, 2, 0], [1, 1, 1]])})
@@ -32,7 +32,7 @@ def test_pauses_do_not_count_and_waiting_is_a_share():
 
 def test_a_window_begins_without_what_was_before():
   clock = throughput.Clock()
-  with clock.paused('checkpoint'):
+  with clock.timed('checkpoint'):
     time.sleep(0.01)
   clock.count({'segments': np.ones((1, 2))})
   assert 'speed/checkpoint_fraction' in clock.speed()
