@@ -20,14 +20,22 @@ from bertjax.parallel import rules
 def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns float32[...] and int32[...] for logits float32[..., C].
 
-  Among equal largest logits the first is the best.
+  Among equal largest logits the first is the best; C for a row with a NaN.
   """
   if rules.platform() == 'tpu':
     return in_one_pass(logits_XC)
-  # On a CPU, XLA does not vectorise a custom reduction of several arrays.
-  return (
-    jax.nn.logsumexp(logits_XC, axis=-1),
-    jnp.argmax(logits_XC, axis=-1).astype(jnp.int32),
+  # On a CPU, XLA vectorises no reduction of several arrays: neither the one
+  # below nor argmax, which takes as long as the product that makes the logits.
+  top_X1 = jax.lax.stop_gradient(logits_XC).max(axis=-1, keepdims=True)
+  place_XC = _places(logits_XC)
+  best_X = jnp.where(logits_XC == top_X1, place_XC, place_XC.shape[-1]).min(-1)
+  return jax.nn.logsumexp(logits_XC, axis=-1), best_X
+
+
+def _places(logits_XC: jax.Array) -> jax.Array:
+  """Returns int32[..., C]: 0 to C - 1."""
+  return jax.lax.broadcasted_iota(
+    jnp.int32, logits_XC.shape, logits_XC.ndim - 1
   )
 
 
@@ -48,13 +56,10 @@ def in_one_pass(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
       left_sum * jnp.exp(left_top - top) + right_sum * jnp.exp(right_top - top),
     )
 
-  place_XC = jax.lax.broadcasted_iota(
-    jnp.int32, logits_XC.shape, logits_XC.ndim - 1
-  )
   # Not minus infinity, whose difference from itself is NaN.
   lowest = jnp.float32(jnp.finfo(jnp.float32).min)
   top_X, best_X, sum_X = jax.lax.reduce(
-    (logits_XC, place_XC, jnp.ones_like(logits_XC)),
+    (logits_XC, _places(logits_XC), jnp.ones_like(logits_XC)),
     (lowest, jnp.int32(2**31 - 1), jnp.float32(0)),
     join,
     (logits_XC.ndim - 1,),

@@ -4,6 +4,7 @@
     python experiments/benchmarks/step_time.py --sizes mini base
     python experiments/benchmarks/step_time.py --torch     # torch, transformers
     python experiments/benchmarks/step_time.py --torch --skip bfloat16
+    python experiments/benchmarks/step_time.py --options xla_cpu_use_xnnpack=0
 
 Times an AdamW step with clipping on one CPU, GPU or TPU, with synthetic batches
 or one from a file (`pipeline.py --export`). All forms do the same work (see
@@ -19,6 +20,7 @@ from bertjax.launch import host_memory
 # As bertjax.main does, before anything allocates; torch benefits too.
 host_memory.keep_freed()
 
+import functools
 import os
 import statistics
 
@@ -38,10 +40,12 @@ from bertjax.parallel import devices, partitioning
 from bertjax.training import objectives, optimizer, state, step
 
 
-def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
+def make_step(
+  config: EncoderConfig, example, mesh=None, options=None
+) -> timing.Run:
   """Returns a function that runs bertjax's steps, by default on one device.
 
-  Its `program` is the compiled step.
+  Its `program` is the step, compiled with `options` of XLA.
   """
   mesh = mesh or partitioning.make_mesh(devices=jax.devices()[:1])
   model = BertForPreTraining(config)
@@ -53,7 +57,7 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
   program = (
     step.compile_train_step(objective, adamw, mesh, abstract)
     .lower(abstract, shapes, rng)
-    .compile()
+    .compile(compiler_options=options)
   )
   current = state.create(objective, adamw, shapes, mesh, seed=0)
   placed = partitioning.put_batch(example, mesh)
@@ -74,6 +78,11 @@ def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
     name: jax.ShapeDtypeStruct(array.shape, array.dtype)
     for name, array in example.items()
   }
+
+
+def compiler_options(text: str) -> dict[str, str]:
+  """Returns 'a=1,b=text' as a mapping; XLA reads 0 and 1 as truth values."""
+  return dict(pair.split('=', 1) for pair in text.split(','))
 
 
 def make_products(config: EncoderConfig, positions: int, turns: int):
@@ -123,6 +132,10 @@ def measure(config: EncoderConfig, example, options) -> None:
     'floor': lambda: make_products(config, example['tokens'].size, turns),
     'bertjax': lambda: make_step(config, example),
   }
+  for text in options.options:
+    makers[f'bertjax {text}'] = functools.partial(
+      make_step, config, example, options=compiler_options(text)
+    )
   if options.torch:
     import torch_bert
 
@@ -199,6 +212,13 @@ def parse():
   )
   parser.add_argument('--scan', action='store_true', help='a loop of layers')
   parser.add_argument('--torch', action='store_true')
+  parser.add_argument(
+    '--options',
+    nargs='+',
+    default=[],
+    metavar='NAME=VALUE,...',
+    help='of XLA; each word is one more form',
+  )
   parser.add_argument(
     '--skip',
     nargs='+',

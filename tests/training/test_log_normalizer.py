@@ -46,4 +46,5 @@ def test_one_pass_equals_two_in_values_and_gradients(axes):
   )
   np.testing.assert_allclose(normalizer, expected, rtol=1e-6, atol=1e-6)
   np.testing.assert_array_equal(best, expected_best)
+  np.testing.assert_array_equal(best, LOGITS.argmax(-1))
   np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=1e-6)
