@@ -4,7 +4,7 @@
         functools.partial(preprocessors.tokenize, vocabulary=vocabulary),
         functools.partial(preprocessors.pair, vocabulary=vocabulary),
         functools.partial(preprocessors.mask, vocabulary=vocabulary, rate=0.15),
-        preprocessors.unbatch,
+        tf.data.Dataset.unbatch,
     ]
 
 They work on windows of documents, so that one call tokenizes hundreds of
@@ -267,8 +267,3 @@ def mask(
     return {key: array for key, array in masked.items() if key != 'seeds'}
 
   return dataset.map(mask_window, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def unbatch(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Turns windows into examples: {tokens: [E, L]} into E of {tokens: [L]}."""
-  return dataset.unbatch()

@@ -73,7 +73,7 @@ def register(
         rate=mask_rate,
         unit=mask_unit,
       ),
-      preprocessors.unbatch,
+      tf.data.Dataset.unbatch,
     ],
     output_features={
       key: seqio.Feature(

@@ -20,11 +20,11 @@ from bertjax.data import text_store
 
 
 class TextSource(seqio.DataSource, abc.ABC):
-  """A seqio source of `{document, text}`; subclasses define `get_dataset`."""
+  """A seqio source of `{document, text}`; subclasses are dataclasses."""
 
   supports_arbitrary_sharding = True  # seqio leaves it to `get_dataset`
 
-  def __init__(self):
+  def __post_init__(self):
     # If seqio knew the number of examples, it might cache them in memory; a
     # symbolic checkpoint cannot restore that.
     super().__init__(
