@@ -31,9 +31,11 @@ from bertjax.runs import gin_bindings, model_file, output_files
 FOLDER = pathlib.Path(__file__).with_name('references')
 
 # A run and its reference agree in these: text or task, and size of the model.
-_IDENTITY = re.compile(
-  r'TEXT_FILES|finetune\.fine_tune\.data_sets'
-  r'|config\.EncoderConfig\.(layers|width|heads|feed_forward)'
+_SIZES = ('layers', 'width', 'heads', 'feed_forward')
+_IDENTITY = (
+  'TEXT_FILES',
+  'finetune.fine_tune.data_sets',
+  *(f'config.EncoderConfig.{name}' for name in _SIZES),
 )
 # Factor by which a healthy run may be ahead of the others, or behind.
 _TIME = 1.25
@@ -245,7 +247,5 @@ def _comparable(bindings: dict[str, str]) -> dict[str, str]:
   }
 
 
-def _identity(bindings: dict[str, str]) -> dict[str, str]:
-  return {
-    name: value for name, value in bindings.items() if _IDENTITY.fullmatch(name)
-  }
+def _identity(bindings: dict[str, str]) -> list[str | None]:
+  return [bindings.get(name) for name in _IDENTITY]

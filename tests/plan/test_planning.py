@@ -141,7 +141,7 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   """15.75 GiB of v5e less 1 hold 59 rows of a quarter."""
   monkeypatch.setattr(topologies, 'has_compiler', lambda: True)
   monkeypatch.setattr(topologies, 'devices', lambda _: jax.devices())
-  monkeypatch.setattr(planning, '_libtpu_version', lambda: 'none')
+  monkeypatch.setattr(planning.metadata, 'version', lambda _: 'none')
   # An estimate of no cycles has no MFU.
   monkeypatch.setattr(
     planning.compiled,
