@@ -93,11 +93,10 @@ class TfdsTextSource(TextSource):
 
     The arguments are those of `PreparedSource.get_dataset`.
     """
-    seed = seed or 0
     if shard_info is None or shard_info.num_shards <= len(
       self.list_shards(split)
     ):
-      dataset = self._source.get_dataset(split, shuffle, seed, shard_info)
+      dataset = self._source.get_dataset(split, shuffle, seed or 0, shard_info)
     else:  # the seeds of shards differ: fix one order for all, then divide it
       dataset = self._source.get_dataset(split, shuffle=False)
       dataset = dataset.shard(shard_info.num_shards, shard_info.index)

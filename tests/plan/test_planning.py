@@ -328,7 +328,7 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('BATCH_SIZE=12', 'multiple of 8'),
     ('partitioning.make_mesh.data=3', 'does not cover 8'),
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
-    ('partitioning.make_mesh.tensor=2.0', 'whole number of parts, got 2.0'),
+    ('partitioning.make_mesh.tensor=2.0', '2.0.* to whole numbers'),
     ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
     ("config.EncoderConfig.dtype='float12'", 'float12'),
     ('planning.plan.efficiency=0', 'efficiency of 0'),
