@@ -144,11 +144,9 @@ def _baseline(name: str) -> str:
 
 
 def _curves(found: Sequence[Run]) -> str:
-  watched = dict.fromkeys(
-    name
-    for run in found
-    for name in run.objective.watched or run.objective.losses
-  )
+  watched = [
+    x for run in found for x in run.objective.watched or run.objective.losses
+  ]
   first = [f'{group}/{x}' for group in ('eval', 'train') for x in watched]
   first += ['train/loss', 'train/learning_rate', 'train/grad_norm']
   # Then the rest by name.
