@@ -107,8 +107,8 @@ BUDGET = {
   'finetuning': 395,
   'inspection': 445,
   'plan': 708,
-  'reporting': 688,  # checks that references compare like with like
-  'data': 1604,  # takes examples apart for the one packer
+  'reporting': 678,  # checks that references compare like with like
+  'data': 1603,  # takes examples apart for the one packer
   'launch': 300,
   'main': 150,
 }
