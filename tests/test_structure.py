@@ -106,9 +106,9 @@ BUDGET = {
   'inference': 370,
   'finetuning': 395,
   'inspection': 445,
-  'plan': 735,
-  'reporting': 700,  # checks that references compare like with like
-  'data': 1724,  # takes examples apart for the one packer
+  'plan': 708,
+  'reporting': 678,  # checks that references compare like with like
+  'data': 1603,  # takes examples apart for the one packer
   'launch': 300,
   'main': 150,
 }

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import filelock
@@ -83,12 +83,7 @@ class Prepared:
     ]
     if not held_out and self.index['held_out_fraction']:
       report.append('fewer than three different documents: none is held out')
-    report += [
-      f'{counts[name]:,} {what.format(**counts)}'
-      for name, what in _FAULTS.items()
-      if counts[name]
-    ]
-    return '\n'.join(report)
+    return '\n'.join([*report, *_faults(counts)])
 
 
 def prepare(
@@ -135,6 +130,15 @@ def prepare(
       return _find(path) or _make(reader, path, held_out_fraction)
 
 
+def _faults(counts: Mapping[str, Any]) -> list[str]:
+  """Returns what was wrong with the text, for people."""
+  return [
+    f'{counts[name]:,} {what.format(**counts)}'
+    for name, what in _FAULTS.items()
+    if counts[name]
+  ]
+
+
 def _find(path: str) -> Prepared | None:
   """Returns the store at `path` if it is there and complete."""
   try:
@@ -162,17 +166,20 @@ def _make(
   threshold = int(held_out_fraction * 2**63)
   with output_files.writing(path, _ELSEWHERE) as part:
     index = text_store.write(reader, part, threshold)
-    train, held_out = (
-      index['splits'][split]['documents'] for split in text_store.SPLITS
-    )
-    if not train + held_out:
-      raise UserError(_nothing(reader, index['counts']))
-    if threshold and (train + held_out < 3 or not train or not held_out):
-      hashes = np.concatenate(
-        [text_store.read_rows(part, split)[:, 0] for split in text_store.SPLITS]
+    documents = [split['documents'] for split in index['splits'].values()]
+    if not any(documents):
+      counts = index['counts']
+      found = '; '.join(
+        [f'no document in the {counts["files"]} files', *_faults(counts)]
       )
-      smallest, several = int(hashes.min()), len(np.unique(hashes)) > 1
-      threshold = smallest + 1 if several and train + held_out >= 3 else 0
+      raise UserError(
+        f'expected text in {reader}, found {found}; set TEXT_FILES'
+      )
+    if threshold and (sum(documents) < 3 or not all(documents)):
+      rows = [text_store.read_rows(part, split) for split in text_store.SPLITS]
+      hashes = np.unique(np.concatenate(rows)[:, 0])
+      several = len(hashes) > 1 and sum(documents) >= 3
+      threshold = int(hashes[0]) + 1 if several else 0
       index = text_store.write(reader, part, threshold)
     index['held_out_fraction'] = held_out_fraction
     output_files.write_text(
@@ -180,16 +187,3 @@ def _make(
     )
     shutil.rmtree(path, ignore_errors=True)  # a damaged store
   return Prepared(path, index)
-
-
-def _nothing(reader: text_store.Reader, counts: dict[str, Any]) -> str:
-  because = ''
-  if counts['malformed_json']:
-    because = (
-      ': the first line that is not a JSON object with a string "text" is '
-      f'{counts["first_malformed_json"]}'
-    )
-  return (
-    f'expected text, found no document in the {counts["files"]} files of '
-    f'{reader}{because}; set TEXT_FILES'
-  )

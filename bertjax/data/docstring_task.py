@@ -16,17 +16,9 @@ from bertjax.tasks.examples import TextExample
 from bertjax.tasks.specs import Task
 
 PACKAGES = (
-  'asyncio',
-  'email',
-  'http',
-  'importlib',
-  'logging',
-  'multiprocessing',
-  'tkinter',
-  'unittest',
-  'urllib',
-  'xml',
-)
+  'asyncio email http importlib logging multiprocessing tkinter unittest '
+  'urllib xml'
+).split()
 _SHORTEST = 40  # characters; 'Return self.' and the like are shorter
 
 
@@ -39,8 +31,7 @@ def make() -> list[DataSet]:
   train: list[TextExample] = []
   evaluation: list[TextExample] = []
   for package in PACKAGES:
-    modules = _modules(package)
-    for number, docstrings in enumerate(modules):
+    for number, docstrings in enumerate(_modules(package)):
       # The largest modules come first, so both sides get some of each size.
       side = evaluation if number % 3 == 1 else train
       side += [TextExample((text,), package) for text in docstrings]
@@ -59,7 +50,8 @@ def _modules(package: str) -> list[list[str]]:
   modules = []
   for path in python_documentation.module_paths():
     if path.startswith(folder):
-      found = python_documentation.docstrings(path, cleaning.Counts())
+      code = python_documentation.parse(path, cleaning.Counts())
+      found = python_documentation.docstrings(code)
       texts = (' '.join(text.split()) for text in found)
       modules.append([text for text in texts if len(text) >= _SHORTEST])
   return sorted(filter(None, modules), key=len, reverse=True)

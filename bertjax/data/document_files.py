@@ -16,6 +16,7 @@ import glob
 import gzip
 import json
 import os
+import pathlib
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -127,9 +128,8 @@ def _expand(pattern: str) -> list[str]:
   if not found:
     where = ''
     if local:
-      folder = os.path.abspath(pattern)
-      while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
+      above = pathlib.Path(os.path.abspath(pattern)).parents
+      folder = next(filter(os.path.isdir, above))
       where = f' (the nearest folder that exists is {folder})'
     raise UserError(
       f'no file matches {pattern!r}{where}; set TEXT_FILES to one that exists'

@@ -46,8 +46,7 @@ def to_rows(dataset: tf.data.Dataset) -> tf.data.Dataset:
   Raises:
     UserError: the examples lack what pretraining needs.
   """
-  missing = [key for key in TASK if key not in dataset.element_spec]
-  if missing:
+  if missing := [key for key in TASK if key not in dataset.element_spec]:
     raise UserError(
       f'expected examples with {", ".join(TASK)}, but they lack '
       f'{", ".join(missing)}; set pipeline.batches.task to another'

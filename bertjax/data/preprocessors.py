@@ -1,10 +1,10 @@
 """seqio preprocessors: from documents to sentences, pairs and masked sequences.
 
     preprocessors = [
-        functools.partial(preprocessors.tokenize, vocabulary=vocabulary),
-        functools.partial(preprocessors.pair, vocabulary=vocabulary),
-        functools.partial(preprocessors.mask, vocabulary=vocabulary, rate=0.15),
-        preprocessors.unbatch,
+        preprocessors.tokenize,
+        functools.partial(preprocessors.pair, next_sentence=False),
+        functools.partial(preprocessors.mask, rate=0.15),
+        tf.data.Dataset.unbatch,
     ]
 
 They work on windows of documents, so that one call tokenizes hundreds of
@@ -71,7 +71,7 @@ def split_sentences(text: tf.Tensor) -> tf.RaggedTensor:
 
 @as_written
 def tokenize(
-  dataset: tf.data.Dataset, vocabulary: seqio.Vocabulary, window: int = WINDOW
+  dataset: tf.data.Dataset, output_features: Mapping[str, seqio.Feature]
 ) -> tf.data.Dataset:
   """Gathers documents into windows and tokenizes their sentences.
 
@@ -81,10 +81,11 @@ def tokenize(
 
   Args:
     dataset: of documents.
-    window: W, documents per window.
+    output_features: seqio's; 'tokens' has the vocabulary.
   """
-  return dataset.batch(window).map(
-    _tokenizer(vocabulary), num_parallel_calls=tf.data.AUTOTUNE
+  tokenizer = _tokenizer(output_features['tokens'].vocabulary)
+  return dataset.batch(WINDOW).map(
+    tokenizer, num_parallel_calls=tf.data.AUTOTUNE
   )
 
 
@@ -121,12 +122,11 @@ def _tokenizer(
 def pair(
   dataset: tf.data.Dataset,
   sequence_length: Mapping[str, int],
-  vocabulary: seqio.Vocabulary,
+  output_features: Mapping[str, seqio.Feature],
   next_sentence: bool = True,
   short: float = pairs.SHORT_SEQUENCES,
-  shuffle: bool = True,
 ) -> tf.data.Dataset:
-  """Builds the sequences of each window, see `pairs.build`.
+  """Builds the sequences of each window, see `pairs.build`, in random order.
 
   Before: the output of `tokenize`
   After:  {tokens types segments: int32[E, L], pair_labels: int32[E],
@@ -135,13 +135,13 @@ def pair(
   Args:
     dataset: of windows.
     sequence_length: seqio's; 'tokens' is L.
-    vocabulary: for the ids of [CLS] and [SEP].
+    output_features: seqio's; 'tokens' has the vocabulary.
     next_sentence: whether to build pairs with a label; else single segments,
       with pair weight 0.
     short: probability of a shorter target length.
-    shuffle: whether to order the window's sequences at random.
   """
   length = sequence_length['tokens']
+  vocabulary = output_features['tokens'].vocabulary
   outputs = {
     **dict.fromkeys(
       ('tokens', 'types', 'segments'), tf.TensorSpec([None, length], tf.int32)
@@ -155,8 +155,7 @@ def pair(
     rng = np.random.default_rng(seed.astype(np.uint32))
     documents = _documents(longest=length // 2, **window)
     built = pairs.build(documents, length, next_sentence, rng, short)
-    if shuffle:
-      built = [built[i] for i in rng.permutation(len(built))]
+    built = [built[i] for i in rng.permutation(len(built))]
     return {
       **_rows(built, length, vocabulary.cls_id, vocabulary.sep_id),
       'pair_weights': np.full(len(built), next_sentence, np.float32),
@@ -229,7 +228,7 @@ def _rows(
 def mask(
   dataset: tf.data.Dataset,
   sequence_length: Mapping[str, int],
-  vocabulary: seqio.Vocabulary,
+  output_features: Mapping[str, seqio.Feature],
   rate: float = 0.15,
   unit: str = 'token',
 ) -> tf.data.Dataset:
@@ -243,12 +242,13 @@ def mask(
     dataset: of windows.
     sequence_length: seqio's; 'tokens' is L, 'targets' is P. Without 'targets'
       P follows from `rate`.
-    vocabulary: see `masking.mask`.
+    output_features: seqio's; 'tokens' has the vocabulary.
     rate: share of the tokens that are targets.
     unit: one of `masking.UNITS`.
   """
   length = sequence_length['tokens']
   predictions = sequence_length.get('targets') or predictions_of(length, rate)
+  vocabulary = output_features['tokens'].vocabulary
   outputs = {
     'tokens': tf.TensorSpec([None, length], tf.int32),
     'target_positions': tf.TensorSpec([None, predictions], tf.int32),
@@ -267,8 +267,3 @@ def mask(
     return {key: array for key, array in masked.items() if key != 'seeds'}
 
   return dataset.map(mask_window, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def unbatch(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Turns windows into examples: {tokens: [E, L]} into E of {tokens: [L]}."""
-  return dataset.unbatch()

@@ -60,20 +60,12 @@ def register(
     name,
     source=source,
     preprocessors=[
-      functools.partial(preprocessors.tokenize, vocabulary=vocabulary),
+      preprocessors.tokenize,
       functools.partial(
-        preprocessors.pair,
-        vocabulary=vocabulary,
-        next_sentence=next_sentence,
-        short=short,
+        preprocessors.pair, next_sentence=next_sentence, short=short
       ),
-      functools.partial(
-        preprocessors.mask,
-        vocabulary=vocabulary,
-        rate=mask_rate,
-        unit=mask_unit,
-      ),
-      preprocessors.unbatch,
+      functools.partial(preprocessors.mask, rate=mask_rate, unit=mask_unit),
+      tf.data.Dataset.unbatch,
     ],
     output_features={
       key: seqio.Feature(
@@ -93,9 +85,7 @@ def register(
 
 def vocabulary_size(vocab_file: str | None, size: int) -> int:
   """Returns V of the file, or else `size`, that of a trained vocabulary."""
-  if vocab_file is None:
-    return size
-  return len(vocabulary_file.read(vocab_file))
+  return size if vocab_file is None else len(vocabulary_file.read(vocab_file))
 
 
 def from_text(

@@ -24,16 +24,8 @@ from bertjax.errors import UserError
 
 # Tests, bundled programs, and packages installed with the standard library.
 _SKIPPED_FOLDERS = frozenset(
-  (
-    'idlelib',
-    'lib2to3',
-    'pydoc_data',
-    'site-packages',
-    'dist-packages',
-    'test',
-    'tests',
-    'turtledemo',
-  )
+  'idlelib lib2to3 pydoc_data site-packages dist-packages test tests '
+  'turtledemo'.split()
 )
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # A blank line or the next entry of a list begins a new paragraph.
@@ -66,12 +58,12 @@ class PythonDocumentation:
     """Yields lists of lines with text; an empty list ends a document."""
     (topics,) = (
       ast.literal_eval(node.value)
-      for node in _parse(_topics_path(), counts).body
+      for node in parse(_topics_path(), counts).body
       if isinstance(node, ast.Assign)
     )
     texts = itertools.chain(
       (topics[name] for name in sorted(topics)),
-      ('\n\n'.join(docstrings(path, counts)) for path in module_paths()),
+      ('\n\n'.join(docstrings(parse(x, counts))) for x in module_paths()),
     )
     for text in texts:
       paragraphs = _paragraphs(text)
@@ -90,11 +82,6 @@ def _topics_path() -> str:
   return path
 
 
-def docstrings(path: str, counts: cleaning.Counts) -> Iterator[str]:
-  """Yields the docstrings of a module, its classes and functions, in order."""
-  yield from _docstrings(_parse(path, counts))
-
-
 def module_paths() -> list[str]:
   """Returns the files of the standard library that are read, sorted."""
   paths = []
@@ -108,7 +95,8 @@ def module_paths() -> list[str]:
   return sorted(paths)
 
 
-def _parse(path: str, counts: cleaning.Counts) -> ast.Module:
+def parse(path: str, counts: cleaning.Counts) -> ast.Module:
+  """Returns the code of a file; adds to `files` and `file_bytes`."""
   with open(path, 'rb') as file:
     source = file.read()
   counts.files += 1
@@ -118,14 +106,15 @@ def _parse(path: str, counts: cleaning.Counts) -> ast.Module:
     return ast.parse(source)
 
 
-def _docstrings(node: ast.AST) -> Iterator[str]:
+def docstrings(node: ast.AST) -> Iterator[str]:
+  """Yields the docstrings of a module, its classes and functions, in order."""
   if isinstance(node, _DOCUMENTED):
     docstring = ast.get_docstring(node, clean=False)
     if docstring:
       yield inspect.cleandoc(docstring)
   for child in ast.iter_child_nodes(node):
     if isinstance(child, ast.stmt | ast.ExceptHandler):
-      yield from _docstrings(child)
+      yield from docstrings(child)
 
 
 def _paragraphs(text: str) -> list[str]:

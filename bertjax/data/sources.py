@@ -8,6 +8,7 @@
 `text_source` explains what a source yields.
 """
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ SMALL_CORPUS_PIECES = 1024
 SHARD_PIECES = 4
 
 
+@dataclasses.dataclass(eq=False)
 class PreparedSource(TextSource):
   """Text in a store of `corpus.prepare`, which is written on first use.
 
@@ -45,22 +47,18 @@ class PreparedSource(TextSource):
   mixes neighbours only, and tf.data writes its contents into every checkpoint;
   after an interleave and before a repeat, TensorFlow 2.21 hangs on saving it.)
   Every shard reads a small corpus whole, in an order of its own.
+
+  The attributes are the arguments of `corpus.prepare`.
   """
 
-  def __init__(
-    self,
-    reader: text_store.Reader,
-    directory: str,
-    held_out_fraction: float = 0.05,
-  ):
-    """Takes the arguments of `corpus.prepare`, and reads nothing yet."""
-    self._arguments = reader, directory, held_out_fraction
-    super().__init__()
+  reader: text_store.Reader
+  directory: str
+  held_out_fraction: float = 0.05
 
   @functools.cached_property
   def prepared(self) -> corpus.Prepared:
     """The store, prepared on first access."""
-    return corpus.prepare(*self._arguments)
+    return corpus.prepare(self.reader, self.directory, self.held_out_fraction)
 
   def report(self) -> str:
     return self.prepared.report()

@@ -20,18 +20,14 @@ from bertjax.data import text_store
 
 
 class TextSource(seqio.DataSource, abc.ABC):
-  """A seqio source of `{document, text}`; subclasses define `get_dataset`."""
+  """A seqio source of `{document, text}`; subclasses are dataclasses."""
 
   supports_arbitrary_sharding = True  # seqio leaves it to `get_dataset`
 
-  def __init__(self):
-    # If seqio knew the number of examples, it might cache them in memory; a
-    # symbolic checkpoint cannot restore that.
-    super().__init__(
-      splits=text_store.SPLITS,
-      num_input_examples=None,
-      performs_internal_shuffling=True,
-    )
+  def __post_init__(self):
+    # seqio is not told the number of examples: it might cache them in memory,
+    # which a symbolic checkpoint cannot restore.
+    super().__init__(text_store.SPLITS, performs_internal_shuffling=True)
 
   @abc.abstractmethod
   def texts(self, split: str) -> Iterator[str]:

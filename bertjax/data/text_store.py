@@ -13,22 +13,31 @@ read by its number, and a permutation of the numbers is a perfect shuffle.
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import os
 import shutil
 import struct
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from bertjax.data import cleaning, reading_progress
+from bertjax.data import cleaning
+from bertjax.runs.progress_line import ProgressLine
 
 FORMAT = 1  # raise it if readers, cleaning or this module write something else
 SPLITS = ('train', 'validation')
 PIECE_BYTES = 1 << 15
 _ROW = struct.Struct('<3q')
 _SEPARATOR = b'\n\n'
+# Between reports; off a terminal every one is a line of its own.
+_TERMINAL_SECONDS, _PLAIN_SECONDS = 0.5, 30.0
+_QUIET_SECONDS = 2.0  # shorter work reports nothing
+
+Piece = tuple[int, int, bytes]  # hash of the document, number within it, text
 
 
 @runtime_checkable
@@ -96,9 +105,6 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
     split: {'documents': 0, 'pieces': 0, 'bytes': 0} for split in SPLITS
   }
   with contextlib.ExitStack() as stack:
-    progress = stack.enter_context(
-      reading_progress.ReadingProgress('preparing the corpus', reader.size())
-    )
     files = {
       split: [
         stack.enter_context(open(place(path, split), 'wb'))
@@ -106,7 +112,8 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
       ]
       for split in SPLITS
     }
-    for document, piece, text in _pieces(reader.documents(counts)):
+    pieces = _pieces(reader.documents(counts))
+    for document, piece, text in _reported(pieces, counts, reader.size()):
       split = 'validation' if document < threshold else 'train'
       text_file, rows_file = files[split]
       rows_file.write(_ROW.pack(document, text_file.tell(), len(text)))
@@ -115,17 +122,35 @@ def write(reader: Reader, path: str, threshold: int) -> dict[str, Any]:
       tally['documents'] += piece == 0
       tally['pieces'] += 1
       tally['bytes'] += len(text)
-      progress.update(counts.file_bytes)
     for file in (file for pair in files.values() for file in pair):
       file.flush()
       os.fsync(file.fileno())
   return {'splits': splits, 'counts': dataclasses.asdict(counts)}
 
 
-def _pieces(batches: Iterator[list[str]]) -> Iterator[tuple[int, int, bytes]]:
-  """Yields (hash of the document, number of the piece, text).
+def _reported(
+  pieces: Iterator[Piece], counts: cleaning.Counts, total: int
+) -> Iterator[Piece]:
+  """Yields the pieces, and reports at times how many of all bytes are read."""
+  start = time.monotonic()
+  due = start + _QUIET_SECONDS
+  with ProgressLine(sys.stderr) as line:
+    for piece in pieces:
+      yield piece
+      if (now := time.monotonic()) < due:
+        continue
+      due = now + (_TERMINAL_SECONDS if sys.stderr.isatty() else _PLAIN_SECONDS)
+      done = counts.file_bytes
+      speed = done / (now - start)
+      left = datetime.timedelta(seconds=int((total - done) / max(speed, 1)))
+      line.show(
+        f'preparing the corpus: {done / max(total, 1):.0%}, '
+        f'{speed / 1e6:.0f} MB/s, {left} left'
+      )
 
-  Pieces end with a line.
+
+def _pieces(batches: Iterator[list[str]]) -> Iterator[Piece]:
+  """Divides documents into pieces, each of which ends with a line.
 
   Args:
     batches: lists of lines; an empty list ends a document.

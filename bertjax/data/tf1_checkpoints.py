@@ -7,7 +7,6 @@ from the one table in `interop.names`. Source: google-research/bert
 `modeling.py`, `run_pretraining.py`, `run_classifier.py`, `run_squad.py`.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
+from bertjax.text.line_files import json_object
 
 # Hugging Face name -> TF1 name, if the rules of `tf1_name` do not give it.
 IRREGULAR = {
@@ -98,15 +98,10 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   output_files.check_directory(output)
   path = os.path.join(source, 'bert_config.json')
   prefix = _find_checkpoint(source)
-  try:
-    with tf.io.gfile.GFile(path) as file:
-      attributes = json.load(file)
-  except tf.errors.NotFoundError as error:
-    raise UserError(
-      f'expected the architecture in {path}, which is not there'
-    ) from error
-  except ValueError as error:
-    raise UserError(f'expected JSON in {path}, got {error}') from error
+  if not tf.io.gfile.exists(path):
+    raise UserError(f'expected the architecture in {path}, which is not there')
+  with tf.io.gfile.GFile(path) as file:
+    attributes = json_object(file.read(), path, 'mend it, or set INPUT')
   config = config_json.to_encoder(attributes, path)
   vocab = os.path.join(source, vocabulary_file.NAME)
   tokens = vocabulary_file.read(vocab)
@@ -117,13 +112,9 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   heads = huggingface.find_heads(set(tensors), {})
   huggingface.architecture(heads)
   parameters = names.from_huggingface(tensors, config, heads)
-  print(
-    f'{source}: {config.layers} layers of width {config.width}; heads: '
-    f'{", ".join(heads) or "none"}; {"cased" if cased else "lower-cased"} '
-    f'({why})'
-  )
-  if unused:
-    print(f'warning: NOT used, {len(unused)} tensors: {", ".join(unused)}')
+  found = huggingface.Checkpoint(config, parameters, None, tuple(unused))
+  print(f'{source}: {found.report()}')
+  print(f'vocabulary: {"cased" if cased else "lower-cased"} ({why})')
   if not dry_run:
     with output_files.writing(output) as part:
       huggingface.save(part, config, parameters, tokens, cased)

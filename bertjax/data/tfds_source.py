@@ -6,6 +6,7 @@
 Nothing is copied or downloaded. Source: seqio's TfdsDataSource.
 """
 
+import dataclasses
 import functools
 import os
 import re
@@ -23,53 +24,44 @@ from bertjax.errors import UserError, choose
 _HASH_KEY = (0x62657274, 0x6A6178)
 
 
+@dataclasses.dataclass(eq=False)
 class TfdsTextSource(TextSource):
   """The split 'train' of a TFDS data set on disk.
 
   Each example is a document, and the document's hash decides its split here.
   Invalid UTF-8 becomes U+FFFD; NUL and blank lines are removed. TFDS shuffled
   the examples when it stored them; here the order of its files is shuffled.
+
+  Attributes:
+    name: 'wikipedia/20230601.en', or with a version: ':1.0.0'; else the latest
+      one on disk.
+    data_dir: where TFDS keeps its data sets; None raises UserError on first
+      use.
+    field: of an example, the one that holds the text.
+    held_out_fraction: about this share of the documents is held out.
   """
 
-  def __init__(
-    self,
-    name: str,
-    data_dir: str | None,
-    field: str = 'text',
-    held_out_fraction: float = 0.05,
-  ):
-    """Reads nothing yet.
-
-    Args:
-      name: 'wikipedia/20230601.en', or with a version: ':1.0.0'; else the
-        latest one on disk.
-      data_dir: where TFDS keeps its data sets; None raises UserError on first
-        use.
-      field: of an example, the one that holds the text.
-      held_out_fraction: about this share of the documents is held out.
-    """
-    self._name = name
-    self._data_dir = data_dir
-    self._field = field
-    self._held_out_fraction = held_out_fraction
-    super().__init__()
+  name: str
+  data_dir: str | None
+  field: str = 'text'
+  held_out_fraction: float = 0.05
 
   @functools.cached_property
   def _source(self) -> seqio.TfdsDataSource:
     """seqio's source, which reads a directory and never downloads."""
     source = seqio.TfdsDataSource(
-      tfds_data_dir=find_data_set(self._name, self._data_dir),
+      tfds_data_dir=find_data_set(self.name, self.data_dir),
       splits={split: 'train' for split in text_store.SPLITS},
       read_only=True,
     )
     info = source.tfds_dataset.info
     for what, known, expected, setting in (
       ('split', info.splits, 'train', 'name'),
-      ('field', info.features, self._field, 'field'),
+      ('field', info.features, self.field, 'field'),
     ):
       if expected not in known:
         raise UserError(
-          f'tfds:{self._name} has no {what} {expected!r}, only '
+          f'tfds:{self.name} has no {what} {expected!r}, only '
           f'{", ".join(map(repr, sorted(known)))}; '
           f'set TfdsTextSource.{setting}'
         )
@@ -78,8 +70,8 @@ class TfdsTextSource(TextSource):
   def report(self) -> str:
     examples = self._source.num_input_examples('train')
     return (
-      f'{examples:,} documents of tfds:{self._name}; about '
-      f'{self._held_out_fraction:.1%} are held out'
+      f'{examples:,} documents of tfds:{self.name}; about '
+      f'{self.held_out_fraction:.1%} are held out'
     )
 
   def texts(self, split: str) -> Iterator[str]:
@@ -101,22 +93,20 @@ class TfdsTextSource(TextSource):
 
     The arguments are those of `PreparedSource.get_dataset`.
     """
-    seed = seed or 0
     if shard_info is None or shard_info.num_shards <= len(
       self.list_shards(split)
     ):
-      dataset = self._source.get_dataset(split, shuffle, seed, shard_info)
+      dataset = self._source.get_dataset(split, shuffle, seed or 0, shard_info)
     else:  # the seeds of shards differ: fix one order for all, then divide it
       dataset = self._source.get_dataset(split, shuffle=False)
       dataset = dataset.shard(shard_info.num_shards, shard_info.index)
-    return dataset.map(self._clean).filter(
-      lambda example: self._is_in(split, example)
-    )
+    is_in = functools.partial(self._is_in, split)
+    return dataset.map(self._clean).filter(is_in)
 
   def _clean(self, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     r"""{'text': 'A\r\n\r\n B\0'} -> {'document': 81..., 'text': 'A\nB'}."""
     text = tf.strings.unicode_transcode(
-      example[self._field], 'UTF-8', 'UTF-8', errors='replace'
+      example[self.field], 'UTF-8', 'UTF-8', errors='replace'
     )
     text = tf.strings.regex_replace(text, r'\x00', '')
     text = tf.strings.regex_replace(text, r'\s*[\r\n]\s*', '\n')
@@ -125,7 +115,7 @@ class TfdsTextSource(TextSource):
     return {'document': document, 'text': text}
 
   def _is_in(self, split: str, example: dict[str, tf.Tensor]) -> tf.Tensor:
-    held_out = example['document'] < int(self._held_out_fraction * 2**63)
+    held_out = example['document'] < int(self.held_out_fraction * 2**63)
     belongs = held_out if split == 'validation' else ~held_out
     return belongs & (tf.strings.length(example['text']) > 0)
 

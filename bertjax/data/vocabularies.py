@@ -45,10 +45,11 @@ class BertVocabulary(seqio.Vocabulary):
     special: bool[V], True for [PAD] [UNK] [CLS] [SEP] [MASK].
     replacements: int32[R], ids that may stand in for a masked token: neither
       special nor '[unusedN]'.
-    cls_id, sep_id, mask_id: ids of special tokens.
+    pad_id, unk_id, cls_id, sep_id, mask_id: ids of special tokens.
   """
 
   bos_id = eos_id = None  # BERT has neither
+  pad_id = unk_id = 0  # properties in seqio's class, attributes here
 
   def __init__(self, tokens: Sequence[str], cased: bool):
     """Raises UserError if a special token is missing or a token comes twice."""
@@ -61,22 +62,13 @@ class BertVocabulary(seqio.Vocabulary):
     unused = np.array([t.startswith('[unused') for t in tokens])
     self.replacements = np.flatnonzero(~self.special & ~unused).astype(np.int32)
     self._tokenizer = BertTokenizer(self.tokens, cased)
-    self.cls_id = self.tokens.index('[CLS]')
-    self.sep_id = self.tokens.index('[SEP]')
-    self.mask_id = self.tokens.index('[MASK]')
+    ids = map(self.tokens.index, SPECIAL_TOKENS)
+    self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids
 
   @classmethod
   def read(cls, path: str) -> 'BertVocabulary':
     """Reads a `vocab.txt`, see `vocabulary_file.load`."""
     return cls(*vocabulary_file.load(path))
-
-  @property
-  def pad_id(self) -> int:
-    return self.tokens.index('[PAD]')
-
-  @property
-  def unk_id(self) -> int:
-    return self.tokens.index('[UNK]')
 
   @property
   def _base_vocab_size(self) -> int:

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 TOLERANCE = 0.03
 GIB = 2**30
 
-# Figure -> whether higher is better.
+# Figure -> sign of a change for the worse.
 _FIGURES = {
-  'estimated_mfu': True,
-  'hbm_bytes': False,
-  'compiled_over_useful_flops': False,
-  'memory_bytes_per_device': False,
+  'estimated_mfu': -1,
+  'hbm_bytes': 1,
+  'compiled_over_useful_flops': 1,
+  'memory_bytes_per_device': 1,
 }
 _VERSIONS = ('jax', 'libtpu')
 # Of the table of `line`s.
@@ -41,13 +41,9 @@ def row(figures: Mapping) -> dict:
       f'{got or memory.format_map(figures)}'
     )
   ratio = figures['flops_compiled'] / figures['flops_useful']
-  return {
-    'estimated_mfu': round(figures['estimated_mfu'], 4),
-    'hbm_bytes': figures['hbm_bytes'],
-    'compiled_over_useful_flops': round(ratio, 4),
-    'memory_bytes_per_device': figures['memory_bytes_per_device'],
-    **{name: figures[name] for name in _VERSIONS},
-  }
+  known = {**figures, 'compiled_over_useful_flops': ratio}
+  kept = {name: round(known[name], 4) for name in _FIGURES}
+  return kept | {name: known[name] for name in _VERSIONS}
 
 
 def same_versions(kept: Mapping, now: Mapping) -> bool:
@@ -63,9 +59,9 @@ def worse(kept: Mapping, now: Mapping) -> list[str]:
   if not same_versions(kept, now):
     return []
   found = []
-  for name, higher_is_better in _FIGURES.items():
+  for name, sign in _FIGURES.items():
     change = now[name] / kept[name] - 1
-    if (-change if higher_is_better else change) > TOLERANCE:
+    if sign * change > TOLERANCE:
       said = f'{kept[name]:.4g} -> {now[name]:.4g} ({change:+.1%})'
       found.append(f'{name} {said}')
   return found

@@ -85,8 +85,7 @@ class Step:
     Args:
       rows: of the batch, per device; None: `self.rows`.
     """
-    rows = self.rows if rows is None else rows
-    rows *= partitioning.batch_parts(self.mesh)
+    rows = (rows or self.rows) * partitioning.batch_parts(self.mesh)
     shapes = {
       key: jax.ShapeDtypeStruct((rows, *shape.shape[1:]), shape.dtype)
       for key, shape in self.shapes.items()

@@ -108,10 +108,8 @@ def _written(instruction: hlo.Instruction) -> list[int]:
   operands = instruction.operands
   if instruction.opcode == 'fusion':
     return _written(instruction.inside.root)
-  if instruction.opcode == 'tuple':
+  if instruction.opcode in ('tuple', 'bitcast'):
     return [size for operand in operands for size in _written(operand)]
-  if instruction.opcode == 'bitcast':
-    return _written(operands[0])
   if instruction.opcode == 'dynamic-update-slice':
     return [operands[1].arrays[0].bytes]
   return [array.bytes for array in instruction.arrays]

@@ -15,6 +15,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Any
 
 import jax
@@ -125,7 +126,7 @@ def plan(
     'dropout': config.dropout,
     'accumulation': accumulation,
     'jax': jax.__version__,
-    'libtpu': None if why_not else _libtpu_version(),
+    'libtpu': None if why_not else metadata.version('libtpu'),
     'compiled': not why_not,
     'why_not_compiled': why_not,
     'flops_useful': objective.flops(shapes) / mesh.size,
@@ -294,9 +295,3 @@ def _of_state(step: Step, device: devices.Device | None) -> dict:
     'memory_parts': parts,
     'fits': False if too_big else None,
   }
-
-
-def _libtpu_version() -> str:
-  import libtpu
-
-  return libtpu.__version__

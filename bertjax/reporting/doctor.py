@@ -16,10 +16,8 @@ from bertjax.reporting import health_checks, references, run_reader
 from bertjax.reporting.health_checks import Finding
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import output_files, plotter
+from bertjax.runs import differences, output_files, plotter
 from bertjax.runs.plotter import Diagram, Line
-
-_SHOWN = 5  # differences from the reference's configuration
 
 
 def diagnose(
@@ -109,9 +107,7 @@ def describe(
       f'  this is Python {ours}, the reference of {theirs}: another text'
     )
   if differing := references.different(reference.bindings, run.bindings):
-    if more := differing[_SHOWN:]:
-      differing[_SHOWN:] = [f'and {len(more)} more']
-    told = '; '.join(differing)
+    told = differences.listed(differing)
     lines.append(f'  configured otherwise than the reference: {told}')
   return '\n'.join(lines)
 

@@ -26,14 +26,16 @@ from numpy.typing import ArrayLike
 from bertjax.errors import UserError
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import gin_bindings, model_file, output_files
+from bertjax.runs import differences, gin_bindings, model_file, output_files
 
 FOLDER = pathlib.Path(__file__).with_name('references')
 
 # A run and its reference agree in these: text or task, and size of the model.
-_IDENTITY = re.compile(
-  r'TEXT_FILES|finetune\.fine_tune\.data_sets'
-  r'|config\.EncoderConfig\.(layers|width|heads|feed_forward)'
+_SIZES = ('layers', 'width', 'heads', 'feed_forward')
+_IDENTITY = (
+  'TEXT_FILES',
+  'finetune.fine_tune.data_sets',
+  *(f'config.EncoderConfig.{name}' for name in _SIZES),
 )
 # Factor by which a healthy run may be ahead of the others, or behind.
 _TIME = 1.25
@@ -217,20 +219,15 @@ def make(
   print(f'{len(curves)} curves of {len(found)} runs in {output}')
 
 
-def different(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
+def different(theirs: dict[str, str], ours: dict[str, str]) -> list[str]:
   """Returns the differences of two configurations.
 
       >>> different({'LENGTH': '128', 'SEED': '0'}, {'LENGTH': '256'})
-      ['LENGTH 128 -> 256']
+      ['LENGTH is 128 there and 256 here']
 
   SEED and whatever `gin_bindings.IGNORED` matches may differ.
   """
-  ours, theirs = _comparable(ours), _comparable(theirs)
-  return [
-    f'{name} {ours.get(name, "(unset)")} -> {theirs.get(name, "(unset)")}'
-    for name in sorted({*ours, *theirs})
-    if ours.get(name) != theirs.get(name)
-  ]
+  return differences.between(_comparable(theirs), _comparable(ours))
 
 
 def _seed(run: Run) -> str:
@@ -245,7 +242,5 @@ def _comparable(bindings: dict[str, str]) -> dict[str, str]:
   }
 
 
-def _identity(bindings: dict[str, str]) -> dict[str, str]:
-  return {
-    name: value for name, value in bindings.items() if _IDENTITY.fullmatch(name)
-  }
+def _identity(bindings: dict[str, str]) -> list[str | None]:
+  return [bindings.get(name) for name in _IDENTITY]

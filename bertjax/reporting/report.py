@@ -22,7 +22,7 @@ from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files, plotter
 from bertjax.runs.plotter import Diagram, Line
 
-_SPECIAL = ('CLS', 'SEP', 'PAD', 'UNK', 'MASK')
+_SPECIAL = 'CLS|SEP|PAD|UNK|MASK'
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
 _PAGE = pathlib.Path(__file__).with_name('report.html')
 
@@ -144,11 +144,9 @@ def _baseline(name: str) -> str:
 
 
 def _curves(found: Sequence[Run]) -> str:
-  watched = dict.fromkeys(
-    name
-    for run in found
-    for name in run.objective.watched or run.objective.losses
-  )
+  watched = [
+    x for run in found for x in run.objective.watched or run.objective.losses
+  ]
   first = [f'{group}/{x}' for group in ('eval', 'train') for x in watched]
   first += ['train/loss', 'train/learning_rate', 'train/grad_norm']
   # Then the rest by name.
@@ -199,14 +197,13 @@ def _examples(run: Run) -> str:
 def _filled(text: str) -> _Html:
   """Formats a text such as 'the [cat≠dog]' as HTML."""
   text = html.escape(text)
-  special = '|'.join(_SPECIAL)
   # One token: the text's own brackets are separated from their content.
-  token = rf'(\[(?:{special})\]|[^\s≠]+?)'
+  token = rf'(\[(?:{_SPECIAL})\]|[^\s≠]+?)'
   text = re.sub(
     rf'\[{token}≠{token}\]', r'<b class="wrong">\1<i>\2</i></b>', text
   )
   text = re.sub(
-    rf'\[(?!(?:{special})\])([^\s\[\]≠]+)\]', r'<b class="right">\1</b>', text
+    rf'\[(?!(?:{_SPECIAL})\])([^\s\[\]≠]+)\]', r'<b class="right">\1</b>', text
   )
   return _Html(f'<span class="text">{text}</span>')
 

@@ -118,16 +118,6 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
   return found
 
 
-# Where a fine-tuning has its runs, and a sweep those of its stages.
-_BELOW = (
-  '*/seed_*',
-  '*/seed_*/run',
-  '*/seed_*/run/*/seed_*',
-  '*/seed_*/then',
-  '*/seed_*/then/*/seed_*',
-)
-
-
 def _runs_in(directory: str, macro: str) -> list[str]:
   folder = pathlib.Path(directory)
   if not folder.is_dir():
@@ -136,8 +126,9 @@ def _runs_in(directory: str, macro: str) -> list[str]:
     return [str(folder)]
   below = [
     str(path.parent)
-    for kind in _BELOW
-    for path in sorted(folder.glob(f'{kind}/{layout.METRICS}'))
+    # A fine-tuning has its runs in TASK/seed_N, a sweep those of its stages in
+    # POINT/seed_N/run or then, or as a fine-tuning below these.
+    for path in sorted(folder.glob(f'*/seed_*/**/{layout.METRICS}'))
     if path.stat().st_size  # the latest of several may have just begun
   ]
   if not below:

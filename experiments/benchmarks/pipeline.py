@@ -29,6 +29,8 @@ STAGES = ('read', 'tokenize', 'pair', 'mask')
 
 def stages(task, options, sequences: int):
   """Yields each stage's name and one stream's data set up to it."""
+  import seqio
+
   from bertjax.data import features
 
   predictions = batch.predictions_of(options.length, 0.15)
@@ -38,14 +40,12 @@ def stages(task, options, sequences: int):
   )
   yield STAGES[0], dataset
   for name, preprocess in zip(STAGES[1:], task.preprocessors, strict=False):
-    if name == 'pair':  # the only stage that draws at random
-      import seqio
-
-      with seqio.utils.map_seed_manager(0):
-        dataset = preprocess(dataset, sequence_length=lengths)
-    elif name == 'mask':
-      dataset = preprocess(dataset, sequence_length=lengths)
-    else:
+    preprocess = seqio.utils.add_kwargs_to_transform(
+      preprocess,
+      sequence_length=lengths,
+      output_features=task.output_features,
+    )
+    with seqio.utils.map_seed_manager(0):
       dataset = preprocess(dataset)
     yield name, dataset
   dataset = features.to_rows(dataset.unbatch())

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-import seqio
 
 from bertjax.data import finetuning_tasks
 from bertjax.errors import UserError
 from bertjax.tasks import data_sets
-from bertjax.tasks.examples import TextExample
 
 SENTENCES = {
   'train': [('fun !', 1), ('dull .', 0), ('a « gem »', 1)],
@@ -63,33 +61,3 @@ def test_tfds_gives_the_examples_that_files_give(tfds_dir, tmp_path):
 def test_a_task_that_is_not_on_disk_is_one_line(tfds_dir):
   with pytest.raises(UserError, match='glue/sst2.*got .glue/rte'):
     finetuning_tasks.glue_from_tfds(tfds_dir, 'RTE')
-
-
-def test_a_registered_task_has_examples_and_metrics():
-  examples = [
-    TextExample(('a', 'b'), 'yes'),
-    TextExample(('c',), 'no'),
-    TextExample(('d',), 'no'),
-  ]
-  task = data_sets.Task('my-task', 'classes', ('no', 'yes'))
-  name = finetuning_tasks.register(
-    data_sets.DataSet(task, lambda: examples, {'eval': lambda: examples[1:]})
-  )
-  found = seqio.get_mixture_or_task(name)
-  assert name == 'finetune_my_task' and set(found.splits) == {'train', 'eval'}
-  records = list(
-    found.get_dataset(None, 'train', shuffle=False).as_numpy_iterator()
-  )
-  assert [(r['text_a'], r['text_b'], r['label']) for r in records] == [
-    (b'a', b'b', 1),
-    (b'c', b'', 0),
-    (b'd', b'', 0),
-  ]
-  (metric,) = found.metric_fns
-  assert metric(records, [1, 0, 1]) == {'accuracy': pytest.approx(2 / 3)}
-
-
-def test_several_labels_are_no_seqio_task():
-  task = data_sets.Task('many', 'labels', ('a', 'b'))
-  with pytest.raises(UserError, match='one label'):
-    finetuning_tasks.register(data_sets.DataSet(task, list, {}))

@@ -173,7 +173,7 @@ print(json.dumps([[x.decode() for x in batch] for batch in found]))
 
 @pytest.mark.slow
 def test_another_process_continues_exactly_where_one_stopped(tmp_path, large):
-  reader, directory, _ = large._arguments
+  reader, directory = large.reader, large.directory
   size = len(shards(large, 'train', 2)[1])
 
   def run(save, restore, count):
@@ -340,7 +340,7 @@ def test_a_field_that_a_tfds_set_lacks_is_refused(tfds_dir):
 
 def test_a_specification_names_its_source(tmp_path):
   def reader(spec):
-    return sources.from_spec(spec, str(tmp_path))._arguments[0]
+    return sources.from_spec(spec, str(tmp_path)).reader
 
   (tmp_path / 'a.txt').write_text('one')
   assert reader('python_documentation') == (

@@ -141,7 +141,7 @@ def test_the_largest_batch_lies_on_a_line(monkeypatch, rows):
   """15.75 GiB of v5e less 1 hold 59 rows of a quarter."""
   monkeypatch.setattr(topologies, 'has_compiler', lambda: True)
   monkeypatch.setattr(topologies, 'devices', lambda _: jax.devices())
-  monkeypatch.setattr(planning, '_libtpu_version', lambda: 'none')
+  monkeypatch.setattr(planning.metadata, 'version', lambda _: 'none')
   # An estimate of no cycles has no MFU.
   monkeypatch.setattr(
     planning.compiled,
@@ -328,7 +328,7 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('BATCH_SIZE=12', 'multiple of 8'),
     ('partitioning.make_mesh.data=3', 'does not cover 8'),
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
-    ('partitioning.make_mesh.tensor=2.0', 'tensor to whole numbers'),
+    ('partitioning.make_mesh.tensor=2.0', '2.0.* to whole numbers'),
     ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
     ("config.EncoderConfig.dtype='float12'", 'float12'),
     ('planning.plan.efficiency=0', 'efficiency of 0'),

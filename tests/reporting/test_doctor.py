@@ -204,7 +204,7 @@ def test_the_status_is_1_and_the_difference_is_told(
   assert caught.value.status == 1
   printed = capsys.readouterr().out
   assert 'OFF  learning rate' in printed and 'ok   masking' in printed
-  assert 'LEARNING_RATE (unset) -> 0.3' in printed
+  assert 'LEARNING_RATE is absent there and 0.3 here' in printed
   assert (tmp_path / 'health.png').read_bytes().startswith(b'\x89PNG')
 
 

@@ -65,7 +65,9 @@ def test_runs_that_differ_in_more_than_their_seed_are_refused(tmp_path):
     write_run(tmp_path / f'r{i}', SEED=i, LEARNING_RATE=0.1 + i // 2)
     for i in range(3)
   ]
-  with pytest.raises(UserError, match=r'LEARNING_RATE 0\.1 -> 1\.1; set RUNS'):
+  with pytest.raises(
+    UserError, match=r'RATE is 0\.1 there and 1\.1 here; set RUNS'
+  ):
     references.make(runs=paths, output=str(tmp_path / 'mine.json'))
 
 
