@@ -102,9 +102,7 @@ class Step:
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-      return train_step.lower(
-        abstract, shapes, key, *step_lib.if_any(frozen)
-      ).compile()
+      return train_step.lower(abstract, shapes, key, frozen).compile()
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise

@@ -33,7 +33,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
@@ -83,15 +82,9 @@ class Checkpoints:
       logging.getLogger(name).addFilter(_is_not_from_orbax)
     self._directory = epath.Path(directory).resolve()
     self._read_only = read_only
-    kept = preservation_policy.AnyPreservationPolicy(
-      [
-        preservation_policy.LatestN(keep),
-        # Step 0 is a multiple of any number.
-        preservation_policy.EveryNSteps(keep_every or sys.maxsize),
-      ]
-    )
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=kept,
+      max_to_keep=keep,
+      keep_period=keep_every or sys.maxsize,  # 0 is a multiple of any number
       cleanup_tmp_directories=not read_only,
       create=not read_only,
       read_only=read_only,

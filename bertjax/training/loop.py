@@ -148,9 +148,7 @@ def train(
   )
   if dry_run:
     if initial and (loaded := initial()) is not None:
-      warm_start.report(
-        objective.of_main(abstract.parameters), loaded, 'INIT_FROM'
-      )
+      warm_start.report(objective.of_main(abstract.parameters), loaded)
     return None
 
   # -- data and state, fresh or restored ---------------------------------------
@@ -178,7 +176,7 @@ def train(
       state = state_lib.create(objective, optimizer, shapes, mesh, seed)
       if loaded is not None:
         replaced = warm_start.replace(
-          objective.of_main(state.parameters), loaded, 'INIT_FROM'
+          objective.of_main(state.parameters), loaded
         )
         state = dataclasses.replace(
           state, parameters=objective.with_main(state.parameters, replaced)
@@ -227,7 +225,6 @@ def train(
       objective.flops, throughput.peak(mesh), partitioning.process_share(mesh)
     )
     pending: list[tuple[int, Terms]] = []  # steps not yet checked by the host
-    found: Mapping[str, float] = {}  # by an evaluation of this step
     texts: list[str] = []
     began = step
     with (
@@ -243,10 +240,7 @@ def train(
           objective.check_batch(batch)
         profile.before(step + 1)
         state, terms = train_step(
-          state,
-          partitioning.put_batch(batch, mesh),
-          rng,
-          *step_lib.if_any(frozen),
+          state, partitioning.put_batch(batch, mesh), rng, frozen
         )
         step += 1
         pending.append((step, terms))
@@ -307,10 +301,9 @@ def train(
     curves.draw(run_dir, objective.panels)
     if texts:
       print(f'\n{objective.samples_title}', *texts, sep='\n')
-  if not found:  # the run was done already
-    before = metrics_file.read_evaluations(run_dir)
-    found = before[-1][1] if before else {}
-  return Trained(step, found, best.step, best.values)
+  evaluations_of_run = metrics_file.read_evaluations(run_dir)
+  values = evaluations_of_run[-1][1] if evaluations_of_run else {}
+  return Trained(step, values, best.step, best.values)
 
 
 def _check(length: int, *numbers: int | None) -> None:

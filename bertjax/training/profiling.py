@@ -33,16 +33,13 @@ class Profile:
     match steps:
       case None:
         pass
-      case [int(first), int(end)] if 1 <= first <= end:
-        if first > last:
-          raise UserError(
-            f'the run ends at step {last}, before the first of '
-            f'PROFILE_STEPS {steps}; set an earlier one'
-          )
+      case [int(first), int(end)] if 1 <= first <= min(end, last):
+        pass
       case _:
         raise UserError(
-          'expected the first and the last step to profile, such '
-          f'as (100, 104), got {steps!r}; set PROFILE_STEPS'
+          'expected the first and the last step to profile, such as (100, 104),'
+          f' of a run that ends at step {last}, got {steps!r}; set '
+          'PROFILE_STEPS'
         )
     self._directory = directory
     self._steps = steps

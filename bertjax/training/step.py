@@ -1,7 +1,7 @@
 """One step of training and one of evaluation, as pure functions, jitted.
 
     step = step.compile_train_step(objective, optimizer, mesh, abstract_state)
-    state, terms = step(state, batch, jax.random.key(seed))
+    state, terms = step(state, batch, jax.random.key(seed), frozen=None)
 
 Source: flax's `examples/lm1b`, for the shape.
 """
@@ -77,20 +77,16 @@ def train_step(
 
     def add_part(total, part_and_number):
       part, number = part_and_number
-      (_, terms), gradients = gradient_of(
-        state.parameters, part, jax.random.fold_in(rng, number)
-      )
-      return jax.tree.map(jnp.add, total, (terms, gradients)), None
+      part_rng = jax.random.fold_in(rng, number)
+      found = gradient_of(state.parameters, part, part_rng)
+      return jax.tree.map(jnp.add, total, found), None
 
     first = jax.tree.map(lambda x: x[0], parts)
-    (_, terms), gradients = jax.eval_shape(
-      lambda: gradient_of(state.parameters, first, rng)
-    )
-    zeros = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
-    )
-    (terms, gradients), _ = jax.lax.scan(
-      add_part, zeros, (parts, jnp.arange(accumulation))
+    shapes = jax.eval_shape(gradient_of, state.parameters, first, rng)
+    ((_, terms), gradients), _ = jax.lax.scan(
+      add_part,
+      jax.tree.map(jnp.zeros_like, shapes),
+      (parts, jnp.arange(accumulation)),
     )
 
   updates, optimizer_state = optimizer.update(
@@ -136,7 +132,7 @@ def _compile_train_step(
   of_state, of_frozen = jax.tree.unflatten(*shardings)
   replicated = NamedSharding(mesh, PartitionSpec())
 
-  def placed_step(state, batch, rng, frozen=None):
+  def placed_step(state, batch, rng, frozen):
     with rules.placing(mesh):
       return train_step(
         state,
@@ -157,7 +153,7 @@ def _compile_train_step(
       of_state,
       partitioning.batch_sharding(mesh),
       replicated,
-      *if_any(of_frozen),
+      of_frozen,
     ),
     out_shardings=(of_state, replicated),
     donate_argnums=0,
@@ -182,18 +178,13 @@ def _compile_evaluation_step(
 ) -> jax.stages.Wrapped:
   both = jax.tree.unflatten(*shardings)
 
-  def placed_step(parameters, batch, frozen=None):
+  def placed_step(parameters, batch, frozen):
     with rules.placing(mesh):
       parameters, frozen = rules.gather((parameters, frozen), both)
       return objective(parameters, batch, None, train=False, frozen=frozen)
 
   return jax.jit(
     placed_step,
-    in_shardings=(both[0], partitioning.batch_sharding(mesh), *if_any(both[1])),
+    in_shardings=(both[0], partitioning.batch_sharding(mesh), both[1]),
     out_shardings=NamedSharding(mesh, PartitionSpec()),
   )
-
-
-def if_any(frozen: Any) -> tuple[Any, ...]:
-  """Returns the last arguments of a compiled step: none without frozen ones."""
-  return () if frozen is None else (frozen,)

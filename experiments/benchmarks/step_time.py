@@ -52,7 +52,7 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
   rng = jax.random.key(0)
   program = (
     step.compile_train_step(objective, adamw, mesh, abstract)
-    .lower(abstract, shapes, rng)
+    .lower(abstract, shapes, rng, None)
     .compile()
   )
   current = state.create(objective, adamw, shapes, mesh, seed=0)
@@ -61,7 +61,7 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
   def run(times):
     nonlocal current
     for _ in range(times):
-      current, terms = program(current, placed, rng)
+      current, terms = program(current, placed, rng, None)
     jax.block_until_ready((current, terms))
 
   run.program = program

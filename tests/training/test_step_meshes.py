@@ -44,7 +44,7 @@ def compile_step(*sizes):
   key = jax.eval_shape(lambda: jax.random.key(0))
   program = (
     step.compile_train_step(OBJECTIVE, ADAMW, mesh, abstract)
-    .lower(abstract, SHAPES, key)
+    .lower(abstract, SHAPES, key, None)
     .compile()
   )
   return program, compiled.cost_of(program.as_text())
