@@ -226,17 +226,10 @@ def class_weights(
 
 def _write_task(folder: str, task: specs.Task, **more: float) -> None:
   """Writes task.json, which prediction needs."""
-  written = {
-    'task': task.name,
-    'kind': task.kind,
-    'head': kinds.head_of(task),
-    'labels': task.labels,
-    'metrics': task.metrics,
-    'length': task.length,
-    'stride': task.stride,
-    'columns': dict(task.columns),
-  }
-  model_file.write_task(folder, written | more)
+  fields = ('kind', 'labels', 'metrics', 'length', 'stride', 'columns')
+  written = {name: getattr(task, name) for name in fields}
+  named = {'task': task.name, 'head': kinds.head_of(task)}
+  model_file.write_task(folder, named | written | more)
 
 
 def _write_result(

@@ -96,9 +96,8 @@ class Step:
       self.objective,
       self.optimizer,
       self.mesh,
-      abstract,
+      step_lib.placement(abstract, frozen),
       self.accumulation,
-      frozen,
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:

@@ -157,9 +157,14 @@ def _json_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parquet_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-  import pyarrow  # takes a while, which files of text save
-  from pyarrow import parquet
-
+  try:
+    import pyarrow
+    from pyarrow import parquet
+  except ImportError as error:
+    raise UserError(
+      f'expected pyarrow, to read {path}, but it is not installed; pip '
+      'install pyarrow, or convert the file to .jsonl'
+    ) from error
   number = 0
   try:
     # By default pyarrow keeps the file (pre_buffer), or a row group, in memory.

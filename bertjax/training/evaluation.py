@@ -74,7 +74,8 @@ class HeldOut:
     samples = self._samples(run_dir)
 
     def found(parameters: Parameters, frozen: Parameters | None) -> Evaluated:
-      step = step_lib.compile_evaluation_step(objective, mesh, abstract, frozen)
+      placed = step_lib.placement(abstract.parameters, frozen)
+      step = step_lib.compile_evaluation_step(objective, mesh, placed)
       values = evaluate(
         objective,
         lambda batch: step(parameters, batch, frozen),

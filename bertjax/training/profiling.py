@@ -42,12 +42,12 @@ class Profile:
           'PROFILE_STEPS'
         )
     self._directory = directory
-    self._steps = steps
+    self._first, self._last = steps or (0, 0)  # 0: never
     self._recording = False
 
   def before(self, step: int) -> None:
     """Starts recording if `step` is the first."""
-    if self._steps and step == self._steps[0]:
+    if step == self._first:
       jax.profiler.start_trace(self._directory)
       self._recording = True
 
@@ -61,14 +61,13 @@ class Profile:
     Returns:
       a message for the user, or None.
     """
-    if self._steps is None or not self._recording or step < self._steps[1]:
+    if not self._recording or step < self._last:
       return None
     jax.block_until_ready(results)
     self.close()
     return (
-      f'profile of steps {self._steps[0]} to {step} in '
-      f'{self._directory}: pip install tensorboard xprof; '
-      f'tensorboard --logdir={self._directory}'
+      f'profile of steps {self._first} to {step} in {self._directory}: pip '
+      f'install tensorboard xprof; tensorboard --logdir={self._directory}'
     )
 
   def close(self) -> None:

@@ -1,6 +1,7 @@
 """One step of training and one of evaluation, as pure functions, jitted.
 
-    step = step.compile_train_step(objective, optimizer, mesh, abstract_state)
+    placed = step.placement(abstract_state)
+    step = step.compile_train_step(objective, optimizer, mesh, placed)
     state, terms = step(state, batch, jax.random.key(seed), frozen=None)
 
 Source: flax's `examples/lm1b`, for the shape.
@@ -21,6 +22,8 @@ from bertjax.training.state import Parameters, TrainState
 
 # Parameters and frozen ones -> the same, placed for use.
 Gather = Callable[[Any], Any]
+# The structure of (what learns, what is frozen), and the sharding of each leaf.
+Placement = tuple[Any, tuple[jax.sharding.Sharding, ...]]
 
 
 def train_step(
@@ -97,39 +100,31 @@ def train_step(
   return TrainState(state.step + 1, parameters, optimizer_state), terms
 
 
-def compile_train_step(
-  objective: Objective,
-  optimizer: optax.GradientTransformation,
-  mesh: Mesh,
-  abstract_state: TrainState,
-  accumulation: int = 1,
-  frozen: Parameters | None = None,
-) -> jax.stages.Wrapped:
-  """Jits `train_step` for a mesh; it donates the state that it is given.
+def placement(learning: Any, frozen: Parameters | None = None) -> Placement:
+  """Returns the shardings of what learns and of what is frozen, hashable.
 
-  Equal arguments give the same function, so runs that differ only in their seed
-  compile it once. `frozen` is placed, or the shapes of `state.abstract_frozen`.
+  Args:
+    learning: a state or parameters; arrays, or shapes of `state.abstract`.
+    frozen: placed, or the shapes of `state.abstract_frozen`.
   """
-  return _compile_train_step(
-    objective, optimizer, mesh, _shardings(abstract_state, frozen), accumulation
-  )
-
-
-def _shardings(*trees: Any) -> tuple[Any, tuple[jax.sharding.Sharding, ...]]:
-  """Returns those of arrays or shapes, hashable, for `jax.tree.unflatten`."""
-  leaves, structure = jax.tree.flatten(trees)
+  leaves, structure = jax.tree.flatten((learning, frozen))
   return structure, tuple(leaf.sharding for leaf in leaves)
 
 
 @functools.lru_cache(maxsize=4)
-def _compile_train_step(
+def compile_train_step(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
-  shardings: tuple[Any, ...],
-  accumulation: int,
+  placed: Placement,
+  accumulation: int = 1,
 ) -> jax.stages.Wrapped:
-  of_state, of_frozen = jax.tree.unflatten(*shardings)
+  """Jits `train_step` for a mesh; it donates the state that it is given.
+
+  Equal arguments give the same function, so runs that differ only in their seed
+  compile it once. `placed` is the `placement` of the state.
+  """
+  of_state, of_frozen = jax.tree.unflatten(*placed)
   replicated = NamedSharding(mesh, PartitionSpec())
 
   def placed_step(state, batch, rng, frozen):
@@ -160,23 +155,12 @@ def _compile_train_step(
   )
 
 
-def compile_evaluation_step(
-  objective: Objective,
-  mesh: Mesh,
-  abstract_state: TrainState,
-  frozen: Parameters | None = None,
-) -> jax.stages.Wrapped:
-  """Jits the objective without dropout; see `compile_train_step`."""
-  return _compile_evaluation_step(
-    objective, mesh, _shardings(abstract_state.parameters, frozen)
-  )
-
-
 @functools.lru_cache(maxsize=4)
-def _compile_evaluation_step(
-  objective: Objective, mesh: Mesh, shardings: tuple[Any, ...]
+def compile_evaluation_step(
+  objective: Objective, mesh: Mesh, placed: Placement
 ) -> jax.stages.Wrapped:
-  both = jax.tree.unflatten(*shardings)
+  """Jits the objective without dropout; `placed`: that of parameters."""
+  both = jax.tree.unflatten(*placed)
 
   def placed_step(parameters, batch, frozen):
     with rules.placing(mesh):

@@ -51,7 +51,7 @@ def make_step(config: EncoderConfig, example, mesh=None) -> timing.Run:
   abstract = state.abstract(objective, adamw, shapes, mesh)
   rng = jax.random.key(0)
   program = (
-    step.compile_train_step(objective, adamw, mesh, abstract)
+    step.compile_train_step(objective, adamw, mesh, step.placement(abstract))
     .lower(abstract, shapes, rng, None)
     .compile()
   )

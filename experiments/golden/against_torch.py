@@ -54,10 +54,10 @@ class Ours:
     objective = objectives.MaskedLanguageModel(model)
     abstract = state_lib.abstract(objective, adamw, shapes, self._mesh)
     self._train = step.compile_train_step(
-      objective, adamw, self._mesh, abstract
+      objective, adamw, self._mesh, step.placement(abstract)
     )
     self._evaluate = step.compile_evaluation_step(
-      objective, self._mesh, abstract
+      objective, self._mesh, step.placement(abstract.parameters)
     )
     self._state = state_lib.create(objective, adamw, shapes, self._mesh, SEED)
     self._rng = jax.random.key(SEED)

@@ -48,7 +48,7 @@ def run(
   abstract = state.abstract(objective, chain, shapes, mesh)
   now = state.create(objective, chain, shapes, mesh, seed=0)
   update = step.compile_train_step(
-    objective, chain, mesh, abstract, accumulation
+    objective, chain, mesh, step.placement(abstract), accumulation
   )
   losses = []
   for number in range(steps):
@@ -140,7 +140,9 @@ def test_each_step_drops_other_elements_out():
   objective, chain = tiny(dropout=0.5), optimizer.adamw(0.0)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   now = state.create(objective, chain, SHAPES, mesh, seed=0)
-  update = step.compile_train_step(objective, chain, mesh, abstract)
+  update = step.compile_train_step(
+    objective, chain, mesh, step.placement(abstract)
+  )
   example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
   losses = set()
   for _ in range(3):  # of the same parameters, batch and key
@@ -154,7 +156,9 @@ def test_loss_falls_on_a_batch_that_repeats():
   objective, chain = tiny(), optimizer.adamw(3e-3)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   now = state.create(objective, chain, SHAPES, mesh, seed=0)
-  update = step.compile_train_step(objective, chain, mesh, abstract)
+  update = step.compile_train_step(
+    objective, chain, mesh, step.placement(abstract)
+  )
   example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
   losses = []
   for _ in range(40):
@@ -169,7 +173,9 @@ def test_rows_without_weight_do_not_count():
   objective, chain = tiny(), optimizer.adamw(1e-3)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   now = state.create(objective, chain, SHAPES, mesh, seed=0)
-  evaluate = step.compile_evaluation_step(objective, mesh, abstract)
+  evaluate = step.compile_evaluation_step(
+    objective, mesh, step.placement(abstract.parameters)
+  )
   example = batch.synthetic(16, 32, 5, 104, seed=0)
   padded = {
     k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()
@@ -205,7 +211,7 @@ def test_with_chunks_no_array_holds_all_logits(chunks):
   objective, chain = tiny(chunks=chunks), optimizer.adamw(1e-3)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   program = (
-    step.compile_train_step(objective, chain, mesh, abstract)
+    step.compile_train_step(objective, chain, mesh, step.placement(abstract))
     .lower(abstract, SHAPES, jax.random.key(0), None)
     .compile()
     .as_text()
