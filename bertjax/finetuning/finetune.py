@@ -34,7 +34,6 @@ from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.labelled_batches import LabelledBatches, Rows
 from bertjax.text import vocabulary_file
-from bertjax.text.tokenizer import Tokenizer
 from bertjax.training import layerwise, loop, objectives
 
 
@@ -104,12 +103,17 @@ def fine_tune(
       began = time.monotonic()
       if processes.is_first():
         table.write()  # marks run_dir as used with this configuration
-        _write_model(folder, task, start.tokenizer)
+        _write_task(folder, task)
+        vocabulary = os.path.join(folder, layout.VOCABULARY)
+        tokenizer = start.tokenizer
+        vocabulary_file.write(tokenizer.tokens, vocabulary, tokenizer.cased)
       batches = functools.partial(arguments['batches'], seed=seed)
       changes = {'batches': batches, 'seed': seed, 'run_dir': folder}
       trained = loop.train(**arguments | changes)
-      if processes.is_first():
-        _write_result(folder, task, seed, origin, began, trained)
+      if trained and processes.is_first():
+        seconds = round(time.monotonic() - began, 1)
+        about = {'seed': seed, 'start_from': origin, 'seconds': seconds}
+        _write_result(folder, task, trained, about)
     table.add(task)
   if not dry_run:
     print('\n' + table.markdown(), flush=True)
@@ -220,46 +224,19 @@ def class_weights(
   return tuple(map(float, wanted))
 
 
-def _write_model(folder: str, task: specs.Task, tokenizer: Tokenizer) -> None:
-  """Writes the vocabulary and task.json, which prediction needs."""
-  _write_task(folder, task)
-  vocabulary_file.write(
-    tokenizer.tokens, os.path.join(folder, layout.VOCABULARY), tokenizer.cased
-  )
-
-
 def _write_task(folder: str, task: specs.Task, **more: float) -> None:
-  written = {
-    'task': task.name,
-    'kind': task.kind,
-    'head': kinds.head_of(task),
-    'labels': task.labels,
-    'metrics': task.metrics,
-    'length': task.length,
-    'stride': task.stride,
-    'columns': dict(task.columns),
-  }
-  model_file.write_task(folder, written | more)
+  """Writes task.json, which prediction needs."""
+  fields = ('kind', 'labels', 'metrics', 'length', 'stride', 'columns')
+  written = {name: getattr(task, name) for name in fields}
+  named = {'task': task.name, 'head': kinds.head_of(task)}
+  model_file.write_task(folder, named | written | more)
 
 
 def _write_result(
-  folder: str,
-  task: specs.Task,
-  seed: int,
-  origin: str | None,
-  began: float,
-  trained: loop.Trained | None,
+  folder: str, task: specs.Task, trained: loop.Trained, about: dict[str, Any]
 ) -> None:
-  assert trained is not None  # it was no dry run
   values = trained.best_values or trained.values
-  result = {
-    'task': task.name,
-    'seed': seed,
-    'step': trained.best_step,
-    'start_from': origin,
-    'values': values,
-    'seconds': round(time.monotonic() - began, 1),
-  }
-  results.write(folder, result)
+  found = {'task': task.name, 'step': trained.best_step, 'values': values}
+  results.write(folder, found | about)
   if 'eval/threshold' in values:  # above it, there is no answer
     _write_task(folder, task, threshold=values['eval/threshold'])

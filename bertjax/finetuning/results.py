@@ -22,15 +22,8 @@ from bertjax.runs import layout, output_files
 from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
 
-_HEADER = (
-  'task',
-  'metric',
-  'trivial',
-  'median',
-  'mean ± std',
-  'best',
-  'seeds',
-  'published',
+_HEADER = tuple(
+  'task|metric|trivial|median|mean ± std|best|seeds|published'.split('|')
 )
 
 

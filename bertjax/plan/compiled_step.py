@@ -95,15 +95,12 @@ class Step:
       self.objective,
       self.optimizer,
       self.mesh,
-      abstract,
+      step_lib.placement(abstract, frozen),
       self.accumulation,
-      frozen,
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-      return train_step.lower(
-        abstract, shapes, key, *step_lib.if_any(frozen)
-      ).compile()
+      return train_step.lower(abstract, shapes, key, frozen).compile()
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise

@@ -27,13 +27,12 @@ import sys
 import time
 from collections import ChainMap
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
@@ -42,7 +41,7 @@ from bertjax.runs import checksums, differences, output_files
 _STATE, _POSITION = 'state', 'position'
 
 
-class _StateHandler(ocp.StandardCheckpointHandler):
+class _Checked(ocp.CheckpointHandler):
   def finalize(self, directory: epath.Path) -> None:
     # On one process, in the background, after all processes have written and
     # before the checkpoint gets its name.
@@ -50,13 +49,15 @@ class _StateHandler(ocp.StandardCheckpointHandler):
     checksums.write(directory)
 
 
-class _JsonHandler(ocp.JsonCheckpointHandler):
-  def finalize(self, directory: epath.Path) -> None:
-    super().finalize(directory)
-    checksums.write(directory)
+class _StateHandler(_Checked, ocp.StandardCheckpointHandler):
+  """Writes arrays, and their checksums."""
 
 
-class Checkpoints:
+class _JsonHandler(_Checked, ocp.JsonCheckpointHandler):
+  """Writes JSON, and its checksum."""
+
+
+class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
   """The checkpoints of one run; the latest `keep` of them stay.
 
   Args:
@@ -83,15 +84,9 @@ class Checkpoints:
       logging.getLogger(name).addFilter(_is_not_from_orbax)
     self._directory = epath.Path(directory).resolve()
     self._read_only = read_only
-    kept = preservation_policy.AnyPreservationPolicy(
-      [
-        preservation_policy.LatestN(keep),
-        # Step 0 is a multiple of any number.
-        preservation_policy.EveryNSteps(keep_every or sys.maxsize),
-      ]
-    )
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=kept,
+      max_to_keep=keep,
+      keep_period=keep_every or sys.maxsize,  # 0 is a multiple of any number
       cleanup_tmp_directories=not read_only,
       create=not read_only,
       read_only=read_only,
@@ -109,9 +104,6 @@ class Checkpoints:
       self._manager = ocp.CheckpointManager(
         self._directory, options=options, handler_registry=registry
       )
-
-  def __enter__(self) -> Self:
-    return self
 
   def __exit__(self, *_: object) -> None:
     """Completes the last save and frees threads."""

@@ -18,7 +18,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
@@ -30,7 +30,7 @@ from bertjax.runs import layout, output_files
 Metrics = dict[str, tuple[list[int], list[float]]]  # name -> steps, values
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager['Writer']):
   """Appends what a run measures to its files.
 
   Only the first of several processes writes. The events are written by the
@@ -66,9 +66,6 @@ class Writer:
       start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
       self._write_event(step=step + 1, session_log=start)
       self._events.flush()
-
-  def __enter__(self) -> Self:
-    return self
 
   def __exit__(self, *_: object) -> None:
     with output_files.explain_failure(self._directory):

@@ -4,7 +4,7 @@
     >>> tokenizer = Tokenizer([*SPECIAL_TOKENS, 'fun'], cased=False)
     >>> task = Task('mood', 'classes', labels=('bad', 'good'))
     >>> (row,) = encode(task, tokenizer, [TextExample(('Fun',), 'good')])
-    >>> row.ids, class_id(task, row)
+    >>> row.ids, target(task, row)
     ([2, 5, 3], 1)
     >>> ((_, answer),) = decode_class(task, tokenizer, [(row, np.zeros(2))])
     >>> answer
@@ -15,16 +15,19 @@ functions together.
 """
 
 import collections
+import functools
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from bertjax.errors import UserError
 from bertjax.tasks import metrics
 from bertjax.tasks.examples import Answered, Part, Results, TextExample
 from bertjax.tasks.kept_examples import chunks
+from bertjax.tasks.labelled_batches import Label
 from bertjax.tasks.specs import Task
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
@@ -52,20 +55,9 @@ def encode(
       yield row._replace(source=Part(example, cut=cut))
 
 
-def class_id(task: Task, row: Row) -> int:
-  """Returns the id of the class."""
-  return task.labels.index(_names(task, row.source.example)[0])
-
-
-def number(task: Task, row: Row) -> float:
-  """Returns the number."""
-  return _known(row.source.example)
-
-
-def several(task: Task, row: Row) -> list[int]:
-  """Returns 1 for each label that the example has, else 0: [C]."""
-  names = _names(task, row.source.example)
-  return [int(label in names) for label in task.labels]
+def target(task: Task, row: Row) -> Label:
+  """Returns the id of a class, a number, or [C]: 1 for each label, else 0."""
+  return _encoded(task, _known(row.source.example))
 
 
 def _known(example: TextExample) -> Any:
@@ -77,21 +69,25 @@ def _known(example: TextExample) -> Any:
   return example.label
 
 
-def _names(task: Task, example: TextExample) -> tuple[str, ...]:
-  label = _known(example)
-  names = label if isinstance(label, tuple) else (label,)
-  unknown = sorted(set(names) - set(task.labels))
-  if unknown:
+def _encoded(task: Task, label: Any) -> Label:
+  """Returns a label or an answer in the form of `target`."""
+  if isinstance(label, float):
+    return label
+  names = [label] if isinstance(label, str) else label
+  if unknown := sorted(set(names) - set(task.labels)):
     raise UserError(
       f'the labels {", ".join(map(repr, unknown[:3]))} do not occur in '
       f'training, which has {", ".join(map(repr, task.labels[:9]))}'
     )
-  return names
+  if isinstance(label, str):
+    return task.labels.index(label)
+  return [int(name in names) for name in task.labels]
 
 
 def decode_class(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields {'label': 'b', 'scores': {'a': 0.1, 'b': 0.9}} for logits [C]."""
-  for example, scores in _scores(task, found, _softmax):
+  softmax = functools.partial(special.softmax, axis=-1)
+  for example, scores in _scores(task, found, softmax):
     label = max(scores, key=scores.__getitem__)
     yield example, {'label': label, 'scores': scores}
 
@@ -106,7 +102,7 @@ def decode_several(
   task: Task, tokenizer: Tokenizer, found: Results
 ) -> Answered:
   """Yields {'labels': ['b'], 'scores': ...}, all above one half, for [C]."""
-  for example, scores in _scores(task, found, _sigmoid):
+  for example, scores in _scores(task, found, special.expit):
     labels = [label for label in scores if scores[label] > 0.5]
     yield example, {'labels': labels, 'scores': scores}
 
@@ -121,39 +117,22 @@ def _scores(
       yield row.source.example, dict(zip(task.labels, each, strict=True))
 
 
-def _softmax(logits_XC: np.ndarray) -> np.ndarray:
-  powers_XC = np.exp(logits_XC - logits_XC.max(axis=-1, keepdims=True))
-  return powers_XC / powers_XC.sum(axis=-1, keepdims=True)
-
-
-def _sigmoid(logits_XC: np.ndarray) -> np.ndarray:
-  return 1 / (1 + np.exp(-logits_XC))
-
-
 def score(task: Task, pairs: Answered) -> dict[str, float]:
   """Returns the task's metrics."""
-  both = [_right_and_found(task, *pair) for pair in pairs]
-  dtype = np.float32 if isinstance(both[0][1], float) else None
-  right, found = (np.asarray(x, dtype) for x in zip(*both, strict=True))
-  return metrics.score(task.metrics, right, found)
-
-
-def _right_and_found(
-  task: Task, example: TextExample, answer: dict[str, Any]
-) -> tuple[Any, Any]:
-  """Returns the label and the answer, in the form that metrics take."""
-  if 'value' in answer:
-    return _known(example), answer['value']
-  names = _names(task, example)
-  if 'label' in answer:
-    return task.labels.index(names[0]), task.labels.index(answer['label'])
-  right = [label in names for label in task.labels]
-  return right, [label in answer['labels'] for label in task.labels]
+  right, found = [], []
+  for example, answer in pairs:
+    said = next(answer[x] for x in ('label', 'labels', 'value') if x in answer)
+    right.append(_encoded(task, _known(example)))
+    found.append(_encoded(task, said))
+  dtype = np.float32 if isinstance(found[0], float) else None
+  return metrics.score(
+    task.metrics, np.asarray(right, dtype), np.asarray(found, dtype)
+  )
 
 
 def most_frequent(task: Task, train: Iterable[TextExample]) -> Trivial:
   """Returns a function that gives the most frequent class in training."""
-  counts = collections.Counter(_names(task, example)[0] for example in train)
+  counts = collections.Counter(map(_known, train))
   most = max(task.labels, key=counts.__getitem__)
   return lambda example: {'label': most}
 
@@ -166,6 +145,6 @@ def mean(task: Task, train: Iterable[TextExample]) -> Trivial:
 
 def usual(task: Task, train: Collection[TextExample]) -> Trivial:
   """Returns a function that gives the labels of more than half of training."""
-  counts = collections.Counter(x for each in train for x in _names(task, each))
+  counts = collections.Counter(x for each in train for x in _known(each))
   found = [x for x in task.labels if counts[x] > len(train) / 2]
   return lambda example: {'labels': found}

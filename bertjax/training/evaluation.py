@@ -74,10 +74,11 @@ class HeldOut:
     samples = self._samples(run_dir)
 
     def found(parameters: Parameters, frozen: Parameters | None) -> Evaluated:
-      step = step_lib.compile_evaluation_step(objective, mesh, abstract, frozen)
+      placed = step_lib.placement(abstract.parameters, frozen)
+      step = step_lib.compile_evaluation_step(objective, mesh, placed)
       values = evaluate(
         objective,
-        lambda batch: step(parameters, batch, *step_lib.if_any(frozen)),
+        lambda batch: step(parameters, batch, frozen),
         itertools.islice(batches, self.limit),
         mesh,
       )
@@ -95,7 +96,7 @@ class HeldOut:
       # Read when first needed, since a run can end before.
       rows, vocabulary = processes.from_first(
         lambda: (
-          _few_rows(next(iter(self.batches()), {}), 4),
+          _few_rows(next(iter(self.batches()), {})),
           path.read_text('utf-8').split('\n') if path.exists() else [],
         )
       )
@@ -187,16 +188,13 @@ def summary(objective: Objective, values: Mapping[str, float]) -> str:
   return '; '.join(parts)
 
 
-def _few_rows(batch: Batch, rows: int) -> dict[str, tuple[list, str]]:
-  """Takes rows at equal distances: neighbours often come from one document.
+def _few_rows(batch: Batch) -> dict[str, tuple[list, str]]:
+  """Takes 4 at equal distances: neighbours often come from one document.
 
   Returns:
     key -> (values as nested lists, name of their dtype).
   """
   return {
-    key: (
-      array[:: max(1, len(array) // rows)][:rows].tolist(),
-      array.dtype.name,
-    )
+    key: (array[:: max(1, len(array) // 4)][:4].tolist(), array.dtype.name)
     for key, array in batch.items()
   }

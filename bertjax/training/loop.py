@@ -148,9 +148,7 @@ def train(
   )
   if dry_run:
     if initial and (loaded := initial()) is not None:
-      warm_start.report(
-        objective.of_main(abstract.parameters), loaded, 'INIT_FROM'
-      )
+      warm_start.report(objective.of_main(abstract.parameters), loaded)
     return None
 
   # -- data and state, fresh or restored ---------------------------------------
@@ -178,7 +176,7 @@ def train(
       state = state_lib.create(objective, optimizer, shapes, mesh, seed)
       if loaded is not None:
         replaced = warm_start.replace(
-          objective.of_main(state.parameters), loaded, 'INIT_FROM'
+          objective.of_main(state.parameters), loaded
         )
         state = dataclasses.replace(
           state, parameters=objective.with_main(state.parameters, replaced)
@@ -203,31 +201,21 @@ def train(
       )
 
     # -- compiled functions ----------------------------------------------------
+    placed = step_lib.placement(abstract, abstract_frozen)
     train_step = step_lib.compile_train_step(
-      objective, optimizer, mesh, abstract, accumulation, abstract_frozen
+      objective, optimizer, mesh, placed, accumulation
     )
     rng = jax.random.key(seed)
 
     def due(every: int | None) -> bool:
       return every is not None and step % every == 0
 
-    def evaluate() -> tuple[dict[str, float], list[str]]:
-      values: dict[str, float] = {}
-      texts: list[str] = []
-      for name, evaluator in evaluators.items():
-        one = evaluator(state.parameters, frozen)
-        texts += one.samples
-        if one.summary:
-          progress.note(f'step {step}, {name}: {one.summary}')
-        values |= {f'{name}/{key}': x for key, x in one.values.items()}
-      return values, texts
-
     # -- the loop --------------------------------------------------------------
     clock = throughput.Clock(
       objective.flops, throughput.peak(mesh), partitioning.process_share(mesh)
     )
     pending: list[tuple[int, Terms]] = []  # steps not yet checked by the host
-    found: Mapping[str, float] = {}  # by an evaluation of this step
+    found: dict[str, float] = {}  # by the evaluations of this step
     texts: list[str] = []
     began = step
     with (
@@ -243,10 +231,7 @@ def train(
           objective.check_batch(batch)
         profile.before(step + 1)
         state, terms = train_step(
-          state,
-          partitioning.put_batch(batch, mesh),
-          rng,
-          *step_lib.if_any(frozen),
+          state, partitioning.put_batch(batch, mesh), rng, frozen
         )
         step += 1
         pending.append((step, terms))
@@ -261,11 +246,17 @@ def train(
           clock.start()
 
         last = step == steps
-        evaluate_now = last or due(eval_steps)
-        if evaluate_now:
+        due_evaluators = evaluators if last or due(eval_steps) else {}
+        if due_evaluators:
           _check_terms(pending, totals, checkpoints)
+        found, texts = {}, []
         with clock.timed('evaluation'):
-          found, texts = evaluate() if evaluate_now else ({}, [])
+          for name, evaluate in due_evaluators.items():
+            one = evaluate(state.parameters, frozen)
+            found |= {f'{name}/{key}': x for key, x in one.values.items()}
+            texts += one.samples
+            if one.summary:
+              progress.note(f'step {step}, {name}: {one.summary}')
         is_best = best.add(step, found)
         last = last or best.exhausted
         log = last or due(log_steps)
@@ -307,10 +298,9 @@ def train(
     curves.draw(run_dir, objective.panels)
     if texts:
       print(f'\n{objective.samples_title}', *texts, sep='\n')
-  if not found:  # the run was done already
-    before = metrics_file.read_evaluations(run_dir)
-    found = before[-1][1] if before else {}
-  return Trained(step, found, best.step, best.values)
+  measured = metrics_file.read_evaluations(run_dir)
+  last_values = measured[-1][1] if measured else {}
+  return Trained(step, last_values, best.step, best.values)
 
 
 def _check(length: int, *numbers: int | None) -> None:

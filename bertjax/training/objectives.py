@@ -148,8 +148,11 @@ class Objective(abc.ABC):
 
   def flops(self, batch: Mapping[str, flops.Shaped]) -> int:
     """Returns the useful FLOPs of a step on a batch, or on its shapes."""
-    learning = _forward_flops(self.models, batch)
-    return 3 * learning + _forward_flops(self.frozen_models, batch)
+    learning, frozen = (
+      sum(_forward_flops(model, batch) for model in models.values())
+      for models in (self.models, self.frozen_models)
+    )
+    return 3 * learning + frozen
 
   def total(self, losses: Mapping[str, Any]) -> Any:
     """Returns the sum of losses times their factors."""
@@ -206,14 +209,9 @@ def _initialize(
   return made
 
 
-def _forward_flops(
-  models: Mapping[str, nn.Module], batch: Mapping[str, flops.Shaped]
-) -> int:
-  total = 0
-  for model in models.values():
-    pairs = getattr(model, 'next_sentence', False)
-    total += sum(flops.of_forward(model.config, batch, pairs).values())
-  return total
+def _forward_flops(model: nn.Module, batch: Mapping[str, flops.Shaped]) -> int:
+  pairs = getattr(model, 'next_sentence', False)
+  return sum(flops.of_forward(model.config, batch, pairs).values())
 
 
 def apply_model(

@@ -33,24 +33,21 @@ class Profile:
     match steps:
       case None:
         pass
-      case [int(first), int(end)] if 1 <= first <= end:
-        if first > last:
-          raise UserError(
-            f'the run ends at step {last}, before the first of '
-            f'PROFILE_STEPS {steps}; set an earlier one'
-          )
+      case [int(first), int(end)] if 1 <= first <= min(end, last):
+        pass
       case _:
         raise UserError(
-          'expected the first and the last step to profile, such '
-          f'as (100, 104), got {steps!r}; set PROFILE_STEPS'
+          'expected the first and the last step to profile, such as (100, 104),'
+          f' of a run that ends at step {last}, got {steps!r}; set '
+          'PROFILE_STEPS'
         )
     self._directory = directory
-    self._steps = steps
+    self._first, self._last = steps or (0, 0)  # 0: never
     self._recording = False
 
   def before(self, step: int) -> None:
     """Starts recording if `step` is the first."""
-    if self._steps and step == self._steps[0]:
+    if step == self._first:
       jax.profiler.start_trace(self._directory)
       self._recording = True
 
@@ -64,14 +61,13 @@ class Profile:
     Returns:
       a message for the user, or None.
     """
-    if self._steps is None or not self._recording or step < self._steps[1]:
+    if not self._recording or step < self._last:
       return None
     jax.block_until_ready(results)
     self.close()
     return (
-      f'profile of steps {self._steps[0]} to {step} in '
-      f'{self._directory}: pip install tensorboard xprof; '
-      f'tensorboard --logdir={self._directory}'
+      f'profile of steps {self._first} to {step} in {self._directory}: pip '
+      f'install tensorboard xprof; tensorboard --logdir={self._directory}'
     )
 
   def close(self) -> None:

@@ -98,9 +98,7 @@ def abstract_frozen(
 
 def _placed(boxed: Any, mesh: Mesh) -> Any:
   return jax.tree.map(
-    lambda leaf, sharding: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=sharding
-    ),
+    lambda leaf, sharding: leaf.update(sharding=sharding),
     nn.meta.unbox(boxed),
     rules.shardings_of(boxed, mesh),
   )

@@ -1,7 +1,8 @@
 """One step of training and one of evaluation, as pure functions, jitted.
 
-    step = step.compile_train_step(objective, optimizer, mesh, abstract_state)
-    state, terms = step(state, batch, jax.random.key(seed))
+    placed = step.placement(abstract_state)
+    step = step.compile_train_step(objective, optimizer, mesh, placed)
+    state, terms = step(state, batch, jax.random.key(seed), frozen=None)
 
 Source: flax's `examples/lm1b`, for the shape.
 """
@@ -21,6 +22,8 @@ from bertjax.training.state import Parameters, TrainState
 
 # Parameters and frozen ones -> the same, placed for use.
 Gather = Callable[[Any], Any]
+# The structure of (what learns, what is frozen), and the sharding of each leaf.
+Placement = tuple[Any, tuple[jax.sharding.Sharding, ...]]
 
 
 def train_step(
@@ -77,20 +80,16 @@ def train_step(
 
     def add_part(total, part_and_number):
       part, number = part_and_number
-      (_, terms), gradients = gradient_of(
-        state.parameters, part, jax.random.fold_in(rng, number)
-      )
-      return jax.tree.map(jnp.add, total, (terms, gradients)), None
+      part_rng = jax.random.fold_in(rng, number)
+      found = gradient_of(state.parameters, part, part_rng)
+      return jax.tree.map(jnp.add, total, found), None
 
     first = jax.tree.map(lambda x: x[0], parts)
-    (_, terms), gradients = jax.eval_shape(
-      lambda: gradient_of(state.parameters, first, rng)
-    )
-    zeros = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype), (terms, gradients)
-    )
-    (terms, gradients), _ = jax.lax.scan(
-      add_part, zeros, (parts, jnp.arange(accumulation))
+    shapes = jax.eval_shape(gradient_of, state.parameters, first, rng)
+    ((_, terms), gradients), _ = jax.lax.scan(
+      add_part,
+      jax.tree.map(jnp.zeros_like, shapes),
+      (parts, jnp.arange(accumulation)),
     )
 
   updates, optimizer_state = optimizer.update(
@@ -101,42 +100,34 @@ def train_step(
   return TrainState(state.step + 1, parameters, optimizer_state), terms
 
 
-def compile_train_step(
-  objective: Objective,
-  optimizer: optax.GradientTransformation,
-  mesh: Mesh,
-  abstract_state: TrainState,
-  accumulation: int = 1,
-  frozen: Parameters | None = None,
-) -> jax.stages.Wrapped:
-  """Jits `train_step` for a mesh; it donates the state that it is given.
+def placement(learning: Any, frozen: Parameters | None = None) -> Placement:
+  """Returns the shardings of what learns and of what is frozen, hashable.
 
-  Equal arguments give the same function, so runs that differ only in their seed
-  compile it once. `frozen` is placed, or the shapes of `state.abstract_frozen`.
+  Args:
+    learning: a state or parameters; arrays, or shapes of `state.abstract`.
+    frozen: placed, or the shapes of `state.abstract_frozen`.
   """
-  return _compile_train_step(
-    objective, optimizer, mesh, _shardings(abstract_state, frozen), accumulation
-  )
-
-
-def _shardings(*trees: Any) -> tuple[Any, tuple[jax.sharding.Sharding, ...]]:
-  """Returns those of arrays or shapes, hashable, for `jax.tree.unflatten`."""
-  leaves, structure = jax.tree.flatten(trees)
+  leaves, structure = jax.tree.flatten((learning, frozen))
   return structure, tuple(leaf.sharding for leaf in leaves)
 
 
 @functools.lru_cache(maxsize=4)
-def _compile_train_step(
+def compile_train_step(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
-  shardings: tuple[Any, ...],
-  accumulation: int,
+  placed: Placement,
+  accumulation: int = 1,
 ) -> jax.stages.Wrapped:
-  of_state, of_frozen = jax.tree.unflatten(*shardings)
+  """Jits `train_step` for a mesh; it donates the state that it is given.
+
+  Equal arguments give the same function, so runs that differ only in their seed
+  compile it once. `placed` is the `placement` of the state.
+  """
+  of_state, of_frozen = jax.tree.unflatten(*placed)
   replicated = NamedSharding(mesh, PartitionSpec())
 
-  def placed_step(state, batch, rng, frozen=None):
+  def placed_step(state, batch, rng, frozen):
     with rules.placing(mesh):
       return train_step(
         state,
@@ -157,43 +148,27 @@ def _compile_train_step(
       of_state,
       partitioning.batch_sharding(mesh),
       replicated,
-      *if_any(of_frozen),
+      of_frozen,
     ),
     out_shardings=(of_state, replicated),
     donate_argnums=0,
   )
 
 
-def compile_evaluation_step(
-  objective: Objective,
-  mesh: Mesh,
-  abstract_state: TrainState,
-  frozen: Parameters | None = None,
-) -> jax.stages.Wrapped:
-  """Jits the objective without dropout; see `compile_train_step`."""
-  return _compile_evaluation_step(
-    objective, mesh, _shardings(abstract_state.parameters, frozen)
-  )
-
-
 @functools.lru_cache(maxsize=4)
-def _compile_evaluation_step(
-  objective: Objective, mesh: Mesh, shardings: tuple[Any, ...]
+def compile_evaluation_step(
+  objective: Objective, mesh: Mesh, placed: Placement
 ) -> jax.stages.Wrapped:
-  both = jax.tree.unflatten(*shardings)
+  """Jits the objective without dropout; `placed`: that of parameters."""
+  both = jax.tree.unflatten(*placed)
 
-  def placed_step(parameters, batch, frozen=None):
+  def placed_step(parameters, batch, frozen):
     with rules.placing(mesh):
       parameters, frozen = rules.gather((parameters, frozen), both)
       return objective(parameters, batch, None, train=False, frozen=frozen)
 
   return jax.jit(
     placed_step,
-    in_shardings=(both[0], partitioning.batch_sharding(mesh), *if_any(both[1])),
+    in_shardings=(both[0], partitioning.batch_sharding(mesh), both[1]),
     out_shardings=NamedSharding(mesh, PartitionSpec()),
   )
-
-
-def if_any(frozen: Any) -> tuple[Any, ...]:
-  """Returns the last arguments of a compiled step: none without frozen ones."""
-  return () if frozen is None else (frozen,)

@@ -2,8 +2,8 @@
 
     >>> zeros = jax.numpy.zeros(2)
     >>> parameters = replace({'a': zeros, 'head': {'b': zeros}},
-    ...                      {'a': np.ones(2)}, 'bert-base')
-    1 of 2 parameters come from bert-base
+    ...                      {'a': np.ones(2)})
+    1 of 2 parameters come from INIT_FROM
     warning: NEWLY INITIALISED, not from there: head
     >>> parameters['a'].tolist()
     [1.0, 1.0]
@@ -11,7 +11,7 @@
 It says loudly what stays as it was initialised, and what is left over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import jax
@@ -23,36 +23,30 @@ from bertjax.runs import differences
 from bertjax.training.state import Parameters
 
 
-def replace(
-  parameters: Parameters, loaded: Mapping[str, Any], origin: str
-) -> Parameters:
+def replace(parameters: Parameters, loaded: Mapping[str, Any]) -> Parameters:
   """Returns the parameters, with those of `loaded` for every shared name.
 
   Args:
     parameters: nested by name, on devices; each new array is placed like the
       one that it replaces.
-    loaded: nested by name, with any heads.
-    origin: where `loaded` comes from, for messages.
+    loaded: what INIT_FROM holds, nested by name, with any heads.
 
   Raises:
     UserError: arrays of different shapes, or no shared name.
   """
-  report(parameters, loaded, origin)
+  report(parameters, loaded)
   return _put(loaded, parameters)
 
 
-def report(
-  parameters: Parameters, loaded: Mapping[str, Any], origin: str
-) -> None:
+def report(parameters: Parameters, loaded: Mapping[str, Any]) -> None:
   """Prints what `replace` would do, or raises its error; reads only shapes."""
   ours, theirs = _flat(parameters), _flat(loaded)
   shared = ours.keys() & theirs.keys()
-  different = _differences(ours, theirs, shared)
-  if not shared:
-    different = ['no parameter has a name of the model']
-  _refuse(different, origin, 'the sizes, VOCAB_FILE, or INIT_FROM')
+  _check(
+    ours, theirs, shared, 'INIT_FROM', 'the sizes, VOCAB_FILE, or INIT_FROM'
+  )
   print(
-    f'{len(shared)} of {len(ours)} parameters come from {origin}', flush=True
+    f'{len(shared)} of {len(ours)} parameters come from INIT_FROM', flush=True
   )
   for names, what in (
     (ours.keys() - shared, 'NEWLY INITIALISED, not from there'),
@@ -74,8 +68,10 @@ def place(loaded: Mapping[str, Any], shapes: Parameters) -> Parameters:
     UserError: a parameter is missing, or has another shape.
   """
   ours = _flat(shapes)
-  _refuse(
-    _differences(ours, _flat(loaded), ours.keys()),
+  _check(
+    ours,
+    _flat(loaded),
+    {*ours},
     'what the frozen models are read from',
     'the sizes of the frozen model, or the run that it is read from',
   )
@@ -88,34 +84,31 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(loaded: Mapping[str, Any], parameters: Parameters) -> Parameters:
   """Returns those of `loaded` for every shared name, where the others lie."""
-  theirs = _flat(loaded)
-
-  def choose(name: str, like: jax.Array) -> jax.Array:
-    if name not in theirs:
-      return like
-    value = np.asarray(theirs[name]).astype(like.dtype)
-    return jax.make_array_from_callback(
-      value.shape, like.sharding, lambda index: value[index]
-    )
-
-  chosen = {
-    name: choose(name, like) for name, like in _flat(parameters).items()
-  }
+  theirs, chosen = _flat(loaded), _flat(parameters)
+  for name, like in chosen.items():
+    if name in theirs:
+      value = np.asarray(theirs[name]).astype(like.dtype)
+      chosen[name] = jax.make_array_from_callback(
+        value.shape, like.sharding, value.__getitem__
+      )
   return traverse_util.unflatten_dict(chosen, sep='/')
 
 
-def _differences(
-  ours: Mapping[str, Any], theirs: Mapping[str, Any], names: Iterable[str]
-) -> list[str]:
-  return differences.between(
-    *(
-      {name: str(list(of[name].shape)) for name in names if name in of}
-      for of in (theirs, ours)
-    )
+def _check(
+  ours: Mapping[str, Any],
+  theirs: Mapping[str, Any],
+  names: Set[str],
+  origin: str,
+  setting: str,
+) -> None:
+  """Refuses another shape under one of `names`, and no name at all."""
+  there, here = (
+    {name: str(list(tree[name].shape)) for name in names & tree.keys()}
+    for tree in (theirs, ours)
   )
-
-
-def _refuse(different: list[str], origin: str, setting: str) -> None:
+  different = differences.between(there, here)
+  if not names:
+    different = ['no parameter has a name of the model']
   if different:
     raise UserError(
       f'{origin} is of another model or vocabulary: '

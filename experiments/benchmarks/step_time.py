@@ -55,8 +55,8 @@ def make_step(
   abstract = state.abstract(objective, adamw, shapes, mesh)
   rng = jax.random.key(0)
   program = (
-    step.compile_train_step(objective, adamw, mesh, abstract)
-    .lower(abstract, shapes, rng)
+    step.compile_train_step(objective, adamw, mesh, step.placement(abstract))
+    .lower(abstract, shapes, rng, None)
     .compile(compiler_options=options)
   )
   current = state.create(objective, adamw, shapes, mesh, seed=0)
@@ -65,7 +65,7 @@ def make_step(
   def run(times):
     nonlocal current
     for _ in range(times):
-      current, terms = program(current, placed, rng)
+      current, terms = program(current, placed, rng, None)
     jax.block_until_ready((current, terms))
 
   run.program = program

@@ -54,10 +54,10 @@ class Ours:
     objective = objectives.MaskedLanguageModel(model)
     abstract = state_lib.abstract(objective, adamw, shapes, self._mesh)
     self._train = step.compile_train_step(
-      objective, adamw, self._mesh, abstract
+      objective, adamw, self._mesh, step.placement(abstract)
     )
     self._evaluate = step.compile_evaluation_step(
-      objective, self._mesh, abstract
+      objective, self._mesh, step.placement(abstract.parameters)
     )
     self._state = state_lib.create(objective, adamw, shapes, self._mesh, SEED)
     self._rng = jax.random.key(SEED)
@@ -67,14 +67,14 @@ class Ours:
 
   def train(self, batch) -> dict[str, float]:
     placed = partitioning.put_batch(batch, self._mesh)
-    self._state, terms = self._train(self._state, placed, self._rng)
+    self._state, terms = self._train(self._state, placed, self._rng, None)
     return _losses(terms)
 
   def evaluate(self, batch):
     """Returns the sum and the number of the masked-LM losses of a batch."""
     placed = partitioning.put_batch(batch, self._mesh)
     return map(
-      float, self._evaluate(self._state.parameters, placed)['mlm_loss']
+      float, self._evaluate(self._state.parameters, placed, None)['mlm_loss']
     )
 
 

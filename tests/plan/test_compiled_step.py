@@ -61,7 +61,7 @@ def test_a_step_is_compiled_as_the_trainer_does_and_for_any_rows():
   """The mesh is of simulated CPUs here, which need no libtpu."""
   assert make().rows == 4
   program = make().compile(2)
-  state, example, _ = jax.tree.map(lambda x: x.shape, program.in_avals[0])
+  state, example, *_ = jax.tree.map(lambda x: x.shape, program.in_avals[0])
   assert state.parameters['embeddings']['token']['embedding'] == (64, 16)
   assert example['tokens'] == (4 * 2, 8)
   kept = program.input_shardings[0][0].parameters['encoder']['layer_00']

@@ -288,7 +288,7 @@ def step_of(mesh, objective, loaded, accumulation=1):
   frozen = loop.warm_start.place(loaded, placed)
   now = state.create(objective, sgd, SHAPES, mesh, seed=0)
   update = step.compile_train_step(
-    objective, sgd, mesh, abstract, accumulation, placed
+    objective, sgd, mesh, step.placement(abstract, placed), accumulation
   )
   losses = []
   for example in (next(Batches()),) * 3:

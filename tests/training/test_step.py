@@ -48,7 +48,7 @@ def run(
   abstract = state.abstract(objective, chain, shapes, mesh)
   now = state.create(objective, chain, shapes, mesh, seed=0)
   update = step.compile_train_step(
-    objective, chain, mesh, abstract, accumulation
+    objective, chain, mesh, step.placement(abstract), accumulation
   )
   losses = []
   for number in range(steps):
@@ -56,7 +56,7 @@ def run(
     example = partitioning.put_batch(
       batch.synthetic(16, 32, 5, 104, seed=number, sequences=sequences), mesh
     )
-    now, terms = update(now, example, jax.random.key(7))
+    now, terms = update(now, example, jax.random.key(7), None)
     losses.append({k: float(a) / float(b) for k, (a, b) in terms.items()})
   return losses, jax.device_get(now.parameters)
 
@@ -140,11 +140,13 @@ def test_each_step_drops_other_elements_out():
   objective, chain = tiny(dropout=0.5), optimizer.adamw(0.0)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   now = state.create(objective, chain, SHAPES, mesh, seed=0)
-  update = step.compile_train_step(objective, chain, mesh, abstract)
+  update = step.compile_train_step(
+    objective, chain, mesh, step.placement(abstract)
+  )
   example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
   losses = set()
   for _ in range(3):  # of the same parameters, batch and key
-    now, terms = update(now, example, jax.random.key(0))
+    now, terms = update(now, example, jax.random.key(0), None)
     losses.add(float(terms['mlm_loss'][0]))
   assert len(losses) == 3
 
@@ -154,11 +156,13 @@ def test_loss_falls_on_a_batch_that_repeats():
   objective, chain = tiny(), optimizer.adamw(3e-3)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   now = state.create(objective, chain, SHAPES, mesh, seed=0)
-  update = step.compile_train_step(objective, chain, mesh, abstract)
+  update = step.compile_train_step(
+    objective, chain, mesh, step.placement(abstract)
+  )
   example = partitioning.put_batch(batch.synthetic(16, 32, 5, 104, 0), mesh)
   losses = []
   for _ in range(40):
-    now, terms = update(now, example, jax.random.key(0))
+    now, terms = update(now, example, jax.random.key(0), None)
     losses.append(float(terms['mlm_loss'][0] / terms['mlm_loss'][1]))
   assert losses[0] == pytest.approx(np.log(104), abs=0.2)
   assert losses[-1] < 0.5 * losses[0]
@@ -169,13 +173,15 @@ def test_rows_without_weight_do_not_count():
   objective, chain = tiny(), optimizer.adamw(1e-3)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   now = state.create(objective, chain, SHAPES, mesh, seed=0)
-  evaluate = step.compile_evaluation_step(objective, mesh, abstract)
+  evaluate = step.compile_evaluation_step(
+    objective, mesh, step.placement(abstract.parameters)
+  )
   example = batch.synthetic(16, 32, 5, 104, seed=0)
   padded = {
     k: np.concatenate([v, np.zeros_like(v)]) for k, v in example.items()
   }
-  whole = evaluate(now.parameters, partitioning.put_batch(example, mesh))
-  more = evaluate(now.parameters, partitioning.put_batch(padded, mesh))
+  whole = evaluate(now.parameters, partitioning.put_batch(example, mesh), None)
+  more = evaluate(now.parameters, partitioning.put_batch(padded, mesh), None)
   for name, (value, weight) in whole.items():
     assert float(more[name][1]) == float(weight)
     assert float(more[name][0]) == pytest.approx(float(value), rel=1e-6)
@@ -205,8 +211,8 @@ def test_with_chunks_no_array_holds_all_logits(chunks):
   objective, chain = tiny(chunks=chunks), optimizer.adamw(1e-3)
   abstract = state.abstract(objective, chain, SHAPES, mesh)
   program = (
-    step.compile_train_step(objective, chain, mesh, abstract)
-    .lower(abstract, SHAPES, jax.random.key(0))
+    step.compile_train_step(objective, chain, mesh, step.placement(abstract))
+    .lower(abstract, SHAPES, jax.random.key(0), None)
     .compile()
     .as_text()
   )

@@ -43,8 +43,8 @@ def compile_step(*sizes):
   abstract = state.abstract(OBJECTIVE, ADAMW, SHAPES, mesh)
   key = jax.eval_shape(lambda: jax.random.key(0))
   program = (
-    step.compile_train_step(OBJECTIVE, ADAMW, mesh, abstract)
-    .lower(abstract, SHAPES, key)
+    step.compile_train_step(OBJECTIVE, ADAMW, mesh, step.placement(abstract))
+    .lower(abstract, SHAPES, key, None)
     .compile()
   )
   return program, compiled.cost_of(program.as_text())

@@ -21,11 +21,11 @@ def fresh(**heads):
 
 
 def test_shared_names_are_taken_and_others_reported(capsys):
-  found = warm_start.replace(fresh(pooler=3), tree(5, mlm_head=3), 'there')
+  found = warm_start.replace(fresh(pooler=3), tree(5, mlm_head=3))
   assert np.all(found['encoder']['kernel'] == 5)
   assert np.all(found['pooler']['bias'] == 0) and 'mlm_head' not in found
   said = capsys.readouterr().out
-  assert '1 of 2 parameters come from there' in said
+  assert '1 of 2 parameters come from INIT_FROM' in said
   assert 'NEWLY INITIALISED, not from there: pooler' in said
   assert 'NOT used, without a place in this model: mlm_head' in said
 
@@ -36,18 +36,18 @@ def test_arrays_lie_where_those_lay_that_they_replace():
     mesh, jax.sharding.PartitionSpec('fsdp')
   )
   before = jax.device_put(tree(0), sharding)
-  found = warm_start.replace(before, tree(5), 'there')
+  found = warm_start.replace(before, tree(5))
   assert found['encoder']['kernel'].sharding == sharding
 
 
 def test_dtypes_are_those_of_the_model():
   loaded = {'encoder': {'kernel': np.ones((4, 2), np.float16)}}
-  found = warm_start.replace(fresh(pooler=3), loaded, 'there')
+  found = warm_start.replace(fresh(pooler=3), loaded)
   assert found['encoder']['kernel'].dtype == np.float32
 
 
 def test_other_shapes_and_other_names_are_refused():
   with pytest.raises(UserError, match=r'pooler/bias is \[4\] there and \[3\]'):
-    warm_start.replace(fresh(pooler=3), tree(5, pooler=4), 'there')
+    warm_start.replace(fresh(pooler=3), tree(5, pooler=4))
   with pytest.raises(UserError, match='no parameter has a name of the model'):
-    warm_start.replace(fresh(pooler=3), {'x': np.ones(2)}, 'there')
+    warm_start.replace(fresh(pooler=3), {'x': np.ones(2)})
