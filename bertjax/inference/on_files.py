@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect_count
 from bertjax.inference import forward
 from bertjax.inference.predictor import Predictor
 from bertjax.runs import output_files
@@ -191,8 +191,7 @@ def load(
       'expected either a run in RUN_DIR, or a Hugging Face directory or a run '
       'in INIT_FROM; set one of the two'
     )
-  if batch_size < 1:
-    raise UserError(f'BATCH_SIZE is {batch_size}; set it to 1 or more')
+  expect_count(batch_size, 'BATCH_SIZE')
   return Predictor.load(path)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import figure, head_importance, page, taps
@@ -93,10 +93,8 @@ def check(
   if isinstance(layers, int):
     layers = [layers]
   wanted = range(count) if layers is None else layers
-  if not wanted or not all(layer in range(count) for layer in wanted):
-    raise UserError(
-      f'expected layers from 0 to {count - 1}, got {layers!r}; set LAYERS'
-    )
+  valid = wanted and all(layer in range(count) for layer in wanted)
+  expect(valid, f'layers from 0 to {count - 1}', layers, 'LAYERS')
   if importance:
     predictor.check_fills_masks()
   if isinstance(texts, str):

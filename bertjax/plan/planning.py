@@ -21,7 +21,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from bertjax.errors import UserError
+from bertjax.errors import expect, expect_count
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
@@ -105,13 +105,9 @@ def plan(
   rows, length = shapes['tokens'].shape
   objective.check_models(length)
   partitioning.check_batch_size(rows, mesh, accumulation)
-  if steps < 1:
-    raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
-  if not 0 < efficiency <= 1:
-    raise UserError(
-      f'an efficiency of {efficiency} is not a share of the peak; '
-      'set planning.plan.efficiency above 0, at most 1'
-    )
+  expect_count(steps, 'TRAIN_STEPS')
+  share = 'a share of the peak above 0 and at most 1'
+  expect(0 < efficiency <= 1, share, efficiency, 'planning.plan.efficiency')
   step = Step(objective, optimizer, shapes, mesh, accumulation)
   device = devices.named(name)
   figures = {

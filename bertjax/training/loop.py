@@ -22,7 +22,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.batch import Batch
-from bertjax.errors import RunStopped, UserError
+from bertjax.errors import RunStopped, UserError, expect_count
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -319,8 +319,8 @@ def _check(length: int, *numbers: int | None) -> None:
     raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
   names = ('TRAIN_STEPS', 'LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
   for name, number in zip(names, numbers, strict=True):
-    if number is not None and number < 1:
-      raise UserError(f'{name} is {number}; set it to 1 or more')
+    if number is not None:
+      expect_count(number, name)
 
 
 def _describe(
