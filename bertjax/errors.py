@@ -9,7 +9,7 @@ status. Any other exception is a bug in bertjax and keeps its traceback.
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Entry = TypeVar('Entry')
 
@@ -66,7 +66,7 @@ def expect(holds: object, what: str, got: object, setting: str) -> None:
     raise UserError(f'expected {what}, got {got!r}; set {setting}')
 
 
-def expect_count(got: object, setting: str) -> None:
+def expect_count(got: Any, setting: str) -> None:
   """Raises UserError for what is not a whole number of 1 or more."""
   whole = isinstance(got, int) and not isinstance(got, bool)
   expect(whole and got >= 1, 'a positive whole number', got, setting)

@@ -7,7 +7,6 @@ from the one table in `interop.names`. Source: google-research/bert
 `modeling.py`, `run_pretraining.py`, `run_classifier.py`, `run_squad.py`.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
+from bertjax.text.tokenizer import Tokenizer
 
 # Hugging Face name -> TF1 name, if the rules of `tf1_name` do not give it.
 IRREGULAR = {
@@ -98,16 +98,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   output_files.check_directory(output)
   path = os.path.join(source, 'bert_config.json')
   prefix = _find_checkpoint(source)
-  try:
-    with tf.io.gfile.GFile(path) as file:
-      attributes = json.load(file)
-  except tf.errors.NotFoundError as error:
-    raise UserError(
-      f'expected the architecture in {path}, which is not there'
-    ) from error
-  except ValueError as error:
-    raise UserError(f'expected JSON in {path}, got {error}') from error
-  config = config_json.to_encoder(attributes, path)
+  config = config_json.to_encoder(config_json.read(path), path)
   vocab = os.path.join(source, vocabulary_file.NAME)
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
@@ -126,7 +117,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
     print(f'warning: NOT used, {len(unused)} tensors: {", ".join(unused)}')
   if not dry_run:
     with output_files.writing(output) as part:
-      huggingface.save(part, config, parameters, tokens, cased)
+      huggingface.save(part, config, parameters, Tokenizer(tokens, cased))
     print(f'written to {output}')
 
 

@@ -208,13 +208,10 @@ def class_weights(
     counts = np.bincount(labels[labels >= 0], minlength=len(task.labels))
     weights = counts.sum() / (len(counts) * np.maximum(1, counts))
     return tuple(weights.tolist())
-  if not isinstance(wanted, list | tuple) or (
-    len(wanted) != len(task.labels) or min(wanted) < 0
-  ):
-    raise UserError(
-      f"expected 'balanced' or a weight for each of {', '.join(task.labels)}, "
-      f'got {wanted}; set CLASS_WEIGHTS'
-    )
+  valid = isinstance(wanted, list | tuple) and min(wanted, default=0) >= 0
+  what = f"'balanced' or a weight for each of {', '.join(task.labels)}"
+  valid = valid and len(wanted) == len(task.labels)
+  expect(valid, what, wanted, 'CLASS_WEIGHTS')
   return tuple(map(float, wanted))
 
 

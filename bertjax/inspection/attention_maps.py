@@ -104,15 +104,9 @@ def check(
   repaired = []
   for text in texts:
     parts = [text] if isinstance(text, str) else text
-    if not (
-      isinstance(parts, list | tuple)
-      and len(parts) in (1, 2)
-      and all(isinstance(part, str) for part in parts)
-    ):
-      raise UserError(
-        'expected texts, or pairs of texts in parentheses, got '
-        f'{text!r}; set TEXTS'
-      )
+    valid = isinstance(parts, list | tuple) and len(parts) in (1, 2)
+    valid = valid and all(isinstance(part, str) for part in parts)
+    expect(valid, 'texts, or pairs of texts in parentheses', text, 'TEXTS')
     repaired.append([line_files.repair(part) for part in parts])
   found = predictor.tokenizer.rows(repaired, 10**9, masks=True)
   for parts, (row, _) in zip(repaired, found, strict=True):
@@ -154,7 +148,7 @@ def write(
     UserError: files, a model, or settings that cannot work.
   """
   output_files.check_directory(output)
-  predictor = on_files.load(run_dir, init_from, batch_size=1)
+  predictor = on_files.load(run_dir, init_from)
   if importance is None:
     importance = 'mlm_head' in predictor.parameters
   check(predictor, texts, length, layers, importance)

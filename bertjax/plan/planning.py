@@ -21,7 +21,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from bertjax.errors import expect, expect_count
+from bertjax.errors import UserError, expect
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
@@ -105,9 +105,12 @@ def plan(
   rows, length = shapes['tokens'].shape
   objective.check_models(length)
   partitioning.check_batch_size(rows, mesh, accumulation)
-  expect_count(steps, 'TRAIN_STEPS')
-  share = 'a share of the peak above 0 and at most 1'
-  expect(0 < efficiency <= 1, share, efficiency, 'planning.plan.efficiency')
+  expect(steps >= 1, '1 step or more', steps, 'TRAIN_STEPS')
+  if not 0 < efficiency <= 1:
+    raise UserError(
+      f'an efficiency of {efficiency} is not a share of the peak; '
+      'set planning.plan.efficiency above 0, at most 1'
+    )
   step = Step(objective, optimizer, shapes, mesh, accumulation)
   device = devices.named(name)
   figures = {

@@ -19,7 +19,6 @@ from bertjax.errors import UserError, choose, expect
 from bertjax.tasks import glue_files
 from bertjax.text import context_windows
 
-
 _ABOVE_0 = (
   'length stride epochs batch_size learning_rate evaluations log_steps'
 ).split()

@@ -8,7 +8,6 @@ Files are read as a stream, so memory does not grow with them.
 
 import csv
 import difflib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -91,10 +90,7 @@ def check_columns(
 
 
 def _suffix(path: str) -> str:
-  if not os.path.isfile(path):
-    raise UserError(
-      f'expected a file, but there is none at {path}; give another path'
-    )
+  line_files.check_is_there(path)
   suffix = os.path.splitext(path)[1].lower()
   if suffix not in SUFFIXES:
     raise UserError(
@@ -152,16 +148,9 @@ def _named(
 def _json_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
   for number, line in enumerate(line_files.lines(path), start=1):
     if line := line.strip():
-      try:
-        record = json.loads(line)
-      except (ValueError, RecursionError):
-        record = None
-      if not isinstance(record, dict):
-        raise UserError(
-          f'expected a JSON object in line {number} of {path}, '
-          f'got {line[:40]!r}; write one object a line'
-        )
-      yield number, record
+      where = f'line {number} of {path}'
+      fix = 'write one object a line'
+      yield number, line_files.json_object(line, where, fix)
 
 
 def _parquet_records(path: str) -> Iterator[tuple[int, dict[str, Any]]]:

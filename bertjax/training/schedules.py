@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bertjax.errors import UserError, expect_count
+from bertjax.errors import UserError
 
 
 def warmup_linear(
@@ -99,7 +99,10 @@ def warmup_trapezoid(
 
 def _warmup(warmup_steps: int | None, total_steps: int) -> int:
   """Returns the checked number of warmup steps, a tenth of the run if None."""
-  expect_count(total_steps, 'TRAIN_STEPS')
+  if total_steps < 1:
+    raise UserError(
+      f'TRAIN_STEPS is {total_steps}, expected at least 1; set TRAIN_STEPS'
+    )
   if warmup_steps is None:
     return total_steps // 10
   if not 0 <= warmup_steps <= total_steps:
