@@ -223,19 +223,16 @@ def save(
       **SPECIAL_TOKENS_MAP,
     },
   }
-  texts = {
-    name: json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    for name, content in files.items()
-  }
-  if card is not None:
-    texts['README.md'] = card
   folder = pathlib.Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
   # It writes a smaller tokenizer_config.json, so it comes first.
   path = str(folder / vocabulary_file.NAME)
   vocabulary_file.write(tokenizer.tokens, path, tokenizer.cased)
-  for name, text in texts.items():
+  for name, content in files.items():
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
     (folder / name).write_text(text, encoding='utf-8')
+  if card is not None:
+    (folder / 'README.md').write_text(card, encoding='utf-8')
   tensor_files.write(directory, tensors)
   tokenizers.BertWordPieceTokenizer(
     tokenizer.ids, lowercase=not tokenizer.cased
