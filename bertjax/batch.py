@@ -35,7 +35,7 @@ from collections.abc import Iterable, Mapping
 import jax
 import numpy as np
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect, expect_count
 
 Batch = Mapping[str, jax.Array | np.ndarray]
 Key = tuple[str, type]  # dimensions, of which a digit is a size; and dtype
@@ -73,10 +73,8 @@ def shapes(
 
 def predictions_of(length: int, mask_rate: float) -> int:
   """Returns P for a row: at 15%, 20 for L = 128 and 77 for 512, as in BERT."""
-  if not 0 < mask_rate < 1:
-    raise UserError(
-      f'expected a masking rate between 0 and 1, got {mask_rate}; set MASK_RATE'
-    )
+  rate = 'a masking rate between 0 and 1'
+  expect(0 < mask_rate < 1, rate, mask_rate, 'MASK_RATE')
   return max(1, int(np.ceil(round(length * mask_rate, 6))))
 
 
@@ -92,11 +90,8 @@ def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
   Raises:
     UserError: `most` is not positive.
   """
-  if most is not None and most < 1:
-    raise UserError(
-      f'expected at least one sequence a row, got {most}; set '
-      'batch.sequences_of.most'
-    )
+  if most is not None:
+    expect_count(most, 'batch.sequences_of.most')
   if not pack:
     return 1
   return most or max(2, length // 16)

@@ -9,7 +9,7 @@ status. Any other exception is a bug in bertjax and keeps its traceback.
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Entry = TypeVar('Entry')
 
@@ -52,6 +52,24 @@ def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
     f'expected one of {", ".join(sorted(table))}, got '
     f'{name!r}{did_you_mean(name, table)}; set {setting}'
   )
+
+
+def expect(holds: object, what: str, got: object, setting: str) -> None:
+  """Raises UserError unless `holds`.
+
+  Args:
+    what: was expected.
+    got: instead.
+    setting: what the user can set.
+  """
+  if not holds:
+    raise UserError(f'expected {what}, got {got!r}; set {setting}')
+
+
+def expect_count(got: Any, setting: str) -> None:
+  """Raises UserError for what is not a whole number of 1 or more."""
+  whole = isinstance(got, int) and not isinstance(got, bool)
+  expect(whole and got >= 1, 'a positive whole number', got, setting)
 
 
 def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

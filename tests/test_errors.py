@@ -2,10 +2,24 @@
 
 import pytest
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect, expect_count
 
 
 def test_a_misspelt_choice_is_answered_with_the_nearest():
   assert choose({'learned': 1}, 'learned', 'EncoderConfig.x') == 1
   with pytest.raises(UserError, match="got 'lerned'.*did you mean 'learned'"):
     choose({'learned': 1, 'rotary': 2}, 'lerned', 'EncoderConfig.x')
+
+
+def test_what_is_out_of_range_is_answered_with_the_setting():
+  expect(0 < 0.5, 'a number above 0', 0.5, 'RATE')
+  with pytest.raises(UserError) as caught:
+    expect([], 'a number above 0', -1, 'RATE')
+  assert str(caught.value) == 'expected a number above 0, got -1; set RATE'
+
+
+@pytest.mark.parametrize('number', [0, -1, 1.0, True, None, '1'])
+def test_only_whole_numbers_count(number):
+  expect_count(1, 'TOP_K')
+  with pytest.raises(UserError, match=f'got {number!r}; set TOP_K'):
+    expect_count(number, 'TOP_K')

@@ -89,28 +89,28 @@ ALLOWED = {
 # comments, blank lines and imports. Whoever needs more raises the number, and
 # says here what for.
 BUDGET = {
-  'errors': 20,
-  'batch': 105,  # says what is wrong with a batch, for any set of keys
-  'parallel': 268,
-  'text': 717,
+  'errors': 26,  # checks values for all, in one form
+  'batch': 100,  # says what is wrong with a batch, for any set of keys
+  'parallel': 265,
+  'text': 720,  # says for all readers that a file is not there
   # Tables for what comes after BERT; poolings, which inference had.
-  'models': 704,
+  'models': 698,
   # Refuses by the metadata of fields, and derives its table from it.
-  'interop': 554,
+  'interop': 536,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter, which reporting had in two forms of its own.
   'runs': 812,
   # An objective owns what others knew of losses; several and frozen models.
   'training': 1217,
   'tasks': 1439,  # encodes and decodes for prediction as well
-  'inference': 370,
+  'inference': 360,
   'finetuning': 367,
-  'inspection': 445,
+  'inspection': 429,
   'plan': 708,
   'reporting': 678,  # checks that references compare like with like
   'data': 1603,  # takes examples apart for the one packer
-  'launch': 300,
-  'main': 150,
+  'launch': 297,
+  'main': 149,
 }
 
 

@@ -20,11 +20,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
-import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax.data import numpy_calls
 from bertjax.data.bert_characters import character_table, shared
+from bertjax.text.tokenizer import Tokenizer
 
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
 MAX_BYTES = 4 * MAX_CHARACTERS  # of a word of MAX_CHARACTERS in UTF-8
@@ -33,17 +32,6 @@ MAX_BYTES = 4 * MAX_CHARACTERS  # of a word of MAX_CHARACTERS in UTF-8
 # white space (the model splits at no other), and punctuation and CJK of Unicode
 # 1.1, each of which is a word of its own in every library.
 PLAIN_LINE = r'[\t\n\r -~«»¿‐-‧‰-⁃⁅-⁑、-〃〈-】〔-〛\x{4e00}-\x{9fa5}]*'
-
-
-def reference_pipeline(cased: bool) -> tokenizers.Tokenizer:
-  """`tokenizers.BertWordPieceTokenizer` without vocabulary or special tokens.
-
-  It would find special tokens in the text, where they are just text.
-  """
-  tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token='[UNK]'))
-  tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased)
-  tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-  return tokenizer
 
 
 class BertTokenizer:
@@ -59,7 +47,7 @@ class BertTokenizer:
 
   def encode(self, text: str) -> list[int]:
     """Returns the ids of one text."""
-    return self._reference.encode(text, add_special_tokens=False).ids
+    return self._reference.pieces([text])[0].ids
 
   def encode_lines(self, lines: tf.Tensor) -> tf.RaggedTensor:
     """Returns the ids of many texts; one at a time takes 20 times as long.
@@ -126,24 +114,16 @@ class BertTokenizer:
     )
 
   def _encode_bytes(self, lines: np.ndarray) -> dict[str, np.ndarray]:
-    encodings = self._reference.encode_batch(
-      [line.decode('utf-8', 'replace') for line in lines],
-      add_special_tokens=False,
-    )
+    texts = [line.decode('utf-8', 'replace') for line in lines]
+    encodings = self._reference.pieces(texts)
     return {
       'values': np.array([i for e in encodings for i in e.ids], np.int32),
       'row_lengths': np.array([len(e.ids) for e in encodings], np.int64),
     }
 
   @functools.cached_property
-  def _reference(self) -> tokenizers.Tokenizer:
-    tokenizer = reference_pipeline(self._cased)
-    tokenizer.model = models.WordPiece(
-      {token: i for i, token in enumerate(self._tokens)},
-      unk_token='[UNK]',
-      max_input_chars_per_word=MAX_CHARACTERS,
-    )
-    return tokenizer
+  def _reference(self) -> Tokenizer:
+    return Tokenizer(self._tokens, self._cased)
 
   @functools.cached_property
   def _text_model(self) -> tf_text.FastWordpieceTokenizer:

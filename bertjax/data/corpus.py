@@ -24,7 +24,7 @@ import filelock
 import numpy as np
 
 from bertjax.data import cleaning, text_store
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.runs import output_files
 
 _ELSEWHERE = 'another directory'
@@ -106,16 +106,11 @@ def prepare(
   Raises:
     UserError: nothing to read, an unreadable file, or a full disk.
   """
-  if not 0 <= held_out_fraction < 1:
-    raise UserError(
-      f'expected a share of at least 0 and below 1 of the documents to hold '
-      f'out, got {held_out_fraction}; set held_out_fraction'
-    )
-  if '://' in directory:
-    raise UserError(
-      f'expected a folder on a local disk for the prepared corpus, got '
-      f'{directory}; set another directory'
-    )
+  share = 'a share of at least 0 and below 1 of the documents to hold out'
+  valid = 0 <= held_out_fraction < 1
+  expect(valid, share, held_out_fraction, 'held_out_fraction')
+  local = 'a folder on a local disk for the prepared corpus'
+  expect('://' not in directory, local, directory, 'another directory')
   key = json.dumps([text_store.FORMAT, held_out_fraction, reader.fingerprint()])
   path = os.path.join(
     directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()

@@ -18,7 +18,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
-from bertjax.text.line_files import json_object
+from bertjax.text.tokenizer import Tokenizer
 
 # Hugging Face name -> TF1 name, if the rules of `tf1_name` do not give it.
 IRREGULAR = {
@@ -98,11 +98,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   output_files.check_directory(output)
   path = os.path.join(source, 'bert_config.json')
   prefix = _find_checkpoint(source)
-  if not tf.io.gfile.exists(path):
-    raise UserError(f'expected the architecture in {path}, which is not there')
-  with tf.io.gfile.GFile(path) as file:
-    attributes = json_object(file.read(), path, 'mend it, or set INPUT')
-  config = config_json.to_encoder(attributes, path)
+  config = config_json.to_encoder(config_json.read(path), path)
   vocab = os.path.join(source, vocabulary_file.NAME)
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
@@ -117,7 +113,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
   print(f'vocabulary: {"cased" if cased else "lower-cased"} ({why})')
   if not dry_run:
     with output_files.writing(output) as part:
-      huggingface.save(part, config, parameters, tokens, cased)
+      huggingface.save(part, config, parameters, Tokenizer(tokens, cased))
     print(f'written to {output}')
 
 

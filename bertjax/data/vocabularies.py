@@ -18,13 +18,10 @@ import seqio
 import tensorflow as tf
 from tokenizers import pre_tokenizers, trainers
 
-from bertjax.data.bert_tokenizer import (
-  MAX_CHARACTERS,
-  BertTokenizer,
-  reference_pipeline,
-)
+from bertjax.data.bert_tokenizer import MAX_CHARACTERS, BertTokenizer
 from bertjax.errors import UserError
 from bertjax.text import vocabulary_file
+from bertjax.text.tokenizer import pipeline
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 MAX_ALPHABET = 1000  # as in `tokenizers` for BERT; rarer characters are [UNK]
@@ -145,7 +142,7 @@ def train(
       f'{size} tokens cannot hold the {len(first)} special tokens and single '
       f'characters of the texts; set VOCAB_SIZE to {len(first)} or more'
     )
-  tokenizer = reference_pipeline(cased)
+  tokenizer = pipeline({}, cased)
   tokenizer.normalizer = None
   tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
   tokenizer.train_from_iterator(
@@ -165,7 +162,7 @@ def train(
 def _count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
   """Returns normalized word -> how often it occurs; the library counts."""
   trainer = trainers.WordPieceTrainer(vocab_size=0, show_progress=False)
-  reference_pipeline(cased).train_from_iterator(texts, trainer)
+  pipeline({}, cased).train_from_iterator(texts, trainer)
   # The library exposes its counts only in the state that it gives for pickling.
   state = json.loads(trainer.__getstate__())
   return state['WordPieceTrainer']['bpe_trainer']['words']

@@ -22,7 +22,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax import batch
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.finetuning import initial_model, results, scoring
 from bertjax.finetuning.initial_model import InitialModel
 from bertjax.models.bert import BertForTask
@@ -75,10 +75,8 @@ def fine_tune(
     UserError: files, a model, or values that cannot work.
   """
   seeds = [seeds] if isinstance(seeds, int) else list(seeds)
-  if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-    raise UserError(
-      f'expected distinct seeds of 0 or more, got {seeds}; set SEEDS'
-    )
+  valid = seeds and len(set(seeds)) == len(seeds) and min(seeds) >= 0
+  expect(valid, 'distinct seeds of 0 or more', seeds, 'SEEDS')
   first = initial_model.read(init_from, vocab_file, config)
   table = results.Table(run_dir)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
@@ -214,13 +212,10 @@ def class_weights(
     counts = np.bincount(labels[labels >= 0], minlength=len(task.labels))
     weights = counts.sum() / (len(counts) * np.maximum(1, counts))
     return tuple(weights.tolist())
-  if not isinstance(wanted, list | tuple) or (
-    len(wanted) != len(task.labels) or min(wanted) < 0
-  ):
-    raise UserError(
-      f"expected 'balanced' or a weight for each of {', '.join(task.labels)}, "
-      f'got {wanted}; set CLASS_WEIGHTS'
-    )
+  valid = isinstance(wanted, list | tuple) and min(wanted, default=0) >= 0
+  what = f"'balanced' or a weight for each of {', '.join(task.labels)}"
+  valid = valid and len(wanted) == len(task.labels)
+  expect(valid, what, wanted, 'CLASS_WEIGHTS')
   return tuple(map(float, wanted))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
-from bertjax.runs import layout, output_files
+from bertjax.runs import layout, model_file, output_files
 from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
 
@@ -52,11 +52,8 @@ class Table:
 
   def __init__(self, run_dir: str):
     self._run_dir = run_dir
-    path = os.path.join(run_dir, RESULTS)
-    rows = processes.from_first(
-      lambda: _read(path)['tasks'] if os.path.exists(path) else []
-    )
-    self.rows: dict[str, dict[str, Any]] = {row['task']: row for row in rows}
+    rows = processes.from_first(lambda: model_file.read_results(run_dir))
+    self.rows: dict[str, dict[str, Any]] = {x['task']: x for x in rows or ()}
 
   def folder(self, task: Task, seed: int | None = None) -> str:
     """Returns the folder of a task, or of one of its runs."""

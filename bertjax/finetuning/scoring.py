@@ -94,6 +94,4 @@ class TaskEvaluation:
     self.baseline = {name: values[name] for name in self.task.metrics}
 
   def _score(self, pairs: Answered) -> dict[str, float]:
-    score = kinds.find(self.task.kind).score
-    assert score is not None  # of a kind that is trained
-    return score(self.task, pairs)
+    return kinds.find(self.task.kind).score(self.task, pairs)

@@ -6,13 +6,12 @@ The files are those of `interop.huggingface.save`, with a model card.
 """
 
 import os
-import pathlib
 from collections.abc import Iterable
 
 from bertjax.errors import UserError
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import config_json, huggingface, names
-from bertjax.runs import layout, output_files, trained_model
+from bertjax.runs import gin_bindings, output_files, trained_model
 from bertjax.runs.metrics_file import read_metrics
 
 _CARD = """---
@@ -75,7 +74,6 @@ def export(
     return
   tokenizer, task = predictor.tokenizer, predictor.task
   run = trained_model.best_run(run_dir)
-  configuration = pathlib.Path(layout.configuration_of(run))
   card = _CARD.format(
     name=os.path.basename(os.path.normpath(output)),
     auto_class=name,
@@ -85,17 +83,14 @@ def export(
     case='cased' if tokenizer.cased else 'lower-cased',
     step=predictor.step,
     scores=_scores(run, predictor.step),
-    configuration=configuration.read_text('utf-8').strip()
-    if configuration.exists()
-    else '',
+    configuration=gin_bindings.read(run).strip(),
   )
   with output_files.writing(output) as part:
     huggingface.save(
       part,
       predictor.config,
       predictor.parameters,
-      tokenizer.tokens,
-      tokenizer.cased,
+      tokenizer,
       labels=(task and task.labels) or None,
       problem_type=huggingface.PROBLEM_TYPE_OF.get(task.kind) if task else None,
       card=card,

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect_count
 from bertjax.inference import forward
 from bertjax.inference.predictor import Predictor
 from bertjax.runs import output_files
@@ -114,7 +114,8 @@ def predict_file(
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  predictor = load(run_dir, init_from, batch_size)
+  expect_count(batch_size, 'BATCH_SIZE')
+  predictor = load(run_dir, init_from)
   task, function = work(predictor, length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns)
@@ -163,7 +164,8 @@ def evaluate(
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  predictor = load(run_dir, init_from, batch_size)
+  expect_count(batch_size, 'BATCH_SIZE')
+  predictor = load(run_dir, init_from)
   task = predictor.task_of(length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns, label_column=label_column)
@@ -172,14 +174,11 @@ def evaluate(
   kind.check(task, examples)
   if dry_run:
     return
-  assert kind.score is not None  # of a kind that is trained
   values = kind.score(task, predictor.answers(task, examples, batch_size))
   print(json.dumps({'examples': len(examples), **values}, indent=2))
 
 
-def load(
-  run_dir: str | None, init_from: str | None, batch_size: int
-) -> Predictor:
+def load(run_dir: str | None, init_from: str | None) -> Predictor:
   """Returns the model that one of RUN_DIR and INIT_FROM names.
 
   Raises:
@@ -191,8 +190,6 @@ def load(
       'expected either a run in RUN_DIR, or a Hugging Face directory or a run '
       'in INIT_FROM; set one of the two'
     )
-  if batch_size < 1:
-    raise UserError(f'BATCH_SIZE is {batch_size}; set it to 1 or more')
   return Predictor.load(path)
 
 

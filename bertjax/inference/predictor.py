@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect_count
 from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
@@ -227,10 +227,7 @@ class Predictor:
     Raises:
       UserError: `top_k` is not positive, or the model has no masked-LM head.
     """
-    if not isinstance(top_k, int) or top_k < 1:
-      raise UserError(
-        f'expected a positive whole number, got {top_k}; set TOP_K'
-      )
+    expect_count(top_k, 'TOP_K')
     self.check_fills_masks()
     known = len(self.tokenizer.tokens)
     return forward.fill_mask(self.config, known, min(top_k, known))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import figure, head_importance, page, taps
@@ -93,10 +93,8 @@ def check(
   if isinstance(layers, int):
     layers = [layers]
   wanted = range(count) if layers is None else layers
-  if not wanted or not all(layer in range(count) for layer in wanted):
-    raise UserError(
-      f'expected layers from 0 to {count - 1}, got {layers!r}; set LAYERS'
-    )
+  valid = wanted and all(layer in range(count) for layer in wanted)
+  expect(valid, f'layers from 0 to {count - 1}', layers, 'LAYERS')
   if importance:
     predictor.check_fills_masks()
   if isinstance(texts, str):
@@ -106,15 +104,9 @@ def check(
   repaired = []
   for text in texts:
     parts = [text] if isinstance(text, str) else text
-    if not (
-      isinstance(parts, list | tuple)
-      and len(parts) in (1, 2)
-      and all(isinstance(part, str) for part in parts)
-    ):
-      raise UserError(
-        'expected texts, or pairs of texts in parentheses, got '
-        f'{text!r}; set TEXTS'
-      )
+    valid = isinstance(parts, list | tuple) and len(parts) in (1, 2)
+    valid = valid and all(isinstance(part, str) for part in parts)
+    expect(valid, 'texts, or pairs of texts in parentheses', text, 'TEXTS')
     repaired.append([line_files.repair(part) for part in parts])
   found = predictor.tokenizer.rows(repaired, 10**9, masks=True)
   for parts, (row, _) in zip(repaired, found, strict=True):
@@ -156,7 +148,7 @@ def write(
     UserError: files, a model, or settings that cannot work.
   """
   output_files.check_directory(output)
-  predictor = on_files.load(run_dir, init_from, batch_size=1)
+  predictor = on_files.load(run_dir, init_from)
   if importance is None:
     importance = 'mlm_head' in predictor.parameters
   check(predictor, texts, length, layers, importance)

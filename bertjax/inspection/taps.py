@@ -30,7 +30,6 @@ is traced.
 
 import contextlib
 import dataclasses
-import difflib
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +40,7 @@ import jax
 import jax.numpy as jnp
 
 from bertjax.batch import Batch
-from bertjax.errors import UserError
+from bertjax.errors import UserError, did_you_mean
 from bertjax.models import layers
 from bertjax.training.objectives import MaskedLanguageModel, TaskObjective
 from bertjax.training.state import Parameters
@@ -227,12 +226,7 @@ def _chosen(found: Mapping[str, jax.Array], patterns: Sequence[str]) -> Arrays:
     }
     if not matching:
       known = {re.sub(r'^encoder/layer_\d+', 'layer_*', name) for name in found}
-      near = difflib.get_close_matches(
-        pattern, sorted(known.union(found)), n=1, cutoff=0
-      )
-      raise UserError(
-        f'no tap matches {pattern!r}; '
-        + (f'the nearest is {near[0]!r}' if near else 'there are none')
-      )
+      near = did_you_mean(pattern, sorted(known.union(found)), cutoff=0)
+      raise UserError(f'no tap matches {pattern!r}{near}')
     chosen |= matching
   return chosen

@@ -12,12 +12,13 @@ attributes.
 """
 
 import dataclasses
-import difflib
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, did_you_mean
 from bertjax.models.config import EncoderConfig, fields_affecting
+from bertjax.text import vocabulary_file
 
 # Their attribute -> our field; but for whether the decoder is tied, which the
 # tensors tell.
@@ -86,6 +87,20 @@ WITHOUT_EFFECT = frozenset(
 )
 
 
+def read(path: str) -> dict[str, Any]:
+  """Returns the attributes in a file.
+
+  Raises:
+    UserError: there are none, or it is not JSON.
+  """
+  attributes = vocabulary_file.read_json(*os.path.split(path))
+  if not attributes:
+    raise UserError(
+      f'expected the architecture in {path}, which is not there or empty'
+    )
+  return attributes
+
+
 def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
   """Returns the architecture that a config.json describes.
 
@@ -107,12 +122,10 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
       )
   known = {*FIELDS, *ONLY, *WITHOUT_EFFECT}
   for name in sorted(set(attributes) - known):
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f' (did it mean {near[0]}?)' if near else ''
     raise UserError(
       f'{path} has an attribute that is not understood, {name} = '
-      f'{attributes[name]!r}{hint}; remove it there if it does not change '
-      'what the model computes'
+      f'{attributes[name]!r}{did_you_mean(name, known)}; remove it there if it '
+      'does not change what the model computes'
     )
   fields = {ours: attributes[theirs] for theirs, ours in FIELDS.items()}
   activation = fields['activation']

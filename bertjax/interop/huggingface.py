@@ -2,7 +2,7 @@
 
     config, parameters = huggingface.load('bert-base-uncased')
     checkpoint = huggingface.read('bert-base-uncased')  # with labels and report
-    huggingface.save('out', config, parameters, tokens, cased=False)
+    huggingface.save('out', config, parameters, Tokenizer.load('a_run'))
 
 Neither torch nor transformers is used. RoBERTa and its like, whose positions
 start at 2, are refused by their model_type. A tokenizer other than BERT's does
@@ -24,6 +24,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, names, tensor_files
 from bertjax.models.config import EncoderConfig
 from bertjax.text import vocabulary_file
+from bertjax.text.tokenizer import Tokenizer
 
 # Heads -> the class of transformers with them, by whose name AutoModel goes.
 ARCHITECTURES = {
@@ -92,7 +93,7 @@ def read(directory: str) -> Checkpoint:
   """
   path = os.path.join(directory, 'config.json')
   tensors = tensor_files.read(directory)
-  attributes = _read_json(path)
+  attributes = config_json.read(path)
   config = config_json.to_encoder(attributes, path)
   heads = find_heads(set(tensors), attributes)
   known = {*BUFFERS, *(row.theirs for row in names.table(config, heads))}
@@ -158,8 +159,7 @@ def save(
   directory: str,
   config: EncoderConfig,
   parameters: names.Parameters,
-  tokens: Sequence[str],
-  cased: bool,
+  tokenizer: Tokenizer,
   *,
   labels: Sequence[str] | None = None,
   problem_type: str | None = None,
@@ -172,8 +172,7 @@ def save(
     config: the architecture.
     parameters: nested by name, unboxed, with heads that `architecture` takes; a
       pooler that the class lacks is left out, with a warning.
-    tokens: the vocabulary; no more than the token table has rows.
-    cased: whether the vocabulary tells upper from lower case.
+    tokenizer: of no more tokens than the token table has rows.
     labels: names of the classes; ignored without a head for them.
     problem_type: transformers' name for a classifier's loss.
     card: text of README.md, the model card.
@@ -191,12 +190,7 @@ def save(
       flush=True,
     )
     parameters = {k: v for k, v in parameters.items() if k != 'pooler'}
-  if len(tokens) > config.vocabulary_size:
-    raise UserError(
-      f'the vocabulary has {len(tokens)} entries and the token table '
-      f'{config.vocabulary_size} rows; give the vocabulary that the model '
-      'was trained with'
-    )
+  tokenizer.check_fits(config.vocabulary_size, 'the model')
   attributes = {
     'architectures': [class_name],
     **config_json.from_encoder(config),
@@ -221,7 +215,7 @@ def save(
     'config.json': attributes,
     'special_tokens_map.json': SPECIAL_TOKENS_MAP,
     'tokenizer_config.json': {
-      'do_lower_case': not cased,
+      'do_lower_case': not tokenizer.cased,
       'model_max_length': config.positions,
       'strip_accents': None,
       'tokenize_chinese_chars': True,
@@ -229,22 +223,20 @@ def save(
       **SPECIAL_TOKENS_MAP,
     },
   }
-  texts = {
-    name: json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    for name, content in files.items()
-  }
-  if card is not None:
-    texts['README.md'] = card
   folder = pathlib.Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
   # It writes a smaller tokenizer_config.json, so it comes first.
-  vocabulary_file.write(tokens, str(folder / vocabulary_file.NAME), cased)
-  for name, text in texts.items():
+  path = str(folder / vocabulary_file.NAME)
+  vocabulary_file.write(tokenizer.tokens, path, tokenizer.cased)
+  for name, content in files.items():
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
     (folder / name).write_text(text, encoding='utf-8')
+  if card is not None:
+    (folder / 'README.md').write_text(card, encoding='utf-8')
   tensor_files.write(directory, tensors)
-  ids = {token: i for i, token in enumerate(tokens)}
-  tokenizer = tokenizers.BertWordPieceTokenizer(ids, lowercase=not cased)
-  tokenizer.save(str(folder / 'tokenizer.json'))
+  tokenizers.BertWordPieceTokenizer(
+    tokenizer.ids, lowercase=not tokenizer.cased
+  ).save(str(folder / 'tokenizer.json'))
 
 
 def find_heads(
@@ -309,18 +301,3 @@ def _task(
       f'{path} gives {classes}, which is not supported'
     )
   return {'kind': kind, 'labels': () if kind == 'number' else labels}
-
-
-def _read_json(path: str) -> dict[str, Any]:
-  try:
-    with open(path, encoding='utf-8') as file:
-      content = json.load(file)
-  except FileNotFoundError as error:
-    raise UserError(
-      f'expected the architecture in {path}, which is not there'
-    ) from error
-  except ValueError as error:
-    raise UserError(f'expected JSON in {path}, got {error}') from error
-  if not isinstance(content, dict):
-    raise UserError(f'expected attributes in {path}, got {content!r:.40}')
-  return content

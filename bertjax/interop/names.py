@@ -143,10 +143,8 @@ def to_huggingface(
   rows = tuple(table(config, heads_of(parameters)))
   expected = {row.ours for row in rows}
   if expected != set(flat):
-    missing, unknown = (
-      sorted(expected - set(flat)),
-      sorted(set(flat) - expected),
-    )
+    missing = sorted(expected - set(flat))
+    unknown = sorted(set(flat) - expected)
     raise UserError(
       f'expected the parameters of this EncoderConfig, got {len(missing)} '
       f'missing ({_few(missing)}) and {len(unknown)} unknown '

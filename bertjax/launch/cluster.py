@@ -11,7 +11,7 @@ import importlib.util
 import os
 import warnings
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 
 _FLAGS = '--coordinator_address, --process_count and --process_index'
 _WAY_OUT = f'set {_FLAGS}, or --process_count=1 to run alone'
@@ -72,11 +72,8 @@ def find(
 def host_and_port(address: str) -> tuple[str, int]:
   """'10.0.0.1:1234' to ('10.0.0.1', 1234), '[::1]:1234' to ('::1', 1234)."""
   host, _, port = address.rpartition(':')
-  if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-    raise UserError(
-      f'expected HOST:PORT of process 0, got {address!r}; set '
-      '--coordinator_address'
-    )
+  valid = host and port.isdecimal() and 0 < int(port) < 65536
+  expect(valid, 'HOST:PORT of process 0', address, '--coordinator_address')
   return host.strip('[]'), int(port)
 
 

@@ -15,7 +15,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bertjax.errors import Entry, UserError, choose
+from bertjax.errors import Entry, UserError, choose, expect, expect_count
 from bertjax.parallel import rules
 
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -118,29 +118,27 @@ class EncoderConfig:
     fields = dataclasses.fields(self)
     optional = {one.name for one in fields if one.default is None}
 
-    def expect(what: str, fits: Callable[[Any], bool], *names: str) -> None:
+    def check(what: str, fits: Callable[[Any], bool], *names: str) -> None:
       for name in names:
         value = getattr(self, name)
-        if value is None and name in optional:
-          continue
-        if isinstance(value, bool) or not fits(value):
-          raise UserError(
-            f'expected {what}, got {value!r}; set EncoderConfig.{name}'
-          )
+        if value is not None or name not in optional:
+          valid = not isinstance(value, bool) and fits(value)
+          expect(valid, what, value, f'EncoderConfig.{name}')
 
-    whole = [one.name for one in fields if one.type is int]
-    expect('a positive whole number', _is_count, *whole)
+    for one in fields:
+      if one.type is int:
+        expect_count(getattr(self, one.name), f'EncoderConfig.{one.name}')
     if self.width % self.heads:
       raise UserError(
         f'width {self.width} is not a multiple of heads '
         f'{self.heads}; set EncoderConfig.heads'
       )
     rate = 'a rate of at least 0 and below 1'
-    expect(rate, _is_rate, 'dropout', 'attention_dropout')
+    check(rate, _is_rate, 'dropout', 'attention_dropout')
     positive = ('norm_epsilon', 'initializer_stddev')
-    expect('a number above 0', _is_positive, *positive)
+    check('a number above 0', _is_positive, *positive)
     dtypes = ', '.join(DTYPES)
-    expect(f'one of {dtypes}', DTYPES.__contains__, 'dtype', 'param_dtype')
+    check(f'one of {dtypes}', DTYPES.__contains__, 'dtype', 'param_dtype')
 
   def choose(self, table: Mapping[str, Entry], name: str) -> Entry:
     """Returns the entry of a table that the field `name` names.
@@ -196,10 +194,6 @@ def computation(config: EncoderConfig) -> dict[str, Any]:
   """Returns the fields that change what equal parameters compute."""
   names = fields_affecting('computation')
   return {name: getattr(config, name) for name in names}
-
-
-def _is_count(value: object) -> bool:
-  return isinstance(value, int) and value >= 1
 
 
 def _is_rate(value: object) -> bool:

@@ -245,15 +245,13 @@ def _refuse(
     dropout: None: there is none.
     bias: what adds one to the scores; None: nothing does.
   """
-  lacking = None
   if kernel == 'splash':
     known = attention_mask.rule_named(rule).splash is not None
-    lacking = bias if known else f'the rule {rule!r}'
-  if lacking is not None:
-    raise UserError(
-      f"attention_kernel 'splash' cannot do {lacking}; set "
-      "EncoderConfig.attention_kernel = 'auto'"
-    )
+    if lacking := bias if known else f'the rule {rule!r}':
+      raise UserError(
+        f"attention_kernel 'splash' cannot do {lacking}; set "
+        "EncoderConfig.attention_kernel = 'auto'"
+      )
   if kernel in ('dot_product', 'splash') and dropout is not None:
     raise UserError(
       f'attention_kernel {kernel!r} cannot drop out attention weights; set '

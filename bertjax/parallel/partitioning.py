@@ -17,7 +17,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.batch import Batch
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.parallel import processes
 from bertjax.parallel.rules import RULES
 
@@ -99,11 +99,8 @@ def batch_parts(mesh: Mesh) -> int:
 
 def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
   """Raises UserError if the devices cannot split a global batch evenly."""
-  if accumulation < 1:
-    raise UserError(
-      f'expected 1 part of a batch or more, got {accumulation}; '
-      'set loop.train.accumulation'
-    )
+  part, setting = '1 part of a batch or more', 'loop.train.accumulation'
+  expect(accumulation >= 1, part, accumulation, setting)
   rows = batch_parts(mesh) * accumulation
   if batch_size < 1 or batch_size % rows:
     raise UserError(

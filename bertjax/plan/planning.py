@@ -22,7 +22,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
@@ -106,8 +106,7 @@ def plan(
   rows, length = shapes['tokens'].shape
   objective.check_models(length)
   partitioning.check_batch_size(rows, mesh, accumulation)
-  if steps < 1:
-    raise UserError(f'TRAIN_STEPS is {steps}; set it to 1 or more')
+  expect(steps >= 1, '1 step or more', steps, 'TRAIN_STEPS')
   if not 0 < efficiency <= 1:
     raise UserError(
       f'an efficiency of {efficiency} is not a share of the peak; '

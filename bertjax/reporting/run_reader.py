@@ -10,7 +10,6 @@ all of them.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -92,13 +91,11 @@ def read(directory: str, name: str | None = None) -> Run:
     directory: of the run.
     name: see `Run`; None: the last part of the path.
   """
-  path = pathlib.Path(layout.configuration_of(directory))
-  configuration = path.read_text(encoding='utf-8') if path.exists() else ''
   return Run(
     name or os.path.basename(os.path.abspath(directory)),
     directory,
     metrics_file.read_metrics(directory),
-    gin_bindings.parse(configuration),
+    gin_bindings.parse(gin_bindings.read(directory)),
     _checkpoints(os.path.join(directory, layout.CHECKPOINTS)),
     metrics_file.read_examples(directory),
     model_file.read_objective(directory),
@@ -109,13 +106,8 @@ def results(directories: str | Sequence[str]) -> list[tuple[str, list[dict]]]:
   """Returns (directory, rows of results.json) for each fine-tuning."""
   if isinstance(directories, str):
     directories = [directories]
-  found = []
-  for directory in directories:
-    path = pathlib.Path(directory, layout.RESULTS)
-    if path.exists():
-      content = json.loads(path.read_text(encoding='utf-8'))
-      found.append((directory, content['tasks']))
-  return found
+  found = ((path, model_file.read_results(path)) for path in directories)
+  return [(path, rows) for path, rows in found if rows is not None]
 
 
 def _runs_in(directory: str, macro: str) -> list[str]:

@@ -8,7 +8,11 @@
 The configuration is text in gin's syntax; nothing here imports gin.
 """
 
+import os
+import pathlib
 import re
+
+from bertjax.runs import layout
 
 # Bindings that may differ: where the run lies, how often it reports, and how
 # the hardware shares its arithmetic. Macros, then parameters.
@@ -25,6 +29,18 @@ IGNORED = re.compile(
 )
 # The length of the run may differ, and stretches the schedule.
 STRETCHES = re.compile(r'(.*/)?(TRAIN_STEPS|.*\.total_steps|.*\btrain\.steps)')
+
+
+def read(run_dir: str) -> str:
+  """Returns the config.gin of a run, or of the fine-tuning that it is part of.
+
+  '' if neither is there.
+  """
+  for folder in (run_dir, os.path.join(run_dir, '..', '..')):
+    path = pathlib.Path(folder, layout.CONFIGURATION)
+    if path.exists():
+      return path.read_text('utf-8')
+  return ''
 
 
 def parse(configuration: str) -> dict[str, str]:

@@ -34,11 +34,3 @@ RESULTS_TABLE = 'results.md'
 def seed_folder(task_folder: str, seed: int | str) -> str:
   """Returns the folder of a task's run; '*' as the seed gives a glob."""
   return os.path.join(task_folder, f'seed_{seed}')
-
-
-def configuration_of(run_dir: str) -> str:
-  """Returns the path of a run's config.gin, whether or not it exists."""
-  own = os.path.join(run_dir, CONFIGURATION)
-  if os.path.exists(own):
-    return own
-  return os.path.join(run_dir, '..', '..', CONFIGURATION)

@@ -150,5 +150,15 @@ def _write(run_dir: str, name: str, content: Mapping[str, Any]) -> None:
 
 def read_task(run_dir: str) -> dict[str, Any] | None:
   """Reads task.json; None if there is none."""
-  path = epath.Path(run_dir) / layout.TASK
+  return _read_if_there(run_dir, layout.TASK)
+
+
+def read_results(run_dir: str) -> list[dict[str, Any]] | None:
+  """Reads the tasks of results.json; None if it is no fine-tuning."""
+  content = _read_if_there(run_dir, layout.RESULTS)
+  return None if content is None else content['tasks']
+
+
+def _read_if_there(run_dir: str, name: str) -> dict[str, Any] | None:
+  path = epath.Path(run_dir) / name
   return json.loads(path.read_text()) if path.exists() else None

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 
 
 def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
@@ -23,11 +23,8 @@ def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
     UserError: `path` has another suffix, is the input itself or a directory, or
       its folder cannot be written.
   """
-  if not path.endswith(suffixes):
-    raise UserError(
-      f'expected a file that ends in {" or ".join(suffixes)}, '
-      f'got {path}; set OUTPUT'
-    )
+  what = f'a file that ends in {" or ".join(suffixes)}'
+  expect(path.endswith(suffixes), what, path, 'OUTPUT')
   if os.path.realpath(path) == os.path.realpath(source):
     raise UserError(f'{path} is the input as well; set OUTPUT to another file')
   if os.path.isdir(path):

@@ -4,7 +4,6 @@ found = trained_model.read('runs/books')
 found.config, found.parameters, found.task, found.step
 """
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -82,11 +81,9 @@ def best_run(path: str) -> str:
   Raises:
     UserError: the folder holds several tasks, or no finished run.
   """
-  results = os.path.join(path, layout.RESULTS)
-  if not os.path.exists(results):
+  rows = model_file.read_results(path)
+  if rows is None:
     return path
-  with open(results, encoding='utf-8') as file:
-    rows = json.load(file)['tasks']
   if len(rows) == 1:
     return os.path.join(path, rows[0]['best_run'])
   raise UserError(

@@ -8,7 +8,6 @@ CoNLL-2003 (Tjong Kim Sang and De Meulder 2003).
 """
 
 import itertools
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -69,11 +68,6 @@ def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
 def _sentences(
   path: str, separator: str | None
 ) -> Iterator[list[tuple[str, ...]]]:
-  if not os.path.exists(path) or os.path.isdir(path):
-    raise UserError(
-      f'expected a file with a word a line, but there is no file '
-      f'{path}; give another path'
-    )
   # Not str.split(): words contain no-break spaces and the like.
   divide = re.compile(re.escape(separator) if separator else '[ \t]+').split
   first = None

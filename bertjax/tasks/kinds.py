@@ -78,7 +78,7 @@ class Kind:
   label_of: Callable[[Task, Row], Label] | None = None
   metrics: tuple[str, ...] = ()
   usual: int = 2
-  score: Callable[..., dict[str, float]] | None = None
+  score: Callable[..., dict[str, float]] = lambda task, pairs: {}
   trivial: Callable[..., Callable[[Any], Any]] | None = None
   packs: bool = True
   check: Callable[[Task, Iterable[Any]], None] = lambda task, examples: None

@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from bertjax.batch import Key
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.parallel import partitioning
 from bertjax.text import batching, packing
 from bertjax.text.batching import Row
@@ -72,11 +72,8 @@ class Rows:
     collected: list[Label] = []
     cut = 0
     of_tokens = label[0][1] == 'L'
-    if of_tokens and label != ('BL', np.int32):
-      raise UserError(
-        f"expected ('BL', int32) for labels of tokens, got {label}; set "
-        'Kind.label'
-      )
+    valid = not of_tokens or label == ('BL', np.int32)
+    expect(valid, "('BL', int32) for labels of tokens", label, 'Kind.label')
     with tempfile.TemporaryFile() as ids, tempfile.TemporaryFile() as tags:
       for row, value in rows:
         array('i', row.ids).tofile(ids)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.tasks import table_files
 from bertjax.tasks.examples import TextExample
 from bertjax.text import line_files
@@ -45,10 +45,8 @@ def read(
       another kind; see `table_files.records` too.
   """
   texts = [text_columns] if isinstance(text_columns, str) else [*text_columns]
-  if len(texts) not in (1, 2):
-    raise UserError(
-      f'expected one column of text or two, got {len(texts)}; set TEXT_COLUMNS'
-    )
+  valid = len(texts) in (1, 2)
+  expect(valid, 'one column of text or two', texts, 'TEXT_COLUMNS')
   convert, expected = choose(_LABELS, kind, 'KIND')
   files = _expand(paths)
   wanted = {name: 'TEXT_COLUMNS' for name in texts}

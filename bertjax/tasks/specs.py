@@ -15,9 +15,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.tasks import glue_files
 from bertjax.text import context_windows
+
+_ABOVE_0 = (
+  'length stride epochs batch_size learning_rate evaluations log_steps'
+).split()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +97,8 @@ class Task:
     """Raises UserError for values that cannot work."""
     for name in ('labels', 'metrics'):  # lists would be no arguments of jit
       object.__setattr__(self, name, tuple(getattr(self, name)))
-    if self.select not in ('best', 'last'):
-      raise UserError(
-        f"expected 'best' or 'last', got {self.select!r}; set SELECT"
-      )
+    either = self.select in ('best', 'last')
+    expect(either, "'best' or 'last'", self.select, 'SELECT')
     if self.patience is not None and (
       self.select == 'last' or not self.patience > 0
     ):
@@ -105,25 +107,11 @@ class Task:
         "stopping takes a patience of 1 or more, and SELECT 'best'"
       )
     rate = self.head_dropout
-    if rate is not None and not 0 <= rate < 1:
-      raise UserError(
-        f'expected a rate of at least 0 and below 1, got {rate!r}; '
-        'set HEAD_DROPOUT'
-      )
-    for name in (
-      'length',
-      'stride',
-      'epochs',
-      'batch_size',
-      'learning_rate',
-      'evaluations',
-      'log_steps',
-    ):
-      if not getattr(self, name) > 0:
-        raise UserError(
-          f'expected a number above 0, got {getattr(self, name)}; '
-          f'set {name.upper()}'
-        )
+    valid = rate is None or 0 <= rate < 1
+    expect(valid, 'a rate of at least 0 and below 1', rate, 'HEAD_DROPOUT')
+    for name in _ABOVE_0:
+      number = getattr(self, name)
+      expect(number > 0, 'a number above 0', number, name.upper())
 
 
 _VALUES = [field.name for field in dataclasses.fields(Task)]

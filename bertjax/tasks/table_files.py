@@ -90,10 +90,7 @@ def check_columns(
 
 
 def _suffix(path: str) -> str:
-  if not os.path.isfile(path):
-    raise UserError(
-      f'expected a file, but there is none at {path}; give another path'
-    )
+  line_files.check_is_there(path)
   suffix = os.path.splitext(path)[1].lower()
   if suffix not in SUFFIXES:
     raise UserError(

@@ -21,10 +21,6 @@ def read(path: str) -> Iterator[dict[str, Any]]:
   Raises:
     UserError: no such file, not UTF-8, or a line without `text`.
   """
-  if not os.path.exists(path) or os.path.isdir(path):
-    raise UserError(
-      f'expected a file of text, but there is no file {path}; set INPUT'
-    )
   for number, line in enumerate(lines(path), start=1):
     text = line.removesuffix('\n').removesuffix('\r')
     record: dict[str, Any] = {'text': text}
@@ -39,14 +35,24 @@ def read(path: str) -> Iterator[dict[str, Any]]:
     yield record
 
 
+def check_is_there(path: str) -> None:
+  """Raises UserError if there is no such file."""
+  if not os.path.exists(path) or os.path.isdir(path):
+    raise UserError(
+      f'expected a file, but there is none: no file {path}; set INPUT, '
+      'TRAIN_FILES or EVAL_FILES'
+    )
+
+
 def lines(path: str) -> Iterator[str]:
   """Yields lines with their ends, without a byte-order mark.
 
   Text mode would also end a line at CR.
 
   Raises:
-    UserError: not UTF-8.
+    UserError: no such file, or not UTF-8.
   """
+  check_is_there(path)
   with open(path, 'rb') as file:
     for number, line in enumerate(file, start=1):
       try:

@@ -34,8 +34,8 @@ class Tokenizer:
     self.tokens = tuple(tokens)
     self.cased = cased
     self.ids = {token: i for i, token in enumerate(tokens)}
-    self._plain = _pipeline(self.ids, cased)
-    self._masked = _pipeline(self.ids, cased)
+    self._plain = pipeline(self.ids, cased)
+    self._masked = pipeline(self.ids, cased)
     self._masked.add_special_tokens(['[MASK]'])
 
   @classmethod
@@ -113,7 +113,11 @@ class Tokenizer:
     return rows
 
 
-def _pipeline(ids: dict[str, int], cased: bool) -> tokenizers.Tokenizer:
+def pipeline(ids: dict[str, int], cased: bool) -> tokenizers.Tokenizer:
+  """`tokenizers.BertWordPieceTokenizer` without special tokens.
+
+  It would find special tokens in the text, where they are just text.
+  """
   tokenizer = tokenizers.Tokenizer(
     models.WordPiece(ids, unk_token='[UNK]', max_input_chars_per_word=100)
   )

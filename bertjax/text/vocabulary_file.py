@@ -61,7 +61,7 @@ def read(path: str) -> list[str]:
     # Not splitlines: published vocabularies contain U+2028 and the like.
     lines = text.rstrip(' \t\r\n').split('\n')
     tokens = [line.rstrip(' \t\r') for line in lines]
-  elif name == NAME and (whole := _read_json(folder, WHOLE)):
+  elif name == NAME and (whole := read_json(folder, WHOLE)):
     path = os.path.join(folder, WHOLE)
     tokens = _find_tokens(whole, path)
   else:
@@ -130,7 +130,7 @@ def check_tokenizer(folder: str) -> None:
     UserError: with a setting of tokenizer_config.json, tokenizer.json or
       config.json, ids would differ.
   """
-  whole = _read_json(folder, WHOLE)
+  whole = read_json(folder, WHOLE)
   classes = BERT_CLASSES + (GENERAL_CLASSES if whole else ())
   added = {each['content'] for each in whole.get('added_tokens') or ()}
   settings = {
@@ -139,8 +139,8 @@ def check_tokenizer(folder: str) -> None:
     for name, value in (whole[section] or {'type': 'null'}).items()
   } | {'added_tokens': sorted(added.difference(SPECIAL_TOKENS)) or None}
   found = {
-    CONFIG: _read_json(folder, CONFIG),
-    'config.json': _read_json(folder, 'config.json'),
+    CONFIG: read_json(folder, CONFIG),
+    'config.json': read_json(folder, 'config.json'),
     WHOLE: settings,
   }
   lowercase = settings.get('normalizer.lowercase', True)
@@ -178,9 +178,9 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
 
 def _find_lowercase(folder: str) -> tuple[bool | None, str]:
   """Returns whether text is lower-cased, None if unknown, and who says so."""
-  normalizer = _read_json(folder, WHOLE).get('normalizer') or {}
+  normalizer = read_json(folder, WHOLE).get('normalizer') or {}
   for file, name, found in (
-    (CONFIG, 'do_lower_case', _read_json(folder, CONFIG)),
+    (CONFIG, 'do_lower_case', read_json(folder, CONFIG)),
     (WHOLE, 'lowercase', normalizer),
   ):
     if isinstance(found.get(name), bool):
@@ -208,7 +208,8 @@ def _read_text(path: str) -> str | None:
     ) from error
 
 
-def _read_json(folder: str, name: str) -> dict[str, Any]:
+def read_json(folder: str, name: str) -> dict[str, Any]:
+  """Returns the object in a file beside a vocabulary, {} if there is none."""
   path = os.path.join(folder, name)
   if (text := _read_text(path)) is None:
     return {}

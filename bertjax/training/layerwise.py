@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bertjax.errors import UserError
+from bertjax.errors import expect
 
 
 def scale(
@@ -44,14 +44,10 @@ def scale(
   Raises:
     UserError: `decay` or `frozen` is out of range.
   """
-  if not 0.0 < decay <= 1.0:
-    raise UserError(
-      f'expected a decay above 0 and at most 1, got {decay}; set LAYER_DECAY'
-    )
-  if frozen is not None and not 0 <= frozen <= layers:
-    raise UserError(
-      f'expected 0 to {layers} frozen layers, got {frozen}; set FROZEN_LAYERS'
-    )
+  share = 'a decay above 0 and at most 1'
+  expect(0.0 < decay <= 1.0, share, decay, 'LAYER_DECAY')
+  valid = frozen is None or 0 <= frozen <= layers
+  expect(valid, f'0 to {layers} frozen layers', frozen, 'FROZEN_LAYERS')
   if decay == 1.0 and frozen is None:
     return optimizer
 
@@ -83,10 +79,8 @@ def without_top(
   Raises:
     UserError: `count` is out of range.
   """
-  if not 0 <= count <= layers:
-    raise UserError(
-      f'expected 0 to {layers} fresh layers, got {count}; set FRESH_LAYERS'
-    )
+  valid = 0 <= count <= layers
+  expect(valid, f'0 to {layers} fresh layers', count, 'FRESH_LAYERS')
   if not count:
     return loaded
   dropped = {f'layer_{i:02}' for i in range(layers - count, layers)}

@@ -22,7 +22,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.batch import Batch
-from bertjax.errors import RunStopped, UserError
+from bertjax.errors import RunStopped, UserError, expect
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -309,8 +309,8 @@ def _check(length: int, *numbers: int | None) -> None:
     raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
   names = ('TRAIN_STEPS', 'LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
   for name, number in zip(names, numbers, strict=True):
-    if number is not None and number < 1:
-      raise UserError(f'{name} is {number}; set it to 1 or more')
+    valid = number is None or number >= 1
+    expect(valid, '1 step or more', number, name)
 
 
 def _describe(

@@ -22,7 +22,7 @@ import numpy as np
 
 from bertjax import batch as batch_lib
 from bertjax.batch import Batch
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect_count
 from bertjax.models import flops, heads, kernels
 from bertjax.models.config import EncoderConfig
 from bertjax.runs.curves import Panel
@@ -298,11 +298,7 @@ class MaskedLanguageModel(Objective):
   )
 
   def __post_init__(self) -> None:
-    if not isinstance(self.chunks, int) or self.chunks < 1:
-      raise UserError(
-        f'expected 1 chunk or more, got {self.chunks!r}; set '
-        'MaskedLanguageModel.chunks'
-      )
+    expect_count(self.chunks, 'MaskedLanguageModel.chunks')
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""

@@ -36,6 +36,7 @@ from bertjax.models.bert import BertForPreTraining  # noqa: E402
 from bertjax.models.config import EncoderConfig  # noqa: E402
 from bertjax.parallel import partitioning  # noqa: E402
 from bertjax.text import batching, vocabulary_file  # noqa: E402
+from bertjax.text.tokenizer import Tokenizer  # noqa: E402
 from bertjax.training import objectives, optimizer, state  # noqa: E402
 
 LENGTH, BATCH_SIZE = 128, 32
@@ -43,9 +44,13 @@ LENGTH, BATCH_SIZE = 128, 32
 
 def export(folder: str, vocab: str) -> None:
   """Writes a random encoder that both sides load."""
-  tokens = vocabulary_file.read(vocab)
+  tokenizer = Tokenizer(*vocabulary_file.load(vocab))
   config = EncoderConfig(
-    vocabulary_size=len(tokens), width=384, layers=6, heads=6, feed_forward=1536
+    vocabulary_size=len(tokenizer.tokens),
+    width=384,
+    layers=6,
+    heads=6,
+    feed_forward=1536,
   )
   parameters = state.create(
     objectives.MaskedLanguageModel(BertForPreTraining(config)),
@@ -59,8 +64,7 @@ def export(folder: str, vocab: str) -> None:
     for k, v in jax.device_get(parameters).items()
     if k in ('embeddings', 'encoder', 'pooler')
   }
-  cased, _ = vocabulary_file.detect_cased(vocab, tokens)
-  huggingface.save(folder, config, encoder, tokens, cased)
+  huggingface.save(folder, config, encoder, tokenizer)
 
 
 def torch_embedder(folder: str):

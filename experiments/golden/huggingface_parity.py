@@ -11,7 +11,6 @@ and compares the tokenizers' ids. Exits with status 1 if a difference exceeds
 1e-4.
 """
 
-import os
 import sys
 import tempfile
 
@@ -23,7 +22,6 @@ import transformers
 from bertjax.inspection import taps
 from bertjax.interop import huggingface, names
 from bertjax.models.bert import BertForPreTraining
-from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 
 LIMIT = 1e-4
@@ -109,13 +107,13 @@ def main() -> int:
     worst = max(
       worst, compare(directory, checkpoint.config, checkpoint.parameters, batch)
     )
-    path = os.path.join(directory, 'vocab.txt')
-    tokens = vocabulary_file.read(path)
-    cased, _ = vocabulary_file.detect_cased(path, tokens)
     heads = names.heads_of(checkpoint.parameters)
     with tempfile.TemporaryDirectory() as folder:
       huggingface.save(
-        folder, checkpoint.config, checkpoint.parameters, tokens, cased
+        folder,
+        checkpoint.config,
+        checkpoint.parameters,
+        Tokenizer.load(directory),
       )
       print(f'  exported with {", ".join(heads)}:')
       worst = max(

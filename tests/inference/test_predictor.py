@@ -174,7 +174,7 @@ def test_a_run_and_its_export_predict_the_same(
   earlier = Predictor.load(str(run_dir), step=1)
   assert np.abs(earlier.embed(TEXTS, length=20) - expected).max() > 1e-3
   huggingface.save(
-    str(tmp_path), CONFIG, jax.device_get(parameters), TOKENS, False
+    str(tmp_path), CONFIG, jax.device_get(parameters), loaded.tokenizer
   )
   exported = Predictor.load(str(tmp_path))
   np.testing.assert_array_equal(exported.embed(TEXTS, length=20), expected)

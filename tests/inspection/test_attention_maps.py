@@ -112,7 +112,9 @@ def predictor():
 @pytest.fixture(scope='module')
 def directory(predictor, tmp_path_factory):
   folder = tmp_path_factory.mktemp('model')
-  huggingface.save(str(folder), CONFIG, predictor.parameters, TOKENS, False)
+  huggingface.save(
+    str(folder), CONFIG, predictor.parameters, predictor.tokenizer
+  )
   return str(folder)
 
 
@@ -222,7 +224,7 @@ def test_importance_needs_a_head_and_is_left_out_without_one(
   predictor, tmp_path, capsys
 ):
   bare = {k: v for k, v in predictor.parameters.items() if k != 'mlm_head'}
-  huggingface.save(str(tmp_path / 'bare'), CONFIG, bare, TOKENS, False)
+  huggingface.save(str(tmp_path / 'bare'), CONFIG, bare, predictor.tokenizer)
   options = {
     'init_from': str(tmp_path / 'bare'),
     'texts': 'a b',

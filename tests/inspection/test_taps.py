@@ -161,7 +161,7 @@ def test_gradients_are_those_of_finite_differences(
 
 def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest(parameters):
   model = BertForPreTraining(TINY)
-  with pytest.raises(UserError, match=r"nearest is 'layer_\*/attention/weig"):
+  with pytest.raises(UserError, match=r"did you mean 'layer_\*/attention/weig"):
     taps.collect(model, parameters, BATCH, ['layer_*/atention/weight'])
   with pytest.raises(UserError, match="no tap matches 'layer_07'"):
     taps.collect(model, parameters, BATCH, ['encoder', 'layer_07'])

@@ -16,6 +16,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 CONFIG = EncoderConfig(
@@ -27,7 +28,9 @@ CONFIG = EncoderConfig(
   positions=9,
   dropout=0.2,
 )
-TOKENS = [*SPECIAL_TOKENS, *(chr(ord('a') + i) for i in range(20))]
+TOKENIZER = Tokenizer(
+  [*SPECIAL_TOKENS, *(chr(ord('a') + i) for i in range(20))], cased=False
+)
 
 
 def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
@@ -46,7 +49,7 @@ def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
 
 def save(directory, heads=names.PRETRAINING, config=CONFIG, **more):
   parameters = make_params(heads, config=config)
-  huggingface.save(str(directory), config, parameters, TOKENS, False, **more)
+  huggingface.save(str(directory), config, parameters, TOKENIZER, **more)
   return parameters
 
 
@@ -178,7 +181,7 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
   assert np.abs(difference).max() > 1e-2
   again = tmp_path / 'again'
   huggingface.save(
-    str(again), checkpoint.config, checkpoint.parameters, TOKENS, False
+    str(again), checkpoint.config, checkpoint.parameters, TOKENIZER
   )
   assert_equal(huggingface.read(str(again)).parameters, checkpoint.parameters)
   tensors = safetensors.numpy.load_file(again / 'model.safetensors')
@@ -211,7 +214,7 @@ def test_what_no_parameter_takes_is_reported(tmp_path):
     ({'pruned_heads': {'0': [1]}}, 'pruned_heads'),
     ({'hidden_act': 'mish'}, "hidden_act.*'mish'"),
     ({'rotary_base': 1e4}, 'not understood, rotary_base = 10000.0'),
-    ({'hidden_sizes': 4}, 'did it mean hidden_size'),
+    ({'hidden_sizes': 4}, "did you mean 'hidden_size'"),
     ({'hidden_size': '12'}, "whole number, got '12'"),
     ({'vocab_size': 61}, r'shape \[61, 12\], got \[60, 12\]'),
     ({'num_hidden_layers': 3}, '3 layers.*lacks 16 of its tensors'),
@@ -267,15 +270,15 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
 def test_what_transformers_does_not_have_is_not_written(tmp_path):
   parameters = make_params(('mlm_head', 'span_head'))
   with pytest.raises(UserError, match='heads mlm_head . span_head'):
-    huggingface.save(str(tmp_path), CONFIG, parameters, TOKENS, False)
+    huggingface.save(str(tmp_path), CONFIG, parameters, TOKENIZER)
   parameters = make_params()
-  many = [f'w{i}' for i in range(61)]
+  many = Tokenizer([f'w{i}' for i in range(61)], False)
   with pytest.raises(UserError, match='61 entries .* 60 rows'):
-    huggingface.save(str(tmp_path), CONFIG, parameters, many, False)
+    huggingface.save(str(tmp_path), CONFIG, parameters, many)
   parameters = make_params(('pooler', 'classifier'))
   with pytest.raises(UserError, match='2 labels for a head of 3'):
     huggingface.save(
-      str(tmp_path), CONFIG, parameters, TOKENS, False, labels=['a', 'b']
+      str(tmp_path), CONFIG, parameters, TOKENIZER, labels=['a', 'b']
     )
   assert list(tmp_path.iterdir()) == []
 

@@ -12,6 +12,7 @@ from bertjax.interop import huggingface
 from bertjax.models.bert import Bert
 from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.runs import trained_model
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 CONFIG = EncoderConfig(
@@ -31,7 +32,7 @@ def directory(tmp_path_factory):
     boxed,
     is_leaf=lambda x: hasattr(x, 'unbox'),
   )
-  huggingface.save(str(folder), CONFIG, parameters, TOKENS, False)
+  huggingface.save(str(folder), CONFIG, parameters, Tokenizer(TOKENS, False))
   return folder
 
 
