@@ -136,6 +136,12 @@ def parse(
   """
   paths = [*folders, *command_line.search_paths()]
   command_line.check_files(files, paths)
+  recipes = [x for x in files if os.path.dirname(x).endswith('recipes')]
+  if recipes[1:]:
+    raise UserError(
+      f'expected one recipe, got {" and ".join(recipes)}; the plan of a recipe '
+      'is --gin_file=RECIPE --gin_file=runs/plan.gin'
+    )
   gin.config._LOCATION_PREFIXES = ['', *paths]
   gin.clear_config()
   try:
@@ -209,7 +215,10 @@ def main(argv: Sequence[str]) -> int:
   logging.set_verbosity(logging.ERROR)
   try:
     _FLAGS.unparse_flags()  # else lists grow from call to call
-    rest = _FLAGS(command_line.arguments(argv))[1:]
+    try:
+      rest = _FLAGS(command_line.arguments(argv))[1:]
+    except flags.Error as error:
+      raise UserError(f'{error}; see --help') from error
     if rest:
       raise UserError(f'unexpected argument {rest[0]!r}; see --help')
     if not _FLAGS.gin_file:
@@ -235,8 +244,6 @@ def main(argv: Sequence[str]) -> int:
       _FLAGS.join_seconds,
     )
     process_group.run(job, place)
-  except flags.Error as error:
-    line, status = f'{error}; see --help', 2
   except (UserError, RunStopped) as error:
     # gin appends lines that say where it was called from.
     line, status = str(error).split('\n  In call to')[0], error.status

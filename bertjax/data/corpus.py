@@ -146,7 +146,7 @@ def _find(path: str) -> Prepared | None:
 
 
 def _locked(path: str) -> filelock.AcquireReturnProxy:
-  """Takes a lock, which the system frees even if the process is killed."""
+  """Takes a lock, which a killed process frees where the system has locks."""
   lock = filelock.FileLock(path)
   try:
     return lock.acquire(blocking=False)

@@ -1,7 +1,7 @@
 """Calls numpy functions within the graphs of tf.data.
 
-    ids = {'text': tf.TensorSpec([], tf.string)}
-    numpy_calls.call(read, {'number': number}, ids)   # {'text': string[]}
+    outputs = {'text': tf.TensorSpec([], tf.string)}
+    numpy_calls.call(read, {'number': number}, outputs)   # {'text': string[]}
 
 The functions must be pure: tf.data may call them in any order and twice.
 """

@@ -198,7 +198,7 @@ def _options() -> tf.data.Options:
   options.experimental_symbolic_checkpoint = True
   # Autotune's thread has been seen to block the deletion of an iterator.
   options.autotune.enabled = False
-  # TensorFlow takes numpy functions for stateful, but ours are pure.
+  # Some sources hold what TensorFlow takes for stateful, but all are pure.
   options.experimental_external_state_policy = (
     tf.data.experimental.ExternalStatePolicy.IGNORE
   )

@@ -66,7 +66,9 @@ def embedding(
     normalize: whether to scale each vector to length 1.
   """
   function = forward.embed(predictor.config, pooling, normalize)
-  return Task('embed', 'vectors', length=length or 128), function
+  return Task(
+    'embed', 'vectors', length=128 if length is None else length
+  ), function
 
 
 def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
@@ -81,7 +83,9 @@ def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
     top_k: how many tokens per [MASK].
   """
   function = predictor.filling(top_k)
-  return Task('fill_mask', 'masks', length=length or 128), function
+  return Task(
+    'fill_mask', 'masks', length=128 if length is None else length
+  ), function
 
 
 def predict_file(

@@ -9,7 +9,7 @@ and our attention has an axis for its heads. Source: transformers
 `modeling_bert.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +155,12 @@ def to_huggingface(
     array = np.asarray(flat[row.ours])
     if row.is_vocabulary:
       array = array[: config.vocabulary_size]
+    if not _fits(array.shape, _sizes(row.shape, config)):
+      raise UserError(
+        f'expected the parameters of this EncoderConfig, got {row.ours} of '
+        f'shape {list(array.shape)}; give the configuration that they were '
+        'made with'
+      )
     array = array.reshape(_sizes(row.merged, config))
     tensors[row.theirs] = array.T if row.is_kernel else array
   return tensors
@@ -197,9 +203,7 @@ def from_huggingface(
     got, expected = array.shape, _sizes(row.merged, config)
     if row.is_kernel:
       array, expected = array.T, expected[::-1]
-    if len(got) != len(expected) or any(
-      size not in (n, ANY) for size, n in zip(expected, got, strict=True)
-    ):
+    if not _fits(got, expected):
       shape = str(expected).replace(str(ANY), 'C')
       raise UserError(
         f'expected {row.theirs} of shape {shape}, got {list(got)}; its '
@@ -226,9 +230,15 @@ def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
 
 def _pad_rows(array: np.ndarray, config: EncoderConfig) -> np.ndarray:
   """Returns V rows and, below them, zeros for the padding of our table."""
-  padded = np.zeros((config.vocabulary_rows, *array.shape[1:]), array.dtype)
-  padded[: config.vocabulary_size] = array[: config.vocabulary_size]
-  return padded
+  size = config.vocabulary_size
+  rest = np.zeros((config.vocabulary_rows - size, *array.shape[1:]))
+  return np.concatenate([array[:size], rest.astype(array.dtype)])
+
+
+def _fits(shape: Sequence[int], sizes: Sequence[int]) -> bool:
+  return len(shape) == len(sizes) and all(
+    size in (n, ANY) for size, n in zip(sizes, shape, strict=True)
+  )
 
 
 def _sizes(letters: str, config: EncoderConfig) -> list[int]:

@@ -38,6 +38,11 @@ def read(directory: str) -> dict[str, np.ndarray]:
         f'expected tensors in {path}, got {error}; it is missing, cut off or '
         'damaged, fetch it again'
       ) from error
+    except AttributeError as error:  # numpy has no such dtype
+      raise UserError(
+        f'expected tensors in {path} that numpy can hold, got one of {error}; '
+        'set INIT_FROM to a checkpoint that is not quantized'
+      ) from error
   prefix = any(name.startswith('bert.') for name in tensors)
   return {canonical(name, prefix): array for name, array in tensors.items()}
 

@@ -125,7 +125,7 @@ class Encoder(nn.Module):
     if config.scan_layers and not self.is_initializing():
       period = layer_patterns.period(specs)
       looped = config.layers // period * period
-      hidden_BLD = self._scan(hidden_BLD, mask, train, specs[:looped])
+      hidden_BLD = self._scan(hidden_BLD, mask, train, specs[:looped], period)
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
     for index in range(looped, config.layers):
       one = layer(config, train, specs[index], name=_name(index))
@@ -139,6 +139,7 @@ class Encoder(nn.Module):
     mask: AttentionMask,
     train: bool,
     specs: Sequence[LayerSpec],
+    period: int,
   ) -> jax.Array:
     """Runs layers in a loop of the compiled program, which is then small.
 
@@ -148,10 +149,10 @@ class Encoder(nn.Module):
 
     Args:
       hidden_BLD: of `__call__`, as are mask and train.
-      specs: of the layers that run, which are a multiple of their period.
+      specs: of the layers that run, a multiple of `period`.
+      period: how many different layers a turn of the loop has.
     """
     assert self.scope is not None  # it is bound
-    period = layer_patterns.period(specs)
     parameters = self.variables['params']
     streams = {name: self.make_rng(name) for name in self.scope.rngs}
 

@@ -41,7 +41,7 @@ class Refusal:
     self.available: int | None = None
     size = r'([\d.]+[KMGT])'
     between = r'(?:\) exceeds available HBM \(| of )'
-    if found := re.search(size + between + size, text):
+    if found := re.search(rf'{size}{between}{size}(?:\)| hbm)', text):
       self.needed, self.available = (
         int(float(said[:-1]) * _UNITS[said[-1]]) for said in found.groups()
       )

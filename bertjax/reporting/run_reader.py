@@ -10,6 +10,7 @@ all of them.
 """
 
 import dataclasses
+import glob
 import os
 import pathlib
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Run:
 
   @property
   def step(self) -> int:
-    """The last one that was logged."""
+    """The last one that was logged; ValueError if none was."""
     return max(steps[-1] for steps, _ in self.metrics.values())
 
   def last(self, name: str) -> float | None:
@@ -117,11 +118,15 @@ def _runs_in(directory: str, macro: str) -> list[str]:
   if (folder / layout.METRICS).exists():
     return [str(folder)]
   below = [
-    str(path.parent)
+    os.path.dirname(path)
     # A fine-tuning has its runs in TASK/seed_N, a sweep those of its stages in
     # POINT/seed_N/run or then, or as a fine-tuning below these.
-    for path in sorted(folder.glob(f'*/seed_*/**/{layout.METRICS}'))
-    if path.stat().st_size  # the latest of several may have just begun
+    for stage in ('', 'run/', 'then/', 'run/*/seed_*/', 'then/*/seed_*/')
+    for path in sorted(
+      # Unlike pathlib's, it ignores what a live run removes meanwhile.
+      glob.glob(f'{glob.escape(directory)}/*/seed_*/{stage}{layout.METRICS}')
+    )
+    if os.path.getsize(path)  # the latest of several may have just begun
   ]
   if not below:
     raise UserError(

@@ -107,13 +107,15 @@ def read_objective(run_dir: str) -> ObjectiveFacts:
   Raises:
     UserError: model.json is damaged.
   """
-  earlier = json.loads(_EARLIER.read_text(encoding='utf-8'))
-  unsaid = earlier['pretraining']
-  if task := read_task(run_dir):
-    unsaid = earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
+
+  def unsaid() -> dict[str, Any]:
+    earlier = json.loads(_EARLIER.read_text(encoding='utf-8'))
+    if task := read_task(run_dir):
+      return earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
+    return earlier['pretraining']
 
   def take(content: dict[str, Any]) -> ObjectiveFacts:
-    facts = content.get('objective') or unsaid
+    facts = content.get('objective') or unsaid()
     return ObjectiveFacts(*(facts[name] for name in ObjectiveFacts._fields))
 
   has_file = (epath.Path(run_dir) / layout.MODEL).exists()

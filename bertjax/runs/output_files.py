@@ -76,7 +76,10 @@ def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
     # TensorStore raises ValueError with the operating system's code in it.
     if not isinstance(error, OSError) and 'os_error_code' not in str(error):
       raise
-    reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+    reason = (
+      getattr(error, 'strerror', None)
+      or (str(error).splitlines() or [type(error).__name__])[0]
+    )
     # The end of a long one holds the cause, the start the paths.
     raise UserError(
       f'cannot write {path}: {reason[-200:]}; free space there or set {binding}'

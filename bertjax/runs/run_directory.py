@@ -65,7 +65,8 @@ def claim(
 
 def _check(directory: pathlib.Path, configuration: str) -> None:
   path = directory / layout.CONFIGURATION
-  has_checkpoints = any(directory.glob(f'{layout.CHECKPOINTS}/*'))
+  checkpoints = directory / layout.CHECKPOINTS
+  has_checkpoints = checkpoints.is_dir() and any(checkpoints.iterdir())
   has_begun = has_checkpoints or any(
     (directory / name).exists() for name in (layout.VOCABULARY, layout.RESULTS)
   )
@@ -113,8 +114,12 @@ def _locked(directory: str) -> Iterator[None]:
       except OSError as error:
         if error.errno not in _NO_LOCKS:
           raise
-        lock = filelock.SoftFileLock(os.path.join(directory, layout.HELD))
-        advice = 'if it is dead, delete that file'
+        held = os.path.join(directory, layout.HELD)
+        advice = f'if it is dead, delete {layout.LOCK} and {layout.HELD}'
+        if os.path.getsize(path) and not os.path.exists(held):
+          # A run that had locks, as it still may where it is.
+          raise filelock.Timeout(path) from error
+        lock = filelock.SoftFileLock(held)
         stack.enter_context(lock.acquire(blocking=False))
     except filelock.Timeout as error:
       with open(path, encoding='utf-8') as file:

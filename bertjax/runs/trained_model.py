@@ -160,4 +160,5 @@ def _check_computation(
       f'set EncoderConfig.{other[0]}, or name it in CHANGES'
     )
   for x in changes:
-    print(f'INIT_FROM: {x} changes from {theirs[x]!r} to {ours[x]!r}')
+    line = f'INIT_FROM: {x} changes from {theirs[x]!r} to {ours[x]!r}'
+    print(line, flush=True)

@@ -62,7 +62,7 @@ def glue(
   for name in wanted:
     task = specs.find(name)
     train = _reader(folder, name, 'train')
-    evaluations = _evaluations(folder, name)
+    evaluations = _evaluations(folder, name) if train else {}
     if train and 'eval' in evaluations:
       found.append(DataSet(task, train, evaluations))
     elif name == 'AX' and tasks is not None:

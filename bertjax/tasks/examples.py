@@ -86,6 +86,13 @@ class QuestionExample(NamedTuple):
   answers: tuple[Answer, ...] = ()
   title: str = ''
 
+  @classmethod
+  def from_json(cls, fields: Sequence[Any]) -> Self:
+    """Returns an example from its fields, in which lists stand for tuples."""
+    identifier, question, context, answers, title = fields
+    found = tuple(Answer(*answer) for answer in answers)
+    return cls(identifier, question, context, found, title)
+
 
 class Part(NamedTuple):
   """What a row was made of: its `source`.

@@ -49,7 +49,7 @@ class Kind:
     write: (task, path, (example, answer) pairs, their number) -> a line that
       says what was written.
     suffixes: what the name of such a file may end in.
-    columns: further arguments of `read`, None if not set.
+    columns: further arguments of `read`, left out if not set.
     head: a name in `models.bert.TASK_HEADS`; '' without a loss.
     outputs: C, how many numbers the head gives, of a task.
     loss: (logits, labels, segments) -> losses in the shape of `label_weights`;

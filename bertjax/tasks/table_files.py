@@ -97,6 +97,10 @@ def _suffix(path: str) -> str:
       'expected a file that ends in .tsv, .csv, .jsonl (or '
       f'.json) or .parquet, got {path}; rename or convert it'
     )
+  if not os.path.isfile(path):  # a pipe, and tables are opened twice
+    raise UserError(
+      f'expected a table in a regular file, got {path}; save it as one'
+    )
   return suffix
 
 

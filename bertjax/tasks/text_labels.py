@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from bertjax.errors import UserError
 from bertjax.tasks import metrics
@@ -71,8 +70,8 @@ def _known(example: TextExample) -> Any:
 
 def _encoded(task: Task, label: Any) -> Label:
   """Returns a label or an answer in the form of `target`."""
-  if isinstance(label, float):
-    return label
+  if not isinstance(label, str | tuple | list):
+    return float(label)
   names = [label] if isinstance(label, str) else label
   if unknown := sorted(set(names) - set(task.labels)):
     raise UserError(
@@ -86,6 +85,8 @@ def _encoded(task: Task, label: Any) -> Label:
 
 def decode_class(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields {'label': 'b', 'scores': {'a': 0.1, 'b': 0.9}} for logits [C]."""
+  from scipy import special  # slow to import
+
   softmax = functools.partial(special.softmax, axis=-1)
   for example, scores in _scores(task, found, softmax):
     label = max(scores, key=scores.__getitem__)
@@ -102,6 +103,8 @@ def decode_several(
   task: Task, tokenizer: Tokenizer, found: Results
 ) -> Answered:
   """Yields {'labels': ['b'], 'scores': ...}, all above one half, for [C]."""
+  from scipy import special  # slow to import
+
   for example, scores in _scores(task, found, special.expit):
     labels = [label for label in scores if scores[label] > 0.5]
     yield example, {'labels': labels, 'scores': scores}
@@ -124,7 +127,8 @@ def score(task: Task, pairs: Answered) -> dict[str, float]:
     said = next(answer[x] for x in ('label', 'labels', 'value') if x in answer)
     right.append(_encoded(task, _known(example)))
     found.append(_encoded(task, said))
-  dtype = np.float32 if isinstance(found[0], float) else None
+  # As `metrics` says of each kind.
+  dtype = {list: bool, float: np.float32}.get(type(found[0]))
   return metrics.score(
     task.metrics, np.asarray(right, dtype), np.asarray(found, dtype)
   )

@@ -39,8 +39,8 @@ def check_is_there(path: str) -> None:
   """Raises UserError if there is no such file."""
   if not os.path.exists(path) or os.path.isdir(path):
     raise UserError(
-      f'expected a file, but there is none: no file {path}; set INPUT, '
-      'TRAIN_FILES or EVAL_FILES'
+      f'expected a file, but there is no file {path}; set INPUT, TRAIN_FILES '
+      'or EVAL_FILES'
     )
 
 

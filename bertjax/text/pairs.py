@@ -68,10 +68,10 @@ def split_long_sentences(ends: np.ndarray, longest: int) -> np.ndarray:
     longest: tokens.
   """
   bounds = np.append(0, ends)
-  cuts = [
-    np.arange(bounds[i], bounds[i + 1], longest)
-    for i in np.flatnonzero(np.diff(bounds) > longest)
-  ]
+  lengths = np.diff(bounds)
+  if not (long := np.flatnonzero(lengths > longest)).size:
+    return bounds[np.append(True, lengths > 0)]  # nearly always
+  cuts = [np.arange(bounds[i], bounds[i + 1], longest) for i in long]
   return np.unique(np.concatenate([bounds, *cuts]))
 
 

@@ -71,7 +71,8 @@ class HeldOut:
   def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
     """See `evaluate`, `summary` and `Objective.show`."""
     objective, batches = self.objective, self.batches()
-    samples = self._samples(run_dir)
+    shows = objective.samples_title is not None
+    samples = self._samples(run_dir) if shows else lambda _: []
 
     def found(parameters: Parameters, frozen: Parameters | None) -> Evaluated:
       placed = step_lib.placement(abstract.parameters, frozen)

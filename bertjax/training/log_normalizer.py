@@ -20,7 +20,8 @@ from bertjax.parallel import rules
 def and_best(logits_XC: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns float32[...] and int32[...] for logits float32[..., C].
 
-  Among equal largest logits the first is the best; C for a row with a NaN.
+  Among equal largest logits the first is the best. Which it is in a row with a
+  NaN is not said.
   """
   if rules.platform() == 'tpu':
     return in_one_pass(logits_XC)

@@ -209,6 +209,16 @@ def test_a_pipe_is_read_as_a_file(make, tmp_path):
   assert [json.loads(line)['text'] for line in lines] == ['a b', 'c']
 
 
+def test_a_pipe_of_a_table_is_refused(make, tmp_path):
+  os.mkfifo(tmp_path / 'pipe.jsonl')
+  with pytest.raises(UserError, match='expected a table in a regular file'):
+    on_files.predict_file(
+      run_dir=make('classes'),
+      source=str(tmp_path / 'pipe.jsonl'),
+      output=str(tmp_path / 'out.jsonl'),
+    )
+
+
 def test_vectors_leave_the_fields_of_a_record_as_they_are(make, tmp_path):
   record = {'text': 'a', 'label': 1, 'value': [2], 'embedding': 'mine'}
   (tmp_path / 'in.jsonl').write_text(json.dumps(record) + '\n')

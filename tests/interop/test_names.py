@@ -92,6 +92,12 @@ def test_missing_tensors_and_unknown_parameters_are_refused_by_name():
     names.to_huggingface(make_params(), smaller)
 
 
+def test_parameters_of_another_size_are_refused_by_name():
+  other = dataclasses.replace(CONFIG, positions=10)
+  with pytest.raises(UserError, match=r'embeddings/position.*\[9, 12\]'):
+    names.to_huggingface(make_params(), other)
+
+
 def test_tensors_of_another_size_are_refused_by_name():
   tensors = names.to_huggingface(make_params(), CONFIG)
   larger = dataclasses.replace(CONFIG, vocabulary_size=64)

@@ -323,12 +323,22 @@ def test_loop_equals_scan_equals_recomputation(count, scan_layers, recompute):
 
 @pytest.mark.parametrize(
   'pattern, count, looped, after',
-  [('every_third', 6, 3, 0), ('every_third', 5, 3, 2), ('uniform', 5, 1, 0)],
+  [
+    ('every_third', 6, 3, 0),
+    ('every_third', 5, 3, 2),
+    ('uniform', 5, 1, 0),
+    ('aba_ab', 5, 3, 2),  # what is looped alone has a shorter period
+  ],
 )
 def test_a_loop_holds_one_period_and_what_is_left_over_comes_after(
-  pattern, count, looped, after
+  pattern, count, looped, after, monkeypatch
 ):
   """Seen by how often the softmax of attention stands in the program."""
+  monkeypatch.setitem(
+    layer_patterns.PATTERNS,
+    'aba_ab',
+    lambda config, index: LayerSpec(('all', 'causal')[index % 3 % 2]),
+  )
   model = make({'layer_pattern': pattern, 'layers': count, 'scan_layers': True})
   batch = make_batch()
   parameters = init(model, batch)

@@ -33,8 +33,11 @@ def test_a_refusal_says_how_much_is_needed_and_there(text, needed, available):
   assert refusal.text == text
 
 
-def test_a_refusal_without_numbers_has_none():
-  refusal = Refusal('RESOURCE_EXHAUSTED: out of something')
+@pytest.mark.parametrize(
+  'text', ['out of something', 'in vmem. Used 17.50M of 16.00M vmem.']
+)
+def test_a_refusal_without_numbers_of_hbm_has_none(text):
+  refusal = Refusal(f'RESOURCE_EXHAUSTED: {text}')
   assert refusal.needed is refusal.available is None
 
 

@@ -245,8 +245,18 @@ def test_without_locks_only_a_dead_process_of_this_host_is_no_obstacle(
     with pytest.raises(UserError, match=f'by process {os.getpid()} on '):
       run(tmp_path)
     left.unlink()
+    (tmp_path / '.lock').unlink()
   run(tmp_path)
   assert not left.exists()
+
+
+@pytest.mark.usefixtures('no_locks')
+def test_a_holder_with_locks_keeps_out_a_process_that_has_none(tmp_path):
+  (tmp_path / '.lock').write_text('process 12 on elsewhere')
+  with pytest.raises(UserError, match='by process 12 on elsewhere .*if it is'):
+    run(tmp_path)
+  (tmp_path / '.lock').unlink()
+  run(tmp_path)
 
 
 def test_an_error_of_the_run_passes_through_and_frees_the_directory(tmp_path):

@@ -30,6 +30,7 @@ from bertjax.tasks.kept_examples import keep
 )
 def test_examples_come_again_as_they_were(examples):
   kept = keep(iter(examples))
+  assert not isinstance(kept, list)  # not in memory
   assert len(kept) == len(examples)
   assert [*kept] == [*kept] == examples
   assert [type(x) for x in kept] == [type(x) for x in examples]

@@ -60,3 +60,19 @@ def test_labels_that_cannot_be_scored_are_one_line(label, message):
   pairs = [(TextExample(('x',), label), {'label': 'a'})]
   with pytest.raises(UserError, match=message):
     kinds.KINDS['classes'].score(Task('t', 'classes', LABELS), pairs)
+
+
+def test_a_metric_gets_the_array_that_metrics_promises(monkeypatch):
+  from bertjax.tasks import metrics
+
+  monkeypatch.setattr(metrics, 'score', lambda names, y, p: (y.dtype, p.dtype))
+  for kind, label, answer, dtype in (
+    ('labels', ('a',), {'labels': ['b']}, bool),
+    ('number', 3, {'value': 2.5}, np.float32),
+    ('classes', 'a', {'label': 'b'}, int),
+  ):
+    example = TextExample(('x',), label)
+    found = kinds.KINDS[kind].score(
+      Task('t', kind, LABELS), iter([(example, answer)])
+    )
+    assert found == (dtype, dtype)
