@@ -136,7 +136,11 @@ def parse(
   """
   paths = [*folders, *command_line.search_paths()]
   command_line.check_files(files, paths)
-  recipes = [x for x in files if os.path.dirname(x).endswith('recipes')]
+  # The project's own: what stands in somebody's folder may be a part.
+  known = os.listdir(os.path.join(paths[-1], 'recipes'))
+  recipes = [
+    x for x in files if x.endswith(tuple(f'recipes/{n}' for n in known))
+  ]
   if recipes[1:]:
     raise UserError(
       f'expected one recipe, got {" and ".join(recipes)}; the plan of a recipe '

@@ -43,6 +43,18 @@ def test_macros_are_set_and_later_files_win():
   assert gin.query_parameter('bertjax.models.config.EncoderConfig.layers') == 2
 
 
+def test_only_one_of_the_projects_recipes_is_taken(tmp_path):
+  message = refusal(files=(RECIPE, 'recipes/plan.gin'))
+  assert f'got {RECIPE} and recipes/plan.gin' in message
+  assert '--gin_file=runs/plan.gin' in message
+  (tmp_path / 'recipes').mkdir()
+  part = tmp_path / 'recipes' / 'mine.gin'
+  part.write_text('TRAIN_STEPS = 7\n')
+  assert (
+    parse("TEXT_FILES='x'", files=(RECIPE, str(part)))['TRAIN_STEPS'] == '7'
+  )
+
+
 def test_a_misspelt_macro_is_refused_with_the_nearest():
   message = refusal("TEXT_FILES='x'", 'BATCHSIZE=3')
   assert 'BATCHSIZE' in message and 'BATCH_SIZE' in message
