@@ -39,9 +39,20 @@ def test_a_step_is_timed_without_tensorflow_gin_and_torch():
     '64',
     '--repetitions',
     '1',
+    '--options',
+    'xla_cpu_use_xnnpack=False',
   )
   assert done.returncode == 0, done.stderr
-  assert '| bertjax |' in done.stdout and '| floor |' in done.stdout
+  for form in ('floor', 'bertjax', 'bertjax xla_cpu_use_xnnpack=False'):
+    (row,) = (x for x in done.stdout.splitlines() if f'| {form} |' in x)
+    assert 'Error' not in row
+
+
+def test_products_are_timed_without_torch():
+  small = ['--width', '8', '--positions', '8', '--vocabulary', '16']
+  done = run('products.py', *small, '--repetitions', '1')
+  assert done.returncode == 0, done.stderr
+  assert len(done.stdout.splitlines()) == 11 and 'Error' not in done.stdout
 
 
 def test_attention_is_timed_and_a_kernel_that_is_not_there_says_so():

@@ -4,7 +4,8 @@
     python experiments/benchmarks/step_time.py --sizes mini base
     python experiments/benchmarks/step_time.py --torch     # torch, transformers
     python experiments/benchmarks/step_time.py --torch --skip bfloat16
-    python experiments/benchmarks/step_time.py --options xla_cpu_use_xnnpack=0
+    python experiments/benchmarks/step_time.py \\
+        --options xla_cpu_use_xnnpack=False
 
 Times an AdamW step with clipping on one CPU, GPU or TPU, with synthetic batches
 or one from a file (`pipeline.py --export`). All forms do the same work (see
@@ -80,9 +81,13 @@ def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
   }
 
 
-def compiler_options(text: str) -> dict[str, str]:
-  """Returns 'a=1,b=text' as a mapping; XLA reads 0 and 1 as truth values."""
-  return dict(pair.split('=', 1) for pair in text.split(','))
+def compiler_options(text: str) -> dict[str, str | bool]:
+  """Returns 'a=False,b=text' as a mapping."""
+  pairs = dict(pair.split('=', 1) for pair in text.split(','))
+  return {
+    name: {'True': True, 'False': False}.get(value, value)
+    for name, value in pairs.items()
+  }
 
 
 def make_products(config: EncoderConfig, positions: int, turns: int):

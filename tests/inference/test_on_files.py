@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from unittest import mock
 
 import pytest
 
@@ -207,6 +208,12 @@ def test_a_pipe_is_read_as_a_file(make, tmp_path):
   writer.join()
   lines = (tmp_path / 'out.jsonl').read_text().splitlines()
   assert [json.loads(line)['text'] for line in lines] == ['a b', 'c']
+
+
+@pytest.mark.parametrize('work', [on_files.embedding, on_files.filling])
+def test_a_length_of_0_is_not_the_usual_one(work):
+  with pytest.raises(UserError, match='above 0, got 0; set LENGTH'):
+    work(mock.Mock(config=CONFIG), 0)
 
 
 def test_a_pipe_of_a_table_is_refused(make, tmp_path):
