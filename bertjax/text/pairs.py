@@ -13,8 +13,10 @@ cuts them at random into A and B. Half the time B comes from another document
 instead, and the sentences not used are gathered again. A pure function of its
 arguments.
 
-Deviation: if there is no other document and only one sentence is left, it is
-cut in two and B follows A, so that no text is lost.
+Deviation: the label is drawn first, and a single sentence whose B is to follow
+is cut in two. There, a single sentence always gets a random B, so that 55% of
+the pairs are random, and more where documents are short. A last token that is
+alone, which cannot be cut, stays with the segment before it.
 """
 
 import dataclasses
@@ -149,13 +151,18 @@ def _pairs_of(
   sentence = 0
   while sentence < len(document):
     target = _target(room, rng, short)
-    last = document.reach(sentence, target)
+    last = _with_last_token(document, document.reach(sentence, target))
     # A takes at least one sentence and, if there are more, leaves at least one.
     middle = sentence + int(rng.integers(1, max(2, last - sentence)))
     a, b = document.slice(sentence, middle), document.slice(middle, last)
     alone = last - sentence == 1
-    is_random = bool(others) and (alone or rng.random() < 0.5)
+    # After a document of one token, nothing can follow.
+    is_random = bool(others) and (
+      len(document.tokens) == 1 or rng.random() < 0.5
+    )
     if is_random:
+      middle = _with_last_token(document, middle)
+      a = document.slice(sentence, middle)
       other = others[int(rng.integers(len(others)))]
       first = int(rng.integers(len(other)))
       b = other.slice(first, other.reach(first, max(1, target - len(a))))
@@ -166,6 +173,12 @@ def _pairs_of(
     most_a, most_b = fit(room, len(a), len(b))
     yield _shorten(a, most_a, rng), _shorten(b, most_b, rng), int(is_random)
     sentence = middle if is_random else last
+
+
+def _with_last_token(document: Document, end: int) -> int:
+  """Returns the end of the document if one token is left there, else `end`."""
+  left = len(document.tokens) - document.bounds[end]
+  return len(document) if left == 1 else end
 
 
 def _shorten(

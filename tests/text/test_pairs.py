@@ -47,13 +47,33 @@ def test_a_random_second_segment_is_of_another_document():
   assert 0.4 < np.mean(labels) < 0.7
 
 
-def test_half_the_pairs_are_random_where_a_chunk_has_many_sentences():
-  documents = [document(i + 1, [5] * 400) for i in range(20)]
-  labels = [label for *_, label in build(documents)]
-  # Chunks of one sentence, always random, are rare here (short targets only).
-  sigma = 0.5 / np.sqrt(len(labels))
-  alone = 0.03
-  assert -3 * sigma < np.mean(labels) - 0.5 < 3 * sigma + alone
+@pytest.mark.parametrize(
+  'sizes',
+  [[5] * 400, [20], [2], [1, 1], [1, 1, 1], [7, 1], [1, 90, 1]],
+  ids=str,
+)
+@pytest.mark.parametrize('length', [16, 64])
+def test_half_the_pairs_are_random_and_no_document_is_left_out(sizes, length):
+  documents = [document(i + 1, sizes) for i in range(8000 // len(sizes))]
+  labels, seen = [], set()
+  for start in range(0, len(documents), 16):
+    for a, b, label in build(documents[start : start + 16], length, seed=start):
+      labels.append(label)
+      seen |= source(a)
+      if not label:
+        assert source(a) == source(b) and a[-1] < b[0]
+  assert len(seen) == len(documents)
+  assert abs(np.mean(labels) - 0.5) < 3 * 0.5 / np.sqrt(len(labels))
+
+
+def test_no_last_token_is_left_over():
+  documents = [document(i + 1, [6, 6, 1]) for i in range(16)]
+  kept = [
+    x
+    for a, b, label in build(documents, short=0.0)
+    for x in ([a] if label else [a, b])
+  ]
+  assert sum(map(len, kept)) == 16 * 13
 
 
 def test_second_segment_follows_the_first_where_nothing_was_cut():
