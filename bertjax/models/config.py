@@ -12,13 +12,14 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from bertjax.errors import Entry, UserError, choose, expect, expect_count
+from bertjax.errors import Entry, UserError, choose
 from bertjax.parallel import rules
+from bertjax.values import Count, Positive, Rate, check_fields
 
-DTYPES = ('float32', 'bfloat16', 'float16')
+Dtype = Literal['float32', 'bfloat16', 'float16']
 # What a field of EncoderConfig can change: the shapes of the parameters; what
 # is computed with them, which shapes do not reveal; only how they are trained;
 # or only how the program is made, with the same results but for rounding.
@@ -86,20 +87,20 @@ class EncoderConfig:
     UserError: an impossible value; the message names the field to set.
   """
 
-  vocabulary_size: int = _field('shapes', 'vocab_size')
-  width: int = _field('shapes', 'hidden_size')
-  layers: int = _field('shapes', 'num_hidden_layers')
-  heads: int = _field('shapes', 'num_attention_heads')
-  feed_forward: int = _field('shapes', 'intermediate_size')
-  positions: int = _field('shapes', 'max_position_embeddings', 512)
-  types: int = _field('shapes', 'type_vocab_size', 2)
-  vocabulary_multiple: int = _field('program', default=1)
-  dropout: float = _field('training', 'hidden_dropout_prob', 0.1)
-  attention_dropout: float | None = _field(
+  vocabulary_size: Count = _field('shapes', 'vocab_size')
+  width: Count = _field('shapes', 'hidden_size')
+  layers: Count = _field('shapes', 'num_hidden_layers')
+  heads: Count = _field('shapes', 'num_attention_heads')
+  feed_forward: Count = _field('shapes', 'intermediate_size')
+  positions: Count = _field('shapes', 'max_position_embeddings', 512)
+  types: Count = _field('shapes', 'type_vocab_size', 2)
+  vocabulary_multiple: Count = _field('program', default=1)
+  dropout: Rate = _field('training', 'hidden_dropout_prob', 0.1)
+  attention_dropout: Rate | None = _field(
     'training', 'attention_probs_dropout_prob', None
   )
-  norm_epsilon: float = _field('computation', 'layer_norm_eps', 1e-12)
-  initializer_stddev: float = _field('training', 'initializer_range', 0.02)
+  norm_epsilon: Positive = _field('computation', 'layer_norm_eps', 1e-12)
+  initializer_stddev: Positive = _field('training', 'initializer_range', 0.02)
   activation: str = _field('computation', 'hidden_act', 'gelu')
   position_scheme: str = _field('computation', default='learned')
   norm: str = _field('computation', default='layer_norm')
@@ -111,34 +112,16 @@ class EncoderConfig:
   scan_layers: bool = _field('program', default=False)
   recompute: str = _field('program', default='nothing')
   tied_decoder: bool = _field('shapes', 'tie_word_embeddings', True)
-  dtype: str | None = _field('program', default=None)
-  param_dtype: str = _field('program', default='float32')
+  dtype: Dtype | None = _field('program', default=None)
+  param_dtype: Dtype = _field('program', default='float32')
 
   def __post_init__(self) -> None:
-    fields = dataclasses.fields(self)
-    optional = {one.name for one in fields if one.default is None}
-
-    def check(what: str, fits: Callable[[Any], bool], *names: str) -> None:
-      for name in names:
-        value = getattr(self, name)
-        if value is not None or name not in optional:
-          valid = not isinstance(value, bool) and fits(value)
-          expect(valid, what, value, f'EncoderConfig.{name}')
-
-    for one in fields:
-      if one.type is int:
-        expect_count(getattr(self, one.name), f'EncoderConfig.{one.name}')
+    check_fields(self)
     if self.width % self.heads:
       raise UserError(
         f'width {self.width} is not a multiple of heads '
         f'{self.heads}; set EncoderConfig.heads'
       )
-    rate = 'a rate of at least 0 and below 1'
-    check(rate, _is_rate, 'dropout', 'attention_dropout')
-    positive = ('norm_epsilon', 'initializer_stddev')
-    check('a number above 0', _is_positive, *positive)
-    dtypes = ', '.join(DTYPES)
-    check(f'one of {dtypes}', DTYPES.__contains__, 'dtype', 'param_dtype')
 
   def choose(self, table: Mapping[str, Entry], name: str) -> Entry:
     """Returns the entry of a table that the field `name` names.
@@ -194,11 +177,3 @@ def computation(config: EncoderConfig) -> dict[str, Any]:
   """Returns the fields that change what equal parameters compute."""
   names = fields_affecting('computation')
   return {name: getattr(config, name) for name in names}
-
-
-def _is_rate(value: object) -> bool:
-  return isinstance(value, int | float) and 0.0 <= value < 1.0
-
-
-def _is_positive(value: object) -> bool:
-  return isinstance(value, int | float) and value > 0.0

@@ -13,15 +13,20 @@ sets, which too few steps make unstable (Mosbach et al. 2021, Zhang et al.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from bertjax.errors import UserError, choose, expect
+from bertjax.errors import UserError, choose
 from bertjax.tasks import glue_files
 from bertjax.text import context_windows
-
-_ABOVE_0 = (
-  'length stride epochs batch_size learning_rate evaluations log_steps'
-).split()
+from bertjax.values import (
+  Count,
+  LearningRate,
+  Natural,
+  NotNegative,
+  Positive,
+  Rate,
+  check_fields,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,42 +81,33 @@ class Task:
   head: str | None = None
   columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   threshold: float = math.inf
-  length: int = 128
-  stride: int = context_windows.STRIDE
-  epochs: float = 3
-  batch_size: int = 32
-  learning_rate: float = 3e-5
-  dropout: float = 0.1
-  head_dropout: float | None = None
-  layer_decay: float = 1.0
-  frozen_layers: int | None = None
-  fresh_layers: int = 0
-  class_weights: str | Sequence[float] | None = None
+  length: Count = 128
+  stride: Count = context_windows.STRIDE
+  epochs: Positive = 3
+  batch_size: Count = 32
+  learning_rate: LearningRate = 3e-5
+  dropout: Rate = 0.1
+  head_dropout: Rate | None = None
+  layer_decay: Positive = 1.0
+  frozen_layers: Natural | None = None
+  fresh_layers: Natural = 0
+  class_weights: Literal['balanced'] | Sequence[NotNegative] | None = None
   pack: bool = False
-  select: str = 'best'
-  patience: int | None = None
-  evaluations: int = 1
-  log_steps: int = 100
+  select: Literal['best', 'last'] = 'best'
+  patience: Count | None = None
+  evaluations: Count = 1
+  log_steps: Count = 100
 
   def __post_init__(self) -> None:
     """Raises UserError for values that cannot work."""
+    check_fields(self)
     for name in ('labels', 'metrics'):  # lists would be no arguments of jit
       object.__setattr__(self, name, tuple(getattr(self, name)))
-    either = self.select in ('best', 'last')
-    expect(either, "'best' or 'last'", self.select, 'SELECT')
-    if self.patience is not None and (
-      self.select == 'last' or not self.patience > 0
-    ):
+    if self.patience is not None and self.select == 'last':
       raise UserError(
-        f'PATIENCE {self.patience} with SELECT {self.select!r}: early '
-        "stopping takes a patience of 1 or more, and SELECT 'best'"
+        f"PATIENCE {self.patience} with SELECT 'last': early stopping takes "
+        "SELECT 'best'"
       )
-    rate = self.head_dropout
-    valid = rate is None or 0 <= rate < 1
-    expect(valid, 'a rate of at least 0 and below 1', rate, 'HEAD_DROPOUT')
-    for name in _ABOVE_0:
-      number = getattr(self, name)
-      expect(number > 0, 'a number above 0', number, name.upper())
 
 
 _VALUES = [field.name for field in dataclasses.fields(Task)]

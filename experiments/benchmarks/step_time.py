@@ -24,6 +24,7 @@ host_memory.keep_freed()
 import functools
 import os
 import statistics
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ from bertjax import batch
 from bertjax.launch import command_line
 from bertjax.models import flops
 from bertjax.models.bert import BertForPreTraining
-from bertjax.models.config import DTYPES, EncoderConfig
+from bertjax.models.config import Dtype, EncoderConfig
 from bertjax.models.encoder import REMATERIALISATION
 from bertjax.models.kernels import KERNELS
 from bertjax.parallel import devices, partitioning
@@ -210,7 +211,9 @@ def parse():
   parser.add_argument(
     '--attention_dropout', type=float, help='default: as --dropout'
   )
-  parser.add_argument('--dtype', choices=DTYPES, help="of bertjax's products")
+  parser.add_argument(
+    '--dtype', choices=get_args(Dtype), help="of bertjax's products"
+  )
   parser.add_argument('--attention', choices=KERNELS, default='auto')
   parser.add_argument(
     '--recompute', choices=REMATERIALISATION, default='nothing'

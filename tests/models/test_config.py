@@ -22,46 +22,64 @@ SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
     (
       'layers',
       0,
-      'expected a positive whole number, got 0; set EncoderConfig.layers',
+      'expected a whole number from 1 to 1,000,000,000, got 0; '
+      'set EncoderConfig.layers',
     ),
     (
       'width',
       32.0,
-      'expected a positive whole number, got 32.0; set EncoderConfig.width',
+      'expected a whole number from 1 to 1,000,000,000, got 32.0; '
+      'set EncoderConfig.width',
     ),
     (
       'vocabulary_size',
       None,
-      'expected a positive whole number, got None; '
+      'expected a whole number from 1 to 1,000,000,000, got None; '
       'set EncoderConfig.vocabulary_size',
     ),
     (
       'dropout',
       1.0,
-      'expected a rate of at least 0 and below 1, got 1.0; '
-      'set EncoderConfig.dropout',
+      'expected a number from 0 to below 1, got 1.0; set EncoderConfig.dropout',
     ),
     (
       'dropout',
       None,
-      'expected a rate of at least 0 and below 1, got None; '
+      'expected a number from 0 to below 1, got None; '
       'set EncoderConfig.dropout',
     ),
     (
       'attention_dropout',
       2,
-      'expected a rate of at least 0 and below 1, got '
-      '2; set EncoderConfig.attention_dropout',
+      'expected a number from 0 to below 1 or None, got 2; '
+      'set EncoderConfig.attention_dropout',
     ),
     (
       'norm_epsilon',
       0.0,
-      'expected a number above 0, got 0.0; set EncoderConfig.norm_epsilon',
+      'expected a number above 0 and below inf, got 0.0; '
+      'set EncoderConfig.norm_epsilon',
+    ),
+    (
+      'scan_layers',
+      'yes',
+      "expected True or False, got 'yes'; set EncoderConfig.scan_layers",
+    ),
+    (
+      'norm',
+      ['x'],
+      "expected a text, got ['x']; set EncoderConfig.norm",
+    ),
+    (
+      'layers',
+      True,
+      'expected a whole number from 1 to 1,000,000,000, got True; '
+      'set EncoderConfig.layers',
     ),
     (
       'dtype',
       'bf16',
-      "expected one of float32, bfloat16, float16, got 'bf16'; "
+      "expected 'float32', 'bfloat16', 'float16', or None, got 'bf16'; "
       'set EncoderConfig.dtype',
     ),
   ],

@@ -1,0 +1,215 @@
+"""Checks the values that enter a public callable against its annotations.
+
+    >>> @checked
+    ... def train(steps: Count, rate: Rate = 0.1) -> None: ...
+    >>> train(steps='ten')  # expected a whole number ..., got 'ten'; set ...
+    Traceback (most recent call last):
+    bertjax.values.WrongValue: ...
+
+A function is decorated with `checked`; a dataclass calls `check_fields` in
+`__post_init__`. Every item of a sequence is looked at and nothing is converted:
+True is no number, '3' is no 3, a text is no list of texts, but a whole number
+is a number. What only holds between two values is checked where it is known.
+`bertjax.main` checks a recipe's values in the same way before it runs anything.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+import operator
+import reprlib
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import pydantic
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic_core import core_schema
+
+from bertjax.errors import UserError
+
+Function = TypeVar('Function', bound=Callable[..., Any])
+
+# A billion: nothing that bertjax counts comes near it.
+Count = Annotated[int, Ge(1), Le(10**9)]
+Natural = Annotated[int, Ge(0), Le(10**9)]
+# numpy, TensorFlow and jax take it.
+Seed = Annotated[int, Ge(0), Lt(2**63)]
+Rate = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+NotNegative = Annotated[float, Ge(0), Lt(math.inf)]
+# Whoever types 1e4 means 1e-4.
+LearningRate = Annotated[float, Gt(0), Le(10)]
+Path = Annotated[str, MinLen(1)]
+Paths = Path | Sequence[Path]
+
+_CONFIG = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True)
+_NAMES: dict[Any, tuple[str, str]] = {  # of one, and of several
+  int: ('a whole number', 'whole numbers'),
+  float: ('a number', 'numbers'),
+  bool: ('True or False', 'True or False'),
+  str: ('a text', 'texts'),
+  type(None): ('None', 'None'),
+}
+_LIMITS: dict[tuple[type, ...], str] = {
+  (Ge, Le): 'from {0.ge:,} to {1.le:,}',
+  (Ge, Lt): 'from {0.ge:,} to below {1.lt:,}',
+  (Gt, Le): 'above {0.gt:,} and at most {1.le:,}',
+  (Gt, Lt): 'above {0.gt:,} and below {1.lt:,}',
+  (MinLen,): 'that is not empty',
+}
+
+
+class WrongValue(UserError):
+  """A value that does not fit the annotation of its parameter.
+
+  Attributes:
+    parameter: its name.
+    message: what was expected and what was got.
+  """
+
+  def __init__(self, parameter: str, message: str, setting: str):
+    super().__init__(f'{message}; set {setting}')
+    self.parameter, self.message = parameter, message
+
+
+def checked(function: Function) -> Function:
+  """Makes a function check its arguments, also those that are defaults.
+
+  Raises:
+    WrongValue: when it is called; `set MODULE.FUNCTION.PARAMETER`.
+  """
+  signature = inspect.signature(function)
+
+  @functools.wraps(function)
+  def call(*args: Any, **kwargs: Any) -> Any:
+    check(function, signature.bind(*args, **kwargs).arguments)
+    return function(*args, **kwargs)
+
+  call.__signature__ = signature  # type: ignore[attr-defined]  # for gin
+  return cast(Function, call)
+
+
+def check_fields(instance: Any) -> None:
+  """Checks the fields of a dataclass.
+
+  Raises:
+    WrongValue: `set CLASS.FIELD`.
+  """
+  names = [field.name for field in dataclasses.fields(instance)]
+  check(type(instance), {name: getattr(instance, name) for name in names})
+
+
+def check(
+  function: Callable[..., Any],
+  arguments: Mapping[str, Any],
+  settings: Mapping[str, str] | None = None,
+) -> None:
+  """Checks arguments of a function or fields of a class.
+
+  Args:
+    function: has annotations.
+    arguments: by name; names without an annotation are left out.
+    settings: what to set instead of MODULE.FUNCTION.PARAMETER.
+
+  Raises:
+    WrongValue: the first that does not fit.
+  """
+  known = annotations(function)
+  for name, value in arguments.items():
+    try:
+      _adapter(known.get(name, Any)).validate_python(value)
+    except pydantic.ValidationError:
+      setting = (settings or {}).get(name) or f'{_name(function)}.{name}'
+      expected, got = describe(known[name]), reprlib.repr(value)
+      message = f'expected {expected}, got {got}'
+      raise WrongValue(name, message, setting) from None
+
+
+@functools.cache
+def annotations(function: Callable[..., Any]) -> dict[str, Any]:
+  """Returns parameter or field -> annotation."""
+  while isinstance(function, functools.partial):
+    function = function.func
+  found = typing.get_type_hints(function, include_extras=True)
+  return {name: x for name, x in found.items() if name != 'return'}
+
+
+@functools.cache
+def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
+  return pydantic.TypeAdapter(_checkable(annotation), config=_CONFIG)
+
+
+def _checkable(annotation: Any) -> Any:
+  """Returns an annotation that pydantic compares values with as we want.
+
+  It looks into containers, and takes a list for a tuple, as both come from gin;
+  but into no object. What only a type checker can judge becomes Any.
+  """
+  origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+  if origin is Annotated:
+    return Annotated[_checkable(parts[0]), *parts[1:]]
+  if origin in (typing.Union, types.UnionType):
+    return functools.reduce(operator.or_, map(_checkable, parts))
+  if origin is tuple and parts[1:] == (...,):
+    origin, parts = abc.Sequence, parts[:1]
+  if origin in (abc.Sequence, list, tuple, abc.Mapping, dict):
+    return origin[tuple(map(_checkable, parts))]
+  if origin is abc.Callable:
+    return Callable[..., Any]
+  if origin is Literal or annotation in (Any, *_NAMES):
+    return annotation
+  is_protocol = getattr(annotation, '_is_protocol', False)
+  if inspect.isclass(annotation) and not is_protocol:
+    # Not InstanceOf, which makes a schema of the fields of a NamedTuple.
+    schema = core_schema.is_instance_schema(annotation)
+    return Annotated[Any, pydantic.GetPydanticSchema(lambda *_: schema)]
+  return Any
+
+
+def describe(annotation: Any) -> str:
+  """Returns what an annotation asks for, in words.
+
+  >>> describe(Rate | Sequence[bool] | None)
+  'a number from 0 to below 1, a list of True or False, or None'
+  """
+  *first, last = _alternatives(annotation, several=False)
+  return (
+    f'{", ".join(first)}{"," * bool(first[1:])} or {last}' if first else last
+  )
+
+
+def _alternatives(annotation: Any, several: bool) -> list[str]:
+  """Returns what one value may be, or of `several` values each."""
+  origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+  if origin in (typing.Union, types.UnionType):
+    return [words for x in parts for words in _alternatives(x, several)]
+  if origin is Literal:
+    return [repr(part) for part in parts]
+  if origin is Annotated:
+    limits = _LIMITS[tuple(map(type, parts[1:]))].format(*parts[1:])
+    return [f'{words} {limits}' for words in _alternatives(parts[0], several)]
+  if origin in (abc.Sequence, list, tuple):
+    items = ' or '.join(_alternatives(parts[0], several=True))
+    return [f'{"lists" if several else "a list"} of {items}']
+  if origin in (abc.Mapping, dict):
+    keys, items = (' or '.join(_alternatives(x, several=True)) for x in parts)
+    return [f'{"dicts" if several else "a dict"} from {keys} to {items}']
+  if origin is abc.Callable:
+    return ['functions' if several else 'a function']
+  if annotation in _NAMES:
+    return [_NAMES[annotation][several]]
+  return [getattr(annotation, '__name__', str(annotation))]
+
+
+def _name(function: Callable[..., Any]) -> str:
+  """Returns how gin names a function, without packages."""
+  while isinstance(function, functools.partial):
+    function = function.func
+  if inspect.isclass(function):
+    return function.__name__
+  return f'{function.__module__.split(".")[-1]}.{function.__name__}'
