@@ -22,18 +22,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bertjax.values import NotNegative, Positive, Rate, checked
+
 # `norm`, `attention_norm`, `LayerNorm_0`: the module's name in the path.
 _NORM = re.compile(r'norm(_\d+)?$', re.IGNORECASE)
 
 
+@checked
 def adamw(
   learning_rate: optax.ScalarOrSchedule,
-  weight_decay: float = 0.01,
-  beta1: float = 0.9,
-  beta2: float = 0.999,
-  epsilon: float = 1e-6,
+  weight_decay: NotNegative = 0.01,
+  beta1: Rate = 0.9,
+  beta2: Rate = 0.999,
+  epsilon: Positive = 1e-6,
   bias_correction: bool = True,
-  clip_norm: float | None = 1.0,
+  clip_norm: Positive | None = 1.0,
 ) -> optax.GradientTransformation:
   """AdamW; the defaults other than `bias_correction` are BERT's.
 
@@ -54,14 +57,15 @@ def adamw(
   )
 
 
+@checked
 def lamb(
   learning_rate: optax.ScalarOrSchedule,
-  weight_decay: float = 0.01,
-  beta1: float = 0.9,
-  beta2: float = 0.999,
-  epsilon: float = 1e-6,
+  weight_decay: NotNegative = 0.01,
+  beta1: Rate = 0.9,
+  beta2: Rate = 0.999,
+  epsilon: Positive = 1e-6,
   bias_correction: bool = True,
-  clip_norm: float | None = 1.0,
+  clip_norm: Positive | None = 1.0,
 ) -> optax.GradientTransformation:
   """LAMB: AdamW with the update of each tensor scaled to that tensor's norm.
 

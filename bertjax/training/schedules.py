@@ -24,13 +24,15 @@ import jax.numpy as jnp
 import optax
 
 from bertjax.errors import UserError
+from bertjax.values import Count, LearningRate, Natural, NotNegative, checked
 
 
+@checked
 def warmup_linear(
-  peak: float,
-  warmup_steps: int | None,
-  total_steps: int,
-  end: float = 0.0,
+  peak: LearningRate,
+  warmup_steps: Natural | None,
+  total_steps: Count,
+  end: NotNegative = 0.0,
 ) -> optax.Schedule:
   """BERT's schedule: warms up to `peak`, then falls in a straight line.
 
@@ -51,11 +53,12 @@ def warmup_linear(
   return warmup_trapezoid(peak, warmup_steps, total_steps, decay_steps, end)
 
 
+@checked
 def warmup_cosine(
-  peak: float,
-  warmup_steps: int | None,
-  total_steps: int,
-  end: float = 0.0,
+  peak: LearningRate,
+  warmup_steps: Natural | None,
+  total_steps: Count,
+  end: NotNegative = 0.0,
 ) -> optax.Schedule:
   """Warms up to `peak`, then falls along half a cosine; see `warmup_linear`."""
   warmup_steps = _warmup(warmup_steps, total_steps)
@@ -68,12 +71,13 @@ def warmup_cosine(
   return schedule
 
 
+@checked
 def warmup_trapezoid(
-  peak: float,
-  warmup_steps: int | None,
-  total_steps: int,
-  decay_steps: int | None = None,
-  end: float = 0.0,
+  peak: LearningRate,
+  warmup_steps: Natural | None,
+  total_steps: Count,
+  decay_steps: Natural | None = None,
+  end: NotNegative = 0.0,
 ) -> optax.Schedule:
   """Warms up, stays at `peak`, and falls linearly over the last `decay_steps`.
 
@@ -84,7 +88,7 @@ def warmup_trapezoid(
   warmup_steps = _warmup(warmup_steps, total_steps)
   if decay_steps is None:
     decay_steps = min(total_steps // 10, total_steps - warmup_steps)
-  if not 0 <= decay_steps <= total_steps - warmup_steps:
+  if decay_steps > total_steps - warmup_steps:
     raise UserError(
       f'decay_steps {decay_steps} after WARMUP_STEPS {warmup_steps} do not fit'
       f' into TRAIN_STEPS {total_steps}; lower warmup_trapezoid.decay_steps'
@@ -99,13 +103,9 @@ def warmup_trapezoid(
 
 def _warmup(warmup_steps: int | None, total_steps: int) -> int:
   """Returns the checked number of warmup steps, a tenth of the run if None."""
-  if total_steps < 1:
-    raise UserError(
-      f'TRAIN_STEPS is {total_steps}, expected at least 1; set TRAIN_STEPS'
-    )
   if warmup_steps is None:
     return total_steps // 10
-  if not 0 <= warmup_steps <= total_steps:
+  if warmup_steps > total_steps:
     raise UserError(
       f'WARMUP_STEPS is {warmup_steps}, expected 0 to TRAIN_STEPS'
       f' {total_steps}; set WARMUP_STEPS, or None for a tenth of TRAIN_STEPS'
