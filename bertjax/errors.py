@@ -59,11 +59,12 @@ def expect(holds: object, what: str, got: object, setting: str) -> None:
 
   Args:
     what: was expected.
-    got: instead.
+    got: instead; an empty list is 'none' in the message.
     setting: what the user can set.
   """
   if not holds:
-    raise UserError(f'expected {what}, got {got!r}; set {setting}')
+    shown = 'none' if isinstance(got, list) and not got else repr(got)
+    raise UserError(f'expected {what}, got {shown}; set {setting}')
 
 
 def expect_count(got: Any, setting: str) -> None:

@@ -18,6 +18,11 @@ def test_what_is_out_of_range_is_answered_with_the_setting():
   assert str(caught.value) == 'expected a number above 0, got -1; set RATE'
 
 
+def test_an_empty_list_is_none():
+  with pytest.raises(UserError, match='expected tasks, got none; set TASKS'):
+    expect([], 'tasks', [], 'TASKS')
+
+
 @pytest.mark.parametrize('number', [0, -1, 1.0, True, None, '1'])
 def test_only_whole_numbers_count(number):
   expect_count(1, 'TOP_K')

@@ -139,7 +139,7 @@ def test_glue_of_tfds_is_one_more_file():
   assert str(
     gin.get_bindings(finetune.fine_tune, resolve_references=False)['data_sets']
   ).endswith('glue_from_tfds()')
-  with pytest.raises(UserError, match='found none; set DATA_DIR'):
+  with pytest.raises(UserError, match='got none; set DATA_DIR'):
     gin.get_configurable(finetuning_tasks.glue_from_tfds)()
 
 

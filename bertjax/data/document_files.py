@@ -26,7 +26,7 @@ import tensorflow as tf
 import zstandard
 
 from bertjax.data import cleaning
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 
 _BLOCK_BYTES = 1 << 20
 # A decompressor may yield 128 KB for a few bytes, so it is fed little at once.
@@ -67,13 +67,9 @@ class TextFiles:
       UserError: a pattern names a folder, or no file.
     """
     patterns = self._patterns()
-    if not patterns or not all(
-      isinstance(pattern, str) and pattern.strip() for pattern in patterns
-    ):
-      raise UserError(
-        'expected a file, a glob or a list of them, got '
-        f'{self.patterns!r}; set TEXT_FILES'
-      )
+    some = all(isinstance(x, str) and x.strip() for x in patterns) and patterns
+    what = 'a file, a glob or a list of them'
+    expect(some, what, self.patterns, 'TEXT_FILES')
     return sorted({path for pattern in patterns for path in _expand(pattern)})
 
   def fingerprint(self) -> list[tuple[str, int, int]]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from bertjax import batch
 from bertjax.data import numpy_calls
-from bertjax.errors import UserError
+from bertjax.errors import expect
 from bertjax.text import batching, packing
 
 # Sequences that are packed together. Wikipedia's pairs at 512 tokens fill 97.7%
@@ -46,11 +46,9 @@ def to_rows(dataset: tf.data.Dataset) -> tf.data.Dataset:
   Raises:
     UserError: the examples lack what pretraining needs.
   """
-  if missing := [key for key in TASK if key not in dataset.element_spec]:
-    raise UserError(
-      f'expected examples with {", ".join(TASK)}, but they lack '
-      f'{", ".join(missing)}; set pipeline.batches.task to another'
-    )
+  missing = [key for key in TASK if key not in dataset.element_spec]
+  with_all, fix = f'examples with {", ".join(missing)}', 'pipeline.batches.task'
+  expect(not missing, with_all, list(dataset.element_spec), fix)
 
   def convert(example):
     return {

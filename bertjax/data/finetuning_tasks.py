@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow_datasets as tfds
 
 from bertjax.data import tfds_source
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.tasks import specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.examples import TextExample
@@ -47,10 +47,7 @@ def glue_from_tfds(
     except UserError:
       if tasks is not None:
         raise
-  if not found:
-    raise UserError(
-      f'expected GLUE tasks of TFDS in {data_dir}, found none; set DATA_DIR'
-    )
+  expect(found, f'GLUE tasks of TFDS in {data_dir}', found, 'DATA_DIR')
   return found
 
 
@@ -59,11 +56,9 @@ def _data_set(task: specs.Task, data_dir: str) -> DataSet:
   builder = tfds.builder_from_directory(folder)
   splits = builder.info.splits
   dev = sorted(s for s in splits if s.startswith('validation'))
-  if 'train' not in splits or not dev:
-    raise UserError(
-      f'expected the splits train and validation in {folder}, got '
-      f'{", ".join(splits)}; set TASKS to a task with both'
-    )
+  both = f'the splits train and validation in {folder}'
+  valid = 'train' in splits and dev
+  expect(valid, both, list(splits), 'TASKS to a task with both')
   read = functools.partial(functools.partial, _examples, builder)
   evaluations = dict(
     zip(('eval', 'eval_mismatched'), map(read, dev), strict=False)

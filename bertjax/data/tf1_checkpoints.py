@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
@@ -120,10 +120,7 @@ def convert(*, source: str, output: str, dry_run: bool = False) -> None:
 def _find_checkpoint(folder: str) -> str:
   """Returns the prefix of the one checkpoint in a folder."""
   found = tf.io.gfile.glob(os.path.join(folder, '*.index'))
-  if len(found) != 1:
-    raise UserError(
-      f'expected one checkpoint (*.index) in {folder}, found '
-      f'{", ".join(map(os.path.basename, found)) or "none"}; set INPUT to a '
-      'folder as released by google-research/bert'
-    )
+  one = f'one checkpoint (*.index) in {folder}'
+  fix = 'INPUT to a folder as released by google-research/bert'
+  expect(len(found) == 1, one, [*map(os.path.basename, found)], fix)
   return found[0].removesuffix('.index')

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from bertjax.data import text_store
 from bertjax.data.text_source import TextSource
-from bertjax.errors import UserError, choose
+from bertjax.errors import choose, expect
 
 # Arbitrary, but fixes which documents of a TFDS data set are held out.
 _HASH_KEY = (0x62657274, 0x6A6178)
@@ -59,12 +59,9 @@ class TfdsTextSource(TextSource):
       ('split', info.splits, 'train', 'name'),
       ('field', info.features, self.field, 'field'),
     ):
-      if expected not in known:
-        raise UserError(
-          f'tfds:{self.name} has no {what} {expected!r}, only '
-          f'{", ".join(map(repr, sorted(known)))}; '
-          f'set TfdsTextSource.{setting}'
-        )
+      one = f'a {what} {expected!r} in tfds:{self.name}'
+      fix = f'TfdsTextSource.{setting}'
+      expect(expected in known, one, sorted(known), fix)
     return source
 
   def report(self) -> str:
@@ -135,11 +132,8 @@ def find_data_set(name: str, data_dir: str | None) -> str:
     for depth in ('*/*', '*/*/*')
   ]
   files = tf.io.gfile.glob(patterns) if data_dir else []
-  if not files:
-    raise UserError(
-      f'expected the folder where TFDS keeps tfds:{name}, got {data_dir}, '
-      'without a data set; set tfds_data_dir (nothing is downloaded)'
-    )
+  where = f'the folder, with data sets, where TFDS keeps tfds:{name}'
+  expect(files, where, data_dir, 'tfds_data_dir (nothing is downloaded)')
   found = {}  # 'wikipedia/20230601.en' and '...:1.0.0' -> directory
   for path in sorted(map(os.path.dirname, files), key=_version):
     known, version = os.path.relpath(path, data_dir).rsplit('/', 1)

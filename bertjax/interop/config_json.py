@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from bertjax.errors import UserError, did_you_mean
+from bertjax.errors import UserError, choose, did_you_mean
 from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.text import vocabulary_file
 
@@ -128,13 +128,8 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
       'does not change what the model computes'
     )
   fields = {ours: attributes[theirs] for theirs, ours in FIELDS.items()}
-  activation = fields['activation']
-  if activation not in ACTIVATIONS:
-    raise UserError(
-      f'expected hidden_act among {", ".join(ACTIVATIONS)}, got '
-      f'{activation!r} in {path}; choose another checkpoint'
-    )
-  fields['activation'] = ACTIVATIONS[activation]
+  setting = f'hidden_act in {path}, or choose another checkpoint'
+  fields['activation'] = choose(ACTIVATIONS, fields['activation'], setting)
   if fields['attention_dropout'] == fields['dropout']:
     fields['attention_dropout'] = None  # follows what a run sets
   try:

@@ -27,7 +27,6 @@ class LayerSpec:
 
 def uniform(config: EncoderConfig, index: int) -> LayerSpec:
   """The same in all layers: the rule of the configuration."""
-  del index
   return LayerSpec(config.attention_rule)
 
 

@@ -15,19 +15,16 @@ from bertjax.models import heads
 
 
 def _cls(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
-  del member_BSL
   return heads.gather_positions(hidden_BLD, first_BS)
 
 
 def _mean(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
-  del first_BS
   counts_BS1 = jnp.sum(member_BSL, axis=-1, keepdims=True)
   share_BSL = member_BSL / jnp.maximum(counts_BS1, 1)
   return jnp.matmul(share_BSL, hidden_BLD, precision='highest')
 
 
 def _max(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
-  del first_BS
   own_BSLD = jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf)
   return jnp.max(own_BSLD, axis=2)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 
-from bertjax.errors import UserError
+from bertjax.errors import expect
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 from bertjax.models.layer_patterns import LayerSpec
@@ -50,11 +50,9 @@ def learned(config: EncoderConfig, positions_BL: jax.Array) -> jax.Array:
     UserError: rows longer than the table.
   """
   length = positions_BL.shape[1]
-  if length > config.positions:
-    raise UserError(
-      f'length {length} exceeds the {config.positions} positions of the model; '
-      'set LENGTH or EncoderConfig.positions'
-    )
+  what = f'a length within the {config.positions} positions of the model'
+  valid = length <= config.positions
+  expect(valid, what, length, 'LENGTH or EncoderConfig.positions')
   table = layers.embed(config, config.positions, 'positions', 'position')
   return table(positions_BL)
 

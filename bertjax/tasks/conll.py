@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.tasks.examples import TagExample
 from bertjax.text import line_files
 
@@ -39,12 +39,9 @@ def read(
       no such column, no sentence.
   """
   sentences = _sentences(path, separator)
-  first = next(sentences, None)
-  if first is None:
-    raise UserError(
-      f'expected sentences, a word a line, in {path}, got none; '
-      'give another path'
-    )
+  first = next(sentences, [])
+  some = f'sentences, a word a line, in {path}'
+  expect(first, some, first, line_files.SETTINGS)
   _check_columns(len(first[0]), word_column, tag_column, path)
   for lines in itertools.chain([first], sentences):
     columns = list(zip(*lines, strict=True))
@@ -98,12 +95,10 @@ def _check_columns(
   count: int, word_column: int, tag_column: int | None, path: str
 ) -> None:
   for name, column in (('WORD', word_column), ('TAG', tag_column)):
-    if column is not None and not -count <= column < count:
-      raise UserError(
-        f'expected a {name}_COLUMN from 0 to {count - 1}, or from {-count} '
-        f'to -1, since {path} has {count} columns, got {column}; set '
-        f'{name}_COLUMN or SEPARATOR'
-      )
+    valid = column is None or -count <= column < count
+    limits = f'from 0 to {count - 1}, or from {-count} to -1'
+    what = f'a {name}_COLUMN {limits}, since {path} has {count} columns'
+    expect(valid, what, column, f'{name}_COLUMN or SEPARATOR')
   if tag_column is not None and (tag_column - word_column) % count == 0:
     raise UserError(
       f'expected tags beside the words in {path}, got column {word_column} '

@@ -101,11 +101,8 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'identifier?'
       )
   least, what = (2, 'two classes') if one else (1, 'one label')
-  if len(found) < least:
-    raise UserError(
-      f'expected at least {what}, got only {", ".join(found) or "none"}; check '
-      'LABEL_COLUMN'
-    )
+  enough = len(found) >= least
+  expect(enough, f'at least {what}', sorted(found), 'LABEL_COLUMN')
   if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
     return tuple(sorted(found, key=lambda name: (float(name), name)))
   return tuple(sorted(found))
@@ -117,11 +114,8 @@ def _expand(paths: str | Sequence[str]) -> list[str]:
     # A file's name may contain brackets, so it is not always a glob.
     matches = glob.glob(pattern, recursive=True)
     some = [pattern] if os.path.exists(pattern) else matches
-    if not some:
-      raise UserError(
-        f'expected files, but nothing matches {pattern}; '
-        'set TRAIN_FILES or EVAL_FILES'
-      )
+    what = f'files that match {pattern}'
+    expect(some, what, some, 'TRAIN_FILES or EVAL_FILES')
     found.update(some)
   return sorted(found)
 

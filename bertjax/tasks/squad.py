@@ -11,13 +11,12 @@ Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 
 import collections
 import functools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.tasks.examples import Answer, QuestionExample
-from bertjax.text.line_files import one_file
+from bertjax.text import line_files
 
 Value = TypeVar('Value')
 
@@ -35,21 +34,13 @@ def read(
     UserError: no file or several, not JSON, another structure, an id occurs
       twice.
   """
-  path = one_file(source, labelled)
-  try:
-    with open(path, encoding='utf-8-sig') as file:
-      content = json.load(file)
-  except (OSError, ValueError) as error:
-    raise UserError(
-      f'expected a SQuAD file, such as dev-v1.1.json, in {path}, got '
-      f'{getattr(error, "strerror", error)}; give another path'
-    ) from error
+  path = line_files.one_file(source, labelled)
+  fix = 'give a SQuAD file, such as dev-v1.1.json'
+  text = ''.join(line_files.lines(path))
+  content = line_files.json_object(text, path, fix)
   examples = list(_questions(content, path, labelled))
   identifiers = collections.Counter(x.identifier for x in examples)
-  if not examples:
-    raise UserError(
-      f'expected questions in {path}, got none; give another path'
-    )
+  expect(examples, f'questions in {path}', examples, line_files.SETTINGS)
   if len(identifiers) < len(examples):
     raise UserError(
       f'expected each id once in {path}, got {identifiers.most_common(1)}; '
@@ -93,10 +84,8 @@ def split_by_article(
     UserError: there is only one article.
   """
   titles = sorted({example.title for example in examples})
-  if len(titles) < 2:
-    raise UserError(
-      'expected at least two articles, to hold one out, got one; set EVAL_FILES'
-    )
+  what = 'at least two articles, to hold one out'
+  expect(len(titles) > 1, what, titles, 'EVAL_FILES')
   chosen = set(titles[::parts])
   train = [example for example in examples if example.title not in chosen]
   return train, [example for example in examples if example.title in chosen]

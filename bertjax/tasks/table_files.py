@@ -8,11 +8,12 @@ Files are read as a stream, so memory does not grow with them.
 
 import csv
 import difflib
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.text import line_files
 
 # In characters; the csv module's default, 131072, is too short for whole
@@ -47,11 +48,9 @@ def records(
     found = _named(_ROWS[suffix](path), path, names, broken)
   else:
     found = _RECORDS[suffix](path)
-  first = next(found, None)
-  if first is None:
-    raise UserError(f'expected examples in {path}, got none; give another file')
-  yield first
-  yield from found
+  first = [*itertools.islice(found, 1)]
+  expect(first, f'examples in {path}', first, line_files.SETTINGS)
+  yield from itertools.chain(first, found)
 
 
 def columns(path: str) -> list[str]:
@@ -81,12 +80,9 @@ def check_columns(
     UserError: with the nearest names.
   """
   for name, setting in wanted.items():
-    if known.count(name) != 1:
-      near = difflib.get_close_matches(name, known, n=10, cutoff=0)
-      raise UserError(
-        f'expected one column {name} in {path}, which has '
-        f'{", ".join(near)}; set {setting}'
-      )
+    near = difflib.get_close_matches(name, known, n=10, cutoff=0)
+    one = known.count(name) == 1
+    expect(one, f'one column {name} in {path}', near, setting)
 
 
 def _suffix(path: str) -> str:

@@ -9,7 +9,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
+
+# What may name a file of examples or of texts.
+SETTINGS = 'INPUT, TRAIN_FILES, EVAL_FILES or DATA_DIR'
 
 
 def read(path: str) -> Iterator[dict[str, Any]]:
@@ -36,12 +39,9 @@ def read(path: str) -> Iterator[dict[str, Any]]:
 
 
 def check_is_there(path: str) -> None:
-  """Raises UserError if there is no such file."""
-  if not os.path.exists(path) or os.path.isdir(path):
-    raise UserError(
-      f'expected a file, but there is no file {path}; set INPUT, TRAIN_FILES '
-      'or EVAL_FILES'
-    )
+  """Raises UserError if there is no such file, or it cannot be read."""
+  there = os.access(path, os.R_OK) and not os.path.isdir(path)
+  expect(there, 'a file that is there and can be read', path, SETTINGS)
 
 
 def lines(path: str) -> Iterator[str]:
@@ -75,10 +75,9 @@ def repair(text: str) -> str:
 
 def one_file(path: str | Sequence[str], labelled: bool) -> str:
   """Returns the path of a file; raises UserError for a list of paths."""
-  if not isinstance(path, str):
-    setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
-    raise UserError(f'expected the path of one file, got {path}; set {setting}')
-  return path
+  setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
+  expect(isinstance(path, str), 'the path of one file', path, setting)
+  return str(path)
 
 
 def json_object(text: str, where: str, fix: str) -> dict[str, Any]:

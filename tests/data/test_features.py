@@ -119,5 +119,7 @@ def test_a_window_makes_rows_of_its_own_in_the_order_of_the_longest(examples):
 def test_examples_that_lack_something_are_refused(examples):
   examples = {key: examples[key] for key in features.TASK if key != 'weights'}
   dataset = tf.data.Dataset.from_tensor_slices(examples)
-  with pytest.raises(UserError, match='lack weights; set pipeline.batches'):
+  with pytest.raises(
+    UserError, match='with weights, got .*; set pipeline.batch'
+  ):
     features.to_rows(dataset)

@@ -311,7 +311,9 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
   assert find('b/en') == f'{tmp_path}/b/en/2.0.0'
   with pytest.raises(UserError, match=r'b/en:2\.0\.0'):
     find('b')
-  with pytest.raises(UserError, match='b/en, without a data set; set tfds_dat'):
+  with pytest.raises(
+    UserError, match='with data sets, .*b/en.; set tfds_data_dir'
+  ):
     tfds_source.find_data_set('a', str(tmp_path / 'b/en'))
 
 
@@ -320,7 +322,7 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
   [
     ('tfds:poem', 'poems:1.2.0'),
     ('tfds:poems:9.9.9', 'poems:1.2.0'),
-    ('tfds:songs/old', "no split 'train', only 'test'"),
+    ('tfds:songs/old', "a split 'train' in tfds:songs/old, got ['test']"),
     ('tfds:wikipedia', 'nothing is downloaded'),
   ],
 )
@@ -334,7 +336,9 @@ def test_a_tfds_set_that_is_not_there_is_refused(tfds_dir, spec, expected):
 
 def test_a_field_that_a_tfds_set_lacks_is_refused(tfds_dir):
   source = tfds_source.TfdsTextSource('poems', tfds_dir, 'body')
-  with pytest.raises(UserError, match="no field 'body', only 'text', 'title'"):
+  with pytest.raises(
+    UserError, match=r"a field 'body' in tfds:poems, got \['text', 'title'\]"
+  ):
     source.get_dataset('train')
 
 

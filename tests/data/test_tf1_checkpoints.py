@@ -144,7 +144,7 @@ def test_nothing_is_left_where_writing_fails(folder, tmp_path, monkeypatch):
 def test_what_is_not_a_checkpoint_is_refused(folder, tmp_path):
   folder, _ = folder
   output = str(tmp_path / 'out')
-  with pytest.raises(UserError, match='one checkpoint .* found none'):
+  with pytest.raises(UserError, match='one checkpoint .* got none'):
     tf1_checkpoints.convert(source=str(tmp_path), output=output)
   with pytest.raises(UserError, match='holds something'):
     tf1_checkpoints.convert(source=str(folder), output=str(folder))

@@ -137,7 +137,10 @@ def test_the_input_is_kept_also_what_bears_the_name_of_a_result(make, tmp_path):
 @pytest.mark.parametrize(
   'settings, message',
   [
-    ({'text_columns': 'r'}, 'one column r in .*, which has q, p; set TEXT_COL'),
+    (
+      {'text_columns': 'r'},
+      r"one column r in .*, got \['q', 'p'\]; set TEXT_COL",
+    ),
     ({}, 'one column text in .*; set TEXT_COLUMNS'),
     ({'length': 101}, '100 positions'),
   ],

@@ -86,7 +86,7 @@ def test_mistakes_in_a_file_are_told_in_one_line(
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
   path = str(tmp_path / 'absent.txt')
-  with pytest.raises(UserError, match=f'no file {re.escape(path)}'):
+  with pytest.raises(UserError, match=f'is there .*{re.escape(path)}'):
     next(conll.read(path))
 
 

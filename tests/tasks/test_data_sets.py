@@ -40,6 +40,33 @@ def test_tasks_that_are_not_there_are_one_line(glue, tasks, message):
     data_sets.glue(glue, tasks)
 
 
+HEAD = 'index\tsentence1\tsentence2\tlabel\n'
+
+
+@pytest.mark.parametrize(
+  'content', ['', HEAD, 'a\tb\n1\t2\n', HEAD + '0\ta\n', HEAD + '0\ta\tb\tc\n']
+)
+def test_malformed_diagnostics_count_only_beside_mnli(tmp_path, content):
+  (tmp_path / 'AX').mkdir()
+  diagnostics = tmp_path / 'AX' / 'AX.tsv'
+  diagnostics.write_text(content)
+
+  def refused(tasks=None):
+    with pytest.raises(UserError) as error:
+      data_sets.glue(str(tmp_path), tasks)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+  assert f'dev.tsv, in {tmp_path}; set DATA_DIR' in refused()
+  assert f'dev.tsv of MNLI in {tmp_path}, which lacks' in refused('MNLI')
+  assert 'set TASKS to MNLI' in refused('AX')
+  (tmp_path / 'MNLI').mkdir()
+  for split in ('train', 'dev_matched'):
+    path = tmp_path / 'MNLI' / f'{split}.tsv'
+    path.write_text('sentence1\tsentence2\tgold_label\na\tb\tneutral\n')
+  assert str(diagnostics) in refused() and str(diagnostics) in refused('MNLI')
+
+
 def test_classes_and_metrics_of_own_files(tmp_path):
   path = tmp_path / 'a.csv'
   path.write_text('text,label\na,y\nb,x\nc,z\n')

@@ -133,7 +133,10 @@ def test_files_are_read_in_sorted_order_each_once(tmp_path):
   assert read(f'{folder}/a[1].tsv') == [('a[1]', 2)]
   assert read([f'{folder}/b.tsv', f'{folder}/[ab].tsv']) == [('a', 2), ('b', 2)]
   error = error_of(own.read, [f'{folder}/b.tsv', f'{folder}/d*'], 'text')
-  assert 'nothing matches' in error and 'TRAIN_FILES or EVAL_FILES' in error
+  assert (
+    f'match {folder}/d*, got none' in error
+    and 'TRAIN_FILES or EVAL_FILES' in error
+  )
 
 
 def test_a_column_that_no_file_has_is_named_before_anything_is_read(tmp_path):
@@ -141,7 +144,7 @@ def test_a_column_that_no_file_has_is_named_before_anything_is_read(tmp_path):
   path = write(tmp_path / 'b.tsv', 'text\tid\tlabels\na\tb\tc\n')
   examples = own.read(str(tmp_path / '*.tsv'), 'text', 'label')
   error = error_of(lambda: examples)
-  assert f'column label in {path}, which has labels, ' in error
+  assert f"column label in {path}, got ['labels', " in error
   assert 'set LABEL_COLUMN' in error
   assert 'set TEXT_COLUMNS' in error_of(own.read, path, 'texts', 'labels')
 
@@ -175,7 +178,7 @@ def test_classes_are_sorted(kind, labels, expected):
 
 
 def test_too_few_and_too_many_classes_are_refused():
-  assert 'two classes, got only a; check LABEL_COLUMN' in error_of(
+  assert "two classes, got ['a']; set LABEL_COLUMN" in error_of(
     own.labels_of, labelled(['a', 'a'])
   )
   assert 'one label' in error_of(own.labels_of, labelled([()]))

@@ -61,7 +61,8 @@ def test_files_of_both_versions_are_read(tmp_path):
 @pytest.mark.parametrize(
   'value, message',
   [
-    ([], r'"data", a list, in the root of .*, got \[\]'),
+    ([], r'an object in .*dev.json, got \[\]; give a SQuAD file'),
+    ({'a': 1}, r'"data", a list, in the root of .*, got the keys a'),
     ({'version': 1}, 'got the keys version'),
     ({'data': [{'title': 'x'}]}, r'"paragraphs", a list, in data\[0\]'),
     (
@@ -86,11 +87,15 @@ def test_another_structure_is_refused_and_the_place_is_named(
 
 
 def test_what_is_no_json_or_no_file_is_refused(tmp_path):
-  with pytest.raises(UserError, match='No such file'):
+  with pytest.raises(UserError, match='that is there and can be read'):
     squad.read(str(tmp_path / 'dev.json'))
-  for text in (b'{', b'\xff\xfe\xfa'):
+  for text, message in (
+    (b'{', 'dev.json, .*; give a SQuAD file'),
+    (b'[' * 100_000, 'recursion .*; give a SQuAD file'),
+    (b'\xff\xfe\xfa', 'UTF-8 in .*dev.json, got byte 0xff'),
+  ):
     (tmp_path / 'dev.json').write_bytes(text)
-    with pytest.raises(UserError, match='SQuAD file, .*; give another path'):
+    with pytest.raises(UserError, match=message):
       squad.read(str(tmp_path / 'dev.json'))
 
 

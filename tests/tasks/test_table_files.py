@@ -140,10 +140,12 @@ def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):
 
 
 def test_no_file_and_no_rows_are_one_line(tmp_path):
-  assert 'there is no file' in error_of(
+  assert 'that is there and can be read' in error_of(
     table_files.records, str(tmp_path / 'a.tsv')
   )
-  assert 'there is no file' in error_of(table_files.records, str(tmp_path))
+  assert 'that is there and can be read' in error_of(
+    table_files.records, str(tmp_path)
+  )
   path = write_parquet(
     tmp_path / 'a.parquet', {'text': pyarrow.array([], pyarrow.string())}
   )
