@@ -192,7 +192,7 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
   [
     ({'INIT_FROM': '/nowhere'}, '/nowhere'),
     ({'TEXTS': '"' + 'a ' * 30 + '"'}, '32 tokens, more than LENGTH 18'),
-    ({'LENGTH': 21}, 'LENGTH 21 is not between 3 and the 20 positions'),
+    ({'LENGTH': 21}, 'expected 3 to 20 tokens, the positions'),
     (
       {'LAYERS': '(0, 2)'},
       'expected layers from 0 to 1, got (0, 2); set LAYERS',
