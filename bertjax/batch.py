@@ -35,7 +35,8 @@ from collections.abc import Iterable, Mapping
 import jax
 import numpy as np
 
-from bertjax.errors import UserError, choose, expect, expect_count
+from bertjax.errors import UserError, choose
+from bertjax.values import Count, Natural, Share, checked
 
 Batch = Mapping[str, jax.Array | np.ndarray]
 Key = tuple[str, type]  # dimensions, of which a digit is a size; and dtype
@@ -56,11 +57,12 @@ PRETRAINING = tuple(KEYS)
 TASK = ('tokens', 'types', 'positions', 'segments', 'first_positions')
 
 
+@checked
 def shapes(
-  batch_size: int,
-  length: int,
-  predictions: int,
-  sequences: int = 1,
+  batch_size: Count,
+  length: Count,
+  predictions: Natural,
+  sequences: Count = 1,
   keys: Iterable[str] = PRETRAINING,
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shape and dtype of `keys`, those of a pretraining batch."""
@@ -71,14 +73,14 @@ def shapes(
   }
 
 
-def predictions_of(length: int, mask_rate: float) -> int:
+@checked
+def predictions_of(length: Count, mask_rate: Share) -> int:
   """Returns P for a row: at 15%, 20 for L = 128 and 77 for 512, as in BERT."""
-  rate = 'a masking rate between 0 and 1'
-  expect(0 < mask_rate < 1, rate, mask_rate, 'MASK_RATE')
   return max(1, int(np.ceil(round(length * mask_rate, 6))))
 
 
-def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
+@checked
+def sequences_of(length: Count, pack: bool, most: Count | None = None) -> int:
   """Returns S for a row: 1, or if packed, 8 for L = 128 and 32 for 512.
 
   Args:
@@ -86,12 +88,7 @@ def sequences_of(length: int, pack: bool, most: int | None = None) -> int:
     pack: whether sequences share rows.
     most: S of a packed row; None: L / 16, enough to fill a row with sequences
       of 16 tokens; pooling so many costs 0.04% of the arithmetic of 12 layers.
-
-  Raises:
-    UserError: `most` is not positive.
   """
-  if most is not None:
-    expect_count(most, 'batch.sequences_of.most')
   if not pack:
     return 1
   return most or max(2, length // 16)

@@ -17,13 +17,15 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.batch import Batch
-from bertjax.errors import UserError, expect
+from bertjax.errors import UserError
 from bertjax.parallel import processes
 from bertjax.parallel.rules import RULES
+from bertjax.values import checked
 
 AXES = ('data', 'fsdp', 'tensor')
 
 
+@checked
 def make_mesh(
   data: int = -1,
   fsdp: int = 1,
@@ -54,10 +56,10 @@ def make_mesh(
     if min(sizes.values()) < -1:  # numpy takes it for -1
       raise ValueError
     shape = np.empty(len(devices)).reshape(data, fsdp, tensor).shape
-  except (TypeError, ValueError) as error:
+  except ValueError as error:
     raise UserError(
       f'a mesh of {sizes} does not cover {len(devices)} device(s); set '
-      'make_mesh.data, fsdp and tensor to whole numbers, one of them maybe -1'
+      'make_mesh.data, fsdp and tensor, one of them maybe to -1'
     ) from error
   return Mesh(
     _arrange(dict(zip(AXES, shape, strict=True)), devices),
@@ -99,8 +101,6 @@ def batch_parts(mesh: Mesh) -> int:
 
 def check_batch_size(batch_size: int, mesh: Mesh, accumulation: int) -> None:
   """Raises UserError if the devices cannot split a global batch evenly."""
-  part, setting = '1 part of a batch or more', 'loop.train.accumulation'
-  expect(accumulation >= 1, part, accumulation, setting)
   rows = batch_parts(mesh) * accumulation
   if batch_size < 1 or batch_size % rows:
     raise UserError(

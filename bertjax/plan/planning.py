@@ -22,13 +22,13 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from bertjax.errors import expect
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
 from bertjax.runs import layout, output_files
 from bertjax.training import state as state_lib
 from bertjax.training.objectives import Objective
+from bertjax.values import Count, Path, Share, checked
 
 # Share of the peak that tuned implementations reach: NVIDIA's BERT large on an
 # A100 0.45, Levanter on TPU v3 0.35 to 0.54.
@@ -61,16 +61,17 @@ def write_plan(
   print(f'written to {output}')
 
 
+@checked
 def plan(
   *,
   objective: Objective,
   optimizer: optax.GradientTransformation,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
-  topology: str,
-  steps: int,
-  accumulation: int = 1,
+  topology: Path,
+  steps: Count,
+  accumulation: Count = 1,
   make_mesh: Callable[..., Mesh] = partitioning.make_mesh,
-  efficiency: float = EFFICIENCY,
+  efficiency: Share = EFFICIENCY,
   largest_batch: bool = True,
   compiles: bool = True,
 ) -> dict:
@@ -106,9 +107,6 @@ def plan(
   rows, length = shapes['tokens'].shape
   objective.check_models(length)
   partitioning.check_batch_size(rows, mesh, accumulation)
-  expect(steps >= 1, '1 step or more', steps, 'TRAIN_STEPS')
-  share = 'a share of the peak, above 0 and at most 1'
-  expect(0 < efficiency <= 1, share, efficiency, 'planning.plan.efficiency')
   step = Step(objective, optimizer, shapes, mesh, accumulation)
   device = devices.named(name)
   figures = {

@@ -27,6 +27,7 @@ from bertjax.training import step as step_lib
 from bertjax.training.objectives import Objective, Terms
 from bertjax.training.state import Parameters, TrainState
 from bertjax.training.totals import Totals
+from bertjax.values import Count, check_fields
 
 
 class Evaluated(NamedTuple):
@@ -66,7 +67,10 @@ class HeldOut:
 
   objective: Objective
   batches: Callable[[], Iterable[Batch]]
-  limit: int | None = None
+  limit: Count | None = None
+
+  def __post_init__(self) -> None:
+    check_fields(self)
 
   def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
     """See `evaluate`, `summary` and `Objective.show`."""

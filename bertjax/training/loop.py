@@ -40,6 +40,7 @@ from bertjax.training.progress import TrainingProgress
 from bertjax.training.selection import Best
 from bertjax.training.state import TrainState
 from bertjax.training.totals import Totals
+from bertjax.values import Count, Path, Seed, checked
 
 
 class ResumableIterator(Protocol):
@@ -69,6 +70,7 @@ class Trained(NamedTuple):
   best_values: Mapping[str, float] | None
 
 
+@checked
 def train(
   *,
   objective: Objective,
@@ -77,20 +79,20 @@ def train(
   batches: Callable[[], Iterable[Batch]],
   evaluations: Mapping[str, Evaluation],
   mesh: Mesh,
-  run_dir: str,
-  steps: int,
+  run_dir: Path,
+  steps: Count,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
-  seed: int = 0,
+  seed: Seed = 0,
   initial: Callable[[], Mapping[str, Any] | None] | None = None,
-  accumulation: int = 1,
-  log_steps: int = 100,
-  eval_steps: int | None = None,
-  checkpoint_steps: int | None = 1000,
-  keep: int = 3,
-  keep_every: int | None = None,
+  accumulation: Count = 1,
+  log_steps: Count = 100,
+  eval_steps: Count | None = None,
+  checkpoint_steps: Count | None = 1000,
+  keep: Count = 3,
+  keep_every: Count | None = None,
   keep_first: bool = True,
   select: str | None = None,
-  patience: int | None = None,
+  patience: Count | None = None,
   profile_steps: Sequence[int] | None = None,
   dry_run: bool = False,
 ) -> Trained | None:
@@ -134,7 +136,7 @@ def train(
   """
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
-  _check(length, steps, log_steps, eval_steps, checkpoint_steps)
+  expect(length >= 8, '8 tokens or more', length, 'LENGTH')
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
   profile = profiling.Profile(
@@ -301,15 +303,6 @@ def train(
   measured = metrics_file.read_evaluations(run_dir)
   last_values = measured[-1][1] if measured else {}
   return Trained(step, last_values, best.step, best.values)
-
-
-def _check(length: int, *numbers: int | None) -> None:
-  """Refuses numbers that cannot work, before anything is built."""
-  expect(length >= 8, '8 tokens or more', length, 'LENGTH')
-  names = ('TRAIN_STEPS', 'LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
-  for name, number in zip(names, numbers, strict=True):
-    valid = number is None or number >= 1
-    expect(valid, '1 step or more', number, name)
 
 
 def _describe(

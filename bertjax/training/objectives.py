@@ -22,13 +22,14 @@ import numpy as np
 
 from bertjax import batch as batch_lib
 from bertjax.batch import Batch
-from bertjax.errors import UserError, expect_count
+from bertjax.errors import UserError
 from bertjax.models import flops, heads, kernels
 from bertjax.models.config import EncoderConfig
 from bertjax.runs.curves import Panel
 from bertjax.runs.model_file import ObjectiveFacts
 from bertjax.training import log_normalizer
 from bertjax.training.state import Parameters
+from bertjax.values import Count, check_fields
 
 # A batch on devices, see `bertjax.batch`.
 DeviceBatch = Mapping[str, jax.Array]
@@ -280,7 +281,7 @@ class MaskedLanguageModel(Objective):
   """
 
   model: nn.Module
-  chunks: int = 1
+  chunks: Count = 1
 
   losses = {'mlm_loss': 1, 'nsp_loss': 1}
   titles = {'mlm': 'masked LM', 'nsp': 'next sentence'}
@@ -298,7 +299,7 @@ class MaskedLanguageModel(Objective):
   )
 
   def __post_init__(self) -> None:
-    expect_count(self.chunks, 'MaskedLanguageModel.chunks')
+    check_fields(self)
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""

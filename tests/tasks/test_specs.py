@@ -14,11 +14,11 @@ def test_values_that_are_none_are_the_tasks_own():
 @pytest.mark.parametrize(
   'values, message',
   [
-    ({'select': 'first'}, 'SELECT'),
-    ({'epochs': 0}, 'set EPOCHS'),
-    ({'head_dropout': 1.0}, 'set HEAD_DROPOUT'),
-    ({'head_dropout': -0.1}, 'set HEAD_DROPOUT'),
-    ({'stride': -1}, 'set STRIDE'),
+    ({'select': 'first'}, 'Task.select'),
+    ({'epochs': 0}, 'set Task.epochs'),
+    ({'head_dropout': 1.0}, 'set Task.head_dropout'),
+    ({'head_dropout': -0.1}, 'set Task.head_dropout'),
+    ({'stride': -1}, 'set Task.stride'),
     ({'select': 'last', 'patience': 2}, "SELECT 'best'"),
     ({'learning_rat': 1e-3}, "did you mean 'learning_rate'"),
     ({'labels': ('a',)}, "got 'labels'"),

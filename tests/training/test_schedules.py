@@ -106,8 +106,8 @@ def test_the_trapezoid_falls_over_its_last_steps():
       100,
       'expected 0 to TRAIN_STEPS 100 steps of warmup, got 500; set WARMUP',
     ),
-    (-1, 100, 'got -1; set WARMUP_STEPS'),
-    (None, 0, 'expected 1 step or more, got 0; set TRAIN_STEPS'),
+    (-1, 100, 'got -1; set schedules.warmup_'),
+    (None, 0, 'got 0; set schedules.warmup_'),
   ],
 )
 def test_wrong_steps_are_one_clear_line(name, warmup_steps, total_steps, words):
