@@ -34,7 +34,8 @@ from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.labelled_batches import LabelledBatches, Rows
 from bertjax.text import vocabulary_file
-from bertjax.training import layerwise, loop, objectives
+from bertjax.training import layerwise, loop
+from bertjax.training.task_objective import TaskObjective
 
 
 def fine_tune(
@@ -144,7 +145,7 @@ def prepare(
   model = BertForTask(
     config, kinds.head_of(task), kind.outputs(task), task.head_dropout
   )
-  objective = objectives.TaskObjective(
+  objective = TaskObjective(
     model, kind.loss, kind.label, metrics=task.metrics, kind=task.kind
   )
   objective.check_models(task.length)

@@ -22,8 +22,9 @@ from bertjax.inference.predictor import Predictor
 from bertjax.inspection import taps
 from bertjax.models import bert
 from bertjax.text import batching
-from bertjax.training.objectives import MaskedLanguageModel, TaskObjective
+from bertjax.training.objectives import MaskedLanguageModel
 from bertjax.training.state import Parameters
+from bertjax.training.task_objective import TaskObjective
 
 CONTEXT = 'layer_*/attention/context'
 ROWS = 16  # in a batch of copies of a text, each with another token masked

@@ -42,8 +42,9 @@ import jax.numpy as jnp
 from bertjax.batch import Batch
 from bertjax.errors import UserError, did_you_mean
 from bertjax.models import layers
-from bertjax.training.objectives import MaskedLanguageModel, TaskObjective
+from bertjax.training.objectives import MaskedLanguageModel
 from bertjax.training.state import Parameters
+from bertjax.training.task_objective import TaskObjective
 
 Arrays = dict[str, jax.Array]
 

@@ -17,7 +17,8 @@ from bertjax.tasks.examples import TextExample
 from bertjax.tasks.specs import Task
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
-from bertjax.training import objectives, optimizer, state
+from bertjax.training import optimizer, state
+from bertjax.training.task_objective import TaskObjective
 
 TASK = Task('t', 'classes', ('a', 'b', 'c'), length=12, batch_size=5)
 CONFIG = EncoderConfig(
@@ -43,7 +44,7 @@ def test_the_score_is_that_of_each_example_alone(devices):
   ]
   mesh = partitioning.make_mesh(devices=jax.devices()[:devices])
   model = BertForTask(CONFIG, 'classifier', 3)
-  objective = objectives.TaskObjective(model, kinds.KINDS['classes'].loss)
+  objective = TaskObjective(model, kinds.KINDS['classes'].loss)
   shapes = batch.shapes(8, 12, 0, keys=batch.TASK)
   abstract = state.abstract(objective, optimizer.adamw(1e-3), shapes, mesh)
   parameters = state.create(

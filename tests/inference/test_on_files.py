@@ -19,7 +19,8 @@ from bertjax.runs.checkpoints import Checkpoints
 from bertjax.tasks import kinds
 from bertjax.tasks.specs import Task
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
-from bertjax.training import objectives, optimizer, state
+from bertjax.training import optimizer, state
+from bertjax.training.task_objective import TaskObjective
 
 CONFIG = EncoderConfig(
   vocabulary_size=16,
@@ -38,7 +39,7 @@ def make(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp(kind))
     row = kinds.KINDS[kind]
     created = state.create(
-      objectives.TaskObjective(
+      TaskObjective(
         BertForTask(CONFIG, row.head, row.outputs(Task('t', kind, labels))),
         row.loss,
         row.label,

@@ -10,7 +10,7 @@ from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
 from bertjax.tasks import kinds, labelled_batches
 from bertjax.text.batching import Row
-from bertjax.training import objectives
+from bertjax.training.task_objective import TaskObjective
 
 CONFIG = EncoderConfig(
   vocabulary_size=40,
@@ -67,7 +67,7 @@ def test_a_restored_position_gives_the_same_batches():
 )
 def test_a_packed_batch_gives_the_same_update(kind, head):
   stored = labelled_batches.Rows.of(rows(kind), kinds.KINDS[kind].label)
-  objective = objectives.TaskObjective(
+  objective = TaskObjective(
     BertForTask(CONFIG, head, 3),
     kinds.KINDS[kind].loss,
     kinds.KINDS[kind].label,

@@ -13,6 +13,7 @@ from bertjax.models.config import EncoderConfig
 from bertjax.runs import model_file
 from bertjax.tasks import kinds
 from bertjax.training import objectives
+from bertjax.training.task_objective import TaskObjective
 
 RNG = np.random.default_rng(0)
 
@@ -41,9 +42,7 @@ def loss(kind, logits, labels, weights, class_weights=None, segments=None):
     'segments': segments,
   }
   row = kinds.KINDS[kind]
-  objective = objectives.TaskObjective(
-    Model(), row.loss, row.label, class_weights
-  )
+  objective = TaskObjective(Model(), row.loss, row.label, class_weights)
 
   def mean(logits):
     total, _ = objective(logits, batch, None, train=False)['loss']
@@ -176,9 +175,7 @@ def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
 
   assert read() == facts(objectives.MaskedLanguageModel(Model()))
   model_file.write_task(folder, {'kind': 'classes'})
-  task = objectives.TaskObjective(
-    Model(), kinds.KINDS['classes'].loss, kind='classes'
-  )
+  task = TaskObjective(Model(), kinds.KINDS['classes'].loss, kind='classes')
   then = facts(task)
   assert read() == then
   config = EncoderConfig(8, width=8, layers=1, heads=1, feed_forward=8)
@@ -217,7 +214,7 @@ def test_a_batch_with_other_labels_is_refused(label):
     'labels': np.zeros(shape, dtype),
     'label_weights': np.zeros(shape[:2], np.float32),
   }
-  objectives.TaskObjective(Model(), None, label).check_batch(example)
+  TaskObjective(Model(), None, label).check_batch(example)
   for other in {kind.label for kind in TRAINED} - {label}:
     with pytest.raises(UserError, match='TaskObjective reads label'):
-      objectives.TaskObjective(Model(), None, other).check_batch(example)
+      TaskObjective(Model(), None, other).check_batch(example)
