@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from bertjax.plan import compare
-from tests.plan.test_compare import KEPT
+from experiments.benchmarks import kept_plans
+from tests.experiments.test_kept_plans import KEPT
 from tests.test_gin_configs import TRAINING
 
 ROOT = pathlib.Path(__file__).parent.parent / 'experiments' / 'benchmarks'
@@ -69,7 +69,7 @@ def test_what_is_worse_fails_until_it_is_written_with_a_reason(
   tpu_plan, tmp_path, monkeypatch, change, failures
 ):
   tpu_plan.TABLE = tmp_path / 'table.json'
-  row = compare.renewed(None, KEPT, 'first')
+  row = kept_plans.renewed(None, KEPT, 'first')
   tpu_plan.TABLE.write_text(json.dumps({'base_128': row, 'gone': row}))
   monkeypatch.setattr(tpu_plan, 'plan', lambda _: figures(KEPT | change))
   assert tpu_plan.check(['base_128'], None) == failures

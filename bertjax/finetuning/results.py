@@ -10,7 +10,6 @@ in the order of `seeds`; results.md holds the table.
 """
 
 import glob
-import json
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,6 @@ from typing import Any
 from bertjax.errors import UserError
 from bertjax.parallel import processes
 from bertjax.runs import layout, model_file, output_files
-from bertjax.runs.layout import RESULTS
 from bertjax.tasks.specs import Task
 
 _HEADER = tuple(
@@ -37,7 +35,8 @@ def write(run_dir: str, result: Mapping[str, Any]) -> None:
       None if it is the one in INIT_FROM; `values` of that evaluation, by the
       names in metrics.jsonl; `seconds` that the process trained.
   """
-  _write_json(os.path.join(run_dir, layout.RESULT), result)
+  path = os.path.join(run_dir, layout.RESULT)
+  output_files.write_json(path, result, 'RUN_DIR')
 
 
 class Table:
@@ -118,8 +117,10 @@ class Table:
   def _done(self, task: Task) -> list[dict[str, Any]]:
     """Returns the results of the finished runs, in the order of seeds."""
     runs = layout.seed_folder(glob.escape(self.folder(task)), '*')
-    paths = glob.glob(os.path.join(runs, layout.RESULT))
-    return sorted(map(_read, paths), key=lambda result: result['seed'])
+    found = (
+      model_file.read_if_there(x, layout.RESULT) for x in glob.glob(runs)
+    )
+    return sorted(filter(None, found), key=lambda result: result['seed'])
 
   def best_run(self, task: str | None) -> str | None:
     """Returns the folder of a task's best run; None if it has none."""
@@ -133,9 +134,9 @@ class Table:
 
   def _write(self, folder: str, rows: Iterable[dict[str, Any]]) -> None:
     rows = list(rows)
-    _write_json(
-      os.path.join(folder, RESULTS), {'tasks': rows, 'average': average(rows)}
-    )
+    content = {'tasks': rows, 'average': average(rows)}
+    path = os.path.join(folder, layout.RESULTS)
+    output_files.write_json(path, content, 'RUN_DIR')
     path = os.path.join(folder, layout.RESULTS_TABLE)
     output_files.write_text(path, markdown(rows) + '\n', 'RUN_DIR')
 
@@ -196,13 +197,3 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _percent(value: float) -> str:
   return f'{100 * value:.2f}'
-
-
-def _read(path: str) -> Any:
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
-
-
-def _write_json(path: str, content: Mapping[str, Any]) -> None:
-  text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-  output_files.write_text(path, text, 'RUN_DIR')

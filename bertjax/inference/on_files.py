@@ -24,7 +24,7 @@ from bertjax.runs import output_files
 from bertjax.runs.progress_line import ProgressLine
 from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
-from bertjax.tasks.specs import Task
+from bertjax.tasks.specs import Task, with_values
 from bertjax.text import batching
 
 # What to predict, and the function for it that `Predictor.answers` takes.
@@ -66,9 +66,7 @@ def embedding(
     normalize: whether to scale each vector to length 1.
   """
   function = forward.embed(predictor.config, pooling, normalize)
-  return Task(
-    'embed', 'vectors', length=128 if length is None else length
-  ), function
+  return with_values(Task('embed', 'vectors'), {'length': length}), function
 
 
 def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
@@ -83,9 +81,7 @@ def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
     top_k: how many tokens per [MASK].
   """
   function = predictor.filling(top_k)
-  return Task(
-    'fill_mask', 'masks', length=128 if length is None else length
-  ), function
+  return with_values(Task('fill_mask', 'masks'), {'length': length}), function
 
 
 def predict_file(

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.errors import UserError, expect_count
+from bertjax.errors import UserError, expect, expect_count
 from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
@@ -249,11 +249,9 @@ class Predictor:
 
   def check_length(self, length: int) -> None:
     """Raises UserError if the model cannot take rows of this length."""
-    if not 3 <= length <= self.config.positions:
-      raise UserError(
-        f'LENGTH {length} is not between 3 and the {self.config.positions} '
-        f'positions of {self.origin}; set LENGTH'
-      )
+    most = self.config.positions
+    what = f'a LENGTH of 3 to the {most} positions of {self.origin}'
+    expect(3 <= length <= most, what, length, 'LENGTH')
 
   def check_fills_masks(self) -> None:
     """Raises UserError if there is no masked-LM head."""

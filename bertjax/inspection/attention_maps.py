@@ -99,8 +99,7 @@ def check(
     predictor.check_fills_masks()
   if isinstance(texts, str):
     texts = [texts]
-  if not texts:
-    raise UserError('expected a text or a list of texts, got none; set TEXTS')
+  expect(texts, 'a text or a list of texts', texts, 'TEXTS')
   repaired = []
   for text in texts:
     parts = [text] if isinstance(text, str) else text

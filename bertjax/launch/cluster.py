@@ -61,11 +61,9 @@ def find(
   if address is None or count is None or index is None:
     raise UserError(f'expected all of {_FLAGS}, or none of them')
   host_and_port(address)
-  if not 0 <= index < count:
-    raise UserError(
-      f'expected a process index of 0 to count - 1, got {index} of {count}; '
-      'set --process_index and --process_count'
-    )
+  what = f'a process index of 0 to count - 1, for a count of {count}'
+  setting = '--process_index and --process_count'
+  expect(0 <= index < count, what, index, setting)
   return Place(address, count, index, local_devices, seconds)
 
 

@@ -22,7 +22,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from bertjax.errors import UserError, expect
+from bertjax.errors import expect
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
@@ -107,11 +107,8 @@ def plan(
   objective.check_models(length)
   partitioning.check_batch_size(rows, mesh, accumulation)
   expect(steps >= 1, '1 step or more', steps, 'TRAIN_STEPS')
-  if not 0 < efficiency <= 1:
-    raise UserError(
-      f'an efficiency of {efficiency} is not a share of the peak; '
-      'set planning.plan.efficiency above 0, at most 1'
-    )
+  share = 'a share of the peak, above 0 and at most 1'
+  expect(0 < efficiency <= 1, share, efficiency, 'planning.plan.efficiency')
   step = Step(objective, optimizer, shapes, mesh, accumulation)
   device = devices.named(name)
   figures = {

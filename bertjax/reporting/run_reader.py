@@ -15,7 +15,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.runs import (
   gin_bindings,
   layout,
@@ -71,8 +71,7 @@ def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
   """
   if isinstance(directories, str):
     directories = [directories]
-  if not directories:
-    raise UserError(f'expected a directory of a run, got none; set {macro}')
+  expect(directories, 'a directory of a run', directories, macro)
   found = [path for folder in directories for path in _runs_in(folder, macro)]
   names = _short_names(found)
   runs = [read(path, name) for path, name in zip(found, names, strict=True)]

@@ -9,6 +9,7 @@ that it names.
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from etils import epath
 
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig, computation
-from bertjax.runs import layout
+from bertjax.runs import layout, output_files
 
 # What runs were trained for before their model.json said so.
 _EARLIER = pathlib.Path(__file__).with_name('earlier_objectives.json')
@@ -61,7 +62,8 @@ def write(
     }
   if objective:
     content['objective'] = objective._asdict()
-  _write(run_dir, layout.MODEL, content)
+  path = os.path.join(run_dir, layout.MODEL)
+  output_files.write_json(path, content, 'RUN_DIR')
 
 
 def read(run_dir: str) -> EncoderConfig:
@@ -141,26 +143,22 @@ def _read(run_dir: str, take: Callable[[dict[str, Any]], Any]) -> Any:
 
 def write_task(run_dir: str, task: Mapping[str, Any]) -> None:
   """Writes task.json: the `kind` of the head, its `labels`, and more."""
-  _write(run_dir, layout.TASK, task)
-
-
-def _write(run_dir: str, name: str, content: Mapping[str, Any]) -> None:
-  path = epath.Path(run_dir) / name
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
+  path = os.path.join(run_dir, layout.TASK)
+  output_files.write_json(path, task, 'RUN_DIR')
 
 
 def read_task(run_dir: str) -> dict[str, Any] | None:
   """Reads task.json; None if there is none."""
-  return _read_if_there(run_dir, layout.TASK)
+  return read_if_there(run_dir, layout.TASK)
 
 
 def read_results(run_dir: str) -> list[dict[str, Any]] | None:
   """Reads the tasks of results.json; None if it is no fine-tuning."""
-  content = _read_if_there(run_dir, layout.RESULTS)
+  content = read_if_there(run_dir, layout.RESULTS)
   return None if content is None else content['tasks']
 
 
-def _read_if_there(run_dir: str, name: str) -> dict[str, Any] | None:
+def read_if_there(run_dir: str, name: str) -> dict[str, Any] | None:
+  """Reads a JSON file of a run; None if there is none."""
   path = epath.Path(run_dir) / name
   return json.loads(path.read_text()) if path.exists() else None

@@ -9,9 +9,11 @@
 """
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from bertjax.errors import UserError, expect
 
@@ -129,6 +131,12 @@ def write_text(path: str, text: str, binding: str = 'OUTPUT') -> None:
     file.write(text)
     file.flush()
     os.fsync(file.fileno())  # or the new name could outlive the content
+
+
+def write_json(path: str, content: Any, binding: str = 'OUTPUT') -> None:
+  """Writes JSON that people can read; see `write_text`."""
+  text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+  write_text(path, text, binding)
 
 
 def _remove(path: str) -> None:

@@ -22,7 +22,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.batch import Batch
-from bertjax.errors import RunStopped, UserError, expect
+from bertjax.errors import RunStopped, expect
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -305,8 +305,7 @@ def train(
 
 def _check(length: int, *numbers: int | None) -> None:
   """Refuses numbers that cannot work, before anything is built."""
-  if length < 8:
-    raise UserError(f'LENGTH {length} is too short; set LENGTH to 8 or more')
+  expect(length >= 8, '8 tokens or more', length, 'LENGTH')
   names = ('TRAIN_STEPS', 'LOG_STEPS', 'EVAL_STEPS', 'CHECKPOINT_STEPS')
   for name, number in zip(names, numbers, strict=True):
     valid = number is None or number >= 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from bertjax.errors import UserError
+from bertjax.errors import expect
 
 
 class Profile:
@@ -30,19 +30,15 @@ class Profile:
     Raises:
       UserError: `steps` are not two steps in order, or not in the run.
     """
-    match steps:
-      case None:
-        pass
-      case [int(first), int(end)] if 1 <= first <= min(end, last):
-        pass
-      case _:
-        raise UserError(
-          'expected the first and the last step to profile, such as (100, 104),'
-          f' of a run that ends at step {last}, got {steps!r}; set '
-          'PROFILE_STEPS'
-        )
     self._directory = directory
-    self._first, self._last = steps or (0, 0)  # 0: never
+    self._first, self._last = 0, 0  # never
+    match steps:
+      case [int(first), int(end)] if 1 <= first <= min(end, last):
+        self._first, self._last = first, end
+      case _:
+        what = 'the first and the last step to profile, such as (100, 104),'
+        what += f' of a run that ends at step {last}'
+        expect(steps is None, what, steps, 'PROFILE_STEPS')
     self._recording = False
 
   def before(self, step: int) -> None:

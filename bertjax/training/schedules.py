@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bertjax.errors import UserError
+from bertjax.errors import expect
 
 
 def warmup_linear(
@@ -82,13 +82,13 @@ def warmup_trapezoid(
   arguments are those of `warmup_linear`.
   """
   warmup_steps = _warmup(warmup_steps, total_steps)
+  most = total_steps - warmup_steps
   if decay_steps is None:
-    decay_steps = min(total_steps // 10, total_steps - warmup_steps)
-  if not 0 <= decay_steps <= total_steps - warmup_steps:
-    raise UserError(
-      f'decay_steps {decay_steps} after WARMUP_STEPS {warmup_steps} do not fit'
-      f' into TRAIN_STEPS {total_steps}; lower warmup_trapezoid.decay_steps'
-    )
+    decay_steps = min(total_steps // 10, most)
+  what = f'0 to {most} steps of decay after WARMUP_STEPS {warmup_steps} of '
+  what += f'TRAIN_STEPS {total_steps}'
+  setting = 'warmup_trapezoid.decay_steps'
+  expect(0 <= decay_steps <= most, what, decay_steps, setting)
 
   def schedule(step):
     fallen = _fraction(step, total_steps - decay_steps, total_steps)
@@ -99,17 +99,12 @@ def warmup_trapezoid(
 
 def _warmup(warmup_steps: int | None, total_steps: int) -> int:
   """Returns the checked number of warmup steps, a tenth of the run if None."""
-  if total_steps < 1:
-    raise UserError(
-      f'TRAIN_STEPS is {total_steps}, expected at least 1; set TRAIN_STEPS'
-    )
+  expect(total_steps >= 1, '1 step or more', total_steps, 'TRAIN_STEPS')
   if warmup_steps is None:
     return total_steps // 10
-  if not 0 <= warmup_steps <= total_steps:
-    raise UserError(
-      f'WARMUP_STEPS is {warmup_steps}, expected 0 to TRAIN_STEPS'
-      f' {total_steps}; set WARMUP_STEPS, or None for a tenth of TRAIN_STEPS'
-    )
+  what = f'0 to TRAIN_STEPS {total_steps} steps of warmup'
+  setting = 'WARMUP_STEPS, or None for a tenth of TRAIN_STEPS'
+  expect(0 <= warmup_steps <= total_steps, what, warmup_steps, setting)
   return warmup_steps
 
 

@@ -14,7 +14,7 @@ A run that continues calls `resume` first.
 import math
 from collections.abc import Mapping
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.runs import metrics_file
 
 
@@ -31,12 +31,10 @@ class Best:
   def __init__(self, metric: str | None, patience: int | None = None):
     """`patience`: the evaluations in a row without improvement that exhaust
     it; None: never."""
-    if patience is not None and (metric is None or patience < 1):
-      raise UserError(
-        'early stopping needs a metric to select by and a patience of 1 or '
-        f'more, got {metric!r} and {patience}; set loop.train.select and '
-        'loop.train.patience'
-      )
+    valid = patience is None or (metric is not None and patience >= 1)
+    what = 'a metric to select by and a patience of 1 or more'
+    setting = 'loop.train.select and loop.train.patience'
+    expect(valid, what, (metric, patience), setting)
     self.metric = metric
     self.step: int | None = None
     self._height = -math.inf

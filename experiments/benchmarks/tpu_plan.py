@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 
-from bertjax.plan import compare
+from experiments.benchmarks import kept_plans
 
 TABLE = pathlib.Path(__file__).with_suffix('.json')
 RECIPES = pathlib.Path(__file__).parents[2] / 'gin_configs' / 'recipes'
@@ -152,37 +152,37 @@ def check(names: list[str], reason: str | None) -> list[str]:
 
   Args:
     names: of cases.
-    reason: why figures changed, written next to them; None: compare.
+    reason: why figures changed, written next to them; None: kept_plans.
 
   Returns:
     What failed, in words.
   """
   table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
   failures = []
-  print(compare.HEADER)
+  print(kept_plans.HEADER)
   for name in names:
     started, busy = time.monotonic(), time.process_time()
     try:
-      now = compare.row(plan(CASES[name]))
+      now = kept_plans.row(plan(CASES[name]))
     except ValueError as error:  # or a UserError; the other cases continue
       failures.append(f'{name}: {str(error).splitlines()[0]}')
       continue
     print(
-      f'{compare.line(name, now)}  {time.monotonic() - started:.0f} s, '
+      f'{kept_plans.line(name, now)}  {time.monotonic() - started:.0f} s, '
       f'{time.process_time() - busy:.0f} of CPU',
       flush=True,
     )
     if reason is not None:
-      table[name] = compare.renewed(table.get(name), now, reason)
+      table[name] = kept_plans.renewed(table.get(name), now, reason)
       kept = {key: row for key, row in table.items() if key in CASES}
       TABLE.write_text(json.dumps(kept, indent=1, sort_keys=True) + '\n')
     elif name not in table:
       failures.append(f'{name}: no row in {TABLE.name}; add it with --write')
-    elif not compare.same_versions(table[name], now):
+    elif not kept_plans.same_versions(table[name], now):
       print(f'{name}: the table is of other versions, not compared')
     else:
       failures += [
-        f'{name}: {what}' for what in compare.worse(table[name], now)
+        f'{name}: {what}' for what in kept_plans.worse(table[name], now)
       ]
   return failures
 

@@ -252,7 +252,7 @@ def test_a_dry_run_of_an_evaluation_checks_length_and_files(make, tmp_path):
   columns = {'text_columns': 'text', 'label_column': 'label'}
   settings = {'files': str(tmp_path / 'dev.csv'), 'run_dir': make('classes')}
   on_files.evaluate(**settings, **columns, dry_run=True)
-  with pytest.raises(UserError, match='LENGTH 101'):
+  with pytest.raises(UserError, match='got 101; set LENGTH'):
     on_files.evaluate(**settings, **columns, length=101, dry_run=True)
   with pytest.raises(UserError, match='does not say which columns'):
     on_files.evaluate(**settings, dry_run=True)

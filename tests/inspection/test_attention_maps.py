@@ -192,14 +192,14 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
   [
     ({'INIT_FROM': '/nowhere'}, '/nowhere'),
     ({'TEXTS': '"' + 'a ' * 30 + '"'}, '32 tokens, more than LENGTH 18'),
-    ({'LENGTH': 21}, 'LENGTH 21 is not between 3 and the 20 positions'),
+    ({'LENGTH': 21}, 'expected a LENGTH of 3 to the 20 positions'),
     (
       {'LAYERS': '(0, 2)'},
       'expected layers from 0 to 1, got (0, 2); set LAYERS',
     ),
     ({'LAYERS': '()'}, 'expected layers from 0 to 1, got (); set LAYERS'),
     ({'TEXTS': '""'}, 'has no tokens; set TEXTS'),
-    ({'TEXTS': '[]'}, 'got none; set TEXTS'),
+    ({'TEXTS': '[]'}, 'got []; set TEXTS'),
     ({'TEXTS': '[("a", "b", "c")]'}, 'pairs of texts in parentheses'),
     ({'OUTPUT': '/proc/maps_of_nothing/x'}, 'set OUTPUT'),
     ({'OUTPUT': __file__ + '/x'}, 'is no folder; set OUTPUT'),

@@ -59,10 +59,10 @@ def test_without_flags_and_cluster_a_process_is_alone():
     (('host:1', 2, None), '--process_index'),
     ((None, 2, 0), '--coordinator_address'),
     (('host', 2, 0), 'HOST:PORT'),
-    (('host:1', 2, 2), 'got 2 of 2'),
-    (('host:1', 0, 0), 'got 0 of 0'),
-    (('host:1', 1, 1), 'got 1 of 1'),
-    (('host:1', 2, -1), 'got -1 of 2'),
+    (('host:1', 2, 2), 'a count of 2, got 2; set --process_index'),
+    (('host:1', 0, 0), 'a count of 0, got 0; set'),
+    (('host:1', 1, 1), 'a count of 1, got 1; set'),
+    (('host:1', 2, -1), 'a count of 2, got -1; set'),
   ],
 )
 def test_flags_that_cannot_be_meant_are_refused(flags, words):

@@ -331,8 +331,11 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('partitioning.make_mesh.tensor=2.0', '2.0.* to whole numbers'),
     ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
     ("config.EncoderConfig.dtype='float12'", 'float12'),
-    ('planning.plan.efficiency=0', 'efficiency of 0'),
-    ('TRAIN_STEPS=0', 'TRAIN_STEPS is 0'),
+    (
+      'planning.plan.efficiency=0',
+      'share of the peak, .* got 0; set planning.plan.eff',
+    ),
+    ('TRAIN_STEPS=0', '1 step or more, got 0; set TRAIN_STEPS'),
     ('loop.train.accumulation=0', '1 part of a batch or more, got 0'),
   ],
 )

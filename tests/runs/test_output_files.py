@@ -4,7 +4,7 @@ import os
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.runs import output_files
+from bertjax.runs import model_file, output_files
 
 
 def full(*_):
@@ -99,3 +99,13 @@ def test_a_directory_that_holds_something_is_refused(tmp_path):
   for path in (tmp_path, file):
     with pytest.raises(UserError, match='holds something; set OUTPUT'):
       output_files.check_directory(str(path))
+
+
+def test_the_json_of_a_run_is_written_whole_or_refused_in_one_line(
+  tmp_path, monkeypatch
+):
+  model_file.write_task(str(tmp_path / 'run'), {'kind': 'classes'})
+  monkeypatch.setattr(os, 'replace', full)
+  with pytest.raises(UserError, match='No space left.*set RUN_DIR'):
+    model_file.write_task(str(tmp_path / 'run'), {'kind': 'tags'})
+  assert model_file.read_task(str(tmp_path / 'run')) == {'kind': 'classes'}

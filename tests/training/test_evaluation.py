@@ -1,11 +1,12 @@
 import jax
 import numpy as np
+import optax
 import pytest
 
 from bertjax import batch
 from bertjax.models import bert, config
 from bertjax.parallel import partitioning
-from bertjax.training import evaluation, objectives
+from bertjax.training import evaluation, objectives, state
 
 OBJECTIVE = objectives.MaskedLanguageModel(
   bert.BertForPreTraining(
@@ -54,6 +55,37 @@ def test_filled_masks_show_guess_and_right_word():
   }
   texts = OBJECTIVE.show(np.array([[3, 5]]), example, vocabulary)
   assert texts == ['[CLS] [cat] [PAD] [##s≠sat] [SEP]']
+
+
+class Untitled(objectives.MaskedLanguageModel):
+  samples_title = None
+
+
+@pytest.mark.parametrize('kind', [Untitled, objectives.MaskedLanguageModel])
+def test_samples_are_computed_only_if_they_have_a_title(
+  tmp_path, monkeypatch, kind
+):
+  sampled = []
+
+  def sample(self, parameters, batch):
+    sampled.append(type(self))
+    return batch['targets']
+
+  monkeypatch.setattr(objectives.MaskedLanguageModel, 'sample', sample)
+  objective = kind(OBJECTIVE.model)
+  words = '\n'.join(f'word{i}' for i in range(50))
+  (tmp_path / 'vocab.txt').write_text(words)
+  mesh = partitioning.make_mesh(devices=jax.devices()[:1])
+  rows = batch.synthetic(4, 16, 3, 50, seed=0)
+  shapes = batch.shapes(4, 16, 3)
+  fresh = state.create(objective, optax.identity(), shapes, mesh, seed=0)
+  held_out = evaluation.HeldOut(objective, lambda: [rows])
+  found = held_out.prepare(mesh, fresh, str(tmp_path))(fresh.parameters, None)
+  assert 'mlm_loss' in found.values
+  if objective.samples_title is None:
+    assert not sampled and found.samples == []
+  else:
+    assert sampled and len(found.samples) == 4
 
 
 def test_a_process_without_more_batches_adds_empty_ones(monkeypatch):

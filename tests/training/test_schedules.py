@@ -101,9 +101,13 @@ def test_the_trapezoid_falls_over_its_last_steps():
 @pytest.mark.parametrize(
   'warmup_steps, total_steps, words',
   [
-    (500, 100, 'WARMUP_STEPS is 500, expected 0 to TRAIN_STEPS 100'),
-    (-1, 100, 'WARMUP_STEPS is -1'),
-    (None, 0, 'TRAIN_STEPS is 0'),
+    (
+      500,
+      100,
+      'expected 0 to TRAIN_STEPS 100 steps of warmup, got 500; set WARMUP',
+    ),
+    (-1, 100, 'got -1; set WARMUP_STEPS'),
+    (None, 0, 'expected 1 step or more, got 0; set TRAIN_STEPS'),
   ],
 )
 def test_wrong_steps_are_one_clear_line(name, warmup_steps, total_steps, words):
@@ -113,5 +117,5 @@ def test_wrong_steps_are_one_clear_line(name, warmup_steps, total_steps, words):
 
 
 def test_a_decay_that_does_not_fit_is_one_clear_line():
-  with pytest.raises(UserError, match='decay_steps 60 after WARMUP_STEPS 50'):
+  with pytest.raises(UserError, match='WARMUP_STEPS 50 of .* got 60; set warm'):
     schedules.warmup_trapezoid(PEAK, 50, 100, decay_steps=60)

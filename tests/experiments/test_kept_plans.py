@@ -1,8 +1,10 @@
+import doctest
+
 import pytest
 
-from bertjax.plan import compare
+from experiments.benchmarks import kept_plans
 
-KEPT = compare.row(
+KEPT = kept_plans.row(
   {
     'estimated_mfu': 0.5,
     'hbm_bytes': 1000,
@@ -15,6 +17,10 @@ KEPT = compare.row(
     'days': 3,
   }
 )
+
+
+def test_its_example_holds():
+  assert doctest.testmod(kept_plans) == (0, 2)
 
 
 def test_a_row_keeps_what_is_compared_and_the_versions():
@@ -38,33 +44,35 @@ def test_a_row_keeps_what_is_compared_and_the_versions():
   ],
 )
 def test_a_figure_that_is_more_than_3_percent_worse_is_told(name, change):
-  (line,) = compare.worse(KEPT, KEPT | {name: KEPT[name] * change})
+  (line,) = kept_plans.worse(KEPT, KEPT | {name: KEPT[name] * change})
   assert line.startswith(name) and '4.0%' in line
   better = KEPT | {name: KEPT[name] / change}
-  assert compare.worse(KEPT, better) == []
+  assert kept_plans.worse(KEPT, better) == []
   near = KEPT | {name: KEPT[name] * (1 + (change - 1) / 2)}
-  assert compare.worse(KEPT, near) == []
+  assert kept_plans.worse(KEPT, near) == []
 
 
 def test_the_reason_is_that_of_the_last_change():
-  row = compare.renewed(None, KEPT, 'first')
+  row = kept_plans.renewed(None, KEPT, 'first')
   assert row == KEPT | {'reason': 'first'}
-  assert compare.renewed(row, KEPT, 'second') == row
+  assert kept_plans.renewed(row, KEPT, 'second') == row
   now = KEPT | {'hbm_bytes': 999}
-  assert compare.renewed(row, now, 'second') == now | {'reason': 'second'}
-  assert compare.worse(row, now) == []
+  assert kept_plans.renewed(row, now, 'second') == now | {'reason': 'second'}
+  assert kept_plans.worse(row, now) == []
 
 
 @pytest.mark.parametrize('version', ['jax', 'libtpu'])
 def test_at_other_versions_nothing_is_worse(version):
   now = KEPT | {version: '9', 'estimated_mfu': 0.1}
-  assert compare.worse(KEPT, now) == []
-  assert not compare.same_versions(KEPT, now)
+  assert kept_plans.worse(KEPT, now) == []
+  assert not kept_plans.same_versions(KEPT, now)
 
 
 def test_a_line_stands_under_its_header():
-  line = compare.line('base', KEPT)
-  assert len(line.split('  0.10.2')[0]) == len(compare.HEADER.split('  jax')[0])
+  line = kept_plans.line('base', KEPT)
+  assert len(line.split('  0.10.2')[0]) == len(
+    kept_plans.HEADER.split('  jax')[0]
+  )
 
 
 @pytest.mark.parametrize(
@@ -96,4 +104,4 @@ def test_a_plan_that_did_not_compile_or_fit_is_refused_with_the_reason(
   figures, message
 ):
   with pytest.raises(ValueError, match=message):
-    compare.row(figures)
+    kept_plans.row(figures)
