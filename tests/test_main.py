@@ -1,4 +1,6 @@
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -187,6 +189,47 @@ def test_a_mistake_is_one_line_of_a_process_as_well(tmp_path):
   )
   assert result.returncode == 2, result
   assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize('seconds', [0.3, 1, 2])
+def test_ctrl_c_during_the_imports_is_one_line(tmp_path, seconds):
+  with subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'bertjax.main',
+      f'--gin_file={RECIPE}',
+      '--gin.TEXT_FILES=python_documentation',
+      f'--gin.RUN_DIR={tmp_path}',
+    ],
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=ROOT,
+  ) as process:
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=5)[1]
+  assert process.returncode == 130, error
+  (line,) = error.splitlines()
+  assert line.startswith('bertjax: interrupted')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='Linux alone')
+def test_a_full_disk_behind_standard_output_is_one_line():
+  with open('/dev/full', 'w') as full:
+    result = subprocess.run(
+      [
+        *(sys.executable, '-m', 'bertjax.main', '--dry_run'),
+        '--gin_file=gin_configs/recipes/quickstart.gin',
+      ],
+      stdout=full,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=ROOT,
+    )
+  assert result.returncode == 2, result.stderr
+  (line,) = result.stderr.splitlines()
+  assert 'No space left' in line and line.startswith('bertjax: ')
 
 
 @pytest.mark.parametrize(

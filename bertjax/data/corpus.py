@@ -158,6 +158,9 @@ def _locked(path: str) -> filelock.AcquireReturnProxy:
 def _make(
   reader: text_store.Reader, path: str, held_out_fraction: float
 ) -> Prepared:
+  if os.path.exists(f'{path}.part'):
+    told = 'a process that prepared this corpus was ended: it is prepared anew'
+    print(told, file=sys.stderr)
   threshold = int(held_out_fraction * 2**63)
   with output_files.writing(path, _ELSEWHERE) as part:
     index = text_store.write(reader, part, threshold)

@@ -11,6 +11,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -76,10 +77,13 @@ def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
     yield
   except (OSError, ValueError) as error:
     # TensorStore raises ValueError with the operating system's code in it.
-    if not isinstance(error, OSError) and 'os_error_code' not in str(error):
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if not isinstance(error, OSError) and not code:
       raise
     reason = (
-      getattr(error, 'strerror', None)
+      os.strerror(int(code[1]))
+      if code
+      else getattr(error, 'strerror', None)
       or (str(error).splitlines() or [type(error).__name__])[0]
     )
     # The end of a long one holds the cause, the start the paths.
