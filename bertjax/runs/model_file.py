@@ -92,7 +92,7 @@ def check_vocabulary(run_dir: str) -> None:
   path = os.path.join(run_dir, layout.VOCABULARY)
   then = None
   with contextlib.suppress(ValueError, AttributeError):
-    then = (_read_if_there(run_dir, layout.MODEL) or {}).get('vocabulary')
+    then = (read_if_there(run_dir, layout.MODEL) or {}).get('vocabulary')
   if then is not None and then != vocabulary_file.digest(path):
     raise UserError(
       f'{path}, or whether it is cased, is not as it was when training began, '
