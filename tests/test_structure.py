@@ -112,7 +112,7 @@ BUDGET = {
   'inspection': 428,
   'plan': 656,
   'reporting': 673,  # checks that references compare like with like
-  'data': 1564,  # takes examples apart for the one packer; says what starts anew
+  'data': 1564,  # takes examples apart for the packer; tells what starts anew
   'launch': 323,  # ends at once at Ctrl-C and SIGTERM, also within C++
   'main': 169,  # a full disk behind standard output is one line
 }
