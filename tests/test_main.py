@@ -91,7 +91,7 @@ def test_files_that_are_required_need_no_quotes():
   macros = parse(
     'INPUT=in.txt',
     'OUTPUT=x/out.npy',
-    'RUN_DIR=runs/x',
+    'MODEL=runs/x',
     files=('recipes/embed.gin',),
   )
   assert macros['INPUT'] == "'in.txt'" and macros['OUTPUT'] == "'x/out.npy'"
@@ -187,6 +187,22 @@ def test_a_mistake_is_one_line_of_a_process_as_well(tmp_path):
   )
   assert result.returncode == 2, result
   assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_a_model_that_is_not_there_is_told_before_slow_imports():
+  code = (
+    'import sys\n'
+    'from bertjax import main\n'
+    "arguments = '--gin_file=recipes/predict.gin', '--gin.MODEL=nowhere'\n"
+    "assert main.main(['main', *arguments]) == 2\n"
+    "slow = {'jax', 'flax', 'orbax', 'tensorflow', 'numpy'}\n"
+    'assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
+  )
+  assert result.returncode == 0, result
+  assert "got 'nowhere'; set MODEL" in result.stderr
 
 
 @pytest.mark.parametrize(

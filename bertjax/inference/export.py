@@ -1,6 +1,6 @@
 """Writes a run as a directory that transformers loads.
 
-    export.export(run_dir='runs/books', output='books-bert')
+    export.export(model='runs/books', output='books-bert')
 
 The files are those of `interop.huggingface.save`, with a model card.
 """
@@ -44,7 +44,7 @@ prejudices included, and was evaluated on nothing but what stands below.
 
 def export(
   *,
-  run_dir: str,
+  model: str,
   output: str,
   step: int | None = None,
   dry_run: bool = False,
@@ -52,8 +52,7 @@ def export(
   """Writes the parameters, vocabulary and tokenizer of a run, and a card.
 
   Args:
-    run_dir: a run, or the folder of a fine-tuning's seeds, of which the best is
-      exported.
+    model: see `Predictor.load`.
     output: a directory, new or empty.
     step: of the checkpoint; None: the best, or else the latest.
     dry_run: check everything and write nothing.
@@ -63,17 +62,17 @@ def export(
       `output` is not empty or cannot be written.
   """
   output_files.check_directory(output)
-  if os.path.exists(os.path.join(run_dir, 'config.json')):
+  if os.path.exists(os.path.join(model, 'config.json')):
     raise UserError(
-      f'{run_dir} is a Hugging Face directory already; set RUN_DIR to a run'
+      f'{model} is a Hugging Face directory already; set MODEL to a run'
     )
-  predictor = Predictor.load(run_dir, step)
+  predictor = Predictor.load(model, step)
   config_json.from_encoder(predictor.config)  # refuses what cannot be written
   name = auto_class(names.heads_of(predictor.parameters))
   if dry_run:
     return
   tokenizer, task = predictor.tokenizer, predictor.task
-  run = trained_model.best_run(run_dir)
+  run = trained_model.best_run(model)
   card = _CARD.format(
     name=os.path.basename(os.path.normpath(output)),
     auto_class=name,
