@@ -74,6 +74,26 @@ def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   assert tokenizer['do_lower_case'] and tokenizer['model_max_length'] == 20
 
 
+def test_a_hugging_face_directory_is_written_anew_and_keeps_its_card(
+  run_dir, tmp_path, capsys
+):
+  folder, parameters = run_dir
+  first, second, bare = (str(tmp_path / name) for name in ('1', '2', '3'))
+  export.export(model=str(folder), output=first)
+  (tmp_path / '1' / 'README.md').write_text('Mine.')
+  capsys.readouterr()
+  export.export(model=first, output=second)
+  assert f'{second}: {first}, for AutoModelForM' in capsys.readouterr().out
+  found = huggingface.read(second).parameters
+  jax.tree.map(np.testing.assert_array_equal, found, parameters)
+  assert (tmp_path / '2' / 'README.md').read_text() == 'Mine.'
+  (tmp_path / '1' / 'README.md').unlink()
+  export.export(model=first, output=bare)
+  assert not (tmp_path / '3' / 'README.md').exists()
+  with pytest.raises(UserError, match='no checkpoint of step 7; set STEP'):
+    export.export(model=first, output=str(tmp_path / '4'), step=7)
+
+
 def test_nothing_is_written_over(run_dir, tmp_path):
   folder, _ = run_dir
   with pytest.raises(UserError, match='holds something; set OUTPUT'):
