@@ -239,6 +239,7 @@ def main(argv: Sequence[str]) -> int:
       raise UserError(
         'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
       )
+    command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
     from bertjax.launch import cluster, compilation_cache, process_group

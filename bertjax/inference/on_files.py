@@ -1,11 +1,11 @@
 """What a trained model says of each text of a file, written to another one.
 
     on_files.predict_file(
-        source='in.txt', output='out.jsonl', run_dir='runs/sst2')
+        model='runs/sst2', source='in.txt', output='out.jsonl')
     on_files.predict_file(
-        source='in.txt', output='vectors.npy', run_dir='runs/books',
+        model='runs/books', source='in.txt', output='vectors.npy',
         work=on_files.embedding)
-    on_files.evaluate(files='dev.tsv', run_dir='runs/sst2')
+    on_files.evaluate(model='runs/sst2', files='dev.tsv')
 
 Files are read once, and streamed except SQuAD's JSON, so they may be larger
 than memory. `tasks.kinds` has what is read and written.
@@ -86,10 +86,9 @@ def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
 
 def predict_file(
   *,
+  model: str,
   source: str,
   output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
   work: Callable[[Predictor, int | None], Work] = fine_tuned,
   length: int | None = None,
   batch_size: int = 32,
@@ -99,12 +98,10 @@ def predict_file(
   """Writes what a model says of each text of a file.
 
   Args:
+    model: see `Predictor.load`.
     source: the input, in a format that `work` reads.
     output: ends in .jsonl; for vectors in .npy or .jsonl; for spans in .json;
       for a tagger in anything.
-    run_dir: a run, whose best or else latest checkpoint is used, or the folder
-      of a fine-tuning's seeds. Set either this or init_from.
-    init_from: a Hugging Face directory, or a run.
     work: `fine_tuned`, `embedding` or `filling`.
     length: the most tokens of a row, [CLS] and [SEP] included; see `work`.
     batch_size: the most rows of a batch.
@@ -115,7 +112,7 @@ def predict_file(
     UserError: files, a model, or settings that cannot work.
   """
   expect_count(batch_size, 'BATCH_SIZE')
-  predictor = load(run_dir, init_from)
+  predictor = Predictor.load(model)
   task, function = work(predictor, length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns)
@@ -139,9 +136,8 @@ def predict_file(
 
 def evaluate(
   *,
+  model: str,
   files: str | Sequence[str],
-  run_dir: str | None = None,
-  init_from: str | None = None,
   length: int | None = None,
   batch_size: int = 32,
   text_columns: str | Sequence[str] | None = None,
@@ -151,10 +147,8 @@ def evaluate(
   """Prints the task's metrics of a model on files with labels, as JSON.
 
   Args:
+    model: a fine-tuned one, see `Predictor.load`.
     files: in the format of the training files.
-    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
-      or init_from.
-    init_from: a Hugging Face directory, or a run.
     length: the most tokens of a row; None: as in training.
     batch_size: the most rows of a batch.
     text_columns: one column of a table, or two; None: as in training.
@@ -165,7 +159,7 @@ def evaluate(
     UserError: files, a model, or settings that cannot work.
   """
   expect_count(batch_size, 'BATCH_SIZE')
-  predictor = load(run_dir, init_from)
+  predictor = Predictor.load(model)
   task = predictor.task_of(length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns, label_column=label_column)
@@ -176,21 +170,6 @@ def evaluate(
     return
   values = kind.score(task, predictor.answers(task, examples, batch_size))
   print(json.dumps({'examples': len(examples), **values}, indent=2))
-
-
-def load(run_dir: str | None, init_from: str | None) -> Predictor:
-  """Returns the model that one of RUN_DIR and INIT_FROM names.
-
-  Raises:
-    UserError: both or neither are set; see `Predictor.load`.
-  """
-  path = init_from if run_dir is None else run_dir
-  if path is None or None not in (run_dir, init_from):
-    raise UserError(
-      'expected either a run in RUN_DIR, or a Hugging Face directory or a run '
-      'in INIT_FROM; set one of the two'
-    )
-  return Predictor.load(path)
 
 
 def _columns(task: Task, **given: Any) -> dict[str, Any]:

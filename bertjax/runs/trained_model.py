@@ -88,7 +88,7 @@ def best_run(path: str) -> str:
   if len(rows) == 1:
     return os.path.join(path, rows[0]['best_run'])
   raise UserError(
-    f'{path} holds the runs of {len(rows)} tasks; point RUN_DIR or INIT_FROM '
+    f'{path} holds the runs of {len(rows)} tasks; point MODEL or INIT_FROM '
     f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
     if rows
     else f'{path} has no finished run yet'

@@ -246,7 +246,7 @@ def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
   trained = [name for name, kind in KINDS.items() if kind.loss]
   raise UserError(
     f'{origin} has {has}, and one of {" or ".join(wanted or trained)} is '
-    'needed; choose a run that was fine-tuned for that'
+    'needed; set MODEL to a run that was fine-tuned for that'
   )
 
 

@@ -42,7 +42,7 @@ PLAIN = {
   # In a text, others would be one token each there, and several here.
   (WHOLE, 'added_tokens'): SPECIAL_TOKENS,
 }
-_ELSEWHERE = 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere'
+_ELSEWHERE = 'point VOCAB_FILE, MODEL, INIT_FROM or RUN_DIR elsewhere'
 
 
 def read(path: str) -> list[str]:

@@ -70,7 +70,9 @@ def test_a_bad_vocabulary_is_refused_in_one_line(tmp_path, content, message):
   with pytest.raises(UserError, match=message) as caught:
     vocabulary_file.read(str(path))
   assert str(path) in str(caught.value)
-  assert 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere' in str(caught.value)
+  assert 'point VOCAB_FILE, MODEL, INIT_FROM or RUN_DIR elsewhere' in str(
+    caught.value
+  )
   assert '\n' not in str(caught.value)
 
 
