@@ -25,7 +25,7 @@ from bertjax.runs.progress_line import ProgressLine
 from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task, with_values
-from bertjax.text import batching
+from bertjax.text import batching, input_paths
 
 # What to predict, and the function for it that `Predictor.answers` takes.
 Work = tuple[Task, forward.Function | None]
@@ -55,9 +55,8 @@ def embedding(
 ) -> Work:
   """Predicts a vector for each text, with any model.
 
-  Reads lines of text, or JSON lines, see `line_files.read`. Writes .npy,
-  float32[n, D] in the order of the texts; or .jsonl, the records with a field
-  `embedding`.
+  Reads lines of text, or tables, see `input_files`. Writes .npy, float32[n, D]
+  in the order of the texts; or .jsonl, the records with a field `embedding`.
 
   Args:
     predictor: the model.
@@ -87,7 +86,7 @@ def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
 def predict_file(
   *,
   model: str,
-  source: str,
+  source: str | Sequence[str],
   output: str,
   work: Callable[[Predictor, int | None], Work] = fine_tuned,
   length: int | None = None,
@@ -99,7 +98,7 @@ def predict_file(
 
   Args:
     model: see `Predictor.load`.
-    source: the input, in a format that `work` reads.
+    source: the input, in a format that `work` reads; see `input_paths.expand`.
     output: ends in .jsonl; for vectors in .npy or .jsonl; for spans in .json;
       for a tagger in anything.
     work: `fine_tuned`, `embedding` or `filling`.
@@ -116,7 +115,8 @@ def predict_file(
   task, function = work(predictor, length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns)
-  output_files.check_output(output, kind.suffixes, source)
+  sources = input_paths.expand(source, 'INPUT')
+  output_files.check_output(output, kind.suffixes, sources)
   predictor.check_length(task.length)
   # All before anything is computed, which then is a stream.
   examples = keep(kind.read(task, source, False, **columns))

@@ -20,7 +20,7 @@ from bertjax.inspection import figure, head_importance, page, taps
 from bertjax.inspection.maps import Maps
 from bertjax.models import bert
 from bertjax.runs import output_files
-from bertjax.text import batching, line_files
+from bertjax.text import batching, input_files
 
 WEIGHTS = 'layer_*/attention/weights'
 BATCH = 8  # texts in a batch
@@ -105,7 +105,7 @@ def check(
     valid = isinstance(parts, list | tuple) and len(parts) in (1, 2)
     valid = valid and all(isinstance(part, str) for part in parts)
     expect(valid, 'texts, or pairs of texts in parentheses', text, 'TEXTS')
-    repaired.append([line_files.repair(part) for part in parts])
+    repaired.append([input_files.repair(part) for part in parts])
   found = predictor.tokenizer.rows(repaired, 10**9, masks=True)
   for parts, (row, _) in zip(repaired, found, strict=True):
     if len(row.ids) > length:

@@ -13,22 +13,24 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from bertjax.errors import UserError, expect
 
 
-def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
+def check_output(
+  path: str, suffixes: tuple[str, ...], sources: Collection[str]
+) -> None:
   """Refuses an output that cannot be written, before anything is computed.
 
   Raises:
-    UserError: `path` has another suffix, is the input itself or a directory, or
+    UserError: `path` has another suffix, is an input itself or a directory, or
       its folder cannot be written.
   """
   what = f'a file that ends in {" or ".join(suffixes)}'
   expect(path.endswith(suffixes), what, path, 'OUTPUT')
-  if os.path.realpath(path) == os.path.realpath(source):
+  if os.path.realpath(path) in map(os.path.realpath, sources):
     raise UserError(f'{path} is the input as well; set OUTPUT to another file')
   if os.path.isdir(path):
     raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')

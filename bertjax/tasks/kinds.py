@@ -130,8 +130,9 @@ _CLASSES = Kind(
 _MASKS = Kind(
   encode=untrained.encode_masks,
   decode=untrained.decode_masks,
-  read=text_inputs.read_lines,
+  read=text_inputs.read,
   write=untrained.write_masks,
+  columns=('text_columns',),
 )
 # Heads and losses are those of transformers' BertFor... classes.
 KINDS = {

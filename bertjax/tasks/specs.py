@@ -17,7 +17,6 @@ from typing import Any
 
 from bertjax.errors import UserError, choose, expect
 from bertjax.tasks import glue_files
-from bertjax.text import context_windows
 
 _ABOVE_0 = (
   'length stride epochs batch_size learning_rate evaluations log_steps'
@@ -46,7 +45,8 @@ class Task:
     columns: the columns of the user's files, as the kind's reader takes them.
     threshold: of 'spans': above this difference of scores there is no answer.
     length: L, the most tokens of an example.
-    stride: tokens from the start of one window of a context to the next.
+    stride: tokens from the start of one window of a context to the next; None:
+      see `context_windows.make`.
     epochs: how often each training example is seen; need not be whole.
     batch_size: examples of an update, over all devices.
     learning_rate: the peak.
@@ -77,7 +77,7 @@ class Task:
   columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   threshold: float = math.inf
   length: int = 128
-  stride: int = context_windows.STRIDE
+  stride: int | None = None
   epochs: float = 3
   batch_size: int = 32
   learning_rate: float = 3e-5
@@ -111,7 +111,8 @@ class Task:
     expect(valid, 'a rate of at least 0 and below 1', rate, 'HEAD_DROPOUT')
     for name in _ABOVE_0:
       number = getattr(self, name)
-      expect(number > 0, 'a number above 0', number, name.upper())
+      valid = number > 0 if number is not None else name == 'stride'
+      expect(valid, 'a number above 0', number, name.upper())
 
 
 _VALUES = [field.name for field in dataclasses.fields(Task)]

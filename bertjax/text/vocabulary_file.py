@@ -21,7 +21,7 @@ from typing import Any
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.text.line_files import json_object
+from bertjax.text.input_files import json_object
 
 NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
