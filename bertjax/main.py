@@ -17,13 +17,21 @@ Several processes, unless the cluster (TPU pod, Slurm, GKE) describes them:
 --process_index=I                index of this one, from 0
 --join_seconds=300               how long to wait for the others
 
-Exit status: 0 done; 2 a mistake in the input, explained in one line; 1 a run
-that cannot go on; 128 + n ended by signal n, with its state saved. No other
-module imports gin.
+Exit status: 0 done; 2 a mistake in the input or a full disk, explained in one
+line; 1 a run that cannot go on; 128 + n ended by signal n, with its state saved
+if it had made a step. No other module imports gin.
 """
+
+# ruff: noqa: E402
+
+if __name__ == '__main__':  # before the imports, which take seconds
+  from bertjax.launch import interruption
+
+  interruption.end_at_once()
 
 import contextlib
 import copy
+import errno
 import inspect
 import os
 import re
@@ -50,6 +58,8 @@ flags.DEFINE_string('coordinator_address', None, **_ABOUT)
 flags.DEFINE_integer('process_count', None, **_ABOUT)
 flags.DEFINE_integer('process_index', None, **_ABOUT)
 flags.DEFINE_float('join_seconds', 300, **_ABOUT)
+
+_FULL = re.compile(rf'\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]')
 
 # gin's second reader mistakes a folder such as the user's `data/` for a Python
 # package and fails.
@@ -229,6 +239,7 @@ def main(argv: Sequence[str]) -> int:
       raise UserError(
         'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
       )
+    command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
     from bertjax.launch import cluster, compilation_cache, process_group
@@ -248,11 +259,17 @@ def main(argv: Sequence[str]) -> int:
       _FLAGS.join_seconds,
     )
     process_group.run(job, place)
+    sys.stdout.flush()
   except (UserError, RunStopped) as error:
     # gin appends lines that say where it was called from.
     line, status = str(error).split('\n  In call to')[0], error.status
   except KeyboardInterrupt:
     line, status = 'interrupted', 130
+  except OSError as error:
+    if not _FULL.match(str(error)):  # gin's copy of it has no errno
+      raise
+    line, status = str(error).split('\n  In call to')[0], 2
+    line += '; free space, also for standard output and temporary files'
   else:
     return 0
   print(f'bertjax: {" ".join(line.split())}', file=sys.stderr)
@@ -268,8 +285,9 @@ if __name__ == '__main__':
   except BaseException:
     traceback.print_exc()
     exit_status = 1
-  sys.stdout.flush()
-  sys.stderr.flush()
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError):  # `main` has told of a full disk
+      stream.flush()
   # Not sys.exit: everything is closed, and tf.data's threads can block the
   # interpreter's shutdown for ever (see bertjax.data.safe_iterators).
   os._exit(exit_status)

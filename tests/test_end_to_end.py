@@ -265,6 +265,28 @@ def test_a_run_that_sigterm_stopped_goes_on_as_if_it_had_not(
   assert checkpoint(stopped, 12) == checkpoint(run_dir, 12)
 
 
+def test_sigterm_before_the_first_step_ends_the_run_at_once(corpus, tmp_path):
+  process = subprocess.Popen(
+    arguments(corpus, tmp_path / 'run'),
+    cwd=ROOT,
+    env=environment(),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  for line in process.stdout:
+    if line.startswith('vocabulary: '):  # then, pipeline and compilation
+      break
+  time.sleep(0.5)
+  process.send_signal(signal.SIGTERM)
+  began = time.monotonic()
+  output, error = process.communicate()
+  assert time.monotonic() - began < 5
+  assert process.returncode == 128 + signal.SIGTERM, error
+  assert error.startswith('bertjax: ended by SIGTERM'), error
+  assert len(error.splitlines()) == 1 and 'first step' not in output
+
+
 @pytest.mark.slow
 def test_a_longer_run_goes_on_and_another_configuration_is_refused(
   whole, corpus, tmp_path

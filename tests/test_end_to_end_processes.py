@@ -162,7 +162,7 @@ def test_prediction_by_two_is_refused_in_one_line(tmp_path):
   started = launch(
     2,
     '--gin_file=recipes/predict.gin',
-    f'--gin.INIT_FROM={tmp_path}',
+    f'--gin.MODEL={tmp_path}',
     f'--gin.INPUT={tmp_path / "in.txt"}',
     f'--gin.OUTPUT={tmp_path / "out.jsonl"}',
   )

@@ -15,19 +15,16 @@ from bertjax.training import state
 
 ROOT = pathlib.Path(main.__file__).parent.parent / 'gin_configs'
 RECIPES = sorted(path.stem for path in (ROOT / 'recipes').glob('*.gin'))
-# These train nothing: they read a run, or a checkpoint of others.
-ON_A_RUN = [
+# These train nothing: they read a run, or a model.
+ON_A_MODEL = [
   'attention_maps',
-  'convert_tf1',
-  'doctor',
   'embed',
   'evaluate',
   'export',
   'fill_mask',
   'predict',
-  'reference',
-  'report',
 ]
+ON_A_RUN = [*ON_A_MODEL, 'convert_tf1', 'doctor', 'reference', 'report']
 FINE_TUNING = [
   recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue'
 ]
@@ -93,8 +90,16 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'doctor': doctor.diagnose,
     'reference': references.make,
   }[recipe]
-  with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|neither|RUN_D'):
+  with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|x has neither'):
     gin.get_configurable(job)()
+
+
+@pytest.mark.parametrize('recipe', ON_A_MODEL)
+@pytest.mark.parametrize('name', ['RUN_DIR', 'INIT_FROM'])
+def test_recipes_that_use_a_model_say_that_its_macro_is_another(recipe, name):
+  message = f'^{name} is now MODEL in this recipe; set --gin.MODEL=VALUE$'
+  with pytest.raises(UserError, match=message):
+    main.parse([f'recipes/{recipe}.gin'], [f'{name}=runs/x'])
 
 
 @pytest.mark.parametrize('model', MODELS)

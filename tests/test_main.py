@@ -1,4 +1,6 @@
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -91,7 +93,7 @@ def test_files_that_are_required_need_no_quotes():
   macros = parse(
     'INPUT=in.txt',
     'OUTPUT=x/out.npy',
-    'RUN_DIR=runs/x',
+    'MODEL=runs/x',
     files=('recipes/embed.gin',),
   )
   assert macros['INPUT'] == "'in.txt'" and macros['OUTPUT'] == "'x/out.npy'"
@@ -187,6 +189,63 @@ def test_a_mistake_is_one_line_of_a_process_as_well(tmp_path):
   )
   assert result.returncode == 2, result
   assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize('seconds', [0.3, 1, 2])
+def test_ctrl_c_during_the_imports_is_one_line(tmp_path, seconds):
+  with subprocess.Popen(
+    [
+      sys.executable,
+      '-m',
+      'bertjax.main',
+      f'--gin_file={RECIPE}',
+      '--gin.TEXT_FILES=python_documentation',
+      f'--gin.RUN_DIR={tmp_path}',
+    ],
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=ROOT,
+  ) as process:
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=20)[1]
+  assert process.returncode == 130, error
+  (line,) = error.splitlines()
+  assert line.startswith('bertjax: interrupted')
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='Linux alone')
+def test_a_full_disk_behind_standard_output_is_one_line():
+  with open('/dev/full', 'w') as full:
+    result = subprocess.run(
+      [
+        *(sys.executable, '-m', 'bertjax.main', '--dry_run'),
+        '--gin_file=gin_configs/recipes/quickstart.gin',
+      ],
+      stdout=full,
+      stderr=subprocess.PIPE,
+      text=True,
+      cwd=ROOT,
+    )
+  assert result.returncode == 2, result.stderr
+  (line,) = result.stderr.splitlines()
+  assert 'No space left' in line and line.startswith('bertjax: ')
+
+
+def test_a_model_that_is_not_there_is_told_before_slow_imports():
+  code = (
+    'import sys\n'
+    'from bertjax import main\n'
+    "arguments = '--gin_file=recipes/predict.gin', '--gin.MODEL=nowhere'\n"
+    "assert main.main(['main', *arguments]) == 2\n"
+    "slow = {'jax', 'flax', 'orbax', 'tensorflow', 'numpy'}\n"
+    'assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
+  )
+  assert result.returncode == 0, result
+  assert "got 'nowhere'; set MODEL" in result.stderr
 
 
 @pytest.mark.parametrize(

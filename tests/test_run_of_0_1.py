@@ -47,7 +47,7 @@ def test_it_predicts_what_it_predicted_then():
 
 
 def test_its_export_is_the_same_bytes(tmp_path):
-  export.export(run_dir=PRETRAINED, output=str(tmp_path / 'new'))
+  export.export(model=PRETRAINED, output=str(tmp_path / 'new'))
   for path in (GOLDEN / 'exported').iterdir():
     if path.name != 'README.md':  # which names the folder
       assert (tmp_path / 'new' / path.name).read_bytes() == path.read_bytes()

@@ -6,8 +6,8 @@ r"""Turns the bytes of a file into clean lines and documents, in flat memory.
     list(cleaning.split_documents(batches, counts))
     # [['A cat.'], [], ['A dog.'], []]
 
-Every stage is a generator over blocks of about a megabyte and processes a block
-with C-level operations. None holds more than a block and one unfinished line,
+Every stage is a generator over blocks of text and processes a block with
+C-level operations. None holds more than a block and one unfinished line,
 so neither a document nor a line has to fit into memory. The output does not
 depend on where the blocks end.
 """
@@ -25,15 +25,6 @@ from collections.abc import Iterable, Iterator
 # shorter.
 LONGEST_LINE = 8_000
 
-# The 32-bit marks come before the 16-bit ones: UTF-32-LE's mark begins with
-# UTF-16-LE's.
-_BYTE_ORDER_MARKS = (
-  (codecs.BOM_UTF8, 'utf-8'),
-  (codecs.BOM_UTF32_LE, 'utf-32-le'),
-  (codecs.BOM_UTF32_BE, 'utf-32-be'),
-  (codecs.BOM_UTF16_LE, 'utf-16-le'),
-  (codecs.BOM_UTF16_BE, 'utf-16-be'),
-)
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _NOT_SPACE = re.compile(r'\S')
 
@@ -45,50 +36,46 @@ class Counts:
   Attributes:
     files: files read, including the empty ones.
     empty_files: files without any text.
+    left_out: files of folders that are no text.
+    first_left_out: what is wrong with the first of them.
     file_bytes: bytes read from disk (compressed bytes of a compressed file).
     lines: lines with text.
     invalid_characters: encoding errors, each replaced by U+FFFD.
     nuls: NUL characters, removed.
     long_lines: lines above `LONGEST_LINE` characters, cut at white space.
-    malformed_json: skipped lines of JSON files: not an object with a string
-      `text`.
-    first_malformed_json: 'file:line' of the first of them.
+    malformed: skipped lines and rows of tables: without a text.
+    first_malformed: 'file:line' of the first of them.
   """
 
   files: int = 0
   empty_files: int = 0
+  left_out: int = 0
+  first_left_out: str = ''
   file_bytes: int = 0
   lines: int = 0
   invalid_characters: int = 0
   nuls: int = 0
   long_lines: int = 0
-  malformed_json: int = 0
-  first_malformed_json: str = ''
+  malformed: int = 0
+  first_malformed: str = ''
 
 
 def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:
-  """Decodes UTF-8, or what a byte order mark announces; errors become U+FFFD.
+  """Decodes UTF-8; errors become U+FFFD.
 
   Args:
     blocks: consecutive bytes of one file, cut anywhere.
     counts: adds to `invalid_characters`.
   """
-  blocks = iter(blocks)
-  head = b''
-  # The longest byte order mark has 4 bytes.
-  while len(head) < 4 and (block := next(blocks, None)) is not None:
-    head += block
-  found = (pair for pair in _BYTE_ORDER_MARKS if head.startswith(pair[0]))
-  mark, encoding = next(found, (b'', 'utf-8'))
-  decoder = codecs.getincrementaldecoder(encoding)('replace')
+  decoder = codecs.getincrementaldecoder('utf-8')('replace')
   # The end is a block of its own, to find a character that it cuts off.
-  for block in itertools.chain([head[len(mark) :]], blocks, [None]):
+  for block in itertools.chain(blocks, [None]):
     encoded = block or b''
     pending, _ = decoder.getstate()
     text = decoder.decode(encoded, final=block is None)
     if '\ufffd' in text:
       whole = pending + encoded
-      genuine = whole.decode(encoding, 'ignore').count('\ufffd')
+      genuine = whole.decode('utf-8', 'ignore').count('\ufffd')
       counts.invalid_characters += text.count('\ufffd') - genuine
     yield text
 

@@ -31,15 +31,13 @@ _ELSEWHERE = 'another directory'
 # Field of `cleaning.Counts` -> what it counts, if it counts any.
 _FAULTS = {
   'empty_files': 'files without text',
+  'left_out': 'files left out, of which the first: {first_left_out}',
   'invalid_characters': 'invalid characters, replaced by U+FFFD',
   'nuls': 'NUL characters, removed',
   'long_lines': (
     f'lines above {cleaning.LONGEST_LINE:,} characters, cut at white space'
   ),
-  'malformed_json': (
-    'lines of JSON files without a text, skipped; the first is '
-    '{first_malformed_json}'
-  ),
+  'malformed': 'lines or rows without a text, skipped; first {first_malformed}',
 }
 
 
@@ -158,6 +156,9 @@ def _locked(path: str) -> filelock.AcquireReturnProxy:
 def _make(
   reader: text_store.Reader, path: str, held_out_fraction: float
 ) -> Prepared:
+  if os.path.exists(f'{path}.part'):
+    told = 'a process that prepared this corpus was ended: it is prepared anew'
+    print(told, file=sys.stderr)
   threshold = int(held_out_fraction * 2**63)
   with output_files.writing(path, _ELSEWHERE) as part:
     index = text_store.write(reader, part, threshold)
@@ -168,7 +169,8 @@ def _make(
         [f'no document in the {counts["files"]} files', *_faults(counts)]
       )
       raise UserError(
-        f'expected text in {reader}, found {found}; set TEXT_FILES'
+        f'expected text in {reader}, found {found}; set TEXT_FILES '
+        'or TEXT_COLUMN'
       )
     if threshold and (sum(documents) < 3 or not all(documents)):
       rows = [text_store.read_rows(part, split) for split in text_store.SPLITS]

@@ -1,4 +1,4 @@
-"""Reads documents from text files and JSON lines, plain or compressed.
+"""Reads documents from text files and tables, plain or compressed.
 
     reader = document_files.TextFiles('books/*.txt.gz')
     counts = cleaning.Counts()
@@ -8,213 +8,123 @@
 Source: the format of text files is BERT's (google-research/bert).
 """
 
-import bz2
-import contextlib
 import dataclasses
 import functools
-import glob
-import gzip
-import json
-import os
-import pathlib
-import re
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import tensorflow as tf
-import zstandard
-
 from bertjax.data import cleaning
-from bertjax.errors import UserError, expect
+from bertjax.text import input_bytes, input_files, input_paths
 
-_BLOCK_BYTES = 1 << 20
-# A decompressor may yield 128 KB for a few bytes, so it is fed little at once.
-_COMPRESSED_BYTES = 1 << 14
-# The rest of a longer JSON line is dropped, which makes it malformed.
-_LONGEST_JSON_LINE = 1 << 27
-_JSON = re.compile(r'\.(jsonl|json|ndjson)(\.gz|\.bz2|\.zst)?$', re.IGNORECASE)
+_SETTING = 'TEXT_FILES'
 
 
 @dataclasses.dataclass(frozen=True)
 class TextFiles:
   """Text files: a line is a paragraph or sentence, a blank one ends a document.
 
-  Files named .jsonl, .json or .ndjson instead hold one JSON object per line,
-  whose string `text` is a document; blank lines in it separate paragraphs only.
-  Either kind may be compressed, with .gz, .bz2 or .zst at the end of the name.
+  JSON lines, TSV, CSV and Parquet, see `input_files`, instead have a document
+  in `text_column` of each object or row; blank lines in it separate paragraphs
+  only. All but Parquet may be compressed.
 
   Attributes:
-    patterns: one or several paths or globs, local (`**` and `~` work) or any
-      that `tf.io.gfile` opens, such as gs://. The files are read in sorted
-      order, each once.
+    patterns: see `input_paths.expand`. The files are read in sorted order, each
+      once.
+    text_column: the column of text in a table.
   """
 
   patterns: str | Sequence[str]
+  text_column: str = 'text'
 
   def __str__(self) -> str:
-    return ', '.join(self._patterns())
+    patterns = self.patterns
+    return patterns if isinstance(patterns, str) else ', '.join(patterns)
 
-  def _patterns(self) -> list[str]:
-    if isinstance(self.patterns, str):
-      return [self.patterns]
-    return list(self.patterns or ())
-
-  def paths(self) -> list[str]:
+  def paths(self, left_out: list[str] | None = None) -> list[str]:
     """Returns the files, sorted.
 
-    Raises:
-      UserError: a pattern names a folder, or no file.
-    """
-    patterns = self._patterns()
-    some = all(isinstance(x, str) and x.strip() for x in patterns) and patterns
-    what = 'a file, a glob or a list of them'
-    expect(some, what, self.patterns, 'TEXT_FILES')
-    return sorted({path for pattern in patterns for path in _expand(pattern)})
+    Args:
+      left_out: receives what is wrong with the files of a folder that are not
+        read.
 
-  def fingerprint(self) -> list[tuple[str, int, int]]:
+    Raises:
+      UserError: a pattern stands for no file.
+    """
+    left_out = [] if left_out is None else left_out
+    return input_paths.expand(self.patterns, _SETTING, left_out)
+
+  def fingerprint(self) -> list[Any]:
     """Returns the names, sizes and modification times of the files."""
-    found = []
-    for path in self.paths():
-      with _explained(path):
-        stat = tf.io.gfile.stat(path)
-      name = path if '://' in path else os.path.abspath(path)
-      found.append((name, stat.length, stat.mtime_nsec))
-    return found
+    files = [input_paths.fingerprint(x, _SETTING) for x in self.paths()]
+    return [self.text_column, files]
 
   def size(self) -> int:
     """Returns the bytes of all files on disk."""
-    return sum(size for _, size, _ in self.fingerprint())
+    return sum(
+      input_paths.fingerprint(path, _SETTING)[1] for path in self.paths()
+    )
 
   def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
     """Yields lists of lines; an empty list ends a document.
 
     Raises:
-      UserError: a file cannot be read or decompressed.
+      UserError: a file cannot be read or decompressed, or is no text.
     """
-    for path in self.paths():
+    left_out: list[str] = []
+    paths = self.paths(left_out)
+    counts.left_out += len(left_out)
+    counts.first_left_out = next(iter(left_out), '')
+    for path in paths:
       lines = counts.lines
-      texts = cleaning.decode(_read(path, counts), counts)
-      texts = cleaning.normalise(texts, counts)
-      if _JSON.search(path):
-        yield from _json_documents(path, texts, counts)
-      else:
-        batches = cleaning.split_lines(texts, counts)
-        yield from cleaning.split_documents(batches, counts)
+      yield from self._documents(path, counts)
       counts.files += 1
       counts.empty_files += counts.lines == lines
 
+  def _documents(
+    self, path: str, counts: cleaning.Counts
+  ) -> Iterator[list[str]]:
+    form = input_files.form_of(path, _SETTING)
+    before = counts.file_bytes
+    if form == 'parquet':
+      records = input_files.records(path, setting=_SETTING)
+      yield from self._of_records(records, path, form, counts)
+      counts.file_bytes += input_paths.fingerprint(path, _SETTING)[1]
+      return
 
-def _expand(pattern: str) -> list[str]:
-  """Returns the files that a pattern matches, at least one."""
-  pattern = os.path.expanduser(pattern)
-  local = '://' not in pattern
-  with _explained(pattern):
-    if tf.io.gfile.isdir(pattern):
-      raise UserError(
-        f'expected text files, got the directory {pattern}; '
-        f"set TEXT_FILES to '{pattern.rstrip('/')}/*' or the like"
-      )
-    if tf.io.gfile.exists(pattern):
-      return [pattern]  # even if its name holds '[' or '*'
-    found = (
-      glob.glob(pattern, recursive=True) if local else tf.io.gfile.glob(pattern)
-    )
-    found = [path for path in found if not tf.io.gfile.isdir(path)]
-  if not found:
-    where = ''
-    if local:
-      above = pathlib.Path(os.path.abspath(pattern)).parents
-      folder = next(filter(os.path.isdir, above))
-      where = f' (the nearest folder that exists is {folder})'
-    raise UserError(
-      f'no file matches {pattern!r}{where}; set TEXT_FILES to one that exists'
-    )
-  return found
+    def progress(read: int) -> None:
+      counts.file_bytes = before + read
 
+    blocks = input_bytes.blocks(path, _SETTING, progress)
+    texts = cleaning.normalise(cleaning.decode(blocks, counts), counts)
+    if form == 'text':
+      batches = cleaning.split_lines(texts, counts)
+      yield from cleaning.split_documents(batches, counts)
+    else:
+      broken = functools.partial(_count_malformed, counts, path)
+      lines = input_files.split(texts)
+      records = input_files.parse(form, lines, path, broken=broken)
+      yield from self._of_records(records, path, form, counts)
 
-@contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-  """Turns what reading a file fails with into a UserError."""
-  try:
-    yield
-  except tf.errors.OpError as error:
-    raise UserError(
-      f'cannot read {path}: {error.message.splitlines()[0]}; make it readable '
-      'or set TEXT_FILES'
-    ) from error
-  except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
-    raise UserError(
-      f'{path} is truncated or not what its suffix says ({error}); '
-      'replace it, or leave it out of TEXT_FILES'
-    ) from error
-
-
-def _read(path: str, counts: cleaning.Counts) -> Iterator[bytes]:
-  """Yields the decompressed bytes of a file in blocks."""
-  before = counts.file_bytes
-  with _explained(path), tf.io.gfile.GFile(path, 'rb') as file:
-    for block in _decompress(path, file):
-      counts.file_bytes = before + file.tell()
-      yield block
+  def _of_records(
+    self,
+    records: input_files.Numbered,
+    path: str,
+    form: str,
+    counts: cleaning.Counts,
+  ) -> Iterator[list[str]]:
+    column = self.text_column
+    for number, record in records:
+      if column not in record and form != 'jsonl':
+        wanted = {column: 'TEXT_COLUMN'}
+        input_files.check_columns(path, list(record), wanted)
+      text = record.get(column)
+      if not isinstance(text, str):
+        _count_malformed(counts, path, number)
+      elif lines := cleaning.lines_of(text, counts):
+        yield lines
+        yield []
 
 
-def _decompress(path: str, file: Any) -> Iterator[bytes]:
-  suffix = os.path.splitext(path.lower())[1]
-  if suffix == '.zst':
-    return _decompress_zstandard(file)
-  if suffix == '.gz':
-    file = gzip.GzipFile(fileobj=file)
-  elif suffix == '.bz2':
-    file = bz2.BZ2File(file)
-  return iter(functools.partial(file.read, _BLOCK_BYTES), b'')
-
-
-def _decompress_zstandard(file: Any) -> Iterator[bytes]:
-  """Yields blocks; unlike zstandard's own file, it notices a missing end."""
-  frame = None
-  while data := file.read(_COMPRESSED_BYTES):
-    while data:
-      if frame is None:
-        frame = zstandard.ZstdDecompressor(
-          max_window_size=1 << 31  # 2 GB, as `zstd --long=31` writes
-        ).decompressobj()
-      yield frame.decompress(data)
-      data = frame.unused_data
-      if frame.eof:
-        frame = None
-  if frame is not None:
-    raise EOFError('it ends inside a zstandard frame')
-
-
-def _json_documents(
-  path: str, texts: Iterator[str], counts: cleaning.Counts
-) -> Iterator[list[str]]:
-  for number, line in enumerate(_whole_lines(texts), 1):
-    if not line or line.isspace():
-      continue
-    try:
-      text = json.loads(line)['text']
-      lines = cleaning.lines_of(text, counts)
-    except (ValueError, LookupError, TypeError, RecursionError):
-      if not counts.malformed_json:
-        counts.first_malformed_json = f'{path}:{number}'
-      counts.malformed_json += 1
-      continue
-    if lines:
-      yield lines
-      yield []
-
-
-def _whole_lines(texts: Iterator[str]) -> Iterator[str]:
-  parts, length = [], 0
-  for text in texts:
-    ending, *lines = text.split('\n')
-    if length < _LONGEST_JSON_LINE:
-      parts.append(ending)
-      length += len(ending)
-    if lines:
-      yield ''.join(parts)
-      yield from lines[:-1]
-      parts, length = lines[-1:], len(lines[-1])
-  yield ''.join(parts)
+def _count_malformed(counts: cleaning.Counts, path: str, number: int) -> None:
+  counts.first_malformed = counts.first_malformed or f'{path}:{number}'
+  counts.malformed += 1

@@ -98,6 +98,7 @@ def from_text(
   held_out_fraction: float = 0.05,
   corpus_dir: str | None = None,
   tfds_data_dir: str | None = None,
+  text_column: str = 'text',
   name: str = 'text',
   **task: Any,
 ) -> str:
@@ -108,8 +109,8 @@ def from_text(
   others wait.
 
   Args:
-    text_files: 'python_documentation', 'tfds:NAME', files and globs, or a
-      reader whose `repr` says what it reads.
+    text_files: 'python_documentation', 'tfds:NAME', files, folders and
+      globs, or a reader whose `repr` says what it reads.
     run_dir: gets vocab.txt and, if corpus_dir is None, `corpus/`.
     vocab_file: a published vocab.txt; None: train one on the text.
     vocab_size: of a trained vocabulary.
@@ -119,6 +120,7 @@ def from_text(
     held_out_fraction: share of the documents in the split 'validation'.
     corpus_dir: keeps prepared text, and may be shared by runs.
     tfds_data_dir: where TFDS keeps its data sets.
+    text_column: of tables: CSV, TSV, Parquet, JSON lines.
     name: of the task.
     **task: next_sentence, mask_rate, mask_unit and short of `register`.
 
@@ -136,6 +138,7 @@ def from_text(
       corpus_dir or os.path.join(run_dir, 'corpus'),
       tfds_data_dir,
       held_out_fraction,
+      text_column,
     )
     print(source.report(), flush=True)
     if task.get('next_sentence', True):

@@ -138,15 +138,17 @@ def from_spec(
   directory: str,
   tfds_data_dir: str | None = None,
   held_out_fraction: float = 0.05,
+  text_column: str = 'text',
 ) -> TextSource:
   """Returns the source that TEXT_FILES stands for.
 
   Args:
-    text_files_or_name: 'python_documentation', 'tfds:NAME', files and globs, or
-      a reader.
+    text_files_or_name: 'python_documentation', 'tfds:NAME', files, folders and
+      globs, or a reader.
     directory: prepared text is stored below it.
     tfds_data_dir: where TFDS keeps data sets, for 'tfds:NAME'.
     held_out_fraction: share of the documents in the split 'validation'.
+    text_column: the column of text in tables, or the field in TFDS.
 
   Raises:
     UserError: there are no such files.
@@ -156,11 +158,12 @@ def from_spec(
     return TfdsTextSource(
       reader.removeprefix('tfds:'),
       tfds_data_dir,
-      held_out_fraction=held_out_fraction,
+      text_column,
+      held_out_fraction,
     )
   if reader == 'python_documentation':
     reader = python_documentation.PythonDocumentation()
   elif not isinstance(reader, text_store.Reader):
-    reader = document_files.TextFiles(reader)
+    reader = document_files.TextFiles(reader, text_column)
     reader.paths()  # raises UserError if there is nothing to read
   return PreparedSource(reader, directory, held_out_fraction)

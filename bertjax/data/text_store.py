@@ -28,7 +28,7 @@ import numpy as np
 from bertjax.data import cleaning
 from bertjax.runs.progress_line import ProgressLine
 
-FORMAT = 1  # raise it if readers, cleaning or this module write something else
+FORMAT = 2  # raise it if readers, cleaning or this module write something else
 SPLITS = ('train', 'validation')
 PIECE_BYTES = 1 << 15
 _ROW = struct.Struct('<3q')

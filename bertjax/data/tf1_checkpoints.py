@@ -2,8 +2,8 @@
 
     tf1_checkpoints.convert(source='uncased_L-12_H-768_A-12', output='bert')
 
-INIT_FROM, the predictor and transformers take the directory. Names are derived
-from the one table in `interop.names`. Source: google-research/bert
+MODEL, INIT_FROM and transformers take the directory. Names are derived from the
+one table in `interop.names`. Source: google-research/bert
 `modeling.py`, `run_pretraining.py`, `run_classifier.py`, `run_squad.py`.
 """
 
@@ -83,7 +83,7 @@ def read(
 
 
 def convert(*, source: str, output: str, dry_run: bool = False) -> None:
-  """Writes a directory for transformers and for INIT_FROM.
+  """Writes a directory for MODEL, INIT_FROM and transformers.
 
   Args:
     source: a folder as released by google-research/bert: bert_config.json,

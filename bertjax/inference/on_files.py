@@ -1,11 +1,11 @@
 """What a trained model says of each text of a file, written to another one.
 
     on_files.predict_file(
-        source='in.txt', output='out.jsonl', run_dir='runs/sst2')
+        model='runs/sst2', source='in.txt', output='out.jsonl')
     on_files.predict_file(
-        source='in.txt', output='vectors.npy', run_dir='runs/books',
+        model='runs/books', source='in.txt', output='vectors.npy',
         work=on_files.embedding)
-    on_files.evaluate(files='dev.tsv', run_dir='runs/sst2')
+    on_files.evaluate(model='runs/sst2', files='dev.tsv')
 
 Files are read once, and streamed except SQuAD's JSON, so they may be larger
 than memory. `tasks.kinds` has what is read and written.
@@ -25,7 +25,7 @@ from bertjax.runs.progress_line import ProgressLine
 from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task, with_values
-from bertjax.text import batching
+from bertjax.text import batching, input_paths
 
 # What to predict, and the function for it that `Predictor.answers` takes.
 Work = tuple[Task, forward.Function | None]
@@ -55,9 +55,8 @@ def embedding(
 ) -> Work:
   """Predicts a vector for each text, with any model.
 
-  Reads lines of text, or JSON lines, see `line_files.read`. Writes .npy,
-  float32[n, D] in the order of the texts; or .jsonl, the records with a field
-  `embedding`.
+  Reads lines of text, or tables, see `input_files`. Writes .npy, float32[n, D]
+  in the order of the texts; or .jsonl, the records with a field `embedding`.
 
   Args:
     predictor: the model.
@@ -86,10 +85,9 @@ def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
 
 def predict_file(
   *,
-  source: str,
+  model: str,
+  source: str | Sequence[str],
   output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
   work: Callable[[Predictor, int | None], Work] = fine_tuned,
   length: int | None = None,
   batch_size: int = 32,
@@ -99,12 +97,10 @@ def predict_file(
   """Writes what a model says of each text of a file.
 
   Args:
-    source: the input, in a format that `work` reads.
+    model: see `Predictor.load`.
+    source: the input, in a format that `work` reads; see `input_paths.expand`.
     output: ends in .jsonl; for vectors in .npy or .jsonl; for spans in .json;
       for a tagger in anything.
-    run_dir: a run, whose best or else latest checkpoint is used, or the folder
-      of a fine-tuning's seeds. Set either this or init_from.
-    init_from: a Hugging Face directory, or a run.
     work: `fine_tuned`, `embedding` or `filling`.
     length: the most tokens of a row, [CLS] and [SEP] included; see `work`.
     batch_size: the most rows of a batch.
@@ -115,11 +111,12 @@ def predict_file(
     UserError: files, a model, or settings that cannot work.
   """
   expect_count(batch_size, 'BATCH_SIZE')
-  predictor = load(run_dir, init_from)
+  predictor = Predictor.load(model)
   task, function = work(predictor, length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns)
-  output_files.check_output(output, kind.suffixes, source)
+  sources = input_paths.expand(source, 'INPUT')
+  output_files.check_output(output, kind.suffixes, sources)
   predictor.check_length(task.length)
   # All before anything is computed, which then is a stream.
   examples = keep(kind.read(task, source, False, **columns))
@@ -139,9 +136,8 @@ def predict_file(
 
 def evaluate(
   *,
+  model: str,
   files: str | Sequence[str],
-  run_dir: str | None = None,
-  init_from: str | None = None,
   length: int | None = None,
   batch_size: int = 32,
   text_columns: str | Sequence[str] | None = None,
@@ -151,10 +147,8 @@ def evaluate(
   """Prints the task's metrics of a model on files with labels, as JSON.
 
   Args:
+    model: a fine-tuned one, see `Predictor.load`.
     files: in the format of the training files.
-    run_dir: a run of fine-tuning, or the folder of its seeds. Set either this
-      or init_from.
-    init_from: a Hugging Face directory, or a run.
     length: the most tokens of a row; None: as in training.
     batch_size: the most rows of a batch.
     text_columns: one column of a table, or two; None: as in training.
@@ -165,7 +159,7 @@ def evaluate(
     UserError: files, a model, or settings that cannot work.
   """
   expect_count(batch_size, 'BATCH_SIZE')
-  predictor = load(run_dir, init_from)
+  predictor = Predictor.load(model)
   task = predictor.task_of(length)
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns, label_column=label_column)
@@ -176,21 +170,6 @@ def evaluate(
     return
   values = kind.score(task, predictor.answers(task, examples, batch_size))
   print(json.dumps({'examples': len(examples), **values}, indent=2))
-
-
-def load(run_dir: str | None, init_from: str | None) -> Predictor:
-  """Returns the model that one of RUN_DIR and INIT_FROM names.
-
-  Raises:
-    UserError: both or neither are set; see `Predictor.load`.
-  """
-  path = init_from if run_dir is None else run_dir
-  if path is None or None not in (run_dir, init_from):
-    raise UserError(
-      'expected either a run in RUN_DIR, or a Hugging Face directory or a run '
-      'in INIT_FROM; set one of the two'
-    )
-  return Predictor.load(path)
 
 
 def _columns(task: Task, **given: Any) -> dict[str, Any]:

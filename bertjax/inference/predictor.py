@@ -12,6 +12,7 @@ length beyond the model's positions is a UserError.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
@@ -62,23 +63,24 @@ class Predictor:
     self.parameters = jax.tree.map(jnp.asarray, self.parameters)
 
   @classmethod
-  def load(cls, path: str, step: int | None = None) -> 'Predictor':
-    """Reads the folder of a run, or a Hugging Face directory.
+  def load(cls, model: str, step: int | None = None) -> 'Predictor':
+    """Reads a trained model.
 
     Args:
-      path: the folder. If it holds the seeds of a fine-tuning, the best is
-        read.
+      model: a run, the folder of a fine-tuning's seeds, of which the best is
+        read, or a Hugging Face directory.
       step: of a run's checkpoint; None: its best, else its latest.
 
     Raises:
       UserError: see `trained_model.read`.
     """
-    found = trained_model.read(path, step)
+    expect(isinstance(model, str | os.PathLike), 'a folder', model, 'MODEL')
+    found = trained_model.read(model, step)
     length = {'length': min(128, found.config.positions)}
     task = kinds.of_json(length | found.task) if found.task else None
     tokenizer = Tokenizer.load(found.path)
     return cls(
-      found.config, found.parameters, tokenizer, path, found.step, task
+      found.config, found.parameters, tokenizer, model, found.step, task
     )
 
   def embed(
@@ -250,7 +252,7 @@ class Predictor:
   def check_length(self, length: int) -> None:
     """Raises UserError if the model cannot take rows of this length."""
     most = self.config.positions
-    what = f'3 to {most} tokens, the positions of {self.origin}'
+    what = f'a LENGTH of 3 to the {most} positions of {self.origin}'
     expect(3 <= length <= most, what, length, 'LENGTH')
 
   def check_fills_masks(self) -> None:
@@ -258,7 +260,7 @@ class Predictor:
     if 'mlm_head' not in self.parameters:
       raise UserError(
         f'{self.origin} has no masked-LM head, which filling masks needs; '
-        'choose a checkpoint of pretraining'
+        'set MODEL to a checkpoint of pretraining'
       )
 
   def _list(

@@ -3,8 +3,8 @@
     predictor = Predictor.load('runs/books')
     (maps,) = attention_maps.compute(predictor, ['The cat sat.'])
     maps.tokens, maps.weights, maps.entropies, maps.importance
-    attention_maps.write(init_from='runs/books', texts='The cat sat.',
-                       output='maps')
+    attention_maps.write(model='runs/books', texts='The cat sat.',
+                         output='maps')
 
 Source of a head's importance: Michel et al. 2019, see `head_importance`.
 """
@@ -15,13 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bertjax.errors import UserError, expect
-from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import figure, head_importance, page, taps
 from bertjax.inspection.maps import Maps
 from bertjax.models import bert
 from bertjax.runs import output_files
-from bertjax.text import batching, line_files
+from bertjax.text import batching, input_files
 
 WEIGHTS = 'layer_*/attention/weights'
 BATCH = 8  # texts in a batch
@@ -106,7 +105,7 @@ def check(
     valid = isinstance(parts, list | tuple) and len(parts) in (1, 2)
     valid = valid and all(isinstance(part, str) for part in parts)
     expect(valid, 'texts, or pairs of texts in parentheses', text, 'TEXTS')
-    repaired.append([line_files.repair(part) for part in parts])
+    repaired.append([input_files.repair(part) for part in parts])
   found = predictor.tokenizer.rows(repaired, 10**9, masks=True)
   for parts, (row, _) in zip(repaired, found, strict=True):
     if len(row.ids) > length:
@@ -122,10 +121,9 @@ def check(
 
 def write(
   *,
+  model: str,
   texts: str | Sequence[str | Sequence[str]],
   output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
   length: int | None = None,
   layers: int | Sequence[int] | None = None,
   importance: bool | None = None,
@@ -134,10 +132,9 @@ def write(
   """Draws the attention of texts: a PNG for each, and a page for all.
 
   Args:
+    model: see `Predictor.load`.
     texts: a text, or several texts or pairs; see `compute`.
     output: a directory, new or empty.
-    run_dir: a run, whose best or else latest checkpoint is used; or
-    init_from: a Hugging Face directory, or a run.
     length: see `compute`.
     layers: see `compute`.
     importance: see `compute`; None: if the model has a masked-LM head.
@@ -147,7 +144,7 @@ def write(
     UserError: files, a model, or settings that cannot work.
   """
   output_files.check_directory(output)
-  predictor = on_files.load(run_dir, init_from)
+  predictor = Predictor.load(model)
   if importance is None:
     importance = 'mlm_head' in predictor.parameters
   check(predictor, texts, length, layers, importance)

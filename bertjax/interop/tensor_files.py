@@ -41,7 +41,7 @@ def read(directory: str) -> dict[str, np.ndarray]:
     except AttributeError as error:  # numpy has no such dtype
       raise UserError(
         f'expected tensors in {path} that numpy can hold, got one of {error}; '
-        'set INIT_FROM to a checkpoint that is not quantized'
+        'set MODEL or INIT_FROM to a checkpoint that is not quantized'
       ) from error
   prefix = any(name.startswith('bert.') for name in tensors)
   return {canonical(name, prefix): array for name, array in tensors.items()}

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from bertjax.errors import UserError, did_you_mean
+from bertjax.errors import UserError, did_you_mean, expect
 from bertjax.launch import host_memory
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -43,6 +43,21 @@ def check_files(files: Sequence[str], paths: Sequence[str]) -> None:
         f'--gin_file={file}: no such file here ({os.getcwd()}) or in '
         f'gin_configs{did_you_mean(file, known, cutoff=0.4)}'
       )
+
+
+def check_model(bindings: Sequence[str]) -> None:
+  """Raises UserError if MODEL is set to a folder that is not there.
+
+  It needs neither jax nor the modules of a recipe, whose import takes seconds.
+
+  Args:
+    bindings: NAME=VALUE of the command line.
+  """
+  what = 'a folder that exists, of a run or of a Hugging Face model'
+  for name, _, text in (binding.partition('=') for binding in bindings):
+    path = text.strip(' \'"')
+    if name.strip() == 'MODEL' and not re.match(r'[@%]|\w+://', path):
+      expect(os.path.isdir(path), what, path, 'MODEL')
 
 
 def arguments(argv: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from bertjax.runs import gin_bindings
 # These take an unquoted string even if a file sets them to None.
 _STRINGS = re.compile(
   r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS'
-  r'|^CHANGES)$'
+  r'|^CHANGES|^MODEL)$'
 )
 _KINDS = {
   bool: 'True or False',
@@ -34,6 +34,8 @@ _KINDS = {
   object: """text; a string needs quotes: '"text"'""",  # _UNREADABLE
 }
 _UNREADABLE = object()
+# What MODEL was called in the recipes that use a trained model.
+_NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
 
 
 def defined_in(configuration: str) -> dict[str, str]:
@@ -52,6 +54,10 @@ def check_used(configuration: str, names: Iterable[str] | None = None) -> None:
   used = set(re.findall(r'%([A-Za-z_]\w*)', configuration)) - {'gin'}
   for name in defined_in(configuration) if names is None else names:
     if name not in used:
+      if name in _NOW_MODEL and 'MODEL' in used:
+        raise UserError(
+          f'{name} is now MODEL in this recipe; set --gin.MODEL=VALUE'
+        )
       near = did_you_mean(name.upper(), used, cutoff=0.5)
       known = near or f'; there are {", ".join(sorted(used))}'
       raise UserError(f'nothing uses the macro {name}{known}')

@@ -28,7 +28,7 @@ from typing import NoReturn
 import jax
 
 from bertjax.errors import RunStopped, UserError
-from bertjax.launch import cluster
+from bertjax.launch import cluster, interruption
 from bertjax.parallel import processes
 
 _AGAIN = 'the same command on all machines goes on from the last checkpoint'
@@ -90,6 +90,7 @@ def run(job: Callable[[], None], place: cluster.Place) -> None:
 def _live(place: cluster.Place, job, will: io.FileIO) -> NoReturn:
   """Meets the others and does the job, in the child."""
   os.setsid()  # Ctrl-C reaches the parent alone, which passes it on
+  interruption.leave_to_parent()
   if sys.platform == 'linux':  # and if the parent is killed, so is the child
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
   try:

@@ -156,8 +156,8 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
   ) -> tuple[Any, dict[str, bytes], int] | None:
     """Reads the latest undamaged checkpoint.
 
-    A damaged one is reported and moved aside (`300.corrupt-...`), so that the
-    run can make it again.
+    Damaged ones after it are reported and moved aside (`300.corrupt-...`), so
+    that the run can make them again.
 
     Args:
       abstract_state: pytree of `jax.ShapeDtypeStruct` with shardings; each
@@ -168,7 +168,8 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
       if there is no checkpoint.
 
     Raises:
-      UserError: it belongs to another model or vocabulary.
+      UserError: it belongs to another model, vocabulary or step, or all are
+        damaged.
     """
     self.wait()
     step = self._find_whole()
@@ -203,23 +204,11 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
       nested dict of numpy arrays, and the step; None if there is no checkpoint.
 
     Raises:
-      UserError: `step` is not there or damaged.
+      UserError: `step` is not there or damaged, or all are; its folder holds
+        another step.
     """
     step = self._find_whole(step)
-    if step is None:
-      return None
-    wanted = {'parameters': self._shapes(step)['parameters']}
-    as_numpy = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
-    )
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-      restored = reader.restore(
-        self._folder(step) / _STATE,
-        args=ocp.args.PyTreeRestore(
-          item=wanted, restore_args=as_numpy, partial_restore=True
-        ),
-      )
-    return restored['parameters'], step
+    return None if step is None else (self._read(step, 'parameters'), step)
 
   def remove_after(self, step: int) -> None:
     """Removes checkpoints of later steps, which a resumed run makes again."""
@@ -239,6 +228,21 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
     """Returns the saved state's tree, of leaves with `shape` and `dtype`."""
     return self._manager.item_metadata(step)[_STATE].tree
 
+  def _read(self, step: int, name: str) -> Any:
+    """Returns one part of a saved state, its leaves as numpy arrays."""
+    wanted = {name: self._shapes(step)[name]}
+    as_numpy = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted
+    )
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+      restored = reader.restore(
+        self._folder(step) / _STATE,
+        args=ocp.args.PyTreeRestore(
+          item=wanted, restore_args=as_numpy, partial_restore=True
+        ),
+      )
+    return restored[name]
+
   def _find_whole(self, step: int | None = None) -> int | None:
     """Returns `step`, or the latest undamaged one, moving others aside."""
     steps = self.steps()
@@ -249,13 +253,36 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
           f'checkpoint {self._folder(step)} cannot be read'
           f' ({damage}); choose another of the steps {steps}'
         )
+      self._check_step(step)
       return step
+    damaged: dict[int, str] = {}
     for candidate in reversed(steps):
       damage = self._damage(candidate)
       if not damage:
+        for later, reason in damaged.items():
+          self._move_aside(later, reason)
+        self._check_step(candidate)
         return candidate
-      self._move_aside(candidate, damage)
+      damaged[candidate] = damage
+    if damaged:
+      told = ', '.join(f'{step}: {reason}' for step, reason in damaged.items())
+      raise UserError(
+        f'all checkpoints in {self._directory} are damaged ({told}); put copies'
+        ' of them there, or set RUN_DIR to another directory to start anew'
+      )
     return None
+
+  def _check_step(self, step: int) -> None:
+    """Refuses the checkpoint of another step, in a folder of this name."""
+    if 'step' not in self._shapes(step):
+      return
+    inside = int(self._read(step, 'step'))
+    if inside != step:
+      raise UserError(
+        f'checkpoint {self._folder(step)} holds the state of step {inside}, so '
+        'it was renamed or copied; give each folder the name of its step, or '
+        'take this one away'
+      )
 
   def _damage(self, step: int) -> str | None:
     """Says what is wrong with a checkpoint; process 0 decides for all."""

@@ -7,6 +7,7 @@ config.gin holds the same and more, but reading it takes gin and the modules
 that it names.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,6 +20,7 @@ from etils import epath
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig, computation
 from bertjax.runs import layout, output_files
+from bertjax.text import vocabulary_file
 
 # What runs were trained for before their model.json said so.
 _EARLIER = pathlib.Path(__file__).with_name('earlier_objectives.json')
@@ -45,7 +47,7 @@ def write(
   objective: ObjectiveFacts | None = None,
   main: str = '',
 ) -> None:
-  """Writes model.json.
+  """Writes model.json, with a digest of the vocabulary if the run has one.
 
   Args:
     run_dir: made if missing.
@@ -62,6 +64,9 @@ def write(
     }
   if objective:
     content['objective'] = objective._asdict()
+  vocabulary = os.path.join(run_dir, layout.VOCABULARY)
+  if os.path.exists(vocabulary):
+    content['vocabulary'] = vocabulary_file.digest(vocabulary)
   path = os.path.join(run_dir, layout.MODEL)
   output_files.write_json(path, content, 'RUN_DIR')
 
@@ -73,6 +78,27 @@ def read(run_dir: str) -> EncoderConfig:
     UserError: it is missing or damaged.
   """
   return _read(run_dir, lambda content: EncoderConfig(**content['encoder']))
+
+
+def check_vocabulary(run_dir: str) -> None:
+  """Compares the run's vocabulary with the digest of it in model.json.
+
+  Runs before bertjax 0.2 have none, and are accepted; so is a model.json that
+  is missing or damaged, which a run that goes on writes anew.
+
+  Raises:
+    UserError: they differ.
+  """
+  path = os.path.join(run_dir, layout.VOCABULARY)
+  then = None
+  with contextlib.suppress(ValueError, AttributeError):
+    then = (read_if_there(run_dir, layout.MODEL) or {}).get('vocabulary')
+  if then is not None and then != vocabulary_file.digest(path):
+    raise UserError(
+      f'{path}, or whether it is cased, is not as it was when training began, '
+      'and its tokens would have the vectors of others; put that vocabulary '
+      'and its tokenizer_config.json back, or set another RUN_DIR'
+    )
 
 
 def read_main(run_dir: str) -> str:

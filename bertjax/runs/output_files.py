@@ -11,23 +11,26 @@
 import contextlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from bertjax.errors import UserError, expect
 
 
-def check_output(path: str, suffixes: tuple[str, ...], source: str) -> None:
+def check_output(
+  path: str, suffixes: tuple[str, ...], sources: Collection[str]
+) -> None:
   """Refuses an output that cannot be written, before anything is computed.
 
   Raises:
-    UserError: `path` has another suffix, is the input itself or a directory, or
+    UserError: `path` has another suffix, is an input itself or a directory, or
       its folder cannot be written.
   """
   what = f'a file that ends in {" or ".join(suffixes)}'
   expect(path.endswith(suffixes), what, path, 'OUTPUT')
-  if os.path.realpath(path) == os.path.realpath(source):
+  if os.path.realpath(path) in map(os.path.realpath, sources):
     raise UserError(f'{path} is the input as well; set OUTPUT to another file')
   if os.path.isdir(path):
     raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')
@@ -76,10 +79,13 @@ def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
     yield
   except (OSError, ValueError) as error:
     # TensorStore raises ValueError with the operating system's code in it.
-    if not isinstance(error, OSError) and 'os_error_code' not in str(error):
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if not isinstance(error, OSError) and not code:
       raise
     reason = (
-      getattr(error, 'strerror', None)
+      os.strerror(int(code[1]))
+      if code
+      else getattr(error, 'strerror', None)
       or (str(error).splitlines() or [type(error).__name__])[0]
     )
     # The end of a long one holds the cause, the start the paths.

@@ -44,8 +44,8 @@ def read(path: str, step: int | None = None) -> TrainedModel:
     step: of a run's checkpoint; None is the best, else the latest.
 
   Raises:
-    UserError: it is neither of the two, or its checkpoint is missing or
-      damaged.
+    UserError: it is neither of the two, its checkpoint is missing or damaged,
+      or its vocabulary is not the one that it was trained with.
   """
   path = best_run(path)
   if os.path.exists(os.path.join(path, 'config.json')):
@@ -61,6 +61,7 @@ def read(path: str, step: int | None = None) -> TrainedModel:
       theirs.config, theirs.parameters, theirs.task, None, path
     )
   config, main = model_file.read(path), model_file.read_main(path)
+  model_file.check_vocabulary(path)
   folder = os.path.join(path, layout.BEST)
   if step is not None or not os.path.exists(folder):
     folder = os.path.join(path, layout.CHECKPOINTS)
@@ -87,7 +88,7 @@ def best_run(path: str) -> str:
   if len(rows) == 1:
     return os.path.join(path, rows[0]['best_run'])
   raise UserError(
-    f'{path} holds the runs of {len(rows)} tasks; point RUN_DIR or INIT_FROM '
+    f'{path} holds the runs of {len(rows)} tasks; point MODEL or INIT_FROM '
     f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
     if rows
     else f'{path} has no finished run yet'

@@ -12,8 +12,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from bertjax.errors import UserError, expect
+from bertjax.tasks import tag_schemes
 from bertjax.tasks.examples import TagExample
-from bertjax.text import line_files
+from bertjax.text import input_bytes, input_files
+
+# More words without an empty line are no sentence, and would fill the memory.
+_LONGEST_SENTENCE = 1 << 16
+_LONGEST_FILE = 100  # words of a file with tags for one sentence
+_STOPS = frozenset('.!?。')
 
 
 def read(
@@ -21,6 +27,7 @@ def read(
   word_column: int = 0,
   tag_column: int | None = -1,
   separator: str | None = None,
+  setting: str = input_bytes.FILES,
 ) -> Iterator[TagExample]:
   r"""Yields the sentences of a file.
 
@@ -33,23 +40,26 @@ def read(
     word_column: the index of the column of words; -1 is the last.
     tag_column: that of the tags; None: there are none, or they are not wanted.
     separator: what separates columns; None: any number of spaces and tabs.
+    setting: names the file, for messages.
 
   Raises:
     UserError: no file, not UTF-8, a different number of columns in some line,
-      no such column, no sentence.
+      no such column, no sentence, no empty lines between them, tags that are of
+      no scheme.
   """
-  sentences = _sentences(path, separator)
-  first = next(sentences, [])
-  some = f'sentences, a word a line, in {path}'
-  expect(first, some, first, line_files.SETTINGS)
-  _check_columns(len(first[0]), word_column, tag_column, path)
-  for lines in itertools.chain([first], sentences):
+  sentences = _sentences(path, separator, setting)
+  some = list(itertools.islice(sentences, 2))
+  expect(some, f'sentences, a word a line, in {path}', some, setting)
+  _check_columns(len(some[0][1][0]), word_column, tag_column, path)
+  schemes = tag_schemes.Check(path)
+  if tag_column is not None and len(some) == 1:
+    _check_sentence([fields[word_column] for fields in some[0][1]], path)
+  for start, lines in itertools.chain(some, sentences):
     columns = list(zip(*lines, strict=True))
-    yield TagExample(
-      columns[word_column],
-      None if tag_column is None else columns[tag_column],
-      tuple(lines),
-    )
+    tags = None if tag_column is None else columns[tag_column]
+    if tags is not None:
+      schemes.add(tags, start)
+    yield TagExample(columns[word_column], tags, tuple(lines))
 
 
 def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -63,12 +73,13 @@ def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def _sentences(
-  path: str, separator: str | None
-) -> Iterator[list[tuple[str, ...]]]:
+  path: str, separator: str | None, setting: str
+) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
+  """Yields the number of the first line, and the fields of each."""
   # Not str.split(): words contain no-break spaces and the like.
   divide = re.compile(re.escape(separator) if separator else '[ \t]+').split
   first = None
-  numbered = enumerate(line_files.lines(path), start=1)
+  numbered = enumerate(input_files.lines(path, setting), start=1)
   for between, lines in itertools.groupby(numbered, key=_stands_between):
     if between:
       continue
@@ -83,7 +94,21 @@ def _sentences(
           f'{first[0]}, got {len(fields)}; correct it or set SEPARATOR'
         )
       sentence.append(tuple(fields))
-    yield sentence
+      if len(sentence) > _LONGEST_SENTENCE:
+        raise UserError(
+          f'expected an empty line after each sentence of {path}, got more '
+          f'than {_LONGEST_SENTENCE:,} words before line {number}; add them'
+        )
+    yield number - len(sentence) + 1, sentence
+
+
+def _check_sentence(words: Sequence[str], path: str) -> None:
+  """Refuses the only sentence of a file if it must be several."""
+  if len(words) > _LONGEST_FILE or not _STOPS.isdisjoint(words[:-1]):
+    raise UserError(
+      f'expected an empty line after each sentence of {path}, got one sentence '
+      f'of {len(words):,} words; add empty lines'
+    )
 
 
 def _stands_between(numbered: tuple[int, str]) -> bool:

@@ -95,7 +95,7 @@ def text(
   """Returns a task of the user's own tables; its classes are those in training.
 
   Args:
-    train_files: TSV, CSV, JSON lines or Parquet; a path, a glob, or a list.
+    train_files: TSV, CSV, JSON lines or Parquet, see `input_paths.expand`.
     eval_files: the same.
     text_columns: the name of one column, or of two.
     label_column: the name of the column of labels.
@@ -123,8 +123,8 @@ def text(
 
 
 def tags(
-  train_file: str,
-  eval_file: str,
+  train_files: str | Sequence[str],
+  eval_files: str | Sequence[str],
   word_column: int = 0,
   tag_column: int | None = -1,
   separator: str | None = None,
@@ -138,35 +138,47 @@ def tags(
   )
   task = Task(name, 'tags', columns=columns)
   row = kinds.KINDS['tags']
-  train = keep(row.read(task, train_file, True))
+  train = keep(row.read(task, train_files, True))
   labels = conll.tags_of(example.tags or () for example in train)
+  if len(labels) < 2:
+    raise UserError(
+      f'expected tags that differ in {train_files}, got {labels[0]} for all '
+      'words; set TAG_COLUMN or TRAIN_FILES'
+    )
   chunks = tag_metrics.is_chunked(labels)
   metrics = row.metrics if chunks else ('accuracy',)
   task = dataclasses.replace(task, labels=labels, metrics=metrics)
-  held_out = functools.partial(row.read, task, eval_file, True)
+  held_out = functools.partial(row.read, task, eval_files, True)
   return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
 def questions(
-  train_file: str, eval_file: str | None = None, name: str = 'questions'
+  train_files: str | Sequence[str],
+  eval_files: str | Sequence[str] | None = None,
+  name: str = 'questions',
 ) -> list[DataSet]:
   """Returns a task of files in the JSON of SQuAD 1.1 or 2.0.
 
   Args:
-    train_file: one path.
-    eval_file: one path; None: a tenth of the articles of train_file is held
+    train_files: see `squad.read`.
+    eval_files: the same; None: a tenth of the articles of train_files is held
       out.
     name: the task's name in results.
   """
-  examples = squad.read(train_file)
-  if eval_file is None:
+  examples = squad.read(train_files)
+  if not any(example.answers for example in examples):
+    raise UserError(
+      f'expected answers in {train_files}, got questions without any; set '
+      'TRAIN_FILES'
+    )
+  if eval_files is None:
     examples, held_out = squad.split_by_article(examples)
   else:
-    held_out = squad.read(eval_file)
+    held_out = squad.read(eval_files)
   train, left = squad.check(examples)
   if left:
     print(
-      f'{train_file}: {left} answers do not occur in their context where '
+      f'{train_files}: {left} answers do not occur in their context where '
       'they should; the nearest occurrence is taken, or else none'
     )
   metrics = kinds.KINDS['spans'].metrics

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bertjax.errors import UserError, choose
-from bertjax.tasks import table_files
 from bertjax.tasks.examples import TextExample
+from bertjax.text import input_files
 
 SPLITS = ('train', 'dev', 'dev_mismatched', 'test', 'test_mismatched')
 
@@ -117,16 +117,17 @@ def read(path: str, task: str) -> Iterator[TextExample]:
     UserError: no such task, or the file is not one of its.
   """
   columns = choose(COLUMNS, task, 'TASKS')
-  known: Sequence[str] = table_files.columns(path)
+  known: Sequence[str] = input_files.columns(path, 'DATA_DIR')
   names = None
   if task == 'CoLA' and known != ['index', 'sentence']:
     names = known = _COLA_NAMES
   elif task == 'AX' and _AX_LABELLED.label in known:
     columns = _AX_LABELLED
   wanted = dict.fromkeys(columns.texts, 'DATA_DIR')
-  table_files.check_columns(path, known, wanted)
+  input_files.check_columns(path, known, wanted)
   broken: list[int] = []
-  found = table_files.records(path, names, broken)
+  found = input_files.records(path, names, broken.append, 'DATA_DIR')
+  record: dict[str, str]
   for place, (number, record) in enumerate(found):
     label = record.get(columns.label)
     if task == 'MNLI' and label == '-':

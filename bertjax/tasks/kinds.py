@@ -130,8 +130,9 @@ _CLASSES = Kind(
 _MASKS = Kind(
   encode=untrained.encode_masks,
   decode=untrained.decode_masks,
-  read=text_inputs.read_lines,
+  read=text_inputs.read,
   write=untrained.write_masks,
+  columns=('text_columns',),
 )
 # Heads and losses are those of transformers' BertFor... classes.
 KINDS = {
@@ -246,7 +247,7 @@ def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:
   trained = [name for name, kind in KINDS.items() if kind.loss]
   raise UserError(
     f'{origin} has {has}, and one of {" or ".join(wanted or trained)} is '
-    'needed; choose a run that was fine-tuned for that'
+    'needed; set MODEL to a run that was fine-tuned for that'
   )
 
 

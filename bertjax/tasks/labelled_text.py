@@ -6,17 +6,14 @@
 Files are read as a stream, so memory does not grow with them.
 """
 
-import glob
 import math
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError, choose, expect
-from bertjax.tasks import table_files
+from bertjax.errors import UserError, choose, did_you_mean, expect
 from bertjax.tasks.examples import TextExample
-from bertjax.text import line_files
+from bertjax.text import input_files, input_paths
 
 # A column with more is more likely a number or an identifier.
 _MOST_CLASSES = 1000
@@ -28,38 +25,56 @@ def read(
   label_column: str | None = None,
   kind: str = 'classes',
   recorded: bool = False,
+  known: Collection[str] = (),
 ) -> Iterator[TextExample]:
   """Yields the examples, identified by the number of their line or Parquet row.
 
   Args:
-    paths: a path, a glob, or a list of those; read in sorted order.
+    paths: see `input_paths.expand`.
     text_columns: the name of one column, or of two.
     label_column: the name of a column; None: the labels are not known.
     kind: what a label is. 'classes': a name, used as written, a number or a
       truth value. 'number': a number. 'labels': a list of names, or names
       separated by '|', none if it is empty.
     recorded: to predict: texts may be empty, and an example has its `record`.
+    known: the labels of training; none: all are.
 
   Raises:
-    UserError: no file, no such column, an empty text, no label, or one of
-      another kind; see `table_files.records` too.
+    UserError: no file, no such column, an empty text or none but empty ones, no
+      label, one of another kind, or one that is not known; see
+      `input_files.records` too.
   """
   texts = [text_columns] if isinstance(text_columns, str) else [*text_columns]
   valid = len(texts) in (1, 2)
   expect(valid, 'one column of text or two', texts, 'TEXT_COLUMNS')
   convert, expected = choose(_LABELS, kind, 'KIND')
-  files = _expand(paths)
+  setting = 'INPUT' if recorded else 'TRAIN_FILES or EVAL_FILES'
+  files = input_paths.expand(paths, setting)
+  named = [*texts, *([] if label_column is None else [label_column])]
+  different = len({*named}) == len(named)
+  expect(
+    different,
+    'a column of its own for each text and for the label',
+    named,
+    'TEXT_COLUMNS or LABEL_COLUMN',
+  )
+  empty = set(texts)
   wanted = {name: 'TEXT_COLUMNS' for name in texts}
   if label_column is not None:
     wanted[label_column] = 'LABEL_COLUMN'
   for path in files:
-    table_files.check_columns(path, table_files.columns(path), wanted)
+    columns = input_files.columns(path, setting)
+    input_files.check_columns(path, columns, wanted)
   for path in files:
-    unit = 'row' if path.lower().endswith('.parquet') else 'line'
-    for number, record in table_files.records(path):
+    form = input_files.form_of(path, setting)
+    unit = 'row' if form == 'parquet' else 'line'
+    for number, record in input_files.records(path, setting=setting):
       where = f'of {unit} {number} of {path}'
       given = tuple(
         _text(record.get(x), f'column {x} {where}', recorded) for x in texts
+      )
+      empty.difference_update(
+        name for name, text in zip(texts, given, strict=True) if text.strip()
       )
       label = None
       if label_column is not None:
@@ -71,27 +86,43 @@ def read(
             f'expected {expected} in column {label_column} {where}, got '
             f'{_shown(value)}; mend it, or set LABEL_COLUMN or KIND'
           ) from error
+        if known:
+          _check_known(label, known, f'column {label_column} {where}')
       yield TextExample(given, label, number, record if recorded else {})
+  if empty:
+    raise UserError(
+      f'expected text in column {" and ".join(sorted(empty))} of '
+      f'{", ".join(files)}, where all values are empty; set TEXT_COLUMNS'
+    )
 
 
 def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
   """Returns the distinct class names, sorted, by value if all are numbers.
 
+  Numbers are no classes, and give none.
+
       >>> labels_of([TextExample(('a',), '10'), TextExample(('b',), '9')])
       ('9', '10')
 
   Args:
-    examples: with labels; numbers are no classes.
+    examples: with labels.
 
   Raises:
-    UserError: fewer than two classes, too many to be classes, or no label.
+    UserError: fewer than two classes, too many to be classes, no label, or the
+      same number or labels for all of several examples.
   """
   found: set[str] = set()
   one = False  # whether each example has one class
-  for example in examples:
+  number = False
+  first, count, same = None, 0, True
+  for count, example in enumerate(examples, start=1):
     label = example.label
-    if isinstance(label, float):
-      return ()
+    first = label if count == 1 else first
+    same = same and label == first
+    if number := isinstance(label, float):
+      if not same:
+        break
+      continue
     one = isinstance(label, str)
     found.update([label] if isinstance(label, str) else label or ())
     if one and len(found) > _MOST_CLASSES:
@@ -100,6 +131,13 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
+  if same and count > 1 and not one:
+    raise UserError(
+      f'expected labels that differ, got {first!r} for all {count:,} examples; '
+      'check LABEL_COLUMN'
+    )
+  if number:
+    return ()
   least, what = (2, 'two classes') if one else (1, 'one label')
   enough = len(found) >= least
   expect(enough, f'at least {what}', sorted(found), 'LABEL_COLUMN')
@@ -108,16 +146,14 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
   return tuple(sorted(found))
 
 
-def _expand(paths: str | Sequence[str]) -> list[str]:
-  found = set()
-  for pattern in [paths] if isinstance(paths, str) else paths:
-    # A file's name may contain brackets, so it is not always a glob.
-    matches = glob.glob(pattern, recursive=True)
-    some = [pattern] if os.path.exists(pattern) else matches
-    what = f'files that match {pattern}'
-    expect(some, what, some, 'TRAIN_FILES or EVAL_FILES')
-    found.update(some)
-  return sorted(found)
+def _check_known(label: Any, known: Collection[str], where: str) -> None:
+  for name in [label] if isinstance(label, str) else label:
+    if name not in known:
+      raise UserError(
+        f'expected a label of training in {where}, got '
+        f'{name!r}{did_you_mean(name, known)}; mend it, leave the example out, '
+        'or add such examples to TRAIN_FILES'
+      )
 
 
 def _text(value: object, where: str, may_be_empty: bool) -> str:
@@ -126,7 +162,7 @@ def _text(value: object, where: str, may_be_empty: bool) -> str:
       f'expected text in {where}, got {_shown(value)}; fill it in, remove it '
       'or set TEXT_COLUMNS'
     )
-  return line_files.repair(value)
+  return input_files.repair(value)
 
 
 # These raise TypeError, ValueError or OverflowError.

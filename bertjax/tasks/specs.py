@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from bertjax.errors import UserError, choose
 from bertjax.tasks import glue_files
-from bertjax.text import context_windows
 from bertjax.values import (
   Count,
   LearningRate,
@@ -51,7 +50,8 @@ class Task:
     columns: the columns of the user's files, as the kind's reader takes them.
     threshold: of 'spans': above this difference of scores there is no answer.
     length: L, the most tokens of an example.
-    stride: tokens from the start of one window of a context to the next.
+    stride: tokens from the start of one window of a context to the next; None:
+      see `context_windows.make`.
     epochs: how often each training example is seen; need not be whole.
     batch_size: examples of an update, over all devices.
     learning_rate: the peak.
@@ -82,7 +82,7 @@ class Task:
   columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   threshold: float = math.inf
   length: Count = 128
-  stride: Count = context_windows.STRIDE
+  stride: Count | None = None
   epochs: Positive = 3
   batch_size: Count = 32
   learning_rate: LearningRate = 3e-5

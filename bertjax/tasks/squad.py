@@ -9,14 +9,13 @@
 Source: Rajpurkar et al. 2016 (arXiv:1606.05250) and 2018 (arXiv:1806.03822).
 """
 
-import collections
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from bertjax.errors import UserError, expect
 from bertjax.tasks.examples import Answer, QuestionExample
-from bertjax.text import line_files
+from bertjax.text import input_files, input_paths
 
 Value = TypeVar('Value')
 
@@ -24,28 +23,33 @@ Value = TypeVar('Value')
 def read(
   source: str | Sequence[str], labelled: bool = True
 ) -> list[QuestionExample]:
-  """Returns the questions of a file in the official JSON, of 1.1 or 2.0.
+  """Returns the questions of files in the official JSON, of 1.1 or 2.0.
 
   Args:
-    source: one path, such as train-v1.1.json.
+    source: such as train-v1.1.json, see `input_paths.expand`.
     labelled: whether every question must have `answers`.
 
   Raises:
-    UserError: no file or several, not JSON, another structure, an id occurs
+    UserError: no file, not JSON, another structure, no question, an id occurs
       twice.
   """
-  path = line_files.one_file(source, labelled)
-  fix = 'give a SQuAD file, such as dev-v1.1.json'
-  text = ''.join(line_files.lines(path))
-  content = line_files.json_object(text, path, fix)
-  examples = list(_questions(content, path, labelled))
-  identifiers = collections.Counter(x.identifier for x in examples)
-  expect(examples, f'questions in {path}', examples, line_files.SETTINGS)
-  if len(identifiers) < len(examples):
-    raise UserError(
-      f'expected each id once in {path}, got {identifiers.most_common(1)}; '
-      'give each question an id of its own'
-    )
+  setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
+  examples: list[QuestionExample] = []
+  first: dict[str, str] = {}  # id -> its file
+  for path in input_paths.expand(source, setting):
+    text = ''.join(input_files.lines(path, setting))
+    fix = 'give a SQuAD file, such as dev-v1.1.json'
+    content = input_files.json_object(text, path, fix)
+    found = list(_questions(content, path, labelled))
+    expect(found, f'questions in {path}', found, setting)
+    for example in found:
+      if other := first.get(example.identifier):
+        raise UserError(
+          f'expected each id once, got {example.identifier!r} in {path} after '
+          f'{other}; give each question an id of its own'
+        )
+      first[example.identifier] = path
+    examples += found
   return examples
 
 

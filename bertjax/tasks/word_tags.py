@@ -26,9 +26,8 @@ from bertjax.tasks.examples import Answered, Part, Results, TagExample, join
 from bertjax.tasks.kept_examples import chunks
 from bertjax.tasks.labelled_batches import NO_TAG
 from bertjax.tasks.specs import Task
-from bertjax.text import word_rows
+from bertjax.text import input_paths, word_rows
 from bertjax.text.batching import Row
-from bertjax.text.line_files import one_file
 from bertjax.text.tokenizer import Tokenizer
 
 
@@ -80,11 +79,13 @@ def score(task: Task, pairs: Answered) -> dict[str, float]:
 def check(task: Task, examples: Iterable[TagExample]) -> None:
   """Says how many words have tags that training never had."""
   known = set(task.labels)
-  unknown = sum(tag not in known for x in examples for tag in x.tags or ())
+  unknown = Counter(
+    tag for x in examples for tag in x.tags or () if tag not in known
+  )
   if unknown:
     print(
-      f'{unknown:,} words have tags that training never had, and count '
-      'as errors'
+      f'{unknown.total():,} words have tags that training never had '
+      f'({", ".join(sorted(unknown)[:9])}), and count as errors'
     )
 
 
@@ -110,9 +111,11 @@ def most_frequent(
 def read(
   task: Task, source: str | Sequence[str], labelled: bool
 ) -> Iterator[TagExample]:
-  """Yields the sentences of a file in CoNLL columns, as in training."""
+  """Yields the sentences of files in CoNLL columns, as in training."""
   columns = dict(task.columns) | ({} if labelled else {'tag_column': None})
-  return conll.read(one_file(source, labelled), **columns)
+  setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
+  for path in input_paths.expand(source, setting):
+    yield from conll.read(path, **columns, setting=setting)
 
 
 def write(task: Task, path: str, pairs: Answered, count: int) -> str:

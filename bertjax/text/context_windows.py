@@ -91,7 +91,7 @@ def make(
   question: str,
   context: str,
   length: int = 384,
-  stride: int = STRIDE,
+  stride: int | None = None,
   question_length: int = 64,
 ) -> list[Window]:
   """Returns windows that together hold the whole context.
@@ -104,7 +104,9 @@ def make(
     question: loses its last tokens if it is too long.
     context: of any length; an empty one gives one window without tokens.
     length: the most ids of a row, special tokens included.
-    stride: context tokens from one window's start to the next's.
+    stride: context tokens from one window's start to the next's; None:
+      `STRIDE`, or half of what is left beside the longest question if that is
+      less.
     question_length: the most tokens of a question.
 
   Raises:
@@ -112,6 +114,8 @@ def make(
       `stride` context tokens, so some tokens would be in no window.
   """
   room = length - 3 - question_length
+  if stride is None:
+    stride = min(STRIDE, max(1, room // 2))
   if stride < 1 or question_length < 1 or room < stride:
     fix = f'STRIDE to at most {room}, or ' if room > 0 else ''
     raise UserError(

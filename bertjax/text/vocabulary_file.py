@@ -11,6 +11,8 @@ Source: google-research/bert `tokenization.py` (`load_vocab`); transformers
 `tokenization_bert.py` for the files beside it.
 """
 
+import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from typing import Any
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.text.line_files import json_object
+from bertjax.text.input_files import json_object
 
 NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
@@ -40,7 +42,7 @@ PLAIN = {
   # In a text, others would be one token each there, and several here.
   (WHOLE, 'added_tokens'): SPECIAL_TOKENS,
 }
-_ELSEWHERE = 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere'
+_ELSEWHERE = 'point VOCAB_FILE, MODEL, INIT_FROM or RUN_DIR elsewhere'
 
 
 def read(path: str) -> list[str]:
@@ -94,11 +96,20 @@ def load(path: str) -> tuple[list[str], bool]:
   return tokens, detect_cased(path, tokens)[0]
 
 
+def digest(path: str) -> str:
+  """Returns 32 hexadecimal digits of the tokens and whether they are cased."""
+  content = json.dumps(load(path)).encode()
+  return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   """Writes `vocab.txt`, and `tokenizer_config.json` beside it.
 
   The latter, read by `detect_cased` and by transformers, says whether the
   vocabulary is cased.
+
+  Raises:
+    UserError: the file system refuses, for example because the disk is full.
   """
   config = {'do_lower_case': not cased, 'tokenizer_class': 'BertTokenizer'}
   beside = os.path.join(os.path.dirname(path), CONFIG)
@@ -191,8 +202,16 @@ def _find_lowercase(folder: str) -> tuple[bool | None, str]:
 def _write_text(path: str, text: str) -> None:
   # A run killed while writing must not leave half a file for the next one.
   new = epath.Path(path + '.new')
-  new.write_bytes(text.encode())
-  new.replace(path)
+  try:
+    new.write_bytes(text.encode())
+    new.replace(path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      new.unlink(missing_ok=True)
+    raise UserError(
+      f'cannot write {path}: {error.strerror or error}; free space there or '
+      'set RUN_DIR or OUTPUT'
+    ) from error
 
 
 def _read_text(path: str) -> str | None:

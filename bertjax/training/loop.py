@@ -132,7 +132,8 @@ def train(
 
   Raises:
     UserError: settings that cannot work.
-    RunStopped: the loss is not finite, or a signal asked to stop.
+    RunStopped: the loss is not finite, or a signal asked to stop after the
+      first step.
   """
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
@@ -193,6 +194,8 @@ def train(
     if best_checkpoint:
       best_checkpoint.remove_after(step)
     if processes.is_first():
+      if restored is not None:
+        model_file.check_vocabulary(run_dir)
       model_file.write(
         run_dir, objective.configs, objective.facts(), objective.main
       )
@@ -244,6 +247,7 @@ def train(
           progress.note(told)
         if step == began + 1:
           jax.block_until_ready(terms)
+          stop.listen()
           progress.note(f'first step after {time.monotonic() - started:.1f} s')
           clock.start()
 

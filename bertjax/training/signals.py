@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C noted, so that the loop can stop between two steps.
 
     >>> with Stop() as stop:
+    ...   stop.listen()
     ...   stop.agreed()
     ...   stop.received = signal.SIGTERM  # as its handler does
     ...   stop.agreed() == signal.SIGTERM
@@ -21,6 +22,9 @@ from bertjax.parallel import processes
 class Stop:
   """Context in which the two signals are noted instead of ending the process.
 
+  They are so from `listen` on: before the first step there is nothing to save,
+  and it may be minutes away.
+
   Attributes:
     received: number of the signal; 0: none yet.
   """
@@ -30,12 +34,15 @@ class Stop:
   def __enter__(self) -> Self:
     self._vote = processes.Vote()
     self._before: dict[signal.Signals, Any] = {}
+    return self
+
+  def listen(self) -> None:
+    """Notes the signals from now on."""
     for number in (signal.SIGTERM, signal.SIGINT):
       try:
         self._before[number] = signal.signal(number, self._note)
       except ValueError:  # not the main thread: its owner handles signals
         break
-    return self
 
   def __exit__(self, *_: object) -> None:
     for number, handler in self._before.items():

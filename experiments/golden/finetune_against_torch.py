@@ -143,7 +143,7 @@ def main():
   rows = Rows.of(kinds.labelled_rows(TASK, tokenizer, train_examples))
   found = []
   with tempfile.TemporaryDirectory() as folder:
-    export.export(run_dir=arguments.start, output=os.path.join(folder, 'start'))
+    export.export(model=arguments.start, output=os.path.join(folder, 'start'))
     for seed in arguments.seeds:
       torch.manual_seed(seed)
       model = make_model(os.path.join(folder, 'start'), arguments.from_nothing)

@@ -156,4 +156,4 @@ for sentence, masks in zip(SENTENCES, model.fill_mask(SENTENCES), strict=True):
 # %%
 EXPORTED = f'{RUN_DIR}_step_{model.step}'
 if not os.path.exists(EXPORTED):
-  runtime.run('recipes/export.gin', RUN_DIR=RUN_DIR, OUTPUT=EXPORTED)
+  runtime.run('recipes/export.gin', MODEL=RUN_DIR, OUTPUT=EXPORTED)

@@ -13,6 +13,7 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,7 @@ from bertjax.runs import (
   metrics_file,
   output_files,
 )
+from experiments.sweeping import child
 from experiments.sweeping.plan import Run
 from experiments.sweeping.spec import Minutes
 
@@ -217,7 +219,11 @@ def _launch(
   with open(os.path.join(folder, LOG), 'a', encoding='utf-8') as log:
     log.write(f'+ {" ".join(command)}\n')
     log.flush()
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    # Not by preexec_fn, which may deadlock where there are threads.
+    as_child = [sys.executable, '-S', child.__file__, folder, str(os.getpid())]
+    process = subprocess.Popen(
+      [*as_child, *command], stdout=log, stderr=subprocess.STDOUT
+    )
     try:
       while process.poll() is None:
         time.sleep(_POLL_SECONDS)

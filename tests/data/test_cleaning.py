@@ -35,10 +35,6 @@ def read(data: bytes, block_bytes: int = 1 << 20):
     b'one\r\ntwo\r\n\r\nthree\r\n',
     b'one\rtwo\r\rthree',
     b'\n\n  one\t\ntwo  \n \t\x0c\n\n\nthree\n\n\n',
-    '\ufeffone\ntwo\n\nthree'.encode(),
-    '\ufeffone\ntwo\n\nthree'.encode('utf-16-le'),
-    '\ufeffone\ntwo\n\nthree'.encode('utf-16-be'),
-    '\ufeffone\ntwo\n\nthree'.encode('utf-32-le'),
   ],
 )
 @pytest.mark.parametrize('block_bytes', [1, 3, 1 << 20])

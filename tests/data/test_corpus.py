@@ -166,6 +166,24 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path, damage):
   assert again == prepared and list(again.texts('train')) == want
 
 
+@pytest.mark.parametrize('left', ['half the text', 'all but its name'])
+def test_a_preparation_that_was_cut_off_starts_anew_and_says_so(
+  tmp_path, capsys, left
+):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  assert 'anew' not in capsys.readouterr().err
+  want = list(prepared.texts('train'))
+  os.rename(prepared.path, f'{prepared.path}.part')  # as a kill leaves it
+  if left == 'half the text':
+    os.remove(f'{prepared.path}.part/index.json')
+    os.truncate(text_store.text_path(f'{prepared.path}.part', 'train'), 20)
+  again = corpus.prepare(reader, str(tmp_path / 'store'))
+  assert again == prepared and list(again.texts('train')) == want
+  assert 'prepared anew' in capsys.readouterr().err
+  assert not os.path.exists(f'{prepared.path}.part')
+
+
 _PREPARE = (
   'import sys\n'
   'from bertjax.data import corpus, document_files\n'

@@ -1,20 +1,26 @@
 import bz2
+import csv
 import gzip
+import io
 import json
+import lzma
 import os
 
+import pyarrow
 import pytest
 import zstandard
+from pyarrow import parquet
 
 from bertjax.data import cleaning, document_files
 from bertjax.errors import UserError
+from bertjax.text import input_files
 
 
-def read(patterns):
+def read(patterns, column='text'):
   """Returns the documents that files hold, and the counts."""
   counts = cleaning.Counts()
   documents = [[]]
-  for lines in document_files.TextFiles(patterns).documents(counts):
+  for lines in document_files.TextFiles(patterns, column).documents(counts):
     if lines:
       documents[-1] += lines
     else:
@@ -31,20 +37,76 @@ def refusal(patterns) -> str:
   return message
 
 
-COMPRESSORS = {
+COMPRESS = {
   '': bytes,
   '.gz': gzip.compress,
   '.bz2': bz2.compress,
-  '.zst': zstandard.ZstdCompressor(write_checksum=True).compress,
+  '.xz': lzma.compress,
+  '.zst': zstandard.ZstdCompressor().compress,
 }
+DOCUMENTS = [['A cat.', 'It "ran", Zoë.'], ['Two.'], ['Three.', 'Four.']]
 
 
-@pytest.mark.parametrize('suffix', COMPRESSORS)
-def test_compressed_files_read_as_plain_ones(tmp_path, suffix):
-  path = tmp_path / f'a.txt{suffix}'
+def in_form(form: str, folder) -> bytes:
+  """Returns a file of `DOCUMENTS`, written by other code than what reads it."""
+  texts = ['\n'.join(lines) for lines in DOCUMENTS]
+  if form == 'txt':
+    return '\n\n'.join(texts).encode()
+  if form in ('jsonl', 'json', 'ndjson'):
+    return '\n'.join(json.dumps({'id': 1, 'text': x}) for x in texts).encode()
+  table = pyarrow.table({'id': [1, 2, 3], 'text': texts})
+  if form == 'parquet':
+    parquet.write_table(table, folder / 'table')
+    return (folder / 'table').read_bytes()
+  file = io.StringIO()
+  writer = csv.writer(file)
+  writer.writerow(['id', 'text'])
+  writer.writerows(zip([1, 2, 3], texts, strict=True))
+  return file.getvalue().encode()
+
+
+@pytest.mark.parametrize('suffix', COMPRESS)
+@pytest.mark.parametrize('form', ['txt', 'jsonl', 'json', 'ndjson', 'csv'])
+def test_every_form_gives_the_same_documents(tmp_path, form, suffix):
+  path = tmp_path / f'a.{form}{suffix}'
+  data = COMPRESS[suffix](in_form(form, tmp_path))
+  path.write_bytes(data)
+  documents, counts = read(str(path))
+  assert documents == DOCUMENTS
+  assert counts == cleaning.Counts(files=1, lines=5, file_bytes=len(data))
+
+
+@pytest.mark.parametrize('suffix', COMPRESS)
+def test_a_line_of_tsv_is_a_document(tmp_path, suffix):
+  path = tmp_path / f'a.tsv{suffix}'
+  data = b'text\tid\n"A" cat.\t1\nbroken\nTwo.\t2\n'
+  path.write_bytes(COMPRESS[suffix](data))
+  documents, counts = read(str(path))
+  assert documents == [['"A" cat.'], ['Two.']]
+  assert counts.malformed == 1 and counts.first_malformed == f'{path}:3'
+
+
+@pytest.mark.parametrize('name', ['a.parquet', 'a.txt', 'a'])
+def test_parquet_is_read_whatever_its_name(tmp_path, name):
+  (tmp_path / name).write_bytes(in_form('parquet', tmp_path))
+  documents, counts = read(str(tmp_path / name))
+  assert documents == DOCUMENTS
+  assert counts.file_bytes == (tmp_path / name).stat().st_size
+
+
+def test_other_columns_can_hold_the_text(tmp_path):
+  (tmp_path / 'a.csv').write_text('body,text\nOne.,x\n')
+  (tmp_path / 'b.jsonl').write_text('{"body": "Two."}')
+  (tmp_path / 'c.tsv').write_text('body\nThree.\n')
+  assert read(str(tmp_path), 'body')[0] == [['One.'], ['Two.'], ['Three.']]
+  with pytest.raises(UserError, match='column content in .*set TEXT_COLUMN'):
+    read(f'{tmp_path}/a.csv', 'content')
+
+
+def test_long_compressed_files_are_read_whole(tmp_path):
+  path = tmp_path / 'a.txt.zst'
   text = ''.join(f'line {n}\n' + '\n' * (n % 5 == 0) for n in range(300_000))
-  # Two members, as `cat a.gz b.gz` writes.
-  compress = COMPRESSORS[suffix]
+  compress = COMPRESS['.zst']
   data = compress(text.encode()) + compress(b'the end')
   path.write_bytes(data)
   documents, counts = read(str(path))
@@ -54,19 +116,34 @@ def test_compressed_files_read_as_plain_ones(tmp_path, suffix):
   assert counts.files == 1 and counts.file_bytes == len(data)
 
 
-@pytest.mark.parametrize('suffix', ['.gz', '.bz2', '.zst'])
-@pytest.mark.parametrize('fault', ['cut short', 'corrupt', 'plain'])
-def test_a_broken_compressed_file_is_named(tmp_path, suffix, fault):
-  path = tmp_path / f'a.txt{suffix}'
-  data = COMPRESSORS[suffix](os.urandom(100_000))
-  path.write_bytes(
-    {
-      'cut short': data[:-50_000],
-      'corrupt': data[:100] + bytes(100) + data[200:-100] + bytes(100),
-      'plain': b'some plain text, not compressed at all',
-    }[fault]
-  )
-  assert str(path) in refusal(str(path))
+def test_a_folder_is_read_and_what_is_left_out_is_counted(tmp_path):
+  (tmp_path / 'deep').mkdir()
+  (tmp_path / 'deep' / 'a.jsonl').write_text('{"text": "One."}')
+  (tmp_path / 'b').write_text('Two.')
+  (tmp_path / 'c.png').write_bytes(b'\x89PNG\r\n')
+  documents, counts = read(str(tmp_path))
+  assert documents == [['Two.'], ['One.']]
+  assert counts.files == 2 and counts.left_out == 1
+  assert 'a PNG image' in counts.first_left_out
+  assert 'a PNG image' in refusal(f'{tmp_path}/*')
+
+
+@pytest.mark.parametrize(
+  'name, data, message',
+  [
+    ('a.txt', b'%PDF-1.7 and so on', 'a PDF document'),
+    ('a.txt.gz', b'plain text', 'expected gzip'),
+    ('a.parquet', b'plain text', 'expected Parquet'),
+    ('a.parquet', b'', 'expected Parquet'),
+    ('a.jsonl', b'\x80\4\x95' + bytes(99), 'a pickle'),
+    ('a.csv', b'text\n"not closed\n', 'CSV in the row that begins in line 2'),
+  ],
+)
+def test_what_is_no_text_is_refused(tmp_path, name, data, message):
+  (tmp_path / name).write_bytes(data)
+  with pytest.raises(UserError, match=message) as error:
+    read(str(tmp_path / name))
+  assert '\n' not in str(error.value) and name in str(error.value)
 
 
 def test_json_lines_are_documents(tmp_path):
@@ -87,36 +164,20 @@ def test_json_lines_are_documents(tmp_path):
   path.write_bytes(gzip.compress('\r\n'.join(lines).encode()))
   documents, counts = read(str(path))
   assert documents == [['One.', 'Two.'], ['Nul  and \ufffd.'], ['Three.']]
-  assert counts.malformed_json == 6
-  assert counts.first_malformed_json == f'{path}:5'
+  assert counts.malformed == 6
+  assert counts.first_malformed == f'{path}:5'
   assert counts.nuls == 1 and counts.invalid_characters == 1
 
 
 def test_a_json_line_longer_than_the_limit_is_skipped(tmp_path, monkeypatch):
-  monkeypatch.setattr(document_files, '_LONGEST_JSON_LINE', 1 << 21)
+  monkeypatch.setattr(input_files, '_LONGEST_LINE', 1 << 21)
   path = tmp_path / 'a.jsonl'
   with open(path, 'w') as file:
     for words in (700_000, 10, 300_000):
       print(json.dumps({'text': 'words ' * words}), file=file)
   documents, counts = read(str(path))
   assert [len(' '.join(lines).split()) for lines in documents] == [10, 300_000]
-  assert counts.first_malformed_json == f'{path}:1'
-
-
-def test_the_files_of_all_patterns_are_read_once_in_sorted_order(tmp_path):
-  for name in ('b.txt', 'a.txt', 'c[1].txt', 'deep/er/d.txt', 'e.txt/f.txt'):
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_text(name)
-  (tmp_path / 'empty.txt').write_text('')
-  patterns = [
-    f'{tmp_path}/b.txt',
-    f'{tmp_path}/*.txt',
-    f'{tmp_path}/c[1].txt',
-    f'{tmp_path}/**/d.txt',
-  ]
-  documents, counts = read(patterns)
-  assert documents == [['a.txt'], ['b.txt'], ['c[1].txt'], ['deep/er/d.txt']]
-  assert counts.files == 5 and counts.empty_files == 1
+  assert counts.first_malformed == f'{path}:1'
 
 
 def test_a_file_ends_its_last_document(tmp_path):
@@ -135,22 +196,3 @@ def test_the_fingerprint_changes_with_the_files(tmp_path):
   (tmp_path / 'b').write_text('')
   third = reader.fingerprint()
   assert first != second != third != first
-
-
-@pytest.mark.parametrize('patterns', [None, '', [], [''], ['a', None]])
-def test_nothing_is_refused(patterns):
-  assert repr(patterns) in refusal(patterns)
-
-
-def test_a_pattern_without_files_is_refused(tmp_path):
-  (tmp_path / 'folder').mkdir()
-  message = refusal(f'{tmp_path}/folder/missing/*.txt')
-  assert 'missing/*.txt' in message
-  assert f'exists is {tmp_path}/folder)' in message
-  (tmp_path / 'a').write_text('')
-  assert 'no file matches' in refusal([f'{tmp_path}/a', f'{tmp_path}/b'])
-  assert 'cannot read' in refusal('nosuchfilesystem://bucket/*')
-
-
-def test_a_directory_is_refused(tmp_path):
-  assert f'the directory {tmp_path}' in refusal(str(tmp_path))

@@ -6,6 +6,7 @@ The runs are a script that writes what a run leaves, within milliseconds.
 import concurrent.futures
 import dataclasses
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -166,6 +167,52 @@ def test_a_sweep_that_is_ended_ends_its_run_and_goes_on(tmp_path, points):
     assert lives[0].parent.parent.as_posix() in [
       result['folder'] for result in results if result['status'] == 'done'
     ]
+
+
+# As a run does: it saves before it ends, which takes a second, and holds a lock
+# of its own for so long.
+SAVES = """
+import fcntl, json, os, pathlib, signal, sys, time
+flags = dict(f.removeprefix('--gin.').split('=', 1)
+             for f in sys.argv[1:] if f.startswith('--gin.'))
+folder = pathlib.Path(eval(flags['RUN_DIR']))
+folder.mkdir(parents=True, exist_ok=True)
+lock = open(folder / '.lock', 'w')
+try:
+  fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+  sys.exit('bertjax: RUN_DIR is in use')
+saved = folder / 'saved'
+def save(*_):
+  time.sleep(1)
+  saved.touch()
+  sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+if not saved.exists():
+  (folder / 'alive').write_text(str(os.getpid()))
+  time.sleep(600)
+(folder / 'metrics.jsonl').write_text('{"step": 10, "eval/mlm_loss": 0.5}\\n')
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='asks its kernel')
+def test_a_sweep_that_is_killed_ends_its_run_and_goes_on(tmp_path):
+  path = tmp_path / 'slow.py'
+  points = "grid={'LEARNING_RATE': (0.5,)}"
+  path.write_text(SLOW.format(wait=600, points=points, fake=SAVES))
+  command = [sys.executable, '-m', 'experiments.sweep', str(path)]
+  command += ['--output', str(tmp_path / 'out')]
+  process = subprocess.Popen(command, cwd=ROOT)
+  while not (alive := [*(tmp_path / 'out').rglob('alive')]):
+    assert process.poll() is None
+    time.sleep(0.1)
+  process.kill()
+  process.wait()
+  assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == 0
+  (result,) = execute.read_all(str(tmp_path / 'out'))
+  assert result['status'] == 'done', result
+  with pytest.raises(ProcessLookupError):
+    os.kill(int(alive[0].read_text()), 0)
 
 
 def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):

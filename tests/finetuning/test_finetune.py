@@ -104,13 +104,13 @@ def test_prediction_takes_the_best_run_and_gives_its_score(
 ):
   (row,) = json.loads((done / 'results.json').read_text())['tasks']
   best = max(row['scores']['eval/accuracy'])
-  on_files.evaluate(run_dir=str(done), files=str(folder / 'dev.tsv'))
+  on_files.evaluate(model=str(done), files=str(folder / 'dev.tsv'))
   values = json.loads(capsys.readouterr().out)
   assert values['examples'] == 101
   assert values['accuracy'] == pytest.approx(best)
   output = tmp_path / 'out.jsonl'
   on_files.predict_file(
-    run_dir=str(done), source=str(folder / 'dev.tsv'), output=str(output)
+    model=str(done), source=str(folder / 'dev.tsv'), output=str(output)
   )
   records = [json.loads(line) for line in output.read_text().splitlines()]
   right = [
@@ -173,7 +173,7 @@ def test_early_stopping_ends_a_run_that_gets_no_better(folder, tmp_path):
 
 
 def test_an_exported_run_predicts_the_same(done, tmp_path):
-  export.export(run_dir=str(done), output=str(tmp_path / 'hf'))
+  export.export(model=str(done), output=str(tmp_path / 'hf'))
   attributes = json.loads((tmp_path / 'hf' / 'config.json').read_text())
   assert attributes['id2label'] == {'0': 'with', '1': 'without'}
   assert attributes['problem_type'] == 'single_label_classification'
@@ -218,7 +218,7 @@ def test_another_task_starts_from_the_encoder_of_a_run(
   )
   assert predicted == [['O', 'B-X'], ['B-X']]
   on_files.predict_file(
-    run_dir=str(tmp_path / 'tags'),
+    model=str(tmp_path / 'tags'),
     source=str(conll),
     output=str(tmp_path / 'out.txt'),
   )

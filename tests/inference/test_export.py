@@ -59,9 +59,9 @@ def run_dir(tmp_path):
 def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   folder, parameters = run_dir
   output = tmp_path / 'model'
-  export.export(run_dir=str(folder), output=str(output), dry_run=True)
+  export.export(model=str(folder), output=str(output), dry_run=True)
   assert not output.exists()
-  export.export(run_dir=str(folder), output=str(output))
+  export.export(model=str(folder), output=str(output))
   checkpoint = huggingface.read(str(output))
   jax.tree.map(np.testing.assert_array_equal, checkpoint.parameters, parameters)
   card = (output / 'README.md').read_text()
@@ -74,12 +74,32 @@ def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   assert tokenizer['do_lower_case'] and tokenizer['model_max_length'] == 20
 
 
+def test_a_hugging_face_directory_is_written_anew_and_keeps_its_card(
+  run_dir, tmp_path, capsys
+):
+  folder, parameters = run_dir
+  first, second, bare = (str(tmp_path / name) for name in ('1', '2', '3'))
+  export.export(model=str(folder), output=first)
+  (tmp_path / '1' / 'README.md').write_text('Mine.')
+  capsys.readouterr()
+  export.export(model=first, output=second)
+  assert f'{second}: {first}, for AutoModelForM' in capsys.readouterr().out
+  found = huggingface.read(second).parameters
+  jax.tree.map(np.testing.assert_array_equal, found, parameters)
+  assert (tmp_path / '2' / 'README.md').read_text() == 'Mine.'
+  (tmp_path / '1' / 'README.md').unlink()
+  export.export(model=first, output=bare)
+  assert not (tmp_path / '3' / 'README.md').exists()
+  with pytest.raises(UserError, match='no checkpoint of step 7; set STEP'):
+    export.export(model=first, output=str(tmp_path / '4'), step=7)
+
+
 def test_nothing_is_written_over(run_dir, tmp_path):
   folder, _ = run_dir
   with pytest.raises(UserError, match='holds something; set OUTPUT'):
-    export.export(run_dir=str(folder), output=str(folder))
+    export.export(model=str(folder), output=str(folder))
   with pytest.raises(UserError, match='has neither'):
-    export.export(run_dir=str(tmp_path), output=str(tmp_path / 'new'))
+    export.export(model=str(tmp_path), output=str(tmp_path / 'new'))
 
 
 def test_a_place_that_cannot_be_written_is_one_line(
@@ -88,7 +108,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
   folder, _ = run_dir
   below = str(folder / 'config.gin' / 'model')
   with pytest.raises(UserError, match='config.gin is no folder; set OUTPUT'):
-    export.export(run_dir=str(folder), output=below, dry_run=True)
+    export.export(model=str(folder), output=below, dry_run=True)
   output = str(tmp_path / 'model')
   replace = os.replace
 
@@ -99,7 +119,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
 
   monkeypatch.setattr(os, 'replace', full)
   with pytest.raises(UserError, match=f'{output}: No space left'):
-    export.export(run_dir=str(folder), output=output)
+    export.export(model=str(folder), output=output)
   assert os.listdir(tmp_path) == ['run']
 
 
@@ -133,4 +153,4 @@ def test_a_dry_run_refuses_what_transformers_does_not_have(
 
   monkeypatch.setattr(export.Predictor, 'load', with_two_heads)
   with pytest.raises(UserError, match='heads mlm_head . span_head'):
-    export.export(run_dir=str(folder), output=str(tmp_path / 'x'), dry_run=True)
+    export.export(model=str(folder), output=str(tmp_path / 'x'), dry_run=True)

@@ -65,7 +65,7 @@ def make(tmp_path_factory):
 def run(folder, tmp_path, name, content, **settings):
   (tmp_path / name).write_text(content)
   on_files.predict_file(
-    run_dir=folder,
+    model=folder,
     source=str(tmp_path / name),
     output=str(tmp_path / 'out.jsonl'),
     **settings,
@@ -173,7 +173,7 @@ def test_an_answer_is_empty_above_the_threshold_of_training(
     )
   )
   on_files.predict_file(
-    run_dir=make('spans', (), threshold=threshold),
+    model=make('spans', (), threshold=threshold),
     source=str(tmp_path / 'in.json'),
     output=str(tmp_path / 'out.json'),
   )
@@ -191,7 +191,7 @@ def test_columns_are_divided_and_joined_as_in_training(make, tmp_path):
   )
   (tmp_path / 'in.txt').write_text('1,a\n2,b\n\n3,c\n')
   on_files.predict_file(
-    run_dir=folder,
+    model=folder,
     source=str(tmp_path / 'in.txt'),
     output=str(tmp_path / 'out.txt'),
   )
@@ -207,7 +207,7 @@ def test_a_pipe_is_read_as_a_file(make, tmp_path):
   writer = threading.Thread(target=pipe.write_text, args=('a b\nc\n',))
   writer.start()
   on_files.predict_file(
-    run_dir=folder, source=str(pipe), output=str(tmp_path / 'out.jsonl')
+    model=folder, source=str(pipe), output=str(tmp_path / 'out.jsonl')
   )
   writer.join()
   lines = (tmp_path / 'out.jsonl').read_text().splitlines()
@@ -224,7 +224,7 @@ def test_a_pipe_of_a_table_is_refused(make, tmp_path):
   os.mkfifo(tmp_path / 'pipe.jsonl')
   with pytest.raises(UserError, match='expected a table in a regular file'):
     on_files.predict_file(
-      run_dir=make('classes'),
+      model=make('classes'),
       source=str(tmp_path / 'pipe.jsonl'),
       output=str(tmp_path / 'out.jsonl'),
     )
@@ -237,7 +237,7 @@ def test_vectors_leave_the_fields_of_a_record_as_they_are(make, tmp_path):
     work=on_files.embedding,
     source=str(tmp_path / 'in.jsonl'),
     output=str(tmp_path / 'out.jsonl'),
-    run_dir=make('classes'),
+    model=make('classes'),
     length=20,
   )
   (line,) = (tmp_path / 'out.jsonl').read_text().splitlines()
@@ -250,9 +250,9 @@ def test_vectors_leave_the_fields_of_a_record_as_they_are(make, tmp_path):
 def test_a_dry_run_of_an_evaluation_checks_length_and_files(make, tmp_path):
   (tmp_path / 'dev.csv').write_text('text,label\na,no\nb,yes\n')
   columns = {'text_columns': 'text', 'label_column': 'label'}
-  settings = {'files': str(tmp_path / 'dev.csv'), 'run_dir': make('classes')}
+  settings = {'files': str(tmp_path / 'dev.csv'), 'model': make('classes')}
   on_files.evaluate(**settings, **columns, dry_run=True)
-  with pytest.raises(UserError, match='LENGTH 101'):
+  with pytest.raises(UserError, match='got 101; set LENGTH'):
     on_files.evaluate(**settings, **columns, length=101, dry_run=True)
   with pytest.raises(UserError, match='does not say which columns'):
     on_files.evaluate(**settings, dry_run=True)

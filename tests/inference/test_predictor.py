@@ -193,7 +193,7 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
     work=on_files.embedding,
     source=str(source),
     output=str(vectors),
-    run_dir=str(run_dir),
+    model=str(run_dir),
     length=20,
   )
   expected = predictor.embed(TEXTS, length=20)
@@ -205,7 +205,7 @@ def test_a_file_of_texts_is_embedded_in_both_forms(
     work=on_files.embedding,
     source=str(source),
     output=str(lines),
-    run_dir=str(run_dir),
+    model=str(run_dir),
     length=20,
   )
   records = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -222,7 +222,7 @@ def test_masks_of_a_file_are_filled(run_dir, predictor, tmp_path):
     work=functools.partial(on_files.filling, top_k=2),
     source=str(source),
     output=str(output),
-    run_dir=str(run_dir),
+    model=str(run_dir),
     length=20,
   )
   record = json.loads(output.read_text())
@@ -239,16 +239,16 @@ def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
     'output': str(tmp_path / 'out.npy'),
     'work': on_files.embedding,
   }
-  with pytest.raises(UserError, match='RUN_DIR.*INIT_FROM'):
-    on_files.predict_file(**arguments)
+  with pytest.raises(UserError, match='a folder, got None; set MODEL'):
+    on_files.predict_file(**arguments, model=None)
   with pytest.raises(UserError, match='BATCH_SIZE'):
-    on_files.predict_file(**arguments, run_dir=str(run_dir), batch_size=0)
+    on_files.predict_file(**arguments, model=str(run_dir), batch_size=0)
   on_files.predict_file(
-    **arguments, run_dir=str(run_dir), length=20, dry_run=True
+    **arguments, model=str(run_dir), length=20, dry_run=True
   )
   source.write_text('')
   with pytest.raises(UserError, match='is empty; set INPUT'):
-    on_files.predict_file(**arguments, run_dir=str(run_dir), length=20)
+    on_files.predict_file(**arguments, model=str(run_dir), length=20)
   assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
 
 

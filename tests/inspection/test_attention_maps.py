@@ -173,7 +173,7 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
   output = tmp_path / 'maps'
   status, printed, error = command(
     capsys,
-    INIT_FROM=directory,
+    MODEL=directory,
     TEXTS='["a $ b $", ("a <", "c d")]',
     OUTPUT=output,
   )
@@ -190,16 +190,16 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
 @pytest.mark.parametrize(
   'change, message',
   [
-    ({'INIT_FROM': '/nowhere'}, '/nowhere'),
+    ({'MODEL': '/nowhere'}, '/nowhere'),
     ({'TEXTS': '"' + 'a ' * 30 + '"'}, '32 tokens, more than LENGTH 18'),
-    ({'LENGTH': 21}, 'expected 3 to 20 tokens, the positions'),
+    ({'LENGTH': 21}, 'expected a LENGTH of 3 to the 20 positions'),
     (
       {'LAYERS': '(0, 2)'},
       'expected layers from 0 to 1, got (0, 2); set LAYERS',
     ),
     ({'LAYERS': '()'}, 'expected layers from 0 to 1, got (); set LAYERS'),
     ({'TEXTS': '""'}, 'has no tokens; set TEXTS'),
-    ({'TEXTS': '[]'}, 'got none; set TEXTS'),
+    ({'TEXTS': '[]'}, 'got []; set TEXTS'),
     ({'TEXTS': '[("a", "b", "c")]'}, 'pairs of texts in parentheses'),
     ({'OUTPUT': '/proc/maps_of_nothing/x'}, 'set OUTPUT'),
     ({'OUTPUT': __file__ + '/x'}, 'is no folder; set OUTPUT'),
@@ -209,7 +209,7 @@ def test_what_cannot_be_drawn_is_one_line(
   directory, tmp_path, capsys, change, message
 ):
   macros = {
-    'INIT_FROM': directory,
+    'MODEL': directory,
     'TEXTS': 'a b',
     'LENGTH': 18,
     'OUTPUT': tmp_path / 'maps',
@@ -226,7 +226,7 @@ def test_importance_needs_a_head_and_is_left_out_without_one(
   bare = {k: v for k, v in predictor.parameters.items() if k != 'mlm_head'}
   huggingface.save(str(tmp_path / 'bare'), CONFIG, bare, predictor.tokenizer)
   options = {
-    'init_from': str(tmp_path / 'bare'),
+    'model': str(tmp_path / 'bare'),
     'texts': 'a b',
     'output': str(tmp_path / 'maps'),
   }

@@ -27,6 +27,23 @@ def test_the_configurations_of_the_checkout_are_found():
     command_line.check_files(['recipes/quikstart.gin'], paths)
 
 
+@pytest.mark.parametrize('quote', ['', '"', "'"])
+def test_a_model_that_is_not_there_is_refused(tmp_path, quote):
+  wrong = tmp_path / 'nowhere'
+  with pytest.raises(UserError, match=f"got '{wrong}'; set MODEL"):
+    command_line.check_model(['LENGTH=3', f'MODEL={quote}{wrong}{quote}'])
+  wrong.write_text('a file')
+  with pytest.raises(UserError, match='a folder that exists'):
+    command_line.check_model([f'MODEL = {quote}{wrong}{quote}'])
+  command_line.check_model([f'MODEL={quote}{tmp_path}{quote}'])
+
+
+def test_a_model_that_only_its_reader_can_see_is_left_to_it():
+  command_line.check_model(
+    ['MODEL="gs://bucket/run"', 'MODEL=%RUN', 'MODEL=@f()', 'INIT_FROM=nowhere']
+  )
+
+
 def test_what_an_import_prints_is_shown_only_where_it_fails(capfd):
   with command_line.quiet_imports():
     os.write(2, b'noise')

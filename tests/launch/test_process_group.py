@@ -1,10 +1,13 @@
 """Processes that run only jax, and one line at the end of each."""
 
+import contextlib
+import ipaddress
 import itertools
 import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -182,6 +185,82 @@ def test_a_port_that_is_taken_is_refused():
     address = f'localhost:{server.getsockname()[1]}'
     with pytest.raises(UserError, match=f'cannot listen at {address}'):
       process_group._bind_address(address)
+
+
+# ---------------------------------------------------------- who listens where
+
+
+def family(pid):
+  """Returns a process and all below it."""
+  children = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text()
+  return [pid, *(y for x in children.split() for y in family(int(x)))]
+
+
+def listening(pid):
+  """Returns {(address, port)} on which a process and its children listen."""
+  sockets = set()
+  for each in family(pid):
+    for descriptor in pathlib.Path(f'/proc/{each}/fd').iterdir():
+      with contextlib.suppress(OSError):
+        sockets.add(os.readlink(descriptor))
+  found = set()
+  for table, width in (('tcp', 4), ('tcp6', 16)):
+    rows = pathlib.Path(f'/proc/net/{table}').read_text().splitlines()[1:]
+    for _, local, _, state, *_, inode in (
+      row.split()[:4] + row.split()[9:10] for row in rows
+    ):
+      if state == '0A' and f'socket:[{inode}]' in sockets:  # TCP_LISTEN
+        number, port = local.split(':')
+        # Words of 32 bits, each in the order of this machine.
+        words = struct.unpack(f'>{width // 4}I', bytes.fromhex(number))
+        packed = struct.pack(f'={width // 4}I', *words)
+        address = ipaddress.ip_address(packed)
+        found.add((getattr(address, 'ipv4_mapped', None) or address, int(port)))
+  return found
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_two_processes_open_three_ports_and_strangers_end_nothing(tmp_path):
+  started = launch(
+    f"""
+import pathlib
+folder = pathlib.Path({str(tmp_path)!r})
+processes.gather(0)
+(folder / f'met_{{index}}').touch()
+while not all(processes.gather((folder / 'go').exists())):
+  pass
+""",
+    [(2, 0), (2, 1)],
+  )
+  while len([*tmp_path.iterdir()]) < 2:
+    assert all(process.poll() is None for process in started)
+    time.sleep(0.1)
+  coordinator = int(started[0].args[3].rpartition(':')[2])
+  ports = [listening(process.pid) for process in started]
+  # jax's coordinator, as narrow as its address; and Gloo in each process, at
+  # the machine's own name, which jax gives no choice of.
+  loopback = [{(a, p) for a, p in some if p == coordinator} for some in ports]
+  assert [[a.is_loopback for a, _ in some] for some in loopback] == [[True], []]
+  gloo = [some - own for some, own in zip(ports, loopback, strict=True)]
+  own_name = {
+    ipaddress.ip_address(place[0].split('%')[0])
+    for *_, place in socket.getaddrinfo(socket.gethostname(), None)
+  }
+  for some in gloo:
+    assert len(some) == 1 and {address for address, _ in some} <= own_name
+  with contextlib.ExitStack() as strangers:
+    for address, port in ports[0] | ports[1]:
+      for said in (b'', b'GET / HTTP/1.1\r\n\r\n', os.urandom(100_000), b'\0'):
+        stranger = strangers.enter_context(
+          socket.create_connection((str(address), port))
+        )
+        stranger.settimeout(1)
+        with contextlib.suppress(OSError):  # it may be turned away
+          stranger.sendall(said)
+    time.sleep(2)  # they stay
+    (tmp_path / 'go').touch()
+    for status, _, error in finish(started):
+      assert (status, error) == (0, '')
 
 
 # ------------------------------------------------------------------ they end

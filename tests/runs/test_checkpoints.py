@@ -198,6 +198,57 @@ def test_a_reader_changes_nothing(tmp_path):
   assert files_of(tmp_path) == before
 
 
+def test_checkpoints_that_are_all_damaged_end_the_run_each_time(tmp_path):
+  save_steps(tmp_path, [1, 2])
+  for step in '12':
+    truncate(max(files_of(tmp_path / step), key=lambda p: p.stat().st_size))
+  before = files_of(tmp_path)
+  for read_only in (False, False, True):
+    with Checkpoints(tmp_path, read_only=read_only) as checkpoints:
+      for read in (
+        checkpoints.parameters,
+        lambda: checkpoints.restore(abstract(make_state())),  # noqa: B023
+      ):
+        with pytest.raises(UserError, match='all .* damaged .2: .* 1: ') as e:
+          read()
+        assert '\n' not in str(e.value)
+  assert files_of(tmp_path) == before
+
+
+def rename(folder):
+  (folder / '2').rename(folder / '3')
+
+
+def copy(folder):
+  shutil.copytree(folder / '2', folder / '3')
+
+
+def swap(folder):
+  (folder / '1').rename(folder / 'x')
+  (folder / '2').rename(folder / '1')
+  (folder / 'x').rename(folder / '2')
+
+
+@pytest.mark.parametrize(
+  'change, name, inside', [(rename, 3, 2), (copy, 3, 2), (swap, 2, 1)]
+)
+def test_a_folder_that_holds_another_step_is_refused(
+  tmp_path, change, name, inside
+):
+  save_steps(tmp_path, [1, 2])
+  change(tmp_path)
+  words = f'/{name} holds the state of step {inside}, so it was renamed'
+  with Checkpoints(tmp_path) as checkpoints:
+    for read, arguments in (
+      (checkpoints.restore, [abstract(make_state())]),
+      (checkpoints.parameters, []),
+      (checkpoints.parameters, [name]),
+    ):
+      with pytest.raises(UserError, match=words) as raised:
+        read(*arguments)
+      assert '\n' not in str(raised.value)
+
+
 def test_an_unfinished_checkpoint_is_ignored(tmp_path):
   save_steps(tmp_path, [1])
   shutil.copytree(tmp_path / '1', tmp_path / '2.orbax-checkpoint-tmp')

@@ -109,3 +109,24 @@ def test_the_json_of_a_run_is_written_whole_or_refused_in_one_line(
   with pytest.raises(UserError, match='No space left.*set RUN_DIR'):
     model_file.write_task(str(tmp_path / 'run'), {'kind': 'tags'})
   assert model_file.read_task(str(tmp_path / 'run')) == {'kind': 'classes'}
+
+
+def test_an_output_is_refused_before_anything_is_done(tmp_path):
+  source = tmp_path / 'in.npy'
+  source.touch()
+  folder = tmp_path / 'out.npy'
+  folder.mkdir()
+  for path, message in [
+    (tmp_path / 'out.csv', 'ends in .npy'),
+    (source, 'is the input as well'),
+    (folder, 'out.npy is a directory; set OUTPUT'),
+    (source / 'new' / 'out.npy', 'in.npy is no folder; set OUTPUT'),
+  ]:
+    with pytest.raises(UserError, match=message):
+      output_files.check_output(str(path), ('.npy',), [str(source)])
+
+
+def test_a_check_of_the_output_makes_nothing(tmp_path):
+  path = tmp_path / 'new' / 'folder' / 'out.npy'
+  output_files.check_output(str(path), ('.npy',), [str(tmp_path / 'in.txt')])
+  assert list(tmp_path.iterdir()) == []

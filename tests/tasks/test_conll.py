@@ -1,3 +1,4 @@
+import gzip
 import re
 
 import pytest
@@ -82,6 +83,77 @@ def test_mistakes_in_a_file_are_told_in_one_line(
   with pytest.raises(UserError, match=message) as error:
     read(tmp_path, content, **settings)
   assert '\n' not in str(error.value) and 'tags.txt' in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'tags',
+  [
+    'NN S B -LRB-',
+    'O PER PER O',
+    'O I-PER I-PER B-PER I-LOC',
+    'O B-PER I-PER B-PER B-LOC',
+    'B I O B',
+    'O B-PER I-PER L-PER U-LOC',
+    'O B-PER E-PER S-LOC O',
+    'B M E S',
+    'O O',
+  ],
+)
+def test_tags_of_every_scheme_are_read(tmp_path, tags):
+  content = '\n'.join(f'word {tag}' for tag in tags.split())
+  (example,) = read(tmp_path, content)
+  assert example.tags == tuple(tags.split())
+
+
+@pytest.mark.parametrize(
+  'tags, message',
+  [
+    ('B-PER PER', 'PER after B-PER in line 4'),
+    ('B-PER I-LOC B-LOC', 'B-LOC after I-LOC|I-LOC after B-PER'),
+    ('I-PER O B-PER', 'B-PER after O in line 5 .* not IOB1'),
+    ('B-PER L-PER O L-PER', 'L-PER after O in line 6 .* not BILOU'),
+    ('B-PER L-PER S-PER', 'S-PER after L-PER in line 5'),
+    ('U-PER B-PER', 'the end after B-PER in line 5'),
+  ],
+)
+def test_tags_of_no_scheme_are_named(tmp_path, tags, message):
+  content = '\n'.join(f'word {tag}' for tag in tags.split())
+  with pytest.raises(UserError, match=message) as error:
+    read(tmp_path, f'He O\n\n{content}\n')
+  assert '\n' not in str(error.value) and 'TAG_COLUMN' in str(error.value)
+  # To predict, they are not looked at.
+  assert len(read(tmp_path, f'He O\n\n{content}\n', tag_column=None)) == 2
+
+
+@pytest.mark.parametrize(
+  'content', ['a X\n. O\nb Y\n', 'word X\nother O\n' * 51]
+)
+def test_a_file_without_empty_lines_is_refused(tmp_path, content):
+  with pytest.raises(UserError, match='one sentence of .* add empty lines'):
+    read(tmp_path, content)
+  assert len(read(tmp_path, content, tag_column=None)) == 1
+  assert len(read(tmp_path, content + '\na X\n')) == 2
+
+
+def test_a_sentence_has_a_limit(tmp_path, monkeypatch):
+  monkeypatch.setattr(conll, '_LONGEST_SENTENCE', 3)
+  assert len(read(tmp_path, 'a\nb\nc\n\nd\n', tag_column=None)) == 2
+  with pytest.raises(UserError, match='3 words before line 6'):
+    read(tmp_path, 'a\n\nb\nc\nd\ne\n', tag_column=None)
+
+
+@pytest.mark.parametrize('setting', ['list', 'glob', 'folder'])
+def test_several_files_are_read(tmp_path, setting):
+  (tmp_path / 'a.txt.gz').write_bytes(gzip.compress(PLAIN.encode()))
+  (tmp_path / 'b.txt').write_text('word DT B-NP\n')
+  paths = {
+    'list': [str(tmp_path / 'b.txt'), str(tmp_path / 'a.txt.gz')],
+    'glob': f'{tmp_path}/*',
+    'folder': str(tmp_path),
+  }[setting]
+  task = Task('t', 'tags')
+  found = list(word_tags.read(task, paths, labelled=True))
+  assert found[:2] == EXAMPLES and len(found) == 3
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

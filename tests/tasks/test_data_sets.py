@@ -91,8 +91,27 @@ def test_tags_without_chunks_have_accuracy_alone(tmp_path):
   (words,) = data_sets.tags(str(path), str(path), tag_column=1)
   assert chunks.task.metrics[0] == 'f1'
   assert words.task.metrics == ('accuracy',)
-  with pytest.raises(UserError, match='path of one file.*TRAIN_FILES'):
+  path.write_text('He PRP O\nran VBD O\n')
+  with pytest.raises(UserError, match='got O for all words; set TAG_COLUMN'):
     data_sets.tags([str(path)], str(path))
+
+
+def test_a_label_of_evaluation_that_training_lacks_is_refused(tmp_path):
+  train, dev = tmp_path / 'a.csv', tmp_path / 'b.csv'
+  train.write_text('text,label\na,y\nb,x\n')
+  dev.write_text('text,label\na,z\n')
+  (data_set,) = data_sets.text(str(train), str(dev), 'text', 'label')
+  with pytest.raises(UserError, match=f"of line 2 of {dev}, got 'z'"):
+    list(data_set.evaluations['eval']())
+
+
+def test_questions_without_an_answer_are_refused(tmp_path):
+  item = {'id': '1', 'question': '?', 'answers': [], 'is_impossible': True}
+  paragraph = {'context': 'a', 'qas': [item]}
+  path = tmp_path / 'a.json'
+  path.write_text(json.dumps({'data': [{'paragraphs': [paragraph]}]}))
+  with pytest.raises(UserError, match='without any; set TRAIN_FILES'):
+    data_sets.questions(str(path), str(path))
 
 
 def test_questions_hold_out_articles_where_there_is_one_file(tmp_path):

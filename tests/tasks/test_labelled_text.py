@@ -1,3 +1,4 @@
+import gzip
 import json
 import sys
 
@@ -133,10 +134,7 @@ def test_files_are_read_in_sorted_order_each_once(tmp_path):
   assert read(f'{folder}/a[1].tsv') == [('a[1]', 2)]
   assert read([f'{folder}/b.tsv', f'{folder}/[ab].tsv']) == [('a', 2), ('b', 2)]
   error = error_of(own.read, [f'{folder}/b.tsv', f'{folder}/d*'], 'text')
-  assert (
-    f'match {folder}/d*, got none' in error
-    and 'TRAIN_FILES or EVAL_FILES' in error
-  )
+  assert 'no file matches' in error and 'TRAIN_FILES or EVAL_FILES' in error
 
 
 def test_a_column_that_no_file_has_is_named_before_anything_is_read(tmp_path):
@@ -152,6 +150,46 @@ def test_a_column_that_no_file_has_is_named_before_anything_is_read(tmp_path):
 def test_a_column_that_stands_twice_is_refused(tmp_path):
   path = write(tmp_path / 'a.tsv', 'text\ttext\na\tb\n')
   assert 'expected one column text' in error_of(own.read, path, 'text', None)
+
+
+@pytest.mark.parametrize(
+  'texts, label', [(['a', 'a'], 'b'), ('a', 'a'), (['a', 'b'], 'b')]
+)
+def test_one_column_for_two_things_is_refused(tmp_path, texts, label):
+  path = write(tmp_path / 'a.tsv', 'a\tb\nx\ty\n')
+  error = error_of(own.read, path, texts, label)
+  assert 'set TEXT_COLUMNS or LABEL_COLUMN' in error
+
+
+@pytest.mark.parametrize(
+  'kind, label, other', [('classes', 'x', 'y'), ('labels', 'x|z', 'x|y')]
+)
+def test_a_label_that_training_lacks_is_named(tmp_path, kind, label, other):
+  write(tmp_path / 'a.tsv', f'text\tlabel\na\t{label}\n')
+  path = write(tmp_path / 'b.tsv', f'text\tlabel\n\nb\t{other}\n')
+  paths = str(tmp_path / '*.tsv')
+  assert len(list(own.read(paths, 'text', 'label', kind, known='xyz'))) == 2
+  error = error_of(own.read, paths, 'text', 'label', kind, known='xz')
+  assert f"column label of line 3 of {path}, got 'y'" in error
+
+
+def test_a_column_of_empty_texts_is_refused(tmp_path):
+  path = write(tmp_path / 'a.csv', 'a,b\nx,\ny," "\n')
+  error = error_of(own.read, path, ['a', 'b'], recorded=True)
+  assert f'in column b of {path}' in error and 'set TEXT_COLUMNS' in error
+  assert len(list(own.read(path, 'a', recorded=True))) == 2
+
+
+def test_a_folder_of_tables_in_several_forms_is_read(tmp_path):
+  write(tmp_path / 'a.csv', 'text,label\na,x\n')
+  write_parquet(tmp_path / 'b.parquet', {'text': ['b'], 'label': ['x']})
+  write(tmp_path / 'c.jsonl.gz', gzip.compress(b'{"text": "c", "label": "y"}'))
+  found = own.read(str(tmp_path), 'text', 'label')
+  assert [(*x.texts, x.label) for x in found] == [
+    ('a', 'x'),
+    ('b', 'x'),
+    ('c', 'y'),
+  ]
 
 
 def test_settings_that_cannot_be_are_refused(tmp_path):
@@ -187,6 +225,13 @@ def test_too_few_and_too_many_classes_are_refused():
   assert own.labels_of(examples[:1000]) == tuple(names[:1000])
   assert 'set KIND' in error_of(own.labels_of, examples)
   assert len(own.labels_of(labelled([names]))) == 1001
+
+
+@pytest.mark.parametrize('labels', [[1.5, 1.5], [('a', 'b'), ('a', 'b')]])
+def test_labels_that_are_all_the_same_are_refused(labels):
+  error = error_of(own.labels_of, labelled(labels))
+  assert 'for all 2 examples; check LABEL_COLUMN' in error
+  own.labels_of(labelled([*labels, labels[0][:1] if labels[0] != 1.5 else 2.0]))
 
 
 def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 
@@ -76,7 +77,7 @@ def test_files_of_both_versions_are_read(tmp_path):
       r'"answer_start", a int, in .*qas\[0\].answers\[0\] .* the keys text',
     ),
     (content(), 'expected questions in .*, got none'),
-    (content(ITEM, ITEM), r"id once in .*, got \[\('q1', 2\)\]"),
+    (content(ITEM, ITEM), r"each id once, got 'q1' in"),
   ],
 )
 def test_another_structure_is_refused_and_the_place_is_named(
@@ -87,16 +88,29 @@ def test_another_structure_is_refused_and_the_place_is_named(
 
 
 def test_what_is_no_json_or_no_file_is_refused(tmp_path):
-  with pytest.raises(UserError, match='that is there and can be read'):
+  with pytest.raises(UserError, match='no file matches'):
     squad.read(str(tmp_path / 'dev.json'))
   for text, message in (
     (b'{', 'dev.json, .*; give a SQuAD file'),
     (b'[' * 100_000, 'recursion .*; give a SQuAD file'),
-    (b'\xff\xfe\xfa', 'UTF-8 in .*dev.json, got byte 0xff'),
+    (b'\xff\xfe\xfa', 'dev.json is cut off'),
+    (b'\xfa', 'UTF-8 in .*dev.json, got byte 0xfa'),
   ):
     (tmp_path / 'dev.json').write_bytes(text)
     with pytest.raises(UserError, match=message):
       squad.read(str(tmp_path / 'dev.json'))
+
+
+def test_several_files_are_read_and_share_no_id(tmp_path):
+  other = {**ITEM, 'id': 'q3'}
+  first = write(tmp_path / 'a.json', content(ITEM))
+  data = gzip.compress(json.dumps(content(other)).encode())
+  (tmp_path / 'b.json.gz').write_bytes(data)
+  for paths in (str(tmp_path), f'{tmp_path}/*', [first, f'{tmp_path}/b*']):
+    assert [x.identifier for x in squad.read(paths)] == ['q1', 'q3']
+  write(tmp_path / 'c.json', content(IMPOSSIBLE, ITEM))
+  with pytest.raises(UserError, match="'q1' in .*c.json after .*a.json"):
+    squad.read(str(tmp_path))
 
 
 def checked(context, *answers):

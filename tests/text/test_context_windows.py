@@ -265,3 +265,12 @@ def test_the_tightest_windows_that_are_allowed_miss_nothing():
   found = context_windows.make(TOKENIZER, 'q ' * 9, 'a ' * 50, 128, 61, 64)
   held = {offset for window in found for offset in offsets(window)}
   assert len(held) == 50
+
+
+@pytest.mark.parametrize('length, stride', [(384, 128), (128, 30), (69, 1)])
+def test_the_usual_stride_suits_the_length(length, stride):
+  text = 'a ' * 600
+  usual = context_windows.make(TOKENIZER, 'q ' * 64, text, length)
+  told = context_windows.make(TOKENIZER, 'q ' * 64, text, length, stride)
+  assert [x.row for x in usual] == [x.row for x in told]
+  assert len({offset for window in usual for offset in offsets(window)}) == 600

@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+import pathlib
 
 import pytest
 import tokenizers
@@ -14,6 +17,31 @@ def test_a_written_vocabulary_is_read_back(tmp_path):
   with open(path, 'rb') as file:
     assert file.read().endswith('[MASK]\né\n\u2028\n'.encode())
   assert vocabulary_file.read(path) == [*SPECIAL_TOKENS, 'é', '\u2028']
+
+
+@pytest.mark.parametrize('name', ['vocab.txt', 'tokenizer_config.json'])
+def test_a_full_disk_is_one_line_and_the_old_file_stays(
+  tmp_path, monkeypatch, name
+):
+  path = str(tmp_path / 'vocab.txt')
+  vocabulary_file.write([*SPECIAL_TOKENS, 'a'], path, cased=False)
+  write_bytes = pathlib.Path.write_bytes
+
+  def full(self, content):
+    if self.name == f'{name}.new':
+      write_bytes(self, content[:9])
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return write_bytes(self, content)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pathlib.Path, 'write_bytes', full)
+    with pytest.raises(UserError, match=f'{name}: No space left on') as raised:
+      vocabulary_file.write([*SPECIAL_TOKENS, 'b'], path, cased=False)
+  assert '\n' not in str(raised.value) and 'RUN_DIR' in str(raised.value)
+  assert {*os.listdir(tmp_path)} == {'vocab.txt', 'tokenizer_config.json'}
+  assert vocabulary_file.read(path)[-1] == 'a'
+  vocabulary_file.write([*SPECIAL_TOKENS, 'b'], path, cased=False)
+  assert vocabulary_file.read(path)[-1] == 'b'
 
 
 def test_windows_line_ends_are_read(tmp_path):
@@ -42,7 +70,9 @@ def test_a_bad_vocabulary_is_refused_in_one_line(tmp_path, content, message):
   with pytest.raises(UserError, match=message) as caught:
     vocabulary_file.read(str(path))
   assert str(path) in str(caught.value)
-  assert 'point VOCAB_FILE, RUN_DIR or INIT_FROM elsewhere' in str(caught.value)
+  assert 'point VOCAB_FILE, MODEL, INIT_FROM or RUN_DIR elsewhere' in str(
+    caught.value
+  )
   assert '\n' not in str(caught.value)
 
 

@@ -124,13 +124,17 @@ class Batches:
     self.made = int(position['made'])
 
 
-def train(objective, run_dir, steps=6, **settings):
+TOKENS = [*vocabulary_file.SPECIAL_TOKENS, *map(str, range(V - 5))]
+
+
+def write_vocabulary(run_dir, tokens=TOKENS, cased=False):
+  path = str(run_dir / layout.VOCABULARY)
+  vocabulary_file.write(tokens, path, cased)
+
+
+def train(objective, run_dir, steps=6, vocabulary=(), **settings):
   run_dir.mkdir(exist_ok=True)
-  vocabulary_file.write(
-    [*vocabulary_file.SPECIAL_TOKENS, *map(str, range(V - 5))],
-    str(run_dir / layout.VOCABULARY),
-    cased=False,
-  )
+  write_vocabulary(run_dir, *vocabulary)
   held_out = [batch.synthetic(8, 16, 3, V, seed=99)]
   return loop.train(
     **{
@@ -270,6 +274,26 @@ def test_a_run_that_goes_on_is_one_that_was_never_interrupted(
     again[6]['eval/' + next(iter(objective.losses))]
     == (whole[6]['eval/' + next(iter(objective.losses))])
   )
+
+
+def test_a_vocabulary_that_was_altered_is_noticed(tmp_path):
+  run_dir = tmp_path / 'run'
+  train(TWO, run_dir, 1)
+  for altered in ([*TOKENS[:-2], *TOKENS[:-3:-1]], False), (TOKENS, True):
+    with pytest.raises(UserError, match='not as it was when') as resumed:
+      train(TWO, run_dir, 2, altered)
+    with pytest.raises(UserError, match='not as it was when') as read:
+      trained_model.read(str(run_dir))
+    assert '\n' not in f'{resumed.value}{read.value}'
+  write_vocabulary(run_dir)
+  with_other_ends = '\r\n'.join(TOKENS).encode()
+  (run_dir / layout.VOCABULARY).write_bytes(with_other_ends)
+  assert trained_model.read(str(run_dir)).step == 1
+  # As of bertjax 0.1, or damaged: nothing is known.
+  (run_dir / layout.MODEL).write_text('{')
+  assert train(TWO, run_dir, 1).step == 1
+  with pytest.raises(UserError, match='not as it was when'):
+    train(TWO, run_dir, 2, (TOKENS, True))
 
 
 def test_a_teacher_is_not_saved(taught, teacher):

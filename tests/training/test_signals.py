@@ -9,6 +9,8 @@ from bertjax.training import signals
 def test_a_signal_is_noted_and_agreed_upon(capsys):
   before = signal.getsignal(signal.SIGTERM)
   with signals.Stop() as stop:
+    assert signal.getsignal(signal.SIGTERM) is before
+    stop.listen()
     assert stop.agreed() == 0
     os.kill(os.getpid(), signal.SIGTERM)
     assert stop.agreed() == stop.received == signal.SIGTERM
@@ -17,7 +19,8 @@ def test_a_signal_is_noted_and_agreed_upon(capsys):
 
 
 def test_a_second_interrupt_does_not_wait():
-  with signals.Stop():
+  with signals.Stop() as stop:
+    stop.listen()
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
       os.kill(os.getpid(), signal.SIGINT)

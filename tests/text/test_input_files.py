@@ -1,13 +1,16 @@
+import bz2
+import gzip
+import lzma
 import os
 import tracemalloc
 
 import pyarrow
 import pytest
+import zstandard
 from pyarrow import parquet
 
 from bertjax.errors import UserError
-from bertjax.tasks import table_files
-from bertjax.tasks.examples import TextExample
+from bertjax.text import input_files
 
 
 def write(path, content):
@@ -18,10 +21,6 @@ def write(path, content):
 def write_parquet(path, columns, **settings):
   parquet.write_table(pyarrow.table(columns), path, **settings)
   return str(path)
-
-
-def labelled(labels):
-  return [TextExample(('a',), label) for label in labels]
 
 
 def error_of(function, *args, **kwargs):
@@ -66,10 +65,10 @@ def error_of(function, *args, **kwargs):
 )
 def test_lines_are_read_as_their_suffix_says(tmp_path, name, content, expected):
   path = write(tmp_path / name, content)
-  assert list(table_files.records(path)) == [
+  assert list(input_files.records(path)) == [
     (number, {'text': text, 'label': label}) for number, text, label in expected
   ]
-  assert table_files.columns(path) == ['text', 'label']
+  assert input_files.columns(path) == ['text', 'label']
 
 
 def test_rows_of_parquet_are_counted_over_its_groups(tmp_path):
@@ -82,21 +81,21 @@ def test_rows_of_parquet_are_counted_over_its_groups(tmp_path):
     },
     row_group_size=700,
   )
-  assert list(table_files.records(path)) == [
+  assert list(input_files.records(path)) == [
     (i + 1, {'text': f'a {i}', 'label': [i]}) for i in range(rows)
   ]
-  assert table_files.columns(path) == ['text', 'label']
+  assert input_files.columns(path) == ['text', 'label']
 
 
 def test_a_text_may_be_as_long_as_a_book(tmp_path):
   text = 'a,' * 200_000
   path = write(tmp_path / 'a.csv', f'text\n"{text}"\n')
-  assert list(table_files.records(path)) == [(2, {'text': text})]
+  assert list(input_files.records(path)) == [(2, {'text': text})]
 
 
 def test_names_stand_for_a_header(tmp_path):
   path = write(tmp_path / 'a.tsv', 'a\tb\nc\td\n')
-  assert list(table_files.records(path, names=['x', 'y'])) == [
+  assert list(input_files.records(path, names=['x', 'y'])) == [
     (1, {'x': 'a', 'y': 'b'}),
     (2, {'x': 'c', 'y': 'd'}),
   ]
@@ -104,9 +103,11 @@ def test_names_stand_for_a_header(tmp_path):
 
 def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
   path = write(tmp_path / 'a.tsv', 'x\ty\na\tb\nc\nd\te\tf\ng\th\n')
-  assert 'expected 2 fields in line 3' in error_of(table_files.records, path)
+  assert 'expected 2 fields in line 3' in error_of(input_files.records, path)
   broken = []
-  assert [number for number, _ in table_files.records(path, broken=broken)] == [
+  assert [
+    number for number, _ in input_files.records(path, broken=broken.append)
+  ] == [
     2,
     5,
   ]
@@ -129,27 +130,77 @@ def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
     ('a.jsonl', '{"x": 1}\n{"x"\n', 'in line 2 of'),
     ('a.json', '[{"x": 1}]', 'write one object a line'),
     ('a.json', '[' * 100_000, 'write one object a line'),
-    ('a.parquet', 'x,y\na,b\n', 'as Parquet'),
-    ('a.parquet', '', 'as Parquet'),
+    ('a.parquet', 'x,y\na,b\n', 'expected Parquet'),
+    ('a.parquet', '', 'expected Parquet'),
+    ('a.parquet', b'PAR1\x15' + bytes(99), 'as Parquet'),
+    ('a.csv', b'%PDF-1.7', 'a PDF document'),
+    ('a.tsv.xz', 'x\na\n', 'expected xz'),
+    ('a.jsonl', b'PAR1\x15' + bytes(99), 'as Parquet'),
   ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):
   path = write(tmp_path / name, content)
-  error = error_of(table_files.records, path)
+  error = error_of(input_files.records, path)
   assert message in error and path in error
+
+
+@pytest.mark.parametrize(
+  'suffix, compress',
+  [
+    ('.gz', gzip.compress),
+    ('.bz2', bz2.compress),
+    ('.xz', lzma.compress),
+    ('.zst', zstandard.ZstdCompressor().compress),
+  ],
+)
+@pytest.mark.parametrize(
+  'form, data',
+  [
+    ('tsv', 'text\tlabel\na\tb\n'),
+    ('csv', 'text,label\n"a",b\n'),
+    ('jsonl', '\n{"text": "a", "label": "b"}'),
+    ('csv', '\ufefftext,label\r\na,b\r\n'.encode('utf-16-le')),
+  ],
+)
+def test_compressed_tables_are_read(tmp_path, suffix, compress, form, data):
+  data = data if isinstance(data, bytes) else data.encode()
+  path = write(tmp_path / f'a.{form}{suffix}', compress(data))
+  assert list(input_files.records(path)) == [(2, {'text': 'a', 'label': 'b'})]
+  assert input_files.columns(path) == ['text', 'label']
+
+
+def test_a_line_has_a_limit(tmp_path, monkeypatch):
+  monkeypatch.setattr(input_files, '_LONGEST_LINE', 1 << 10)
+  path = write(tmp_path / 'a.txt', 'a\n' + 'b' * (1 << 10))
+  assert 'more in line 2' in error_of(input_files.lines, path)
+
+
+@pytest.mark.parametrize(
+  'content, expected',
+  [
+    (b'a\nb\n', ['a\n', 'b\n']),
+    (b'a\r\nb', ['a\r\n', 'b']),
+    (b'\n\na\n', ['\n', '\n', 'a\n']),
+    (b'a\rb\n', ['a\rb\n']),
+    ('a\u2028b\x85c\n'.encode(), ['a\u2028b\x85c\n']),
+    (b'\xef\xbb\xbfa\n', ['a\n']),
+    (b'', []),
+  ],
+)
+def test_a_line_ends_at_lf_only(tmp_path, content, expected):
+  path = write(tmp_path / 'in.txt', content)
+  assert list(input_files.lines(path)) == expected
 
 
 def test_no_file_and_no_rows_are_one_line(tmp_path):
   assert 'that is there and can be read' in error_of(
-    table_files.records, str(tmp_path / 'a.tsv')
+    input_files.records, str(tmp_path / 'a.tsv')
   )
-  assert 'that is there and can be read' in error_of(
-    table_files.records, str(tmp_path)
-  )
+  assert 'expected a table' in error_of(input_files.records, str(tmp_path))
   path = write_parquet(
     tmp_path / 'a.parquet', {'text': pyarrow.array([], pyarrow.string())}
   )
-  assert 'expected examples' in error_of(table_files.records, path)
+  assert 'expected examples' in error_of(input_files.records, path)
 
 
 @pytest.mark.parametrize('suffix', ['.tsv', '.csv', '.jsonl'])
@@ -159,7 +210,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
   path = write(tmp_path / f'a{suffix}', header + line % ('a' * 1000) * 10_000)
   assert os.path.getsize(path) > 10_000_000
   tracemalloc.start()
-  assert sum(1 for _ in table_files.records(path)) == 10_000
+  assert sum(1 for _ in input_files.records(path)) == 10_000
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert peak < 1_000_000
@@ -173,6 +224,6 @@ def test_memory_does_not_grow_with_a_parquet_file(tmp_path, group):
   )
   assert os.path.getsize(path) > 25_000_000
   before = pyarrow.total_allocated_bytes()
-  peak = max(pyarrow.total_allocated_bytes() for _ in table_files.records(path))
+  peak = max(pyarrow.total_allocated_bytes() for _ in input_files.records(path))
   # A few batches, pages and buffers, of 1 MB each.
   assert peak - before < 10_000_000

@@ -1,0 +1,97 @@
+import fsspec
+import pytest
+
+from bertjax.errors import UserError
+from bertjax.text import input_bytes, input_paths
+
+
+def write(folder, names):
+  for name in names:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(name)
+
+
+def names(folder, patterns, left_out=None):
+  found = input_paths.expand(patterns, 'TEXT_FILES', left_out)
+  return [path.removeprefix(f'{folder}/') for path in found]
+
+
+def refusal(patterns):
+  with pytest.raises(UserError) as error:
+    input_paths.expand(patterns, 'TEXT_FILES')
+  assert '\n' not in str(error.value) and 'TEXT_FILES' in str(error.value)
+  return str(error.value)
+
+
+def test_a_folder_stands_for_all_that_can_be_read_in_it(tmp_path, capsys):
+  write(tmp_path, ['b.txt', 'a/c.csv', 'a/d/e', '.git/f', '.hidden'])
+  (tmp_path / 'a' / 'cover.png').write_bytes(b'\x89PNG\r\n\x1a\n')
+  left_out = []
+  found = names(tmp_path, f'{tmp_path}/', left_out)
+  assert found == ['a/c.csv', 'a/d/e', 'b.txt']
+  assert len(left_out) == 1 and 'a PNG image' in left_out[0]
+  names(tmp_path, str(tmp_path))
+  assert capsys.readouterr().out.startswith('1 files are left out: expected')
+
+
+def test_files_are_sorted_and_each_is_there_once(tmp_path):
+  write(tmp_path, ['b.txt', 'a.txt', 'c[1].txt', 'deep/er/d.txt', 'e.txt/f'])
+  patterns = [
+    f'{tmp_path}/b.txt',
+    f'{tmp_path}/*.txt',
+    f'{tmp_path}/c[1].txt',
+    f'{tmp_path}/**/d.txt',
+  ]
+  assert names(tmp_path, patterns) == [
+    'a.txt',
+    'b.txt',
+    'c[1].txt',
+    'deep/er/d.txt',
+  ]
+
+
+@pytest.mark.parametrize('patterns', [None, '', [], [''], ['a', None], 5])
+def test_nothing_is_refused(patterns):
+  assert f'got {repr(patterns) if patterns != [] else "none"}' in refusal(
+    patterns
+  )
+
+
+def test_what_stands_for_no_file_is_refused(tmp_path):
+  (tmp_path / 'folder').mkdir()
+  message = refusal(f'{tmp_path}/folder/missing/*.txt')
+  assert f'exists is {tmp_path}/folder)' in message
+  assert 'no file matches' in refusal(str(tmp_path / 'folder'))
+  (tmp_path / 'folder' / 'a.pdf').write_bytes(b'%PDF-1.4')
+  assert 'a PDF document' in refusal(str(tmp_path / 'folder'))
+  assert 'gcsfs' in refusal('gs://bucket/*')
+  assert 's3fs' in refusal(['s3://bucket/a'])
+
+
+def test_schemes_of_fsspec_are_read(tmp_path):
+  system = fsspec.filesystem('memory')
+  for name in ('/in/a.txt', '/in/b/c.txt'):
+    system.pipe_file(name, name.encode())
+  paths = ['memory:///in/a.txt', 'memory:///in/b/c.txt']
+  try:
+    for pattern in (paths, 'memory://in', ['memory://in/**/*.txt']):
+      found = input_paths.expand(pattern, 'TEXT_FILES')
+      assert [b''.join(input_bytes.blocks(x)) for x in found] == [
+        b'/in/a.txt',
+        b'/in/b/c.txt',
+      ]
+    name, size, first = input_paths.fingerprint(paths[0], 'TEXT_FILES')
+    assert (name, size) == (paths[0], 9)
+    system.pipe_file('/in/a.txt', b'/in/A.txt')
+    assert first != input_paths.fingerprint(paths[0], 'TEXT_FILES')[2]
+  finally:
+    system.rm('/in', recursive=True)
+
+
+def test_the_fingerprint_changes_with_the_file(tmp_path):
+  path = tmp_path / 'a'
+  path.write_text('one')
+  first = input_paths.fingerprint(str(path), 'TEXT_FILES')
+  assert first == input_paths.fingerprint(str(path), 'TEXT_FILES')
+  path.write_text('other')
+  assert first != input_paths.fingerprint(str(path), 'TEXT_FILES')
