@@ -9,7 +9,7 @@ status. Any other exception is a bug in bertjax and keeps its traceback.
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Entry = TypeVar('Entry')
 
@@ -65,12 +65,6 @@ def expect(holds: object, what: str, got: object, setting: str) -> None:
   if not holds:
     shown = 'none' if isinstance(got, list) and not got else repr(got)
     raise UserError(f'expected {what}, got {shown}; set {setting}')
-
-
-def expect_count(got: Any, setting: str) -> None:
-  """Raises UserError for what is not a whole number of 1 or more."""
-  whole = isinstance(got, int) and not isinstance(got, bool)
-  expect(whole and got >= 1, 'a positive whole number', got, setting)
 
 
 def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertjax.errors import UserError, choose, expect, expect_count
+from bertjax.errors import UserError, choose, expect
 
 
 def test_a_misspelt_choice_is_answered_with_the_nearest():
@@ -21,10 +21,3 @@ def test_what_is_out_of_range_is_answered_with_the_setting():
 def test_an_empty_list_is_none():
   with pytest.raises(UserError, match='expected tasks, got none; set TASKS'):
     expect([], 'tasks', [], 'TASKS')
-
-
-@pytest.mark.parametrize('number', [0, -1, 1.0, True, None, '1'])
-def test_only_whole_numbers_count(number):
-  expect_count(1, 'TOP_K')
-  with pytest.raises(UserError, match=f'got {number!r}; set TOP_K'):
-    expect_count(number, 'TOP_K')

@@ -16,6 +16,7 @@ from bertjax.errors import UserError, expect
 from bertjax.tasks import specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.examples import TextExample
+from bertjax.values import Path, checked
 
 # Text fields of TFDS's GLUE; a task uses the first row that it has all of.
 _FIELDS = (
@@ -27,8 +28,9 @@ _FIELDS = (
 )
 
 
+@checked
 def glue_from_tfds(
-  data_dir: str, tasks: str | Sequence[str] | None = None
+  data_dir: Path, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
   """Returns GLUE tasks that TFDS has on disk; downloads nothing.
 

@@ -28,6 +28,7 @@ import tensorflow as tf
 from bertjax.data import features
 from bertjax.errors import choose
 from bertjax.text import hashing
+from bertjax.values import Count, Natural, Seed, checked
 
 # TensorFlow reads data; the accelerator is JAX's.
 for _kind in ('GPU', 'TPU'):
@@ -126,18 +127,19 @@ def _restore(iterator, saved: bytes) -> None:
     status.assert_existing_objects_matched()
 
 
+@checked
 def batches(
   task: str | seqio.Task | seqio.Mixture,
-  batch_size: int,
-  length: int,
-  predictions: int,
-  seed: int,
+  batch_size: Count,
+  length: Count,
+  predictions: Natural,
+  seed: Seed,
   split: str = 'train',
-  epochs: int | None = None,
+  epochs: Count | None = None,
   shuffle: bool = True,
-  sequences: int = 1,
-  streams: int = STREAMS,
-  process_rows: Sequence[int] | None = None,
+  sequences: Count = 1,
+  streams: Count = STREAMS,
+  process_rows: Sequence[int] | np.ndarray | None = None,
 ) -> Batches:
   """Returns the batches of a task.
 

@@ -9,7 +9,6 @@ Source: Devlin et al. 2018, appendix A; seqio's Task API.
 
 import functools
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import seqio
@@ -27,16 +26,18 @@ from bertjax.errors import UserError, choose
 from bertjax.parallel import processes
 from bertjax.runs import layout
 from bertjax.text import masking, vocabulary_file
+from bertjax.values import Count, Path, Paths, Rate, Share, checked
 
 
+@checked
 def register(
   name: str,
   source: seqio.DataSource,
   vocabulary: seqio.Vocabulary,
   next_sentence: bool = True,
-  mask_rate: float = 0.15,
+  mask_rate: Share = 0.15,
   mask_unit: str = 'token',
-  short: float = 0.1,
+  short: Rate = 0.1,
 ) -> str:
   """Registers masked-LM (and next-sentence) pretraining on a source of text.
 
@@ -83,22 +84,24 @@ def register(
   return name
 
 
-def vocabulary_size(vocab_file: str | None, size: int) -> int:
+@checked
+def vocabulary_size(vocab_file: Path | None, size: int) -> int:
   """Returns V of the file, or else `size`, that of a trained vocabulary."""
   return size if vocab_file is None else len(vocabulary_file.read(vocab_file))
 
 
+@checked
 def from_text(
-  text_files: str | Sequence[str] | text_store.Reader,
-  run_dir: str,
-  vocab_file: str | None = None,
-  vocab_size: int = 30522,
+  text_files: Paths | text_store.Reader,
+  run_dir: Path,
+  vocab_file: Path | None = None,
+  vocab_size: Count = 30522,
   cased: bool | None = None,
-  min_frequency: int = 2,
-  held_out_fraction: float = 0.05,
-  corpus_dir: str | None = None,
-  tfds_data_dir: str | None = None,
-  text_column: str = 'text',
+  min_frequency: Count = 2,
+  held_out_fraction: Rate = 0.05,
+  corpus_dir: Path | None = None,
+  tfds_data_dir: Path | None = None,
+  text_column: Path = 'text',
   name: str = 'text',
   **task: Any,
 ) -> str:

@@ -19,6 +19,7 @@ from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
+from bertjax.values import Path, checked
 
 # Hugging Face name -> TF1 name, if the rules of `tf1_name` do not give it.
 IRREGULAR = {
@@ -82,7 +83,8 @@ def read(
   return tensors, sorted(left)
 
 
-def convert(*, source: str, output: str, dry_run: bool = False) -> None:
+@checked
+def convert(*, source: Path, output: Path, dry_run: bool = False) -> None:
   """Writes a directory for MODEL, INIT_FROM and transformers.
 
   Args:

@@ -36,19 +36,21 @@ from bertjax.tasks.labelled_batches import LabelledBatches, Rows
 from bertjax.text import vocabulary_file
 from bertjax.training import layerwise, loop
 from bertjax.training.task_objective import TaskObjective
+from bertjax.values import Path, Seed, checked
 
 
+@checked
 def fine_tune(
   *,
   data_sets: Sequence[DataSet],
-  run_dir: str,
+  run_dir: Path,
   optimizer: Callable[..., optax.GradientTransformation],
   schedule: Callable[..., optax.Schedule],
   mesh: Mesh,
   config: Callable[..., EncoderConfig] | None = None,
-  init_from: str | None = None,
-  vocab_file: str | None = None,
-  seeds: int | Sequence[int] = (0,),
+  init_from: Path | None = None,
+  vocab_file: Path | None = None,
+  seeds: Seed | Sequence[Seed] = (0,),
   from_mnli: bool = True,
   dry_run: bool = False,
   **values: Any,
@@ -76,8 +78,8 @@ def fine_tune(
     UserError: files, a model, or values that cannot work.
   """
   seeds = [seeds] if isinstance(seeds, int) else list(seeds)
-  valid = seeds and len(set(seeds)) == len(seeds) and min(seeds) >= 0
-  expect(valid, 'distinct seeds of 0 or more', seeds, 'SEEDS')
+  distinct = seeds and len(set(seeds)) == len(seeds)
+  expect(distinct, 'distinct seeds', seeds, 'SEEDS')
   first = initial_model.read(init_from, vocab_file, config)
   table = results.Table(run_dir)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
@@ -213,10 +215,9 @@ def class_weights(
     counts = np.bincount(labels[labels >= 0], minlength=len(task.labels))
     weights = counts.sum() / (len(counts) * np.maximum(1, counts))
     return tuple(weights.tolist())
-  valid = isinstance(wanted, list | tuple) and min(wanted, default=0) >= 0
   what = f"'balanced' or a weight for each of {', '.join(task.labels)}"
-  valid = valid and len(wanted) == len(task.labels)
-  expect(valid, what, wanted, 'CLASS_WEIGHTS')
+  valid = len(wanted) == len(task.labels) and any(wanted)
+  expect(valid, f'{what}, not all 0', wanted, 'CLASS_WEIGHTS')
   return tuple(map(float, wanted))
 
 

@@ -14,6 +14,7 @@ from bertjax.inference.predictor import Predictor
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import gin_bindings, output_files, trained_model
 from bertjax.runs.metrics_file import read_metrics
+from bertjax.values import Natural, Path, checked
 
 _CARD = """---
 library_name: transformers
@@ -43,11 +44,12 @@ prejudices included, and was evaluated on nothing but what stands below.
 """
 
 
+@checked
 def export(
   *,
-  model: str,
-  output: str,
-  step: int | None = None,
+  model: Path,
+  output: Path,
+  step: Natural | None = None,
   dry_run: bool = False,
 ) -> None:
   """Writes the parameters, vocabulary and tokenizer of a model, and a card.

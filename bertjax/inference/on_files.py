@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError, expect_count
+from bertjax.errors import UserError
 from bertjax.inference import forward
 from bertjax.inference.predictor import Predictor
 from bertjax.runs import output_files
@@ -26,6 +26,7 @@ from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task, with_values
 from bertjax.text import batching, input_paths
+from bertjax.values import Count, Path, Paths, checked
 
 # What to predict, and the function for it that `Predictor.answers` takes.
 Work = tuple[Task, forward.Function | None]
@@ -47,9 +48,10 @@ def fine_tuned(predictor: Predictor, length: int | None) -> Work:
   return predictor.task_of(length), None
 
 
+@checked
 def embedding(
   predictor: Predictor,
-  length: int | None,
+  length: Count | None,
   pooling: str = 'mean',
   normalize: bool = False,
 ) -> Work:
@@ -68,7 +70,10 @@ def embedding(
   return with_values(Task('embed', 'vectors'), {'length': length}), function
 
 
-def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
+@checked
+def filling(
+  predictor: Predictor, length: Count | None, top_k: Count = 5
+) -> Work:
   """Predicts the likeliest tokens for each [MASK] of each text.
 
   Reads what `embedding` does. Each record gets a field `masks`: for each
@@ -83,14 +88,15 @@ def filling(predictor: Predictor, length: int | None, top_k: int = 5) -> Work:
   return with_values(Task('fill_mask', 'masks'), {'length': length}), function
 
 
+@checked
 def predict_file(
   *,
-  model: str,
-  source: str | Sequence[str],
-  output: str,
+  model: Path,
+  source: Paths,
+  output: Path,
   work: Callable[[Predictor, int | None], Work] = fine_tuned,
-  length: int | None = None,
-  batch_size: int = 32,
+  length: Count | None = None,
+  batch_size: Count = 32,
   text_columns: str | Sequence[str] | None = None,
   dry_run: bool = False,
 ) -> None:
@@ -110,7 +116,6 @@ def predict_file(
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  expect_count(batch_size, 'BATCH_SIZE')
   predictor = Predictor.load(model)
   task, function = work(predictor, length)
   kind = kinds.find(task.kind)
@@ -134,12 +139,13 @@ def predict_file(
   print(said, flush=True)
 
 
+@checked
 def evaluate(
   *,
-  model: str,
-  files: str | Sequence[str],
-  length: int | None = None,
-  batch_size: int = 32,
+  model: Path,
+  files: Paths,
+  length: Count | None = None,
+  batch_size: Count = 32,
   text_columns: str | Sequence[str] | None = None,
   label_column: str | None = None,
   dry_run: bool = False,
@@ -158,7 +164,6 @@ def evaluate(
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  expect_count(batch_size, 'BATCH_SIZE')
   predictor = Predictor.load(model)
   task = predictor.task_of(length)
   kind = kinds.find(task.kind)

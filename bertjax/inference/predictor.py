@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bertjax.errors import UserError, expect, expect_count
+from bertjax.errors import UserError, expect
 from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
@@ -33,6 +33,7 @@ from bertjax.text import batching
 from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
 from bertjax.text.tokenizer import Tokenizer
+from bertjax.values import Count, checked
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -83,13 +84,14 @@ class Predictor:
       found.config, found.parameters, tokenizer, model, found.step, task
     )
 
+  @checked
   def embed(
     self,
-    texts: Sequence[str],
+    texts: Iterable[str],
     pooling: str = 'mean',
     normalize: bool = False,
-    length: int = 128,
-    batch_size: int = 32,
+    length: Count = 128,
+    batch_size: Count = 32,
   ) -> np.ndarray:
     """Returns a vector for each text: float32[n, D], in their order.
 
@@ -106,12 +108,13 @@ class Predictor:
     found = self._list(task, self._texts(texts), batch_size, function)
     return np.array(found, np.float32).reshape(len(found), self.config.width)
 
+  @checked
   def fill_mask(
     self,
-    texts: Sequence[str],
-    top_k: int = 5,
-    length: int = 128,
-    batch_size: int = 32,
+    texts: Iterable[str],
+    top_k: Count = 5,
+    length: Count = 128,
+    batch_size: Count = 32,
   ) -> list[list[list[tuple[str, float]]]]:
     """Returns the likeliest tokens for each [MASK] of each text.
 
@@ -134,11 +137,12 @@ class Predictor:
       for each in found
     ]
 
+  @checked
   def classify(
     self,
-    texts: Sequence[str | Sequence[str]],
-    length: int | None = None,
-    batch_size: int = 32,
+    texts: Iterable[str | Sequence[str]],
+    length: Count | None = None,
+    batch_size: Count = 32,
   ) -> list[dict[str, Any]]:
     """Returns a prediction for each text, see `tasks.text_labels`.
 
@@ -151,11 +155,12 @@ class Predictor:
     task = self.task_of(length, *kinds.of_texts())
     return self._list(task, self._texts(texts), batch_size)
 
+  @checked
   def tag(
     self,
-    sentences: Sequence[Sequence[str]],
-    length: int | None = None,
-    batch_size: int = 32,
+    sentences: Iterable[Sequence[str]],
+    length: Count | None = None,
+    batch_size: Count = 32,
   ) -> list[list[str]]:
     """Returns a tag for each word of each sentence.
 
@@ -169,12 +174,13 @@ class Predictor:
     examples = [TagExample(cast(Any, words)) for words in sentences]
     return self._list(task, examples, batch_size)
 
+  @checked
   def answer(
     self,
     question: str,
     context: str,
-    length: int | None = None,
-    batch_size: int = 32,
+    length: Count | None = None,
+    batch_size: Count = 32,
   ) -> Answers:
     """Returns the parts of a context that answer a question, best first.
 
@@ -223,13 +229,13 @@ class Predictor:
 
     return kinds.answers(task, self.tokenizer, examples, run)
 
-  def filling(self, top_k: int) -> forward.Function:
+  @checked
+  def filling(self, top_k: Count) -> forward.Function:
     """Returns the function that `answers` takes for a task of 'masks'.
 
     Raises:
       UserError: `top_k` is not positive, or the model has no masked-LM head.
     """
-    expect_count(top_k, 'TOP_K')
     self.check_fills_masks()
     known = len(self.tokenizer.tokens)
     return forward.fill_mask(self.config, known, min(top_k, known))

@@ -21,6 +21,7 @@ from bertjax.inspection.maps import Maps
 from bertjax.models import bert
 from bertjax.runs import output_files
 from bertjax.text import batching, input_files
+from bertjax.values import Count, Natural, Path, checked
 
 WEIGHTS = 'layer_*/attention/weights'
 BATCH = 8  # texts in a batch
@@ -119,13 +120,14 @@ def check(
   return [row for row, _ in found], [int(layer) for layer in wanted]
 
 
+@checked
 def write(
   *,
-  model: str,
+  model: Path,
   texts: str | Sequence[str | Sequence[str]],
-  output: str,
-  length: int | None = None,
-  layers: int | Sequence[int] | None = None,
+  output: Path,
+  length: Count | None = None,
+  layers: Natural | Sequence[Natural] | None = None,
   importance: bool | None = None,
   dry_run: bool = False,
 ) -> None:

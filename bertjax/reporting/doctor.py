@@ -18,13 +18,15 @@ from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import differences, output_files, plotter
 from bertjax.runs.plotter import Diagram, Line
+from bertjax.values import Path, checked
 
 
+@checked
 def diagnose(
   *,
-  run_dir: str,
-  reference: str | None = None,
-  output: str | None = None,
+  run_dir: Path,
+  reference: Path | None = None,
+  output: Path | None = None,
   dry_run: bool = False,
 ) -> None:
   """Prints what is off in a run, or in each run of a fine-tuning.

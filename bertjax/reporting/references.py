@@ -17,7 +17,6 @@ import pathlib
 import platform
 import re
 import sysconfig
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from bertjax.errors import UserError
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import differences, gin_bindings, model_file, output_files
+from bertjax.values import Path, Paths, checked
 
 FOLDER = pathlib.Path(__file__).with_name('references')
 
@@ -157,9 +157,8 @@ def read(reference: str) -> Reference:
     ) from error
 
 
-def make(
-  *, runs: str | Sequence[str], output: str, dry_run: bool = False
-) -> None:
+@checked
+def make(*, runs: Paths, output: Path, dry_run: bool = False) -> None:
   """Writes the curves of healthy runs as a reference.
 
   Args:

@@ -21,6 +21,7 @@ from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import output_files, plotter
 from bertjax.runs.plotter import Diagram, Line
+from bertjax.values import Path, Paths, checked
 
 _SPECIAL = 'CLS|SEP|PAD|UNK|MASK'
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
@@ -34,9 +35,8 @@ class _Html(str):
 _Row = dict[str, str | float | None]  # head of the column -> cell
 
 
-def write(
-  *, runs: str | Sequence[str], output: str, dry_run: bool = False
-) -> None:
+@checked
+def write(*, runs: Paths, output: Path, dry_run: bool = False) -> None:
   """Writes the page.
 
   Args:

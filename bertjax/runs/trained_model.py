@@ -14,6 +14,7 @@ from bertjax.models.config import EncoderConfig, computation, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
+from bertjax.values import Path, checked
 
 
 class TrainedModel(NamedTuple):
@@ -95,10 +96,11 @@ def best_run(path: str) -> str:
   )
 
 
+@checked
 def parameters(
-  path: str | None,
+  path: Path | None,
   config: EncoderConfig,
-  vocab_file: str | None,
+  vocab_file: Path | None,
   changes: Sequence[str] = (),
 ) -> names.Parameters | None:
   """Returns the parameters that INIT_FROM names; None for None.

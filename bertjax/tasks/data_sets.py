@@ -26,6 +26,7 @@ from bertjax.tasks import (
 )
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
+from bertjax.values import Path, Paths, checked
 
 Reader = Callable[[], Iterable[Any]]
 
@@ -45,8 +46,9 @@ class DataSet:
   evaluations: Mapping[str, Reader]
 
 
+@checked
 def glue(
-  folder: str, tasks: str | Sequence[str] | None = None
+  folder: Path, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
   """Returns the GLUE tasks whose TSV files are in a folder.
 
@@ -83,11 +85,12 @@ def glue(
   return found
 
 
+@checked
 def text(
-  train_files: str | Sequence[str],
-  eval_files: str | Sequence[str],
+  train_files: Paths,
+  eval_files: Paths,
   text_columns: str | Sequence[str],
-  label_column: str,
+  label_column: Path,
   kind: str = 'classes',
   metrics: Sequence[str] | None = None,
   name: str = 'text',
@@ -122,9 +125,10 @@ def text(
   return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
+@checked
 def tags(
-  train_files: str | Sequence[str],
-  eval_files: str | Sequence[str],
+  train_files: Paths,
+  eval_files: Paths,
   word_column: int = 0,
   tag_column: int | None = -1,
   separator: str | None = None,
@@ -152,9 +156,10 @@ def tags(
   return [DataSet(task, lambda: train, {'eval': held_out})]
 
 
+@checked
 def questions(
-  train_files: str | Sequence[str],
-  eval_files: str | Sequence[str] | None = None,
+  train_files: Paths,
+  eval_files: Paths | None = None,
   name: str = 'questions',
 ) -> list[DataSet]:
   """Returns a task of files in the JSON of SQuAD 1.1 or 2.0.
