@@ -2,13 +2,15 @@
 
     export.export(run_dir='runs/books', output='books-bert')
 
-The files are those of `interop.huggingface.save`, with a model card.
+The files are those of `interop.huggingface.save`, with a model card. A Hugging
+Face directory is written anew, with today's names, and keeps its card.
 """
 
 import os
+import pathlib
 from collections.abc import Iterable
 
-from bertjax.errors import UserError
+from bertjax.inference import on_files
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import gin_bindings, output_files, trained_model
@@ -44,60 +46,47 @@ prejudices included, and was evaluated on nothing but what stands below.
 
 def export(
   *,
-  run_dir: str,
   output: str,
+  run_dir: str | None = None,
+  init_from: str | None = None,
   step: int | None = None,
   dry_run: bool = False,
 ) -> None:
   """Writes the parameters, vocabulary and tokenizer of a run, and a card.
 
   Args:
-    run_dir: a run, or the folder of a fine-tuning's seeds, of which the best is
-      exported.
     output: a directory, new or empty.
-    step: of the checkpoint; None: the best, or else the latest.
+    run_dir: a run, or the folder of a fine-tuning's seeds, of which the best is
+      exported. Set either this or init_from.
+    init_from: a Hugging Face directory, or a run.
+    step: of a run's checkpoint; None: the best, or else the latest.
     dry_run: check everything and write nothing.
 
   Raises:
-    UserError: there is no run or checkpoint, transformers has no such model, or
-      `output` is not empty or cannot be written.
+    UserError: there is no model or checkpoint, transformers has no such model,
+      or `output` is not empty or cannot be written.
   """
   output_files.check_directory(output)
-  if os.path.exists(os.path.join(run_dir, 'config.json')):
-    raise UserError(
-      f'{run_dir} is a Hugging Face directory already; set RUN_DIR to a run'
-    )
-  predictor = Predictor.load(run_dir, step)
+  predictor = on_files.load(run_dir, init_from, step)
   config_json.from_encoder(predictor.config)  # refuses what cannot be written
   name = auto_class(names.heads_of(predictor.parameters))
   if dry_run:
     return
-  tokenizer, task = predictor.tokenizer, predictor.task
-  run = trained_model.best_run(run_dir)
-  card = _CARD.format(
-    name=os.path.basename(os.path.normpath(output)),
-    auto_class=name,
-    training=f'fine-tuned on {task.name}' if task else 'pretrained',
-    config=predictor.config,
-    vocabulary=len(tokenizer.tokens),
-    case='cased' if tokenizer.cased else 'lower-cased',
-    step=predictor.step,
-    scores=_scores(run, predictor.step),
-    configuration=gin_bindings.read(run).strip(),
-  )
+  task = predictor.task
+  source = trained_model.best_run(predictor.origin)
   with output_files.writing(output) as part:
     huggingface.save(
       part,
       predictor.config,
       predictor.parameters,
-      tokenizer,
+      predictor.tokenizer,
       labels=(task and task.labels) or None,
       problem_type=huggingface.PROBLEM_TYPE_OF.get(task.kind) if task else None,
-      card=card,
+      card=_card(predictor, source, output, name),
     )
+  step_of = '' if predictor.step is None else f'step {predictor.step} of '
   print(
-    f'{output}: step {predictor.step} of {run}, for {name} and '
-    'AutoTokenizer of transformers'
+    f'{output}: {step_of}{source}, for {name} and AutoTokenizer of transformers'
   )
 
 
@@ -112,6 +101,26 @@ def auto_class(heads: Iterable[str]) -> str:
   """
   model = huggingface.architecture(heads).removeprefix('Bert')
   return 'AutoModel' + model.removeprefix('Model')
+
+
+def _card(
+  predictor: Predictor, source: str, output: str, name: str
+) -> str | None:
+  if predictor.step is None:  # a Hugging Face directory
+    card = pathlib.Path(source, 'README.md')
+    return card.read_text(encoding='utf-8') if card.exists() else None
+  tokenizer, task = predictor.tokenizer, predictor.task
+  return _CARD.format(
+    name=os.path.basename(os.path.normpath(output)),
+    auto_class=name,
+    training=f'fine-tuned on {task.name}' if task else 'pretrained',
+    config=predictor.config,
+    vocabulary=len(tokenizer.tokens),
+    case='cased' if tokenizer.cased else 'lower-cased',
+    step=predictor.step,
+    scores=_scores(source, predictor.step),
+    configuration=gin_bindings.read(source).strip(),
+  )
 
 
 def _scores(run_dir: str, step: int | None) -> str:

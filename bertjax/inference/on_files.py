@@ -178,7 +178,9 @@ def evaluate(
   print(json.dumps({'examples': len(examples), **values}, indent=2))
 
 
-def load(run_dir: str | None, init_from: str | None) -> Predictor:
+def load(
+  run_dir: str | None, init_from: str | None, step: int | None = None
+) -> Predictor:
   """Returns the model that one of RUN_DIR and INIT_FROM names.
 
   Raises:
@@ -190,7 +192,7 @@ def load(run_dir: str | None, init_from: str | None) -> Predictor:
       'expected either a run in RUN_DIR, or a Hugging Face directory or a run '
       'in INIT_FROM; set one of the two'
     )
-  return Predictor.load(path)
+  return Predictor.load(path, step)
 
 
 def _columns(task: Task, **given: Any) -> dict[str, Any]:

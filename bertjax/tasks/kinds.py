@@ -133,7 +133,8 @@ _MASKS = Kind(
   read=text_inputs.read_lines,
   write=untrained.write_masks,
 )
-# Heads and losses are those of transformers' BertFor... classes.
+# Heads and losses are those of transformers' BertFor... classes, but that of
+# spans: there padding has a share of the softmax, here it has none.
 KINDS = {
   'classes': _CLASSES,
   'number': dataclasses.replace(

@@ -74,6 +74,25 @@ def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   assert tokenizer['do_lower_case'] and tokenizer['model_max_length'] == 20
 
 
+def test_a_hugging_face_directory_is_written_anew_with_its_card(
+  run_dir, tmp_path
+):
+  folder, parameters = run_dir
+  first, again = tmp_path / 'first', tmp_path / 'again'
+  export.export(run_dir=str(folder), output=str(first))
+  (first / 'README.md').write_text('license: mit\n')
+  export.export(init_from=str(first), output=str(again))
+  files = {path.name: path.read_bytes() for path in first.iterdir()}
+  assert {path.name: path.read_bytes() for path in again.iterdir()} == files
+  (first / 'README.md').unlink()
+  export.export(init_from=str(first), output=str(tmp_path / 'third'))
+  assert not (tmp_path / 'third' / 'README.md').exists()
+  with pytest.raises(UserError, match='set STEP to None'):
+    export.export(init_from=str(first), output=str(tmp_path / 'x'), step=7)
+  with pytest.raises(UserError, match='set one of the two'):
+    export.export(output=str(tmp_path / 'x'))
+
+
 def test_nothing_is_written_over(run_dir, tmp_path):
   folder, _ = run_dir
   with pytest.raises(UserError, match='holds something; set OUTPUT'):
