@@ -132,6 +132,7 @@ def train(
     UserError: settings that cannot work.
     RunStopped: the loss is not finite, or a signal asked to stop.
   """
+  expect(run_dir, 'a directory for what the run writes', run_dir, 'RUN_DIR')
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
   _check(length, steps, log_steps, eval_steps, checkpoint_steps)
