@@ -12,6 +12,7 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -201,4 +202,4 @@ def _is_rate(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-  return isinstance(value, int | float) and value > 0.0
+  return isinstance(value, int | float) and 0.0 < value < math.inf
