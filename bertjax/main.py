@@ -46,7 +46,7 @@ from absl import flags, logging
 
 from bertjax.errors import RunStopped, UserError, did_you_mean
 from bertjax.launch import command_line, host_memory, macros
-from bertjax.runs import gin_bindings, run_directory
+from bertjax.runs import gin_bindings, layout, run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
@@ -69,6 +69,7 @@ gin.config._FILE_READERS = [(open, os.path.isfile)]
 def run(
   job: Callable[..., None],
   directory: str | None = None,
+  init_from: str | None = None,
   allow_difference: bool = False,
   several_processes: bool = False,
   dry_run: bool = False,
@@ -78,13 +79,20 @@ def run(
   Args:
     job: called with `dry_run`.
     directory: RUN_DIR, claimed while the job runs; None: it needs none.
+    init_from: a run or a Hugging Face directory that the job reads unless it
+      continues; if it is not there, this is said before anything is made.
     allow_difference: whether to continue in the directory of another
       configuration.
     several_processes: whether several processes can share the job.
     dry_run: print the configuration and let the job print what it would do.
   """
   from bertjax.parallel import processes
+  from bertjax.runs import trained_model
 
+  if init_from is not None and not os.path.isdir(
+    os.path.join(directory or '', layout.CHECKPOINTS)
+  ):
+    trained_model.best_run(init_from)
   if processes.count() > 1 and not several_processes:
     raise UserError(
       f'this recipe runs in one process, got {processes.count()}; start it '

@@ -132,8 +132,32 @@ def test_fine_tuning_recipes_name_every_argument(recipe, tmp_path, monkeypatch):
   parse(recipe)
   with gin.unlock_config():
     gin.bind_parameter('bertjax.finetuning.finetune.fine_tune.data_sets', [])
-  with pytest.raises(UserError, match='INIT_FROM|has neither'):
+  with pytest.raises(UserError, match='INIT_FROM'):
     gin.get_configurable(finetune.fine_tune)()
+
+
+@pytest.mark.parametrize('recipe', ['finetune_text', 'pretrain_text'])
+def test_a_start_that_is_not_there_is_said_first(recipe, tmp_path, monkeypatch):
+  """Before the examples, or a vocabulary beside it, are looked for."""
+  monkeypatch.chdir(tmp_path)
+  parse(recipe)
+  with gin.unlock_config():
+    gin.bind_parameter('INIT_FROM/macro.value', 'bert-base-cased')
+    gin.bind_parameter('VOCAB_FILE/macro.value', 'bert-base-cased/vocab.txt')
+    gin.bind_parameter('RUN_DIR/macro.value', 'run')
+  with pytest.raises(
+    UserError, match='no directory bert-base-cased; .*hf down'
+  ):
+    gin.get_configurable(main.run)()
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_run_that_continues_needs_its_start_no_more(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'run' / 'checkpoints').mkdir(parents=True)
+  done = []
+  main.run(lambda dry_run: done.append(dry_run), 'run', 'bert-base-cased')
+  assert done == [False]
 
 
 def test_glue_of_tfds_is_one_more_file():

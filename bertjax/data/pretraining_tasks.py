@@ -13,6 +13,7 @@ from typing import Any
 
 import seqio
 import tensorflow as tf
+from etils import epath
 
 from bertjax import batch
 from bertjax.data import (
@@ -24,7 +25,7 @@ from bertjax.data import (
 )
 from bertjax.errors import UserError, choose
 from bertjax.parallel import processes
-from bertjax.runs import layout
+from bertjax.runs import layout, output_files
 from bertjax.text import masking, vocabulary_file
 from bertjax.values import Count, Path, Paths, Rate, Share, checked
 
@@ -114,7 +115,8 @@ def from_text(
   Args:
     text_files: 'python_documentation', 'tfds:NAME', files, folders and
       globs, or a reader whose `repr` says what it reads.
-    run_dir: gets vocab.txt and, if corpus_dir is None, `corpus/`.
+    run_dir: gets vocab.txt and, if corpus_dir is None, `corpus/`; made if
+      missing.
     vocab_file: a published vocab.txt; None: train one on the text.
     vocab_size: of a trained vocabulary.
     cased: None: what `vocabulary_file.detect_cased` finds, False for a trained
@@ -136,6 +138,8 @@ def from_text(
   # Before the long work.
   choose(masking.UNITS, task.get('mask_unit', 'token'), 'MASK_UNIT')
   with processes.first_before_others(f'prepare {name}'):
+    with output_files.explain_failure(run_dir):
+      epath.Path(run_dir).mkdir(parents=True, exist_ok=True)
     source = sources.from_spec(
       text_files,
       corpus_dir or os.path.join(run_dir, 'corpus'),

@@ -13,6 +13,7 @@ attributes.
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,12 +22,13 @@ from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.text import vocabulary_file
 
 # Their attribute -> our field; but for whether the decoder is tied, which the
-# tensors tell.
+# tensors tell as well.
 FIELDS = {
   field.metadata['huggingface']: field.name
   for field in dataclasses.fields(EncoderConfig)
   if field.metadata['huggingface'] not in (None, 'tie_word_embeddings')
 }
+THEIRS = {ours: theirs for theirs, ours in FIELDS.items()}
 # Of transformers.
 DEFAULTS = {
   'vocab_size': 30522,
@@ -60,6 +62,17 @@ ONLY = {
   'is_encoder_decoder': False,
   'add_cross_attention': False,
   'pruned_heads': {},
+}
+# No BERT has more. With a million times as many, the names of their tensors
+# alone would fill the memory.
+MOST_LAYERS = 1000
+# Types of attributes that no field of ours checks; they may also be null.
+TYPES = {
+  'architectures': list,
+  'hidden_act': str,
+  'id2label': dict,
+  'problem_type': str,
+  'tie_word_embeddings': bool,
 }
 # Known, and without effect on what a given input gives: names and versions,
 # special ids, options of returning and generating, and sizes of a pooler that
@@ -113,6 +126,12 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
       sizes that no encoder can have.
   """
   attributes = {**ONLY, **DEFAULTS, **attributes}
+  for name, kind in TYPES.items():
+    if not isinstance(got := attributes.get(name), kind | None):
+      raise UserError(
+        f'expected {name} to be a {kind.__name__}, got {got!r:.40} in {path}; '
+        'mend it there'
+      )
   for name, value in ONLY.items():
     # pruned_heads is {} or null if no head was pruned.
     if attributes[name] != value and (attributes[name] or value):
@@ -133,13 +152,22 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
   if fields['attention_dropout'] == fields['dropout']:
     fields['attention_dropout'] = None  # follows what a run sets
   try:
-    return EncoderConfig(**fields)
+    config = EncoderConfig(**fields)
   except UserError as error:
-    raise UserError(f'{path}: {error}') from error
+    text = re.sub(
+      r'EncoderConfig\.(\w+)', lambda found: THEIRS[found[1]], str(error)
+    )
+    raise UserError(f'{path}: {text} there') from error
+  if config.layers > MOST_LAYERS:
+    raise UserError(
+      f'expected num_hidden_layers of at most {MOST_LAYERS}, got '
+      f'{config.layers} in {path}; mend it there'
+    )
+  return config
 
 
 def from_encoder(config: EncoderConfig) -> dict[str, Any]:
-  """Returns the attributes of a config.json, without `architectures`.
+  """Returns the attributes of a config.json that describe the architecture.
 
   Raises:
     UserError: transformers has no BERT of this configuration.
@@ -166,6 +194,5 @@ def from_encoder(config: EncoderConfig) -> dict[str, Any]:
     'attention_probs_dropout_prob': config.attention_dropout_rate,
     'hidden_act': activations[config.activation],
     'model_type': 'bert',
-    'pad_token_id': 0,
     'tie_word_embeddings': config.tied_decoder,
   }

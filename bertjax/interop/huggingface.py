@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 from bertjax.interop import config_json, names, tensor_files
 from bertjax.models.config import EncoderConfig
 from bertjax.text import vocabulary_file
@@ -51,6 +51,8 @@ SPECIAL_TOKENS_MAP = {
 TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
 # A buffer that some versions save: 0, 1, 2, ...
 BUFFERS = ('bert.embeddings.position_ids',)
+# transformers 5 scores with the first. Its files have only the second if they
+# are tied, as do those of transformers 4, for which the two are one.
 DECODER_BIAS = ('cls.predictions.decoder.bias', 'cls.predictions.bias')
 
 
@@ -95,22 +97,20 @@ def read(directory: str) -> Checkpoint:
   tensors = tensor_files.read(directory)
   attributes = config_json.read(path)
   config = config_json.to_encoder(attributes, path)
+  if 'BertForMultipleChoice' in (attributes.get('architectures') or ()):
+    raise UserError(
+      f'{path} is of a BertForMultipleChoice, which compares choices; no kind '
+      'of task here does, choose another checkpoint'
+    )
+  scores, stored = DECODER_BIAS
+  if scores in tensors:
+    tensors[stored] = tensors[scores]
   heads = find_heads(set(tensors), attributes)
   known = {*BUFFERS, *(row.theirs for row in names.table(config, heads))}
   if 'mlm_head' in heads:
-    # A tied decoder may be saved as a copy, and the bias under both names.
-    copies = ((names.DECODER.theirs, TOKEN_TABLE), DECODER_BIAS)
-    tied, one_bias = (
-      copy not in tensors or np.array_equal(tensors[copy], tensors[original])
-      for copy, original in copies
-    )
-    if not one_bias:
-      raise UserError(
-        f'expected {" to equal ".join(DECODER_BIAS)} in {directory}; '
-        'transformers has one bias under both names'
-      )
+    tied = _is_tied(tensors, attributes, path)
     config = dataclasses.replace(config, tied_decoder=tied)
-    known |= {copy for copy, _ in copies}
+    known |= {names.DECODER.theirs, scores}
   parameters = names.from_huggingface(tensors, config, heads)
   return Checkpoint(
     config=config,
@@ -173,13 +173,15 @@ def save(
     parameters: nested by name, unboxed, with heads that `architecture` takes; a
       pooler that the class lacks is left out, with a warning.
     tokenizer: of no more tokens than the token table has rows.
-    labels: names of the classes; ignored without a head for them.
+    labels: names of the classes; None: as transformers calls them; ignored
+      without a head for them.
     problem_type: transformers' name for a classifier's loss.
     card: text of README.md, the model card.
 
   Raises:
     UserError: transformers has no such model, the vocabulary is larger than the
-      token table, or there are more or fewer labels than classes.
+      token table, two labels are equal, or there are more or fewer of them than
+      classes.
     OSError: the file system refuses, for example because the disk is full.
   """
   heads = names.heads_of(parameters)
@@ -195,11 +197,15 @@ def save(
     'architectures': [class_name],
     **config_json.from_encoder(config),
     'dtype': str(config.param_dtype),
+    'pad_token_id': tokenizer.ids['[PAD]'],
   }
   classes = _classes(parameters)
-  if labels is not None and classes is not None:
+  if classes is not None:
+    # Without them, transformers takes any head for one of two classes.
+    labels = _default_labels(classes) if labels is None else labels
     if len(labels) != classes:
       raise UserError(f'{len(labels)} labels for a head of {classes} classes')
+    _check_distinct(labels, 'labels')
     attributes['id2label'] = {str(i): label for i, label in enumerate(labels)}
     attributes['label2id'] = {label: i for i, label in enumerate(labels)}
   if problem_type:
@@ -255,7 +261,7 @@ def find_heads(
     if tensors.issuperset(row.theirs for row in rows)
   }
   # Both have one name there. The class tells them apart, else the pooler does.
-  architecture = ' '.join(attributes.get('architectures') or ())
+  architecture = ' '.join(map(str, attributes.get('architectures') or ()))
   tags = 'TokenClassification' in architecture or (
     not architecture and 'pooler' not in heads
   )
@@ -263,6 +269,27 @@ def find_heads(
   if 'pooler' not in heads:
     heads -= {'nsp_head', 'classifier'}
   return tuple(head for head in names.HEADS if head in heads)
+
+
+def _is_tied(
+  tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any], path: str
+) -> bool:
+  """Returns whether the masked-LM head scores with the token table.
+
+  A decoder that differs from it is used whatever config.json says, as
+  transformers 5 does.
+  """
+  decoder = tensors.get(names.DECODER.theirs)
+  if attributes.get('tie_word_embeddings') is False:
+    if decoder is None:
+      raise UserError(
+        f'expected {names.DECODER.theirs} beside {path}, which has '
+        'tie_word_embeddings = false; fetch its weights again, or set that to '
+        'true there'
+      )
+    return False
+  # A tied one may be saved as a copy.
+  return decoder is None or np.array_equal(decoder, tensors[TOKEN_TABLE])
 
 
 def _classes(parameters: Mapping[str, Any]) -> int | None:
@@ -282,22 +309,34 @@ def _task(
     return None
   kind = 'tags'
   if 'classifier' in parameters:
-    kind = PROBLEM_TYPES.get(
-      attributes.get('problem_type', ''),
-      'number' if classes == 1 else 'classes',
-    )
-  names_of = attributes.get('id2label') or {
-    str(i): f'LABEL_{i}' for i in range(classes)
+    kind = 'number' if classes == 1 else 'classes'
+    if problem := attributes.get('problem_type'):
+      kind = choose(PROBLEM_TYPES, problem, f'problem_type in {path}')
+  by_id = attributes.get('id2label') or {
+    str(i): label for i, label in enumerate(_default_labels(classes))
   }
   try:
-    labels = tuple(names_of[str(i)] for i in range(classes))
+    labels = tuple(str(by_id[str(i)]) for i in range(classes))
   except KeyError as error:
     raise UserError(
       f'expected id2label for {classes} classes in {path}, but it lacks {error}'
     ) from error
+  _check_distinct(labels, f'id2label of {path}')
   if kind == 'number' and classes > 1:
     raise UserError(
       f'expected a head for regression that gives one number, but that of '
       f'{path} gives {classes}, which is not supported'
     )
   return {'kind': kind, 'labels': () if kind == 'number' else labels}
+
+
+def _default_labels(classes: int) -> list[str]:
+  return [f'LABEL_{i}' for i in range(classes)]
+
+
+def _check_distinct(labels: Sequence[str], where: str) -> None:
+  for label in labels:
+    if labels.count(label) > 1:
+      raise UserError(
+        f'expected distinct names in {where}, got {label!r} twice; rename one'
+      )

@@ -16,11 +16,22 @@ import numpy as np
 from flax import traverse_util
 
 from bertjax.errors import UserError
+from bertjax.interop import config_json
 from bertjax.models.config import EncoderConfig
 
 Parameters = dict[str, 'np.ndarray | Parameters']
 FLOATS = ('float32', 'float16', 'bfloat16', 'float64')
 ANY = -1  # a size
+# Letter of a size -> attribute of EncoderConfig.
+SIZES = {
+  'V': 'vocabulary_size',
+  'D': 'width',
+  'H': 'heads',
+  'K': 'head_width',
+  'F': 'feed_forward',
+  'L': 'positions',
+  'T': 'types',
+}
 
 
 class Row(NamedTuple):
@@ -180,8 +191,8 @@ def from_huggingface(
     parameters nested by name, float32.
 
   Raises:
-    UserError: a tensor is missing, has another shape than `config` gives it, or
-      is not of floating point.
+    UserError: a tensor is missing, has another shape than `config` gives it, is
+      not of floating point, or holds NaN or infinity.
   """
   rows = tuple(table(config, heads))
   missing = sorted({row.theirs for row in rows} - set(tensors))
@@ -189,7 +200,8 @@ def from_huggingface(
     raise UserError(
       f'expected a checkpoint with {config.layers} layers and '
       f'{", ".join(heads) or "no head"}, but it lacks {len(missing)} of its '
-      f'tensors ({_few(missing)}); it is cut off, or of another model'
+      f'tensors ({_few(missing)}); it is cut off, of another model, or '
+      'num_hidden_layers of its config.json is not its own'
     )
   flat = {}
   for row in rows:
@@ -205,9 +217,17 @@ def from_huggingface(
       array, expected = array.T, expected[::-1]
     if not _fits(got, expected):
       shape = str(expected).replace(str(ANY), 'C')
+      sizes = dict.fromkeys(SIZES[x] for x in row.merged if x in SIZES)
+      theirs = ' or '.join(config_json.THEIRS[name] for name in sizes)
       raise UserError(
-        f'expected {row.theirs} of shape {shape}, got {list(got)}; its '
-        'config.json, or EncoderConfig, gives other sizes'
+        f'expected {row.theirs} of shape {shape}, got {list(got)}; '
+        f'mend {theirs or "architectures"} in its config.json, or set '
+        'EncoderConfig'
+      )
+    if not np.isfinite(array).all():
+      raise UserError(
+        f'expected finite numbers in {row.theirs}, got NaN or infinity; choose '
+        'another checkpoint'
       )
     array = array.reshape(_sizes(row.shape, config))
     flat[row.ours] = _pad_rows(array, config) if row.is_vocabulary else array
@@ -243,17 +263,8 @@ def _fits(shape: Sequence[int], sizes: Sequence[int]) -> bool:
 
 def _sizes(letters: str, config: EncoderConfig) -> list[int]:
   """Returns the size of each axis; `ANY`, which numpy infers, for C."""
-  sizes = {
-    'V': config.vocabulary_size,
-    'D': config.width,
-    'H': config.heads,
-    'K': config.head_width,
-    'F': config.feed_forward,
-    'L': config.positions,
-    'T': config.types,
-    'C': ANY,
-    '2': 2,
-  }
+  sizes = {letter: getattr(config, name) for letter, name in SIZES.items()}
+  sizes |= {'C': ANY, '2': 2}
   return [sizes[letter] for letter in letters]
 
 

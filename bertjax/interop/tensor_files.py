@@ -11,6 +11,7 @@ in norms, which the first BERT called gamma and beta. Source: safetensors.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 
 import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
@@ -53,12 +54,16 @@ def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
   Raises:
     OSError: the file system refuses, for example because the disk is full.
   """
+  path = os.path.join(directory, FILE)
+  with open(path, 'wb') as file:  # with the mode that the umask gives
+    mode = os.fstat(file.fileno()).st_mode
   try:
     safetensors.numpy.save_file(
       {name: np.ascontiguousarray(t) for name, t in tensors.items()},
-      os.path.join(directory, FILE),
+      path,
       metadata={'format': 'pt'},
     )
+    os.chmod(path, mode)  # safetensors makes a new file, for the owner alone
   except safetensors.SafetensorError as error:
     raise OSError(str(error)) from error
 
@@ -82,12 +87,31 @@ def canonical(name: str, prefix: bool) -> str:
   return name
 
 
+def refusal_of_absent(path: str) -> UserError:
+  """Returns the error for a model that is not on disk.
+
+  The name of a BERT on the Hub gets the command that downloads it.
+  """
+  owner, _, name = path.rpartition('/')
+  if not owner and re.fullmatch(r'bert-(base|large)-[\w.-]+', name):
+    owner = 'google-bert'  # these had no owner once
+  fix = 'point RUN_DIR or INIT_FROM to one'
+  on_hub = re.fullmatch(r'[\w-]+/[\w.-]*bert[\w.-]*', f'{owner}/{name}', re.I)
+  if on_hub and not os.path.isdir(owner):
+    fix = (
+      'nothing is downloaded here: for the model of that name on the Hub, run '
+      f'hf download {owner}/{name} --local-dir {name} and point RUN_DIR or '
+      f'INIT_FROM to {name}'
+    )
+  return UserError(
+    'expected a run or a Hugging Face directory, but there is no directory '
+    f'{path}; {fix}'
+  )
+
+
 def _files(directory: str) -> list[str]:
   if not os.path.isdir(directory):
-    raise UserError(
-      'expected a Hugging Face directory, but there is no directory '
-      f'{directory}'
-    )
+    raise refusal_of_absent(directory)
   there = sorted(os.listdir(directory))
   if FILE in there:
     return [os.path.join(directory, FILE)]
@@ -96,10 +120,16 @@ def _files(directory: str) -> list[str]:
     try:
       with open(index, encoding='utf-8') as file:
         shards = set(json.load(file)['weight_map'].values())
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
       raise UserError(
         f'expected an index of shards in {index}, got {error!r}; fetch it again'
       ) from error
+    for name in shards:
+      if not re.fullmatch(r'[\w.-]+\.safetensors', str(name)):
+        raise UserError(
+          f'expected names of safetensors files beside it in {index}, got '
+          f'{name!r}; fetch it again'
+        )
     return [os.path.join(directory, name) for name in sorted(shards)]
   if any(name.endswith(('.bin', '.pt', '.pth')) for name in there):
     raise UserError(

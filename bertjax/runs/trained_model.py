@@ -8,8 +8,12 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from etils import epath
+from flax import traverse_util
+
 from bertjax.errors import UserError, choose
-from bertjax.interop import huggingface, names
+from bertjax.interop import huggingface, names, tensor_files
 from bertjax.models.config import EncoderConfig, computation, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -46,7 +50,8 @@ def read(path: str, step: int | None = None) -> TrainedModel:
 
   Raises:
     UserError: it is neither of the two, its checkpoint is missing or damaged,
-      or its vocabulary is not the one that it was trained with.
+      a parameter holds NaN or infinity, or its vocabulary is not the one that
+      it was trained with.
   """
   path = best_run(path)
   if os.path.exists(os.path.join(path, 'config.json')):
@@ -73,6 +78,12 @@ def read(path: str, step: int | None = None) -> TrainedModel:
   parameters, step = found
   if main:
     parameters = parameters[main]
+  for name, array in traverse_util.flatten_dict(parameters, sep='/').items():
+    if not np.isfinite(array).all():
+      raise UserError(
+        f'expected finite parameters at step {step} of {path}, got NaN or '
+        f'infinity in {name}; choose an earlier step, or another run'
+      )
   task = model_file.read_task(path)
   return TrainedModel(config, parameters, task, step, path)
 
@@ -81,8 +92,11 @@ def best_run(path: str) -> str:
   """Returns the best run in a folder of fine-tuning; any other path unchanged.
 
   Raises:
-    UserError: the folder holds several tasks, or no finished run.
+    UserError: there is nothing at `path`, or a folder with several tasks, or
+      with no finished run.
   """
+  if not epath.Path(path).exists():
+    raise tensor_files.refusal_of_absent(path)
   rows = model_file.read_results(path)
   if rows is None:
     return path

@@ -134,7 +134,8 @@ _MASKS = Kind(
   write=untrained.write_masks,
   columns=('text_columns',),
 )
-# Heads and losses are those of transformers' BertFor... classes.
+# Heads and losses are those of transformers' BertFor... classes, but that of
+# spans: there padding has a share of the softmax, here it has none.
 KINDS = {
   'classes': _CLASSES,
   'number': dataclasses.replace(

@@ -135,6 +135,7 @@ def train(
     RunStopped: the loss is not finite, or a signal asked to stop after the
       first step.
   """
+  expect(run_dir, 'a directory for what the run writes', run_dir, 'RUN_DIR')
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
   expect(length >= 8, '8 tokens or more', length, 'LENGTH')

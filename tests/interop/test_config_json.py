@@ -56,3 +56,34 @@ def test_what_config_json_says_of_a_field_is_what_was_written():
   assert attributes['layer_norm_eps'] == 1e-5
   assert attributes['hidden_act'] == 'relu'
   assert config_json.to_encoder(attributes, 'config.json') == config
+
+
+@pytest.mark.parametrize(
+  'name, value',
+  [
+    ('vocab_size', True),
+    ('hidden_size', '12'),
+    ('hidden_size', 0),
+    ('num_attention_heads', 5),
+    ('num_hidden_layers', 10**9),
+    ('intermediate_size', None),
+    ('max_position_embeddings', 1.5),
+    ('type_vocab_size', [2]),
+    ('hidden_dropout_prob', '0.1'),
+    ('attention_probs_dropout_prob', 1.0),
+    ('layer_norm_eps', float('inf')),
+    ('initializer_range', 0),
+    ('hidden_act', ['gelu']),
+    ('architectures', 'BertModel'),
+    ('id2label', ['no', 'yes']),
+    ('problem_type', 1),
+    ('tie_word_embeddings', 'false'),
+  ],
+)
+def test_a_wrong_value_is_one_line_with_its_attribute(name, value):
+  attributes = config_json.from_encoder(CONFIG) | {name: value}
+  with pytest.raises(UserError) as caught:
+    config_json.to_encoder(attributes, 'model/config.json')
+  line = str(caught.value)
+  assert name in line and 'model/config.json' in line and '\n' not in line
+  assert 'EncoderConfig' not in line

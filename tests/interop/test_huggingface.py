@@ -1,6 +1,8 @@
 """Directories are read and written; what does not fit is refused in a line."""
 
+import dataclasses
 import json
+import os
 import re
 import resource
 
@@ -229,6 +231,26 @@ def test_a_config_that_cannot_be_honoured_is_refused(tmp_path, change, message):
   assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+  'name',
+  [
+    'vocab_size',
+    'hidden_size',
+    'num_hidden_layers',
+    'intermediate_size',
+    'max_position_embeddings',
+  ],
+)
+def test_a_size_that_config_json_lacks_is_named(tmp_path, name):
+  save(tmp_path)
+  path = tmp_path / 'config.json'
+  attributes = json.loads(path.read_text())
+  del attributes[name]
+  path.write_text(json.dumps(attributes))
+  with pytest.raises(UserError, match=f'{name}.* config.json'):
+    huggingface.read(str(tmp_path))
+
+
 def test_defaults_of_transformers_hold_where_an_attribute_is_absent():
   config = config_json.to_encoder({'hidden_dropout_prob': 0.0}, 'config.json')
   assert (config.width, config.layers, config.dropout) == (768, 12, 0.0)
@@ -313,3 +335,162 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path):
       save(tmp_path)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def set_attributes(directory, **changes):
+  path = directory / 'config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_head_without_names_gets_those_that_transformers_needs(tmp_path):
+  """Without any, it makes a head of two classes, and refuses ours."""
+  parameters = make_params(('pooler', 'classifier'), classes=1)
+  huggingface.save(
+    str(tmp_path), CONFIG, parameters, TOKENIZER, problem_type='regression'
+  )
+  attributes = json.loads((tmp_path / 'config.json').read_text())
+  assert attributes['id2label'] == {'0': 'LABEL_0'}
+  assert attributes['label2id'] == {'LABEL_0': 0}
+  assert huggingface.read(str(tmp_path)).task == {
+    'kind': 'number',
+    'labels': (),
+  }
+
+
+def test_the_bias_of_the_decoder_is_read_if_there_are_two(tmp_path):
+  """transformers 5 adds it, and never reads the other one."""
+  save(tmp_path, config=dataclasses.replace(CONFIG, tied_decoder=False))
+  scores, other = huggingface.DECODER_BIAS
+  assert scores == 'cls.predictions.decoder.bias'
+  rewrite(tmp_path, lambda t: t | {other: t[scores] + 1})
+  expected = safetensors.numpy.load_file(tmp_path / 'model.safetensors')[scores]
+  checkpoint = huggingface.read(str(tmp_path))
+  np.testing.assert_array_equal(
+    checkpoint.parameters['mlm_head']['bias'], expected
+  )
+  assert checkpoint.unused == ()
+  rewrite(tmp_path, lambda t: {k: v for k, v in t.items() if k != other})
+  assert_equal(
+    huggingface.read(str(tmp_path)).parameters, checkpoint.parameters
+  )
+
+
+def test_an_untied_decoder_has_to_be_there(tmp_path):
+  save(tmp_path)
+  set_attributes(tmp_path, tie_word_embeddings=False)
+  with pytest.raises(UserError, match='decoder.weight.*tie_word_embeddings'):
+    huggingface.read(str(tmp_path))
+  word = 'bert.embeddings.word_embeddings.weight'
+  rewrite(tmp_path, lambda t: t | {names.DECODER.theirs: t[word].copy()})
+  assert not huggingface.read(str(tmp_path)).config.tied_decoder
+  save(tmp_path / 'without', ('pooler',))
+  set_attributes(tmp_path / 'without', tie_word_embeddings=False)
+  huggingface.read(str(tmp_path / 'without'))
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path):
+  heads = ('pooler', 'classifier')
+  with pytest.raises(
+    UserError, match="distinct names in labels, got 'a' twice"
+  ):
+    save(tmp_path, heads, labels=['a', 'b', 'a'])
+  save(tmp_path, heads)
+  set_attributes(tmp_path, id2label={'0': 'a', '1': 'b', '2': 'a'})
+  with pytest.raises(UserError, match="names in id2label of .* got 'a' twice"):
+    huggingface.read(str(tmp_path))
+
+
+def test_a_model_of_multiple_choice_is_refused(tmp_path):
+  parameters = make_params(('pooler', 'classifier'), classes=1)
+  huggingface.save(str(tmp_path), CONFIG, parameters, TOKENIZER)
+  set_attributes(tmp_path, architectures=['BertForMultipleChoice'])
+  with pytest.raises(UserError, match='BertForMultipleChoice, which compares'):
+    huggingface.read(str(tmp_path))
+
+
+def test_an_unknown_problem_is_refused(tmp_path):
+  save(tmp_path, ('pooler', 'classifier'))
+  set_attributes(tmp_path, problem_type='regresion')
+  with pytest.raises(
+    UserError, match="did you mean 'regression'.*problem_type"
+  ):
+    huggingface.read(str(tmp_path))
+
+
+def test_padding_has_the_id_that_the_vocabulary_gives_it(tmp_path):
+  tokens = [*TOKENIZER.tokens[1:], '[PAD]']
+  huggingface.save(
+    str(tmp_path), CONFIG, make_params(), Tokenizer(tokens, cased=False)
+  )
+  attributes = json.loads((tmp_path / 'config.json').read_text())
+  assert attributes['pad_token_id'] == len(tokens) - 1
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_a_tensor_with_what_is_no_number_is_refused_by_name(tmp_path, value):
+  save(tmp_path)
+  name = 'bert.encoder.layer.1.output.dense.weight'
+
+  def spoil(tensors):
+    tensors[name][3, 4] = value
+    return tensors
+
+  rewrite(tmp_path, spoil)
+  with pytest.raises(UserError, match=f'finite numbers in {name}'):
+    huggingface.read(str(tmp_path))
+
+
+@pytest.mark.parametrize('umask, mode', [(0o022, 0o644), (0o007, 0o660)])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask, mode):
+  before = os.umask(umask)
+  try:
+    save(tmp_path)
+  finally:
+    os.umask(before)
+  modes = {
+    path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()
+  }
+  assert modes == dict.fromkeys(modes, mode)
+
+
+@pytest.mark.parametrize(
+  'name', ['../model/part.safetensors', '/part.safetensors', 'x.bin', 3, None]
+)
+def test_an_index_that_leads_elsewhere_is_refused(tmp_path, name):
+  directory = tmp_path / 'model'
+  save(directory)
+  (directory / 'model.safetensors').rename(directory / 'part.safetensors')
+  (directory / 'model.safetensors.index.json').write_text(
+    json.dumps({'weight_map': {'a': name, 'b': 'part.safetensors'}})
+  )
+  with pytest.raises(UserError, match='names of safetensors files beside it'):
+    huggingface.read(str(directory))
+
+
+@pytest.mark.parametrize(
+  'path, command',
+  [
+    (
+      'bert-base-uncased',
+      'hf download google-bert/bert-base-uncased --local-dir bert-base-uncased',
+    ),
+    (
+      'google-bert/bert-base-uncased',
+      'hf download google-bert/bert-base-uncased --local-dir bert-base-uncased',
+    ),
+    ('prajjwal1/bert-tiny', 'hf download prajjwal1/bert-tiny --local-dir'),
+    ('there/bert', None),
+    ('books', None),
+    ('models/of/bert', None),
+  ],
+)
+def test_a_name_of_the_hub_is_answered_with_the_download(
+  tmp_path, monkeypatch, path, command
+):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'there').mkdir()
+  with pytest.raises(UserError, match='there is no directory') as caught:
+    huggingface.load(path)
+  line = str(caught.value)
+  assert path in line and '\n' not in line
+  assert (command in line) if command else ('hf download' not in line)

@@ -144,6 +144,7 @@ def test_another_number_of_steps_is_a_warning(tmp_path, capsys):
     'loop.train.log_steps = 1',
     'loop.train.checkpoint_steps = 1',
     'main.run.directory = 1',
+    'main.run.init_from = %INIT_FROM',
     'loop.train.mesh = @partitioning.other_mesh()',
     'partitioning.make_mesh.fsdp = 8',
     "config.EncoderConfig.attention_kernel = 'splash'",

@@ -11,7 +11,8 @@ from bertjax.errors import UserError
 from bertjax.interop import huggingface
 from bertjax.models.bert import Bert
 from bertjax.models.config import EncoderConfig, fields_affecting
-from bertjax.runs import trained_model
+from bertjax.runs import layout, model_file, trained_model
+from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
@@ -101,3 +102,23 @@ def test_changes_of_nothing_are_refused():
 
 def test_dropout_and_the_program_may_differ(directory):
   start(directory, (), dropout=0.3, scan_layers=True, dtype='bfloat16')
+
+
+@pytest.mark.parametrize('vocab_file', [None, 'nowhere/vocab.txt'])
+def test_a_start_that_is_not_there_is_said_before_its_vocabulary(vocab_file):
+  with pytest.raises(
+    UserError, match='no directory google-bert/b.*hf download'
+  ):
+    trained_model.parameters('google-bert/bert-base-cased', CONFIG, vocab_file)
+
+
+def test_a_run_with_what_is_no_number_is_refused_by_name(tmp_path):
+  kernel = np.ones((2, 3), np.float32)
+  parameters = {'a': {'kernel': kernel}, 'b': {'bias': np.float32([1, np.nan])}}
+  with Checkpoints(str(tmp_path / layout.CHECKPOINTS)) as checkpoints:
+    checkpoints.save(3, {'parameters': {'a': {'kernel': kernel}}})
+    checkpoints.save(4, {'parameters': parameters})
+  model_file.write(str(tmp_path), {'': CONFIG})
+  with pytest.raises(UserError, match='at step 4 of .* infinity in b/bias;'):
+    trained_model.read(str(tmp_path))
+  assert trained_model.read(str(tmp_path), step=3).step == 3

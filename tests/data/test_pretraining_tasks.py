@@ -1,0 +1,31 @@
+"""Text and vocabulary are prepared, and registered as a task of seqio."""
+
+import pytest
+
+from bertjax.data import pretraining_tasks
+from bertjax.errors import UserError
+
+
+def prepare(tmp_path, name, run_dir):
+  text = tmp_path / 'text.txt'
+  text.write_text('A cat sat. A dog ran.\n\nA cow lay. A pig ate.\n' * 20)
+  return pretraining_tasks.from_text(
+    str(text),
+    str(run_dir),
+    vocab_size=60,
+    corpus_dir=str(tmp_path / 'corpus'),
+    name=name,
+  )
+
+
+def test_a_run_dir_is_made_if_it_is_missing(tmp_path):
+  run_dir = tmp_path / 'runs' / 'new'
+  assert prepare(tmp_path, 'of_a_new_run', run_dir) == 'of_a_new_run'
+  assert (run_dir / 'vocab.txt').exists()
+
+
+def test_a_run_dir_that_cannot_be_made_is_one_line(tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match='cannot write .*/file/run: .*RUN_DIR'):
+    prepare(tmp_path, 'of_no_run', tmp_path / 'file' / 'run')
+  assert not (tmp_path / 'corpus').exists()
