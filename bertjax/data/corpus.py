@@ -37,7 +37,9 @@ _FAULTS = {
   'long_lines': (
     f'lines above {cleaning.LONGEST_LINE:,} characters, cut at white space'
   ),
-  'malformed': 'lines or rows without a text, skipped; first {first_malformed}',
+  'malformed': (
+    'lines or rows without a text, skipped; the first is {first_malformed}'
+  ),
 }
 
 

@@ -17,6 +17,7 @@ import itertools
 import lzma
 import os
 import re
+import types
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
@@ -31,8 +32,9 @@ _HEAD_BYTES = 1 << 13  # what is looked at
 # A dictionary of xz, or a window of zstandard: `xz -9` has 64 MB, `zstd
 # --ultra -22` 128 MB.
 _LARGEST_WINDOW = 1 << 27
-# Faults in the head of a file of text: so many, and this share of it.
-_STRAY, _SHARE = 8, 0.1
+# Faults that the head of a text may have: so many, or a share of its bytes.
+# Prose in Latin-1 has 5% or less outside of ASCII, other alphabets have most.
+_STRAY, _CONTROL_SHARE, _INVALID_SHARE = 8, 0.05, 0.2
 
 # The 32-bit marks come before the 16-bit ones: UTF-32-LE's mark begins with
 # UTF-16-LE's.
@@ -74,11 +76,12 @@ def _xz(file: BinaryIO, size: int) -> Iterator[bytes]:
 def _zstandard(file: BinaryIO, size: int) -> Iterator[bytes]:
   import pyarrow  # slow to import
 
+  # At its end pyarrow would close the file.
+  handle = types.SimpleNamespace(read=file.read, closed=False, close=bool)
   # Unlike the files of the package zstandard it notices a missing end. It takes
   # windows of up to 128 MB.
-  return _read(
-    pyarrow.CompressedInputStream(pyarrow.PythonFile(file), 'zstd'), size
-  )
+  found = pyarrow.PythonFile(handle, 'r')
+  return _read(pyarrow.CompressedInputStream(found, 'zstd'), size)
 
 
 def _read(file: Any, size: int) -> Iterator[bytes]:
@@ -223,9 +226,9 @@ def blocks(
     data: Iterator[bytes] = itertools.chain([head[len(mark) :]], found)
     if encoding != 'utf-8':
       data = _as_utf_8(data, encoding)
-    for block in data:
-      yield block
+    for block in itertools.chain(data, [b'']):  # the end may lie behind all
       progress(file.tell() if file.seekable() else 0)
+      yield block
 
 
 def check_text(path: str, setting: str = FILES) -> None:
@@ -283,13 +286,15 @@ def _encoding(head: bytes, path: str, setting: str) -> tuple[bytes, str]:
   zeros = [head[start::2].count(0) / max(1, len(head) // 2) for start in (0, 1)]
   if max(zeros) > 0.5 and min(zeros) < 0.05:
     return b'', 'utf-16-be' if zeros[0] > 0.5 else 'utf-16-le'
-  if _many(len(head) - len(head.translate(None, _CONTROLS)), head):
+  controls = len(head) - len(head.translate(None, _CONTROLS))
+  if controls > max(_STRAY, _CONTROL_SHARE * len(head)):
     raise UserError(
       f'expected text in {path}, got binary data; leave it out of {setting}'
     )
   decoder = codecs.getincrementaldecoder('utf-8')  # the head may cut the last
   wrong = decoder('replace').decode(head).count('\ufffd')
-  if _many(wrong - decoder('ignore').decode(head).count('\ufffd'), head):
+  wrong -= decoder('ignore').decode(head).count('\ufffd')  # those that it has
+  if wrong > max(_STRAY, _INVALID_SHARE * len(head)):
     raise UserError(
       f'expected UTF-8 in {path}, got another encoding or binary data; convert '
       f'it: iconv -f latin1 -t utf8, or leave it out of {setting}'
@@ -299,10 +304,6 @@ def _encoding(head: bytes, path: str, setting: str) -> tuple[bytes, str]:
 
 def _begins(head: bytes, pattern: bytes) -> bool:
   return re.match(pattern, head, re.DOTALL) is not None
-
-
-def _many(faults: int, head: bytes) -> bool:
-  return faults > max(_STRAY, _SHARE * len(head))
 
 
 def _as_utf_8(data: Iterable[bytes], encoding: str) -> Iterator[bytes]:

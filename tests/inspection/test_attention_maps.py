@@ -199,7 +199,7 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
     ),
     ({'LAYERS': '()'}, 'expected layers from 0 to 1, got (); set LAYERS'),
     ({'TEXTS': '""'}, 'has no tokens; set TEXTS'),
-    ({'TEXTS': '[]'}, 'got []; set TEXTS'),
+    ({'TEXTS': '[]'}, 'got none; set TEXTS'),
     ({'TEXTS': '[("a", "b", "c")]'}, 'pairs of texts in parentheses'),
     ({'OUTPUT': '/proc/maps_of_nothing/x'}, 'set OUTPUT'),
     ({'OUTPUT': __file__ + '/x'}, 'is no folder; set OUTPUT'),

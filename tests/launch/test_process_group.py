@@ -215,7 +215,9 @@ def listening(pid):
         words = struct.unpack(f'>{width // 4}I', bytes.fromhex(number))
         packed = struct.pack(f'={width // 4}I', *words)
         address = ipaddress.ip_address(packed)
-        found.add((getattr(address, 'ipv4_mapped', None) or address, int(port)))
+        found.add(
+          (getattr(address, 'ipv4_mapped', None) or address, int(port, 16))
+        )
   return found
 
 

@@ -97,5 +97,5 @@ def test_what_is_no_run_is_one_line(tmp_path):
   (tmp_path / 'metrics.jsonl').write_text('')
   with pytest.raises(UserError, match='has logged nothing yet'):
     run_reader.find(str(tmp_path))
-  with pytest.raises(UserError, match=r'got \[\]; set RUNS'):
+  with pytest.raises(UserError, match='got none; set RUNS'):
     run_reader.find([])

@@ -163,7 +163,9 @@ def test_every_kind_that_is_trained_has_all_that_training_asks_for():
 def test_a_task_that_was_written_is_read_as_it_was():
   task = make('classes', ('no', 'yes'), length=77)
   written = {'task': 't', 'kind': 'classes', 'labels': ['no', 'yes']}
-  read = kinds.of_json(written | {'length': 77, 'head': None, 'more': 1})
+  read = kinds.of_json(
+    written | {'length': 77, 'stride': 128, 'head': None, 'more': 1}
+  )
   assert read == dataclasses.replace(task, metrics=('accuracy', 'f1_macro'))
   with pytest.raises(UserError, match="did you mean 'number'"):
     kinds.of_json(written | {'kind': 'numbr'})
