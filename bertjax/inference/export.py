@@ -47,8 +47,6 @@ def export(
   *,
   model: str,
   output: str,
-  run_dir: str | None = None,
-  init_from: str | None = None,
   step: int | None = None,
   dry_run: bool = False,
 ) -> None:
