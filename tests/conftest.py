@@ -6,8 +6,10 @@ full. What one test or process has compiled, the others of this run load.
 """
 
 import atexit
+import contextlib
 import importlib.metadata
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -49,3 +51,22 @@ def pytest_unconfigure(config):
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+@pytest.fixture
+def full_disk(capsys):  # what is printed must not go to pytest's file
+  """Within it, a file above 1000 bytes fails as on a full disk.
+
+  What it compiles must be compiled before: jax keeps that in files as well.
+  """
+
+  @contextlib.contextmanager
+  def limit():
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+      yield
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+  return limit

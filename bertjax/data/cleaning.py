@@ -112,7 +112,9 @@ def split_lines(texts: Iterable[str], counts: Counts) -> Iterator[list[str]]:
     if max(map(len, lines), default=0) > LONGEST_LINE:
       counts.long_lines += sum(len(line) > LONGEST_LINE for line in lines)
       lines = [part for line in lines for part in _cut(line)]
-    if len(rest) > LONGEST_LINE:
+    # Of white space at its end, one more than a line holds counts as all of it.
+    rest = rest[: len(rest.rstrip()) + LONGEST_LINE + 1]
+    if len(rest.strip()) > LONGEST_LINE:
       *parts, rest = _cut(rest.lstrip())
       lines += parts
       counts.long_lines += bool(parts) and not continues

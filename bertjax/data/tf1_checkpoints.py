@@ -84,20 +84,23 @@ def read(
 
 
 @checked
-def convert(*, source: Path, output: Path, dry_run: bool = False) -> None:
+def convert(
+  *, source: Path, output: Path, overwrite: bool = False, dry_run: bool = False
+) -> None:
   """Writes a directory for MODEL, INIT_FROM and transformers.
 
   Args:
     source: a folder as released by google-research/bert: bert_config.json,
       vocab.txt, and one checkpoint (*.index and its data).
     output: a directory, new or empty.
+    overwrite: whether to replace a directory of nothing but files.
     dry_run: whether to check everything but write nothing.
 
   Raises:
     UserError: a file is missing or damaged, the model is not BERT, or `output`
       cannot be written.
   """
-  output_files.check_directory(output)
+  output_files.check_directory(output, source, overwrite)
   path = os.path.join(source, 'bert_config.json')
   prefix = _find_checkpoint(source)
   config = config_json.to_encoder(config_json.read(path), path)
@@ -114,7 +117,7 @@ def convert(*, source: Path, output: Path, dry_run: bool = False) -> None:
   print(f'{source}: {found.report()}')
   print(f'vocabulary: {"cased" if cased else "lower-cased"} ({why})')
   if not dry_run:
-    with output_files.writing(output) as part:
+    with output_files.writing(output, replaces=overwrite) as part:
       huggingface.save(part, config, parameters, Tokenizer(tokens, cased))
     print(f'written to {output}')
 

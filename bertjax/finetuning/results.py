@@ -13,16 +13,25 @@ import glob
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
 from bertjax.runs import layout, model_file, output_files
 from bertjax.tasks.specs import Task
+from bertjax.text import whole_files
 
 _HEADER = tuple(
   'task|metric|trivial|median|mean ± std|best|seeds|published'.split('|')
 )
+
+# Of result.json, see `whole_files.fits`.
+_RESULT: dict[str, Any] = {
+  'seed': int,
+  'start_from': (str, NoneType),
+  'values': {str: float},
+}
 
 
 def write(run_dir: str, result: Mapping[str, Any]) -> None:
@@ -117,9 +126,7 @@ class Table:
   def _done(self, task: Task) -> list[dict[str, Any]]:
     """Returns the results of the finished runs, in the order of seeds."""
     runs = layout.seed_folder(glob.escape(self.folder(task)), '*')
-    found = (
-      model_file.read_if_there(x, layout.RESULT) for x in glob.glob(runs)
-    )
+    found = (_read(os.path.join(x, layout.RESULT)) for x in glob.glob(runs))
     return sorted(filter(None, found), key=lambda result: result['seed'])
 
   def best_run(self, task: str | None) -> str | None:
@@ -167,10 +174,10 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   lines: list[tuple[str, ...]] = [_HEADER]
   for row in rows:
     for name, scores in row['scores'].items():
-      group, metric = name.split('/')
+      group, _, metric = name.rpartition('/')
       if metric not in row['metrics']:
         continue
-      trivial = row['scores'][f'{name}_baseline'][0]
+      trivial = row['scores'].get(f'{name}_baseline')
       spread = _percent(statistics.stdev(scores)) if len(scores) > 1 else '-'
       main = name == f'eval/{row["metrics"][0]}'
       published = row['published'] if main else None
@@ -178,7 +185,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         (
           row['task'] + group.removeprefix('eval').replace('_', ' '),
           metric,
-          _percent(trivial),
+          _percent(trivial[0]) if trivial else '-',
           _percent(statistics.median(scores)),
           f'{_percent(statistics.mean(scores))} ± {spread}',
           _percent(max(scores)),
@@ -197,3 +204,11 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _percent(value: float) -> str:
   return f'{100 * value:.2f}'
+
+
+def _read(path: str) -> dict[str, Any] | None:
+  fix = 'mend it, or delete the folder of its seed to run that again'
+  content = whole_files.read_object(path, fix)
+  if content is not None:
+    whole_files.check(content, _RESULT, path, fix)
+  return content

@@ -50,6 +50,7 @@ def export(
   model: Path,
   output: Path,
   step: Natural | None = None,
+  overwrite: bool = False,
   dry_run: bool = False,
 ) -> None:
   """Writes the parameters, vocabulary and tokenizer of a model, and a card.
@@ -58,13 +59,14 @@ def export(
     model: see `Predictor.load`.
     output: a directory, new or empty.
     step: of a run's checkpoint; None: the best, or else the latest.
+    overwrite: whether to replace a directory of nothing but files.
     dry_run: check everything and write nothing.
 
   Raises:
     UserError: there is no model or checkpoint, transformers has no such model,
       or `output` is not empty or cannot be written.
   """
-  output_files.check_directory(output)
+  output_files.check_directory(output, model, overwrite)
   predictor = Predictor.load(model, step)
   config_json.from_encoder(predictor.config)  # refuses what cannot be written
   name = auto_class(names.heads_of(predictor.parameters))
@@ -72,7 +74,7 @@ def export(
     return
   task = predictor.task
   source = trained_model.best_run(model)
-  with output_files.writing(output) as part:
+  with output_files.writing(output, replaces=overwrite) as part:
     huggingface.save(
       part,
       predictor.config,

@@ -12,6 +12,7 @@ than memory. `tasks.kinds` has what is read and written.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,7 @@ def predict_file(
   length: Count | None = None,
   batch_size: Count = 32,
   text_columns: str | Sequence[str] | None = None,
+  overwrite: bool = False,
   dry_run: bool = False,
 ) -> None:
   """Writes what a model says of each text of a file.
@@ -106,11 +108,13 @@ def predict_file(
     model: see `Predictor.load`.
     source: the input, in a format that `work` reads; see `input_paths.expand`.
     output: ends in .jsonl; for vectors in .npy or .jsonl; for spans in .json;
-      for a tagger in anything.
+      for a tagger in .txt, .conll or the like.
     work: `fine_tuned`, `embedding` or `filling`.
     length: the most tokens of a row, [CLS] and [SEP] included; see `work`.
     batch_size: the most rows of a batch.
-    text_columns: one column of a table, or two; None: as in training.
+    text_columns: one column of a table, or two; None: as in training, else
+      'text'.
+    overwrite: whether to replace a file that is there.
     dry_run: check everything and write nothing.
 
   Raises:
@@ -121,7 +125,10 @@ def predict_file(
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns)
   sources = input_paths.expand(source, 'INPUT')
-  output_files.check_output(output, kind.suffixes, sources)
+  output_files.check_output(output, kind.suffixes, sources, overwrite)
+  if kind.beside:
+    beside = os.path.splitext(output)[0] + kind.beside
+    output_files.check_output(beside, kind.suffixes, sources, overwrite)
   predictor.check_length(task.length)
   # All before anything is computed, which then is a stream.
   examples = keep(kind.read(task, source, False, **columns))

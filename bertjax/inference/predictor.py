@@ -210,7 +210,11 @@ class Predictor:
       examples: of the kind of the task, any number.
       function: (parameters, batch) -> the results of each sequence; None: the
         logits of the task's head.
+
+    Raises:
+      UserError: `batch_size` is no count, or see `check_length`.
     """
+    expect_count(batch_size, 'batch_size')
     self.check_length(task.length)
     head = None
     if function is None:

@@ -25,7 +25,8 @@ from bertjax.values import Count, Natural, Path, checked
 
 WEIGHTS = 'layer_*/attention/weights'
 BATCH = 8  # texts in a batch
-PAGE = 'attention_maps.html'
+MAKER = 'attention_maps'  # also in page.html
+PAGE = f'{MAKER}.html'
 
 
 def compute(
@@ -129,6 +130,7 @@ def write(
   length: Count | None = None,
   layers: Natural | Sequence[Natural] | None = None,
   importance: bool | None = None,
+  overwrite: bool = False,
   dry_run: bool = False,
 ) -> None:
   """Draws the attention of texts: a PNG for each, and a page for all.
@@ -136,28 +138,30 @@ def write(
   Args:
     model: see `Predictor.load`.
     texts: a text, or several texts or pairs; see `compute`.
-    output: a directory, new or empty.
+    output: a directory, new or empty, or of earlier maps, which are replaced.
     length: see `compute`.
     layers: see `compute`.
     importance: see `compute`; None: if the model has a masked-LM head.
+    overwrite: whether to replace any directory of nothing but files.
     dry_run: check everything and write nothing.
 
   Raises:
     UserError: files, a model, or settings that cannot work.
   """
-  output_files.check_directory(output)
+  output_files.check_directory(output, model, overwrite, MAKER)
   predictor = Predictor.load(model)
   if importance is None:
     importance = 'mlm_head' in predictor.parameters
   check(predictor, texts, length, layers, importance)
   if dry_run:
     return
-  with output_files.writing(output) as folder:
+  with output_files.writing(output, replaces=True) as folder:
     os.mkdir(folder)  # fails before minutes of work
     found = compute(predictor, texts, length, layers, importance)
     for number, maps in enumerate(found, start=1):
       figure.draw(maps, predictor.origin).savefig(
-        os.path.join(folder, f'attention_maps_{number:02}.png')
+        os.path.join(folder, f'{MAKER}_{number:02}.png'),
+        metadata={'Software': output_files.mark(MAKER)},
       )
     text = page.render(found, predictor.origin)
     output_files.write_text(os.path.join(folder, PAGE), text)

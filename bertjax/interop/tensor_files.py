@@ -12,6 +12,7 @@ in norms, which the first BERT called gamma and beta. Source: safetensors.
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 
 import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
@@ -153,8 +154,9 @@ def _conversion(directory: str) -> str:
   if not name.isidentifier():  # the user will run it as code
     name = 'AutoModelForPreTraining'
   there, output = repr(directory), repr(directory.rstrip('/') + '-safetensors')
-  return (
-    'python -c "import transformers as t; '
+  code = (
+    'import transformers as t; '
     f't.{name}.from_pretrained({there}).save_pretrained({output}); '
-    f't.AutoTokenizer.from_pretrained({there}).save_pretrained({output})"'
+    f't.AutoTokenizer.from_pretrained({there}).save_pretrained({output})'
   )
+  return f'python -c {shlex.quote(code)}'

@@ -20,6 +20,8 @@ from bertjax.runs import differences, output_files, plotter
 from bertjax.runs.plotter import Diagram, Line
 from bertjax.values import Path, checked
 
+_MAKER = 'doctor'
+
 
 @checked
 def diagnose(
@@ -27,6 +29,7 @@ def diagnose(
   run_dir: Path,
   reference: Path | None = None,
   output: Path | None = None,
+  overwrite: bool = False,
   dry_run: bool = False,
 ) -> None:
   """Prints what is off in a run, or in each run of a fine-tuning.
@@ -34,7 +37,9 @@ def diagnose(
   Args:
     run_dir: directory of the run or the fine-tuning.
     reference: see `references.find`.
-    output: PNG file for the curves; None: not drawn.
+    output: PNG file for the curves, which replaces an earlier one of the
+      doctor's; None: not drawn.
+    overwrite: whether to replace any other file.
     dry_run: find the reference but compare nothing.
 
   Raises:
@@ -42,7 +47,9 @@ def diagnose(
     RunStopped: something is off; status 1.
   """
   if output is not None:
-    output_files.check_folder(output)
+    output_files.check_output(
+      output, ('.png',), overwrite=overwrite, maker=_MAKER
+    )
   found = run_reader.find(run_dir, 'RUN_DIR')
   compared = [(one, references.find(one, reference)) for one in found]
   if dry_run:
@@ -133,4 +140,4 @@ def draw(compared: Sequence[tuple[Run, Reference]], path: str) -> None:
       lines.insert(0, Line(f'reference {reference.name}', *curve))
       scale = 'log' if metric.endswith('grad_norm') else 'linear'
       diagrams.append(Diagram(metric, lines, scale))
-  plotter.draw(diagrams, path)
+  plotter.draw(diagrams, path, made_by=output_files.mark(_MAKER))

@@ -151,26 +151,39 @@ def read(reference: str) -> Reference:
       f'there is no reference {reference}; set REFERENCE to one of '
       f'{", ".join(names())}, or to a file'
     ) from error
-  except (AttributeError, ValueError, KeyError, TypeError) as error:
+  except (
+    AttributeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RecursionError,
+  ) as error:
     raise UserError(
       f'{path} is no reference ({error}); make one with recipes/reference.gin'
     ) from error
 
 
 @checked
-def make(*, runs: Paths, output: Path, dry_run: bool = False) -> None:
+def make(
+  *,
+  runs: Paths,
+  output: Path,
+  overwrite: bool = False,
+  dry_run: bool = False,
+) -> None:
   """Writes the curves of healthy runs as a reference.
 
   Args:
     runs: directories of three or more runs that differ only in their seeds; a
       directory of fine-tuning holds several.
-    output: the file to write.
+    output: the file to write, in .json.
+    overwrite: whether to replace a file that is there.
     dry_run: check everything and write nothing.
 
   Raises:
     UserError: the runs differ in more, are too few, or logged at other steps.
   """
-  output_files.check_folder(output)
+  output_files.check_output(output, ('.json',), overwrite=overwrite)
   found = run_reader.find(runs)
   seeds = [_seed(run) for run in found]
   if len(set(seeds)) < max(3, len(seeds)):

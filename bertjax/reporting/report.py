@@ -36,18 +36,27 @@ _Row = dict[str, str | float | None]  # head of the column -> cell
 
 
 @checked
-def write(*, runs: Paths, output: Path, dry_run: bool = False) -> None:
+def write(
+  *,
+  runs: Paths,
+  output: Path,
+  overwrite: bool = False,
+  dry_run: bool = False,
+) -> None:
   """Writes the page.
 
   Args:
     runs: directories of runs; one of a fine-tuning stands for all its runs.
-    output: the file to write.
+    output: the file to write, in .html; an earlier report is replaced.
+    overwrite: whether to replace any other file.
     dry_run: check everything and write nothing.
 
   Raises:
     UserError: a directory has no metrics, or the output is not writable.
   """
-  output_files.check_folder(output)
+  output_files.check_output(
+    output, ('.html',), overwrite=overwrite, maker='report'
+  )
   found = run_reader.find(runs)
   page = render(found, run_reader.results(runs))
   if dry_run:

@@ -22,6 +22,8 @@ import zlib
 
 from etils import epath
 
+from bertjax.runs import layout
+
 FILE = 'checksums.json'
 _BLOCK_BYTES = 1 << 24
 
@@ -45,6 +47,8 @@ def find_damage(item: epath.Path) -> str | None:
   try:
     checksums = json.loads((item / FILE).read_bytes())
     for name, (size, checksum) in checksums.items():
+      if not layout.is_below(name):
+        return f'{item.name}/{FILE} names {name}'
       path = item / name
       length = path.stat().length
       if length != size:
@@ -53,7 +57,7 @@ def find_damage(item: epath.Path) -> str | None:
         return f'{item.name}/{name} has another checksum'
   except FileNotFoundError as error:
     return f'missing {error.filename or error}'
-  except (ValueError, TypeError, AttributeError):
+  except (ValueError, TypeError, AttributeError, RecursionError):
     return f'{item.name}/{FILE} is not readable'
   return None
 

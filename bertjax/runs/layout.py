@@ -31,6 +31,15 @@ RESULTS = 'results.json'
 RESULTS_TABLE = 'results.md'
 
 
+def is_below(path: str) -> bool:
+  """Returns whether a path that a file names stays in the file's folder.
+
+  >>> is_below('CoLA/seed_0'), is_below('a/../../b'), is_below('/etc')
+  (True, False, False)
+  """
+  return not os.path.isabs(path) and '..' not in path.split(os.sep)
+
+
 def seed_folder(task_folder: str, seed: int | str) -> str:
   """Returns the folder of a task's run; '*' as the seed gives a glob."""
   return os.path.join(task_folder, f'seed_{seed}')

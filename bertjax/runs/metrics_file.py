@@ -18,16 +18,23 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
+from bertjax.errors import UserError
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
+from bertjax.text import input_files, whole_files
 
 Metrics = dict[str, tuple[list[int], list[float]]]  # name -> steps, values
+# In characters: far more than any that `Writer` writes.
+_LONGEST_LINE = 1 << 22
+# File -> forms of its lines beside `step`; None: all are numbers.
+_FORMS = {layout.METRICS: None, layout.EXAMPLES: {'texts': [str]}}
 
 
 class Writer(contextlib.AbstractContextManager['Writer']):
@@ -119,7 +126,11 @@ class Writer(contextlib.AbstractContextManager['Writer']):
 
 
 def read_metrics(directory: str) -> Metrics:
-  """Returns a run's metrics, null as nan; {} if there is no file."""
+  """Returns a run's metrics, null as nan; {} if there is no file.
+
+  Raises:
+    UserError: a line is damaged.
+  """
   curves: Metrics = {}
   for _, record in _lines(os.path.join(directory, layout.METRICS)):
     step = record.pop('step')
@@ -155,13 +166,26 @@ def read_examples(directory: str) -> dict[int, list[str]]:
 
 
 def _lines(path: str) -> list[tuple[str, dict[str, Any]]]:
-  """Returns each line and its object, up to the first incomplete line."""
-  found = []
+  """Returns each line and its object, but for a last one that is cut off."""
+  found: list[tuple[str, dict[str, Any]]] = []
+  forms = _FORMS[os.path.basename(path)]
+  fix = 'remove the line, or leave the run out'
   with (
-    contextlib.suppress(FileNotFoundError, json.JSONDecodeError),
+    contextlib.suppress(FileNotFoundError),
     open(path, encoding='utf-8', errors='replace') as file,
   ):
-    for line in file:
-      if line.endswith('\n'):
-        found.append((line, json.loads(line)))
+    while line := file.readline(_LONGEST_LINE):
+      where = f'line {len(found) + 1} of {path}'
+      if not line.endswith('\n'):
+        if len(line) == _LONGEST_LINE:
+          raise UserError(f'{where} is longer than any of a run; {fix}')
+        break
+      record = input_files.json_object(line, where, fix)
+      whole_files.check(record, {'step': int}, where, fix)
+      whole_files.check(record, forms or _numbers(record), where, fix)
+      found.append((line, record))
   return found
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: (float, NoneType) for name in record}

@@ -12,18 +12,46 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any, NamedTuple, get_args
 
-from etils import epath
-
-from bertjax.errors import UserError
+from bertjax.errors import UserError, choose
 from bertjax.models.config import EncoderConfig, computation
 from bertjax.runs import layout, output_files
-from bertjax.text import vocabulary_file
+from bertjax.text import vocabulary_file, whole_files
 
 # What runs were trained for before their model.json said so.
 _EARLIER = pathlib.Path(__file__).with_name('earlier_objectives.json')
+_FIX = 'mend it, or start the run again to write it anew'
+# Key -> form, see `whole_files.fits`: of an objective, of task.json, and of a
+# row of results.json.
+_OBJECTIVE: dict[str, Any] = {
+  'name': str,
+  'losses': {str: float},
+  'titles': {str: str},
+  'watched': [str],
+  'vocabulary_loss': (str, NoneType),
+  'chances': {str: float},
+}
+_TASK: dict[str, Any] = {
+  'task': str,
+  'head': (str, NoneType),
+  'labels': [str],
+  'metrics': [str],
+  'length': int,
+  'stride': int,
+  'columns': {str: (str, int, [str], NoneType)},
+  'threshold': float,
+}
+_RESULTS: dict[str, Any] = {
+  'task': str,
+  'metrics': [str],
+  'scores': {str: [float]},
+  'seeds': [int],
+  'best_run': str,
+  'published': (float, NoneType),
+}
 
 
 class ObjectiveFacts(NamedTuple):
@@ -77,7 +105,21 @@ def read(run_dir: str) -> EncoderConfig:
   Raises:
     UserError: it is missing or damaged.
   """
-  return _read(run_dir, lambda content: EncoderConfig(**content['encoder']))
+  path, content = _path(run_dir, layout.MODEL), _read_model(run_dir)
+  whole_files.check(content, {'encoder': dict}, path, _FIX)
+  where, encoder = f'encoder of {path}', content['encoder']
+  fields = dataclasses.fields(EncoderConfig)
+  forms = {x.name: get_args(x.type) or x.type for x in fields}
+  for name in encoder:
+    choose(forms, name, f'another name in {where}')
+  needed = {x.name for x in fields if x.default is dataclasses.MISSING}
+  for complete in (True, False):
+    some = {x: form for x, form in forms.items() if (x in needed) is complete}
+    whole_files.check(encoder, some, where, _FIX, complete)
+  try:
+    return EncoderConfig(**encoder)
+  except UserError as error:
+    raise UserError(f'{path}: {error}') from error
 
 
 def check_vocabulary(run_dir: str) -> None:
@@ -91,8 +133,8 @@ def check_vocabulary(run_dir: str) -> None:
   """
   path = os.path.join(run_dir, layout.VOCABULARY)
   then = None
-  with contextlib.suppress(ValueError, AttributeError):
-    then = (read_if_there(run_dir, layout.MODEL) or {}).get('vocabulary')
+  with contextlib.suppress(UserError):
+    then = _read_model(run_dir).get('vocabulary')
   if then is not None and then != vocabulary_file.digest(path):
     raise UserError(
       f'{path}, or whether it is cased, is not as it was when training began, '
@@ -107,7 +149,10 @@ def read_main(run_dir: str) -> str:
   Raises:
     UserError: see `read`.
   """
-  return _read(run_dir, lambda content: content.get('main', ''))
+  content = _read_model(run_dir)
+  path = _path(run_dir, layout.MODEL)
+  whole_files.check(content, {'main': str}, path, _FIX, complete=False)
+  return content.get('main', '')
 
 
 def read_computation(run_dir: str) -> dict[str, Any]:
@@ -142,49 +187,68 @@ def read_objective(run_dir: str) -> ObjectiveFacts:
       return earlier['task'] | {'name': f'TaskObjective of {task["kind"]}'}
     return earlier['pretraining']
 
-  def take(content: dict[str, Any]) -> ObjectiveFacts:
-    facts = content.get('objective') or unsaid()
-    return ObjectiveFacts(*(facts[name] for name in ObjectiveFacts._fields))
+  path = _path(run_dir, layout.MODEL)
+  content = whole_files.read_object(path, _FIX) or {}
+  whole_files.check(content, {'objective': (dict, NoneType)}, path, _FIX, False)
+  facts = content.get('objective') or unsaid()
+  whole_files.check(facts, _OBJECTIVE, f'objective of {path}', _FIX)
+  return ObjectiveFacts(*(facts[name] for name in ObjectiveFacts._fields))
 
-  has_file = (epath.Path(run_dir) / layout.MODEL).exists()
-  return _read(run_dir, take) if has_file else take({})
 
-
-def _read(run_dir: str, take: Callable[[dict[str, Any]], Any]) -> Any:
-  path = epath.Path(run_dir) / layout.MODEL
-  try:
-    return take(json.loads(path.read_text()))
-  except UserError:
-    raise
-  except OSError as error:
+def _read_model(run_dir: str) -> dict[str, Any]:
+  content = whole_files.read_object(_path(run_dir, layout.MODEL), _FIX)
+  if content is None:
     raise UserError(
       f'expected the folder of a run, with {layout.MODEL}, or a Hugging Face '
       f'directory, with config.json; {run_dir} has neither'
-    ) from error
-  except (AttributeError, ValueError, KeyError, TypeError) as error:
-    raise UserError(
-      f'{path} is damaged ({error}); start the run again to write it anew'
-    ) from error
+    )
+  return content
 
 
 def write_task(run_dir: str, task: Mapping[str, Any]) -> None:
   """Writes task.json: the `kind` of the head, its `labels`, and more."""
-  path = os.path.join(run_dir, layout.TASK)
-  output_files.write_json(path, task, 'RUN_DIR')
+  output_files.write_json(_path(run_dir, layout.TASK), task, 'RUN_DIR')
 
 
 def read_task(run_dir: str) -> dict[str, Any] | None:
-  """Reads task.json; None if there is none."""
-  return read_if_there(run_dir, layout.TASK)
+  """Reads task.json; None if there is none.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  path = _path(run_dir, layout.TASK)
+  content = whole_files.read_object(path, _FIX)
+  if content is not None:
+    whole_files.check(content, {'kind': str}, path, _FIX)
+    whole_files.check(content, _TASK, path, _FIX, complete=False)
+  return content
 
 
 def read_results(run_dir: str) -> list[dict[str, Any]] | None:
-  """Reads the tasks of results.json; None if it is no fine-tuning."""
-  content = read_if_there(run_dir, layout.RESULTS)
-  return None if content is None else content['tasks']
+  """Reads the tasks of results.json; None if it is no fine-tuning.
+
+  Raises:
+    UserError: it is damaged, or a best run is not below `run_dir`.
+  """
+  path = _path(run_dir, layout.RESULTS)
+  content = whole_files.read_object(path, _FIX)
+  if content is None:
+    return None
+  whole_files.check(content, {'tasks': [dict]}, path, _FIX)
+  for number, row in enumerate(content['tasks']):
+    where = f'tasks[{number}] of {path}'
+    whole_files.check(row, _RESULTS, where, _FIX)
+    scored = {f'eval/{metric}': [float] for metric in row['metrics']}
+    whole_files.check(row['scores'], scored, f'scores of {where}', _FIX)
+    if not row['metrics'] or not all(row['scores'].values()):
+      raise UserError(f'expected scores in {where}, got none; {_FIX}')
+    if not layout.is_below(row['best_run']):
+      raise UserError(
+        f'expected best_run below the folder of {path}, got '
+        f'{row["best_run"]!r}; {_FIX}'
+      )
+  return content['tasks']
 
 
-def read_if_there(run_dir: str, name: str) -> dict[str, Any] | None:
-  """Reads a JSON file of a run; None if there is none."""
-  path = epath.Path(run_dir) / name
-  return json.loads(path.read_text()) if path.exists() else None
+def _path(run_dir: str, name: str) -> str:
+  return os.path.join(run_dir, name)

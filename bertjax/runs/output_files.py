@@ -5,7 +5,7 @@
 ...   with writing(f'{folder}/x.txt') as path, open(path, 'w') as file:
 ...     names = os.listdir(folder)
 ...   names, os.listdir(folder)
-(['x.txt.part'], ['x.txt'])
+(['.x.txt.bertjax.part'], ['x.txt'])
 """
 
 import contextlib
@@ -13,27 +13,51 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from bertjax.errors import UserError, expect
 
+# Of files: a directory of such a name is a mistake.
+_SUFFIXES = (
+  '.csv .gz .html .json .jsonl .md .npy .npz .parquet .pdf .png .safetensors '
+  '.svg .tar .tsv .txt .zip'
+).split()
+
 
 def check_output(
-  path: str, suffixes: tuple[str, ...], sources: Collection[str]
+  path: str,
+  suffixes: Sequence[str],
+  sources: Collection[str] = (),
+  overwrite: bool = False,
+  maker: str | None = None,
 ) -> None:
   """Refuses an output that cannot be written, before anything is computed.
 
+  Args:
+    path: of the file.
+    suffixes: what its name may end in; '' is a name without a suffix.
+    sources: the inputs, which are never replaced.
+    overwrite: whether to replace a file that is there.
+    maker: its own pages and pictures are replaced in any case, see `mark`.
+
   Raises:
-    UserError: `path` has another suffix, is an input itself or a directory, or
-      its folder cannot be written.
+    UserError: `path` has another suffix, is there already, is an input itself
+      or a directory, or its folder cannot be written.
   """
-  what = f'a file that ends in {" or ".join(suffixes)}'
-  expect(path.endswith(suffixes), what, path, 'OUTPUT')
+  named = [suffix for suffix in suffixes if suffix]
+  what = f'a file that ends in {" or ".join(named)}'
+  expect(os.path.splitext(path)[1] in suffixes, what, path, 'OUTPUT')
   if os.path.realpath(path) in map(os.path.realpath, sources):
     raise UserError(f'{path} is the input as well; set OUTPUT to another file')
-  if os.path.isdir(path):
-    raise UserError(f'expected a file, but {path} is a directory; set OUTPUT')
+  if os.path.lexists(path) and not os.path.isfile(path):
+    found = 'a directory' if os.path.isdir(path) else 'no regular file'
+    raise UserError(f'expected a file, but {path} is {found}; set OUTPUT')
+  if os.path.exists(path) and not (overwrite or _is_made_by(maker, path)):
+    raise UserError(
+      f'{path} is there already; set OUTPUT to another file, or OVERWRITE=True '
+      'to replace it'
+    )
   check_folder(path)
 
 
@@ -53,18 +77,68 @@ def check_folder(path: str) -> None:
     raise UserError(f'cannot write {path}, since {folder} {reason}; set OUTPUT')
 
 
-def check_directory(path: str) -> None:
+def check_directory(
+  path: str,
+  source: str | None = None,
+  overwrite: bool = False,
+  maker: str | None = None,
+) -> None:
   """Checks that `path` could become a directory; makes nothing.
 
+  Args:
+    path: of the directory.
+    source: the input, which is never replaced.
+    overwrite: whether to replace a directory of plain files.
+    maker: see `check_output`.
+
   Raises:
-    UserError: it exists and is not an empty directory; see `check_folder`.
+    UserError: its name ends as a file's does; it exists and is not an empty
+      directory, and is not to be replaced; see `check_folder`.
   """
-  if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
-    raise UserError(
-      f'expected a new directory, but {path} is there and holds '
-      'something; set OUTPUT to another'
-    )
+  suffix = os.path.splitext(path.rstrip('/'))[1]
+  what = f'a directory, whose name does not end in {suffix}'
+  expect(suffix not in _SUFFIXES, what, path, 'OUTPUT')
+  if os.path.isdir(path):
+    with explain_failure(path, 'OUTPUT'):
+      files = [os.path.join(path, x) for x in sorted(os.listdir(path))]
+    own = all(_is_made_by(maker, file) for file in files)
+    if not (own or overwrite):
+      raise UserError(
+        f'expected a new directory, but {path} is there and holds something; '
+        'set OUTPUT to another, or OVERWRITE=True to replace it'
+      )
+    inside = os.path.join(os.path.realpath(path), '')
+    if source and f'{os.path.realpath(source)}/'.startswith(inside):
+      raise UserError(f'{path} holds the input {source}; set OUTPUT to another')
+    for file in files:
+      # As all that bertjax writes there; a run, a project, a home have more.
+      if os.path.islink(file) or not os.path.isfile(file):
+        raise UserError(
+          f'only a directory of nothing but files is replaced, and {file} is '
+          'none; remove it, or set OUTPUT to another'
+        )
+  elif os.path.lexists(path):
+    raise UserError(f'expected a directory, but {path} is a file; set OUTPUT')
   check_folder(path)
+
+
+def mark(maker: str) -> str:
+  """Returns what a page or a picture says of the recipe that made it.
+
+  A page has it in <meta name="generator" content="...">, a PNG as its Software.
+  """
+  return f'bertjax {maker}'
+
+
+def _is_made_by(maker: str | None, path: str) -> bool:
+  if maker is None or not os.path.isfile(path):
+    return False
+  with explain_failure(path, 'OUTPUT'), open(path, 'rb') as file:
+    start = file.read(2048)
+  text = mark(maker)
+  page = f'<meta name="generator" content="{text}">'.encode()
+  picture = f'tEXtSoftware\0{text}'.encode()
+  return page in start or (start.startswith(b'\x89PNG') and picture in start)
 
 
 @contextlib.contextmanager
@@ -95,27 +169,41 @@ def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(path: str, binding: str = 'OUTPUT') -> Iterator[str]:
-  """Yields `path`.part, which becomes `path` at the end, or goes on failure.
+def writing(
+  path: str, binding: str = 'OUTPUT', replaces: bool = False
+) -> Iterator[str]:
+  """Yields a path beside `path`, which becomes `path` at the end.
+
+  On failure it goes.
 
   Args:
     path: a file, or a directory that is new or empty. Its folder is made; what
-      an earlier run left as `path`.part is removed.
+      an earlier run left half-written is removed.
     binding: see `explain_failure`.
+    replaces: whether the directory may hold something, which is then removed.
 
   Raises:
     UserError: the file system refuses, for example because the disk is full.
   """
   path = path.rstrip('/')
-  part = f'{path}.part'
+  folder, name = os.path.split(path)
+  # No user has files of these names.
+  part, old = (
+    os.path.join(folder, f'.{name}.bertjax.{end}') for end in ('part', 'old')
+  )
   with explain_failure(path, binding):
     try:
-      os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+      os.makedirs(folder or '.', exist_ok=True)
       _remove(part)
       yield part
+      if replaces and os.path.isdir(path):
+        _remove(old)
+        os.replace(path, old)
       os.replace(part, path)
     finally:
       with contextlib.suppress(OSError):
+        if os.path.isdir(old):
+          _remove(old) if os.path.lexists(path) else os.replace(old, path)
         _remove(part)
 
 

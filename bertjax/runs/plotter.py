@@ -61,7 +61,10 @@ class Diagram(NamedTuple):
 
 
 def draw(
-  diagrams: Sequence[Diagram], file: str | IO[str], kind: str = 'png'
+  diagrams: Sequence[Diagram],
+  file: str | IO[str],
+  kind: str = 'png',
+  made_by: str | None = None,
 ) -> bool:
   """Draws a picture; returns False and writes none if nothing is finite.
 
@@ -69,6 +72,7 @@ def draw(
     diagrams: those without a finite value are left out.
     file: path, or a file that is open for text.
     kind: 'png'; or 'svg', which has no background and leaves fonts to the page.
+    made_by: stands in a PNG, see `output_files.mark`.
   """
   import matplotlib.style  # imported late: takes half a second
   from matplotlib.figure import Figure
@@ -105,7 +109,8 @@ def draw(
         ncols=across,
       )
     background = 'none' if kind == 'svg' else 'white'
-    figure.savefig(file, format=kind, facecolor=background)
+    metadata = {'Software': made_by} if made_by else None
+    figure.savefig(file, format=kind, facecolor=background, metadata=metadata)
   return True
 
 

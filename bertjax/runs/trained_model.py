@@ -77,7 +77,7 @@ def read(path: str, step: int | None = None) -> TrainedModel:
     raise UserError(f'{path} has no checkpoint yet')
   parameters, step = found
   if main:
-    parameters = parameters[main]
+    parameters = choose(parameters, main, f'main in {path}/{layout.MODEL}')
   for name, array in traverse_util.flatten_dict(parameters, sep='/').items():
     if not np.isfinite(array).all():
       raise UserError(

@@ -29,6 +29,8 @@ from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
 from bertjax.text.tokenizer import Tokenizer
 
+N_BEST = '_n_best.json'
+
 
 def encode(
   task: Task, tokenizer: Tokenizer, examples: Iterable[QuestionExample]
@@ -112,9 +114,9 @@ def write(task: Task, path: str, pairs: Answered, count: int) -> str:
   for example, answers in pairs:
     texts[example.identifier] = _text(answers, task.threshold)
     candidates[example.identifier] = [x._asdict() for x in answers.candidates]
-  n_best = os.path.splitext(path)[0] + '_n_best.json'
-  write_text(path, json.dumps(texts, indent=1))
+  n_best = os.path.splitext(path)[0] + N_BEST
   write_text(n_best, json.dumps(candidates, indent=1))
+  write_text(path, json.dumps(texts, indent=1))
   return f'{count:,} answers in {path}, the n best in {n_best}'
 
 

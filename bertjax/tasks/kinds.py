@@ -48,7 +48,8 @@ class Kind:
       `columns` as well.
     write: (task, path, (example, answer) pairs, their number) -> a line that
       says what was written.
-    suffixes: what the name of such a file may end in.
+    suffixes: what the name of such a file may end in; '' is none.
+    beside: what a second file has in place of its suffix; '': there is none.
     columns: further arguments of `read`, left out if not set.
     head: a name in `models.bert.TASK_HEADS`; '' without a loss.
     outputs: C, how many numbers the head gives, of a task.
@@ -70,6 +71,7 @@ class Kind:
   read: Callable[..., Iterable[Any]]
   write: Callable[[Task, str, Answered, int], str]
   suffixes: tuple[str, ...] = ('.jsonl',)
+  beside: str = ''
   columns: tuple[str, ...] = ()
   head: str = ''
   outputs: Callable[[Task], int] = lambda task: len(task.labels)
@@ -162,7 +164,7 @@ KINDS = {
     decode=word_tags.decode,
     read=word_tags.read,
     write=word_tags.write,
-    suffixes=('',),
+    suffixes=word_tags.SUFFIXES,
     head='tag_head',
     loss=_of_classes,
     label=('BL', np.int32),
@@ -179,6 +181,7 @@ KINDS = {
     read=lambda task, source, labelled: squad.read(source, labelled),
     write=answer_spans.write,
     suffixes=('.json',),
+    beside=answer_spans.N_BEST,
     head='span_head',
     outputs=lambda task: 2,
     loss=_of_spans,
@@ -228,7 +231,11 @@ def of_json(content: dict[str, Any]) -> Task:
   content = {**usual, **content}
   content['name'] = content['task']
   names = {field.name for field in dataclasses.fields(Task)}
-  return Task(**{key: x for key, x in content.items() if key in names})
+  fields = {key: x for key, x in content.items() if key in names}
+  try:
+    return Task(**fields)
+  except (TypeError, UserError) as error:
+    raise UserError(f'task.json of {content["task"]}: {error}') from error
 
 
 def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:

@@ -30,6 +30,9 @@ from bertjax.text import input_paths, word_rows
 from bertjax.text.batching import Row
 from bertjax.text.tokenizer import Tokenizer
 
+# Of files in columns, which have no suffix of their own.
+SUFFIXES = ('', *'.txt .conll .iob .iob2 .bio .tags .tsv .csv .out'.split())
+
 
 def encode(
   task: Task, tokenizer: Tokenizer, examples: Iterable[TagExample]

@@ -21,7 +21,7 @@ from typing import Any
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.text.input_files import json_object
+from bertjax.text import whole_files
 
 NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
@@ -43,6 +43,10 @@ PLAIN = {
   (WHOLE, 'added_tokens'): SPECIAL_TOKENS,
 }
 _ELSEWHERE = 'point VOCAB_FILE, MODEL, INIT_FROM or RUN_DIR elsewhere'
+_FIX = f'mend it, or {_ELSEWHERE}'
+# Bytes of vocab.txt and tokenizer.json: room for a million tokens, which in the
+# latter have some 25 bytes each.
+_MOST = 1 << 25
 
 
 def read(path: str) -> list[str]:
@@ -58,7 +62,7 @@ def read(path: str) -> list[str]:
   """
   folder, name = os.path.split(path)
   check_tokenizer(folder)
-  text = _read_text(path)
+  text = whole_files.read(path, _FIX, _MOST)
   if text is not None:
     # Not splitlines: published vocabularies contain U+2028 and the like.
     lines = text.rstrip(' \t\r\n').split('\n')
@@ -214,22 +218,8 @@ def _write_text(path: str, text: str) -> None:
     ) from error
 
 
-def _read_text(path: str) -> str | None:
-  """Returns the file's text, or None if there is no file."""
-  try:
-    return epath.Path(path).read_bytes().decode('utf-8-sig')
-  except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-    return None
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
-      f'at {error.start}; mend it, or {_ELSEWHERE}'
-    ) from error
-
-
 def read_json(folder: str, name: str) -> dict[str, Any]:
   """Returns the object in a file beside a vocabulary, {} if there is none."""
   path = os.path.join(folder, name)
-  if (text := _read_text(path)) is None:
-    return {}
-  return json_object(text, path, f'mend it, or {_ELSEWHERE}')
+  most = _MOST if name == WHOLE else whole_files.MOST
+  return whole_files.read_object(path, _FIX, most) or {}

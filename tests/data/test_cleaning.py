@@ -119,6 +119,14 @@ def test_white_space_after_a_cut_is_no_blank_line(block_bytes):
   assert documents == [['x' * LIMIT, 'x', 'y']]
 
 
+@pytest.mark.parametrize('block_bytes', [999, 1 << 20])
+def test_a_line_is_not_long_by_white_space_around_it(block_bytes):
+  data = b' ' * 3 * LIMIT + b'x' * LIMIT + b' \t' * 2 * LIMIT + b'\ny'
+  documents, counts = read(data, block_bytes)
+  assert documents == [['x' * LIMIT, 'y']]
+  assert counts.long_lines == 0
+
+
 @given(
   line=st.lists(
     st.tuples(st.sampled_from('xy \t'), st.integers(1, 3 * LIMIT)),
@@ -129,8 +137,8 @@ def test_white_space_after_a_cut_is_no_blank_line(block_bytes):
 @settings(max_examples=100, deadline=None)
 def test_where_a_long_line_is_cut_does_not_depend_on_blocks(line, block_bytes):
   data = ''.join(letter * count for letter, count in line).encode() + b'\nz'
-  documents, _ = read(data)
-  assert read(data, block_bytes)[0] == documents
+  documents, counts = read(data)
+  assert read(data, block_bytes) == (documents, counts)
   text = ''.join(itertools.chain.from_iterable(documents))
   assert ''.join(text.split()) == ''.join(data.decode().split())
   assert all(len(part) <= LIMIT for lines in documents for part in lines)

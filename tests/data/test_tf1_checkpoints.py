@@ -146,8 +146,11 @@ def test_what_is_not_a_checkpoint_is_refused(folder, tmp_path):
   output = str(tmp_path / 'out')
   with pytest.raises(UserError, match='one checkpoint .* got none'):
     tf1_checkpoints.convert(source=str(tmp_path), output=output)
-  with pytest.raises(UserError, match='holds something'):
-    tf1_checkpoints.convert(source=str(folder), output=str(folder))
+  for overwrite, message in ((False, 'holds something'), (True, 'the input')):
+    with pytest.raises(UserError, match=message):
+      tf1_checkpoints.convert(
+        source=str(folder), output=str(folder), overwrite=overwrite
+      )
   (folder / 'bert_config.json').unlink()
   with pytest.raises(UserError, match='bert_config.json, which is not there'):
     tf1_checkpoints.convert(source=str(folder), output=output)

@@ -69,7 +69,7 @@ def test_a_run_becomes_a_directory_with_a_card(run_dir, tmp_path):
   assert 'eval/mlm_loss | nan' in card and 'train/loss' not in card
   assert "AutoModelForMaskedLM.from_pretrained('model')" in card
   assert 'SEED = 0' in card and 'lower-cased' in card
-  assert not (tmp_path / 'model.part').exists()
+  assert sorted(os.listdir(tmp_path)) == ['model', 'run']
   tokenizer = json.loads((output / 'tokenizer_config.json').read_text())
   assert tokenizer['do_lower_case'] and tokenizer['model_max_length'] == 20
 
@@ -100,6 +100,28 @@ def test_nothing_is_written_over(run_dir, tmp_path):
     export.export(model=str(folder), output=str(folder))
   with pytest.raises(UserError, match='has neither'):
     export.export(model=str(tmp_path), output=str(tmp_path / 'new'))
+
+
+def test_an_export_replaces_another_on_demand(run_dir, tmp_path):
+  folder, _ = run_dir
+  (tmp_path / 'model').mkdir()
+  (tmp_path / 'model' / 'old.json').touch()
+  settings = {'model': str(folder), 'output': str(tmp_path / 'model')}
+  with pytest.raises(UserError, match='OVERWRITE=True'):
+    export.export(**settings)
+  export.export(**settings, overwrite=True)
+  names = os.listdir(tmp_path / 'model')
+  assert 'model.safetensors' in names and 'old.json' not in names
+  with pytest.raises(UserError, match='holds the input'):
+    export.export(model=str(folder), output=str(folder), overwrite=True)
+
+
+def test_a_full_disk_leaves_no_export(run_dir, tmp_path, full_disk):
+  folder, _ = run_dir
+  export.export(model=str(folder), output=str(tmp_path / 'before'))
+  with full_disk(), pytest.raises(UserError, match='free space there or set O'):
+    export.export(model=str(folder), output=str(tmp_path / 'model'))
+  assert sorted(os.listdir(tmp_path)) == ['before', 'run']
 
 
 def test_a_place_that_cannot_be_written_is_one_line(

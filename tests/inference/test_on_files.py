@@ -1,10 +1,12 @@
 """Of models that were never trained: which text they see, what they write."""
 
+import functools
 import json
 import os
 import threading
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from bertjax import batch
@@ -181,6 +183,83 @@ def test_an_answer_is_empty_above_the_threshold_of_training(
   assert found.keys() == {'q'} and (found['q'] == '') == empty
   best = json.loads((tmp_path / 'out_n_best.json').read_text())['q']
   assert len(best) == 20 and best[0]['score'] >= best[-1]['score']
+
+
+@pytest.mark.parametrize('name', ['out.json', 'out_n_best.json'])
+def test_neither_file_of_answers_replaces_one_that_is_there(
+  make, tmp_path, name
+):
+  settings = {
+    'model': make('spans', ()),
+    'source': str(tmp_path / 'in.json'),
+    'output': str(tmp_path / 'out.json'),
+  }
+  (tmp_path / name).touch()
+  with pytest.raises(UserError, match=f'/{name} is there.*OVERWRITE=True'):
+    on_files.predict_file(**settings)
+
+
+@pytest.mark.parametrize('name', ['out.npy', 'out.jsonl', 'out.png'])
+def test_tags_are_written_to_files_of_columns(make, tmp_path, name):
+  (tmp_path / 'in.txt').write_text('a O\n')
+  with pytest.raises(UserError, match='ends in .txt or .conll.*set OUTPUT'):
+    on_files.predict_file(
+      model=make('tags', ('O', 'B-X')),
+      source=str(tmp_path / 'in.txt'),
+      output=str(tmp_path / name),
+    )
+
+
+@pytest.mark.parametrize('work', [on_files.fine_tuned, on_files.embedding])
+def test_a_full_disk_leaves_the_file_of_before(make, tmp_path, full_disk, work):
+  source, path = tmp_path / 'in.txt', tmp_path / 'out.jsonl'
+  source.write_text('a\n' * 15)  # the examples that are kept still fit
+  predict = functools.partial(
+    on_files.predict_file,
+    model=make('classes'),
+    source=str(source),
+    output=str(path),
+    work=work,
+    length=20,
+    overwrite=True,
+  )
+  predict()
+  before = path.read_bytes()
+  with full_disk(), pytest.raises(UserError, match='out.jsonl: File too large'):
+    predict()
+  assert path.read_bytes() == before
+  assert sorted(os.listdir(tmp_path)) == ['in.txt', 'out.jsonl']
+
+
+def test_texts_to_embed_are_in_a_column_of_a_table(make, tmp_path):
+  folder = make('classes')
+  expected = Predictor.load(folder).embed(['a', 'b c'], length=20)
+
+  def embed(name, content, **columns):
+    (tmp_path / name).write_text(content)
+    output = str(tmp_path / 'out.npy')
+    on_files.predict_file(
+      model=folder,
+      source=str(tmp_path / name),
+      output=output,
+      work=on_files.embedding,
+      length=20,
+      overwrite=True,
+      **columns,
+    )
+    return np.load(output)
+
+  for name, content, columns in (
+    ('in.csv', 'id,text\n1,a\n2,b c\n', {}),
+    ('in.tsv', 'id\tbody\n1\ta\n2\tb c\n', {'text_columns': 'body'}),
+    ('in.jsonl', '{"x": "a"}\n{"x": "b c"}\n', {'text_columns': 'x'}),
+    ('in.json', '{"text": "a"}\n{"text": "b c"}\n', {}),
+  ):
+    np.testing.assert_array_equal(embed(name, content, **columns), expected)
+  with pytest.raises(UserError, match='one column text in .*set TEXT_COLUMNS'):
+    embed('in.csv', 'id,body\n1,a\n')
+  with pytest.raises(UserError, match='whose lines are texts; set TEXT_COLU'):
+    embed('in.txt', 'a\n', text_columns='body')
 
 
 def test_columns_are_divided_and_joined_as_in_training(make, tmp_path):

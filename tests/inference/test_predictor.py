@@ -258,6 +258,13 @@ def test_one_text_instead_of_a_list_is_refused(predictor):
       function('a [MASK]', length=20)
 
 
+@pytest.mark.parametrize('size', [0, -1, 1.5, True])
+def test_a_batch_without_rows_loses_no_text(predictor, size):
+  for function in (predictor.embed, predictor.fill_mask):
+    with pytest.raises(UserError, match='positive whole .*set batch_size'):
+      function(['a [MASK]'] * 3, length=20, batch_size=size)
+
+
 def test_parameters_under_another_vocabulary_are_refused(run_dir, tmp_path):
   vocab_file = str(tmp_path / 'vocab.txt')
   write(TOKENS, vocab_file, cased=False)

@@ -185,6 +185,23 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
     'attention_maps_02.png',
   ]
   assert (output / 'attention_maps_01.png').read_bytes()[:4] == b'\x89PNG'
+  # Earlier maps make way, unless something else lies among them.
+  again = {'MODEL': directory, 'TEXTS': 'a', 'OUTPUT': output}
+  status, _, error = command(capsys, **again)
+  assert status == 0, error
+  assert len(os.listdir(output)) == 2
+  (output / 'attention_maps_01.png').write_bytes(b'\x89PNG of a user')
+  status, _, error = command(capsys, **again)
+  assert status == 2 and 'OVERWRITE=True' in error
+  assert command(capsys, **again, OVERWRITE=True)[0] == 0
+
+
+def test_a_full_disk_leaves_no_maps(directory, tmp_path, full_disk):
+  settings = {'model': str(directory), 'texts': 'a'}
+  attention_maps.write(**settings, output=str(tmp_path / 'before'))
+  with full_disk(), pytest.raises(UserError, match='free space there or set O'):
+    attention_maps.write(**settings, output=str(tmp_path / 'maps'))
+  assert os.listdir(tmp_path) == ['before']
 
 
 @pytest.mark.parametrize(
@@ -203,6 +220,7 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
     ({'TEXTS': '[("a", "b", "c")]'}, 'pairs of texts in parentheses'),
     ({'OUTPUT': '/proc/maps_of_nothing/x'}, 'set OUTPUT'),
     ({'OUTPUT': __file__ + '/x'}, 'is no folder; set OUTPUT'),
+    ({'OUTPUT': 'maps.html'}, 'a directory, whose name does not end in .html'),
   ],
 )
 def test_what_cannot_be_drawn_is_one_line(

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shlex
 
 import jax
 import ml_dtypes
@@ -282,11 +283,23 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path):
       ),
     ) as caught:
       huggingface.read(str(tmp_path))
-    code = re.search('python -c "(.*?)"', str(caught.value))[1]
-    compile(code, 'the advice', 'exec')
+    compile(advice(caught)[2], 'the advice', 'exec')
+  evil = tmp_path / """$(touch x)`touch y`'; touch z #"""
+  evil.mkdir()
+  (evil / 'pytorch_model.bin').touch()
+  with pytest.raises(UserError) as caught:
+    huggingface.read(str(evil))
+  python, option, code = advice(caught)
+  assert (python, option) == ('python', '-c') and repr(str(evil)) in code
   (tmp_path / 'pytorch_model.bin').unlink()
   with pytest.raises(UserError, match='expected model.safetensors'):
     huggingface.read(str(tmp_path))
+
+
+def advice(caught):
+  """Returns the words of the command in a message, as a shell reads them."""
+  command = re.search('run (python .*) and use', str(caught.value))[1]
+  return shlex.split(command)
 
 
 def test_what_transformers_does_not_have_is_not_written(tmp_path):

@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
 from bertjax.errors import RunStopped, UserError
 from bertjax.reporting import doctor, health_checks, references, run_reader
-from bertjax.runs import model_file
+from bertjax.runs import model_file, plotter
+from bertjax.runs.plotter import Diagram, Line
 
 STEPS = range(100, 2001, 100)
 
@@ -206,6 +208,34 @@ def test_the_status_is_1_and_the_difference_is_told(
   assert 'OFF  learning rate' in printed and 'ok   masking' in printed
   assert 'LEARNING_RATE is absent there and 0.3 here' in printed
   assert (tmp_path / 'health.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_only_the_doctors_own_picture_is_replaced(
+  tmp_path, reference, full_disk
+):
+  picture = tmp_path / 'health.png'
+  settings = {
+    'run_dir': write(tmp_path / 'run', 10),
+    'reference': reference,
+    'output': str(picture),
+  }
+  with pytest.raises(UserError, match='ends in .png.*set OUTPUT'):
+    doctor.diagnose(**settings | {'output': str(tmp_path / 'x.txt')})
+  with (
+    full_disk(),
+    pytest.raises(UserError, match='health.png: File too large'),
+  ):
+    doctor.diagnose(**settings)
+  assert os.listdir(tmp_path) == ['run']
+  doctor.diagnose(**settings)
+  doctor.diagnose(**settings)
+  plotter.draw([Diagram('x', [Line('x', [1, 2], [3, 4])])], str(picture))
+  mine = picture.read_bytes()
+  with pytest.raises(UserError, match='health.png is there.*OVERWRITE=True'):
+    doctor.diagnose(**settings)
+  assert picture.read_bytes() == mine
+  doctor.diagnose(**settings, overwrite=True)
+  assert picture.read_bytes() != mine
 
 
 def test_a_healthy_run_ends_well(tmp_path, reference, capsys):

@@ -22,6 +22,17 @@ def make(tmp_path, curves=((4.0, 2.0), (5.0, 1.0), (6.0, 3.0)), **bindings):
   return references.read(str(tmp_path / 'mine.json'))
 
 
+def test_a_reference_is_replaced_only_on_demand(tmp_path):
+  make(tmp_path)
+  runs = [str(tmp_path / f'r{i}') for i in range(3)]
+  settings = {'runs': runs, 'output': str(tmp_path / 'mine.json')}
+  with pytest.raises(UserError, match='mine.json is there.*OVERWRITE=True'):
+    references.make(**settings)
+  references.make(**settings, overwrite=True)
+  with pytest.raises(UserError, match='ends in .json.*set OUTPUT'):
+    references.make(runs=runs, output=str(tmp_path / 'metrics.jsonl'))
+
+
 def test_a_reference_holds_the_curves_of_its_runs(tmp_path):
   reference = make(tmp_path)
   assert reference.seeds == ['0', '1', '2']

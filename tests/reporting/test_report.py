@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import os
 import re
 
 import pytest
@@ -163,6 +164,9 @@ def test_fine_tuning_has_its_scores(tmp_path):
               'eval/matthews': [0.5, 0.25, 0.75],
               'eval/loss': [1, 1, 1],
             },
+            'seeds': [0, 1, 2],
+            'best_run': 'CoLA/seed_2',
+            'published': None,
           }
         ]
       }
@@ -187,6 +191,26 @@ def test_a_dry_run_checks_and_writes_nothing(tmp_path):
     report.write(runs=str(tmp_path), output=str(output), dry_run=True)
   report.write(runs=write_run(tmp_path / 'a'), output=str(output), dry_run=True)
   assert not output.exists()
+
+
+def test_only_an_earlier_report_is_replaced_without_asking(tmp_path, full_disk):
+  run = write_run(tmp_path / 'a')
+  metrics, output = tmp_path / 'a' / 'metrics.jsonl', tmp_path / 'mine.html'
+  before = metrics.read_bytes()
+  with pytest.raises(UserError, match='ends in .html.*set OUTPUT'):
+    report.write(runs=run, output=str(metrics))
+  assert metrics.read_bytes() == before
+  output.write_text('<meta name="generator" content="my own report">')
+  with pytest.raises(UserError, match='mine.html is there.*OVERWRITE=True'):
+    report.write(runs=run, output=str(output))
+  report.write(runs=run, output=str(output), overwrite=True)
+  other = write_run(tmp_path / 'b')
+  with full_disk(), pytest.raises(UserError, match='mine.html: File too large'):
+    report.write(runs=other, output=str(output))
+  assert '<title>a</title>' in output.read_text()
+  report.write(runs=other, output=str(output))
+  assert '<title>b</title>' in output.read_text()
+  assert sorted(os.listdir(tmp_path)) == ['a', 'b', 'mine.html']
 
 
 @pytest.mark.parametrize(

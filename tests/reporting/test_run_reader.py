@@ -64,7 +64,16 @@ def test_a_fine_tuning_is_all_its_runs_with_one_configuration(tmp_path):
     write_run(tmp_path / 'f' / 'CoLA' / f'seed_{seed}')
     (tmp_path / 'f' / 'CoLA' / f'seed_{seed}' / 'config.gin').unlink()
   (tmp_path / 'f' / 'config.gin').write_text('EPOCHS = 3\n')
-  rows = [{'task': 'CoLA', 'scores': {'matthews': [1.0]}}]
+  rows = [
+    {
+      'task': 'CoLA',
+      'metrics': ['matthews'],
+      'scores': {'eval/matthews': [1.0]},
+      'seeds': [0],
+      'best_run': 'CoLA/seed_0',
+      'published': None,
+    }
+  ]
   (tmp_path / 'f' / 'results.json').write_text(json.dumps({'tasks': rows}))
   found = run_reader.find(str(tmp_path / 'f'))
   assert [run.name for run in found] == ['seed_0', 'seed_1']

@@ -1,4 +1,6 @@
+import contextlib
 import errno
+import functools
 import os
 
 import pytest
@@ -28,7 +30,7 @@ def test_a_directory_appears_when_it_is_whole(tmp_path, there, end):
   path = tmp_path / 'model'
   if there:
     path.mkdir()
-  left = tmp_path / 'model.part'  # by a run that was killed
+  left = tmp_path / '.model.bertjax.part'  # by a run that was killed
   left.mkdir()
   (left / 'old').touch()
   with output_files.writing(str(path) + end) as part:
@@ -94,11 +96,106 @@ def test_a_directory_that_holds_something_is_refused(tmp_path):
   output_files.check_directory(str(tmp_path))
   output_files.check_directory(str(tmp_path / 'a' / 'b'))
   assert os.listdir(tmp_path) == []
-  file = tmp_path / 'file'
-  file.touch()
-  for path in (tmp_path, file):
-    with pytest.raises(UserError, match='holds something; set OUTPUT'):
-      output_files.check_directory(str(path))
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match='holds something; .*or OVERWRITE=True'):
+    output_files.check_directory(str(tmp_path))
+  for overwrite in (False, True):
+    with pytest.raises(UserError, match='a directory, but .* is a file'):
+      output_files.check_directory(str(tmp_path / 'file'), None, overwrite)
+
+
+def test_a_users_file_beside_the_output_stays(tmp_path):
+  (tmp_path / 'model.part').mkdir()
+  (tmp_path / 'model.part' / 'mine').touch()
+  with output_files.writing(str(tmp_path / 'model')) as part:
+    os.mkdir(part)
+  assert os.listdir(tmp_path / 'model.part') == ['mine']
+
+
+def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path):
+  path = str(tmp_path / 'out.jsonl')
+  check = functools.partial(output_files.check_output, path, ('.jsonl',))
+  check()
+  open(path, 'w').close()
+  with pytest.raises(UserError, match='out.jsonl is there .*OVERWRITE=True'):
+    check()
+  check(overwrite=True)
+  os.remove(path)
+  os.mkfifo(path)
+  with pytest.raises(UserError, match='is no regular file; set OUTPUT'):
+    check(overwrite=True)
+
+
+@pytest.mark.parametrize('name', ['out', 'out.png', 'out.txt.npy', 'out.JSONL'])
+def test_a_suffix_of_another_kind_of_file_is_refused(tmp_path, name):
+  with pytest.raises(UserError, match='ends in .jsonl or .txt, got .*OUTPUT'):
+    output_files.check_output(str(tmp_path / name), ('.jsonl', '.txt'))
+  output_files.check_output(str(tmp_path / 'out'), ('', '.txt'))
+
+
+@pytest.mark.parametrize('name', ['maps.html', 'bert.safetensors/', 'x.json'])
+def test_a_directory_with_the_suffix_of_a_file_is_refused(tmp_path, name):
+  with pytest.raises(UserError, match='a directory, whose name does not end'):
+    output_files.check_directory(f'{tmp_path}/{name}')
+  output_files.check_directory(str(tmp_path / 'bert_v1.5'))
+
+
+def test_a_directory_is_replaced_whole_on_demand(tmp_path):
+  path = tmp_path / 'model'
+  path.mkdir()
+  (path / 'old').touch()
+  output_files.check_directory(str(path), overwrite=True)
+  with (
+    pytest.raises(UserError, match='not empty'),
+    output_files.writing(str(path)) as part,
+  ):
+    os.mkdir(part)
+  assert os.listdir(path) == ['old']
+  for refused in (True, False):
+    with contextlib.suppress(UserError if refused else ()):
+      with output_files.writing(str(path), replaces=True) as part:
+        os.mkdir(part)
+        open(os.path.join(part, 'new'), 'w').close()
+        if refused:
+          raise OSError
+    assert os.listdir(path) == ['old' if refused else 'new']
+  assert os.listdir(tmp_path) == ['model']
+
+
+def test_the_old_directory_returns_if_the_new_one_cannot_come(
+  tmp_path, monkeypatch
+):
+  path = tmp_path / 'model'
+  path.mkdir()
+  (path / 'old').touch()
+  replace = os.replace
+
+  def fail(source, target):
+    if source.endswith('.part'):
+      full()
+    replace(source, target)
+
+  monkeypatch.setattr(os, 'replace', fail)
+  with (
+    pytest.raises(UserError, match='No space left'),
+    output_files.writing(str(path), replaces=True) as part,
+  ):
+    os.mkdir(part)
+  assert os.listdir(tmp_path) == ['model'] and os.listdir(path) == ['old']
+
+
+def test_a_directory_that_bertjax_cannot_have_made_is_never_replaced(tmp_path):
+  check = functools.partial(
+    output_files.check_directory, str(tmp_path), overwrite=True
+  )
+  (tmp_path / 'model.safetensors').touch()
+  check()
+  for source in (tmp_path, tmp_path / 'model.safetensors'):
+    with pytest.raises(UserError, match='holds the input .*set OUTPUT'):
+      check(source=str(source))
+  (tmp_path / 'checkpoints').mkdir()
+  with pytest.raises(UserError, match='/checkpoints is none; remove it'):
+    check()
 
 
 def test_the_json_of_a_run_is_written_whole_or_refused_in_one_line(

@@ -72,6 +72,24 @@ def test_a_bad_vocabulary_is_refused_in_one_line(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(
+  'name, most',
+  [('vocab.txt', 32), ('tokenizer.json', 32), ('config.json', 4)],
+)
+def test_a_file_too_large_for_a_vocabulary_is_not_read(tmp_path, name, most):
+  with open(tmp_path / name, 'wb') as file:
+    file.truncate(1 << 30)  # as a hole, which takes no disk
+  with pytest.raises(UserError, match=f'at most {most} MB in .*, got 1024;'):
+    vocabulary_file.read(str(tmp_path / 'vocab.txt'))
+
+
+def test_a_deeply_nested_file_beside_a_vocabulary_is_refused(tmp_path):
+  (tmp_path / 'config.json').write_text('[' * 100_000)
+  with pytest.raises(UserError, match='JSON in .*config.json') as caught:
+    vocabulary_file.read(str(tmp_path / 'vocab.txt'))
+  assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
   'name, content, cased',
   [
     ('tokenizer_config.json', {'do_lower_case': True}, False),
