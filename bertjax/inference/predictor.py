@@ -196,11 +196,12 @@ class Predictor:
     (found,) = self._list(task, [example], batch_size)
     return found
 
+  @checked
   def answers(
     self,
     task: Task,
     examples: Iterable[Any],
-    batch_size: int = 32,
+    batch_size: Count = 32,
     function: forward.Function | None = None,
   ) -> Iterator[tuple[Any, Any]]:
     """Returns each example with the model's answer, see `kinds.KINDS`.
@@ -212,9 +213,8 @@ class Predictor:
         logits of the task's head.
 
     Raises:
-      UserError: `batch_size` is no count, or see `check_length`.
+      UserError: see `check_length`.
     """
-    expect_count(batch_size, 'batch_size')
     self.check_length(task.length)
     head = None
     if function is None:
