@@ -10,7 +10,7 @@ Source: Devlin et al. 2018, appendix A; seqio's Task API.
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import seqio
 import tensorflow as tf
@@ -101,7 +101,7 @@ def from_text(
   tfds_data_dir: str | None = None,
   text_column: str = 'text',
   name: str = 'text',
-  **task: Any,
+  **task: Annotated[Any, register],
 ) -> str:
   """Prepares text and vocabulary and registers a task of them.
 
