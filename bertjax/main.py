@@ -1,14 +1,17 @@
 """The command line: flags to gin to run.
 
-    python -m bertjax.main --gin_file=gin_configs/recipes/quickstart.gin
-    python -m bertjax.main --gin_file=recipes/pretrain_text.gin \\
-        --gin_file=models/bert_base.gin --gin.TEXT_FILES='"books/*.txt"'
+    python -m bertjax.main quickstart
+    python -m bertjax.main pretrain_text bert_base --gin.TEXT_FILES=books/*.txt
+    python -m bertjax.main --help pretrain_text
 
---gin_file=FILE            a recipe or part; repeatable, later files win
+RECIPE                     a recipe's name, or any gin file; repeatable
+--gin_file=FILE            the same; files behind the recipe win
 --gin.NAME=VALUE           sets a macro (or any module.function.parameter)
 --gin_bindings=BINDING     the same as a line of gin; repeatable
 --gin_search_paths=FOLDER  searched before bertjax's own gin files
 --dry_run                  print configuration, parameters, shapes, and stop
+--list                     print the recipes, with a line each
+--help                     print this; with a recipe: its macros
 
 Several processes, unless the cluster (TPU pod, Slurm, GKE) describes them:
 
@@ -32,20 +35,27 @@ if __name__ == '__main__':  # before the imports, which take seconds
 import contextlib
 import copy
 import errno
+import functools
 import inspect
 import os
 import re
 import sys
-import tokenize
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 import gin
 from absl import flags, logging
 
+from bertjax import values
 from bertjax.errors import RunStopped, UserError, did_you_mean
-from bertjax.launch import command_line, host_memory, macros
+from bertjax.launch import (
+  command_line,
+  gin_files,
+  host_memory,
+  macros,
+  recipes,
+)
 from bertjax.runs import gin_bindings, layout, run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
@@ -53,11 +63,13 @@ _FLAGS = flags.FlagValues()
 _ABOUT: dict[str, Any] = {'help': 'See above.', 'flag_values': _FLAGS}
 for _name in ('gin_file', 'gin_bindings', 'gin_search_paths'):
   flags.DEFINE_multi_string(_name, [], **_ABOUT)
-flags.DEFINE_bool('dry_run', False, **_ABOUT)
+for _name in ('dry_run', 'help', 'list'):
+  flags.DEFINE_bool(_name, False, **_ABOUT)
 flags.DEFINE_string('coordinator_address', None, **_ABOUT)
 flags.DEFINE_integer('process_count', None, **_ABOUT)
 flags.DEFINE_integer('process_index', None, **_ABOUT)
 flags.DEFINE_float('join_seconds', 300, **_ABOUT)
+_FLAGS.set_gnu_getopt()  # a recipe may come before the flags
 
 _FULL = re.compile(rf'\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]')
 
@@ -139,46 +151,70 @@ def call_with_arguments(
 # ------------------------------------------------------------------ gin files
 
 
-def parse(
+class _AsText(gin.config_parser.ParserDelegate):
+  """Lets gin's parser import and make nothing."""
+
+  def configurable_reference(self, name: str, evaluate: bool) -> object:
+    return gin_files.Reference(f'@{name}{"()" if evaluate else ""}')
+
+  def macro(self, name: str) -> object:
+    return gin_files.Reference(f'%{name}')
+
+
+def _statements(file: TextIO) -> Iterator[Any]:
+  return gin.config_parser.ConfigParser(file, _AsText())
+
+
+def understand(
   files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
-) -> None:
-  """Reads gin files, then bindings, and rejects mistakes.
+) -> tuple[list[str], list[str]]:
+  """Checks gin files and bindings, and imports nothing that they name.
 
   Args:
-    files: later ones override earlier ones.
-    bindings: lines of gin; override the files.
+    files: or names of recipes; later ones override earlier ones.
+    bindings: NAME=VALUE as a shell gives it, or lines of gin; override files.
     folders: searched for files before the project's own gin_configs.
+
+  Returns:
+    the files in the order in which they count, and bindings as lines of gin.
 
   Raises:
     UserError: anything misspelt, missing or unreadable.
   """
   paths = [*folders, *command_line.search_paths()]
-  command_line.check_files(files, paths)
-  # The project's own: what stands in somebody's folder may be a part.
-  known = os.listdir(os.path.join(paths[-1], 'recipes'))
-  recipes = [
-    x for x in files if x.endswith(tuple(f'recipes/{n}' for n in known))
-  ]
-  if recipes[1:]:
-    raise UserError(
-      f'expected one recipe, got {" and ".join(recipes)}; the plan of a recipe '
-      'is --gin_file=RECIPE --gin_file=runs/plan.gin'
-    )
-  gin.config._LOCATION_PREFIXES = ['', *paths]
+  files = recipes.resolve(files, paths)
+  configuration = gin_files.read(files, paths, _statements)
+  if not any(name.endswith('run.job') for _, name in configuration.parameters):
+    raise UserError(f'expected a recipe, got {" and ".join(files)}; see --list')
+  using = functools.partial(recipes.using, statements=_statements)
+  lines = []
+  for binding in bindings:
+    name = binding.partition('=')[0].strip()
+    if name.isidentifier():
+      macros.check_used(configuration, [name], using)
+    lines.append(macros.as_gin(binding, configuration))
+  for binding, line in zip(bindings, lines, strict=True):
+    for found in gin_files.parse(line, _statements, f'--gin.{binding}'):
+      if hasattr(found, 'value'):
+        configuration.parameters['', binding] = found.value
+  macros.check_used(configuration, configuration.macros, using)
+  macros.check_required(configuration, lines)
+  return files, lines
+
+
+def parse(
+  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+) -> None:
+  """Makes gin files and bindings gin's configuration; see `understand`."""
+  files, bindings = understand(files, bindings, folders)
+  gin.config._LOCATION_PREFIXES = ['', *folders, *command_line.search_paths()]
   gin.clear_config()
   try:
-    gin.parse_config_files_and_bindings(files, [], finalize_config=False)
-    configuration = gin.config_str()
-    gin.parse_config(
-      [macros.quote(x, configuration, gin.config.parse_value) for x in bindings]
-    )
-    macros.check_used(gin.config_str())
-    gin.finalize()
+    gin.parse_config_files_and_bindings(files, bindings)
   except UserError:
     raise
   except (
     SyntaxError,
-    tokenize.TokenError,
     ValueError,
     ImportError,
     NameError,
@@ -186,19 +222,32 @@ def parse(
     AttributeError,
   ) as error:
     raise UserError(_explain(' '.join(str(error).split()))) from error
+  _check_values(gin.config._CONFIG)
+
+
+def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+  """Checks all values against annotations, and tells which macro to set.
+
+  Args:
+    bound: (scope, function) -> parameter -> value, as gin keeps it.
+  """
+  for (_, function), parameters in bound.items():
+    given, macros_of = {}, {}
+    for name, value in parameters.items():
+      while getattr(value, 'selector', None) == 'gin.macro':
+        macros_of[name] = '/'.join(value.scopes)
+        value = bound[macros_of[name], 'gin.macro']['value']
+      reference = gin.config.ConfigurableReference
+      parts = gin.config._iterate_flattened_values(value)
+      if not any(isinstance(part, reference) for part in parts):
+        given[name] = value
+    values.check(gin.config._REGISTRY[function].wrapped, given, macros_of)
 
 
 # Pattern of what gin says -> what to say instead.
 _EXPLAINED = {
-  r'^(.*?)/macro\.value set to `%gin.REQUIRED`': (
-    '{0} is required; set it with --gin.{0}=VALUE'
-  ),
   r"^No (?:bindings|values?) .* '(\w+)/gin\.macro'": (
     'the macro {0} has no value; set it with --gin.{0}=VALUE'
-  ),
-  r"malformed node .* Failed to parse token '(.*?)'": (
-    'gin: {0} is not a value; a string needs its own quotes: '
-    """--gin.NAME='"{0}"'"""
   ),
   r"^(.*(?:No module named 'bertjax\.|import name '\w+' from 'bertjax).*)": (
     'gin: {0}; modules have moved since bertjax 0.1: give its recipe again'
@@ -225,36 +274,58 @@ def _explain(line: str) -> str:
 # --------------------------------------------------------------- command line
 
 
+def _files(argv: Sequence[str]) -> list[str]:
+  """Sets the flags; returns the recipe and other gin files."""
+  _FLAGS.unparse_flags()  # else lists grow from call to call
+  try:
+    rest = _FLAGS(command_line.arguments(argv))[1:]
+  except flags.Error as error:
+    macro = re.match(r"Unknown command line flag '([A-Z]\w*)'", str(error))
+    near = f'; did you mean --gin.{macro[1]}' if macro else ''
+    raise UserError(f'{error}{near}; see --help') from error
+  for word in rest:
+    if re.match(r'[\w.]+=', word):
+      raise UserError(f'unexpected {word!r}; did you mean --gin.{word}')
+  return [*rest, *_FLAGS.gin_file]
+
+
+def _answer(files: Sequence[str]) -> str | None:
+  """Returns what --help or --list print, None without them."""
+  if _FLAGS.list:
+    return recipes.listing()
+  if not _FLAGS.help:
+    return None
+  paths = [*_FLAGS.gin_search_paths, *command_line.search_paths()]
+  pages = [recipes.describe(file, paths, _statements) for file in files]
+  return '\n\n'.join(pages) or __doc__
+
+
 def main(argv: Sequence[str]) -> int:
   """Runs the command line and returns the exit status."""
-  if any(re.fullmatch(r'-h|--?help(full|short)?', word) for word in argv[1:]):
-    print(__doc__)
-    return 0
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # TensorFlow computes nothing that oneDNN speeds up, and would print about it.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   host_memory.keep_freed()
   logging.set_verbosity(logging.ERROR)
   try:
-    _FLAGS.unparse_flags()  # else lists grow from call to call
-    try:
-      rest = _FLAGS(command_line.arguments(argv))[1:]
-    except flags.Error as error:
-      raise UserError(f'{error}; see --help') from error
-    if rest:
-      raise UserError(f'unexpected argument {rest[0]!r}; see --help')
-    if not _FLAGS.gin_file:
+    files = _files(argv)
+    if text := _answer(files):
+      return command_line.show(text)
+    if not files:
       raise UserError(
-        'a recipe is expected: --gin_file=gin_configs/recipes/quickstart.gin'
+        'a recipe is expected, such as quickstart or '
+        '--gin_file=gin_configs/recipes/quickstart.gin; see --list'
       )
     command_line.check_model(_FLAGS.gin_bindings)
+    setting = (_FLAGS.gin_bindings, _FLAGS.gin_search_paths)
+    understand(files, *setting)  # before what takes seconds
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
     from bertjax.launch import cluster, compilation_cache, process_group
 
     def job():
       with command_line.quiet_imports():
-        parse(_FLAGS.gin_file, _FLAGS.gin_bindings, _FLAGS.gin_search_paths)
+        parse(files, *setting)
       logging.set_verbosity(logging.ERROR)
       gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
 

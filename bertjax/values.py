@@ -84,10 +84,14 @@ def checked(function: Function) -> Function:
     WrongValue: when it is called; `set MODULE.FUNCTION.PARAMETER`.
   """
   signature = inspect.signature(function)
+  (rest,) = [
+    x.name for x in signature.parameters.values() if x.kind is x.VAR_KEYWORD
+  ] or ['']
 
   @functools.wraps(function)
   def call(*args: Any, **kwargs: Any) -> Any:
-    check(function, signature.bind(*args, **kwargs).arguments)
+    bound = signature.bind(*args, **kwargs).arguments
+    check(function, bound | bound.get(rest, {}))
     return function(*args, **kwargs)
 
   call.__signature__ = signature  # type: ignore[attr-defined]  # for gin
@@ -132,11 +136,28 @@ def check(
 
 @functools.cache
 def annotations(function: Callable[..., Any]) -> dict[str, Any]:
-  """Returns parameter or field -> annotation."""
+  """Returns parameter or field -> annotation.
+
+  `**values: Annotated[Any, other]` means parameters or fields of `other`, or
+  None instead.
+  """
   while isinstance(function, functools.partial):
     function = function.func
-  found = typing.get_type_hints(function, include_extras=True)
-  return {name: x for name, x in found.items() if name != 'return'}
+  found: dict[str, Any]
+  if dataclasses.is_dataclass(function):
+    found = {field.name: field.type for field in dataclasses.fields(function)}
+  else:
+    called = function.__init__ if inspect.isclass(function) else function
+    found = getattr(called, '__annotations__', {})
+  # What is in quotes is a class that stands further down.
+  found = {
+    k: v for k, v in found.items() if k != 'return' and not isinstance(v, str)
+  }
+  for annotation in list(found.values()):
+    if typing.get_args(annotation)[:1] == (Any,):
+      theirs = annotations(annotation.__metadata__[0])
+      found = {name: theirs[name] | None for name in theirs} | found
+  return found
 
 
 @functools.cache

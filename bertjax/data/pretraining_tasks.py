@@ -9,7 +9,7 @@ Source: Devlin et al. 2018, appendix A; seqio's Task API.
 
 import functools
 import os
-from typing import Any
+from typing import Annotated, Any
 
 import seqio
 import tensorflow as tf
@@ -104,7 +104,7 @@ def from_text(
   tfds_data_dir: Path | None = None,
   text_column: Path = 'text',
   name: str = 'text',
-  **task: Any,
+  **task: Annotated[Any, register],
 ) -> str:
   """Prepares text and vocabulary and registers a task of them.
 

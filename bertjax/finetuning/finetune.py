@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import optax
@@ -53,7 +53,7 @@ def fine_tune(
   seeds: Seed | Sequence[Seed] = (0,),
   from_mnli: bool = True,
   dry_run: bool = False,
-  **values: Any,
+  **values: Annotated[Any, specs.Task],
 ) -> None:
   """Fine-tunes and scores a model for each task and seed.
 

@@ -9,7 +9,6 @@
 
 import contextlib
 import glob
-import itertools
 import os
 import re
 import sys
@@ -61,14 +60,30 @@ def check_model(bindings: Sequence[str]) -> None:
 
 
 def arguments(argv: Sequence[str]) -> list[str]:
-  """Rewrites --gin.NAME=VALUE (or --gin.NAME VALUE) as --gin_bindings."""
+  """Rewrites --gin.NAME=VALUE (or --gin.NAME VALUE) as --gin_bindings.
+
+  And all forms of --help as that one.
+  """
   found = []
-  words = iter(argv)
-  for word in words:
+  words = list(argv)
+  while words:
+    word = words.pop(0)
     if re.match(r'--?gin\.[^=]*$', word):
-      word = '='.join([word, *itertools.islice(words, 1)])
+      follows = words and not words[0].startswith('--')
+      word = f'{word}={words.pop(0) if follows else ""}'
+    word = re.sub(r'^(-h|--?help(full|short)?)$', '--help', word)
     found.append(re.sub(r'^--?gin\.', '--gin_bindings=', word))
   return found
+
+
+def show(text: str) -> int:
+  """Prints an answer, also to a reader such as `head`; returns the status."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # So that the interpreter does not complain when it flushes once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  return 0
 
 
 @contextlib.contextmanager

@@ -1,120 +1,226 @@
-"""Checks the macros of a configuration and of the command line.
+"""NAME=VALUE of the command line as a line of gin, checked.
 
-    >>> import ast
-    >>> configuration = "RUN_DIR = 'a'\\nrun.directory = %RUN_DIR\\nSTEPS = 1"
-    >>> quote('RUN_DIR=runs/x', configuration, ast.literal_eval)
-    "RUN_DIR='runs/x'"
-    >>> check_used(configuration)
-    Traceback (most recent call last):
-    bertjax.errors.UserError: nothing uses the macro STEPS; there are RUN_DIR
+    as_gin('RUN_DIR=runs/x', configuration)  # RUN_DIR='runs/x'
+    as_gin('LENGTH=long', configuration)     # UserError: a whole number
+    check_used(configuration, ['LENGHT'])    # UserError: did you mean LENGTH?
 
-gin silently accepts a misspelt macro and answers an unquoted string with a
-SyntaxError. Nothing here imports gin: a configuration is the text of
-`gin.config_str()`.
+A shell gives texts without quotes, `true` and `none`. What a value is to be is
+known from the default of the macro and the annotations of its parameters.
 """
 
+import ast
 import re
-import tokenize
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from bertjax.errors import UserError, did_you_mean
+from bertjax.launch import annotations
+from bertjax.launch.annotations import OTHER, Kinds
+from bertjax.launch.gin_files import REQUIRED, Configuration, Reference
 from bertjax.runs import gin_bindings
 
-# These take an unquoted string even if a file sets them to None.
-_STRINGS = re.compile(
-  r'(_FILES?|_DIR|_FROM|_COLUMNS?|^INPUT|^OUTPUT|^TASKS|^TEXTS|^RUNS|^METRICS'
-  r'|^CHANGES|^MODEL)$'
-)
-_KINDS = {
-  bool: 'True or False',
-  int: 'a whole number',
-  float: 'a number',
-  str: 'a string',
-  type(None): 'a value that gin can read',
-  object: """text; a string needs quotes: '"text"'""",  # _UNREADABLE
-}
-_UNREADABLE = object()
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
+# Of texts with commas only these are lists: a path or a column may have one.
+_SPLIT = ('RUNS', 'TASKS')
+_WORDS = {'true': True, 'false': False, 'none': None}
+# One, and several.
+_NAMES = {
+  'bool': ('True or False', 'of True and False'),
+  'int': ('a whole number', 'whole numbers'),
+  'float': ('a number', 'numbers'),
+  'str': ('a text', 'texts'),
+}
 
 
 def defined_in(configuration: str) -> dict[str, str]:
-  """Returns name -> text of the value of the macros of a configuration."""
+  """Returns name -> text of the value of the macros of `gin.config_str()`."""
   bindings = gin_bindings.parse(configuration)
   return {name: bindings[name] for name in bindings if name.isidentifier()}
 
 
-def check_used(configuration: str, names: Iterable[str] | None = None) -> None:
+def check_used(
+  configuration: Configuration,
+  names: Iterable[str],
+  others: Callable[[str], list[str]] = lambda name: [],
+) -> None:
   """Raises UserError if nothing uses a macro.
 
   Args:
-    configuration: the text of a configuration.
-    names: of macros; None: those that the configuration defines.
+    configuration: of the files.
+    names: of macros.
+    others: returns the recipes that use a macro.
   """
-  used = set(re.findall(r'%([A-Za-z_]\w*)', configuration)) - {'gin'}
-  for name in defined_in(configuration) if names is None else names:
+  used = sorted(configuration.users())
+  for name in names:
     if name not in used:
       if name in _NOW_MODEL and 'MODEL' in used:
         raise UserError(
           f'{name} is now MODEL in this recipe; set --gin.MODEL=VALUE'
         )
+      if having := others(name):
+        more = f' and {len(having) - 3} more' if having[3:] else ''
+        raise UserError(
+          f'this recipe has no macro {name}, unlike {", ".join(having[:3])}'
+          f'{more}; leave it out, or see --help RECIPE'
+        )
       near = did_you_mean(name.upper(), used, cutoff=0.5)
-      known = near or f'; there are {", ".join(sorted(used))}'
+      known = near or f'; there are {", ".join(used)}'
       raise UserError(f'nothing uses the macro {name}{known}')
 
 
-def quote(
-  binding: str, configuration: str, parse: Callable[[str], object]
-) -> str:
+def check_required(
+  configuration: Configuration, bindings: Iterable[str]
+) -> None:
+  """Raises UserError for macros that are required and not bound."""
+  bound = {binding.partition('=')[0].strip() for binding in bindings}
+  missing = [
+    name
+    for name, macro in configuration.macros.items()
+    if macro.value == REQUIRED and name not in bound
+  ]
+  if missing:
+    flags = ' '.join(f'--gin.{name}=VALUE' for name in missing)
+    several = 'are required; set them' if missing[1:] else 'is required; set it'
+    raise UserError(f'{" and ".join(missing)} {several} with {flags}')
+
+
+def as_gin(binding: str, configuration: Configuration) -> str:
   """Returns a NAME=VALUE of the command line in gin's syntax.
 
   Args:
-    binding: what follows `--gin.`; unchanged unless it sets a macro.
-    configuration: the text of the files' configuration.
-    parse: gin's parser of a value.
+    binding: what follows `--gin.`; unchanged if it is another statement.
+    configuration: of the files.
 
   Raises:
-    UserError: nothing uses the macro, or the value has the wrong type.
+    UserError: the value is none that the macro or parameter takes.
   """
   name, equals, text = (part.strip() for part in binding.partition('='))
-  if not equals:
-    raise UserError(f'--gin.{binding}: a value is expected: --gin.{name}=VALUE')
-  if not name.isidentifier():
-    return binding  # a parameter, or a statement such as an import
-  check_used(configuration, [name])
-  default = _value(defined_in(configuration).get(name, 'None'), parse)
-  value = _value(text, parse)
-  wants_text = isinstance(default, str) or _STRINGS.search(name)
-  number_as_text = isinstance(default, str) and isinstance(value, int | float)
-  if number_as_text or (wants_text and value is _UNREADABLE):
-    return f'{name}={text!r}'
-  several = isinstance(default, list | tuple) and (
-    isinstance(value, list | tuple) or type(value) in map(type, default)
-  )
-  fits = (
-    wants_text
-    or several
-    or value is None
-    or default in (None, _UNREADABLE)
-    or type(value) is type(default)
-    or (type(default), type(value)) == (float, int)
-  )
-  if value is _UNREADABLE or not fits:
-    raise UserError(
-      f'--gin.{name}={text}: {_kind(default)} is expected, got {_kind(value)}'
-    )
-  return f'{name}={text}'
-
-
-def _value(text: str, parse: Callable[[str], object]) -> object:
-  """Returns a gin value; None if it is computed: @function or %MACRO."""
-  if re.match('[@%].', text):
-    return None
+  if re.match(r'(import|from|include)\s', binding):
+    return binding
+  if not equals or not text:
+    raise UserError(f'--gin.{name}: a value is expected: --gin.{name}=VALUE')
+  kinds = _expected(name, configuration)
   try:
-    return parse(text)
-  except (SyntaxError, ValueError, tokenize.TokenError):
-    return _UNREADABLE
+    return f'{name}={_value(name, text, kinds)!r}'
+  except _Unfit as error:
+    raise UserError(
+      f'--gin.{name}={text}: expected {_describe(kinds)}, got {error}'
+    ) from error
 
 
-def _kind(value: object) -> str:
-  return _KINDS.get(type(value), f'a {type(value).__name__}')
+# ---------------------------------------------------------- what is to be there
+
+
+def _expected(name: str, configuration: Configuration) -> Kinds:
+  if name.isidentifier():
+    return _of_macro(name, configuration)
+  scope, _, name = name.rpartition('/')
+  function, _, parameter = name.rpartition('.')
+  found = Kinds()
+  for known in configuration.functions:
+    if f'.{known}'.endswith(f'.{function}'):
+      bound = configuration.parameters.get((scope, f'{known}.{parameter}'))
+      found |= annotations.kinds(f'{known}.{parameter}') | _of_default(bound)
+  return found
+
+
+def _of_macro(name: str, configuration: Configuration) -> Kinds:
+  macro = configuration.macros.get(name)
+  found = _of_default(macro.value) if macro else Kinds()
+  for user in configuration.users().get(name, []):
+    if '.' in user:
+      found |= annotations.kinds(user)
+    elif user != name:
+      found |= _of_macro(user, configuration)
+  return found
+
+
+def _of_default(value: Any) -> Kinds:
+  if value is None or isinstance(value, Reference | dict):
+    return Kinds()
+  if isinstance(value, list | tuple):
+    items = frozenset(type(x).__name__ for x in value) & {*_NAMES}
+    return Kinds(items, items)
+  return Kinds(frozenset({type(value).__name__}))
+
+
+def _describe(kinds: Kinds) -> str:
+  alone = [one for name, (one, _) in _NAMES.items() if name in kinds.alone]
+  several = [more for name, (_, more) in _NAMES.items() if name in kinds.items]
+  lists = [f'several {" or ".join(several)}'] if several else []
+  none = ['None'] if 'None' in kinds.alone else []
+  return ' or '.join([*alone, *lists, *none])
+
+
+# --------------------------------------------------------------- what is there
+
+
+class _Unfit(Exception):
+  """A value of another kind; the message describes it."""
+
+
+def _value(name: str, text: str, kinds: Kinds) -> Any:
+  """Returns the value that a text of the command line means."""
+  known = (kinds.alone | kinds.items) - {OTHER, 'None'}
+  if re.fullmatch(r'%[\w./]+|@[\w./]+(\(\))?', text):
+    return Reference(text)
+  value = _literal(text)
+  if isinstance(value, str) and value == text:  # a bare one
+    if re.match(r'[\[({].*[%@][A-Za-z]', text):
+      return Reference(text)  # a list or dict with references
+    if re.match(r'([\'"])(?!.*\1.)|[\[({]\s*[\'"]', text):
+      raise _Unfit(f'{text}, in which a quote or bracket is not closed')
+    if text.lower() in _WORDS and (
+      text.lower() == 'none' or 'bool' in kinds.alone or not known
+    ):
+      return _WORDS[text.lower()]
+  if value is None or not known:
+    return value
+  takes_text = 'str' in kinds.alone
+  if isinstance(value, str):
+    only_several = 'str' in kinds.items and not takes_text
+    if ',' in value and value == text and (only_several or name in _SPLIT):
+      parts = value.removeprefix('[').removesuffix(']').split(',')
+      return [part.strip() for part in parts if part.strip()]
+    value = [value] if only_several else value
+  if _takes(kinds, value):
+    return value
+  if isinstance(value, float) and 'int' in kinds.alone and value % 1 == 0:
+    return int(value)  # 1e6 steps
+  if takes_text and text[0] not in '[({"\'':
+    return text  # a folder that is called 2026
+  raise _Unfit(_got(value))
+
+
+def _takes(kinds: Kinds, value: Any) -> bool:
+  if isinstance(value, list | tuple):
+    fits = bool(kinds.items) and _fits(value, kinds.items)
+  else:
+    fits = _fits(value, kinds.alone)
+  return fits or (OTHER in kinds.alone and not isinstance(value, str))
+
+
+def _literal(text: str) -> Any:
+  """Returns the value that a text is in Python and gin, or else the text."""
+  try:
+    value = ast.literal_eval(text)
+  except (SyntaxError, ValueError, MemoryError, RecursionError):
+    return text
+  plain = bool | int | float | str | list | tuple | dict | None
+  return value if isinstance(value, plain) else text
+
+
+def _fits(value: Any, kinds: Iterable[str]) -> bool:
+  if isinstance(value, list | tuple):  # in a list: a pair of texts
+    return all(_fits(item, kinds) for item in value)
+  name = type(value).__name__
+  return name in kinds or (name == 'int' and 'float' in kinds)
+
+
+def _got(value: Any) -> str:
+  if isinstance(value, str):
+    return f'the text {value!r}'
+  if isinstance(value, int | float) and not isinstance(value, bool):
+    return f'the number {value!r}'
+  return repr(value)

@@ -1,0 +1,201 @@
+"""What a shell gives becomes the value that is meant, or is refused."""
+
+import ast
+
+import gin
+import pytest
+
+from bertjax import main
+from bertjax.errors import UserError
+from bertjax.launch import macros
+from bertjax.launch.gin_files import Configuration, Macro, Reference
+
+# What other recipes require.
+REQUIRED = {
+  'pretrain_text': ['TEXT_FILES=x'],
+  'glue': ['DATA_DIR=x'],
+  'finetune_text': ['TRAIN_FILES=x', 'EVAL_FILES=x'],
+  'report': [],
+  'quickstart': [],
+}
+
+
+def value(recipe, binding):
+  """What gin gets for a binding of the command line."""
+  _, lines = main.understand([recipe], [*REQUIRED[recipe], binding])
+  text = lines[-1].partition('=')[2]
+  assert gin.config.parse_value(text) == ast.literal_eval(text)
+  return ast.literal_eval(text)
+
+
+def refusal(recipe, binding):
+  with pytest.raises(UserError) as error:
+    main.understand([recipe], [*REQUIRED[recipe], binding])
+  return str(error.value)
+
+
+@pytest.mark.parametrize(
+  'recipe, binding, expected',
+  [
+    ('quickstart', 'RUN_DIR=runs/x', 'runs/x'),
+    ('quickstart', 'RUN_DIR="runs/x"', 'runs/x'),
+    ('quickstart', "RUN_DIR='runs/x'", 'runs/x'),
+    ('quickstart', 'RUN_DIR=2026', '2026'),
+    ('quickstart', 'RUN_DIR=1e-4', '1e-4'),
+    ('quickstart', 'RUN_DIR=a,b', 'a,b'),
+    ('quickstart', 'RUN_DIR=1,2', '1,2'),
+    ('quickstart', 'RUN_DIR=runs/x#1', 'runs/x#1'),
+    ('quickstart', 'RUN_DIR=true', 'true'),
+    ('quickstart', "RUN_DIR=it's", "it's"),
+    ('quickstart', 'RUN_DIR=~/runs/50%', '~/runs/50%'),
+    ('quickstart', 'TEXT_FILES=books/*.txt', 'books/*.txt'),
+    ('quickstart', 'TEXT_FILES=[ab]*.txt', '[ab]*.txt'),
+    ('quickstart', 'TEXT_FILES=a,b.txt', 'a,b.txt'),
+    ('quickstart', 'TEXT_FILES=["a.txt", "b.txt"]', ['a.txt', 'b.txt']),
+    ('quickstart', 'TRAIN_STEPS=10_000', 10000),
+    ('quickstart', 'TRAIN_STEPS=1e5', 100000),
+    ('quickstart', 'LEARNING_RATE=1e-4', 1e-4),
+    ('quickstart', 'LEARNING_RATE=1', 1),
+    ('quickstart', 'NSP=false', False),
+    ('quickstart', 'NSP=True', True),
+    ('quickstart', 'CASED=true', True),
+    ('quickstart', 'INIT_FROM=none', None),
+    ('quickstart', 'EVAL_STEPS=None', None),
+    ('quickstart', 'EVAL_STEPS=70', 70),
+    ('quickstart', 'DTYPE=bfloat16', 'bfloat16'),
+    ('quickstart', 'CHANGES=activation,norm', ['activation', 'norm']),
+    ('quickstart', 'CHANGES=activation', ['activation']),
+    ('quickstart', 'PROFILE_STEPS=100,104', (100, 104)),
+    ('quickstart', 'EncoderConfig.recompute=all', 'all'),
+    ('quickstart', 'config.EncoderConfig.layers=3', 3),
+    ('quickstart', 'config.EncoderConfig.scan_layers=true', True),
+    ('glue', 'TASKS=RTE', 'RTE'),
+    ('glue', 'TASKS=RTE,MRPC', ['RTE', 'MRPC']),
+    ('glue', "TASKS=['RTE', 'MRPC']", ['RTE', 'MRPC']),
+    ('glue', 'TASKS=[RTE,MRPC]', ['RTE', 'MRPC']),
+    ('glue', 'SEEDS=0', 0),
+    ('glue', 'SEEDS=0,1', (0, 1)),
+    ('glue', 'SEEDS=[3, 4]', [3, 4]),
+    ('glue', 'EPOCHS=2.5', 2.5),
+    ('glue', 'CLASS_WEIGHTS=balanced', 'balanced'),
+    ('glue', 'CLASS_WEIGHTS=[1, 2.5]', [1, 2.5]),
+    ('report', 'RUNS=runs/a,runs/b', ['runs/a', 'runs/b']),
+    ('report', 'RUNS=runs/a', 'runs/a'),
+    ('finetune_text', 'METRICS=f1', ['f1']),
+    ('finetune_text', 'METRICS=f1,accuracy', ['f1', 'accuracy']),
+    ('finetune_text', 'TEXT_COLUMNS=a,b', 'a,b'),
+    ('finetune_text', 'TEXT_COLUMNS=("a", "b")', ('a', 'b')),
+  ],
+)
+def test_what_a_shell_gives_is_the_value_that_is_meant(
+  recipe, binding, expected
+):
+  found = value(recipe, binding)
+  assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+  'binding, expected, got',
+  [
+    ('TRAIN_STEPS=ten', 'a whole number', "the text 'ten'"),
+    ('TRAIN_STEPS="100"', 'a whole number', "the text '100'"),
+    ('TRAIN_STEPS=1.5', 'a whole number', 'the number 1.5'),
+    ('TRAIN_STEPS=10,000', 'a whole number', '(10, 0)'),
+    ('TRAIN_STEPS=True', 'a whole number', 'True'),
+    ('LEARNING_RATE=True', 'a number', 'True'),
+    ('NSP=no', 'True or False', "the text 'no'"),
+    ('NSP=1', 'True or False', 'the number 1'),
+    # None by default: what is meant is known from the annotation.
+    ('EVAL_STEPS=ten', 'a whole number or None', "the text 'ten'"),
+    ('CASED=yes', 'True or False or None', "the text 'yes'"),
+    ('PROFILE_STEPS=100', 'several whole numbers or None', 'the number 100'),
+    ('EncoderConfig.layers=two', 'a whole number', "the text 'two'"),
+    ('CHANGES=(1, 2)', 'several texts', '(1, 2)'),
+    ('RUN_DIR=["a"]', 'a text', "['a']"),
+    ('RUN_DIR="a', 'a text', 'not closed'),
+    ('TEXT_FILES=["a", "b"', 'a text or several texts', 'not closed'),
+  ],
+)
+def test_what_cannot_be_meant_is_refused(binding, expected, got):
+  message = refusal('quickstart', binding)
+  assert message.startswith(f'--gin.{binding}: expected {expected}')
+  assert got in message
+
+
+@pytest.mark.parametrize(
+  'binding, expected',
+  [
+    ('EPOCHS=ten', 'a number'),
+    ('FROZEN_LAYERS=two', 'a whole number or None'),
+    ('SEEDS=a,b', 'a whole number or several whole numbers'),
+    ('STRIDE=x', 'a whole number or None'),
+  ],
+)
+def test_values_of_fine_tuning_are_known_as_well(binding, expected):
+  assert f'expected {expected}, got' in refusal('glue', binding)
+
+
+@pytest.mark.parametrize(
+  'value', ['%LENGTH', '@optimizer.adamw()', '[%LENGTH]', "{'a': @x/f.g()}"]
+)
+def test_references_stay(value):
+  _, (line,) = main.understand(['quickstart'], [f'DROPOUT={value}'])
+  assert line == f'DROPOUT={value}'
+
+
+@pytest.mark.parametrize('binding', ['TRAIN_STEPS', 'TRAIN_STEPS=', 'RUN_DIR='])
+def test_a_value_is_expected(binding):
+  name = binding.strip('=')
+  assert f'--gin.{name}=VALUE' in refusal('quickstart', binding)
+
+
+def test_a_binding_that_is_no_gin_is_refused_with_itself():
+  message = refusal('quickstart', 'RUN DIR=x')
+  assert message.startswith('--gin.RUN DIR=x: expected ')
+
+
+def test_imports_and_includes_are_lines_of_their_own():
+  lines = ['import json', 'from bertjax.text import masking']
+  assert main.understand(['quickstart'], lines)[1] == lines
+
+
+def test_all_that_is_required_is_named_at_once():
+  with pytest.raises(UserError) as error:
+    main.understand(['finetune_text'], ['TRAIN_FILES=x'])
+  assert str(error.value) == (
+    'EVAL_FILES is required; set it with --gin.EVAL_FILES=VALUE'
+  )
+  with pytest.raises(UserError) as error:
+    main.understand(['finetune_text'], [])
+  assert str(error.value) == (
+    'TRAIN_FILES and EVAL_FILES are required; set them with '
+    '--gin.TRAIN_FILES=VALUE --gin.EVAL_FILES=VALUE'
+  )
+
+
+def test_a_macro_of_other_recipes_is_told_from_a_misspelt_one():
+  message = refusal('pretrain_text', 'STRIDE=64')
+  assert 'no macro STRIDE' in message and 'finetune_questions' in message
+  assert 'did you mean' not in message and 'TRAIN_STEPS' not in message
+  assert "did you mean 'BATCH_SIZE'" in refusal('pretrain_text', 'BATCHSIZE=4')
+  assert "did you mean 'TRAIN_STEPS'" in refusal('quickstart', 'train_step=4')
+
+
+def test_a_macro_that_only_another_one_uses_is_of_its_kind():
+  configuration = Configuration(
+    {'A': Macro(3), 'B': Macro(Reference('%A'))},
+    {('', 'no.such.function'): Reference('%B')},
+  )
+  assert macros.as_gin('A=4', configuration) == 'A=4'
+  with pytest.raises(UserError, match='a whole number'):
+    macros.as_gin('A=four', configuration)
+
+
+@pytest.mark.parametrize('value', ['0', '(0,)', '[3, 4]'])
+def test_one_or_several_values_fit_where_there_are_several(value):
+  configuration = Configuration({'SEEDS': Macro((0, 1, 2))})
+  found = macros.as_gin(f'SEEDS={value}', configuration)
+  assert found == f'SEEDS={value}'
+  for wrong in ('1.5', "'a'", 'a'):
+    with pytest.raises(UserError, match='SEEDS'):
+      macros.as_gin(f'SEEDS={wrong}', configuration)

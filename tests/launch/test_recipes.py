@@ -1,0 +1,133 @@
+"""Recipes by name; what --list and --help print of them."""
+
+import re
+import shlex
+
+import pytest
+
+from bertjax import main
+from bertjax.errors import UserError
+from bertjax.launch import command_line, gin_files, recipes
+
+FOLDERS = command_line.search_paths()
+
+
+def resolve(*files):
+  return recipes.resolve(files, FOLDERS)
+
+
+@pytest.mark.parametrize(
+  'file', ['quickstart', 'quickstart.gin', 'recipes/quickstart.gin']
+)
+def test_a_recipe_needs_neither_folder_nor_suffix(file):
+  assert gin_files.find(*resolve(file), FOLDERS).endswith(
+    'gin_configs/recipes/quickstart.gin'
+  )
+
+
+def test_sizes_and_meshes_have_names_as_well():
+  assert resolve('pretrain_text', 'bert_base', 'fsdp') == [
+    'recipes/pretrain_text.gin',
+    'models/bert_base.gin',
+    'meshes/fsdp.gin',
+  ]
+
+
+def test_a_recipe_of_that_name_in_a_folder_of_ones_own_comes_first(tmp_path):
+  (tmp_path / 'recipes').mkdir()
+  mine = tmp_path / 'recipes' / 'quickstart.gin'
+  mine.write_text('A = 1\n')
+  folders = [str(tmp_path), *FOLDERS]
+  (file,) = recipes.resolve(['quickstart'], folders)
+  assert gin_files.find(file, folders) == str(mine)
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_a_size_counts_before_the_recipe_and_behind_it(order):
+  files = ['pretrain_text', 'bert_base'][::order]
+  files, _ = main.understand(files, ['TEXT_FILES=x'])
+  assert files == ['recipes/pretrain_text.gin', 'models/bert_base.gin']
+
+
+def test_a_recipe_of_ones_own_counts_before_the_projects_parts(tmp_path):
+  mine, more = tmp_path / 'mine.gin', tmp_path / 'more.gin'
+  for file in (mine, more):
+    file.write_text("include 'models/bert_tiny.gin'\n")
+  assert resolve('models/bert_base.gin', str(mine), str(more)) == [
+    str(mine),
+    'models/bert_base.gin',
+    str(more),
+  ]
+  assert resolve(str(mine), 'quickstart') == [
+    'recipes/quickstart.gin',
+    str(mine),
+  ]
+  assert resolve('models/bert_base.gin') == ['models/bert_base.gin']
+
+
+@pytest.mark.parametrize(
+  'file, near',
+  [
+    ('quikstart', 'quickstart'),
+    ('pretrain', 'pretrain_text'),
+    ('bert_bas', 'bert_base'),
+    ('recipes/quikstart.gin', 'gin_configs/recipes/quickstart.gin'),
+  ],
+)
+def test_a_misspelt_name_is_refused_with_the_nearest(file, near):
+  with pytest.raises(UserError, match=f'did you mean .{near}'):
+    resolve(file)
+
+
+def test_there_is_a_line_for_each_recipe():
+  lines = recipes.listing().splitlines()
+  assert [line.split()[0] for line in lines] == recipes.names()
+  for line in lines:
+    assert 30 < len(line) <= 100 and line[19] == ' ' != line[20]
+
+
+@pytest.mark.parametrize('name', recipes.names())
+def test_every_macro_of_a_recipe_has_a_meaning(name):
+  found = gin_files.read([f'recipes/{name}.gin'], FOLDERS, main._statements)
+  assert [x for x, macro in found.macros.items() if not macro.meaning] == []
+
+
+def test_help_has_the_comments_and_defaults_of_the_files(tmp_path):
+  (tmp_path / 'part.gin').write_text('B = None  # None: off\nC = 1  # a part\n')
+  (tmp_path / 'mine.gin').write_text(
+    '# Does things.\n#\n#   python ...\n'
+    "include 'part.gin'\n# no header\n"
+    "B = 'x'  # because\nA = %gin.REQUIRED  # one\n                # or two\n"
+  )
+  text = recipes.describe('mine.gin', [str(tmp_path)], main._statements)
+  assert text.splitlines() == [
+    'Does things.',
+    '',
+    '  python ...',
+    '',
+    'Macros, set by --gin.NAME=VALUE:',
+    '',
+    '  A (required)                    one or two',
+    '  B=x                             None: off',
+    '  C=1                             a part',
+  ]
+
+
+@pytest.mark.parametrize('name', recipes.names())
+def test_help_of_every_recipe_fits_a_terminal(name):
+  text = recipes.describe(name, FOLDERS, main._statements)
+  assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize('name', recipes.names())
+def test_the_commands_at_the_top_of_a_recipe_are_understood(name):
+  path = gin_files.find(f'recipes/{name}.gin', FOLDERS)
+  text = '\n'.join(gin_files.header(path)).replace('\\\n', ' ')
+  commands = re.findall(r'python -m bertjax\.main (.*)', text)
+  assert commands
+  for command in commands:
+    words = shlex.split(command)
+    files = [word for word in words if not word.startswith('--')]
+    bindings = [word[6:] for word in words if word.startswith('--gin.')]
+    assert len(files) + len(bindings) == len(words)
+    main.understand(files, bindings)
