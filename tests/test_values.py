@@ -79,13 +79,19 @@ def takes(annotation):
   return values.checked(function)
 
 
-@pytest.mark.parametrize('annotation, given', ACCEPTED, ids=str)
+@pytest.mark.parametrize(
+  'annotation, given',
+  ACCEPTED,
+  ids=[str(annotation) for annotation, _ in ACCEPTED],
+)
 def test_what_fits_passes_as_it_is(annotation, given):
   for value in given:
     assert takes(annotation)(value) is value
 
 
-@pytest.mark.parametrize('annotation, given, expected', REFUSED, ids=str)
+@pytest.mark.parametrize(
+  'annotation, given, expected', REFUSED, ids=[words for *_, words in REFUSED]
+)
 def test_what_does_not_fit_is_refused_in_words(annotation, given, expected):
   for value in given:
     with pytest.raises(UserError) as caught:
