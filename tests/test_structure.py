@@ -82,7 +82,7 @@ ALLOWED = {
   'plan': {'errors', 'models', 'parallel', 'runs', 'training'},
   'reporting': {'errors', 'runs'},
   'data': {'batch', 'errors', 'interop', 'parallel', 'runs', 'tasks', 'text'},
-  'launch': {'errors', 'parallel', 'runs'},
+  'launch': {'errors', 'interop', 'parallel', 'runs'},
   'main': {'errors', 'launch', 'parallel', 'runs'},
 }
 # Package -> most lines of code that it may have: formatted, without docstrings,
