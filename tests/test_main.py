@@ -296,7 +296,7 @@ def test_a_model_that_is_not_there_is_told_before_slow_imports():
     [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
   )
   assert result.returncode == 0, result
-  assert "got 'nowhere'; set MODEL" in result.stderr
+  assert 'no directory nowhere; point MODEL' in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ ALLOWED = {
     'text',
     'values',
   },
-  'launch': {'errors', 'parallel', 'runs', 'values'},
+  'launch': {'errors', 'interop', 'parallel', 'runs', 'values'},
   'main': {'errors', 'launch', 'parallel', 'runs', 'values'},
 }
 # Package -> most lines of code that it may have: formatted, without docstrings,
@@ -138,7 +138,7 @@ BUDGET = {
   'launch': 765,
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
-  'main': 212,
+  'main': 211,
 }
 
 

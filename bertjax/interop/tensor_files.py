@@ -20,6 +20,7 @@ import numpy as np
 import safetensors.numpy
 
 from bertjax.errors import UserError
+from bertjax.interop import absent_model
 
 FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
@@ -88,31 +89,9 @@ def canonical(name: str, prefix: bool) -> str:
   return name
 
 
-def refusal_of_absent(path: str) -> UserError:
-  """Returns the error for a model that is not on disk.
-
-  The name of a BERT on the Hub gets the command that downloads it.
-  """
-  owner, _, name = path.rpartition('/')
-  if not owner and re.fullmatch(r'bert-(base|large)-[\w.-]+', name):
-    owner = 'google-bert'  # these had no owner once
-  fix = 'point RUN_DIR or INIT_FROM to one'
-  on_hub = re.fullmatch(r'[\w-]+/[\w.-]*bert[\w.-]*', f'{owner}/{name}', re.I)
-  if on_hub and not os.path.isdir(owner):
-    fix = (
-      'nothing is downloaded here: for the model of that name on the Hub, run '
-      f'hf download {owner}/{name} --local-dir {name} and point RUN_DIR or '
-      f'INIT_FROM to {name}'
-    )
-  return UserError(
-    'expected a run or a Hugging Face directory, but there is no directory '
-    f'{path}; {fix}'
-  )
-
-
 def _files(directory: str) -> list[str]:
   if not os.path.isdir(directory):
-    raise refusal_of_absent(directory)
+    raise absent_model.refusal(directory)
   there = sorted(os.listdir(directory))
   if FILE in there:
     return [os.path.join(directory, FILE)]

@@ -15,7 +15,8 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from bertjax.errors import UserError, did_you_mean, expect
+from bertjax.errors import UserError, did_you_mean
+from bertjax.interop import absent_model
 from bertjax.launch import host_memory
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -52,11 +53,11 @@ def check_model(bindings: Sequence[str]) -> None:
   Args:
     bindings: NAME=VALUE of the command line.
   """
-  what = 'a folder that exists, of a run or of a Hugging Face model'
   for name, _, text in (binding.partition('=') for binding in bindings):
     path = text.strip(' \'"')
-    if name.strip() == 'MODEL' and not re.match(r'[@%]|\w+://', path):
-      expect(os.path.isdir(path), what, path, 'MODEL')
+    elsewhere = re.match(r'[@%]|\w+://', path)
+    if name.strip() == 'MODEL' and not (elsewhere or os.path.isdir(path)):
+      raise absent_model.refusal(path)
 
 
 def arguments(argv: Sequence[str]) -> list[str]:

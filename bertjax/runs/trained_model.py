@@ -13,7 +13,7 @@ from etils import epath
 from flax import traverse_util
 
 from bertjax.errors import UserError, choose
-from bertjax.interop import huggingface, names, tensor_files
+from bertjax.interop import absent_model, huggingface, names
 from bertjax.models.config import EncoderConfig, computation, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -96,7 +96,7 @@ def best_run(path: str) -> str:
       with no finished run.
   """
   if not epath.Path(path).exists():
-    raise tensor_files.refusal_of_absent(path)
+    raise absent_model.refusal(path)
   rows = model_file.read_results(path)
   if rows is None:
     return path

@@ -30,12 +30,14 @@ def test_the_configurations_of_the_checkout_are_found():
 @pytest.mark.parametrize('quote', ['', '"', "'"])
 def test_a_model_that_is_not_there_is_refused(tmp_path, quote):
   wrong = tmp_path / 'nowhere'
-  with pytest.raises(UserError, match=f"got '{wrong}'; set MODEL"):
+  with pytest.raises(UserError, match=f'no directory {wrong}; point MODEL'):
     command_line.check_model(['LENGTH=3', f'MODEL={quote}{wrong}{quote}'])
   wrong.write_text('a file')
-  with pytest.raises(UserError, match='a folder that exists'):
+  with pytest.raises(UserError, match='no directory'):
     command_line.check_model([f'MODEL = {quote}{wrong}{quote}'])
   command_line.check_model([f'MODEL={quote}{tmp_path}{quote}'])
+  with pytest.raises(UserError, match='hf download google-bert/bert-base-unc'):
+    command_line.check_model([f'MODEL={quote}bert-base-uncased{quote}'])
 
 
 def test_a_model_that_only_its_reader_can_see_is_left_to_it():
