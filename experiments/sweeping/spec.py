@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.values import Count, Path, Positive, Seed, check_fields
 
 Point = dict[str, Any]
 
@@ -22,7 +23,10 @@ Point = dict[str, Any]
 class Minutes:
   """As TRAIN_STEPS: as many steps as fit this time, measured by a short run."""
 
-  minutes: float
+  minutes: Positive
+
+  def __post_init__(self):
+    check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Range:
   logarithmic: bool = False
 
   def __post_init__(self):
+    check_fields(self)
     if self.low > self.high or (self.logarithmic and self.low <= 0):
       raise UserError(
         f'{self}: expected low <= high, and low > 0 where it is logarithmic'
@@ -55,9 +60,14 @@ class Search:
   """
 
   space: Mapping[str, Range | Sequence]
-  trials: int
+  trials: Count
   prune: bool = True
-  storage: str | None = None
+  storage: Path | None = None
+
+  def __post_init__(self):
+    check_fields(self)
+    if not self.space:
+      raise UserError('expected macros to search, got none; set Search.space')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +80,12 @@ class Stage:
     metric: 'eval/mlm_loss' of a pretraining run, 'SST-2/accuracy' of a task.
   """
 
-  files: Sequence[str]
+  files: Sequence[Path]
   bindings: Mapping[str, Any]
-  metric: str
+  metric: Path
+
+  def __post_init__(self):
+    check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,20 +110,21 @@ class Sweep:
     program: the command to run, before the flags of `bertjax.main`.
   """
 
-  files: Sequence[str]
+  files: Sequence[Path]
   bindings: Mapping[str, Any]
-  metric: str
+  metric: Path
   grid: Mapping[str, Sequence] | None = None
   points: Sequence[Point] | None = None
   search: Search | None = None
-  seeds: Sequence[int] = (0,)
+  seeds: Sequence[Seed] = (0,)
   higher_is_better: bool = False
   then: Stage | None = None
-  minutes: float | None = None
-  megabytes: float | None = None
-  program: Sequence[str] = (sys.executable, '-m', 'bertjax.main')
+  minutes: Positive | None = None
+  megabytes: Positive | None = None
+  program: Sequence[Path] = (sys.executable, '-m', 'bertjax.main')
 
   def __post_init__(self):
+    check_fields(self)
     for stage in (self, self.then) if self.then else (self,):
       _check_values('files', stage.files)
     for name, values in (self.grid or {}).items():
@@ -171,6 +185,10 @@ class Sweep:
       raise UserError(
         'expected one of grid, points and search, got '
         f'{len(given)}; set one of them in SWEEP'
+      )
+    if not given[0]:
+      raise UserError(
+        f'expected runs, got {given[0]!r}; set the grid or points of SWEEP'
       )
     if self.search:
       return []
