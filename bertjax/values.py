@@ -54,6 +54,7 @@ _NAMES: dict[Any, tuple[str, str]] = {  # of one, and of several
   bool: ('True or False', 'True or False'),
   str: ('a text', 'texts'),
   type(None): ('None', 'None'),
+  Any: ('anything', 'anything'),
 }
 _LIMITS: dict[tuple[type, ...], str] = {
   (Ge, Le): 'from {0.ge:,} to {1.le:,}',
@@ -182,7 +183,7 @@ def _checkable(annotation: Any) -> Any:
     return origin[tuple(map(_checkable, parts))]
   if origin is abc.Callable:
     return Callable[..., Any]
-  if origin is Literal or annotation in (Any, *_NAMES):
+  if origin is Literal or annotation in _NAMES:
     return annotation
   is_protocol = getattr(annotation, '_is_protocol', False)
   if inspect.isclass(annotation) and not is_protocol:

@@ -59,7 +59,7 @@ class Search:
       machine is not retried); None: SQLite in the sweep's folder.
   """
 
-  space: Mapping[str, Range | Sequence]
+  space: Mapping[str, Range | Sequence[Any]]
   trials: Count
   prune: bool = True
   storage: Path | None = None
@@ -113,7 +113,7 @@ class Sweep:
   files: Sequence[Path]
   bindings: Mapping[str, Any]
   metric: Path
-  grid: Mapping[str, Sequence] | None = None
+  grid: Mapping[str, Sequence[Any]] | None = None
   points: Sequence[Point] | None = None
   search: Search | None = None
   seeds: Sequence[Seed] = (0,)
