@@ -96,12 +96,12 @@ def refusal_of_absent(path: str) -> UserError:
   owner, _, name = path.rpartition('/')
   if not owner and re.fullmatch(r'bert-(base|large)-[\w.-]+', name):
     owner = 'google-bert'  # these had no owner once
-  fix = 'point RUN_DIR or INIT_FROM to one'
+  fix = 'point MODEL or INIT_FROM to one'
   on_hub = re.fullmatch(r'[\w-]+/[\w.-]*bert[\w.-]*', f'{owner}/{name}', re.I)
   if on_hub and not os.path.isdir(owner):
     fix = (
       'nothing is downloaded here: for the model of that name on the Hub, run '
-      f'hf download {owner}/{name} --local-dir {name} and point RUN_DIR or '
+      f'hf download {owner}/{name} --local-dir {name} and point MODEL or '
       f'INIT_FROM to {name}'
     )
   return UserError(
