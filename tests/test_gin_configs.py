@@ -90,7 +90,7 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'doctor': doctor.diagnose,
     'reference': references.make,
   }[recipe]
-  with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|x has neither'):
+  with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|no directory x;'):
     gin.get_configurable(job)()
 
 

@@ -94,8 +94,8 @@ BUDGET = {
   'parallel': 265,
   # Reads files of all forms for corpora, tasks and predictions, which data and
   # tasks did in part, and tells some forty kinds of file by their first bytes.
-  # A digest of the vocabulary, which a full disk does not halve. Checks the size
-  # of small files, and the form of what is in those of JSON.
+  # A digest of the vocabulary, which a full disk does not halve. Checks the
+  # size of small files, and the form of what is in those of JSON.
   'text': 1235,
   # Tables for what comes after BERT; poolings, which inference had.
   'models': 692,
