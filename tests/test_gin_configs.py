@@ -152,6 +152,14 @@ def test_a_start_that_is_not_there_is_said_first(recipe, tmp_path, monkeypatch):
   assert not (tmp_path / 'run').exists()
 
 
+def test_training_without_a_directory_is_one_line():
+  parse('pretrain_text')
+  with gin.unlock_config():
+    gin.bind_parameter('RUN_DIR/macro.value', None)
+  with pytest.raises(UserError, match='expected a directory .*; set RUN_DIR'):
+    gin.get_configurable(main.run)()
+
+
 def test_a_run_that_continues_needs_its_start_no_more(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'run' / 'checkpoints').mkdir(parents=True)

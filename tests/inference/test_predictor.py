@@ -136,7 +136,7 @@ def test_a_text_without_masks_gives_none(predictor):
 
 
 def test_what_cannot_work_is_refused(parameters, predictor):
-  with pytest.raises(UserError, match='between 3 and the 20 positions'):
+  with pytest.raises(UserError, match='LENGTH of 3 to the 20 positions'):
     predictor.embed(TEXTS, length=21)
   with pytest.raises(UserError, match='POOLING'):
     predictor.embed(TEXTS, pooling='median')

@@ -215,7 +215,7 @@ def test_what_no_parameter_takes_is_reported(tmp_path):
     ({'is_decoder': True}, 'is_decoder = False'),
     ({'position_embedding_type': 'relative_key'}, "'relative_key'"),
     ({'pruned_heads': {'0': [1]}}, 'pruned_heads'),
-    ({'hidden_act': 'mish'}, "hidden_act.*'mish'"),
+    ({'hidden_act': 'mish'}, "'mish'.*hidden_act"),
     ({'rotary_base': 1e4}, 'not understood, rotary_base = 10000.0'),
     ({'hidden_sizes': 4}, "did you mean 'hidden_size'"),
     ({'hidden_size': '12'}, "whole number, got '12'"),

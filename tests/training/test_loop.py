@@ -407,8 +407,3 @@ def test_what_was_measured_is_returned_also_of_a_finished_run(tmp_path):
   assert train(MLM, tmp_path / 'b', 8) == resumed._replace(
     best_step=None, best_values=None
   )
-
-
-def test_a_run_without_a_directory_is_one_line(tmp_path):
-  with pytest.raises(UserError, match='expected a directory .*; set RUN_DIR'):
-    train(MLM, tmp_path / 'run', run_dir=None)
