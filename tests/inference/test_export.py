@@ -37,7 +37,7 @@ def run_dir(tmp_path):
     seed=0,
   )
   with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
-    checkpoints.save(7, created)
+    checkpoints.save(7, created.replace(step=np.int32(7)))
   model_file.write(str(folder), {'': CONFIG})
   write([*SPECIAL_TOKENS, 'A'], str(folder / 'vocab.txt'), cased=False)
   (folder / 'config.gin').write_text('SEED = 0\n')

@@ -52,7 +52,7 @@ def make(tmp_path_factory):
       seed=0,
     )
     with Checkpoints(f'{folder}/checkpoints') as checkpoints:
-      checkpoints.save(1, created)
+      checkpoints.save(1, created.replace(step=np.int32(1)))
     model_file.write(folder, {'': CONFIG})
     model_file.write_task(
       folder,
