@@ -126,13 +126,23 @@ def check(
   """
   known = annotations(function)
   for name, value in arguments.items():
-    try:
-      _adapter(known.get(name, Any)).validate_python(value)
-    except pydantic.ValidationError:
+    if not fits(value, known.get(name, Any)):
       setting = (settings or {}).get(name) or f'{_name(function)}.{name}'
       expected, got = describe(known[name]), reprlib.repr(value)
-      message = f'expected {expected}, got {got}'
-      raise WrongValue(name, message, setting) from None
+      raise WrongValue(name, f'expected {expected}, got {got}', setting)
+
+
+def fits(value: object, annotation: Any) -> bool:
+  """Returns whether a value is what an annotation asks for.
+
+  >>> fits([1, 2.5], list[float]), fits(True, int), fits('ab', Sequence[str])
+  (True, False, False)
+  """
+  try:
+    _adapter(annotation).validate_python(value)
+  except pydantic.ValidationError:
+    return False
+  return True
 
 
 @functools.cache

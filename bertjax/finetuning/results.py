@@ -13,7 +13,6 @@ import glob
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from types import NoneType
 from typing import Any
 
 from bertjax.errors import UserError
@@ -26,11 +25,11 @@ _HEADER = tuple(
   'task|metric|trivial|median|mean ± std|best|seeds|published'.split('|')
 )
 
-# Of result.json, see `whole_files.fits`.
+# Of result.json: key -> annotation.
 _RESULT: dict[str, Any] = {
   'seed': int,
-  'start_from': (str, NoneType),
-  'values': {str: float},
+  'start_from': str | None,
+  'values': dict[str, float],
 }
 
 

@@ -18,7 +18,6 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from types import NoneType
 from typing import Any
 
 from tensorboardX import summary
@@ -188,4 +187,4 @@ def _lines(path: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:
-  return {name: (float, NoneType) for name in record}
+  return dict.fromkeys(record, float | None)

@@ -13,8 +13,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from types import NoneType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from bertjax.errors import UserError, choose
 from bertjax.models.config import EncoderConfig, computation
@@ -24,33 +23,33 @@ from bertjax.text import vocabulary_file, whole_files
 # What runs were trained for before their model.json said so.
 _EARLIER = pathlib.Path(__file__).with_name('earlier_objectives.json')
 _FIX = 'mend it, or start the run again to write it anew'
-# Key -> form, see `whole_files.fits`: of an objective, of task.json, and of a
+# Key -> annotation: of an objective, of task.json, and of a
 # row of results.json.
 _OBJECTIVE: dict[str, Any] = {
   'name': str,
-  'losses': {str: float},
+  'losses': dict[str, float],
   'titles': {str: str},
-  'watched': [str],
-  'vocabulary_loss': (str, NoneType),
-  'chances': {str: float},
+  'watched': list[str],
+  'vocabulary_loss': str | None,
+  'chances': dict[str, float],
 }
 _TASK: dict[str, Any] = {
   'task': str,
-  'head': (str, NoneType),
-  'labels': [str],
-  'metrics': [str],
+  'head': str | None,
+  'labels': list[str],
+  'metrics': list[str],
   'length': int,
-  'stride': int,
-  'columns': {str: (str, int, [str], NoneType)},
+  'stride': int | None,
+  'columns': dict[str, str | int | list[str] | None],
   'threshold': float,
 }
 _RESULTS: dict[str, Any] = {
   'task': str,
-  'metrics': [str],
-  'scores': {str: [float]},
-  'seeds': [int],
+  'metrics': list[str],
+  'scores': dict[str, list[float]],
+  'seeds': list[int],
   'best_run': str,
-  'published': (float, NoneType),
+  'published': float | None,
 }
 
 
@@ -106,16 +105,13 @@ def read(run_dir: str) -> EncoderConfig:
     UserError: it is missing or damaged.
   """
   path, content = _path(run_dir, layout.MODEL), _read_model(run_dir)
-  whole_files.check(content, {'encoder': dict}, path, _FIX)
+  whole_files.check(content, {'encoder': dict[str, Any]}, path, _FIX)
   where, encoder = f'encoder of {path}', content['encoder']
   fields = dataclasses.fields(EncoderConfig)
-  forms = {x.name: get_args(x.type) or x.type for x in fields}
   for name in encoder:
-    choose(forms, name, f'another name in {where}')
-  needed = {x.name for x in fields if x.default is dataclasses.MISSING}
-  for complete in (True, False):
-    some = {x: form for x, form in forms.items() if (x in needed) is complete}
-    whole_files.check(encoder, some, where, _FIX, complete)
+    choose({x.name: x for x in fields}, name, f'another name in {where}')
+  needed = (x.name for x in fields if x.default is dataclasses.MISSING)
+  whole_files.check(encoder, dict.fromkeys(needed, Any), where, _FIX)
   try:
     return EncoderConfig(**encoder)
   except UserError as error:
@@ -189,7 +185,9 @@ def read_objective(run_dir: str) -> ObjectiveFacts:
 
   path = _path(run_dir, layout.MODEL)
   content = whole_files.read_object(path, _FIX) or {}
-  whole_files.check(content, {'objective': (dict, NoneType)}, path, _FIX, False)
+  whole_files.check(
+    content, {'objective': dict[str, Any] | None}, path, _FIX, False
+  )
   facts = content.get('objective') or unsaid()
   whole_files.check(facts, _OBJECTIVE, f'objective of {path}', _FIX)
   return ObjectiveFacts(*(facts[name] for name in ObjectiveFacts._fields))
@@ -234,11 +232,11 @@ def read_results(run_dir: str) -> list[dict[str, Any]] | None:
   content = whole_files.read_object(path, _FIX)
   if content is None:
     return None
-  whole_files.check(content, {'tasks': [dict]}, path, _FIX)
+  whole_files.check(content, {'tasks': list[dict[str, Any]]}, path, _FIX)
   for number, row in enumerate(content['tasks']):
     where = f'tasks[{number}] of {path}'
     whole_files.check(row, _RESULTS, where, _FIX)
-    scored = {f'eval/{metric}': [float] for metric in row['metrics']}
+    scored = {f'eval/{metric}': list[float] for metric in row['metrics']}
     whole_files.check(row['scores'], scored, f'scores of {where}', _FIX)
     if not row['metrics'] or not all(row['scores'].values()):
       raise UserError(f'expected scores in {where}, got none; {_FIX}')

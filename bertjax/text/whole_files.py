@@ -1,32 +1,24 @@
 """Small files that are read whole, and checked before they are believed.
 
     task = whole_files.read_object('runs/x/task.json', 'start the run again')
-    whole_files.check(task, {'kind': str, 'labels': [str]}, 'task.json', 'fix')
+    whole_files.check(task, {'labels': list[str]}, 'task.json', 'mend it')
 
 They may come from strangers: one that is large, deeply nested or of other types
 ends in one line.
 """
 
 from collections.abc import Mapping
-from types import NoneType
 from typing import Any
 
 from etils import epath
 
+from bertjax import values
 from bertjax.errors import UserError
 from bertjax.text.input_files import json_object
 
 # In bytes. JSON takes up to 25 times as much memory; a config.json with the
 # names of 10,000 labels has half a megabyte.
 MOST = 1 << 22
-_NAMES = {
-  bool: 'true or false',
-  dict: 'an object',
-  float: 'a number',
-  int: 'a whole number',
-  str: 'a text',
-  NoneType: 'null',
-}
 
 
 def read(path: str, fix: str, most: int = MOST) -> str | None:
@@ -80,7 +72,7 @@ def check(
 
   Args:
     content: the object.
-    forms: key -> form of its value, see `fits`.
+    forms: key -> annotation of its value, see `bertjax.values`.
     where: it stands, for the message.
     fix: what to do, for the message.
     complete: whether every key must be there.
@@ -95,40 +87,8 @@ def check(
         raise UserError(
           f'expected {key!r} in {where}, which has {found:.80}; {fix}'
         )
-    elif not fits(content[key], form):
+    elif not values.fits(content[key], form):
       raise UserError(
-        f'expected {_said(form)} as {key!r} in {where}, got '
+        f'expected {values.describe(form)} as {key!r} in {where}, got '
         f'{content[key]!r:.40}; {fix}'
       )
-
-
-def fits(value: object, form: Any) -> bool:
-  """Returns whether a value of JSON has a form.
-
-      >>> fits([1, 2.5], [float]), fits({'a': 'b'}, {str: str}), fits(True, int)
-      (True, True, False)
-
-  Args:
-    value: any.
-    form: a type, of which float includes int; [form] of all items; {str: form}
-      of all values; a tuple of forms: any of these.
-  """
-  if isinstance(form, tuple):
-    return any(fits(value, one) for one in form)
-  if isinstance(form, list):
-    return isinstance(value, list) and all(fits(x, form[0]) for x in value)
-  if isinstance(form, dict):
-    if not isinstance(value, dict):
-      return False
-    return all(fits(x, form[str]) for x in value.values())
-  return type(value) is form or (form is float and type(value) is int)
-
-
-def _said(form: Any) -> str:
-  if isinstance(form, tuple):
-    return ' or '.join(map(_said, form))
-  if isinstance(form, list):
-    return f'a list, each item {_said(form[0])}'
-  if isinstance(form, dict):
-    return f'an object, each value {_said(form[str])}'
-  return _NAMES[form]
