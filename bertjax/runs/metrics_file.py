@@ -33,7 +33,7 @@ Metrics = dict[str, tuple[list[int], list[float]]]  # name -> steps, values
 # In characters: far more than any that `Writer` writes.
 _LONGEST_LINE = 1 << 22
 # File -> forms of its lines beside `step`; None: all are numbers.
-_FORMS = {layout.METRICS: None, layout.EXAMPLES: {'texts': [str]}}
+_FORMS = {layout.METRICS: None, layout.EXAMPLES: {'texts': list[str]}}
 
 
 class Writer(contextlib.AbstractContextManager['Writer']):
