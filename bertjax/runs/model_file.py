@@ -28,7 +28,7 @@ _FIX = 'mend it, or start the run again to write it anew'
 _OBJECTIVE: dict[str, Any] = {
   'name': str,
   'losses': dict[str, float],
-  'titles': {str: str},
+  'titles': dict[str, str],
   'watched': list[str],
   'vocabulary_loss': str | None,
   'chances': dict[str, float],

@@ -65,19 +65,39 @@ FACTS = {
     ('model.json', '\udcff', 'UTF-8 in'),
     ('model.json', [1], 'an object in .*, got .1.'),
     ('model.json', {}, "'encoder' in"),
-    ('model.json', {'encoder': 3}, "an object as 'encoder' in"),
+    (
+      'model.json',
+      {'encoder': 3},
+      "a dict from texts to anything as 'encoder' in",
+    ),
     ('model.json', {'encoder': {'width': 8}}, "'vocabulary_size' in encoder"),
-    ('model.json', encoder(width='8'), "a whole number as 'width' in"),
-    ('model.json', encoder(scan_layers=1), "true or false as 'scan_layers' in"),
-    ('model.json', encoder(dropout=[0]), "a number as 'dropout' in"),
+    (
+      'model.json',
+      encoder(width='8'),
+      'a whole number from 1 .*got .8.; set EncoderConfig.width',
+    ),
+    (
+      'model.json',
+      encoder(scan_layers=1),
+      'True or False, got 1; set EncoderConfig.scan_layers',
+    ),
+    (
+      'model.json',
+      encoder(dropout=[0]),
+      'a number from 0 .*got .0.; set EncoderConfig.dropout',
+    ),
     ('model.json', encoder(heads=3), ': width 8 is not a multiple'),
     ('model.json', encoder(widht=8), "did you mean 'width'.* encoder of"),
     ('model.json', encoder() | {'main': 7}, "a text as 'main' in"),
-    ('model.json', encoder() | {'objective': [7]}, 'an object or null as'),
+    (
+      'model.json',
+      encoder() | {'objective': [7]},
+      'a dict from texts to anything or None as',
+    ),
     (
       'model.json',
       encoder() | {'objective': FACTS | {'losses': [1]}},
-      "an object, each value a number as 'losses' in objective of",
+      "a dict from texts to numbers as 'losses' in objective of",
     ),
     ('task.json', '', 'JSON in'),
     ('task.json', '<DEEP>', 'JSON in'),
@@ -87,7 +107,7 @@ FACTS = {
     (
       'task.json',
       {'kind': 'x', 'labels': 'ab'},
-      "each item a text as 'labels'",
+      "a list of texts as 'labels'",
     ),
     (
       'task.json',
@@ -101,7 +121,7 @@ FACTS = {
     (
       'results.json',
       {'tasks': {}},
-      "a list, each item an object as 'tasks' in",
+      "a list of dicts from texts to anything as 'tasks' in",
     ),
     ('results.json', results(best_run=...), r"'best_run' in tasks\[0\] of"),
     ('results.json', results(best_run=3), "a text as 'best_run' in"),
@@ -118,13 +138,13 @@ FACTS = {
     (
       'metrics.jsonl',
       '{"step": 1, "a": "b"}\n',
-      "number or null as 'a' in line",
+      "number or None as 'a' in line",
     ),
     ('metrics.jsonl', '<LONG>\n', 'JSON in line 1 of'),
     (
       'examples.jsonl',
       '{"step": 1, "texts": [1]}\n',
-      "text as 'texts' in line",
+      "texts as 'texts' in line",
     ),
   ],
 )
