@@ -195,8 +195,9 @@ def _checkable(annotation: Any) -> Any:
     return Callable[..., Any]
   if origin is Literal or annotation in _NAMES:
     return annotation
-  is_protocol = getattr(annotation, '_is_protocol', False)
-  if inspect.isclass(annotation) and not is_protocol:
+  # A protocol may be for type checkers alone.
+  known = getattr(annotation, '_is_runtime_protocol', True)
+  if inspect.isclass(annotation) and known:
     # Not InstanceOf, which makes a schema of the fields of a NamedTuple.
     schema = core_schema.is_instance_schema(annotation)
     return Annotated[Any, pydantic.GetPydanticSchema(lambda *_: schema)]

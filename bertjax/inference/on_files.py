@@ -154,7 +154,7 @@ def evaluate(
   length: Count | None = None,
   batch_size: Count = 32,
   text_columns: str | Sequence[str] | None = None,
-  label_column: str | None = None,
+  label_column: Path | None = None,
   dry_run: bool = False,
 ) -> None:
   """Prints the task's metrics of a model on files with labels, as JSON.

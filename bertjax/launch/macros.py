@@ -9,6 +9,7 @@ known from the default of the macro and the annotations of its parameters.
 """
 
 import ast
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -177,6 +178,8 @@ def _value(name: str, text: str, kinds: Kinds) -> Any:
       return _WORDS[text.lower()]
   if value is None or not known:
     return value
+  if isinstance(value, float) and not math.isfinite(value):
+    raise _Unfit(f'{text}, which is not finite')
   takes_text = 'str' in kinds.alone
   if isinstance(value, str):
     only_several = 'str' in kinds.items and not takes_text

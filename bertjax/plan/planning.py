@@ -35,8 +35,9 @@ from bertjax.values import Count, Path, Share, checked
 EFFICIENCY = 0.4
 
 
+@checked
 def write_plan(
-  *, make: Callable[..., dict], run_dir: str, dry_run: bool = False
+  *, make: Callable[..., dict], run_dir: Path, dry_run: bool = False
 ) -> None:
   """Prints the plan of a run and writes `run_dir`/plan.json.
 
