@@ -158,7 +158,7 @@ def _locked(path: str) -> filelock.AcquireReturnProxy:
 def _make(
   reader: text_store.Reader, path: str, held_out_fraction: float
 ) -> Prepared:
-  if os.path.exists(f'{path}.part'):
+  if output_files.is_left_half_written(path):
     told = 'a process that prepared this corpus was ended: it is prepared anew'
     print(told, file=sys.stderr)
   threshold = int(held_out_fraction * 2**63)

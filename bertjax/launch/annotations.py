@@ -2,8 +2,8 @@
 
     >>> sorted(kinds('bertjax.training.loop.train.eval_steps').alone)
     ['None', 'int']
-    >>> kinds('bertjax.tasks.data_sets.text.metrics')  # Sequence[str] | None
-    Kinds(alone=frozenset({'None'}), items=frozenset({'str'}))
+    >>> kinds('bertjax.training.loop.train.profile_steps')  # Sequence | None
+    Kinds(alone=frozenset({'None'}), items=frozenset({'int'}))
 
 An alias is followed, also into the module that it is imported from, and
 `**values: Annotated[Any, specs.Task]` means: named and annotated as there.

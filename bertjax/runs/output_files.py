@@ -186,11 +186,8 @@ def writing(
     UserError: the file system refuses, for example because the disk is full.
   """
   path = path.rstrip('/')
-  folder, name = os.path.split(path)
-  # No user has files of these names.
-  part, old = (
-    os.path.join(folder, f'.{name}.bertjax.{end}') for end in ('part', 'old')
-  )
+  folder = os.path.dirname(path)
+  part, old = _beside(path, 'part'), _beside(path, 'old')
   with explain_failure(path, binding):
     try:
       os.makedirs(folder or '.', exist_ok=True)
@@ -205,6 +202,17 @@ def writing(
         if os.path.isdir(old):
           _remove(old) if os.path.lexists(path) else os.replace(old, path)
         _remove(part)
+
+
+def is_left_half_written(path: str) -> bool:
+  """Returns whether a process was killed while it wrote `path`."""
+  return os.path.lexists(_beside(path, 'part'))
+
+
+def _beside(path: str, end: str) -> str:
+  """Returns a path in the same folder, of a name that no user has."""
+  folder, name = os.path.split(path)
+  return os.path.join(folder, f'.{name}.bertjax.{end}')
 
 
 def write_text(path: str, text: str, binding: str = 'OUTPUT') -> None:

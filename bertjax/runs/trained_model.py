@@ -115,7 +115,7 @@ def parameters(
   path: Path | None,
   config: EncoderConfig,
   vocab_file: Path | None,
-  changes: Sequence[str] = (),
+  changes: str | Sequence[str] = (),
 ) -> names.Parameters | None:
   """Returns the parameters that INIT_FROM names; None for None.
 

@@ -92,7 +92,7 @@ def text(
   text_columns: str | Sequence[str],
   label_column: Path,
   kind: str = 'classes',
-  metrics: Sequence[str] | None = None,
+  metrics: str | Sequence[str] | None = None,
   name: str = 'text',
 ) -> list[DataSet]:
   """Returns a task of the user's own tables; its classes are those in training.

@@ -174,14 +174,16 @@ def test_a_preparation_that_was_cut_off_starts_anew_and_says_so(
   prepared = corpus.prepare(reader, str(tmp_path / 'store'))
   assert 'anew' not in capsys.readouterr().err
   want = list(prepared.texts('train'))
-  os.rename(prepared.path, f'{prepared.path}.part')  # as a kill leaves it
+  folder, name = os.path.split(prepared.path)
+  part = f'{folder}/.{name}.bertjax.part'
+  os.rename(prepared.path, part)  # as a kill leaves it
   if left == 'half the text':
-    os.remove(f'{prepared.path}.part/index.json')
-    os.truncate(text_store.text_path(f'{prepared.path}.part', 'train'), 20)
+    os.remove(f'{part}/index.json')
+    os.truncate(text_store.text_path(part, 'train'), 20)
   again = corpus.prepare(reader, str(tmp_path / 'store'))
   assert again == prepared and list(again.texts('train')) == want
   assert 'prepared anew' in capsys.readouterr().err
-  assert not os.path.exists(f'{prepared.path}.part')
+  assert not os.path.exists(part)
 
 
 _PREPARE = (

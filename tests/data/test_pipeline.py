@@ -354,5 +354,9 @@ def test_an_unknown_task_is_refused_with_the_nearest(task):
 
 
 def test_a_unit_that_does_not_exist_is_refused(tmp_path):
+  source = seqio.FunctionDataSource(
+    lambda split, shuffle_files: None, splits=[]
+  )
+  vocabulary = seqio.ByteVocabulary()
   with pytest.raises(UserError, match='MASK_UNIT'):
-    pretraining_tasks.register('x', None, None, mask_unit='sentence')
+    pretraining_tasks.register('x', source, vocabulary, mask_unit='sentence')

@@ -239,9 +239,11 @@ def test_a_job_is_refused_before_it_writes(run_dir, tmp_path):
     'output': str(tmp_path / 'out.npy'),
     'work': on_files.embedding,
   }
-  with pytest.raises(UserError, match='a folder, got None; set MODEL'):
+  with pytest.raises(
+    UserError, match='a text .*got None; set on_files.predict_file.model'
+  ):
     on_files.predict_file(**arguments, model=None)
-  with pytest.raises(UserError, match='BATCH_SIZE'):
+  with pytest.raises(UserError, match='predict_file.batch_size'):
     on_files.predict_file(**arguments, model=str(run_dir), batch_size=0)
   on_files.predict_file(
     **arguments, model=str(run_dir), length=20, dry_run=True
@@ -261,7 +263,9 @@ def test_one_text_instead_of_a_list_is_refused(predictor):
 @pytest.mark.parametrize('size', [0, -1, 1.5, True])
 def test_a_batch_without_rows_loses_no_text(predictor, size):
   for function in (predictor.embed, predictor.fill_mask):
-    with pytest.raises(UserError, match='positive whole .*set batch_size'):
+    with pytest.raises(
+      UserError, match='whole number .*set predictor.*batch_size'
+    ):
       function(['a [MASK]'] * 3, length=20, batch_size=size)
 
 

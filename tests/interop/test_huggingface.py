@@ -218,7 +218,7 @@ def test_what_no_parameter_takes_is_reported(tmp_path):
     ({'hidden_act': 'mish'}, "'mish'.*hidden_act"),
     ({'rotary_base': 1e4}, 'not understood, rotary_base = 10000.0'),
     ({'hidden_sizes': 4}, "did you mean 'hidden_size'"),
-    ({'hidden_size': '12'}, "whole number, got '12'"),
+    ({'hidden_size': '12'}, "whole number .*, got '12'"),
     ({'vocab_size': 61}, r'shape \[61, 12\], got \[60, 12\]'),
     ({'num_hidden_layers': 3}, '3 layers.*lacks 16 of its tensors'),
   ],

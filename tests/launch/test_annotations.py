@@ -88,10 +88,15 @@ def test_they_agree_with_those_that_python_evaluates():
   """With an independent source: typing, of what recipes bind most."""
   from bertjax.models.config import EncoderConfig
 
+  def parts(hint):
+    if typing.get_origin(hint) is typing.Literal:
+      return {type(value).__name__ for value in typing.get_args(hint)}
+    if not (inner := typing.get_args(hint)):
+      return {hint.__name__.replace('NoneType', 'None')}
+    return {name for one in inner for name in parts(one)}
+
+  # Without the ranges of `Annotated`.
   for name, hint in typing.get_type_hints(EncoderConfig).items():
-    parts = {
-      x.__name__.replace('NoneType', 'None') for x in typing.get_args(hint)
-    }
-    expected = kinds(*(parts or {hint.__name__}))
+    expected = kinds(*parts(hint))
     found = annotations.kinds(f'bertjax.models.config.EncoderConfig.{name}')
     assert found == expected, name

@@ -90,9 +90,9 @@ def test_a_change_that_is_none_is_refused(directory, changes, words):
 
 
 def test_changes_are_names(directory):
-  with pytest.raises(UserError, match='names of fields, got 3; set CHANGES'):
-    trained_model.parameters(None, None, None, 3)
-  assert trained_model.parameters(None, None, None, None) is None
+  with pytest.raises(UserError, match='a list of texts, got 3; set .*changes'):
+    trained_model.parameters(None, CONFIG, None, 3)
+  assert trained_model.parameters(None, CONFIG, None) is None
 
 
 def test_changes_of_nothing_are_refused():
