@@ -23,4 +23,6 @@ last = lines[-1]
 print({key: value for key, value in last.items() if key != 'step'})
 mlm, nsp = last['eval/mlm_accuracy'], last['eval/nsp_accuracy']
 assert mlm >= 2 * last['eval/mlm_baseline'], f'masked LM: {mlm}'
-assert nsp >= 0.70, f'next sentence: {nsp}'
+# Three seeds reach 0.68 to 0.71 (experiments/LOG.md); the standard error of one
+# is 0.011, and guessing reaches 0.51.
+assert nsp >= 0.64, f'next sentence: {nsp}'
