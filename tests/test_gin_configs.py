@@ -153,11 +153,8 @@ def test_a_start_that_is_not_there_is_said_first(recipe, tmp_path, monkeypatch):
 
 
 def test_training_without_a_directory_is_one_line():
-  parse('pretrain_text')
-  with gin.unlock_config():
-    gin.bind_parameter('RUN_DIR/macro.value', None)
-  with pytest.raises(UserError, match='expected a directory .*; set RUN_DIR'):
-    gin.get_configurable(main.run)()
+  with pytest.raises(UserError, match='got None; set RUN_DIR'):
+    main.parse(['pretrain_text'], ['TEXT_FILES=x', 'RUN_DIR=None'])
 
 
 def test_a_run_that_continues_needs_its_start_no_more(tmp_path, monkeypatch):

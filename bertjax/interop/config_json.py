@@ -166,8 +166,12 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
   return config
 
 
-def from_encoder(config: EncoderConfig) -> dict[str, Any]:
+def from_encoder(config: EncoderConfig, padding: int = 0) -> dict[str, Any]:
   """Returns the attributes of a config.json that describe the architecture.
+
+  Args:
+    config: the architecture.
+    padding: the id of [PAD].
 
   Raises:
     UserError: transformers has no BERT of this configuration.
@@ -194,5 +198,6 @@ def from_encoder(config: EncoderConfig) -> dict[str, Any]:
     'attention_probs_dropout_prob': config.attention_dropout_rate,
     'hidden_act': activations[config.activation],
     'model_type': 'bert',
+    'pad_token_id': padding,
     'tie_word_embeddings': config.tied_decoder,
   }

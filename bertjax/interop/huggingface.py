@@ -195,9 +195,8 @@ def save(
   tokenizer.check_fits(config.vocabulary_size, 'the model')
   attributes = {
     'architectures': [class_name],
-    **config_json.from_encoder(config),
+    **config_json.from_encoder(config, tokenizer.ids['[PAD]']),
     'dtype': str(config.param_dtype),
-    'pad_token_id': tokenizer.ids['[PAD]'],
   }
   classes = _classes(parameters)
   if classes is not None:

@@ -23,7 +23,7 @@ from bertjax.runs import gin_bindings
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
 # Of texts with commas only these are lists: a path or a column may have one.
-_SPLIT = ('RUNS', 'TASKS')
+_SPLIT = ('CHANGES', 'METRICS', 'RUNS', 'TASKS')
 _WORDS = {'true': True, 'false': False, 'none': None}
 # One, and several.
 _NAMES = {

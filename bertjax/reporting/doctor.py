@@ -1,7 +1,7 @@
 """Checks whether a run is healthy by comparing it with runs that were.
 
     >>> doctor.diagnose(run_dir='runs/quickstart')  # doctest: +SKIP
-    runs/quickstart at step 2800, beside quickstart (3 seeds)
+    runs/quickstart at step 2000, beside quickstart (3 seeds)
       ok   learning rate   0.00107 at step 200, reference 0.00107
       OFF  masking         masked 0.380, reference 0.143 (!); ...
 

@@ -29,7 +29,7 @@ from bertjax.runs.curves import Panel
 from bertjax.runs.model_file import ObjectiveFacts
 from bertjax.training import log_normalizer
 from bertjax.training.state import Parameters
-from bertjax.values import Count, check_fields
+from bertjax.values import Count, check
 
 # A batch on devices, see `bertjax.batch`.
 DeviceBatch = Mapping[str, jax.Array]
@@ -299,7 +299,7 @@ class MaskedLanguageModel(Objective):
   )
 
   def __post_init__(self) -> None:
-    check_fields(self)
+    check(type(self), {'chunks': self.chunks})
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""

@@ -186,10 +186,8 @@ class Sweep:
         'expected one of grid, points and search, got '
         f'{len(given)}; set one of them in SWEEP'
       )
-    if not given[0]:
-      raise UserError(
-        f'expected runs, got {given[0]!r}; set the grid or points of SWEEP'
-      )
+    if self.points is not None and not self.points:
+      raise UserError('expected points, got none; set points of SWEEP')
     if self.search:
       return []
     points = self.points

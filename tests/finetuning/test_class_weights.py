@@ -38,8 +38,10 @@ def test_balanced_tags_count_the_words_alone():
 def test_weights_are_those_that_are_given_or_refused():
   assert weights_of(None, [0]) is None
   assert weights_of([1, 2, 0], [0]) == (1.0, 2.0, 0.0)
-  for wanted in ([1, 2], [1, 2, -1], 'even'):
-    with pytest.raises(UserError, match='a weight for each of no, yes'):
+  for wanted in ([1, 2], [0, 0, 0], [1, 2, -1], 'even'):
+    with pytest.raises(
+      UserError, match='a weight for each of no, yes|set Task.class_weights'
+    ):
       weights_of(wanted, [0])
   with pytest.raises(UserError, match='of spans takes no CLASS_WEIGHTS'):
     weights_of('balanced', [(0, 0)], Task('x', 'spans'))

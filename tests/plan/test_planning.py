@@ -311,9 +311,9 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
   )
   model_config = found['objective'].model.config
   assert model_config.vocabulary_size == 4096 and model_config.dropout == 0.0
-  assert model_config.heads == 8 and model_config.layers == 2
+  assert model_config.heads == 16 and model_config.layers == 2
   assert found['shapes']['tokens'].shape == (32, 64)
-  assert found['steps'] == 2800 and found['accumulation'] == 2
+  assert found['steps'] == 2000 and found['accumulation'] == 2
   assert found['make_mesh'](devices=jax.devices()).shape['fsdp'] == 2
   gin.clear_config()
   found = parsed(
@@ -329,8 +329,8 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
     ('partitioning.make_mesh.data=3', 'does not cover 8'),
     ('partitioning.make_mesh.tensor=8', 'heads 12 cannot be divided among 8'),
     (
-      'partitioning.make_mesh.tensor=2.0',
-      'whole number, got 2.0; set partitioning.make_mesh',
+      'partitioning.make_mesh.tensor=2.5',
+      'expected a whole number, got the number 2.5',
     ),
     ("config.EncoderConfig.attention_kernel='splash'", 'attention_dropout = 0'),
     ("config.EncoderConfig.dtype='float12'", 'float12'),

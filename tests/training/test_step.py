@@ -201,9 +201,7 @@ def test_without_next_sentence_there_is_no_such_term():
 def test_predictions_in_chunks_give_the_same(one_device):
   # 5 predictions a row, and one that pads.
   assert_same(run(partitioning.make_mesh(4, 1, 2), chunks=2), one_device())
-  with pytest.raises(
-    UserError, match='positive whole number, got 0; set Masked'
-  ):
+  with pytest.raises(UserError, match='whole number .*, got 0; set Masked'):
     tiny(chunks=0)
 
 
