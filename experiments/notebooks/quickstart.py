@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 REPOSITORY = None  # where to clone bertjax from if this is not a checkout
 FOLDER = 'runs/notebook'  # for everything that this notebook writes
-TRAIN_STEPS = 2800  # of pretraining
+TRAIN_STEPS = 2000  # of pretraining
 SEEDS = [0, 1, 2]  # of fine-tuning, a run each
 EPOCHS = 3  # of fine-tuning
 SENTENCES = [  # for the pretrained model to fill in
