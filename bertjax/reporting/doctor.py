@@ -2,7 +2,7 @@
 
     >>> doctor.diagnose(run_dir='runs/quickstart')  # doctest: +SKIP
     runs/quickstart at step 2000, beside quickstart (3 seeds)
-      ok   learning rate   0.00107 at step 200, reference 0.00107
+      ok   learning rate   0.00199 at step 200, reference 0.00199
       OFF  masking         masked 0.380, reference 0.143 (!); ...
 
 The run may still be in progress.

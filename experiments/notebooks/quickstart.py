@@ -79,9 +79,9 @@ jax.config.update('jax_platforms', 'cpu')
 # %% [markdown]
 # ## Text
 #
-# A document is a list of lines. Each line is a paragraph, and next-sentence
-# prediction pairs them. For text of your own, use the recipe
-# `pretrain_text.gin` and its `TEXT_FILES`.
+# A document is a list of lines. Each line is a paragraph. It is split
+# into sentences, of which next-sentence prediction makes its pairs. For text of
+# your own, use the recipe `pretrain_text.gin` and its `TEXT_FILES`.
 
 # %%
 from bertjax.data import cleaning, python_documentation
