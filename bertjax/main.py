@@ -234,9 +234,16 @@ def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
   for (_, function), parameters in bound.items():
     given, macros_of = {}, {}
     for name, value in parameters.items():
+      followed = []
       while getattr(value, 'selector', None) == 'gin.macro':
-        macros_of[name] = '/'.join(value.scopes)
-        value = bound[macros_of[name], 'gin.macro']['value']
+        macro = macros_of[name] = '/'.join(value.scopes)
+        if macro in followed:
+          raise UserError(
+            f'the macro {macro} stands for itself; set it with '
+            f'--gin.{macro}=VALUE'
+          )
+        followed.append(macro)
+        value = bound[macro, 'gin.macro']['value']
       reference = gin.config.ConfigurableReference
       parts = gin.config._iterate_flattened_values(value)
       if not any(isinstance(part, reference) for part in parts):
@@ -316,9 +323,9 @@ def main(argv: Sequence[str]) -> int:
         'a recipe is expected, such as quickstart or '
         '--gin_file=gin_configs/recipes/quickstart.gin; see --list'
       )
-    command_line.check_model(_FLAGS.gin_bindings)
     setting = (_FLAGS.gin_bindings, _FLAGS.gin_search_paths)
     understand(files, *setting)  # before what takes seconds
+    command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
     from bertjax.launch import cluster, compilation_cache, process_group

@@ -79,7 +79,7 @@ class WrongValue(UserError):
 
 
 def checked(function: Function) -> Function:
-  """Makes a function check its arguments, also those that are defaults.
+  """Makes a function check the arguments that it is given.
 
   Raises:
     WrongValue: when it is called; `set MODULE.FUNCTION.PARAMETER`.
@@ -181,8 +181,9 @@ def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
 def _checkable(annotation: Any) -> Any:
   """Returns an annotation that pydantic compares values with as we want.
 
-  It looks into containers, and takes a list for a tuple, as both come from gin;
-  but into no object. What only a type checker can judge becomes Any.
+  It looks into containers, but into no object, and takes a list for a
+  tuple[X, ...], as both come from gin. What only a type checker can judge
+  becomes Any.
   """
   origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
   if origin is Annotated:

@@ -283,11 +283,40 @@ def test_a_full_disk_behind_standard_output_is_one_line():
   assert 'No space left' in line and line.startswith('bertjax: ')
 
 
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    (['quickstart', '--gin.LENGTH=%LENGTH'], 'LENGTH stands for itself'),
+    (
+      ['quickstart', '--gin.LENGTH=%SEED', '--gin.SEED=%LENGTH'],
+      'stands for itself; set it with --gin.',
+    ),
+    (['quickstart', '--gin.TEXT_FILES={{}}'], 'TEXT_FILES'),
+    (['pretrain_text', '--gin.MODEL=bert-base-uncased'], 'no macro MODEL'),
+    (['predict', '--gin.MODEL='], 'a value is expected'),
+  ],
+)
+def test_what_has_no_value_of_its_own_is_one_line(arguments, words, capsys):
+  assert main.main(['main', *arguments]) == 2
+  (line,) = capsys.readouterr().err.strip().splitlines()
+  assert words in line
+
+
+def test_a_file_that_lacks_an_import_is_one_line(tmp_path, capsys):
+  text = (ROOT / 'gin_configs' / 'recipes' / 'quickstart.gin').read_text()
+  file = tmp_path / 'own.gin'
+  file.write_text(text + 'forgotten.steps = %STEPS\nSTEPS = 3\n')
+  assert main.main(['main', str(file), '--gin.STEPS=5']) == 2
+  (line,) = capsys.readouterr().err.strip().splitlines()
+  assert 'forgotten' in line
+
+
 def test_a_model_that_is_not_there_is_told_before_slow_imports():
   code = (
     'import sys\n'
     'from bertjax import main\n'
-    "arguments = '--gin_file=recipes/predict.gin', '--gin.MODEL=nowhere'\n"
+    "arguments = ['predict', '--gin.MODEL=nowhere', '--gin.INPUT=x.txt']\n"
+    "arguments += ['--gin.OUTPUT=x.jsonl']\n"
     "assert main.main(['main', *arguments]) == 2\n"
     "slow = {'jax', 'flax', 'orbax', 'tensorflow', 'numpy'}\n"
     'assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n'

@@ -41,6 +41,8 @@ _UNKNOWN = Kinds(frozenset({OTHER}))
 
 def kinds(parameter: str) -> Kinds:
   """Returns what 'package.module.function.parameter' takes."""
+  if parameter.count('.') < 2:  # of a module that the file does not import
+    return _UNKNOWN
   module, function, name = parameter.rsplit('.', 2)
   return _parameter(module, function, name)
 

@@ -126,14 +126,16 @@ def _expected(name: str, configuration: Configuration) -> Kinds:
   return found
 
 
-def _of_macro(name: str, configuration: Configuration) -> Kinds:
+def _of_macro(
+  name: str, configuration: Configuration, above: tuple[str, ...] = ()
+) -> Kinds:
   macro = configuration.macros.get(name)
   found = _of_default(macro.value) if macro else Kinds()
   for user in configuration.users().get(name, []):
     if '.' in user:
       found |= annotations.kinds(user)
-    elif user != name:
-      found |= _of_macro(user, configuration)
+    elif user not in (name, *above):  # a cycle is told later
+      found |= _of_macro(user, configuration, (name, *above))
   return found
 
 
@@ -208,7 +210,7 @@ def _literal(text: str) -> Any:
   """Returns the value that a text is in Python and gin, or else the text."""
   try:
     value = ast.literal_eval(text)
-  except (SyntaxError, ValueError, MemoryError, RecursionError):
+  except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError):
     return text
   plain = bool | int | float | str | list | tuple | dict | None
   return value if isinstance(value, plain) else text

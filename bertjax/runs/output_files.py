@@ -186,6 +186,8 @@ def writing(
     UserError: the file system refuses, for example because the disk is full.
   """
   path = path.rstrip('/')
+  if replaces:
+    path = os.path.realpath(path)  # what is replaced lies behind a link
   folder = os.path.dirname(path)
   part, old = _beside(path, 'part'), _beside(path, 'old')
   with explain_failure(path, binding):
@@ -242,7 +244,7 @@ def write_json(path: str, content: Any, binding: str = 'OUTPUT') -> None:
 
 
 def _remove(path: str) -> None:
-  if os.path.isdir(path):
+  if os.path.isdir(path) and not os.path.islink(path):
     shutil.rmtree(path)
   elif os.path.lexists(path):
     os.remove(path)

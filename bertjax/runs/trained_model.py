@@ -132,9 +132,7 @@ def parameters(
       parameters were trained with another computation than `changes` admits; or
       a field in `changes` is unknown or does not differ.
   """
-  changes = (changes,) if isinstance(changes, str) else changes or ()
-  if not isinstance(changes, list | tuple):
-    raise UserError(f'expected names of fields, got {changes!r}; set CHANGES')
+  changes = (changes,) if isinstance(changes, str) else changes
   for name in changes:
     choose(dict.fromkeys(fields_affecting('computation')), name, 'CHANGES')
   if path is None:

@@ -311,4 +311,4 @@ def _as_utf_8(data: Iterable[bytes], encoding: str) -> Iterator[bytes]:
   decoder = codecs.getincrementaldecoder(encoding)('surrogatepass')
   for block in data:
     yield decoder.decode(block).encode('utf-8', 'surrogatepass')
-  yield decoder.decode(b'', final=True).encode()
+  yield decoder.decode(b'', final=True).encode('utf-8', 'surrogatepass')

@@ -7,6 +7,7 @@ name, size, changed = input_paths.fingerprint(paths[0], 'TEXT_FILES')
 import glob
 import os
 import pathlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def expand(
       fsspec knows, such as gs://.
     setting: names them, for messages.
     left_out: receives a line on each file of a folder that is left out; None:
-      they are counted in a line on standard output.
+      they are counted in a line on standard error.
 
   Raises:
     UserError: a pattern stands for no file.
@@ -57,7 +58,8 @@ def expand(
   if left_out is not None:
     left_out += refused
   elif refused:
-    print(f'{len(refused):,} files are left out: {refused[0]}', flush=True)
+    told = f'{len(refused):,} files are left out: {refused[0]}'
+    print(told, file=sys.stderr, flush=True)
   return sorted(found)
 
 
@@ -85,8 +87,9 @@ def _below(folder: str) -> Iterator[str]:
   for where, folders, names in os.walk(folder):
     folders[:] = [name for name in folders if not name.startswith('.')]
     for name in names:
-      if not name.startswith('.'):
-        yield os.path.join(where, name)
+      path = os.path.join(where, name)
+      if not name.startswith('.') and os.path.isfile(path):  # no pipe
+        yield path
 
 
 def _remote(pattern: str) -> tuple[list[str], bool]:
@@ -105,15 +108,16 @@ def _readable(
   paths: Iterable[str], folder: str, setting: str, refused: list[str]
 ) -> list[str]:
   """Returns those that can be read, and adds to `refused` why others cannot."""
-  kept = []
+  kept, others = [], []
   for path in sorted(paths):
     try:
       input_bytes.check_text(path, setting)
       kept.append(path)
     except UserError as error:
-      refused.append(str(error).partition(';')[0])
-  if refused and not kept:
-    raise UserError(f'no text in {folder}: {refused[0]}; set {setting}')
+      others.append(str(error).partition(';')[0])
+  if others and not kept:
+    raise UserError(f'no text in {folder}: {others[0]}; set {setting}')
+  refused += others
   return kept
 
 

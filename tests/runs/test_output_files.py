@@ -2,6 +2,7 @@ import contextlib
 import errno
 import functools
 import os
+import pathlib
 
 import pytest
 
@@ -227,3 +228,16 @@ def test_a_check_of_the_output_makes_nothing(tmp_path):
   path = tmp_path / 'new' / 'folder' / 'out.npy'
   output_files.check_output(str(path), ('.npy',), [str(tmp_path / 'in.txt')])
   assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_directory_is_replaced_where_it_points(tmp_path):
+  (tmp_path / 'big' / 'old').mkdir(parents=True)
+  (tmp_path / 'out').symlink_to(tmp_path / 'big' / 'old')
+  for content in ('1', '2'):
+    with output_files.writing(str(tmp_path / 'out'), replaces=True) as part:
+      os.mkdir(part)
+      pathlib.Path(part, 'x').write_text(content)
+    assert (tmp_path / 'big' / 'old' / 'x').read_text() == content
+  assert (tmp_path / 'out').is_symlink()
+  assert sorted(os.listdir(tmp_path)) == ['big', 'out']
+  assert os.listdir(tmp_path / 'big') == ['old']

@@ -1,3 +1,5 @@
+import os
+
 import fsspec
 import pytest
 
@@ -31,7 +33,7 @@ def test_a_folder_stands_for_all_that_can_be_read_in_it(tmp_path, capsys):
   assert found == ['a/c.csv', 'a/d/e', 'b.txt']
   assert len(left_out) == 1 and 'a PNG image' in left_out[0]
   names(tmp_path, str(tmp_path))
-  assert capsys.readouterr().out.startswith('1 files are left out: expected')
+  assert capsys.readouterr().err.startswith('1 files are left out: expected')
 
 
 def test_files_are_sorted_and_each_is_there_once(tmp_path):
@@ -95,3 +97,17 @@ def test_the_fingerprint_changes_with_the_file(tmp_path):
   assert first == input_paths.fingerprint(str(path), 'TEXT_FILES')
   path.write_text('other')
   assert first != input_paths.fingerprint(str(path), 'TEXT_FILES')
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
+  write(tmp_path, ['a.txt'])
+  os.mkfifo(tmp_path / 'pipe')
+  assert names(tmp_path, str(tmp_path)) == ['a.txt']
+
+
+def test_what_is_left_out_of_one_folder_is_not_the_fault_of_another(tmp_path):
+  write(tmp_path, ['a/x.txt'])
+  (tmp_path / 'a' / 'cover.png').write_bytes(b'\x89PNG\r\n\x1a\n')
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(UserError, match='no file matches .*empty'):
+    names(tmp_path, [f'{tmp_path}/a', f'{tmp_path}/empty'])
