@@ -275,9 +275,7 @@ def test_sigterm_to_one_stops_all_at_the_same_step(alone, corpus, tmp_path):
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_all_in_one_line(corpus, tmp_path):
-  ended = finish(
-    start(corpus, tmp_path / 'run', 2, LEARNING_RATE=1e30, WARMUP_STEPS=0)
-  )
+  ended = finish(start(corpus, tmp_path / 'run', 2, **one_process.NOT_FINITE))
   for status, _, error in ended:
     assert status == 1 and 'not finite' in error, error
     assert len(error.splitlines()) == 1, error

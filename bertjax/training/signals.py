@@ -37,12 +37,13 @@ class Stop:
     return self
 
   def listen(self) -> None:
-    """Notes the signals from now on."""
+    """Notes the signals from now on; returns when all processes do."""
     for number in (signal.SIGTERM, signal.SIGINT):
       try:
         self._before[number] = signal.signal(number, self._note)
       except ValueError:  # not the main thread: its owner handles signals
         break
+    processes.wait('signals are noted')
 
   def __exit__(self, *_: object) -> None:
     for number, handler in self._before.items():
