@@ -123,7 +123,7 @@ BUDGET = {
   # Keeps what stands at OUTPUT; says the form of every JSON file of a run.
   'runs': 1012,
   # An objective owns what others knew of losses; several and frozen models.
-  'training': 1203,  # signals are noted from the first step on
+  'training': 1204,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on.
   'tasks': 1426,
