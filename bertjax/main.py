@@ -39,6 +39,7 @@ import functools
 import inspect
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ from bertjax.launch import (
   macros,
   recipes,
 )
-from bertjax.runs import gin_bindings, layout, run_directory
+from bertjax.runs import gin_bindings, layout, progress_line, run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
@@ -84,6 +85,7 @@ def run(
   init_from: str | None = None,
   allow_difference: bool = False,
   several_processes: bool = False,
+  following: str | None = None,
   dry_run: bool = False,
 ) -> None:
   """Calls the job that a recipe binds; gin fills in its arguments.
@@ -96,6 +98,8 @@ def run(
     allow_difference: whether to continue in the directory of another
       configuration.
     several_processes: whether several processes can share the job.
+    following: the command that people usually want next, with {} for
+      `directory`.
     dry_run: print the configuration and let the job print what it would do.
   """
   from bertjax.parallel import processes
@@ -117,6 +121,9 @@ def run(
     return job(dry_run=dry_run)
   with run_directory.claim(directory, configuration, allow_difference):
     job(dry_run=False)
+  print(f'\n{directory} holds {", ".join(layout.held_by(directory))}')
+  if following is not None:
+    print(f'next: {following.format(shlex.quote(directory))}', flush=True)
 
 
 def call_with_arguments(
@@ -328,10 +335,14 @@ def main(argv: Sequence[str]) -> int:
     command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
-    from bertjax.launch import cluster, compilation_cache, process_group
+    with progress_line.wait('importing jax'):
+      from bertjax.launch import cluster, compilation_cache, process_group
 
     def job():
-      with command_line.quiet_imports():
+      with (
+        progress_line.wait('importing what the recipe needs'),
+        command_line.quiet_imports(),
+      ):
         parse(files, *setting)
       logging.set_verbosity(logging.ERROR)
       gin.get_configurable(run)(dry_run=_FLAGS.dry_run)

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -202,6 +203,38 @@ def test_a_run_leaves_what_was_promised(whole):
       if name.startswith('train/'):
         assert value == float(np.float32(value))
   assert '[' in result.stdout.split('Held-out text')[1]
+
+
+def test_a_run_says_what_it_waits_for_and_nothing_of_a_library_comes_between(
+  whole,
+):
+  lines = [line.split(' ... ') for line in whole[1].stderr.splitlines()]
+  assert [what for what, _ in lines] == [
+    'importing jax',
+    'importing what the recipe needs',
+    'training the vocabulary',
+    'tracing the data pipeline of train',
+    'tracing the data pipeline of validation',
+    'initialising the parameters',
+    'preparing the first batch',
+    'compiling the step',
+    'saving, and drawing the curves',
+  ]
+  assert all(re.fullmatch(r'\d+\.\d s', time) for _, time in lines)
+
+
+def test_a_run_ends_with_what_it_reached_where_it_lies_and_what_follows(whole):
+  run_dir, result = whole
+  reached, _, held, following = result.stdout.splitlines()[-4:]
+  assert reached.startswith('step 12, eval: masked LM loss ')
+  assert 'always the most frequent answer: 0.' in reached
+  assert held == (
+    f'{run_dir} holds curves.png, metrics.jsonl, checkpoints, model.json, '
+    'vocab.txt, config.gin'
+  )
+  assert following.startswith('next: python -m bertjax.main finetune_text ')
+  assert f' --gin.INIT_FROM={run_dir} ' in following
+  assert 'batch:' not in result.stdout  # shapes are for a dry run
 
 
 def test_a_process_that_unpickles_is_ended_by_these_tests():

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from bertjax.data import features
 from bertjax.errors import choose
+from bertjax.runs.progress_line import wait
 from bertjax.text import hashing
 from bertjax.values import Count, Natural, Seed, checked
 
@@ -174,23 +175,24 @@ def batches(
   own, places = np.unique(wanted // rows, return_inverse=True)
   lengths = features.task_feature_lengths(length, predictions)
   datasets = {}
-  for stream in map(int, own):
-    dataset = task.get_dataset(
-      sequence_length=lengths,
-      split=split,
-      shuffle=shuffle,
-      # seqio adds small numbers to a seed: keep the streams' seeds far apart.
-      seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
-      shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
-      num_epochs=epochs,
-      trim_output_features=False,
-      try_in_mem_cache=False,
-    )
-    dataset = features.to_rows(dataset)
-    if sequences > 1:
-      dataset = features.pack(dataset, sequences)
-    dataset = dataset.batch(rows, drop_remainder=epochs is None).prefetch(2)
-    datasets[stream] = dataset.with_options(_options())
+  with wait(f'tracing the data pipeline of {split}'):
+    for stream in map(int, own):
+      dataset = task.get_dataset(
+        sequence_length=lengths,
+        split=split,
+        shuffle=shuffle,
+        # seqio adds small numbers to a seed: keep the streams' seeds far apart.
+        seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
+        shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
+        num_epochs=epochs,
+        trim_output_features=False,
+        try_in_mem_cache=False,
+      )
+      dataset = features.to_rows(dataset)
+      if sequences > 1:
+        dataset = features.pack(dataset, sequences)
+      dataset = dataset.batch(rows, drop_remainder=epochs is None).prefetch(2)
+      datasets[stream] = dataset.with_options(_options())
   return Batches(datasets, rows, (places, wanted % rows))
 
 

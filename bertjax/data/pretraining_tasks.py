@@ -26,6 +26,7 @@ from bertjax.data import (
 from bertjax.errors import UserError, choose
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
+from bertjax.runs.progress_line import wait
 from bertjax.text import masking, vocabulary_file
 from bertjax.values import Count, Path, Paths, Rate, Share, checked
 
@@ -152,10 +153,10 @@ def from_text(
       _check_two_documents(source)
     kept = os.path.join(run_dir, layout.VOCABULARY)
     if vocab_file is None and not tf.io.gfile.exists(kept):
-      print('training the vocabulary', flush=True)
-      tokens = vocabularies.train(
-        source.texts('train'), vocab_size, bool(cased), min_frequency
-      )
+      with wait('training the vocabulary'):
+        tokens = vocabularies.train(
+          source.texts('train'), vocab_size, bool(cased), min_frequency
+        )
       vocabulary_file.write(tokens, kept, bool(cased))
     vocabulary = _read_vocabulary(vocab_file or kept, cased)
     if vocab_file is not None and processes.is_first():

@@ -147,6 +147,8 @@ def _reported(
         f'preparing the corpus: {done / max(total, 1):.0%}, '
         f'{speed / 1e6:.0f} MB/s, {left} left'
       )
+    if due > start + _QUIET_SECONDS:
+      line.show(f'preparing the corpus: {time.monotonic() - start:.1f} s')
 
 
 def _pieces(batches: Iterator[list[str]]) -> Iterator[Piece]:

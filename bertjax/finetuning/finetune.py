@@ -29,6 +29,7 @@ from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import layout, model_file
+from bertjax.runs.progress_line import wait
 from bertjax.tasks import kinds, specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.kept_examples import keep
@@ -92,7 +93,8 @@ def fine_tune(
     missing = table.missing(task, origin, seeds)
     if missing or dry_run:
       data = dataclasses.replace(data, task=task)
-      arguments = prepare(data, start, optimizer, schedule, mesh)
+      with wait(f'{task.name}: reading the examples'):
+        arguments = prepare(data, start, optimizer, schedule, mesh)
     if dry_run:
       loop.train(**arguments, run_dir=table.folder(task), dry_run=True)
       continue
@@ -110,7 +112,8 @@ def fine_tune(
         vocabulary_file.write(tokenizer.tokens, vocabulary, tokenizer.cased)
       batches = functools.partial(arguments['batches'], seed=seed)
       changes = {'batches': batches, 'seed': seed, 'run_dir': folder}
-      trained = loop.train(**arguments | changes)
+      introduced = seed != missing[0]
+      trained = loop.train(**arguments | changes, introduced=introduced)
       if trained and processes.is_first():
         seconds = round(time.monotonic() - began, 1)
         about = {'seed': seed, 'start_from': origin, 'seconds': seconds}

@@ -25,6 +25,12 @@ _HEADER = tuple(
   'task|metric|trivial|median|mean ± std|best|seeds|published'.split('|')
 )
 
+_EXPLAINED = (
+  'Scores in percent, std over the seeds. trivial: without a model, as training'
+  ' has it: the most\nfrequent class, or tag of the word; the mean number; the '
+  'first words of the context.'
+)
+
 # Of result.json: key -> annotation.
 _RESULT: dict[str, Any] = {
   'seed': int,
@@ -169,7 +175,7 @@ def average(rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Returns rows of results.json as a table, scores in percent."""
+  """Returns rows of results.json as a table, and what its columns mean."""
   lines: list[tuple[str, ...]] = [_HEADER]
   for row in rows:
     for name, scores in row['scores'].items():
@@ -198,7 +204,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   lines.insert(1, tuple('-' * len(word) for word in _HEADER))
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   form = '| ' + ' | '.join(f'{{:{width}}}' for width in widths) + ' |'
-  return '\n'.join(form.format(*line) for line in lines)
+  table = '\n'.join(form.format(*line) for line in lines)
+  return f'{table}\n\n{_EXPLAINED}'
 
 
 def _percent(value: float) -> str:

@@ -11,6 +11,7 @@ Files are read once, and streamed except SQuAD's JSON, so they may be larger
 than memory. `tasks.kinds` has what is read and written.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -22,7 +23,7 @@ from bertjax.errors import UserError
 from bertjax.inference import forward
 from bertjax.inference.predictor import Predictor
 from bertjax.runs import output_files
-from bertjax.runs.progress_line import ProgressLine
+from bertjax.runs.progress_line import ProgressLine, wait
 from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task, with_values
@@ -131,7 +132,8 @@ def predict_file(
     output_files.check_output(beside, kind.suffixes, sources, overwrite)
   predictor.check_length(task.length)
   # All before anything is computed, which then is a stream.
-  examples = keep(kind.read(task, source, False, **columns))
+  with wait('reading INPUT'):
+    examples = keep(kind.read(task, source, False, **columns))
   if not examples:
     raise UserError(f'{source} is empty; set INPUT')
   if dry_run:
@@ -176,11 +178,14 @@ def evaluate(
   kind = kinds.find(task.kind)
   columns = _columns(task, text_columns=text_columns, label_column=label_column)
   predictor.check_length(task.length)
-  examples = keep(kind.read(task, files, True, **columns))
+  with wait('reading EVAL_FILES'):
+    examples = keep(kind.read(task, files, True, **columns))
   kind.check(task, examples)
   if dry_run:
     return
-  values = kind.score(task, predictor.answers(task, examples, batch_size))
+  answers = predictor.answers(task, examples, batch_size)
+  reported = _reported(answers, len(examples), batching.WINDOW * batch_size)
+  values = kind.score(task, reported)
   print(json.dumps({'examples': len(examples), **values}, indent=2))
 
 
@@ -198,9 +203,11 @@ def _reported(
   answers: Iterator[tuple[Any, Any]], count: int, every: int
 ) -> Iterator[tuple[Any, Any]]:
   """Yields the answers, and reports progress on standard error."""
+  with wait('compiling, and the first texts'):
+    first = list(itertools.islice(answers, 1))
   start = time.monotonic()
   with ProgressLine(sys.stderr) as line:
-    for done, answer in enumerate(answers, start=1):
+    for done, answer in enumerate(itertools.chain(first, answers), start=1):
       yield answer
       if done % every == 0 or done == count:
         rate = done / (time.monotonic() - start)

@@ -26,6 +26,7 @@ from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
+from bertjax.runs.progress_line import wait
 from bertjax.tasks import kinds
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
 from bertjax.tasks.specs import Task
@@ -76,7 +77,8 @@ class Predictor:
       UserError: see `trained_model.read`.
     """
     expect(isinstance(model, str | os.PathLike), 'a folder', model, 'MODEL')
-    found = trained_model.read(model, step)
+    with wait(f'reading {model}'):
+      found = trained_model.read(model, step)
     length = {'length': min(128, found.config.positions)}
     task = kinds.of_json(length | found.task) if found.task else None
     tokenizer = Tokenizer.load(found.path)

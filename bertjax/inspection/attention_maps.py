@@ -20,6 +20,7 @@ from bertjax.inspection import figure, head_importance, page, taps
 from bertjax.inspection.maps import Maps
 from bertjax.models import bert
 from bertjax.runs import output_files
+from bertjax.runs.progress_line import wait
 from bertjax.text import batching, input_files
 from bertjax.values import Count, Natural, Path, checked
 
@@ -157,12 +158,14 @@ def write(
     return
   with output_files.writing(output, replaces=True) as folder:
     os.mkdir(folder)  # fails before minutes of work
-    found = compute(predictor, texts, length, layers, importance)
-    for number, maps in enumerate(found, start=1):
-      figure.draw(maps, predictor.origin).savefig(
-        os.path.join(folder, f'{MAKER}_{number:02}.png'),
-        metadata={'Software': output_files.mark(MAKER)},
-      )
+    with wait('computing the attention'):
+      found = compute(predictor, texts, length, layers, importance)
+    with wait('drawing'):
+      for number, maps in enumerate(found, start=1):
+        figure.draw(maps, predictor.origin).savefig(
+          os.path.join(folder, f'{MAKER}_{number:02}.png'),
+          metadata={'Software': output_files.mark(MAKER)},
+        )
     text = page.render(found, predictor.origin)
     output_files.write_text(os.path.join(folder, PAGE), text)
   print(

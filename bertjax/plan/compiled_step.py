@@ -19,6 +19,7 @@ import jax
 import optax
 
 from bertjax.parallel import partitioning
+from bertjax.runs.progress_line import wait
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
 from bertjax.training.objectives import Objective
@@ -100,7 +101,8 @@ class Step:
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-      return train_step.lower(abstract, shapes, key, frozen).compile()
+      with wait(f'compiling the step of {rows:,} rows'):
+        return train_step.lower(abstract, shapes, key, frozen).compile()
     except jax.errors.JaxRuntimeError as error:
       if 'RESOURCE_EXHAUSTED' not in str(error):
         raise

@@ -30,6 +30,23 @@ RESULT = 'result.json'  # of one run of a fine-tuning
 RESULTS = 'results.json'
 RESULTS_TABLE = 'results.md'
 
+# What a person looks for in RUN_DIR, in this order.
+_TOLD = (
+  RESULTS_TABLE,
+  CURVES,
+  METRICS,
+  CHECKPOINTS,
+  BEST,
+  MODEL,
+  VOCABULARY,
+  CONFIGURATION,
+)
+
+
+def held_by(run_dir: str) -> list[str]:
+  """Returns the names of those files and folders that a run's end names."""
+  return [x for x in _TOLD if os.path.exists(os.path.join(run_dir, x))]
+
 
 def is_below(path: str) -> bool:
   """Returns whether a path that a file names stays in the file's folder.

@@ -1,4 +1,4 @@
-"""A line that tells how far long work has come.
+"""Lines that tell what is going on, and how far long work has come.
 
     >>> with ProgressLine() as line:
     ...   line.show('step 1/2')
@@ -12,9 +12,26 @@ On a terminal it is one line, rewritten by each `show`, with notes above it.
 tqdm has no such form for a log: it writes carriage returns everywhere.
 """
 
+import contextlib
 import shutil
 import sys
+import time
+from collections.abc import Iterator
 from typing import Self, TextIO
+
+
+@contextlib.contextmanager
+def wait(what: str) -> Iterator[None]:
+  """Says on standard error what takes a while, and at its end how long it took.
+
+  compiling the step ... 7.3 s
+  """
+  began = time.monotonic()
+  print(what, end=' ... ', file=sys.stderr, flush=True)
+  try:
+    yield
+  finally:
+    print(f'{time.monotonic() - began:.1f} s', file=sys.stderr, flush=True)
 
 
 class ProgressLine:

@@ -76,7 +76,7 @@ class HeldOut:
     """See `evaluate`, `summary` and `Objective.show`."""
     objective, batches = self.objective, self.batches()
     shows = objective.samples_title is not None
-    samples = self._samples(run_dir) if shows else lambda _: []
+    samples = self._samples(run_dir, batches) if shows else lambda _: []
 
     def found(parameters: Parameters, frozen: Parameters | None) -> Evaluated:
       placed = step_lib.placement(abstract.parameters, frozen)
@@ -91,7 +91,9 @@ class HeldOut:
 
     return found
 
-  def _samples(self, run_dir: str) -> Callable[[Parameters], list[str]]:
+  def _samples(
+    self, run_dir: str, batches: Iterable[Batch]
+  ) -> Callable[[Parameters], list[str]]:
     """Returns what shows a few rows; nothing without text or vocabulary."""
     sample = jax.jit(self.objective.sample)
     path = pathlib.Path(run_dir, layout.VOCABULARY)
@@ -101,7 +103,7 @@ class HeldOut:
       # Read when first needed, since a run can end before.
       rows, vocabulary = processes.from_first(
         lambda: (
-          _few_rows(next(iter(self.batches()), {})),
+          _few_rows(next(iter(batches), {})),
           path.read_text('utf-8').split('\n') if path.exists() else [],
         )
       )

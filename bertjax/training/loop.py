@@ -26,6 +26,7 @@ from bertjax.errors import RunStopped, expect
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
+from bertjax.runs.progress_line import wait
 from bertjax.training import (
   profiling,
   signals,
@@ -41,6 +42,8 @@ from bertjax.training.selection import Best
 from bertjax.training.state import TrainState
 from bertjax.training.totals import Totals
 from bertjax.values import Count, Path, Seed, checked
+
+_SLOW = 3  # seconds of silence that a person takes for a fault
 
 
 class ResumableIterator(Protocol):
@@ -94,6 +97,7 @@ def train(
   select: str | None = None,
   patience: Count | None = None,
   profile_steps: Sequence[int] | None = None,
+  introduced: bool = False,
   dry_run: bool = False,
 ) -> Trained | None:
   """Trains from the last checkpoint in `run_dir` (or step 0) to `steps`.
@@ -125,6 +129,8 @@ def train(
     patience: stop after this many evaluations in a row without improvement.
     profile_steps: first and last step to profile into `run_dir`/profile, see
       `profiling`.
+    introduced: whether an earlier run has said what this one would say of its
+      model and of `initial`.
     dry_run: print the model's size and the batch's shapes, and return.
 
   Returns:
@@ -146,11 +152,13 @@ def train(
   )
   abstract = state_lib.abstract(objective, optimizer, shapes, mesh)
   abstract_frozen = state_lib.abstract_frozen(objective, shapes, mesh)
-  print(_describe(abstract, abstract_frozen, shapes, mesh), flush=True)
+  if not introduced:
+    print(_describe(abstract, abstract_frozen, mesh), flush=True)
   frozen = abstract_frozen and warm_start.place(
     objective.read_frozen(), abstract_frozen
   )
   if dry_run:
+    print(_list_shapes(shapes), flush=True)
     if initial and (loaded := initial()) is not None:
       warm_start.report(objective.of_main(abstract.parameters), loaded)
     return None
@@ -177,11 +185,13 @@ def train(
     }
     if restored is None:
       step = 0
-      state = state_lib.create(objective, optimizer, shapes, mesh, seed)
+      with wait('initialising the parameters'):
+        state = state_lib.create(objective, optimizer, shapes, mesh, seed)
       if loaded is not None:
-        replaced = warm_start.replace(
-          objective.of_main(state.parameters), loaded
-        )
+        fresh = objective.of_main(state.parameters)
+        if not introduced:
+          warm_start.report(fresh, loaded)
+        replaced = warm_start.replace(fresh, loaded)
         state = dataclasses.replace(
           state, parameters=objective.with_main(state.parameters, replaced)
         )
@@ -223,7 +233,13 @@ def train(
     pending: list[tuple[int, Terms]] = []  # steps not yet checked by the host
     found: dict[str, float] = {}  # by the evaluations of this step
     texts: list[str] = []
+    summaries: dict[str, str] = {}  # of the last evaluations
+    slow = True  # whether evaluating takes seconds; first it is compiled
     began = step
+
+    def first(what: str) -> contextlib.AbstractContextManager[None]:
+      return wait(what) if step == began else contextlib.nullcontext()
+
     with (
       metrics_file.Writer(run_dir, step) as writer,
       TrainingProgress(steps, step) as progress,
@@ -231,14 +247,15 @@ def train(
     ):
       best.resume(run_dir)
       while step < steps and not best.exhausted:
-        with clock.timed('data_wait'):
+        with first('preparing the first batch'), clock.timed('data_wait'):
           batch = next(iterator)
         if step == began:
           objective.check_batch(batch)
         profile.before(step + 1)
-        state, terms = train_step(
-          state, partitioning.put_batch(batch, mesh), rng, frozen
-        )
+        with first('compiling the step'):
+          state, terms = train_step(
+            state, partitioning.put_batch(batch, mesh), rng, frozen
+          )
         step += 1
         pending.append((step, terms))
         clock.count(batch)
@@ -257,13 +274,22 @@ def train(
         if due_evaluators:
           _check_terms(pending, totals, checkpoints)
         found, texts = {}, []
+        if due_evaluators and slow:
+          progress.show(f'step {step}/{steps}   evaluating')
+        evaluating = time.monotonic()
         with clock.timed('evaluation'):
           for name, evaluate in due_evaluators.items():
             one = evaluate(state.parameters, frozen)
             found |= {f'{name}/{key}': x for key, x in one.values.items()}
             texts += one.samples
             if one.summary:
+              summaries[name] = one.summary
               progress.note(f'step {step}, {name}: {one.summary}')
+        if due_evaluators:
+          seconds = time.monotonic() - evaluating
+          slow = seconds > _SLOW
+          if slow:
+            progress.note(f'evaluated in {seconds:.1f} s')
         is_best = best.add(step, found)
         last = last or best.exhausted
         log = last or due(log_steps)
@@ -300,11 +326,14 @@ def train(
             'which is saved; the same command goes on from there',
             status=128 + stopping,
           )
-    checkpoints.wait()
-  if processes.is_first():
-    curves.draw(run_dir, objective.panels)
-    if texts:
-      print(f'\n{objective.samples_title}', *texts, sep='\n')
+    with wait('saving, and drawing the curves'):
+      checkpoints.wait()
+      if processes.is_first():
+        curves.draw(run_dir, objective.panels)
+  if texts and processes.is_first():
+    print(f'\n{objective.samples_title}', *texts, sep='\n')
+    for name, text in summaries.items():  # once more, since texts are long
+      print(f'\nstep {step}, {name}: {text}')
   measured = metrics_file.read_evaluations(run_dir)
   last_values = measured[-1][1] if measured else {}
   return Trained(step, last_values, best.step, best.values)
@@ -313,18 +342,20 @@ def train(
 def _describe(
   abstract: TrainState,
   frozen: state_lib.Parameters | None,
-  shapes: Mapping[str, jax.ShapeDtypeStruct],
   mesh: Mesh,
 ) -> str:
-  """Returns the lines that every run prints first, and `--dry_run` alone."""
+  """Returns the lines that a run prints first."""
   lines = [f'parameters: {state_lib.count_parameters(abstract.parameters):,}']
   if frozen:
     lines += [f'frozen parameters: {state_lib.count_parameters(frozen):,}']
   platform = mesh.devices.flat[0].platform
-  lines += [
-    f'mesh: {dict(mesh.shape)} over {mesh.size} {platform} device(s)',
-    'batch:',
-  ]
+  lines += [f'mesh: {dict(mesh.shape)} over {mesh.size} {platform} device(s)']
+  return '\n'.join(lines)
+
+
+def _list_shapes(shapes: Mapping[str, jax.ShapeDtypeStruct]) -> str:
+  """Returns the lines that `--dry_run` prints of the batch."""
+  lines = ['batch:']
   for key, shape in shapes.items():
     lines += [f'  {key:<17}{np.dtype(shape.dtype).name}{list(shape.shape)}']
   return '\n'.join(lines)

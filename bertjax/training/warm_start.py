@@ -1,14 +1,14 @@
 """Parameters from elsewhere, put in place of a model's fresh ones.
 
     >>> zeros = jax.numpy.zeros(2)
-    >>> parameters = replace({'a': zeros, 'head': {'b': zeros}},
-    ...                      {'a': np.ones(2)})
+    >>> fresh, loaded = {'a': zeros, 'head': {'b': zeros}}, {'a': np.ones(2)}
+    >>> report(fresh, loaded)
     1 of 2 parameters come from INIT_FROM
-    warning: NEWLY INITIALISED, not from there: head
-    >>> parameters['a'].tolist()
+    warning: head is NEWLY INITIALISED, for INIT_FROM does not have it
+    >>> replace(fresh, loaded)['a'].tolist()
     [1.0, 1.0]
 
-It says loudly what stays as it was initialised, and what is left over.
+`report` says loudly what stays as it was initialised, and what is left over.
 """
 
 from collections.abc import Mapping, Set
@@ -34,27 +34,37 @@ def replace(parameters: Parameters, loaded: Mapping[str, Any]) -> Parameters:
   Raises:
     UserError: arrays of different shapes, or no shared name.
   """
-  report(parameters, loaded)
+  _shared(_flat(parameters), _flat(loaded))
   return _put(loaded, parameters)
 
 
 def report(parameters: Parameters, loaded: Mapping[str, Any]) -> None:
   """Prints what `replace` would do, or raises its error; reads only shapes."""
   ours, theirs = _flat(parameters), _flat(loaded)
+  shared = _shared(ours, theirs)
+  print(f'{len(shared)} of {len(ours)} parameters come from INIT_FROM')
+  for names, said in (
+    (
+      ours.keys() - shared,
+      '{0} {1} NEWLY INITIALISED, for INIT_FROM does not have {2}',
+    ),
+    (
+      theirs.keys() - shared,
+      '{0} of INIT_FROM {1} NOT used, for this model has no place for {2}',
+    ),
+  ):
+    if modules := sorted({name.split('/')[0] for name in names}):
+      verb, object_ = ('is', 'it') if len(modules) == 1 else ('are', 'them')
+      print('warning:', said.format(' and '.join(modules), verb, object_))
+
+
+def _shared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Set[str]:
+  """Returns the names that both have; see `replace` for what it raises."""
   shared = ours.keys() & theirs.keys()
   _check(
     ours, theirs, shared, 'INIT_FROM', 'the sizes, VOCAB_FILE, or INIT_FROM'
   )
-  print(
-    f'{len(shared)} of {len(ours)} parameters come from INIT_FROM', flush=True
-  )
-  for names, what in (
-    (ours.keys() - shared, 'NEWLY INITIALISED, not from there'),
-    (theirs.keys() - shared, 'NOT used, without a place in this model'),
-  ):
-    if names:
-      modules = sorted({name.split('/')[0] for name in names})
-      print(f'warning: {what}: {", ".join(modules)}', flush=True)
+  return shared
 
 
 def place(loaded: Mapping[str, Any], shapes: Parameters) -> Parameters:

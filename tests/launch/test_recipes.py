@@ -1,5 +1,6 @@
 """Recipes by name; what --list and --help print of them."""
 
+import pathlib
 import re
 import shlex
 
@@ -131,3 +132,37 @@ def test_the_commands_at_the_top_of_a_recipe_are_understood(name):
     bindings = [word[6:] for word in words if word.startswith('--gin.')]
     assert len(files) + len(bindings) == len(words)
     main.understand(files, bindings)
+
+
+def following(recipe):
+  """The command that a recipe's run names at its end; None without one."""
+  (file,) = resolve(recipe)
+  read = gin_files.read([file], FOLDERS, main._statements).parameters
+  found = [v for (_, k), v in read.items() if k.endswith('main.run.following')]
+  return found[0] if found else None
+
+
+RECIPES = {path.stem for path in pathlib.Path(FOLDERS[1]).glob('recipes/*.gin')}
+
+
+def test_runs_that_train_name_a_command_that_follows():
+  assert {recipe for recipe in RECIPES if following(recipe)} == {
+    'quickstart',
+    'quickstart_finetune',
+    'pretrain_text',
+    'glue',
+    'finetune_text',
+    'finetune_tags',
+    'finetune_questions',
+  }
+
+
+@pytest.mark.parametrize('recipe', sorted(RECIPES))
+def test_a_command_that_follows_is_understood(recipe):
+  if command := following(recipe):
+    words = shlex.split(command.format(shlex.quote("runs/my 'own'")))
+    assert words[:3] == ['python', '-m', 'bertjax.main']
+    recipes_named = [word for word in words[3:] if not word.startswith('-')]
+    bindings = [word.removeprefix('--gin.') for word in words[4:]]
+    _, lines = main.understand(recipes_named, bindings)
+    assert any('runs/my' in line for line in lines)

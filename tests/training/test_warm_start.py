@@ -21,13 +21,19 @@ def fresh(**heads):
 
 
 def test_shared_names_are_taken_and_others_reported(capsys):
-  found = warm_start.replace(fresh(pooler=3), tree(5, mlm_head=3))
+  both = fresh(pooler=3, head=2), tree(5, mlm_head=3)
+  found = warm_start.replace(*both)
   assert np.all(found['encoder']['kernel'] == 5)
   assert np.all(found['pooler']['bias'] == 0) and 'mlm_head' not in found
-  said = capsys.readouterr().out
-  assert '1 of 2 parameters come from INIT_FROM' in said
-  assert 'NEWLY INITIALISED, not from there: pooler' in said
-  assert 'NOT used, without a place in this model: mlm_head' in said
+  assert capsys.readouterr().out == ''
+  warm_start.report(*both)
+  assert capsys.readouterr().out.splitlines() == [
+    '1 of 3 parameters come from INIT_FROM',
+    'warning: head and pooler are NEWLY INITIALISED, for INIT_FROM does not '
+    'have them',
+    'warning: mlm_head of INIT_FROM is NOT used, for this model has no place '
+    'for it',
+  ]
 
 
 def test_arrays_lie_where_those_lay_that_they_replace():
