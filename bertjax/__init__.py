@@ -11,5 +11,6 @@ Logical axes of parameters and activations: batch length width heads
   head_width feed_forward vocabulary layers; see `bertjax.parallel.rules`.
 Mesh axes: data fsdp tensor.
 
-Only `bertjax.data` imports TensorFlow, only `bertjax.main` imports gin.
+Only `bertjax.data` imports TensorFlow, only `bertjax.main` and
+`bertjax.launch` import gin.
 """

@@ -22,7 +22,7 @@ Several processes, unless the cluster (TPU pod, Slurm, GKE) describes them:
 
 Exit status: 0 done; 2 a mistake in the input or a full disk, explained in one
 line; 1 a run that cannot go on; 128 + n ended by signal n, with its state saved
-if it had made a step. No other module imports gin.
+if it had made a step.
 """
 
 # ruff: noqa: E402
@@ -35,29 +35,20 @@ if __name__ == '__main__':  # before the imports, which take seconds
 import contextlib
 import copy
 import errno
-import functools
-import inspect
 import os
 import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gin
 from absl import flags, logging
 
-from bertjax import values
-from bertjax.errors import RunStopped, UserError, did_you_mean
-from bertjax.launch import (
-  command_line,
-  gin_files,
-  host_memory,
-  macros,
-  recipes,
-)
-from bertjax.runs import gin_bindings, layout, progress_line, run_directory
+from bertjax.errors import RunStopped, UserError
+from bertjax.launch import command_line, configuration, host_memory, recipes
+from bertjax.runs import layout, progress_line, run_directory
 
 # Not absl's global ones: under `python -m` this module is imported twice.
 _FLAGS = flags.FlagValues()
@@ -73,10 +64,6 @@ flags.DEFINE_float('join_seconds', 300, **_ABOUT)
 _FLAGS.set_gnu_getopt()  # a recipe may come before the flags
 
 _FULL = re.compile(rf'\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]')
-
-# gin's second reader mistakes a folder such as the user's `data/` for a Python
-# package and fails.
-gin.config._FILE_READERS = [(open, os.path.isfile)]
 
 
 def run(
@@ -114,12 +101,12 @@ def run(
       f'this recipe runs in one process, got {processes.count()}; start it '
       'on one machine alone, with --process_count=1 within a cluster'
     )
-  configuration = gin.config_str()
+  bindings = gin.config_str()
   if dry_run:
-    print(configuration)
+    print(bindings)
   if dry_run or directory is None or not processes.is_first():
     return job(dry_run=dry_run)
-  with run_directory.claim(directory, configuration, allow_difference):
+  with run_directory.claim(directory, bindings, allow_difference):
     job(dry_run=False)
   print(f'\n{directory} holds {", ".join(layout.held_by(directory))}')
   if following is not None:
@@ -155,136 +142,6 @@ def call_with_arguments(
   return function(**named, **more)
 
 
-# ------------------------------------------------------------------ gin files
-
-
-class _AsText(gin.config_parser.ParserDelegate):
-  """Lets gin's parser import and make nothing."""
-
-  def configurable_reference(self, name: str, evaluate: bool) -> object:
-    return gin_files.Reference(f'@{name}{"()" if evaluate else ""}')
-
-  def macro(self, name: str) -> object:
-    return gin_files.Reference(f'%{name}')
-
-
-def _statements(file: TextIO) -> Iterator[Any]:
-  return gin.config_parser.ConfigParser(file, _AsText())
-
-
-def understand(
-  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
-) -> tuple[list[str], list[str]]:
-  """Checks gin files and bindings, and imports nothing that they name.
-
-  Args:
-    files: or names of recipes; later ones override earlier ones.
-    bindings: NAME=VALUE as a shell gives it, or lines of gin; override files.
-    folders: searched for files before the project's own gin_configs.
-
-  Returns:
-    the files in the order in which they count, and bindings as lines of gin.
-
-  Raises:
-    UserError: anything misspelt, missing or unreadable.
-  """
-  paths = [*folders, *command_line.search_paths()]
-  files = recipes.resolve(files, paths)
-  configuration = gin_files.read(files, paths, _statements)
-  if not any(name.endswith('run.job') for _, name in configuration.parameters):
-    raise UserError(f'expected a recipe, got {" and ".join(files)}; see --list')
-  using = functools.partial(recipes.using, statements=_statements)
-  lines = []
-  for binding in bindings:
-    name = binding.partition('=')[0].strip()
-    if name.isidentifier():
-      macros.check_used(configuration, [name], using)
-    lines.append(macros.as_gin(binding, configuration))
-  for binding, line in zip(bindings, lines, strict=True):
-    for found in gin_files.parse(line, _statements, f'--gin.{binding}'):
-      if hasattr(found, 'value'):
-        configuration.parameters['', binding] = found.value
-  macros.check_used(configuration, configuration.macros, using)
-  macros.check_required(configuration, lines)
-  return files, lines
-
-
-def parse(
-  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
-) -> None:
-  """Makes gin files and bindings gin's configuration; see `understand`."""
-  files, bindings = understand(files, bindings, folders)
-  gin.config._LOCATION_PREFIXES = ['', *folders, *command_line.search_paths()]
-  gin.clear_config()
-  try:
-    gin.parse_config_files_and_bindings(files, bindings)
-  except UserError:
-    raise
-  except (
-    SyntaxError,
-    ValueError,
-    ImportError,
-    NameError,
-    OSError,
-    AttributeError,
-  ) as error:
-    raise UserError(_explain(' '.join(str(error).split()))) from error
-  _check_values(gin.config._CONFIG)
-
-
-def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
-  """Checks all values against annotations, and tells which macro to set.
-
-  Args:
-    bound: (scope, function) -> parameter -> value, as gin keeps it.
-  """
-  for (_, function), parameters in bound.items():
-    given, macros_of = {}, {}
-    for name, value in parameters.items():
-      followed = []
-      while getattr(value, 'selector', None) == 'gin.macro':
-        macro = macros_of[name] = '/'.join(value.scopes)
-        if macro in followed:
-          raise UserError(
-            f'the macro {macro} stands for itself; set it with '
-            f'--gin.{macro}=VALUE'
-          )
-        followed.append(macro)
-        value = bound[macro, 'gin.macro']['value']
-      reference = gin.config.ConfigurableReference
-      parts = gin.config._iterate_flattened_values(value)
-      if not any(isinstance(part, reference) for part in parts):
-        given[name] = value
-    values.check(gin.config._REGISTRY[function].wrapped, given, macros_of)
-
-
-# Pattern of what gin says -> what to say instead.
-_EXPLAINED = {
-  r"^No (?:bindings|values?) .* '(\w+)/gin\.macro'": (
-    'the macro {0} has no value; set it with --gin.{0}=VALUE'
-  ),
-  r"^(.*(?:No module named 'bertjax\.|import name '\w+' from 'bertjax).*)": (
-    'gin: {0}; modules have moved since bertjax 0.1: give its recipe again'
-  ),
-}
-
-
-def _explain(line: str) -> str:
-  for pattern, message in _EXPLAINED.items():
-    if found := re.search(pattern, line):
-      return message.format(found[1])
-  if found := re.match(r"No configurable matching '(.*?)'", line):
-    bound = gin_bindings.parse(gin.config_str())
-    known = [re.sub(r'^.*/|\.\w+$', '', name) for name in bound]
-    line += did_you_mean(found[1], known)
-  if found := re.match(r"Configurable '(.*?)' .* named '(.*?)'", line):
-    with contextlib.suppress(ValueError):  # to gin several have this name
-      names = inspect.signature(gin.get_configurable(found[1])).parameters
-      near = did_you_mean(found[2], names, cutoff=0.4)
-      line += near or f' It has {", ".join(names)}.'
-  return f'gin: {line}'
-
-
 # --------------------------------------------------------------- command line
 
 
@@ -310,7 +167,7 @@ def _answer(files: Sequence[str]) -> str | None:
   if not _FLAGS.help:
     return None
   paths = [*_FLAGS.gin_search_paths, *command_line.search_paths()]
-  pages = [recipes.describe(file, paths, _statements) for file in files]
+  pages = [recipes.describe(file, paths) for file in files]
   return '\n\n'.join(pages) or __doc__
 
 
@@ -331,7 +188,7 @@ def main(argv: Sequence[str]) -> int:
         '--gin_file=gin_configs/recipes/quickstart.gin; see --list'
       )
     setting = (_FLAGS.gin_bindings, _FLAGS.gin_search_paths)
-    understand(files, *setting)  # before what takes seconds
+    configuration.understand(files, *setting)  # before what takes seconds
     command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
@@ -343,7 +200,7 @@ def main(argv: Sequence[str]) -> int:
         progress_line.wait('importing what the recipe needs'),
         command_line.quiet_imports(),
       ):
-        parse(files, *setting)
+        configuration.parse(files, *setting)
       logging.set_verbosity(logging.ERROR)
       gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
 

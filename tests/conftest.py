@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import importlib.metadata
 import os
+import re
 import resource
 import shutil
 import sys
@@ -51,6 +52,18 @@ def pytest_unconfigure(config):
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+@pytest.fixture
+def errors():
+  """Returns the lines of standard error that do not only name a wait."""
+  waits = re.compile(
+    r'(importing|preparing|tracing|reading|training the|initialising|compiling|'
+    r'saving, and)\b.*'
+  )
+  return lambda error: [
+    line for line in error.splitlines() if not waits.fullmatch(line)
+  ]
 
 
 @pytest.fixture

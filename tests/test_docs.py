@@ -19,6 +19,7 @@ import pytest
 
 from bertjax import batch, main
 from bertjax.data import pretraining_tasks, sources
+from bertjax.launch import configuration
 from bertjax.models import (
   attention_mask,
   bert,
@@ -497,7 +498,9 @@ def _parse(arguments):
   names = [x for x in arguments[1:] if not x.startswith('--')]
   flags = [x.removeprefix('--') for x in arguments[1:]]
   files = [x.split('=', 1)[1] for x in flags if x.startswith('gin_file=')]
-  main.parse([*names, *files], [x[4:] for x in flags if x.startswith('gin.')])
+  configuration.parse(
+    [*names, *files], [x[4:] for x in flags if x.startswith('gin.')]
+  )
 
 
 def test_macros_files_and_parameters_of_the_pages_exist():

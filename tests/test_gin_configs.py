@@ -8,6 +8,7 @@ import pytest
 
 from bertjax import batch, main
 from bertjax.errors import UserError
+from bertjax.launch import configuration
 from bertjax.parallel import partitioning
 from bertjax.reporting import references
 from bertjax.runs import gin_bindings
@@ -46,7 +47,7 @@ def parse(recipe, *files):
   bindings = [
     f"{name}='x'" for name in re.findall(r'^(\w+) = %gin.REQ', text, re.M)
   ]
-  main.parse([f'recipes/{recipe}.gin', *files], bindings)
+  configuration.parse([f'recipes/{recipe}.gin', *files], bindings)
 
 
 def build():
@@ -99,7 +100,7 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
 def test_recipes_that_use_a_model_say_that_its_macro_is_another(recipe, name):
   message = f'^{name} is now MODEL in this recipe; set --gin.MODEL=VALUE$'
   with pytest.raises(UserError, match=message):
-    main.parse([f'recipes/{recipe}.gin'], [f'{name}=runs/x'])
+    configuration.parse([f'recipes/{recipe}.gin'], [f'{name}=runs/x'])
 
 
 @pytest.mark.parametrize('model', MODELS)
@@ -112,7 +113,7 @@ def test_packing_is_one_macro_for_batches_and_their_shapes():
   from bertjax.data import pipeline
 
   for bindings, sequences in (([], 1), (['PACK=True'], 32)):
-    main.parse(
+    configuration.parse(
       ['recipes/pretrain_text.gin'], ["TEXT_FILES='x'", 'LENGTH=512', *bindings]
     )
     shapes = gin.get_configurable(batch.shapes)()
@@ -154,7 +155,7 @@ def test_a_start_that_is_not_there_is_said_first(recipe, tmp_path, monkeypatch):
 
 def test_training_without_a_directory_is_one_line():
   with pytest.raises(UserError, match='got None; set RUN_DIR'):
-    main.parse(['pretrain_text'], ['TEXT_FILES=x', 'RUN_DIR=None'])
+    configuration.parse(['pretrain_text'], ['TEXT_FILES=x', 'RUN_DIR=None'])
 
 
 def test_a_run_that_continues_needs_its_start_no_more(tmp_path, monkeypatch):
@@ -179,6 +180,6 @@ def test_glue_of_tfds_is_one_more_file():
 
 @pytest.mark.parametrize('name', references.names())
 def test_a_shipped_reference_is_of_todays_recipe(name):
-  main.parse([f'recipes/{name}.gin'], [])
+  configuration.parse([f'recipes/{name}.gin'], [])
   ours = gin_bindings.parse(gin.config_str())
   assert references.different(ours, references.read(name).bindings) == []

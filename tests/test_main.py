@@ -10,7 +10,8 @@ import pytest
 
 from bertjax import main
 from bertjax.errors import RunStopped, UserError
-from bertjax.launch import macros
+from bertjax.launch import configuration
+from bertjax.runs import gin_bindings
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 RECIPE = 'gin_configs/recipes/pretrain_text.gin'
@@ -24,8 +25,9 @@ def fresh_gin():
 
 
 def parse(*bindings, files=(RECIPE,)):
-  main.parse(files, bindings)
-  return macros.defined_in(gin.config_str())
+  configuration.parse(files, bindings)
+  bound = gin_bindings.parse(gin.config_str())
+  return {name: bound[name] for name in bound if name.isidentifier()}
 
 
 def refusal(*bindings, files=(RECIPE,)):
@@ -144,20 +146,20 @@ def test_recipes_are_found_from_any_folder(tmp_path, monkeypatch):
 def test_a_folder_of_ones_own_comes_before_the_projects(tmp_path):
   (tmp_path / 'models').mkdir()
   (tmp_path / 'models' / 'bert_tiny.gin').write_text('TRAIN_STEPS = 7\n')
-  main.parse(
+  configuration.parse(
     [RECIPE, 'models/bert_tiny.gin'], ["TEXT_FILES='x'"], [str(tmp_path)]
   )
-  assert macros.defined_in(gin.config_str())['TRAIN_STEPS'] == '7'
+  assert gin_bindings.parse(gin.config_str())['TRAIN_STEPS'] == '7'
 
 
 def test_configuration_can_be_read_back(tmp_path):
   parse("TEXT_FILES='x'", 'MASK_UNIT=span')
-  configuration = gin.config_str()
+  before = gin.config_str()
   file = tmp_path / 'config.gin'
-  file.write_text(configuration)
+  file.write_text(before)
   gin.clear_config()
-  main.parse([str(file)], [])
-  assert gin.config_str() == configuration
+  configuration.parse([str(file)], [])
+  assert gin.config_str() == before
 
 
 def test_a_text_of_a_parameter_needs_no_quotes_either():
@@ -232,18 +234,18 @@ def test_help_ends_quietly_when_its_reader_has_gone():
   process.stderr.close()
 
 
-def test_a_mistake_is_one_line_of_a_process_as_well(tmp_path):
+def test_a_mistake_is_one_line_of_a_process_as_well(tmp_path, errors):
   result = command(
     f'--gin_file={RECIPE}',
     '--gin.TEXT_FILES=/nowhere/*.txt',
     f'--gin.RUN_DIR={tmp_path}',
   )
   assert result.returncode == 2, result
-  assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+  assert len(errors(result.stderr)) == 1, result.stderr
 
 
 @pytest.mark.parametrize('seconds', [0.3, 1, 2])
-def test_ctrl_c_during_the_imports_is_one_line(tmp_path, seconds):
+def test_ctrl_c_during_the_imports_is_one_line(tmp_path, seconds, errors):
   with subprocess.Popen(
     [
       sys.executable,
@@ -261,12 +263,12 @@ def test_ctrl_c_during_the_imports_is_one_line(tmp_path, seconds):
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=20)[1]
   assert process.returncode == 130, error
-  (line,) = error.splitlines()
+  (line,) = errors(error)
   assert line.startswith('bertjax: interrupted')
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='Linux alone')
-def test_a_full_disk_behind_standard_output_is_one_line():
+def test_a_full_disk_behind_standard_output_is_one_line(errors):
   with open('/dev/full', 'w') as full:
     result = subprocess.run(
       [
@@ -279,7 +281,7 @@ def test_a_full_disk_behind_standard_output_is_one_line():
       cwd=ROOT,
     )
   assert result.returncode == 2, result.stderr
-  (line,) = result.stderr.splitlines()
+  (line,) = errors(result.stderr)
   assert 'No space left' in line and line.startswith('bertjax: ')
 
 
@@ -296,18 +298,20 @@ def test_a_full_disk_behind_standard_output_is_one_line():
     (['predict', '--gin.MODEL='], 'a value is expected'),
   ],
 )
-def test_what_has_no_value_of_its_own_is_one_line(arguments, words, capsys):
+def test_what_has_no_value_of_its_own_is_one_line(
+  arguments, words, capsys, errors
+):
   assert main.main(['main', *arguments]) == 2
-  (line,) = capsys.readouterr().err.strip().splitlines()
+  (line,) = errors(capsys.readouterr().err)
   assert words in line
 
 
-def test_a_file_that_lacks_an_import_is_one_line(tmp_path, capsys):
+def test_a_file_that_lacks_an_import_is_one_line(tmp_path, capsys, errors):
   text = (ROOT / 'gin_configs' / 'recipes' / 'quickstart.gin').read_text()
   file = tmp_path / 'own.gin'
   file.write_text(text + 'forgotten.steps = %STEPS\nSTEPS = 3\n')
   assert main.main(['main', str(file), '--gin.STEPS=5']) == 2
-  (line,) = capsys.readouterr().err.strip().splitlines()
+  (line,) = errors(capsys.readouterr().err)
   assert 'forgotten' in line
 
 
@@ -345,15 +349,15 @@ def test_a_model_that_is_not_there_is_told_before_slow_imports():
     ),
   ],
 )
-def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path, capfd):
+def test_a_mistake_is_one_line_and_status_2(arguments, tmp_path, capfd, errors):
   where = '--gin.RUN_DIR=' + str(tmp_path / 'run')
   status = main.main(
     ['main', *arguments, where if len(arguments) > 1 else '--nodry_run']
   )
   error = capfd.readouterr().err
   assert status == 2, error
-  assert len(error.strip().splitlines()) == 1, error
-  assert error.startswith('bertjax: ')
+  (line,) = errors(error)
+  assert line.startswith('bertjax: ')
 
 
 def test_a_dry_run_prints_and_leaves_nothing(tmp_path, capfd):

@@ -18,6 +18,7 @@ from bertjax.finetuning import initial_model
 from bertjax.inference import export
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import names
+from bertjax.launch import configuration
 from bertjax.runs import run_directory, trained_model
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'run_of_0_1'
@@ -77,7 +78,7 @@ def test_a_hugging_face_directory_that_it_wrote_loads():
 def test_it_does_not_go_on_by_itself_and_says_how_in_one_line(tmp_path):
   run = shutil.copytree(PRETRAINED, tmp_path / 'run')
   gin.clear_config()
-  main.parse(
+  configuration.parse(
     ['recipes/pretrain_text.gin'], ["TEXT_FILES='x'", f"RUN_DIR='{run}'"]
   )
   with pytest.raises(UserError, match='bertjax 0.1.*ALLOW_DIFFERENCE=True'):

@@ -12,8 +12,8 @@ import re
 import gin
 import pytest
 
-from bertjax import main
 from bertjax.errors import UserError
+from bertjax.launch import configuration
 
 RECIPES = pathlib.Path(__file__).parent.parent / 'gin_configs' / 'recipes'
 # Kind -> values that are never of it, as a shell gives them.
@@ -114,7 +114,7 @@ def _clean():
 def parse(recipe, *bindings):
   given = {binding.partition('=')[0] for binding in bindings}
   others = [f'{name}=x.txt' for name in required(recipe) if name not in given]
-  main.parse([recipe], [*others, *bindings])
+  configuration.parse([recipe], [*others, *bindings])
 
 
 def test_the_table_is_large():

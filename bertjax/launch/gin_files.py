@@ -1,12 +1,11 @@
 """Reads gin files without importing what they configure.
 
-    configuration = read(['recipes/quickstart.gin'], folders, statements)
+    configuration = read(['recipes/quickstart.gin'], folders)
     configuration.macros['LENGTH'].value          # 64
     configuration.users()['LENGTH']  # 'bertjax.batch.shapes.length' and others
 
 That takes milliseconds, and the imports of a recipe seconds. So mistakes of the
 command line are told at once, and `--help RECIPE` knows what a recipe takes.
-`statements` is gin's parser, which only `bertjax.main` may import.
 """
 
 import dataclasses
@@ -15,12 +14,12 @@ import os
 import pathlib
 import re
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gin
 
 from bertjax.errors import UserError
-
-Statements = Callable[[TextIO], Iterable[Any]]
 
 
 class Reference(str):
@@ -92,9 +91,7 @@ def find(file: str, folders: Sequence[str]) -> str | None:
   return next(filter(os.path.isfile, paths), None)
 
 
-def read(
-  files: Sequence[str], folders: Sequence[str], statements: Statements
-) -> Configuration:
+def read(files: Sequence[str], folders: Sequence[str]) -> Configuration:
   """Returns what the files and those that they include bind.
 
   Raises:
@@ -102,14 +99,13 @@ def read(
   """
   configuration = Configuration()
   for file in files:
-    _read(file, folders, statements, configuration, ())
+    _read(file, folders, configuration, ())
   return configuration
 
 
 def _read(
   file: str,
   folders: Sequence[str],
-  statements: Statements,
   into: Configuration,
   within: tuple[str, ...],
 ) -> None:
@@ -129,13 +125,13 @@ def _read(
     first, dot, rest = name.partition('.')
     return imports.get(first, first) + dot + rest
 
-  for statement in parse(text, statements, file):
+  for statement in parse(text, file):
     if hasattr(statement, 'module'):
       whole = statement.is_from or statement.alias
       name = statement.bound_name()
       imports[name] = statement.module if whole else name
     elif hasattr(statement, 'filename'):
-      _read(statement.filename, folders, statements, into, (*within, file))
+      _read(statement.filename, folders, into, (*within, file))
     elif hasattr(statement, 'value'):
       if not statement.arg_name:
         name = '/'.join(filter(None, (statement.scope, statement.selector)))
@@ -190,10 +186,20 @@ def header(path: str) -> list[str]:
   return lines
 
 
-# --------------------------------------------------------------- syntax errors
+# --------------------------------------------------------------------- syntax
 
 
-def parse(text: str, statements: Statements, where: str) -> list[Any]:
+class _AsText(gin.config_parser.ParserDelegate):
+  """Lets gin's parser import and make nothing."""
+
+  def configurable_reference(self, name: str, evaluate: bool) -> object:
+    return Reference(f'@{name}{"()" if evaluate else ""}')
+
+  def macro(self, name: str) -> object:
+    return Reference(f'%{name}')
+
+
+def parse(text: str, where: str) -> list[Any]:
   """Returns the statements of a text in gin's syntax.
 
   Args:
@@ -203,7 +209,7 @@ def parse(text: str, statements: Statements, where: str) -> list[Any]:
     UserError: a line that is none; with its number, itself, and what is meant.
   """
   try:
-    return list(statements(io.StringIO(text)))
+    return list(gin.config_parser.ConfigParser(io.StringIO(text), _AsText()))
   except tokenize.TokenError as error:
     message, (row, _) = error.args
   except SyntaxError as error:

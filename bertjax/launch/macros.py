@@ -11,14 +11,13 @@ known from the default of the macro and the annotations of its parameters.
 import ast
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from bertjax.errors import UserError, did_you_mean
-from bertjax.launch import annotations
+from bertjax.launch import annotations, recipes
 from bertjax.launch.annotations import OTHER, Kinds
 from bertjax.launch.gin_files import REQUIRED, Configuration, Reference
-from bertjax.runs import gin_bindings
 
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
@@ -34,24 +33,8 @@ _NAMES = {
 }
 
 
-def defined_in(configuration: str) -> dict[str, str]:
-  """Returns name -> text of the value of the macros of `gin.config_str()`."""
-  bindings = gin_bindings.parse(configuration)
-  return {name: bindings[name] for name in bindings if name.isidentifier()}
-
-
-def check_used(
-  configuration: Configuration,
-  names: Iterable[str],
-  others: Callable[[str], list[str]] = lambda name: [],
-) -> None:
-  """Raises UserError if nothing uses a macro.
-
-  Args:
-    configuration: of the files.
-    names: of macros.
-    others: returns the recipes that use a macro.
-  """
+def check_used(configuration: Configuration, names: Iterable[str]) -> None:
+  """Raises UserError if nothing uses one of these macros."""
   used = sorted(configuration.users())
   for name in names:
     if name not in used:
@@ -59,7 +42,7 @@ def check_used(
         raise UserError(
           f'{name} is now MODEL in this recipe; set --gin.MODEL=VALUE'
         )
-      if having := others(name):
+      if having := recipes.using(name):
         more = f' and {len(having) - 3} more' if having[3:] else ''
         raise UserError(
           f'this recipe has no macro {name}, unlike {", ".join(having[:3])}'

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from bertjax.errors import UserError, did_you_mean
 from bertjax.launch import command_line, gin_files
-from bertjax.launch.gin_files import REQUIRED, Macro, Statements
+from bertjax.launch.gin_files import REQUIRED, Macro
 
 # Whose files need neither folder nor suffix.
 _NAMED = ('recipes', 'models', 'meshes')
@@ -71,13 +71,13 @@ def _resolve(file: str, folders: Sequence[str]) -> str:
   return file
 
 
-def using(macro: str, statements: Statements) -> list[str]:
+def using(macro: str) -> list[str]:
   """Returns the names of the project's own recipes that use a macro."""
   folders = command_line.search_paths()
 
   def users(name: str) -> dict[str, list[str]]:
     file = f'recipes/{name}.gin'
-    return gin_files.read([file], folders, statements).users()
+    return gin_files.read([file], folders).users()
 
   return [name for name in names() if macro in users(name)]
 
@@ -96,7 +96,7 @@ def listing() -> str:
   return '\n'.join(lines)
 
 
-def describe(file: str, folders: Sequence[str], statements: Statements) -> str:
+def describe(file: str, folders: Sequence[str]) -> str:
   """Returns a recipe's comment, and its macros with defaults and meanings.
 
   Raises:
@@ -104,7 +104,7 @@ def describe(file: str, folders: Sequence[str], statements: Statements) -> str:
   """
   (file,) = resolve([file], folders)
   path = gin_files.find(file, folders) or file
-  macros = gin_files.read([file], folders, statements).macros
+  macros = gin_files.read([file], folders).macros
   # What is required first, then the recipe's own, then those of its parts.
   order = sorted(
     macros,

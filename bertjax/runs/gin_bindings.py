@@ -20,7 +20,7 @@ IGNORED = re.compile(
   r'(.*/)?('
   r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
   r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
-  r'|main\.run\.init_from|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
+  r'|main\.run\.(init_from|following)|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
   r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'
   r'|.*\.(mesh|(\w+_)?kernel|process_rows|several_processes|profile\w*)'
   r'|(.*\.)?process_rows\.\w+'

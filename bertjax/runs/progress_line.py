@@ -19,19 +19,22 @@ import time
 from collections.abc import Iterator
 from typing import Self, TextIO
 
+LONG = 3  # seconds of silence that a person takes for a fault
+
 
 @contextlib.contextmanager
 def wait(what: str) -> Iterator[None]:
-  """Says on standard error what takes a while, and at its end how long it took.
+  """Says on standard error what begins, and how long it took if that was long.
 
-  compiling the step ... 7.3 s
+  compiling the step
+  compiling the step: 7.3 s
   """
   began = time.monotonic()
-  print(what, end=' ... ', file=sys.stderr, flush=True)
-  try:
-    yield
-  finally:
-    print(f'{time.monotonic() - began:.1f} s', file=sys.stderr, flush=True)
+  print(what, file=sys.stderr, flush=True)
+  yield
+  seconds = time.monotonic() - began
+  if seconds > LONG:
+    print(f'{what}: {seconds:.1f} s', file=sys.stderr, flush=True)
 
 
 class ProgressLine:

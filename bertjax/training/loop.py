@@ -26,7 +26,7 @@ from bertjax.errors import RunStopped, expect
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
-from bertjax.runs.progress_line import wait
+from bertjax.runs.progress_line import LONG, wait
 from bertjax.training import (
   profiling,
   signals,
@@ -42,8 +42,6 @@ from bertjax.training.selection import Best
 from bertjax.training.state import TrainState
 from bertjax.training.totals import Totals
 from bertjax.values import Count, Path, Seed, checked
-
-_SLOW = 3  # seconds of silence that a person takes for a fault
 
 
 class ResumableIterator(Protocol):
@@ -287,7 +285,7 @@ def train(
               progress.note(f'step {step}, {name}: {one.summary}')
         if due_evaluators:
           seconds = time.monotonic() - evaluating
-          slow = seconds > _SLOW
+          slow = seconds > LONG
           if slow:
             progress.note(f'evaluated in {seconds:.1f} s')
         is_best = best.add(step, found)

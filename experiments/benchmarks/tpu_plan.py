@@ -128,11 +128,11 @@ def plan(case: Case) -> dict:
   import gin
 
   from bertjax import main
-  from bertjax.launch import command_line
+  from bertjax.launch import command_line, configuration
 
   with tempfile.TemporaryDirectory() as folder:
     with command_line.quiet_imports():
-      main.parse(
+      configuration.parse(
         case.files,
         (
           'TOPOLOGY=v5e:2x4',

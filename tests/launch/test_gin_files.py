@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from bertjax import main
 from bertjax.errors import UserError
 from bertjax.launch import gin_files
 from bertjax.launch.gin_files import REQUIRED
@@ -14,7 +13,7 @@ def read(folder, **texts):
   """Reads the last one of files that are given by their names."""
   for name, text in texts.items():
     (folder / f'{name}.gin').write_text(text)
-  return gin_files.read([f'{name}.gin'], [str(folder)], main._statements)
+  return gin_files.read([f'{name}.gin'], [str(folder)])
 
 
 def test_values_uses_and_functions_are_known_without_an_import(tmp_path):
@@ -130,4 +129,4 @@ def test_an_include_that_cannot_be_is_refused(name, message, tmp_path):
 def test_a_file_that_is_no_text_is_refused(tmp_path):
   (tmp_path / 'mine.gin').write_bytes(b'\xff\xfe\x00')
   with pytest.raises(UserError, match='mine.gin cannot be read as text'):
-    gin_files.read(['mine.gin'], [str(tmp_path)], main._statements)
+    gin_files.read(['mine.gin'], [str(tmp_path)])

@@ -5,9 +5,8 @@ import ast
 import gin
 import pytest
 
-from bertjax import main
 from bertjax.errors import UserError
-from bertjax.launch import macros
+from bertjax.launch import configuration, macros
 from bertjax.launch.gin_files import Configuration, Macro, Reference
 
 # What other recipes require.
@@ -22,7 +21,7 @@ REQUIRED = {
 
 def value(recipe, binding):
   """What gin gets for a binding of the command line."""
-  _, lines = main.understand([recipe], [*REQUIRED[recipe], binding])
+  _, lines = configuration.understand([recipe], [*REQUIRED[recipe], binding])
   text = lines[-1].partition('=')[2]
   assert gin.config.parse_value(text) == ast.literal_eval(text)
   return ast.literal_eval(text)
@@ -30,7 +29,7 @@ def value(recipe, binding):
 
 def refusal(recipe, binding):
   with pytest.raises(UserError) as error:
-    main.understand([recipe], [*REQUIRED[recipe], binding])
+    configuration.understand([recipe], [*REQUIRED[recipe], binding])
   return str(error.value)
 
 
@@ -139,7 +138,7 @@ def test_values_of_fine_tuning_are_known_as_well(binding, expected):
   'value', ['%LENGTH', '@optimizer.adamw()', '[%LENGTH]', "{'a': @x/f.g()}"]
 )
 def test_references_stay(value):
-  _, (line,) = main.understand(['quickstart'], [f'DROPOUT={value}'])
+  _, (line,) = configuration.understand(['quickstart'], [f'DROPOUT={value}'])
   assert line == f'DROPOUT={value}'
 
 
@@ -156,17 +155,17 @@ def test_a_binding_that_is_no_gin_is_refused_with_itself():
 
 def test_imports_and_includes_are_lines_of_their_own():
   lines = ['import json', 'from bertjax.text import masking']
-  assert main.understand(['quickstart'], lines)[1] == lines
+  assert configuration.understand(['quickstart'], lines)[1] == lines
 
 
 def test_all_that_is_required_is_named_at_once():
   with pytest.raises(UserError) as error:
-    main.understand(['finetune_text'], ['TRAIN_FILES=x'])
+    configuration.understand(['finetune_text'], ['TRAIN_FILES=x'])
   assert str(error.value) == (
     'EVAL_FILES is required; set it with --gin.EVAL_FILES=VALUE'
   )
   with pytest.raises(UserError) as error:
-    main.understand(['finetune_text'], [])
+    configuration.understand(['finetune_text'], [])
   assert str(error.value) == (
     'TRAIN_FILES and EVAL_FILES are required; set them with '
     '--gin.TRAIN_FILES=VALUE --gin.EVAL_FILES=VALUE'

@@ -6,9 +6,8 @@ import shlex
 
 import pytest
 
-from bertjax import main
 from bertjax.errors import UserError
-from bertjax.launch import command_line, gin_files, recipes
+from bertjax.launch import command_line, configuration, gin_files, recipes
 
 FOLDERS = command_line.search_paths()
 
@@ -46,7 +45,7 @@ def test_a_recipe_of_that_name_in_a_folder_of_ones_own_comes_first(tmp_path):
 @pytest.mark.parametrize('order', [1, -1])
 def test_a_size_counts_before_the_recipe_and_behind_it(order):
   files = ['pretrain_text', 'bert_base'][::order]
-  files, _ = main.understand(files, ['TEXT_FILES=x'])
+  files, _ = configuration.understand(files, ['TEXT_FILES=x'])
   assert files == ['recipes/pretrain_text.gin', 'models/bert_base.gin']
 
 
@@ -89,7 +88,7 @@ def test_there_is_a_line_for_each_recipe():
 
 @pytest.mark.parametrize('name', recipes.names())
 def test_every_macro_of_a_recipe_has_a_meaning(name):
-  found = gin_files.read([f'recipes/{name}.gin'], FOLDERS, main._statements)
+  found = gin_files.read([f'recipes/{name}.gin'], FOLDERS)
   assert [x for x, macro in found.macros.items() if not macro.meaning] == []
 
 
@@ -100,7 +99,7 @@ def test_help_has_the_comments_and_defaults_of_the_files(tmp_path):
     "include 'part.gin'\n# no header\n"
     "B = 'x'  # because\nA = %gin.REQUIRED  # one\n                # or two\n"
   )
-  text = recipes.describe('mine.gin', [str(tmp_path)], main._statements)
+  text = recipes.describe('mine.gin', [str(tmp_path)])
   assert text.splitlines() == [
     'Does things.',
     '',
@@ -116,7 +115,7 @@ def test_help_has_the_comments_and_defaults_of_the_files(tmp_path):
 
 @pytest.mark.parametrize('name', recipes.names())
 def test_help_of_every_recipe_fits_a_terminal(name):
-  text = recipes.describe(name, FOLDERS, main._statements)
+  text = recipes.describe(name, FOLDERS)
   assert max(map(len, text.splitlines())) <= 80
 
 
@@ -131,13 +130,13 @@ def test_the_commands_at_the_top_of_a_recipe_are_understood(name):
     files = [word for word in words if not word.startswith('--')]
     bindings = [word[6:] for word in words if word.startswith('--gin.')]
     assert len(files) + len(bindings) == len(words)
-    main.understand(files, bindings)
+    configuration.understand(files, bindings)
 
 
 def following(recipe):
   """The command that a recipe's run names at its end; None without one."""
   (file,) = resolve(recipe)
-  read = gin_files.read([file], FOLDERS, main._statements).parameters
+  read = gin_files.read([file], FOLDERS).parameters
   found = [v for (_, k), v in read.items() if k.endswith('main.run.following')]
   return found[0] if found else None
 
@@ -164,5 +163,5 @@ def test_a_command_that_follows_is_understood(recipe):
     assert words[:3] == ['python', '-m', 'bertjax.main']
     recipes_named = [word for word in words[3:] if not word.startswith('-')]
     bindings = [word.removeprefix('--gin.') for word in words[4:]]
-    _, lines = main.understand(recipes_named, bindings)
+    _, lines = configuration.understand(recipes_named, bindings)
     assert any('runs/my' in line for line in lines)

@@ -10,6 +10,7 @@ import pytest
 
 from bertjax import batch, main
 from bertjax.errors import UserError
+from bertjax.launch import configuration
 from bertjax.models import bert, config, flops
 from bertjax.parallel import devices, partitioning
 from bertjax.plan import compiled_step, planning, table, topologies
@@ -268,7 +269,7 @@ def parsed(monkeypatch):
   """Parses files and bindings, and returns what the plan is called with."""
 
   def parse(files, *bindings):
-    main.parse(files, bindings)
+    configuration.parse(files, bindings)
     monkeypatch.setattr(table, 'text', lambda _: '')
     gin.get_configurable(planning.write_plan)(make=lambda **_: {})
     found = gin.get_configurable(main.call_with_arguments)(function=dict)
@@ -345,7 +346,7 @@ def test_behind_a_recipe_it_plans_that_one(parsed, tmp_path):
 def test_a_dry_run_refuses_what_a_plan_would(tmp_path, binding, message):
   gin.clear_config()
   with pytest.raises(UserError, match=message):
-    main.parse(
+    configuration.parse(
       ['recipes/plan.gin'],
       [
         'TOPOLOGY=H100:8',
@@ -391,7 +392,7 @@ def test_the_command_needs_neither_tensorflow_nor_data(tmp_path):
   assert '110,106,428' in result.stdout
 
 
-def test_an_unknown_topology_is_one_line_that_lists_them(tmp_path):
+def test_an_unknown_topology_is_one_line_that_lists_them(tmp_path, errors):
   result = subprocess.run(
     [
       sys.executable,
@@ -405,7 +406,7 @@ def test_an_unknown_topology_is_one_line_that_lists_them(tmp_path):
     text=True,
   )
   assert result.returncode == 2
-  (line,) = result.stderr.strip().splitlines()
+  (line,) = errors(result.stderr)
   assert 'v5e: 1x1 2x2 2x4' in line and 'TOPOLOGY' in line
 
 

@@ -1,0 +1,137 @@
+"""A recipe and its bindings, checked and made gin's configuration.
+
+    configuration.understand(['quickstart'], ['TRAIN_STEPS=100'])
+    configuration.parse(['quickstart'], ['TRAIN_STEPS=100'])
+
+The first imports nothing that the recipe names, so it takes milliseconds.
+"""
+
+import contextlib
+import inspect
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gin
+
+from bertjax import values
+from bertjax.errors import UserError, did_you_mean
+from bertjax.launch import command_line, gin_files, macros, recipes
+from bertjax.runs import gin_bindings
+
+# gin's second reader mistakes a folder such as the user's `data/` for a Python
+# package and fails.
+gin.config._FILE_READERS = [(open, os.path.isfile)]
+
+
+def understand(
+  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+  """Checks gin files and bindings, and imports nothing that they name.
+
+  Args:
+    files: or names of recipes; later ones override earlier ones.
+    bindings: NAME=VALUE as a shell gives it, or lines of gin; override files.
+    folders: searched for files before the project's own gin_configs.
+
+  Returns:
+    the files in the order in which they count, and bindings as lines of gin.
+
+  Raises:
+    UserError: anything misspelt, missing or unreadable.
+  """
+  paths = [*folders, *command_line.search_paths()]
+  files = recipes.resolve(files, paths)
+  configuration = gin_files.read(files, paths)
+  if not any(name.endswith('run.job') for _, name in configuration.parameters):
+    raise UserError(f'expected a recipe, got {" and ".join(files)}; see --list')
+  lines = []
+  for binding in bindings:
+    name = binding.partition('=')[0].strip()
+    if name.isidentifier():
+      macros.check_used(configuration, [name])
+    lines.append(macros.as_gin(binding, configuration))
+  for binding, line in zip(bindings, lines, strict=True):
+    for found in gin_files.parse(line, f'--gin.{binding}'):
+      if hasattr(found, 'value'):
+        configuration.parameters['', binding] = found.value
+  macros.check_used(configuration, configuration.macros)
+  macros.check_required(configuration, lines)
+  return files, lines
+
+
+def parse(
+  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+) -> None:
+  """Makes gin files and bindings gin's configuration; see `understand`."""
+  files, bindings = understand(files, bindings, folders)
+  gin.config._LOCATION_PREFIXES = ['', *folders, *command_line.search_paths()]
+  gin.clear_config()
+  try:
+    gin.parse_config_files_and_bindings(files, bindings)
+  except UserError:
+    raise
+  except (
+    SyntaxError,
+    ValueError,
+    ImportError,
+    NameError,
+    OSError,
+    AttributeError,
+  ) as error:
+    raise UserError(_explain(' '.join(str(error).split()))) from error
+  _check_values(gin.config._CONFIG)
+
+
+def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+  """Checks all values against annotations, and tells which macro to set.
+
+  Args:
+    bound: (scope, function) -> parameter -> value, as gin keeps it.
+  """
+  for (_, function), parameters in bound.items():
+    given, macros_of = {}, {}
+    for name, value in parameters.items():
+      followed = []
+      while getattr(value, 'selector', None) == 'gin.macro':
+        macro = macros_of[name] = '/'.join(value.scopes)
+        if macro in followed:
+          raise UserError(
+            f'the macro {macro} stands for itself; set it with '
+            f'--gin.{macro}=VALUE'
+          )
+        followed.append(macro)
+        value = bound[macro, 'gin.macro']['value']
+      reference = gin.config.ConfigurableReference
+      parts = gin.config._iterate_flattened_values(value)
+      if not any(isinstance(part, reference) for part in parts):
+        given[name] = value
+    values.check(gin.config._REGISTRY[function].wrapped, given, macros_of)
+
+
+# Pattern of what gin says -> what to say instead.
+_EXPLAINED = {
+  r"^No (?:bindings|values?) .* '(\w+)/gin\.macro'": (
+    'the macro {0} has no value; set it with --gin.{0}=VALUE'
+  ),
+  r"^(.*(?:No module named 'bertjax\.|import name '\w+' from 'bertjax).*)": (
+    'gin: {0}; modules have moved since bertjax 0.1: give its recipe again'
+  ),
+}
+
+
+def _explain(line: str) -> str:
+  for pattern, message in _EXPLAINED.items():
+    if found := re.search(pattern, line):
+      return message.format(found[1])
+  if found := re.match(r"No configurable matching '(.*?)'", line):
+    bound = gin_bindings.parse(gin.config_str())
+    known = [re.sub(r'^.*/|\.\w+$', '', name) for name in bound]
+    line += did_you_mean(found[1], known)
+  if found := re.match(r"Configurable '(.*?)' .* named '(.*?)'", line):
+    with contextlib.suppress(ValueError):  # to gin several have this name
+      names = inspect.signature(gin.get_configurable(found[1])).parameters
+      near = did_you_mean(found[2], names, cutoff=0.4)
+      line += near or f' It has {", ".join(names)}.'
+  return f'gin: {line}'
