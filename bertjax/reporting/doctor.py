@@ -2,7 +2,7 @@
 
     >>> doctor.diagnose(run_dir='runs/quickstart')  # doctest: +SKIP
     runs/quickstart at step 2000, beside quickstart (3 seeds)
-      ok   learning rate   0.00199 at step 200, reference 0.00199
+      ok   learning rate   0.00199 at step 200, expected 0.00199
       OFF  masking         masked 0.380, reference 0.143 (!); ...
 
 The run may still be in progress.
@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Sequence
 
 from bertjax.errors import RunStopped, UserError
-from bertjax.reporting import health_checks, references, run_reader
+from bertjax.reporting import health_checks, lengths, references, run_reader
 from bertjax.reporting.health_checks import Finding
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
@@ -108,6 +108,7 @@ def describe(
       '  nothing else can be compared: the reference begins at step '
       f'{first}; ask again then'
     )
+  lines += [f'  {line}' for line in lengths.told(run, reference)]
   # The quickstart's text is the documentation of the Python that runs it.
   ours, theirs = sysconfig.get_python_version(), reference.python
   text = reference.bindings.get('TEXT_FILES')

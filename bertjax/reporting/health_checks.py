@@ -7,7 +7,9 @@
     >>> of(objective)['finite'](run, references.read('quickstart'))
     Finding(ok=False, text='train/loss at step 10 is not finite')
 
-A check returns None if the run or the reference lacks the data for it.
+A check returns None if the run or the reference lacks the data for it. What is
+better than in the reference passes; a fault that makes a run better is known by
+its cause: by the masking, by repeated data, or as answers that can be seen.
 """
 
 import math
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bertjax.reporting import lengths
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import model_file
@@ -66,6 +69,10 @@ def _unless(wrong: bool, text: str, why: str) -> Finding:
 def _learning_rate(run: Run, reference: Reference) -> Finding | None:
   steps, values, usual = _beside(run, reference, 'train/learning_rate')
   rates = np.median(usual, axis=0)
+  # A run that was prolonged had another schedule until its rate rose again.
+  changes = np.diff(values)
+  (rises,) = np.nonzero((changes[1:] > 0) & (changes[:-1] < 0))
+  rates[: max(rises, default=-2) + 2] = 0
   # Not at the end of a decay to 0, where one step more or less halves it.
   (compared,) = np.nonzero(rates > 0.02 * rates.max(initial=0))
   if not len(compared):
@@ -75,7 +82,7 @@ def _learning_rate(run: Run, reference: Reference) -> Finding | None:
   i, ratio = compared[worst], ratios[worst]
   return _unless(
     not 1 / _RATE <= ratio <= _RATE,
-    f'{values[i]:.3g} at step {steps[i]}, reference {rates[i]:.3g}',
+    f'{values[i]:.3g} at step {steps[i]}, expected {rates[i]:.3g}',
     f'{ratio:.3g} times; look at LEARNING_RATE, WARMUP_STEPS and TRAIN_STEPS',
   )
 
@@ -104,7 +111,7 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
   (first, last), (before, now) = steps[ends], values[ends]
   usual_before, usual_now = np.median(usual[:, ends], axis=0)
   text = f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}'
-  if now <= limits(reference, metric, last)[1]:
+  if now <= limits(run, reference, metric, last)[1]:
     return Finding(True, text)
   size = model_file.read(run.directory).vocabulary_size
   if now > 0.97 * math.log(size):
@@ -123,6 +130,21 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
   )
 
 
+def _leak(run: Run, reference: Reference) -> Finding | None:
+  """Checks that the loss of choosing a token is not too low to be learnt."""
+  metric = f'train/{run.objective.vocabulary_loss}'
+  steps, values, _ = _beside(run, reference, metric)
+  if not len(steps):
+    return None
+  least = reference.curves[metric][1].min()
+  return _unless(
+    values[-1] < least / 2,
+    f'{metric} {values[-1]:.3f}, reference never below {least:.3f}',
+    'too low to be learnt, so the model sees the answers; look at the masking, '
+    'and for text that stands twice in a row of a batch',
+  )
+
+
 def _above_chance(
   accuracy: str, chance: float, run: Run, reference: Reference
 ) -> Finding | None:
@@ -131,7 +153,8 @@ def _above_chance(
   steps, values, _ = _beside(run, reference, metric)
   if not len(steps):
     return None
-  low, _ = reference.band(metric, steps[-1])
+  since = lengths.as_learnt(run, reference, steps)[-1]
+  low, _ = reference.band(metric, steps[-1], since)
   return _unless(
     low > chance + 0.1 and values[-1] < (low + chance) / 2,
     f'accuracy {values[-1]:.3f} at step {steps[-1]}, reference from {low:.3f}',
@@ -142,7 +165,7 @@ def _above_chance(
 def _curves(
   metrics: Sequence[str], run: Run, reference: Reference
 ) -> Finding | None:
-  """Checks that metrics stay within their limits.
+  """Checks that metrics are no worse than their limits.
 
   It fails for two consecutive points on one side, or, if there are fewer than
   six, for the last one.
@@ -152,39 +175,43 @@ def _curves(
     steps, values, _ = _beside(run, reference, metric)
     if not len(steps):
       continue
-    low, high = np.array([limits(reference, metric, x) for x in steps]).T
+    low, high = np.array([limits(run, reference, metric, x) for x in steps]).T
     sides = np.sign(values - np.clip(values, low, high))
     strays = [*np.flatnonzero(sides[1:] * sides[:-1] > 0) + 1]
     if len(sides) < 6 and sides[-1]:
       strays.append(-1)
     i = strays[-1] if strays else -1
-    where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'within'
+    where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'limit'
     ok = ok and not strays
-    texts.append(
-      f'{metric} {values[i]:.4g} at step {steps[i]}, {where} {low[i]:.4g} '
-      f'to {high[i]:.4g}'
-    )
+    ends = (f'{x:.4g}' for x in (low[i], high[i]) if math.isfinite(x))
+    text = f'{metric} {values[i]:.4g} at step {steps[i]}, {where} '
+    texts.append(text + ' to '.join(ends))
   return Finding(ok, '; '.join(texts)) if texts else None
 
 
-def limits(reference: Reference, metric: str, step: int) -> tuple[float, float]:
-  """Returns the reference's band, widened on both sides.
+def limits(
+  run: Run, reference: Reference, metric: str, step: int
+) -> tuple[float, float]:
+  """Returns what is still healthy: from the one to the other.
 
-  It is widened by its own width, or by what is usual for this kind of metric if
-  that is more.
+  It is the reference's band, widened by its own width, or by what is usual for
+  this kind of metric if that is more; and on the side of the better, infinite.
 
   Args:
+    run: see `run_reader`.
     reference: see `references`.
     metric: one of the reference.
     step: between the reference's first and last.
   """
-  low, high = reference.band(metric, step)
+  least, most = reference.band(metric, step)
+  (since,) = lengths.as_learnt(run, reference, np.array([step]))
+  low, high = reference.band(metric, step, since)
   if metric.endswith('grad_norm'):
-    factor = max(_FACTOR, high / max(low, 1e-12))
+    factor = max(_FACTOR, most / max(least, 1e-12))
     return low / factor, high * factor
-  usual = _LOSS * high if metric.endswith('loss') else _ACCURACY
-  slack = max(high - low, usual)
-  return low - slack, high + slack
+  if metric.endswith('loss'):
+    return -math.inf, high + max(most - least, _LOSS * most)
+  return low - max(most - least, _ACCURACY), math.inf
 
 
 def _data_wait(run: Run, reference: Reference) -> Finding | None:
@@ -241,6 +268,7 @@ def of(objective: ObjectiveFacts) -> dict[str, Check]:
     'learning rate': _learning_rate,
     'masking': _masking,
     'stuck loss': _stuck,
+    'leak': _leak,
     **above_chance,
     'training': partial(_curves, ['train/loss', *train]),
     'held out': partial(_curves, [*held_out, 'eval/loss', 'eval/accuracy']),
@@ -262,10 +290,15 @@ def _beside(
   if metric not in run.metrics or metric not in reference.curves:
     return np.empty(0), np.empty(0), np.empty((1, 0))
   steps, values = map(np.array, run.metrics[metric])
-  if metric.startswith('train/') and metric != 'train/learning_rate':
+  if metric == 'train/learning_rate':
+    usual = reference.values(metric, lengths.in_schedule(run, reference, steps))
+    both = np.isfinite(values + usual.sum(axis=0))
+    return steps[both], values[both], usual[:, both]
+  if metric.startswith('train/'):
     steps, values = _in_windows(steps, values, reference.curves[metric][0])
   usual = reference.values(metric, steps)
-  both = np.isfinite(values + usual.sum(axis=0))
+  lagging = reference.values(metric, lengths.as_learnt(run, reference, steps))
+  both = np.isfinite(values + (usual + lagging).sum(axis=0))
   return steps[both], values[both], usual[:, both]
 
 

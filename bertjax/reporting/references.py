@@ -77,13 +77,17 @@ class Reference:
       [np.interp(steps, known, v, np.nan, np.nan) for v in values]
     )
 
-  def band(self, metric: str, step: int) -> tuple[float, float]:
-    """Returns the least and the greatest value of the runs around a step."""
+  def band(
+    self, metric: str, step: float, since: float | None = None
+  ) -> tuple[float, float]:
+    """Returns the least and the greatest value of the runs around a step.
+
+    Or from around `since` on, which is before it.
+    """
+    since = step if since is None else since
     steps, values = self.curves[metric]
-    near = (steps >= step / _TIME) & (steps <= step * _TIME)
-    around = np.concatenate(
-      [self.values(metric, step), values[:, near].ravel()]
-    )
+    near = (steps >= since / _TIME) & (steps <= step * _TIME)
+    around = np.append(self.values(metric, [since, step]), values[:, near])
     return float(around.min()), float(around.max())
 
 
