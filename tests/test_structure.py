@@ -132,7 +132,9 @@ BUDGET = {
   'inspection': 431,
   'plan': 655,
   'reporting': 696,  # checks that references compare like with like
-  'data': 1502,  # takes examples apart for the packer; tells what starts anew
+  # Takes examples apart for the packer; tells what starts anew; hides what
+  # TensorFlow prints, which `launch` did.
+  'data': 1517,
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.
@@ -162,7 +164,7 @@ def test_imports_go_in_one_direction(path):
     if top == 'bertjax' and rest and rest[0] != package(path):
       assert rest[0] in ALLOWED[package(path)], f'{path.name} imports {name}'
     if top in TENSORFLOW:
-      assert package(path) == 'data', f'{path.name} imports {name}'
+      assert path.name == 'quiet_tensorflow.py', f'{path.name} imports {name}'
     if top == 'gin':
       assert package(path) == 'main', f'{path.name} imports {name}'
 

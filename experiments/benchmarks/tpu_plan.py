@@ -128,19 +128,17 @@ def plan(case: Case) -> dict:
   import gin
 
   from bertjax import main
-  from bertjax.launch import command_line
 
   with tempfile.TemporaryDirectory() as folder:
-    with command_line.quiet_imports():
-      main.parse(
-        case.files,
-        (
-          'TOPOLOGY=v5e:2x4',
-          *case.bindings,
-          'planning.plan.largest_batch=False',
-          f'RUN_DIR={folder}',
-        ),
-      )
+    main.parse(
+      case.files,
+      (
+        'TOPOLOGY=v5e:2x4',
+        *case.bindings,
+        'planning.plan.largest_batch=False',
+        f'RUN_DIR={folder}',
+      ),
+    )
     with contextlib.redirect_stdout(io.StringIO()):
       gin.get_configurable(main.run)()
     with open(os.path.join(folder, 'plan.json')) as file:
