@@ -338,3 +338,22 @@ def test_every_package_is_installed():
   folders = {path.parent for path in SOURCES if path.name == '__init__.py'}
   packages = {'.'.join(path.relative_to(ROOT).parts) for path in folders}
   assert packages <= installed
+
+
+def test_every_other_file_is_installed_with_its_package():
+  with open(ROOT / 'pyproject.toml', 'rb') as file:
+    setuptools = tomllib.load(file)['tool']['setuptools']
+  folders, patterns = setuptools['package-dir'], setuptools['package-data']
+  installed = {
+    path
+    for name, globs in patterns.items()
+    for glob in globs
+    for path in (ROOT / folders.get(name, name.replace('.', '/'))).glob(glob)
+  }
+  files = {
+    path
+    for folder in ('bertjax', 'gin_configs')
+    for path in (ROOT / folder).rglob('*')
+    if path.is_file() and path.suffix not in ('.py', '.pyc')
+  }
+  assert files and files <= installed
