@@ -174,8 +174,6 @@ def _answer(files: Sequence[str]) -> str | None:
 def main(argv: Sequence[str]) -> int:
   """Runs the command line and returns the exit status."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  # TensorFlow computes nothing that oneDNN speeds up, and would print about it.
-  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   host_memory.keep_freed()
   logging.set_verbosity(logging.ERROR)
   try:
@@ -196,10 +194,7 @@ def main(argv: Sequence[str]) -> int:
       from bertjax.launch import cluster, compilation_cache, process_group
 
     def job():
-      with (
-        progress_line.wait('importing what the recipe needs'),
-        command_line.quiet_imports(),
-      ):
+      with progress_line.wait('importing what the recipe needs'):
         configuration.parse(files, *setting)
       logging.set_verbosity(logging.ERROR)
       gin.get_configurable(run)(dry_run=_FLAGS.dry_run)

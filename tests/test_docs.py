@@ -126,6 +126,12 @@ def folder(written, monkeypatch):
   return written
 
 
+@pytest.mark.parametrize('name', ['my_imports', 'my_ranks', 'my_finetuning'])
+def test_what_reads_the_run_of_extending_imports_its_positions(folder, name):
+  # Here all modules are imported; for a reader only those that the file names.
+  assert 'import my_positions\n' in (folder / f'{name}.gin').read_text()
+
+
 @pytest.mark.slow  # the commands themselves; what follows tries each block
 def test_what_extending_shows_trains_embeds_and_predicts(
   folder, monkeypatch, capfd

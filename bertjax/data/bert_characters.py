@@ -22,8 +22,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from tokenizers import normalizers, pre_tokenizers
+
+from bertjax.data.quiet_tensorflow import tf
 
 CODE_POINTS = 0x110000
 SURROGATES = range(0xD800, 0xE000)  # never part of a text

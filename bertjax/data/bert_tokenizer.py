@@ -18,11 +18,10 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_text as tf_text
 
 from bertjax.data import numpy_calls
 from bertjax.data.bert_characters import character_table, shared
+from bertjax.data.quiet_tensorflow import tf, tf_text
 from bertjax.text.tokenizer import Tokenizer
 
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`

@@ -11,10 +11,9 @@ weight. `bertjax.batch` explains the keys.
 
 import functools
 
-import tensorflow as tf
-
 from bertjax import batch
 from bertjax.data import numpy_calls
+from bertjax.data.quiet_tensorflow import tf
 from bertjax.errors import expect
 from bertjax.text import batching, packing
 

@@ -9,9 +9,8 @@ The examples are those of GLUE's own files, see `data_sets.glue`.
 import functools
 from collections.abc import Iterator, Sequence
 
-import tensorflow_datasets as tfds
-
 from bertjax.data import tfds_source
+from bertjax.data.quiet_tensorflow import tfds
 from bertjax.errors import UserError, expect
 from bertjax.tasks import specs
 from bertjax.tasks.data_sets import DataSet

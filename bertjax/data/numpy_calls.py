@@ -9,9 +9,8 @@ The functions must be pure: tf.data may call them in any order and twice.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from bertjax.data import safe_iterators
+from bertjax.data.quiet_tensorflow import tf
 
 safe_iterators.protect_iterators()
 

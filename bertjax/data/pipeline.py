@@ -22,18 +22,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from bertjax.data import features
+from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.errors import choose
 from bertjax.runs.progress_line import wait
 from bertjax.text import hashing
 from bertjax.values import Count, Natural, Seed, checked
-
-# TensorFlow reads data; the accelerator is JAX's.
-for _kind in ('GPU', 'TPU'):
-  tf.config.set_visible_devices([], _kind)
 
 # More streams allow more processes, but each has its own buffers.
 STREAMS = 4

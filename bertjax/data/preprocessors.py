@@ -18,11 +18,10 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from bertjax.batch import predictions_of
 from bertjax.data import numpy_calls
+from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.text import hashing, masking, pairs
 
 # Without it TensorFlow spends seconds on reading the source of each function.

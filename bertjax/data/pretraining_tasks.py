@@ -11,8 +11,6 @@ import functools
 import os
 from typing import Annotated, Any
 
-import seqio
-import tensorflow as tf
 from etils import epath
 
 from bertjax import batch
@@ -23,6 +21,7 @@ from bertjax.data import (
   text_store,
   vocabularies,
 )
+from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.errors import UserError, choose
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files

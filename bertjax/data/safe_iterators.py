@@ -15,7 +15,7 @@ import functools
 import threading
 import weakref
 
-import tensorflow as tf
+from bertjax.data.quiet_tensorflow import tf
 
 
 @functools.cache

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from bertjax.data import (
   corpus,
@@ -25,6 +23,7 @@ from bertjax.data import (
   python_documentation,
   text_store,
 )
+from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
 

@@ -14,9 +14,8 @@ and tf.data's symbolic checkpoints restore it.
 import abc
 from collections.abc import Iterator
 
-import seqio
-
 from bertjax.data import text_store
+from bertjax.data.quiet_tensorflow import seqio
 
 
 class TextSource(seqio.DataSource, abc.ABC):

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-import tensorflow as tf
 
+from bertjax.data.quiet_tensorflow import tf
 from bertjax.errors import UserError, expect
 from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files

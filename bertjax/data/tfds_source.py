@@ -13,10 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import seqio
-import tensorflow as tf
-
 from bertjax.data import text_store
+from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.data.text_source import TextSource
 from bertjax.errors import choose, expect
 

@@ -14,11 +14,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
 from tokenizers import pre_tokenizers, trainers
 
 from bertjax.data.bert_tokenizer import MAX_CHARACTERS, BertTokenizer
+from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.errors import UserError
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import pipeline

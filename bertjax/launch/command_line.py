@@ -4,16 +4,14 @@
     ['--gin_bindings=SEED=1', '--gin_bindings=RUN_DIR=runs/x']
     >>> check_files(['recipes/quickstart.gin'], search_paths())
 
-`quiet_imports` and `skip_absent_tpu` hide what libraries print at start-up.
+`skip_absent_tpu` hides what jax prints at start-up.
 """
 
-import contextlib
 import glob
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from bertjax.errors import UserError, did_you_mean
 from bertjax.interop import absent_model
@@ -85,29 +83,6 @@ def show(text: str) -> int:
     # So that the interpreter does not complain when it flushes once more.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   return 0
-
-
-@contextlib.contextmanager
-def quiet_imports() -> Iterator[None]:
-  """Hides what TensorFlow's C++ prints during its import.
-
-  It prints before its log level can be set. The output is shown after all if
-  the import fails, unless with a UserError.
-  """
-  sys.stderr.flush()
-  with tempfile.TemporaryFile() as file, os.fdopen(os.dup(2), 'wb') as screen:
-    os.dup2(file.fileno(), 2)
-    try:
-      yield
-    except UserError:
-      raise
-    except BaseException:
-      file.seek(0)
-      screen.write(file.read())
-      raise
-    finally:
-      sys.stderr.flush()
-      os.dup2(screen.fileno(), 2)
 
 
 def skip_absent_tpu() -> None:

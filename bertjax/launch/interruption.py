@@ -19,7 +19,7 @@ _SAID = {signal.SIGINT: 'interrupted', signal.SIGTERM: 'ended by SIGTERM'}
 
 def end_at_once() -> None:
   """Ends this process with status 128 + n at signal n, from now on."""
-  screen = os.dup(2)  # `command_line.quiet_imports` hides standard error
+  screen = os.dup(2)  # `quiet_tensorflow` hides standard error
   once = threading.Lock()
 
   def end(number: int, frame: FrameType | None) -> None:

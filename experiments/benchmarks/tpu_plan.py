@@ -128,19 +128,18 @@ def plan(case: Case) -> dict:
   import gin
 
   from bertjax import main
-  from bertjax.launch import command_line, configuration
+  from bertjax.launch import configuration
 
   with tempfile.TemporaryDirectory() as folder:
-    with command_line.quiet_imports():
-      configuration.parse(
-        case.files,
-        (
-          'TOPOLOGY=v5e:2x4',
-          *case.bindings,
-          'planning.plan.largest_batch=False',
-          f'RUN_DIR={folder}',
-        ),
-      )
+    configuration.parse(
+      case.files,
+      (
+        'TOPOLOGY=v5e:2x4',
+        *case.bindings,
+        'planning.plan.largest_batch=False',
+        f'RUN_DIR={folder}',
+      ),
+    )
     with contextlib.redirect_stdout(io.StringIO()):
       gin.get_configurable(main.run)()
     with open(os.path.join(folder, 'plan.json')) as file:

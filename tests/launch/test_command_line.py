@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from bertjax.errors import UserError
@@ -44,17 +42,3 @@ def test_a_model_that_only_its_reader_can_see_is_left_to_it():
   command_line.check_model(
     ['MODEL="gs://bucket/run"', 'MODEL=%RUN', 'MODEL=@f()', 'INIT_FROM=nowhere']
   )
-
-
-def test_what_an_import_prints_is_shown_only_where_it_fails(capfd):
-  with command_line.quiet_imports():
-    os.write(2, b'noise')
-  assert capfd.readouterr().err == ''
-  with pytest.raises(UserError), command_line.quiet_imports():
-    os.write(2, b'noise')
-    raise UserError('a mistake')
-  assert capfd.readouterr().err == ''
-  with pytest.raises(RuntimeError), command_line.quiet_imports():
-    os.write(2, b'noise')
-    raise RuntimeError
-  assert capfd.readouterr().err == 'noise'
