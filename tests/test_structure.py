@@ -102,7 +102,8 @@ ALLOWED = {
 # comments, blank lines and imports. Whoever needs more raises the number, and
 # says here what for.
 BUDGET = {
-  'values': 136,  # checks all values by their annotations
+  # Checks all values by their annotations; begins paths at home.
+  'values': 154,
   'errors': 24,  # checks values for all, in one form
   'batch': 99,  # says what is wrong with a batch, for any set of keys
   'parallel': 264,
