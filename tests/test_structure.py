@@ -110,8 +110,9 @@ BUDGET = {
   # Reads files of all forms for corpora, tasks and predictions, which data and
   # tasks did in part, and tells some forty kinds of file by their first bytes.
   # A digest of the vocabulary, which a full disk does not halve. Checks the
-  # size of small files, and the form of what is in those of JSON.
-  'text': 1212,
+  # size of small files, and the form of what is in those of JSON. Follows links
+  # to folders, and refuses names that cannot be printed.
+  'text': 1222,
   # Tables for what comes after BERT; poolings, which inference had.
   'models': 672,
   # Refuses by the metadata of fields, and derives its table from it; names the
@@ -126,8 +127,8 @@ BUDGET = {
   # An objective owns what others knew of losses; several and frozen models.
   'training': 1204,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
-  # of tags before they are trained on.
-  'tasks': 1426,
+  # of tags before they are trained on and scored on, and says where.
+  'tasks': 1442,
   'inference': 369,  # OVERWRITE, as the next ones
   'finetuning': 363,  # checks the results that it reads
   'inspection': 431,
