@@ -9,7 +9,9 @@
 A function is decorated with `checked`; a dataclass calls `check_fields` in
 `__post_init__`. Every item of a sequence is looked at and nothing is converted:
 True is no number, '3' is no 3, a text is no list of texts, but a whole number
-is a number. What only holds between two values is checked where it is known.
+is a number. Only a `~` at the start of a path becomes the home folder, which a
+shell leaves to us in `--gin.RUN_DIR=~/runs`. What only holds between two values
+is checked where it is known.
 `bertjax.main` checks a recipe's values in the same way before it runs anything.
 """
 
@@ -18,6 +20,7 @@ import functools
 import inspect
 import math
 import operator
+import os
 import reprlib
 import types
 import typing
@@ -26,7 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import pydantic
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 from pydantic_core import core_schema
 
 from bertjax.errors import UserError
@@ -44,8 +47,12 @@ Positive = Annotated[float, Gt(0), Lt(math.inf)]
 NotNegative = Annotated[float, Ge(0), Lt(math.inf)]
 # Whoever types 1e4 means 1e-4.
 LearningRate = Annotated[float, Gt(0), Le(10)]
-Path = Annotated[str, MinLen(1)]
-Paths = Path | Sequence[Path]
+Name = Annotated[str, MinLen(1)]
+# A path of any file system; the object marks where ~ is the home folder.
+_HOME = object()
+Place = Annotated[str, MinLen(1), _HOME]
+Path = Annotated[str, MinLen(1), _HOME, Predicate(lambda x: '://' not in x)]
+Paths = Place | Sequence[Place]
 
 _CONFIG = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True)
 _NAMES: dict[Any, tuple[str, str]] = {  # of one, and of several
@@ -61,7 +68,10 @@ _LIMITS: dict[tuple[type, ...], str] = {
   (Ge, Lt): 'from {0.ge:,} to below {1.lt:,}',
   (Gt, Le): 'above {0.gt:,} and at most {1.le:,}',
   (Gt, Lt): 'above {0.gt:,} and below {1.lt:,}',
-  (MinLen,): 'that is not empty',
+  # pydantic takes no lone surrogates, which stand for other bytes of a name.
+  (MinLen,): 'in UTF-8 that is not empty',
+  (MinLen, object): 'that is a path in UTF-8',
+  (MinLen, object, Predicate): 'that is a path in UTF-8 on this machine',
 }
 
 
@@ -91,9 +101,12 @@ def checked(function: Function) -> Function:
 
   @functools.wraps(function)
   def call(*args: Any, **kwargs: Any) -> Any:
-    bound = signature.bind(*args, **kwargs).arguments
-    check(function, bound | bound.get(rest, {}))
-    return function(*args, **kwargs)
+    bound = signature.bind(*args, **kwargs)
+    given = bound.arguments
+    check(function, given | given.get(rest, {}))
+    for name in _paths(function) & given.keys():
+      given[name] = _at_home(given[name])
+    return function(*bound.args, **bound.kwargs)
 
   call.__signature__ = signature  # type: ignore[attr-defined]  # for gin
   return cast(Function, call)
@@ -171,6 +184,23 @@ def annotations(function: Callable[..., Any]) -> dict[str, Any]:
       theirs = annotations(annotation.__metadata__[0])
       found = {name: theirs[name] | None for name in theirs} | found
   return found
+
+
+@functools.cache
+def _paths(function: Callable[..., Any]) -> set[str]:
+  """Returns the names of parameters that take paths."""
+
+  def takes_paths(annotation: Any) -> bool:
+    parts = typing.get_args(annotation)
+    return _HOME in parts or any(map(takes_paths, parts))
+
+  return {k for k, x in annotations(function).items() if takes_paths(x)}
+
+
+def _at_home(value: Any) -> Any:
+  if isinstance(value, list | tuple):
+    return type(value)(map(os.path.expanduser, value))
+  return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 @functools.cache

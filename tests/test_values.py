@@ -54,8 +54,15 @@ REFUSED = [
   (
     values.Paths,
     ['', 5, [5], ['a', '']],
-    'a text that is not empty or a list of texts that is not empty',
+    'a text that is a path in UTF-8 or a list of texts that is a path in UTF-8',
   ),
+  (values.Place, ['', 'caf\udce9'], 'a text that is a path in UTF-8, got'),
+  (
+    values.Path,
+    ['', 'caf\udce9', 'gs://bucket/run', b'a'],
+    'a text that is a path in UTF-8 on this machine, got',
+  ),
+  (values.Name, ['', 'caf\udce9'], 'a text in UTF-8 that is not empty, got'),
   (tuple[str, ...], ['ab', [1], 5], 'a list of texts'),
   (Sequence[int], [[0, 1.5], [True], '12', 3], 'a list of whole numbers'),
   (int | None, ['x'], 'a whole number or None'),
@@ -86,7 +93,8 @@ def takes(annotation):
 )
 def test_what_fits_passes_as_it_is(annotation, given):
   for value in given:
-    assert takes(annotation)(value) is value
+    found = takes(annotation)(value)
+    assert found is value or (type(found) is type(value) and found == value)
 
 
 @pytest.mark.parametrize(
@@ -102,14 +110,6 @@ def test_what_does_not_fit_is_refused_in_words(annotation, given, expected):
     assert message.endswith('; set test_values.function.one')
 
 
-def test_every_item_of_a_long_list_is_looked_at():
-  items = [1] * 10_000
-  items[7_777] = 'x'
-  with pytest.raises(UserError, match='a list of whole numbers') as caught:
-    takes(Sequence[int])(items)
-  assert len(str(caught.value)) < 200
-
-
 @dataclasses.dataclass(frozen=True)
 class Size:
   width: values.Count
@@ -117,6 +117,32 @@ class Size:
 
   def __post_init__(self):
     values.check_fields(self)
+
+
+@pytest.mark.parametrize(
+  'annotation, given, expected',
+  [
+    (values.Path, '~/runs/x', '/home/ada/runs/x'),
+    (values.Path | None, '~', '/home/ada'),
+    (values.Path | None, None, None),
+    (values.Place, 'gs://bucket/~/x', 'gs://bucket/~/x'),
+    (values.Paths, ['~/a', 'b/~'], ['/home/ada/a', 'b/~']),
+    (values.Paths | Size, ('~/a',), ('/home/ada/a',)),
+    (values.Name, '~/a column', '~/a column'),
+    (str | None, '~/a text', '~/a text'),
+  ],
+)
+def test_a_path_begins_at_home(monkeypatch, annotation, given, expected):
+  monkeypatch.setenv('HOME', '/home/ada')
+  assert takes(annotation)(given) == expected
+
+
+def test_every_item_of_a_long_list_is_looked_at():
+  items = [1] * 10_000
+  items[7_777] = 'x'
+  with pytest.raises(UserError, match='a list of whole numbers') as caught:
+    takes(Sequence[int])(items)
+  assert len(str(caught.value)) < 200
 
 
 def test_fields_are_checked_and_named_after_their_class():

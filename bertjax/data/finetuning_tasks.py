@@ -15,7 +15,7 @@ from bertjax.errors import UserError, expect
 from bertjax.tasks import specs
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.examples import TextExample
-from bertjax.values import Path, checked
+from bertjax.values import Place, checked
 
 # Text fields of TFDS's GLUE; a task uses the first row that it has all of.
 _FIELDS = (
@@ -29,7 +29,7 @@ _FIELDS = (
 
 @checked
 def glue_from_tfds(
-  data_dir: Path, tasks: str | Sequence[str] | None = None
+  data_dir: Place, tasks: str | Sequence[str] | None = None
 ) -> list[DataSet]:
   """Returns GLUE tasks that TFDS has on disk; downloads nothing.
 

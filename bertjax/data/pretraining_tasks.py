@@ -27,7 +27,16 @@ from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
 from bertjax.runs.progress_line import wait
 from bertjax.text import masking, vocabulary_file
-from bertjax.values import Count, Path, Paths, Rate, Share, checked
+from bertjax.values import (
+  Count,
+  Name,
+  Path,
+  Paths,
+  Place,
+  Rate,
+  Share,
+  checked,
+)
 
 
 @checked
@@ -86,7 +95,7 @@ def register(
 
 
 @checked
-def vocabulary_size(vocab_file: Path | None, size: int) -> int:
+def vocabulary_size(vocab_file: Place | None, size: int) -> int:
   """Returns V of the file, or else `size`, that of a trained vocabulary."""
   return size if vocab_file is None else len(vocabulary_file.read(vocab_file))
 
@@ -95,14 +104,14 @@ def vocabulary_size(vocab_file: Path | None, size: int) -> int:
 def from_text(
   text_files: Paths | text_store.Reader,
   run_dir: Path,
-  vocab_file: Path | None = None,
+  vocab_file: Place | None = None,
   vocab_size: Count = 30522,
   cased: bool | None = None,
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,
   corpus_dir: Path | None = None,
-  tfds_data_dir: Path | None = None,
-  text_column: Path = 'text',
+  tfds_data_dir: Place | None = None,
+  text_column: Name = 'text',
   name: str = 'text',
   **task: Annotated[Any, register],
 ) -> str:

@@ -19,7 +19,7 @@ from bertjax.interop import config_json, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
-from bertjax.values import Path, checked
+from bertjax.values import Path, Place, checked
 
 # Hugging Face name -> TF1 name, if the rules of `tf1_name` do not give it.
 IRREGULAR = {
@@ -85,7 +85,7 @@ def read(
 
 @checked
 def convert(
-  *, source: Path, output: Path, overwrite: bool = False, dry_run: bool = False
+  *, source: Place, output: Path, overwrite: bool = False, dry_run: bool = False
 ) -> None:
   """Writes a directory for MODEL, INIT_FROM and transformers.
 

@@ -37,7 +37,7 @@ from bertjax.tasks.labelled_batches import LabelledBatches, Rows
 from bertjax.text import vocabulary_file
 from bertjax.training import layerwise, loop
 from bertjax.training.task_objective import TaskObjective
-from bertjax.values import Path, Seed, checked
+from bertjax.values import Path, Place, Seed, checked
 
 
 @checked
@@ -50,7 +50,7 @@ def fine_tune(
   mesh: Mesh,
   config: Callable[..., EncoderConfig] | None = None,
   init_from: Path | None = None,
-  vocab_file: Path | None = None,
+  vocab_file: Place | None = None,
   seeds: Seed | Sequence[Seed] = (0,),
   from_mnli: bool = True,
   dry_run: bool = False,

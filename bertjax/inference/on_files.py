@@ -28,7 +28,7 @@ from bertjax.tasks import kinds
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task, with_values
 from bertjax.text import batching, input_paths
-from bertjax.values import Count, Path, Paths, checked
+from bertjax.values import Count, Name, Path, Paths, checked
 
 # What to predict, and the function for it that `Predictor.answers` takes.
 Work = tuple[Task, forward.Function | None]
@@ -156,7 +156,7 @@ def evaluate(
   length: Count | None = None,
   batch_size: Count = 32,
   text_columns: str | Sequence[str] | None = None,
-  label_column: Path | None = None,
+  label_column: Name | None = None,
   dry_run: bool = False,
 ) -> None:
   """Prints the task's metrics of a model on files with labels, as JSON.

@@ -78,7 +78,7 @@ class Predictor:
     """
     expect(isinstance(model, str | os.PathLike), 'a folder', model, 'MODEL')
     with wait(f'reading {model}'):
-      found = trained_model.read(model, step)
+      found = trained_model.read(os.fspath(model), step)
     length = {'length': min(128, found.config.positions)}
     task = kinds.of_json(length | found.task) if found.task else None
     tokenizer = Tokenizer.load(found.path)

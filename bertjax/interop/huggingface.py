@@ -314,12 +314,13 @@ def _task(
   by_id = attributes.get('id2label') or {
     str(i): label for i, label in enumerate(_default_labels(classes))
   }
-  try:
-    labels = tuple(str(by_id[str(i)]) for i in range(classes))
-  except KeyError as error:
+  if by_id.keys() != {str(i) for i in range(classes)}:
     raise UserError(
-      f'expected id2label for {classes} classes in {path}, but it lacks {error}'
-    ) from error
+      f'expected id2label of the {classes} classes of its head, 0 to '
+      f'{classes - 1}, in {path}, got {len(by_id)}: {", ".join(by_id):.40}; '
+      'mend it there'
+    )
+  labels = tuple(str(by_id[str(i)]) for i in range(classes))
   _check_distinct(labels, f'id2label of {path}')
   if kind == 'number' and classes > 1:
     raise UserError(

@@ -9,11 +9,12 @@ transformers writes today: with the prefix `bert.`, and with `weight` and `bias`
 in norms, which the first BERT called gamma and beta. Source: safetensors.
 """
 
-import json
+import contextlib
 import os
 import re
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
 import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
 import numpy as np
@@ -21,6 +22,7 @@ import safetensors.numpy
 
 from bertjax.errors import UserError
 from bertjax.interop import absent_model
+from bertjax.text import whole_files
 
 FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
@@ -97,13 +99,10 @@ def _files(directory: str) -> list[str]:
     return [os.path.join(directory, FILE)]
   if INDEX in there:
     index = os.path.join(directory, INDEX)
-    try:
-      with open(index, encoding='utf-8') as file:
-        shards = set(json.load(file)['weight_map'].values())
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-      raise UserError(
-        f'expected an index of shards in {index}, got {error!r}; fetch it again'
-      ) from error
+    content = whole_files.read_object(index, 'fetch it again') or {}
+    form = {'weight_map': dict[str, Any]}
+    whole_files.check(content, form, index, 'fetch it again')
+    shards = set(content['weight_map'].values())
     for name in shards:
       if not re.fullmatch(r'[\w.-]+\.safetensors', str(name)):
         raise UserError(
@@ -125,11 +124,10 @@ def _files(directory: str) -> list[str]:
 
 def _conversion(directory: str) -> str:
   """Returns a command that saves a directory again as safetensors."""
-  try:
-    with open(os.path.join(directory, 'config.json'), encoding='utf-8') as file:
-      name = str(json.load(file)['architectures'][0])
-  except (OSError, ValueError, LookupError, TypeError):
-    name = ''
+  name = ''
+  with contextlib.suppress(UserError, LookupError, TypeError):
+    content = whole_files.read_object(f'{directory}/config.json', '') or {}
+    name = str(content['architectures'][0])
   if not name.isidentifier():  # the user will run it as code
     name = 'AutoModelForPreTraining'
   there, output = repr(directory), repr(directory.rstrip('/') + '-safetensors')

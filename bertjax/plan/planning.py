@@ -28,7 +28,7 @@ from bertjax.plan.compiled_step import Refusal, Step
 from bertjax.runs import layout, output_files
 from bertjax.training import state as state_lib
 from bertjax.training.objectives import Objective
-from bertjax.values import Count, Path, Share, checked
+from bertjax.values import Count, Name, Path, Share, checked
 
 # Share of the peak that tuned implementations reach: NVIDIA's BERT large on an
 # A100 0.45, Levanter on TPU v3 0.35 to 0.54.
@@ -68,7 +68,7 @@ def plan(
   objective: Objective,
   optimizer: optax.GradientTransformation,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
-  topology: Path,
+  topology: Name,
   steps: Count,
   accumulation: Count = 1,
   make_mesh: Callable[..., Mesh] = partitioning.make_mesh,

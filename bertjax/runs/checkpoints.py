@@ -21,7 +21,6 @@ its end, that of `finalize`. Source: Orbax.
 import base64
 import contextlib
 import logging
-import os
 import shutil
 import sys
 import time
@@ -307,8 +306,6 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
     self._manager.reload()
 
   def _check_space(self, state: Any) -> None:
-    if not os.path.isdir(self._directory):  # a bucket
-      return
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     free = shutil.disk_usage(self._directory).free
     if free < needed:

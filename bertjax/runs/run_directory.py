@@ -25,6 +25,7 @@ import filelock
 
 from bertjax.errors import UserError
 from bertjax.runs import differences, gin_bindings, layout, output_files
+from bertjax.values import Path, checked
 
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
@@ -34,8 +35,9 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
+@checked
 def claim(
-  directory: str, configuration: str, allow_difference: bool = False
+  directory: Path, configuration: str, allow_difference: bool = False
 ) -> Iterator[None]:
   """Holds a run directory for one run with one configuration.
 

@@ -18,7 +18,7 @@ from bertjax.models.config import EncoderConfig, computation, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
-from bertjax.values import Path, checked
+from bertjax.values import Path, Place, checked
 
 
 class TrainedModel(NamedTuple):
@@ -88,12 +88,13 @@ def read(path: str, step: int | None = None) -> TrainedModel:
   return TrainedModel(config, parameters, task, step, path)
 
 
-def best_run(path: str) -> str:
+@checked
+def best_run(path: Path) -> str:
   """Returns the best run in a folder of fine-tuning; any other path unchanged.
 
   Raises:
-    UserError: there is nothing at `path`, or a folder with several tasks, or
-      with no finished run.
+    UserError: `path` has a scheme such as gs://, or there is nothing, or a
+      folder with several tasks, or with no finished run.
   """
   if not epath.Path(path).exists():
     raise absent_model.refusal(path)
@@ -114,7 +115,7 @@ def best_run(path: str) -> str:
 def parameters(
   path: Path | None,
   config: EncoderConfig,
-  vocab_file: Path | None,
+  vocab_file: Place | None,
   changes: str | Sequence[str] = (),
 ) -> names.Parameters | None:
   """Returns the parameters that INIT_FROM names; None for None.

@@ -32,7 +32,7 @@ def read(
   r"""Yields the sentences of a file.
 
   'He PRP O\nran VBD B-VP\n\n' becomes TagExample(('He', 'ran'),
-  ('O', 'B-VP'), (('He', 'PRP', 'O'), ('ran', 'VBD', 'B-VP'))).
+  ('O', 'B-VP'), (('He', 'PRP', 'O'), ('ran', 'VBD', 'B-VP')), (path, 1)).
 
   Args:
     path: a file with a word a line and an empty line, or one that begins with
@@ -59,7 +59,8 @@ def read(
     tags = None if tag_column is None else columns[tag_column]
     if tags is not None:
       schemes.add(tags, start)
-    yield TagExample(columns[word_column], tags, tuple(lines))
+    place = (path, start)
+    yield TagExample(columns[word_column], tags, tuple(lines), place)
 
 
 def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from bertjax.tasks import (
 )
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
-from bertjax.values import Path, Paths, checked
+from bertjax.values import Name, Path, Paths, checked
 
 Reader = Callable[[], Iterable[Any]]
 
@@ -90,7 +90,7 @@ def text(
   train_files: Paths,
   eval_files: Paths,
   text_columns: str | Sequence[str],
-  label_column: Path,
+  label_column: Name,
   kind: str = 'classes',
   metrics: str | Sequence[str] | None = None,
   name: str = 'text',

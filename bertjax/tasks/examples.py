@@ -50,11 +50,13 @@ class TagExample(NamedTuple):
     tags: as many; None if unknown.
     columns: the fields of each word's line in the file, for files of
       predictions.
+    place: the file, and the number of the first word's line; ('', 0): none.
   """
 
   words: tuple[str, ...]
   tags: tuple[str, ...] | None = None
   columns: tuple[tuple[str, ...], ...] = ()
+  place: tuple[str, int] = ('', 0)
 
   @classmethod
   def from_json(cls, fields: Sequence[Any]) -> Self:

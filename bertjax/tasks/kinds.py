@@ -128,6 +128,7 @@ _CLASSES = Kind(
   metrics=('accuracy', 'f1_macro', 'f1', 'f1_micro', 'matthews'),
   score=text_labels.score,
   trivial=text_labels.most_frequent,
+  check=text_labels.check,
 )
 _MASKS = Kind(
   encode=untrained.encode_masks,

@@ -108,21 +108,13 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
     examples: with labels.
 
   Raises:
-    UserError: fewer than two classes, too many to be classes, no label, or the
-      same number or labels for all of several examples.
+    UserError: fewer than two classes, too many to be classes, or no label.
   """
   found: set[str] = set()
   one = False  # whether each example has one class
-  number = False
-  first, count, same = None, 0, True
-  for count, example in enumerate(examples, start=1):
-    label = example.label
-    first = label if count == 1 else first
-    same = same and label == first
-    if number := isinstance(label, float):
-      if not same:
-        break
-      continue
+  for label in (example.label for example in examples):
+    if isinstance(label, float):
+      return ()
     one = isinstance(label, str)
     found.update([label] if isinstance(label, str) else label or ())
     if one and len(found) > _MOST_CLASSES:
@@ -131,13 +123,6 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
-  if same and count > 1 and not one:
-    raise UserError(
-      f'expected labels that differ, got {first!r} for all {count:,} examples; '
-      'check LABEL_COLUMN'
-    )
-  if number:
-    return ()
   least, what = (2, 'two classes') if one else (1, 'one label')
   enough = len(found) >= least
   expect(enough, f'at least {what}', sorted(found), 'LABEL_COLUMN')

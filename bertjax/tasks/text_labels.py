@@ -83,6 +83,33 @@ def _encoded(task: Task, label: Any) -> Label:
   return [int(name in names) for name in task.labels]
 
 
+def check(task: Task, examples: Iterable[TextExample]) -> None:
+  """Says if all examples have one label, which a constant answer finds."""
+  if same := _sameness(examples):
+    print(
+      f'warning: {same} to score on, so scores say little; set EVAL_FILES or '
+      'DATA_DIR to files with others as well'
+    )
+
+
+def _refuse_same(train: Iterable[TextExample]) -> None:
+  if same := _sameness(train):
+    raise UserError(
+      f'expected labels that differ, got {same} to train on; set TRAIN_FILES, '
+      'DATA_DIR or LABEL_COLUMN'
+    )
+
+
+def _sameness(examples: Iterable[TextExample]) -> str:
+  """Returns what all of several examples have as their label, '' if none."""
+  first, count = None, 0
+  for label in map(_known, examples):
+    first, count = (first, count + 1) if count else (label, 1)
+    if label != first:
+      return ''
+  return f'{first!r} for all {count:,} examples' if count > 1 else ''
+
+
 def decode_class(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   """Yields {'label': 'b', 'scores': {'a': 0.1, 'b': 0.9}} for logits [C]."""
   from scipy import special  # slow to import
@@ -136,6 +163,7 @@ def score(task: Task, pairs: Answered) -> dict[str, float]:
 
 def most_frequent(task: Task, train: Iterable[TextExample]) -> Trivial:
   """Returns a function that gives the most frequent class in training."""
+  _refuse_same(train)
   counts = collections.Counter(map(_known, train))
   most = max(task.labels, key=counts.__getitem__)
   return lambda example: {'label': most}
@@ -143,12 +171,14 @@ def most_frequent(task: Task, train: Iterable[TextExample]) -> Trivial:
 
 def mean(task: Task, train: Iterable[TextExample]) -> Trivial:
   """Returns a function that gives the mean of the training numbers."""
+  _refuse_same(train)
   value = statistics.fmean(map(_known, train))
   return lambda example: {'value': value}
 
 
 def usual(task: Task, train: Collection[TextExample]) -> Trivial:
   """Returns a function that gives the labels of more than half of training."""
+  _refuse_same(train)
   counts = collections.Counter(x for each in train for x in _known(each))
   found = [x for x in task.labels if counts[x] > len(train) / 2]
   return lambda example: {'labels': found}

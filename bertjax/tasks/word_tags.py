@@ -80,15 +80,20 @@ def score(task: Task, pairs: Answered) -> dict[str, float]:
 
 
 def check(task: Task, examples: Iterable[TagExample]) -> None:
-  """Says how many words have tags that training never had."""
-  known = set(task.labels)
-  unknown = Counter(
-    tag for x in examples for tag in x.tags or () if tag not in known
-  )
-  if unknown:
+  """Says how many words have tags that training never had, and where."""
+  known, count, first = set(task.labels), 0, ''
+  for example in examples:
+    path, start = example.place
+    for line, tag in enumerate(example.tags or (), start):
+      if tag not in known:
+        count += 1
+        where = f' in line {line} of {path}' if path else ''
+        first = first or f'{tag!r}{where}'
+  if count:
     print(
-      f'{unknown.total():,} words have tags that training never had '
-      f'({", ".join(sorted(unknown)[:9])}), and count as errors'
+      f'warning: {count:,} words have tags that training never had, and count '
+      f'as errors; the first is {first}: mend it, or add such sentences to '
+      'TRAIN_FILES'
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from bertjax import values
 from bertjax.errors import UserError, expect
 from bertjax.text import input_bytes
 
@@ -23,7 +24,8 @@ def expand(
   """Returns the files, sorted, each once.
 
   A folder stands for all files of text or Parquet in it and in the folders
-  below, but for hidden ones; a glob for the files that it matches.
+  below, but for hidden ones; a glob for the files that it matches. Links to
+  folders are followed, and no folder is read twice.
 
   Args:
     patterns: one or several, local (`**` and `~` work) or of a scheme that
@@ -33,7 +35,7 @@ def expand(
       they are counted in a line on standard error.
 
   Raises:
-    UserError: a pattern stands for no file.
+    UserError: a pattern stands for no file, or a name is not UTF-8.
   """
   several = isinstance(patterns, list | tuple | set)
   some: list[Any] = list(patterns) if several else [patterns]
@@ -47,6 +49,11 @@ def expand(
         paths, folder = _remote(pattern)
       else:
         paths, folder = _local(pattern)
+    if odd := [path for path in paths if not values.fits(path, values.Name)]:
+      raise UserError(
+        f'expected file names in UTF-8, got {min(odd)!r}; rename it, or leave '
+        f'it out of {setting}'
+      )
     if folder:
       paths = _readable(paths, pattern, setting, refused)
     if not paths:
@@ -84,8 +91,13 @@ def _local(pattern: str) -> tuple[list[str], bool]:
 
 
 def _below(folder: str) -> Iterator[str]:
-  for where, folders, names in os.walk(folder):
-    folders[:] = [name for name in folders if not name.startswith('.')]
+  seen = set[str]()
+  for where, folders, names in os.walk(folder, followlinks=True):
+    if (real := os.path.realpath(where)) in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    folders[:] = sorted(name for name in folders if not name.startswith('.'))
     for name in names:
       path = os.path.join(where, name)
       if not name.startswith('.') and os.path.isfile(path):  # no pipe

@@ -168,9 +168,9 @@ def _not_there(value) -> list[str]:
 
 
 def _expand(value):
-  """Expands environment variables in strings."""
+  """Expands environment variables and the home folder in strings."""
   if isinstance(value, str):
-    return os.path.expandvars(value)
+    return os.path.expanduser(os.path.expandvars(value))
   if isinstance(value, list | tuple):
     return type(value)(_expand(part) for part in value)
   return value

@@ -225,6 +225,17 @@ def test_another_task_starts_from_the_encoder_of_a_run(
   assert (tmp_path / 'out.txt').read_text().splitlines()[0].count(' ') == 2
 
 
+def test_files_of_glue_with_one_label_are_refused(folder, tmp_path):
+  (tmp_path / 'SST-2').mkdir()
+  for split in ('train', 'dev'):
+    path = tmp_path / 'SST-2' / f'{split}.tsv'
+    path.write_text('sentence\tlabel\n' + 'a\t1\n' * 5)
+  glue = data_sets.glue(str(tmp_path))
+  with pytest.raises(UserError, match="'positive' for all 5 .*DATA_DIR"):
+    run(folder, tmp_path / 'x', glue)
+  assert not (tmp_path / 'x').exists()
+
+
 @pytest.mark.parametrize(
   'changes, message',
   [

@@ -413,6 +413,26 @@ def test_two_classes_of_one_name_are_refused(tmp_path):
     huggingface.read(str(tmp_path))
 
 
+@pytest.mark.parametrize('names_of', [3, 1, 100, -3])
+@pytest.mark.parametrize('heads', [('pooler', 'classifier'), ('tag_head',)])
+def test_id2label_has_the_classes_of_the_head(tmp_path, heads, names_of):
+  save(tmp_path, heads)
+  classes = len(huggingface.read(str(tmp_path)).task['labels'])
+  ids = range(names_of) if names_of > 0 else range(1, classes + 1)
+  names = {str(i): f'name {i}' for i in ids}
+  set_attributes(tmp_path, id2label=names)
+  if names_of == classes:
+    assert huggingface.read(str(tmp_path)).task['labels'][0] == 'name 0'
+    return
+  with pytest.raises(UserError) as caught:
+    huggingface.read(str(tmp_path))
+  assert str(caught.value).startswith(
+    f'expected id2label of the {classes} classes of its head, 0 to '
+    f'{classes - 1}, in {tmp_path}/config.json, got {len(names)}: '
+  )
+  assert len(str(caught.value)) < 400
+
+
 def test_a_model_of_multiple_choice_is_refused(tmp_path):
   parameters = make_params(('pooler', 'classifier'), classes=1)
   huggingface.save(str(tmp_path), CONFIG, parameters, TOKENIZER)
@@ -478,6 +498,23 @@ def test_an_index_that_leads_elsewhere_is_refused(tmp_path, name):
   )
   with pytest.raises(UserError, match='names of safetensors files beside it'):
     huggingface.read(str(directory))
+
+
+@pytest.mark.parametrize(
+  'content, words',
+  [
+    ('[' * 100_000, 'expected JSON'),
+    ('{}', "expected 'weight_map'"),
+    ('{"weight_map": []}', "as 'weight_map'"),
+    (' ' * (5 << 20), 'at most 4 MB'),
+  ],
+)
+def test_a_damaged_index_is_one_line(tmp_path, content, words):
+  save(tmp_path)
+  (tmp_path / 'model.safetensors').rename(tmp_path / 'part.safetensors')
+  (tmp_path / 'model.safetensors.index.json').write_text(content)
+  with pytest.raises(UserError, match=f'{words}.*index.json.*fetch it again'):
+    huggingface.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(

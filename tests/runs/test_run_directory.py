@@ -287,3 +287,21 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(UserError, match='set RUN_DIR') as raised:
       run(directory)
     assert '\n' not in str(raised.value)
+
+
+def test_a_directory_at_home_is_made_there(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  with run_directory.claim('~/runs/x', BASE):
+    assert (tmp_path / 'runs' / 'x' / 'config.gin').is_file()
+  assert os.listdir(tmp_path) == ['runs']
+
+
+def test_a_directory_of_another_file_system_is_refused(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with (
+    pytest.raises(UserError, match='on this machine, got .gs://bucket/x'),
+    run_directory.claim('gs://bucket/x', BASE),
+  ):
+    pass
+  assert os.listdir(tmp_path) == []

@@ -122,3 +122,13 @@ def test_a_run_with_what_is_no_number_is_refused_by_name(tmp_path):
   with pytest.raises(UserError, match='at step 4 of .* infinity in b/bias;'):
     trained_model.read(str(tmp_path))
   assert trained_model.read(str(tmp_path), step=3).step == 3
+
+
+def test_a_model_stands_on_this_machine_or_at_home(
+  directory, tmp_path, monkeypatch
+):
+  monkeypatch.setenv('HOME', str(directory.parent))
+  found = trained_model.read(f'~/{directory.name}')
+  assert (found.config, found.path) == (CONFIG, str(directory))
+  with pytest.raises(UserError, match='on this machine, got .gs://bucket/run'):
+    trained_model.read('gs://bucket/run')

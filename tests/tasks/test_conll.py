@@ -6,6 +6,7 @@ import pytest
 from bertjax.errors import UserError
 from bertjax.tasks import conll, word_tags
 from bertjax.tasks.examples import TagExample
+from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
 
 PLAIN = 'He PRP B-NP\nran VBD B-VP\n\nStop VB B-VP\n'
@@ -40,7 +41,12 @@ def read(tmp_path, content, **settings):
   ],
 )
 def test_sentences_are_read_whatever_stands_around_them(tmp_path, content):
-  assert read(tmp_path, content) == EXAMPLES
+  found = read(tmp_path, content)
+  assert [x._replace(place=('', 0)) for x in found] == EXAMPLES
+  file = content.encode().decode('utf-8-sig').splitlines()
+  for path, line in (x.place for x in found):
+    assert path == str(tmp_path / 'tags.txt')
+    assert file[line - 1][:4].strip() in ('He', 'He P', 'Stop', 'He\tP')
 
 
 def test_other_columns_can_hold_words_and_tags(tmp_path):
@@ -52,7 +58,7 @@ def test_other_columns_can_hold_words_and_tags(tmp_path):
 
 def test_tags_can_be_absent(tmp_path):
   (example,) = read(tmp_path, 'the\ncat\n', tag_column=None)
-  assert example == TagExample(('the', 'cat'), None, (('the',), ('cat',)))
+  assert example[:3] == (('the', 'cat'), None, (('the',), ('cat',)))
 
 
 def test_only_the_separator_separates(tmp_path):
@@ -153,7 +159,21 @@ def test_several_files_are_read(tmp_path, setting):
   }[setting]
   task = Task('t', 'tags')
   found = list(word_tags.read(task, paths, labelled=True))
-  assert found[:2] == EXAMPLES and len(found) == 3
+  assert [x[:3] for x in found[:2]] == [x[:3] for x in EXAMPLES]
+  assert len(found) == 3
+
+
+def test_a_tag_that_training_lacks_is_told_with_its_line(tmp_path, capsys):
+  task = Task('t', 'tags', labels=('B-NP', 'B-VP'))
+  content = '\n' + PLAIN + '\nHe PRP B-NP\nran VBD B-PP\nand CC O\n'
+  word_tags.check(task, keep(read(tmp_path, PLAIN)))
+  assert not capsys.readouterr().out
+  word_tags.check(task, keep(iter(read(tmp_path, content))))
+  (line,) = capsys.readouterr().out.splitlines()
+  assert line.startswith('warning: 2 words have tags that training never had')
+  assert f"the first is 'B-PP' in line 8 of {tmp_path / 'tags.txt'}:" in line
+  word_tags.check(task, [TagExample(('a',), ('X',))])
+  assert "the first is 'X':" in capsys.readouterr().out
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

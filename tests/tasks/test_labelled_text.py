@@ -227,13 +227,6 @@ def test_too_few_and_too_many_classes_are_refused():
   assert len(own.labels_of(labelled([names]))) == 1001
 
 
-@pytest.mark.parametrize('labels', [[1.5, 1.5], [('a', 'b'), ('a', 'b')]])
-def test_labels_that_are_all_the_same_are_refused(labels):
-  error = error_of(own.labels_of, labelled(labels))
-  assert 'for all 2 examples; check LABEL_COLUMN' in error
-  own.labels_of(labelled([*labels, labels[0][:1] if labels[0] != 1.5 else 2.0]))
-
-
 def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):
   path = write_parquet(tmp_path / 'a.parquet', {'text': ['a']})
   monkeypatch.setitem(sys.modules, 'pyarrow', None)

@@ -50,6 +50,31 @@ def test_the_trivial_answer_is_the_best_constant_of_training(
 
 
 @pytest.mark.parametrize(
+  'kind, labels, label, other',
+  [
+    ('classes', LABELS, 'a', 'b'),
+    ('number', (), 1.5, 2.0),
+    ('labels', LABELS, ('a', 'b'), ('a',)),
+    ('labels', LABELS, (), ('a',)),
+  ],
+)
+def test_one_label_for_all_is_refused_in_training_and_told_in_scoring(
+  kind, labels, label, other, capsys
+):
+  task, row = Task('t', kind, labels), kinds.KINDS[kind]
+  one, two = (TextExample(('x',), each) for each in (label, other))
+  with pytest.raises(UserError, match='for all 2 examples to train on; set'):
+    row.trivial(task, [one, one])
+  row.check(task, [one, one])
+  (line,) = capsys.readouterr().out.splitlines()
+  assert line.startswith(f'warning: {label!r} for all 2 examples to score on')
+  for some in ([one, one, two], [one]):
+    row.trivial(task, some)
+    row.check(task, some)
+  assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
   'label, message',
   [
     (None, 'an example has none; set LABEL_COLUMN'),

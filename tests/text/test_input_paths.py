@@ -36,6 +36,33 @@ def test_a_folder_stands_for_all_that_can_be_read_in_it(tmp_path, capsys):
   assert capsys.readouterr().err.startswith('1 files are left out: expected')
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+  write(tmp_path, ['in/a/b.txt', 'in/z/c.txt', 'out/d.txt', 'out/e/f.txt'])
+  (tmp_path / 'in' / 'far').symlink_to(tmp_path / 'out')
+  (tmp_path / 'out' / 'back').symlink_to(tmp_path / 'in')
+  (tmp_path / 'in' / 'a' / 'up').symlink_to('..')
+  (tmp_path / 'in' / 'a' / 'z again').symlink_to('../z')
+  (tmp_path / 'in' / 'gone').symlink_to('nowhere')
+  found = names(tmp_path, str(tmp_path / 'in'))
+  assert found == ['in/a/b.txt', 'in/a/z again/c.txt'] + [
+    f'in/far/{name}' for name in ('d.txt', 'e/f.txt')
+  ]
+
+
+@pytest.mark.parametrize('name', [b'caf\xe9.txt', b'caf\xe9/a.png'])
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path, name):
+  write(tmp_path, ['b.txt'])
+  path = os.path.join(os.fsencode(tmp_path), name)
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path, 'wb') as file:
+    file.write(b'\x89PNG\r\n\x1a\n' if name.endswith(b'png') else b'text')
+  message = refusal(str(tmp_path))
+  assert 'caf\\udce9' in message and message.encode()
+  assert 'rename it' in refusal([os.fsdecode(path)])
+  if name.endswith(b'txt'):
+    assert 'rename it' in refusal(f'{tmp_path}/*.txt')
+
+
 def test_files_are_sorted_and_each_is_there_once(tmp_path):
   write(tmp_path, ['b.txt', 'a.txt', 'c[1].txt', 'deep/er/d.txt', 'e.txt/f'])
   patterns = [
