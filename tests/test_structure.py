@@ -123,15 +123,18 @@ BUDGET = {
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
   # that was altered.
   # Keeps what stands at OUTPUT; says the form of every JSON file of a run.
-  'runs': 1012,
+  # Draws sweeps as well, which drew themselves; has words, ticks and a legend
+  # for all that is drawn.
+  'runs': 1161,
   # An objective owns what others knew of losses; several and frozen models.
-  'training': 1204,  # signals are noted from the first step on, by all at once
+  # Titles for metrics, which readers of runs show.
+  'training': 1213,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where.
   'tasks': 1442,
   'inference': 369,  # OVERWRITE, as the next ones
   'finetuning': 363,  # checks the results that it reads
-  'inspection': 431,
+  'inspection': 434,
   'plan': 655,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.

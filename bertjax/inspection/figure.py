@@ -56,13 +56,15 @@ def draw(maps: Maps, origin: str) -> 'Figure':
   points = max(line, POINTS[0])
   # In inches; a letter is hardly wider.
   labels = 0.009 * points * max(map(len, maps.tokens))
-  panels = {'entropy, nats': (maps.entropies, 'Blues', np.log(length), '.2f')}
+  name = 'entropy, nats\n(0: looks at one token)'
+  panels = {name: (maps.entropies, 'Blues', np.log(length), '.2f')}
   if maps.importance is not None:
     most = max(float(maps.importance.max()), 1e-9)
-    panels['importance, |dL/dmask|'] = maps.importance, 'Oranges', most, '.2g'
+    name = 'importance, |dL/dmask|\n(0: not needed)'
+    panels[name] = maps.importance, 'Oranges', most, '.2g'
   widths = heads * GAP * side, max(heads * CELL_INCHES[0], 1.6)
   heights = [0.12, *[layers * CELL_INCHES[1]] * len(panels)]
-  beside = sum(heights) + 0.6 * len(heights)  # with their own labels
+  beside = sum(heights) + 0.75 * len(heights)  # with their own labels
   grid = layers * GAP * side + labels
   width, height = sum(widths) + labels + 1.2, max(grid, beside) + 0.7
   with matplotlib.rc_context(STYLE):
@@ -112,6 +114,7 @@ def _draw_maps(
     )
     frame = Rectangle((x, y), length, length, fill=False, edgecolor='#999999')
     axes.add_patch(frame).set(linewidth=0.5, clip_on=False)
+  axes.set(xlabel='token attended to', ylabel='token that attends')
   axes.set_xlim(0, columns[-1] + length)
   axes.set_ylim(rows[-1] + length, 0)
   axes.spines[:].set_visible(False)

@@ -16,8 +16,8 @@ from bertjax.reporting import health_checks, lengths, references, run_reader
 from bertjax.reporting.health_checks import Finding
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import differences, output_files, plotter
-from bertjax.runs.plotter import Diagram, Line
+from bertjax.runs import diagrams, differences, output_files, plotter
+from bertjax.runs.plotter import Line
 from bertjax.values import Path, checked
 
 _MAKER = 'doctor'
@@ -129,8 +129,8 @@ def draw(compared: Sequence[tuple[Run, Reference]], path: str) -> None:
     compared: runs, each with the same reference.
     path: of the file.
   """
-  reference = compared[0][1]
-  diagrams = []
+  first, reference = compared[0]
+  shown = []
   for metric, curve in reference.curves.items():
     lines = [
       Line(run.name, *run.metrics[metric])
@@ -139,6 +139,5 @@ def draw(compared: Sequence[tuple[Run, Reference]], path: str) -> None:
     ]
     if lines and not metric.endswith('_baseline'):
       lines.insert(0, Line(f'reference {reference.name}', *curve))
-      scale = 'log' if metric.endswith('grad_norm') else 'linear'
-      diagrams.append(Diagram(metric, lines, scale))
-  plotter.draw(diagrams, path, made_by=output_files.mark(_MAKER))
+      shown.append(diagrams.of_metric(metric, first.objective.titles, lines))
+  plotter.draw(shown, path, made_by=output_files.mark(_MAKER))

@@ -19,8 +19,7 @@ import numpy as np
 
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import output_files, plotter
-from bertjax.runs.plotter import Diagram, Line
+from bertjax.runs import diagrams, output_files, plotter
 from bertjax.values import Path, Paths, checked
 
 _SPECIAL = 'CLS|SEP|PAD|UNK|MASK'
@@ -75,7 +74,7 @@ def render(
   sections = {
     'Runs': _table(map(_summary, found)),
     'Results of fine-tuning': ''.join(
-      f'<p>{html.escape(directory)}</p>{_table(_scores(tasks))}'
+      f'<p>{html.escape(directory)}</p>{_table(_scores(tasks, _titles(found)))}'
       for directory, tasks in results
     ),
     'Evaluations': _table(_evaluations(found)),
@@ -109,7 +108,11 @@ def _summary(run: Run) -> _Row:
   }
 
 
-def _scores(tasks: Sequence[dict]) -> Iterator[_Row]:
+def _titles(found: Sequence[Run]) -> dict[str, str]:
+  return {k: x for run in found for k, x in run.objective.titles.items()}
+
+
+def _scores(tasks: Sequence[dict], titles: dict[str, str]) -> Iterator[_Row]:
   """Reads results.json: the scores of each task over its seeds."""
   for task in tasks:
     for metric, scores in task['scores'].items():
@@ -117,7 +120,7 @@ def _scores(tasks: Sequence[dict]) -> Iterator[_Row]:
         # Others are losses and the scores of the trivial answer.
         yield {
           'task': task['task'],
-          'metric': metric,
+          'metric': diagrams.describe(metric, titles).title,
           'median': statistics.median(scores),
           'from, to': f'{number(min(scores))} to {number(max(scores))}',
           'seeds': len(scores),
@@ -129,15 +132,17 @@ def _evaluations(found: Sequence[Run]) -> Iterator[_Row]:
   for name, run in itertools.product(_names(found), found):
     steps, values = run.metrics.get(name, ([], []))
     if name.startswith('eval') and np.isfinite(values).any():
-      best = np.nanargmin if name.endswith('loss') else np.nanargmax
+      words = diagrams.describe(name, run.objective.titles)
+      best = np.nanargmin if words.better == 'lower' else np.nanargmax
       i = best(values)
       yield {
-        'metric': name,
+        'metric': words.title,
+        'better': words.better,
         'run': run.name,
         'last': values[-1],
         'best': values[i],
         'at step': steps[i],
-        'most frequent answer': run.last(_baseline(name)),
+        'most frequent answer': run.last(diagrams.baseline(name)),
       }
 
 
@@ -145,11 +150,6 @@ def _names(found: Sequence[Run]) -> list[str]:
   """Returns the metrics of any run but their baselines."""
   names = {name for run in found for name in run.metrics}
   return sorted(name for name in names if not name.endswith('_baseline'))
-
-
-def _baseline(name: str) -> str:
-  """Returns what an accuracy is compared with; no run has it of others."""
-  return name.removesuffix('_accuracy') + '_baseline'
 
 
 def _curves(found: Sequence[Run]) -> str:
@@ -165,20 +165,18 @@ def _curves(found: Sequence[Run]) -> str:
 
 def _picture(found: Sequence[Run], names: Sequence[str]) -> str:
   """Draws a diagram for each metric that a run has, as SVG."""
-  diagrams = []
+  titles = _titles(found)
+  shown = []
   for name in names:
-    exact = name.endswith('learning_rate')
+    smoothed = not name.endswith('learning_rate')
     lines = [
-      Line(run.name, *run.metrics[metric], metric != name, not exact)
+      line
       for run in found
-      for metric in (name, _baseline(name))
-      if metric in run.metrics
+      for line in diagrams.lines(run.name, run.metrics, name, smoothed)
     ]
-    title = name.replace('/', ': ').replace('_', ' ')
-    scale = 'log' if name.endswith('grad_norm') else 'linear'
-    diagrams.append(Diagram(title, lines, scale))
+    shown.append(diagrams.of_metric(name, titles, lines))
   file = io.StringIO()
-  if not plotter.draw(diagrams, file, 'svg'):
+  if not plotter.draw(shown, file, 'svg'):
     return ''
   svg = file.getvalue()
   return f'<div class="wide">{svg[svg.index("<svg") :]}</div>'
@@ -277,9 +275,9 @@ def _cell(value: str | float | None) -> str:
 def number(value: float) -> str:
   """Formats a number in 4 digits, or without a fraction.
 
-  >>> number(25180.4), number(0.00015), number(math.nan)
-  ('25,180', '0.00015', 'not finite')
+  >>> number(25180.4), number(0.00001), number(math.nan)
+  ('25,180', '0.00001', 'not finite')
   """
   if not math.isfinite(value):
     return 'not finite'
-  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'
+  return f'{value:,.0f}' if abs(value) >= 1000 else plotter.plain(value, 4)

@@ -25,7 +25,6 @@ from bertjax.batch import Batch
 from bertjax.errors import UserError
 from bertjax.models import flops, heads, kernels
 from bertjax.models.config import EncoderConfig
-from bertjax.runs.curves import Panel
 from bertjax.runs.model_file import ObjectiveFacts
 from bertjax.training import log_normalizer
 from bertjax.training.state import Parameters
@@ -51,7 +50,8 @@ class Objective(abc.ABC):
     keys: of a batch, those that are read; names in `batch.KEYS`.
     losses: the terms that are minimised, each with its factor. Each is divided
       by its own weight.
-    titles: 'mlm' for 'mlm_loss' -> what people call it.
+    titles: 'mlm' for 'mlm_loss' -> what people call it; or a whole metric,
+      and its unit after a comma.
     watched: metrics that come first in a report and that the doctor compares;
       none: the losses.
     vocabulary_loss: the loss of choosing one token of the vocabulary, if any.
@@ -74,9 +74,9 @@ class Objective(abc.ABC):
     return type(self).__name__
 
   @property
-  def panels(self) -> tuple[Panel, ...]:
-    """Those of curves.png before the ones that every run has."""
-    return tuple(Panel(x.replace('_', ' '), (x,)) for x in self.losses)
+  def panels(self) -> tuple[str, ...]:
+    """Metrics in curves.png before the ones that every run has."""
+    return tuple(self.losses)
 
   @property
   def models(self) -> Mapping[str, nn.Module]:
@@ -284,13 +284,17 @@ class MaskedLanguageModel(Objective):
   chunks: Count = 1
 
   losses = {'mlm_loss': 1, 'nsp_loss': 1}
-  titles = {'mlm': 'masked LM', 'nsp': 'next sentence'}
-  panels = (
-    Panel('masked-LM loss, nats', ('mlm_loss',)),
-    Panel('masked-LM accuracy', ('mlm_accuracy', 'mlm_baseline')),
-    Panel('next-sentence loss, nats', ('nsp_loss',)),
-    Panel('next-sentence accuracy', ('nsp_accuracy', 'nsp_baseline')),
-  )
+  titles = {
+    'mlm': 'masked LM',
+    'nsp': 'next sentence',
+    'mlm_loss': 'masked-LM loss, nats',
+    'nsp_loss': 'next-sentence loss, nats',
+    'loss': 'total loss',
+    'masked_fraction': 'masked tokens, share of all',
+    'visible_fraction': 'masked tokens left visible, share',
+    'random_pair_fraction': 'pairs with a random sentence, share',
+  }
+  panels = ('mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy')
   watched = ('mlm_loss', 'mlm_accuracy', 'nsp_accuracy')
   vocabulary_loss = 'mlm_loss'
   chances = {'nsp_accuracy': 0.5}

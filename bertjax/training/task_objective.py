@@ -15,7 +15,6 @@ import numpy as np
 
 from bertjax import batch as batch_lib
 from bertjax.batch import Batch
-from bertjax.runs.curves import Panel
 from bertjax.training.objectives import DeviceBatch, Objective, apply_model
 
 
@@ -43,6 +42,14 @@ class TaskObjective(Objective):
 
   keys = (*batch_lib.TASK, 'labels', 'label_weights')
   losses = {'loss': 1}
+  titles = {
+    'loss': 'total loss',
+    'f1_macro': 'macro F1',
+    'f1_micro': 'micro F1',
+    'matthews': 'Matthews correlation',
+    'pearson': 'Pearson correlation',
+    'spearman': 'Spearman correlation',
+  }
 
   @property
   def name(self) -> str:
@@ -50,12 +57,9 @@ class TaskObjective(Objective):
     return 'TaskObjective' + (f' of {self.kind}' if self.kind else '')
 
   @property
-  def panels(self) -> tuple[Panel, ...]:
-    """The loss, and all metrics in one."""
-    return (
-      Panel("the task's loss", ('loss',)),
-      Panel("the task's metrics", self.metrics),
-    )
+  def panels(self) -> tuple[str, ...]:
+    """The loss and the metrics."""
+    return ('loss', *self.metrics)
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of labels, or the sum of their classes' weights."""

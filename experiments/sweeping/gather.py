@@ -1,11 +1,14 @@
 """The results of a sweep: results.jsonl, a table, a picture."""
 
+import glob
+import itertools
 import json
+import math
 import os
 import statistics
 from collections.abc import Sequence
 
-from bertjax.runs import output_files
+from bertjax.runs import diagrams, layout, model_file, output_files, plotter
 from experiments.sweeping.spec import Sweep, is_file, name_of
 
 
@@ -56,10 +59,14 @@ def markdown(sweep: Sweep, results: Sequence[dict]) -> str:
   It has the median and the spread of each metric over the seeds, the number of
   seeds, and what went wrong.
   """
-  axes = sweep.axes()
+  axes, titles = sweep.axes(), _titles(results)
   header = [
     *axes,
-    *(f'{metric}: median (least to most)' for metric in sweep.metrics),
+    *(
+      f'{words.title}: median (least to most)'
+      + (f', {words.better} is better' if words.better else '')
+      for words in (_describe(x, titles) for x in sweep.metrics)
+    ),
     'seeds',
     'minutes',
     '',
@@ -93,62 +100,75 @@ def markdown(sweep: Sweep, results: Sequence[dict]) -> str:
 
 
 def draw(sweep: Sweep, results: Sequence[dict], path: str) -> None:
-  """Draws each metric over the first axis, a line per value of the others."""
-  from matplotlib.figure import Figure
+  """Draws each metric over the first axis, a line per value of the others.
 
-  first, *_ = [*sweep.axes(), '']  # '' if only the seeds differ
-  figure = Figure(figsize=(5.2 * len(sweep.metrics), 3.6), layout='constrained')
-  panels = figure.subplots(1, len(sweep.metrics), squeeze=False)[0]
-  for panel, metric in zip(panels, sweep.metrics, strict=True):
-    lines = {}
-    for point, some in points(results):
-      values = [r['values'][metric] for r in some if r['status'] == 'done']
-      if values:
-        rest = {k: v for k, v in point.items() if k != first}
-        lines.setdefault(
-          ', '.join(f'{k} {_word(v)}' for k, v in rest.items()), []
-        ).append((point.get(first, ''), values))
-    for label, line in lines.items():
-      _draw_line(panel, line, label, joined=sweep.search is None)
-    panel.set_xlabel(first)
-    panel.set_title(metric, fontsize=10, loc='left')
-    panel.grid(alpha=0.25, linewidth=0.5)
-    panel.spines[['top', 'right']].set_visible(False)
-    if 1 < len(lines) <= 10:
-      panel.legend(fontsize=8, frameon=False)
-  figure.savefig(path, dpi=130)
+  Those of a search over each axis, for no two points share the others.
+  """
+  titles, axes = _titles(results), sweep.axes() or ['']  # '': seeds alone
+  plotter.draw(
+    [
+      _diagram(sweep, results, axis, metric, titles)
+      for metric in sweep.metrics
+      for axis in (axes if sweep.search else axes[:1])
+    ],
+    path,
+  )
 
 
-def _draw_line(panel, line, label: str, joined: bool) -> None:
+def _diagram(
+  sweep: Sweep, results: Sequence[dict], axis: str, metric: str, titles: dict
+) -> plotter.Diagram:
+  found = {}
+  for point, some in points(results):
+    rest = '' if sweep.search else _label(point, axis)
+    values = [result['values'].get(metric, math.nan) for result in some]
+    found.setdefault(rest, []).append((point.get(axis, ''), values))
+  places = [place for line in found.values() for place, _ in line]
   numeric = all(
-    isinstance(x, int | float) and not isinstance(x, bool) for x, _ in line
+    isinstance(x, int | float) and not isinstance(x, bool) for x in places
   )
-  if numeric:
-    line = sorted(line)
-  where = [x if numeric else _word(x) for x, _ in line]
-  middle = [statistics.median(values) for _, values in line]
-  spread = [
-    [m - min(values) for m, (_, values) in zip(middle, line, strict=True)],
-    [max(values) - m for m, (_, values) in zip(middle, line, strict=True)],
-  ]
-  panel.errorbar(
-    where,
-    middle,
-    spread,
-    label=label,
-    capsize=3,
-    marker='o',
-    markersize=4,
-    linewidth=1.4 if joined and numeric else 0,
-    elinewidth=1,
+  names = [] if numeric else list(dict.fromkeys(map(_word, places)))
+  lines = []
+  for label, line in found.items():
+    if not numeric:
+      line = [(names.index(_word(place)), values) for place, values in line]
+    where, values = zip(*sorted(line, key=lambda pair: pair[0]), strict=True)
+    seeds = [*itertools.zip_longest(*values, fillvalue=math.nan)]
+    joined = numeric and sweep.search is None
+    lines.append(plotter.Line(label, where, seeds, points=True, joined=joined))
+  words = _describe(metric, titles)
+  return plotter.Diagram(
+    words.title,
+    lines,
+    vertical=words.axis,
+    horizontal=axis or 'runs that differ in their seeds alone',
+    names=names,
   )
-  if (
-    numeric
-    and len(where) > 2
-    and min(where) > 0
-    and (max(where) / min(where) > 30)
-  ):
-    panel.set_xscale('log')
+
+
+def _label(point: dict, axis: str) -> str:
+  return ', '.join(f'{k} {_word(v)}' for k, v in point.items() if k != axis)
+
+
+def _describe(metric: str, titles: dict) -> diagrams.Words:
+  """Returns a metric in words; that of a second stage may have the same."""
+  words = diagrams.describe(metric.removeprefix('then/'), titles)
+  if metric.startswith('then/'):
+    return words._replace(place=f'{words.place}, second stage')
+  return words
+
+
+def _titles(results: Sequence[dict]) -> dict[str, str]:
+  """Returns what the first run that is done calls its metrics."""
+  by_status = sorted(results, key=lambda result: result['status'] != 'done')
+  found = {}
+  for folder in [result['folder'] for result in by_status[:1]]:
+    below = glob.escape(folder)
+    models = glob.glob(f'{below}/*/{layout.MODEL}')
+    models += glob.glob(f'{below}/*/*/seed_*/{layout.MODEL}')
+    for run in map(os.path.dirname, models or [f'{folder}/{layout.MODEL}']):
+      found |= model_file.read_objective(run).titles
+  return found
 
 
 def _word(value) -> str:

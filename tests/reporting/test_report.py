@@ -126,8 +126,8 @@ def test_every_metric_has_its_diagram_and_each_accuracy_its_baseline(tmp_path):
     json.dumps({'step': 1} | dict.fromkeys(names, 0.5)) + '\n'
   )
   text = page(tmp_path, str(directory))
-  titles = [x for x in re.findall('>([^<]+: [^<]+)</text>', text)]
-  assert titles == ['eval: mlm accuracy', 'train: x']
+  titles = re.findall('>([^<]+, (?:held out|in training))</text>', text)
+  assert titles == ['Masked-LM accuracy, held out', 'X, in training']
   assert 'most frequent answer</text>' in text
 
 
@@ -142,12 +142,12 @@ def test_evaluations_have_their_last_and_their_best(tmp_path):
   )
   text = page(tmp_path, str(directory))
   assert (
-    '<td>eval/mlm_accuracy</td><td>a</td><td>0.375</td><td>0.5</td>'
-    '<td>2</td><td>0.05</td>'
+    '<td>Masked-LM accuracy, held out</td><td>higher</td><td>a</td>'
+    '<td>0.375</td><td>0.5</td><td>2</td><td>0.05</td>'
   ) in text
   assert (
-    '<td>eval/loss</td><td>a</td><td>not finite</td><td>2.5</td>'
-    '<td>3</td><td></td>'
+    '<td>Total loss, held out</td><td>lower</td><td>a</td>'
+    '<td>not finite</td><td>2.5</td><td>3</td><td></td>'
   ) in text
 
 
@@ -174,10 +174,10 @@ def test_fine_tuning_has_its_scores(tmp_path):
   )
   text = page(tmp_path, str(tmp_path / 'f'))
   assert (
-    '<td>CoLA</td><td>eval/matthews</td><td>0.5</td><td>0.25 to 0.75</td>'
-    '<td>3</td>'
+    '<td>CoLA</td><td>Matthews correlation, held out</td>'
+    '<td>0.5</td><td>0.25 to 0.75</td><td>3</td>'
   ) in text
-  assert '<td>eval/loss</td>' not in text
+  assert '<td>Total loss, held out</td>' not in text
 
 
 def test_texts_of_a_run_are_not_taken_for_html(tmp_path):

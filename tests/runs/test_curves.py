@@ -5,10 +5,7 @@ import os
 
 from bertjax.runs import curves, metrics_file
 
-PANELS = (
-  curves.Panel('loss', ('mlm_loss',)),
-  curves.Panel('accuracy', ('mlm_accuracy', 'mlm_baseline')),
-)
+PANELS = ('mlm_loss', 'mlm_accuracy')
 
 
 def test_curves_are_drawn_for_what_there_is(tmp_path):
@@ -24,20 +21,25 @@ def test_curves_are_drawn_for_what_there_is(tmp_path):
     assert file.read(8) == b'\x89PNG\r\n\x1a\n'
 
 
-def test_metrics_that_share_a_panel_have_their_full_names(tmp_path):
-  curve = ([1, 2], [0.5, 0.6])
-  names = ('train/f1', 'eval/f1', 'eval/accuracy', 'eval/accuracy_baseline')
-  lines = curves._lines(
-    dict.fromkeys(names, curve), ('f1', 'accuracy', 'accuracy_baseline')
+def test_a_panel_has_a_line_for_each_place_and_its_baseline(
+  tmp_path, monkeypatch
+):
+  drawn = []
+  monkeypatch.setattr(
+    curves.plotter, 'draw', lambda diagrams, path: drawn.extend(diagrams)
   )
-  assert [(line.label, line.baseline) for line in lines] == [
-    ('train/f1', False),
-    ('eval/f1', False),
-    ('eval/accuracy', False),
-    ('eval', True),
+  with metrics_file.Writer(str(tmp_path)) as writer:
+    names = ('train/f1', 'eval/f1', 'eval/f1_baseline', 'eval_ax/f1', 'eval/x')
+    writer.write(1, dict.fromkeys(names, 0.5))
+  curves.draw(str(tmp_path), ('f1',))
+  (panel,) = drawn
+  assert panel.title == 'F1' and panel.vertical == 'F1 (higher is better)'
+  assert [(line.label, line.baseline) for line in panel.lines] == [
+    ('in training', False),
+    ('held out', False),
+    ('held out', True),
+    ('held out, ax', False),
   ]
-  (line,) = curves._lines({'train/f1': curve, 'eval/loss': curve}, ('f1',))
-  assert line.label == 'train'
 
 
 def test_without_metrics_there_is_no_picture(tmp_path):
