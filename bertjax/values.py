@@ -48,8 +48,8 @@ NotNegative = Annotated[float, Ge(0), Lt(math.inf)]
 # Whoever types 1e4 means 1e-4.
 LearningRate = Annotated[float, Gt(0), Le(10)]
 Name = Annotated[str, MinLen(1)]
-# A path of any file system; the object marks where ~ is the home folder.
-_HOME = object()
+# A path of any file system; the text marks where ~ is the home folder.
+_HOME = '~'
 Place = Annotated[str, MinLen(1), _HOME]
 Path = Annotated[str, MinLen(1), _HOME, Predicate(lambda x: '://' not in x)]
 Paths = Place | Sequence[Place]
@@ -70,8 +70,8 @@ _LIMITS: dict[tuple[type, ...], str] = {
   (Gt, Lt): 'above {0.gt:,} and below {1.lt:,}',
   # pydantic takes no lone surrogates, which stand for other bytes of a name.
   (MinLen,): 'in UTF-8 that is not empty',
-  (MinLen, object): 'that is a path in UTF-8',
-  (MinLen, object, Predicate): 'that is a path in UTF-8 on this machine',
+  (MinLen, str): 'that is a path in UTF-8',
+  (MinLen, str, Predicate): 'that is a path in UTF-8 on this machine',
 }
 
 
