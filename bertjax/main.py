@@ -46,6 +46,7 @@ from typing import Any
 import gin
 from absl import flags, logging
 
+from bertjax import values
 from bertjax.errors import RunStopped, UserError
 from bertjax.launch import command_line, configuration, host_memory, recipes
 from bertjax.runs import layout, progress_line, run_directory
@@ -66,10 +67,11 @@ _FLAGS.set_gnu_getopt()  # a recipe may come before the flags
 _FULL = re.compile(rf'\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]')
 
 
+@values.checked
 def run(
   job: Callable[..., None],
-  directory: str | None = None,
-  init_from: str | None = None,
+  directory: values.Path | None = None,
+  init_from: values.Path | None = None,
   allow_difference: bool = False,
   several_processes: bool = False,
   following: str | None = None,

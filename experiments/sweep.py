@@ -26,6 +26,7 @@ import sys
 import threading
 import traceback
 
+from bertjax import values
 from bertjax.errors import UserError
 from experiments.sweeping import execute, gather, plan
 from experiments.sweeping.spec import Minutes, Range, Search, Stage, Sweep
@@ -33,9 +34,10 @@ from experiments.sweeping.spec import Minutes, Range, Search, Stage, Sweep
 __all__ = ['Minutes', 'Range', 'Search', 'Stage', 'Sweep', 'run']
 
 
+@values.checked
 def run(
   sweep: Sweep,
-  output: str,
+  output: values.Path,
   at_once: int = 1,
   slurm: dict | None = None,
   cluster: str = 'slurm',
@@ -242,7 +244,9 @@ def main() -> int:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('file')
-  parser.add_argument('--output', help='folder of the runs')
+  parser.add_argument(
+    '--output', type=os.path.expanduser, help='folder of the runs'
+  )
   parser.add_argument('--dry_run', action='store_true')
   parser.add_argument('--at_once', type=int, default=1)
   parser.add_argument('--slurm', metavar='NAME=VALUE,...')
@@ -252,6 +256,7 @@ def main() -> int:
     sweep, question = load(options.file)
     name = os.path.splitext(os.path.basename(options.file))[0]
     output = options.output or os.path.join('runs', 'sweeps', name)
+    values.check(run, {'output': output}, {'output': '--output'})
     print(question, end='\n\n')
     plan.check(sweep)
     print(describe(sweep, output), flush=True)

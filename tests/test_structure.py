@@ -111,13 +111,15 @@ BUDGET = {
   # tasks did in part, and tells some forty kinds of file by their first bytes.
   # A digest of the vocabulary, which a full disk does not halve. Checks the
   # size of small files, and the form of what is in those of JSON. Follows links
-  # to folders, and refuses names that cannot be printed.
-  'text': 1222,
-  # Tables for what comes after BERT; poolings, which inference had.
-  'models': 672,
+  # to folders, and refuses names that cannot be printed. Tells which
+  # pairs are one sentence, cut.
+  'text': 1231,
+  # Tables for what comes after BERT; poolings, which inference had; how many
+  # layers there may be.
+  'models': 673,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model.
-  'interop': 620,
+  'interop': 613,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -139,16 +141,16 @@ BUDGET = {
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
   'reporting': 761,
-  # Takes examples apart for the packer; tells what starts anew; hides what
-  # TensorFlow prints, which `launch` did.
-  'data': 1520,
+  # Takes examples apart for the packer; tells what starts anew, and how many
+  # pairs are one sentence, cut; hides what TensorFlow prints, as `launch` did.
+  'data': 1541,
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.
   'launch': 832,
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
-  'main': 131,
+  'main': 132,
 }
 
 

@@ -170,6 +170,21 @@ def pair(
   return pair_window(dataset)
 
 
+def cut_share(
+  windows: Sequence[Mapping[str, np.ndarray]], length: int
+) -> float:
+  """Returns the share of pairs that are one sentence, cut in two.
+
+  Args:
+    windows: what `tokenize` gives.
+    length: L.
+  """
+  rng = np.random.default_rng(0)
+  documents = (_documents(longest=length // 2, **x) for x in windows)
+  found = [x for some in documents for x in pairs.cuts(some, length, rng)]
+  return float(np.mean(found or [False]))
+
+
 def _documents(
   document: np.ndarray,
   tokens: np.ndarray,

@@ -63,9 +63,6 @@ ONLY = {
   'add_cross_attention': False,
   'pruned_heads': {},
 }
-# No BERT has more. With a million times as many, the names of their tensors
-# alone would fill the memory.
-MOST_LAYERS = 1000
 # Types of attributes that no field of ours checks; they may also be null.
 TYPES = {
   'architectures': list,
@@ -137,14 +134,14 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
     if attributes[name] != value and (attributes[name] or value):
       raise UserError(
         f'expected {name} = {value!r}, as BERT has it, got '
-        f'{attributes[name]!r} in {path}; choose a checkpoint of BERT'
+        f'{attributes[name]!r:.40} in {path}; choose a checkpoint of BERT'
       )
   known = {*FIELDS, *ONLY, *WITHOUT_EFFECT}
   for name in sorted(set(attributes) - known):
     raise UserError(
-      f'{path} has an attribute that is not understood, {name} = '
-      f'{attributes[name]!r}{did_you_mean(name, known)}; remove it there if it '
-      'does not change what the model computes'
+      f'{path} has an attribute that is not understood, {name:.40} = '
+      f'{attributes[name]!r:.40}{did_you_mean(name[:40], known)}; remove it '
+      'there if it does not change what the model computes'
     )
   fields = {ours: attributes[theirs] for theirs, ours in FIELDS.items()}
   setting = f'hidden_act in {path}, or choose another checkpoint'
@@ -152,18 +149,12 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
   if fields['attention_dropout'] == fields['dropout']:
     fields['attention_dropout'] = None  # follows what a run sets
   try:
-    config = EncoderConfig(**fields)
+    return EncoderConfig(**fields)
   except UserError as error:
     text = re.sub(
       r'EncoderConfig\.(\w+)', lambda found: THEIRS[found[1]], str(error)
     )
     raise UserError(f'{path}: {text} there') from error
-  if config.layers > MOST_LAYERS:
-    raise UserError(
-      f'expected num_hidden_layers of at most {MOST_LAYERS}, got '
-      f'{config.layers} in {path}; mend it there'
-    )
-  return config
 
 
 def from_encoder(config: EncoderConfig, padding: int = 0) -> dict[str, Any]:

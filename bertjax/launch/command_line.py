@@ -52,7 +52,7 @@ def check_model(bindings: Sequence[str]) -> None:
     bindings: NAME=VALUE of the command line.
   """
   for name, _, text in (binding.partition('=') for binding in bindings):
-    path = text.strip(' \'"')
+    path = os.path.expanduser(text.strip(' \'"'))
     elsewhere = re.match(r'[@%]|\w+://', path)
     if name.strip() == 'MODEL' and not (elsewhere or os.path.isdir(path)):
       raise absent_model.refusal(path)

@@ -13,13 +13,18 @@ Source: Devlin et al. 2019, section 3 and google-research/bert `modeling.py`
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
 
 from bertjax.errors import Entry, UserError, choose
 from bertjax.parallel import rules
 from bertjax.values import Count, Positive, Rate, check_fields
 
 Dtype = Literal['float32', 'bfloat16', 'float16']
+# No BERT has more. With a million times as many, their names alone would fill
+# the memory.
+Layers = Annotated[int, Ge(1), Le(1000)]
 # What a field of EncoderConfig can change: the shapes of the parameters; what
 # is computed with them, which shapes do not reveal; only how they are trained;
 # or only how the program is made, with the same results but for rounding.
@@ -89,7 +94,7 @@ class EncoderConfig:
 
   vocabulary_size: Count = _field('shapes', 'vocab_size')
   width: Count = _field('shapes', 'hidden_size')
-  layers: Count = _field('shapes', 'num_hidden_layers')
+  layers: Layers = _field('shapes', 'num_hidden_layers')
   heads: Count = _field('shapes', 'num_attention_heads')
   feed_forward: Count = _field('shapes', 'intermediate_size')
   positions: Count = _field('shapes', 'max_position_embeddings', 512)

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tensorboardX import summary
@@ -164,9 +164,9 @@ def read_examples(directory: str) -> dict[int, list[str]]:
   return {record['step']: record['texts'] for _, record in lines}
 
 
-def _lines(path: str) -> list[tuple[str, dict[str, Any]]]:
-  """Returns each line and its object, but for a last one that is cut off."""
-  found: list[tuple[str, dict[str, Any]]] = []
+def _lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields each line and its object, but for a last one that is cut off."""
+  number = 0
   forms = _FORMS[os.path.basename(path)]
   fix = 'remove the line, or leave the run out'
   with (
@@ -174,7 +174,8 @@ def _lines(path: str) -> list[tuple[str, dict[str, Any]]]:
     open(path, encoding='utf-8', errors='replace') as file,
   ):
     while line := file.readline(_LONGEST_LINE):
-      where = f'line {len(found) + 1} of {path}'
+      number += 1
+      where = f'line {number} of {path}'
       if not line.endswith('\n'):
         if len(line) == _LONGEST_LINE:
           raise UserError(f'{where} is longer than any of a run; {fix}')
@@ -182,8 +183,7 @@ def _lines(path: str) -> list[tuple[str, dict[str, Any]]]:
       record = input_files.json_object(line, where, fix)
       whole_files.check(record, {'step': int}, where, fix)
       whole_files.check(record, forms or _numbers(record), where, fix)
-      found.append((line, record))
-  return found
+      yield line, record
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from bertjax.errors import UserError, expect
 from bertjax.text import input_bytes
 
 # In characters. What goes on after the longest line is dropped.
-_LONGEST_LINE = 1 << 27
+_LONGEST_LINE = 1 << 26
 # The csv module's default, 131072, is too short for whole documents.
 _LONGEST_FIELD = 1 << 24
 

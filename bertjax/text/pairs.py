@@ -105,6 +105,18 @@ def build(
   return found
 
 
+def cuts(
+  documents: list[Document], length: int, rng: np.random.Generator
+) -> list[bool]:
+  """Returns of each pair that `build` makes whether it is one sentence, cut."""
+  numbered = [  # with the number of its sentence as each token
+    dataclasses.replace(x, tokens=np.arange(len(x)).repeat(np.diff(x.bounds)))
+    for x in documents
+  ]
+  found = build(numbered, length, True, rng)
+  return [b is not None and not x and a[-1] == b[0] for a, b, x in found]
+
+
 def fit(room: int, a: int, b: int = 0) -> tuple[int, int]:
   """Returns the most tokens that each of two texts may keep.
 

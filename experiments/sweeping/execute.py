@@ -16,20 +16,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import filelock
 
 from bertjax.errors import UserError
-from bertjax.runs import (
-  layout,
-  metrics_file,
-  output_files,
-)
+from bertjax.runs import metrics_file, model_file, output_files
+from bertjax.text import whole_files
+from bertjax.values import Count
 from experiments.sweeping import child
 from experiments.sweeping.plan import Run
 from experiments.sweeping.spec import Minutes
 
 RESULT, LOG = 'result.json', 'log.txt'
+# Of RESULT: key -> annotation; see `run`.
+_RESULT: dict[str, Any] = {
+  'point': dict[str, Any],
+  'seed': int,
+  'status': str,
+  'values': dict[str, float],
+  'error': str | None,
+  'seconds': float,
+}
 _MEASURED_STEPS = 60
 _POLL_SECONDS = 0.2
 
@@ -85,7 +93,7 @@ def _run(run: Run, watch) -> dict:
     status = 'done'
   except _Stopped as stopped:
     status, error = 'stopped', str(stopped)
-  except _Failed as failure:
+  except (_Failed, UserError) as failure:
     status, error = 'failed', str(failure)
   except (OSError, LookupError, ValueError) as unforeseen:
     status, error = 'failed', f'{type(unforeseen).__name__}: {unforeseen}'
@@ -116,11 +124,7 @@ def _result(run: Run, status: str, error, values: dict, seconds: float) -> dict:
 
 def read(run: Run) -> dict | None:
   """Returns the result that a run has written, or None."""
-  path = os.path.join(run.folder, RESULT)
-  if not os.path.exists(path):
-    return None
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
+  return _read(run.folder, RESULT, _RESULT)
 
 
 def is_done(run: Run) -> bool:
@@ -130,13 +134,9 @@ def is_done(run: Run) -> bool:
 
 def read_all(output: str) -> list[dict]:
   """Returns the results that runs have written to the folder of a sweep."""
-  found = []
-  for path in sorted(
-    glob.glob(os.path.join(glob.escape(output), '*', 'seed_*', RESULT))
-  ):
-    with open(path, encoding='utf-8') as file:
-      found.append(json.load(file))
-  return found
+  folders = glob.glob(os.path.join(glob.escape(output), '*', 'seed_*'))
+  found = (_read(folder, RESULT, _RESULT) for folder in sorted(folders))
+  return [result for result in found if result]
 
 
 def value_of(run_dir: str, metric: str) -> float:
@@ -145,14 +145,13 @@ def value_of(run_dir: str, metric: str) -> float:
   Raises:
     _Failed: the run has no such metric.
   """
-  path = os.path.join(run_dir, layout.RESULTS)
-  found = {}
-  if os.path.exists(path):
-    with open(path, encoding='utf-8') as file:
-      for row in json.load(file)['tasks']:
-        for name, scores in row['scores'].items():
-          name = name.removeprefix('eval/')
-          found[f'{row["task"]}/{name}'] = statistics.median(scores)
+  rows = model_file.read_results(run_dir)
+  if rows is not None:
+    found = {
+      f'{row["task"]}/{name.removeprefix("eval/")}': statistics.median(scores)
+      for row in rows
+      for name, scores in row['scores'].items()
+    }
   else:
     found = {
       name: values[-1]
@@ -199,8 +198,8 @@ def _steps(run: Run, stage, stop: Callable[[], str | None]) -> dict[str, int]:
       _, seconds = metrics_file.read_metrics(measured)['speed/step_seconds']
       steps = wanted.minutes * 60 / statistics.median(seconds[1:])
       _write(path, {'TRAIN_STEPS': max(_MEASURED_STEPS, round(steps))})
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
+  steps = _read(point, 'steps.json', {'TRAIN_STEPS': Count})
+  return {'TRAIN_STEPS': steps['TRAIN_STEPS']}
 
 
 def _launch(
@@ -260,19 +259,28 @@ def _size(folder: str) -> int:
   )
 
 
+def _read(folder: str, name: str, forms: dict[str, Any]) -> dict | None:
+  """Returns what a sweep has written, None if it is not there; checks it."""
+  path = os.path.join(folder, name)
+  fix = 'remove it, and the same command makes it anew'
+  content = whole_files.read_object(path, fix)
+  if content is None:
+    return None
+  whole_files.check(content, forms, path, fix)
+  # A sweep may have moved since.
+  return content | {'folder': folder}
+
+
 def _write(path: str, content: dict) -> None:
   output_files.write_text(path, json.dumps(content, indent=1))
 
 
 def check_same(path: str, content: dict, what: str) -> None:
   """Writes a file; raises UserError if it exists with other content."""
-  if os.path.exists(path):
-    with open(path, encoding='utf-8') as file:
-      if json.load(file) != content:
-        raise UserError(
-          f'{os.path.dirname(path)} holds a sweep with {what}; '
-          'set --output to another folder'
-        )
-  else:
+  fix = 'set --output to another folder'
+  then = whole_files.read_object(path, fix)
+  if then not in (None, content):
+    raise UserError(f'{os.path.dirname(path)} holds a sweep with {what}; {fix}')
+  if then is None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     _write(path, content)

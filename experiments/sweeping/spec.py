@@ -14,7 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
-from bertjax.values import Count, Path, Positive, Seed, check_fields
+from bertjax.values import (
+  Count,
+  Name,
+  Path,
+  Place,
+  Positive,
+  Seed,
+  check_fields,
+)
 
 Point = dict[str, Any]
 
@@ -62,7 +70,7 @@ class Search:
   space: Mapping[str, Range | Sequence[Any]]
   trials: Count
   prune: bool = True
-  storage: Path | None = None
+  storage: Place | None = None
 
   def __post_init__(self):
     check_fields(self)
@@ -82,7 +90,7 @@ class Stage:
 
   files: Sequence[Path]
   bindings: Mapping[str, Any]
-  metric: Path
+  metric: Name
 
   def __post_init__(self):
     check_fields(self)
@@ -112,7 +120,7 @@ class Sweep:
 
   files: Sequence[Path]
   bindings: Mapping[str, Any]
-  metric: Path
+  metric: Name
   grid: Mapping[str, Sequence[Any]] | None = None
   points: Sequence[Point] | None = None
   search: Search | None = None

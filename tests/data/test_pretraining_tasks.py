@@ -1,5 +1,7 @@
 """Text and vocabulary are prepared, and registered as a task of seqio."""
 
+import re
+
 import pytest
 
 from bertjax.data import pretraining_tasks
@@ -22,6 +24,29 @@ def test_a_run_dir_is_made_if_it_is_missing(tmp_path):
   run_dir = tmp_path / 'runs' / 'new'
   assert prepare(tmp_path, 'of_a_new_run', run_dir) == 'of_a_new_run'
   assert (run_dir / 'vocab.txt').exists()
+
+
+@pytest.mark.parametrize(
+  'text, share',
+  [('A cat sat.\n\n', (0.3, 0.7)), ('a ' * 20 + '.\n' + 'b.\n\n', (0, 0.2))],
+)
+def test_the_share_of_sentences_cut_in_two_is_told(
+  tmp_path, capsys, text, share
+):
+  path = tmp_path / 'text.txt'
+  path.write_text(''.join(f'{i} {text}' for i in range(300)))
+  arguments = str(path), str(tmp_path / 'run')
+  more = {'vocab_size': 60, 'name': f'of_cuts_{share[0]}'}
+  pretraining_tasks.from_text(*arguments, **more)
+  (line,) = re.findall('pairs of one .*', capsys.readouterr().out)
+  found = re.search(
+    r': ([\d.]+)% at LENGTH 128, ([\d.]+)% at LENGTH 512$', line
+  )
+  for percent in found.groups():
+    assert share[0] <= float(percent) / 100 <= share[1]
+  more |= {'next_sentence': False}
+  pretraining_tasks.from_text(*arguments, **more)
+  assert 'pairs of one' not in capsys.readouterr().out
 
 
 def test_a_run_dir_that_cannot_be_made_is_one_line(tmp_path):

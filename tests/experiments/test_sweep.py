@@ -286,12 +286,97 @@ def test_a_second_stage_starts_from_the_first(tmp_path):
   assert frame['then/eval/mlm_loss'].tolist() == [0.7]
 
 
+@pytest.mark.parametrize(
+  'content, words',
+  [
+    ('', 'expected JSON'),
+    ('{"point": {"LEARNING_RATE": 0.1}, "se', 'expected JSON'),
+    ('[' * 100_000, 'expected JSON'),
+    ('[]', 'expected an object'),
+    ('{"status": "done"}', "expected 'point'"),
+    ('{"point": {}, "seed": "0"}', "a whole number as 'seed'"),
+    (' ' * (5 << 20), 'at most 4 MB'),
+  ],
+)
+def test_a_damaged_result_is_one_line(tmp_path, content, words):
+  made = make((0.1,))
+  sweep.run(made, str(tmp_path))
+  path = tmp_path / 'LEARNING_RATE=0.1' / 'seed_0' / 'result.json'
+  path.write_text(content)
+  for read in (
+    lambda: sweep.run(made, str(tmp_path)),
+    lambda: execute.read_all(str(tmp_path)),
+  ):
+    with pytest.raises(UserError, match=words) as caught:
+      read()
+    assert str(path) in str(caught.value) and 'remove it' in str(caught.value)
+    assert '\n' not in str(caught.value)
+  path.unlink()
+  assert sweep.run(made, str(tmp_path))['status'].tolist() == ['done']
+  (tmp_path / 'sweep.json').write_text(content)
+  with pytest.raises(UserError, match='sweep.*set --output') as caught:
+    sweep.run(made, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  'name, content',
+  [
+    ('results.json', '{"tasks": [{"task": "a"}]}'),
+    ('results.json', '{'),
+    ('metrics.jsonl', '{"step": 1, "eval/mlm_loss": "low"}\n'),
+  ],
+)
+def test_damaged_files_of_a_run_are_why_it_failed(tmp_path, name, content):
+  run_dir = tmp_path / 'LEARNING_RATE=0.1' / 'seed_0' / 'run'
+  run_dir.mkdir(parents=True)
+  (run_dir / name).write_text(content)
+  program = (sys.executable, '-c', 'pass')
+  frame = sweep.run(make((0.1,), program=program), str(tmp_path))
+  assert frame['status'].tolist() == ['failed']
+  (error,) = frame['error']
+  assert error.startswith('expected ') and name in error
+
+
+@pytest.mark.parametrize('content', ['', '{}', '{"TRAIN_STEPS": "many"}'])
+def test_damaged_steps_are_why_a_run_failed(tmp_path, content):
+  (tmp_path / 'LEARNING_RATE=0.1').mkdir()
+  (tmp_path / 'LEARNING_RATE=0.1' / 'steps.json').write_text(content)
+  minutes = {'TRAIN_STEPS': sweep.Minutes(2)}
+  bindings = {'TEXT_FILES': 'python_documentation', **minutes}
+  frame = sweep.run(make((0.1,), bindings=bindings), str(tmp_path))
+  (error,) = frame['error']
+  assert error.startswith('expected ') and 'steps.json' in error
+
+
+def test_a_sweep_may_move_and_begin_at_home(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  (tmp_path / 'a.txt').write_text('text')
+  made = make((0.1,), bindings={'TEXT_FILES': '~/a.txt'})
+  with pytest.raises(UserError, match='on this machine, got .gs://bucket'):
+    sweep.run(made, 'gs://bucket/out')
+  sweep.run(made, '~/out')
+  (tmp_path / 'out').rename(tmp_path / 'moved')
+  frame = sweep.run(made, str(tmp_path / 'moved'))
+  folder = tmp_path / 'moved' / 'LEARNING_RATE=0.1' / 'seed_0'
+  assert frame['folder'].tolist() == [str(folder)]
+  assert launches(tmp_path / 'moved') == {'LEARNING_RATE=0.1/seed_0': 1}
+  flags = json.loads((folder / 'run' / 'flags').read_text())
+  assert flags['TEXT_FILES'] == repr(str(tmp_path / 'a.txt'))
+
+
 def test_scores_of_a_task_are_a_metric(tmp_path):
   (tmp_path / 'results.json').write_text(
     json.dumps(
       {
         'tasks': [
-          {'task': 'SST-2', 'scores': {'eval/accuracy': [0.5, 0.9, 0.7]}}
+          {
+            'task': 'SST-2',
+            'metrics': ['accuracy'],
+            'scores': {'eval/accuracy': [0.5, 0.9, 0.7]},
+            'seeds': [0, 1, 2],
+            'best_run': 'SST-2/seed_1',
+            'published': None,
+          }
         ]
       }
     )

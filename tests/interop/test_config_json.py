@@ -66,6 +66,10 @@ def test_what_config_json_says_of_a_field_is_what_was_written():
     ('hidden_size', 0),
     ('num_attention_heads', 5),
     ('num_hidden_layers', 10**9),
+    ('num_hidden_layers', 1001),
+    ('model_type', 'bert' * 10**6),
+    ('is_decoder', [[]] * 10**6),
+    ('a' * 39, [[]] * 10**6),
     ('intermediate_size', None),
     ('max_position_embeddings', 1.5),
     ('type_vocab_size', [2]),
@@ -86,4 +90,5 @@ def test_a_wrong_value_is_one_line_with_its_attribute(name, value):
     config_json.to_encoder(attributes, 'model/config.json')
   line = str(caught.value)
   assert name in line and 'model/config.json' in line and '\n' not in line
+  assert len(line) < 300
   assert 'EncoderConfig' not in line

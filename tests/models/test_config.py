@@ -22,7 +22,7 @@ SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
     (
       'layers',
       0,
-      'expected a whole number from 1 to 1,000,000,000, got 0; '
+      'expected a whole number from 1 to 1,000, got 0; '
       'set EncoderConfig.layers',
     ),
     (
@@ -73,7 +73,7 @@ SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
     (
       'layers',
       True,
-      'expected a whole number from 1 to 1,000,000,000, got True; '
+      'expected a whole number from 1 to 1,000, got True; '
       'set EncoderConfig.layers',
     ),
     (

@@ -86,6 +86,7 @@ FACTS = {
       encoder(dropout=[0]),
       'a number from 0 .*got .0.; set EncoderConfig.dropout',
     ),
+    ('model.json', encoder(layers=10**9), 'from 1 to 1,000, got 1000000000'),
     ('model.json', encoder(heads=3), ': width 8 is not a multiple'),
     ('model.json', encoder(widht=8), "did you mean 'width'.* encoder of"),
     ('model.json', encoder() | {'main': 7}, "a text as 'main' in"),

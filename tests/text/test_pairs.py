@@ -48,6 +48,28 @@ def test_a_random_second_segment_is_of_another_document():
 
 
 @pytest.mark.parametrize(
+  'sizes, least, most',
+  [
+    ([20], 1, 1),
+    ([5] * 400, 0, 0.03),
+    ([9, 9], 0.3, 0.4),
+    ([30] * 4, 0.2, 0.4),
+  ],
+  ids=str,
+)
+def test_the_pairs_that_are_one_sentence_are_counted(sizes, least, most):
+  documents = [document(i + 1, sizes) for i in range(500)]
+  found = pairs.cuts(documents, 64, np.random.default_rng(3))
+  built = build(documents, 64, seed=3)
+  starts = {int(x) for one in documents for x in one.tokens[one.bounds[:-1]]}
+  for cut, (a, b, label) in zip(found, built, strict=True):
+    goes_on = not label and b[0] == a[-1] + 1  # and neither was shortened
+    assert cut == (goes_on and int(b[0]) not in starts)
+  following = [cut for cut, (*_, x) in zip(found, built, strict=True) if not x]
+  assert least <= np.mean(following) <= most
+
+
+@pytest.mark.parametrize(
   'sizes',
   [[5] * 400, [20], [2], [1, 1], [1, 1, 1], [7, 1], [1, 90, 1]],
   ids=str,
