@@ -99,10 +99,11 @@ def render(
 
 
 def _summary(run: Run) -> _Row:
+  planned = run.bindings.get('TRAIN_STEPS', '')
   return {
     'run': run.name,
     'step': run.step,
-    'of': run.bindings.get('TRAIN_STEPS'),
+    'of': int(planned) if planned.isdecimal() else planned,
     'last training loss': run.last('train/loss'),
     'directory': run.directory,
   }

@@ -25,10 +25,8 @@ _SMOOTHING = 0.8
 _LONG = 30  # points of a curve that is drawn without a dot for each
 _QUIET = '#7d858f'  # as in the style
 _STYLE = pathlib.Path(__file__).with_name('plotter.mplstyle')
-_TITLE, _AXIS = (
-  42,
-  34,
-)  # characters of a line, in a diagram of 3.4 by 2.6 inches
+# Characters of a line that fit a diagram of 3.4 by 2.6 inches.
+_TITLE, _AXIS = 38, 32
 _LOGARITHMIC = 8  # times the least is the greatest point
 _NAMES = 40  # characters of all names that fit side by side
 
@@ -123,8 +121,8 @@ def draw(
     height = (2.6 + 0.03 * names) * rows + 0.2 * -(-len(legend) // beside)
     figure.set_size_inches(width, height)
     labels = map(_literal, legend)
-    place = 'outside upper left'
-    figure.legend(legend.values(), labels, loc=place, ncols=beside)
+    style: Any = {'loc': 'outside upper left', 'ncols': beside}
+    figure.legend(legend.values(), labels, **style)
     background = 'none' if kind == 'svg' else 'white'
     metadata = {'Software': made_by} if made_by else None
     figure.savefig(file, format=kind, facecolor=background, metadata=metadata)
@@ -202,7 +200,7 @@ def _draw_diagram(
     if line.label:
       legend.setdefault(line.label, drawn[-1])
   if diagram.scale == 'from zero':
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
   _set_ticks(axes.yaxis)
   if diagram.names:
     names = [_literal(name) for name in diagram.names]
@@ -234,18 +232,18 @@ def _set_ticks(
 
   logarithmic = axis.get_scale() == 'log'
   low, high = axis.get_view_interval()
-  steps = (1, 2, 2.5, 5, 10)
-  at = ticker.MaxNLocator(5, steps=steps, integer=whole, min_n_ticks=1)
+  style: Any = {'steps': (1, 2, 2.5, 5, 10), 'integer': whole}
+  at: ticker.Locator = ticker.MaxNLocator(5, min_n_ticks=1, **style)
   if logarithmic:
     subs = (1, 2, 5) if high < 100 * low else (1,)
-    ticks = ticker.LogLocator(subs=subs, numticks=7).tick_values(low, high)
-    ticks = ticks[(low <= ticks) & (ticks <= high)]
+    powers = ticker.LogLocator(subs=subs, numticks=7).tick_values(low, high)
+    ticks = [x for x in powers if low <= x <= high]
     if len(ticks) > 1:
       at = ticker.FixedLocator(ticks)
   if places is not None and len(places) > 1:
     distances = np.diff(np.log(places) if logarithmic else places)
     if min(distances) > 0.12 * sum(distances):
-      at = ticker.FixedLocator(places)
+      at = ticker.FixedLocator(places.tolist())
   axis.set_major_locator(at)
   axis.set_minor_locator(ticker.NullLocator())
   axis.set_major_formatter(lambda value, _: plain(value))

@@ -292,7 +292,7 @@ class MaskedLanguageModel(Objective):
     'loss': 'total loss',
     'masked_fraction': 'masked tokens, share of all',
     'visible_fraction': 'masked tokens left visible, share',
-    'random_pair_fraction': 'pairs with a random sentence, share',
+    'random_pair_fraction': 'random sentence pairs, share',
   }
   panels = ('mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy')
   watched = ('mlm_loss', 'mlm_accuracy', 'nsp_accuracy')

@@ -9,6 +9,7 @@ import pytest
 
 from bertjax.errors import UserError
 from bertjax.reporting import report
+from bertjax.runs import model_file
 from bertjax.runs.metrics_file import Writer
 from tests.reporting.test_run_reader import write_run
 
@@ -152,7 +153,8 @@ def test_evaluations_have_their_last_and_their_best(tmp_path):
 
 
 def test_fine_tuning_has_its_scores(tmp_path):
-  write_run(tmp_path / 'f' / 'CoLA' / 'seed_0')
+  run = write_run(tmp_path / 'f' / 'CoLA' / 'seed_0')
+  model_file.write_task(run, {'kind': 'classes'})
   (tmp_path / 'f' / 'results.json').write_text(
     json.dumps(
       {
