@@ -51,7 +51,7 @@ os._exit(0)  # see safe_iterators
   status, said = run(code)
   assert status == 0, said
   assert all(
-    re.match('[0-9]+ documents|training|vocab', line)
+    re.match('[0-9]+ documents|training|vocab|pairs|tracing', line)
     for line in said.splitlines()
   ), said
 

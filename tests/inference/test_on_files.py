@@ -338,7 +338,8 @@ def test_a_dry_run_of_an_evaluation_checks_length_and_files(make, tmp_path):
 
 def test_progress_is_told_in_plain_lines_off_a_terminal(capsys):
   assert list(on_files._reported(iter('abcde'), 5, 2)) == [*'abcde']
-  lines = capsys.readouterr().err.splitlines()
+  compiling, *lines = capsys.readouterr().err.splitlines()
+  assert compiling == 'compiling, and the first texts'
   assert [line.split()[:2] for line in lines] == [
     [f'{done}/5', 'texts'] for done in (2, 4, 5)
   ]
