@@ -30,6 +30,8 @@ from bertjax.values import Path, checked
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
 _NAMES_OF_0_1 = re.compile(r'^from bertjax import partitioning$', re.MULTILINE)
+# What a run never writes, and whoever reads the folder would take for its model.
+_OF_ANOTHER_MODEL = ('config.json', 'model.safetensors')
 # The errors of flock on a file system without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -50,10 +52,16 @@ def claim(
     allow_difference: whether to go on with another configuration than before.
 
   Raises:
-    UserError: another run holds the directory, it belongs to another
+    UserError: it is a Hugging Face directory, another run holds it, it belongs to another
       configuration (or has checkpoints of an unknown one), or it cannot be
       written.
   """
+  for name in _OF_ANOTHER_MODEL:
+    if os.path.exists(os.path.join(directory, name)):
+      raise UserError(
+        f'{directory} holds {name}, the model of a Hugging Face directory, '
+        'beside which no run is written; set RUN_DIR to another directory'
+      )
   with contextlib.ExitStack() as stack:
     with output_files.explain_failure(directory):
       os.makedirs(directory, exist_ok=True)

@@ -381,3 +381,19 @@ def test_a_seqio_task_reads_a_source_by_shards(tmp_path, large):
   finally:
     seqio.TaskRegistry.remove('test_sources')
   assert sorted(found) == sorted(large.texts('train'))
+
+
+def test_text_that_a_run_wrote_is_refused(tmp_path):
+  (tmp_path / 'a.txt').write_text('A cat.\n\nA dog.\n')
+  corpus = str(tmp_path / 'corpus')
+  assert 'documents' in sources.from_spec(str(tmp_path), corpus).report()
+  with pytest.raises(UserError, match='/index.json, which a run wrote; move'):
+    sources.from_spec(str(tmp_path), corpus)
+  run = tmp_path / 'a_run'
+  run.mkdir()
+  (run / 'config.gin').write_text('SEED = 0')
+  sources.from_spec(str(run), corpus)
+  (run / '.lock').touch()
+  with pytest.raises(UserError, match='/config.gin, which a run wrote; move'):
+    sources.from_spec(str(tmp_path), corpus)
+  sources.from_spec(f'{tmp_path}/a.txt', corpus)

@@ -128,6 +128,14 @@ def test_another_configuration_is_taken_when_told_to(tmp_path):
   assert (tmp_path / 'config.gin').read_text() == other
 
 
+@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
+def test_a_hugging_face_directory_is_no_run_directory(tmp_path, name):
+  (tmp_path / name).touch()
+  with pytest.raises(UserError, match=f'holds {name}, .*set RUN_DIR to'):
+    run(tmp_path)
+  assert os.listdir(tmp_path) == [name]
+
+
 def test_another_number_of_steps_is_a_warning(tmp_path, capsys):
   run(tmp_path)
   run(tmp_path, BASE.replace('TRAIN_STEPS = 100', 'TRAIN_STEPS = 200'))
