@@ -8,6 +8,7 @@ Source: Devlin et al. 2018, appendix A; seqio's Task API.
 """
 
 import functools
+import inspect
 import os
 from typing import Annotated, Any
 
@@ -146,6 +147,9 @@ def from_text(
   if _made.get(name) == arguments:
     return name
   # Before the long work.
+  for unknown in task.keys() - inspect.signature(register).parameters.keys():
+    where = f'instead of pretraining_tasks.from_text.{unknown}'
+    choose(inspect.signature(from_text).parameters, unknown, where)
   choose(masking.UNITS, task.get('mask_unit', 'token'), 'MASK_UNIT')
   with processes.first_before_others(f'prepare {name}'):
     with output_files.explain_failure(run_dir):

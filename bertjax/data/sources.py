@@ -26,7 +26,7 @@ from bertjax.data import (
 from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
-from bertjax.errors import UserError
+from bertjax.errors import UserError, did_you_mean, expect
 from bertjax.runs import layout
 
 # Fewer pieces are not divided: shards would differ in length, and the short
@@ -178,6 +178,9 @@ def from_spec(
   if reader == 'python_documentation':
     reader = python_documentation.PythonDocumentation()
   elif not isinstance(reader, text_store.Reader):
+    near = did_you_mean(reader, ['python_documentation'], cutoff=0.8)
+    if near and not os.path.lexists(reader):
+      expect(False, f'files or a name of text{near}', reader, 'TEXT_FILES')
     reader = document_files.TextFiles(reader, text_column)
     _check_no_run(reader.paths())
   return PreparedSource(reader, directory, held_out_fraction)

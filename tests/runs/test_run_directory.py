@@ -313,3 +313,18 @@ def test_a_directory_of_another_file_system_is_refused(tmp_path, monkeypatch):
   ):
     pass
   assert os.listdir(tmp_path) == []
+
+
+def test_a_configuration_that_is_not_utf_8_is_one_line(tmp_path):
+  run(tmp_path)
+  (tmp_path / 'config.gin').write_bytes(b'SEED = \xff')
+  for read in (lambda: gin_bindings.read(str(tmp_path)), lambda: run(tmp_path)):
+    with pytest.raises(
+      UserError, match='UTF-8 in .*/config.gin, got byte 0xff'
+    ):
+      read()
+
+
+def test_a_path_with_a_nul_is_refused():
+  with pytest.raises(UserError, match='a path in UTF-8 on this machine'):
+    run_directory.claim('a\0b', BASE).__enter__()
