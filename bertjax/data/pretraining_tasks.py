@@ -147,9 +147,10 @@ def from_text(
   if _made.get(name) == arguments:
     return name
   # Before the long work.
-  for unknown in task.keys() - inspect.signature(register).parameters.keys():
-    where = f'instead of pretraining_tasks.from_text.{unknown}'
-    choose(inspect.signature(from_text).parameters, unknown, where)
+  parameters = inspect.signature(register).parameters
+  known = {k: v for k, v in parameters.items() if v.default is not v.empty}
+  for key in task:
+    choose(known, key, 'a parameter of pretraining_tasks.from_text')
   choose(masking.UNITS, task.get('mask_unit', 'token'), 'MASK_UNIT')
   with processes.first_before_others(f'prepare {name}'):
     with output_files.explain_failure(run_dir):
