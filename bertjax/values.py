@@ -51,7 +51,9 @@ Name = Annotated[str, MinLen(1)]
 # A path of any file system; the text marks where ~ is the home folder.
 _HOME = '~'
 Place = Annotated[str, MinLen(1), _HOME]
-Path = Annotated[str, MinLen(1), _HOME, Predicate(lambda x: '://' not in x)]
+Path = Annotated[
+  str, MinLen(1), _HOME, Predicate(lambda x: '://' not in x and '\0' not in x)
+]
 Paths = Place | Sequence[Place]
 
 _CONFIG = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True)

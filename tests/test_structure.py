@@ -102,8 +102,9 @@ ALLOWED = {
 # comments, blank lines and imports. Whoever needs more raises the number, and
 # says here what for.
 BUDGET = {
-  # Checks all values by their annotations; begins paths at home.
-  'values': 154,
+  # Checks all values by their annotations; begins paths at home, and refuses
+  # NUL in them.
+  'values': 156,
   'errors': 24,  # checks values for all, in one form
   'batch': 99,  # says what is wrong with a batch, for any set of keys
   'parallel': 264,
@@ -112,8 +113,9 @@ BUDGET = {
   # A digest of the vocabulary, which a full disk does not halve. Checks the
   # size of small files, and the form of what is in those of JSON. Follows links
   # to folders, and refuses names that cannot be printed. Tells which
-  # pairs are one sentence, cut.
-  'text': 1231,
+  # pairs are one sentence, cut. Checks all of tokenizer.json, and that it has
+  # the tokens of vocab.txt.
+  'text': 1252,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be.
   'models': 673,
@@ -126,11 +128,14 @@ BUDGET = {
   # that was altered.
   # Keeps what stands at OUTPUT; says the form of every JSON file of a run.
   # Draws sweeps as well, which drew themselves; has words, ticks and a legend
-  # for all that is drawn.
-  'runs': 1179,
+  # for all that is drawn. Refuses the folder of another model, and checkpoints
+  # by other names than a step.
+  'runs': 1199,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
-  'training': 1243,  # signals are noted from the first step on, by all at once
+  # Signals are noted from the first step on, by all at once; pairs need two
+  # types.
+  'training': 1249,
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where.
   'tasks': 1442,
@@ -144,7 +149,9 @@ BUDGET = {
   'reporting': 762,
   # Takes examples apart for the packer; tells what starts anew, and how many
   # pairs are one sentence, cut; hides what TensorFlow prints, as `launch` did.
-  'data': 1541,
+  # Refuses what a run wrote as text, pipes, vocabularies that fit neither the
+  # text nor VOCAB_SIZE, and rows and splits that cannot be.
+  'data': 1596,
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.

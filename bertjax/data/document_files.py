@@ -10,10 +10,12 @@ Source: the format of text files is BERT's (google-research/bert).
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bertjax.data import cleaning
+from bertjax.errors import UserError
 from bertjax.text import input_bytes, input_files, input_paths
 
 _SETTING = 'TEXT_FILES'
@@ -48,10 +50,17 @@ class TextFiles:
         read.
 
     Raises:
-      UserError: a pattern stands for no file.
+      UserError: a pattern stands for no file, or for a pipe.
     """
     left_out = [] if left_out is None else left_out
-    return input_paths.expand(self.patterns, _SETTING, left_out)
+    found = input_paths.expand(self.patterns, _SETTING, left_out)
+    for path in found:
+      if '://' not in path and not os.path.isfile(path):
+        raise UserError(
+          f'expected files, which are read more than once, got {path}, a pipe '
+          f'or device; write it to a file, and set {_SETTING}'
+        )
+    return found
 
   def fingerprint(self) -> list[Any]:
     """Returns the names, sizes and modification times of the files."""

@@ -25,7 +25,7 @@ import numpy as np
 
 from bertjax.data import features
 from bertjax.data.quiet_tensorflow import seqio, tf
-from bertjax.errors import choose
+from bertjax.errors import choose, expect
 from bertjax.runs.progress_line import wait
 from bertjax.text import hashing
 from bertjax.values import Count, Natural, Seed, checked
@@ -157,11 +157,18 @@ def batches(
     process_rows: which rows of the global batch this process returns,
       ascending, see `partitioning.process_rows`; None: all. The process runs
       the streams of these rows, some of which other processes may run too.
+
+  Raises:
+    UserError: there is no such task or split, or rows are too short for what
+      they are to hold.
   """
   if isinstance(task, str):
     names = (*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names())
     choose(dict.fromkeys(names), task, 'pipeline.batches.task')
     task = seqio.get_mixture_or_task(task)
+  choose(dict.fromkeys(task.splits), split, 'pipeline.batches.split')
+  most = f'at most {length} predictions, the length of a row'
+  expect(predictions <= length, most, predictions, 'batches.predictions')
   streams = math.gcd(batch_size, streams)
   rows = batch_size // streams
   wanted = (

@@ -22,6 +22,7 @@ import numpy as np
 from bertjax.batch import predictions_of
 from bertjax.data import numpy_calls
 from bertjax.data.quiet_tensorflow import seqio, tf
+from bertjax.errors import expect
 from bertjax.text import hashing, masking, pairs
 
 # Without it TensorFlow spends seconds on reading the source of each function.
@@ -140,6 +141,9 @@ def pair(
     short: probability of a shorter target length.
   """
   length = sequence_length['tokens']
+  least = 5 if next_sentence else 3
+  room = f'{least} or more, for [CLS] and a token and [SEP] a segment'
+  expect(length >= least, room, length, 'LENGTH')
   vocabulary = output_features['tokens'].vocabulary
   outputs = {
     **dict.fromkeys(

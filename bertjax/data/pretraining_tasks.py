@@ -8,9 +8,11 @@ Source: Devlin et al. 2018, appendix A; seqio's Task API.
 """
 
 import functools
+import inspect
 import os
 from typing import Annotated, Any
 
+import numpy as np
 from etils import epath
 
 from bertjax import batch
@@ -145,6 +147,10 @@ def from_text(
   if _made.get(name) == arguments:
     return name
   # Before the long work.
+  parameters = inspect.signature(register).parameters
+  known = {k: v for k, v in parameters.items() if v.default is not v.empty}
+  for key in task:
+    choose(known, key, 'a parameter of pretraining_tasks.from_text')
   choose(masking.UNITS, task.get('mask_unit', 'token'), 'MASK_UNIT')
   with processes.first_before_others(f'prepare {name}'):
     with output_files.explain_failure(run_dir):
@@ -167,8 +173,12 @@ def from_text(
         )
       vocabulary_file.write(tokens, kept, bool(cased))
     vocabulary = _read_vocabulary(vocab_file or kept, cased)
-    if task.get('next_sentence', True):
-      _report_cuts(source, vocabulary)
+    if vocab_file is None and len(vocabulary.tokens) != vocab_size:
+      raise UserError(
+        f'{kept} holds {len(vocabulary.tokens):,} tokens, and VOCAB_SIZE is '
+        f'{vocab_size:,}; set VOCAB_FILE to it, or another RUN_DIR'
+      )
+    _report_sample(source, vocabulary, task.get('next_sentence', True))
     if vocab_file is not None and processes.is_first():
       vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
   register(name, source, vocabulary, **task)
@@ -178,6 +188,8 @@ def from_text(
 
 # Pieces of documents, whose pairs are looked at.
 _SAMPLE = 128
+# Shares of [UNK]; a vocabulary that fits has less than 1%.
+_MANY_UNKNOWN, _MOST_UNKNOWN = 0.05, 0.5
 # name of a task -> arguments of `from_text`
 _made: dict[str, str] = {}
 
@@ -194,13 +206,31 @@ def _check_two_documents(source: sources.TextSource) -> None:
     )
 
 
-def _report_cuts(
-  source: sources.TextSource, vocabulary: vocabularies.BertVocabulary
+def _report_sample(
+  source: sources.TextSource,
+  vocabulary: vocabularies.BertVocabulary,
+  next_sentence: bool,
 ) -> None:
-  """Prints how many pairs are one sentence, in a sample of the text."""
+  """Prints what a sample of the text says of [UNK] and, of pairs, cuts.
+
+  Raises:
+    UserError: most tokens are [UNK].
+  """
   sample = source.get_dataset('train', seed=0).take(_SAMPLE)
   feature = {'tokens': seqio.Feature(vocabulary)}
   windows = [*preprocessors.tokenize(sample, feature).as_numpy_iterator()]
+  tokens = np.concatenate([x['tokens'] for x in windows] or [[]])
+  unknown = float(np.mean(tokens == vocabulary.unk_id)) if len(tokens) else 0.0
+  told = f'{unknown:.1%} of the tokens in a sample of the text are [UNK]'
+  if unknown > _MOST_UNKNOWN:
+    raise UserError(
+      f'{told}, since the vocabulary is of another language or case; set '
+      'VOCAB_FILE, TEXT_FILES or CASED'
+    )
+  if unknown > _MANY_UNKNOWN:
+    print(f'warning: {told}, which nothing is learnt of', flush=True)
+  if not next_sentence:
+    return
   told = ', '.join(
     f'{preprocessors.cut_share(windows, length):.1%} at LENGTH {length}'
     for length in (128, 512)

@@ -26,6 +26,8 @@ from bertjax.data import (
 from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
+from bertjax.errors import UserError, did_you_mean, expect
+from bertjax.runs import layout
 
 # Fewer pieces are not divided: shards would differ in length, and the short
 # ones would repeat sooner.
@@ -132,6 +134,19 @@ def _permutations(size: int, seed: int) -> tf.data.Dataset:
   return epoch_seeds.take(1).flat_map(permute)
 
 
+def _check_no_run(paths: Sequence[str]) -> None:
+  """Refuses files that a run wrote, among them the prepared text."""
+  for path in paths:
+    folder, name = os.path.split(path)
+    lock = os.path.join(folder, layout.LOCK)
+    of_run = name == layout.CONFIGURATION and os.path.exists(lock)
+    if of_run or os.path.exists(text_store.rows_path(folder, 'train')):
+      raise UserError(
+        f'expected text in TEXT_FILES, got {path}, which a run wrote; move '
+        'that folder out of it, and set RUN_DIR to one outside'
+      )
+
+
 def from_spec(
   text_files_or_name: str | Sequence[str] | text_store.Reader,
   directory: str,
@@ -150,7 +165,7 @@ def from_spec(
     text_column: the column of text in tables, or the field in TFDS.
 
   Raises:
-    UserError: there are no such files.
+    UserError: there are no such files, or a run wrote one.
   """
   reader: Any = text_files_or_name
   if isinstance(reader, str) and reader.startswith('tfds:'):
@@ -163,6 +178,9 @@ def from_spec(
   if reader == 'python_documentation':
     reader = python_documentation.PythonDocumentation()
   elif not isinstance(reader, text_store.Reader):
+    near = did_you_mean(reader, ['python_documentation'], cutoff=0.8)
+    if near and not os.path.lexists(reader):
+      expect(False, f'files or a name of text{near}', reader, 'TEXT_FILES')
     reader = document_files.TextFiles(reader, text_column)
-    reader.paths()  # raises UserError if there is nothing to read
+    _check_no_run(reader.paths())
   return PreparedSource(reader, directory, held_out_fraction)

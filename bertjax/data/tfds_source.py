@@ -20,6 +20,7 @@ from bertjax.errors import choose, expect
 
 # Arbitrary, but fixes which documents of a TFDS data set are held out.
 _HASH_KEY = (0x62657274, 0x6A6178)
+_SETTING = 'DATA_DIR or pretraining_tasks.from_text.tfds_data_dir'
 
 
 @dataclasses.dataclass(eq=False)
@@ -131,7 +132,7 @@ def find_data_set(name: str, data_dir: str | None) -> str:
   ]
   files = tf.io.gfile.glob(patterns) if data_dir else []
   where = f'the folder, with data sets, where TFDS keeps tfds:{name}'
-  expect(files, where, data_dir, 'tfds_data_dir (nothing is downloaded)')
+  expect(files, where, data_dir, f'{_SETTING} (nothing is downloaded)')
   found = {}  # 'wikipedia/20230601.en' and '...:1.0.0' -> directory
   for path in sorted(map(os.path.dirname, files), key=_version):
     known, version = os.path.relpath(path, data_dir).rsplit('/', 1)
@@ -139,7 +140,7 @@ def find_data_set(name: str, data_dir: str | None) -> str:
   return choose(
     found,
     name,
-    f'TEXT_FILES, or tfds_data_dir, now {data_dir}, to where TFDS has prepared '
+    f'TEXT_FILES, or {_SETTING}, now {data_dir}, to where TFDS has prepared '
     'it (nothing is downloaded)',
   )
 

@@ -57,6 +57,11 @@ class BertVocabulary(seqio.Vocabulary):
     self.special = np.array([t in SPECIAL_TOKENS for t in tokens])
     unused = np.array([t.startswith('[unused') for t in tokens])
     self.replacements = np.flatnonzero(~self.special & ~unused).astype(np.int32)
+    if not len(self.replacements):
+      raise UserError(
+        'expected words, got a vocabulary of special tokens only; set '
+        'VOCAB_FILE'
+      )
     self._tokenizer = BertTokenizer(self.tokens, cased)
     ids = map(self.tokens.index, SPECIAL_TOKENS)
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids

@@ -50,7 +50,7 @@ def write_plan(
     UserError: see `plan`; or the folder is not writable.
   """
   output = os.path.join(run_dir, layout.PLAN)
-  output_files.check_folder(output)
+  output_files.check_folder(output, 'RUN_DIR')
   # Nothing runs here: leave a GPU to others. jax adds this attribute at import.
   if not jax.config.jax_platforms:  # type: ignore[attr-defined]
     jax.config.update('jax_platforms', 'cpu')
@@ -58,7 +58,7 @@ def write_plan(
   if dry_run:
     return
   print(table.text(figures), flush=True)
-  output_files.write_text(output, json.dumps(figures, indent=1))
+  output_files.write_text(output, json.dumps(figures, indent=1), 'RUN_DIR')
   print(f'written to {output}')
 
 

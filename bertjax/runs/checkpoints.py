@@ -21,6 +21,7 @@ its end, that of `finalize`. Source: Orbax.
 import base64
 import contextlib
 import logging
+import re
 import shutil
 import sys
 import time
@@ -38,6 +39,8 @@ from bertjax.parallel import processes
 from bertjax.runs import checksums, differences, output_files
 
 _STATE, _POSITION = 'state', 'position'
+# A step; what is being written; what was moved aside, see `restore`.
+_KNOWN = re.compile(r'(0|[1-9]\d*)(\.(corrupt-|orbax-checkpoint-tmp).*)?')
 
 
 class _Checked(ocp.CheckpointHandler):
@@ -245,6 +248,7 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
   def _find_whole(self, step: int | None = None) -> int | None:
     """Returns `step`, or the latest undamaged one, moving others aside."""
     steps = self.steps()
+    self._check_names()
     if step is not None:
       damage = self._damage(step) if step in steps else 'not there'
       if damage:
@@ -270,6 +274,15 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
         ' of them there, or set RUN_DIR to another directory to start anew'
       )
     return None
+
+  def _check_names(self) -> None:
+    """Refuses a checkpoint whose folder has not the name of a step."""
+    for folder in self._directory.glob('*'):
+      if not _KNOWN.fullmatch(folder.name) and (folder / _STATE).is_dir():
+        raise UserError(
+          f'{folder} holds a checkpoint, but its name is no step, so it was '
+          'renamed or copied; give it the name of its step, or take it away'
+        )
 
   def _check_step(self, step: int) -> None:
     """Refuses the checkpoint of another step, in a folder of this name."""

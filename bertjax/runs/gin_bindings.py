@@ -9,10 +9,12 @@ The configuration is text in gin's syntax; nothing here imports gin.
 """
 
 import os
-import pathlib
 import re
 
 from bertjax.runs import layout
+from bertjax.text import whole_files
+
+FIX = 'put the file of that run back, or point to another run'
 
 # Bindings that may differ: where the run lies, how often it reports, and how
 # the hardware shares its arithmetic. Macros, then parameters.
@@ -37,9 +39,10 @@ def read(run_dir: str) -> str:
   '' if neither is there.
   """
   for folder in (run_dir, os.path.join(run_dir, '..', '..')):
-    path = pathlib.Path(folder, layout.CONFIGURATION)
-    if path.exists():
-      return path.read_text('utf-8')
+    path = os.path.join(folder, layout.CONFIGURATION)
+    text = whole_files.read(path, FIX)
+    if text is not None:
+      return text
   return ''
 
 

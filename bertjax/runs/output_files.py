@@ -61,8 +61,12 @@ def check_output(
   check_folder(path)
 
 
-def check_folder(path: str) -> None:
+def check_folder(path: str, binding: str = 'OUTPUT') -> None:
   """Checks that `path` could be written; makes nothing.
+
+  Args:
+    path: of a file or directory.
+    binding: what the user can set to write elsewhere.
 
   Raises:
     UserError: the nearest ancestor that exists is no folder, or cannot be
@@ -74,7 +78,9 @@ def check_folder(path: str) -> None:
   is_folder = os.path.isdir(folder)
   if not is_folder or not os.access(folder, os.W_OK):
     reason = 'cannot be written' if is_folder else 'is no folder'
-    raise UserError(f'cannot write {path}, since {folder} {reason}; set OUTPUT')
+    raise UserError(
+      f'cannot write {path}, since {folder} {reason}; set {binding}'
+    )
 
 
 def check_directory(

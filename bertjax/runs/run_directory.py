@@ -25,11 +25,14 @@ import filelock
 
 from bertjax.errors import UserError
 from bertjax.runs import differences, gin_bindings, layout, output_files
+from bertjax.text import whole_files
 from bertjax.values import Path, checked
 
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
 _NAMES_OF_0_1 = re.compile(r'^from bertjax import partitioning$', re.MULTILINE)
+# What a run never writes, and a reader of the folder would take for its model.
+_OF_ANOTHER_MODEL = ('config.json', 'model.safetensors')
 # The errors of flock on a file system without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -50,10 +53,16 @@ def claim(
     allow_difference: whether to go on with another configuration than before.
 
   Raises:
-    UserError: another run holds the directory, it belongs to another
-      configuration (or has checkpoints of an unknown one), or it cannot be
-      written.
+    UserError: it is a Hugging Face directory, another run holds it, it belongs
+      to another configuration (or has checkpoints of an unknown one), or it
+      cannot be written.
   """
+  for name in _OF_ANOTHER_MODEL:
+    if os.path.exists(os.path.join(directory, name)):
+      raise UserError(
+        f'{directory} holds {name}, the model of a Hugging Face directory, '
+        'beside which no run is written; set RUN_DIR to another directory'
+      )
   with contextlib.ExitStack() as stack:
     with output_files.explain_failure(directory):
       os.makedirs(directory, exist_ok=True)
@@ -80,7 +89,7 @@ def _check(directory: pathlib.Path, configuration: str) -> None:
     )
   if not path.exists() or not has_begun:
     return  # bad input ended that run before there was anything to keep
-  before = path.read_text(encoding='utf-8')
+  before = whole_files.read(str(path), gin_bindings.FIX) or ''
   if _NAMES_OF_0_1.search(before):
     raise UserError(
       f'{directory} holds a run of bertjax 0.1, whose configuration has other '

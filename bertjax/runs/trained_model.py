@@ -96,7 +96,7 @@ def best_run(path: Path) -> str:
     UserError: `path` has a scheme such as gs://, or there is nothing, or a
       folder with several tasks, or with no finished run.
   """
-  if not epath.Path(path).exists():
+  if not epath.Path(path).is_dir():
     raise absent_model.refusal(path)
   rows = model_file.read_results(path)
   if rows is None:

@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -25,6 +25,7 @@ from bertjax.text import whole_files
 
 NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+_SECTIONS = {'normalizer', 'pre_tokenizer', 'model'}  # of tokenizer.json
 CONFIG, WHOLE = 'tokenizer_config.json', 'tokenizer.json'
 BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
 # In transformers 4 and 5; these do what tokenizer.json says.
@@ -58,17 +59,25 @@ def read(path: str) -> list[str]:
 
   Raises:
     UserError: no such file, not UTF-8, a special token is missing, a token
-      occurs twice; see `check_tokenizer` too.
+      occurs twice, tokenizer.json has others; see `check_tokenizer` too.
   """
   folder, name = os.path.split(path)
   check_tokenizer(folder)
   text = whole_files.read(path, _FIX, _MOST)
+  whole = _read_whole(folder) if name == NAME else {}
+  beside = os.path.join(folder, WHOLE)
   if text is not None:
     # Not splitlines: published vocabularies contain U+2028 and the like.
     lines = text.rstrip(' \t\r\n').split('\n')
     tokens = [line.rstrip(' \t\r') for line in lines]
-  elif name == NAME and (whole := read_json(folder, WHOLE)):
-    path = os.path.join(folder, WHOLE)
+    theirs = (whole.get('model') or {}).get('vocab')
+    if theirs and tokens != _find_tokens(whole, beside):
+      raise UserError(
+        f'{path} and {beside} have other tokens or another '
+        f'order; take the wrong one away, or {_ELSEWHERE}'
+      )
+  elif whole:
+    path = beside
     tokens = _find_tokens(whole, path)
   else:
     raise UserError(
@@ -83,13 +92,14 @@ def _find_tokens(whole: dict[str, Any], path: str) -> list[str]:
   """Returns the tokens of a tokenizer.json in the order of their ids."""
   try:
     ids = dict(whole['model']['vocab'])
-    ids |= {each['content']: each['id'] for each in whole['added_tokens']}
+    added = whole.get('added_tokens') or ()
+    ids |= {each['content']: each['id'] for each in added}
     if sorted(ids.values()) != list(range(len(ids))):
       raise ValueError('gaps')
   except (LookupError, TypeError, ValueError) as error:
     raise UserError(
       f'expected model.vocab of ids from 0 without gaps in {path}; mend it, or '
-      'put vocab.txt beside it'
+      'put vocab.txt in its place'
     ) from error
   return sorted(ids, key=ids.__getitem__)
 
@@ -145,12 +155,12 @@ def check_tokenizer(folder: str) -> None:
     UserError: with a setting of tokenizer_config.json, tokenizer.json or
       config.json, ids would differ.
   """
-  whole = read_json(folder, WHOLE)
+  whole = _read_whole(folder)
   classes = BERT_CLASSES + (GENERAL_CLASSES if whole else ())
   added = {each['content'] for each in whole.get('added_tokens') or ()}
   settings = {
     f'{section}.{name}': value
-    for section in {'normalizer', 'pre_tokenizer', 'model'} & whole.keys()
+    for section in _SECTIONS & whole.keys()
     for name, value in (whole[section] or {'type': 'null'}).items()
   } | {'added_tokens': sorted(added.difference(SPECIAL_TOKENS)) or None}
   found = {
@@ -193,12 +203,14 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
 
 def _find_lowercase(folder: str) -> tuple[bool | None, str]:
   """Returns whether text is lower-cased, None if unknown, and who says so."""
-  normalizer = read_json(folder, WHOLE).get('normalizer') or {}
+  normalizer = _read_whole(folder).get('normalizer') or {}
   for file, name, found in (
     (CONFIG, 'do_lower_case', read_json(folder, CONFIG)),
     (WHOLE, 'lowercase', normalizer),
   ):
-    if isinstance(found.get(name), bool):
+    form = {name: bool | None}
+    whole_files.check(found, form, os.path.join(folder, file), _FIX, False)
+    if found.get(name) is not None:
       return found[name], f'{file} says {name} = {found[name]}'
   return None, ''
 
@@ -216,6 +228,18 @@ def _write_text(path: str, text: str) -> None:
       f'cannot write {path}: {error.strerror or error}; free space there or '
       'set RUN_DIR or OUTPUT'
     ) from error
+
+
+def _read_whole(folder: str) -> dict[str, Any]:
+  """Returns tokenizer.json, whose sections are what they are in any."""
+  whole, path = read_json(folder, WHOLE), os.path.join(folder, WHOLE)
+  section = Mapping[str, Any] | None
+  forms: dict[str, Any] = dict.fromkeys(_SECTIONS, section)
+  forms['added_tokens'] = Sequence[Mapping[str, Any]] | None
+  whole_files.check(whole, forms, path, _FIX, complete=False)
+  for each in whole.get('added_tokens') or ():
+    whole_files.check(each, {'content': str, 'id': int}, path, _FIX)
+  return whole
 
 
 def read_json(folder: str, name: str) -> dict[str, Any]:

@@ -304,6 +304,12 @@ class MaskedLanguageModel(Objective):
 
   def __post_init__(self) -> None:
     check(type(self), {'chunks': self.chunks})
+    config = getattr(self.model, 'config', None)
+    if config and self.model.next_sentence and config.types < 2:
+      raise UserError(
+        'next-sentence prediction has sentences of two types, got '
+        'EncoderConfig.types = 1; set it to 2, or NSP=False'
+      )
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""

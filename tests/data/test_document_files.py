@@ -196,3 +196,10 @@ def test_the_fingerprint_changes_with_the_files(tmp_path):
   (tmp_path / 'b').write_text('')
   third = reader.fingerprint()
   assert first != second != third != first
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / 'pipe')
+  for path in (str(tmp_path / 'pipe'), '/dev/null'):
+    with pytest.raises(UserError, match=f'got {path}, a pipe or device'):
+      document_files.TextFiles(path).paths()

@@ -360,3 +360,20 @@ def test_a_unit_that_does_not_exist_is_refused(tmp_path):
   vocabulary = seqio.ByteVocabulary()
   with pytest.raises(UserError, match='MASK_UNIT'):
     pretraining_tasks.register('x', source, vocabulary, mask_unit='sentence')
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'split': 'test'}, "one of train, validation, got 'test'"),
+    ({'predictions': 33}, 'at most 32 predictions, .*batches.predictions'),
+    (
+      {'length': 4, 'predictions': 1},
+      'expected 5 or more, .*got 4; set LENGTH',
+    ),
+  ],
+)
+def test_rows_and_splits_that_cannot_be_are_one_line(task, change, message):
+  with pytest.raises(UserError, match=message) as raised:
+    batches(task, **change)
+  assert '\n' not in str(raised.value)

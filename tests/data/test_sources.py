@@ -312,7 +312,8 @@ def test_the_latest_version_of_a_tfds_set_is_read(tfds_dir, tmp_path):
   with pytest.raises(UserError, match=r'b/en:2\.0\.0'):
     find('b')
   with pytest.raises(
-    UserError, match='with data sets, .*b/en.; set tfds_data_dir'
+    UserError,
+    match='with data sets, .*b/en.; set DATA_DIR or pretraining_tasks',
   ):
     tfds_source.find_data_set('a', str(tmp_path / 'b/en'))
 
@@ -330,7 +331,7 @@ def test_a_tfds_set_that_is_not_there_is_refused(tfds_dir, spec, expected):
   with pytest.raises(UserError) as error:
     sources.from_spec(spec, 'unused', tfds_dir).report()
   assert expected in str(error.value) and '\n' not in str(error.value)
-  with pytest.raises(UserError, match='set tfds_data_dir'):
+  with pytest.raises(UserError, match='set DATA_DIR or pretraining_tasks'):
     sources.from_spec(spec, 'unused').report()
 
 
@@ -381,3 +382,24 @@ def test_a_seqio_task_reads_a_source_by_shards(tmp_path, large):
   finally:
     seqio.TaskRegistry.remove('test_sources')
   assert sorted(found) == sorted(large.texts('train'))
+
+
+def test_text_that_a_run_wrote_is_refused(tmp_path):
+  (tmp_path / 'a.txt').write_text('A cat.\n\nA dog.\n')
+  corpus = str(tmp_path / 'corpus')
+  assert 'documents' in sources.from_spec(str(tmp_path), corpus).report()
+  with pytest.raises(UserError, match='/index.json, which a run wrote; move'):
+    sources.from_spec(str(tmp_path), corpus)
+  run = tmp_path / 'a_run'
+  run.mkdir()
+  (run / 'config.gin').write_text('SEED = 0')
+  sources.from_spec(str(run), corpus)
+  (run / '.lock').touch()
+  with pytest.raises(UserError, match='/config.gin, which a run wrote; move'):
+    sources.from_spec(str(tmp_path), corpus)
+  sources.from_spec(f'{tmp_path}/a.txt', corpus)
+
+
+def test_a_name_that_is_nearly_one_of_ours_is_told(tmp_path):
+  with pytest.raises(UserError, match="did you mean 'python_documentation'"):
+    sources.from_spec('python_documentaton', str(tmp_path))

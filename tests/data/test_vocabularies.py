@@ -327,3 +327,9 @@ def test_training_refuses_a_size_below_the_alphabet():
 def test_training_refuses_texts_without_words():
   with pytest.raises(UserError, match='TEXT_FILES'):
     vocabularies.train([' ', '\0'], 100, cased=False)
+
+
+@pytest.mark.parametrize('more', [[], ['[unused0]']])
+def test_a_vocabulary_without_words_is_refused(more):
+  with pytest.raises(UserError, match='of special tokens only; set VOCAB_FILE'):
+    vocabularies.BertVocabulary([*SPECIAL_TOKENS, *more], cased=False)

@@ -249,6 +249,17 @@ def test_a_folder_that_holds_another_step_is_refused(
       assert '\n' not in str(raised.value)
 
 
+@pytest.mark.parametrize('name', ['last', '04', '4-copy'])
+def test_a_checkpoint_by_another_name_than_a_step_is_refused(tmp_path, name):
+  save_steps(tmp_path, [0, 4])
+  (tmp_path / '4').rename(tmp_path / name)
+  with Checkpoints(tmp_path) as checkpoints:
+    with pytest.raises(UserError, match=f'/{name} holds .* is no step, so'):
+      checkpoints.restore(abstract(make_state()))
+    with pytest.raises(UserError, match=f'/{name} holds .* is no step, so'):
+      checkpoints.parameters()
+
+
 def test_an_unfinished_checkpoint_is_ignored(tmp_path):
   save_steps(tmp_path, [1])
   shutil.copytree(tmp_path / '1', tmp_path / '2.orbax-checkpoint-tmp')

@@ -82,6 +82,8 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
   below = str(file / 'deep' / 'out')
   with pytest.raises(UserError, match=f'{file} is no folder; set OUTPUT'):
     output_files.check_folder(below)
+  with pytest.raises(UserError, match='is no folder; set RUN_DIR'):
+    output_files.check_folder(below, 'RUN_DIR')
   with (
     pytest.raises(UserError, match=f'{below}: Not a directory'),
     output_files.writing(below),

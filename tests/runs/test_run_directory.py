@@ -128,6 +128,14 @@ def test_another_configuration_is_taken_when_told_to(tmp_path):
   assert (tmp_path / 'config.gin').read_text() == other
 
 
+@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
+def test_a_hugging_face_directory_is_no_run_directory(tmp_path, name):
+  (tmp_path / name).touch()
+  with pytest.raises(UserError, match=f'holds {name}, .*set RUN_DIR to'):
+    run(tmp_path)
+  assert os.listdir(tmp_path) == [name]
+
+
 def test_another_number_of_steps_is_a_warning(tmp_path, capsys):
   run(tmp_path)
   run(tmp_path, BASE.replace('TRAIN_STEPS = 100', 'TRAIN_STEPS = 200'))
@@ -305,3 +313,18 @@ def test_a_directory_of_another_file_system_is_refused(tmp_path, monkeypatch):
   ):
     pass
   assert os.listdir(tmp_path) == []
+
+
+def test_a_configuration_that_is_not_utf_8_is_one_line(tmp_path):
+  run(tmp_path)
+  (tmp_path / 'config.gin').write_bytes(b'SEED = \xff')
+  for read in (lambda: gin_bindings.read(str(tmp_path)), lambda: run(tmp_path)):
+    with pytest.raises(
+      UserError, match='UTF-8 in .*/config.gin, got byte 0xff'
+    ):
+      read()
+
+
+def test_a_path_with_a_nul_is_refused():
+  with pytest.raises(UserError, match='a path in UTF-8 on this machine'):
+    run_directory.claim('a\0b', BASE).__enter__()

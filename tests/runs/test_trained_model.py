@@ -132,3 +132,9 @@ def test_a_model_stands_on_this_machine_or_at_home(
   assert (found.config, found.path) == (CONFIG, str(directory))
   with pytest.raises(UserError, match='on this machine, got .gs://bucket/run'):
     trained_model.read('gs://bucket/run')
+
+
+def test_a_file_is_no_model(tmp_path):
+  (tmp_path / 'vocab.txt').touch()
+  with pytest.raises(UserError, match='there is no directory .*/vocab.txt; '):
+    trained_model.best_run(str(tmp_path / 'vocab.txt'))

@@ -107,6 +107,12 @@ def test_neighbours_say_whether_a_vocabulary_is_cased(
   assert found == cased and name in reason
 
 
+def test_a_case_that_is_neither_true_nor_false_is_refused(tmp_path):
+  config = {'do_lower_case': 'false'}
+  with pytest.raises(UserError, match="True or False.* as 'do_lower_case' in"):
+    read_beside(tmp_path, tokenizer_config=config)
+
+
 def whole(lowercase=True):
   """Returns tokenizer.json as the library writes it for BERT."""
   tokenizer = tokenizers.BertWordPieceTokenizer(
@@ -229,8 +235,12 @@ def test_tokenizer_json_alone_is_read(tmp_path):
   assert vocabulary_file.load(path) == (tokens, False)
   with pytest.raises(UserError, match='no file'):
     vocabulary_file.read(str(tmp_path / 'vocabulary.txt'))
-  (tmp_path / 'vocab.txt').write_text('\n'.join([*SPECIAL_TOKENS, 'c']))
-  assert vocabulary_file.read(path) == [*SPECIAL_TOKENS, 'c']
+  (tmp_path / 'vocab.txt').write_text('\n'.join(tokens))
+  assert vocabulary_file.read(path) == tokens
+  for other in (tokens[:-1], [*tokens[:-2], 'b', 'a']):
+    (tmp_path / 'vocab.txt').write_text('\n'.join(other))
+    with pytest.raises(UserError, match='tokenizer.json have other tokens'):
+      vocabulary_file.read(path)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +249,11 @@ def test_tokenizer_json_alone_is_read(tmp_path):
     ({'model': whole()['model'] | {'vocab': ['a']}}, 'model.vocab of ids'),
     ({'added_tokens': [{'content': '[PAD]', 'id': 9}]}, 'without gaps'),
     ({'added_tokens': [{'content': '[ENT]', 'id': 5}]}, 'got .*ENT'),
+    ({'added_tokens': [1]}, "as 'added_tokens' in .*, got .1."),
+    ({'added_tokens': [{'x': 1}]}, "expected 'content' in"),
+    ({'normalizer': [1]}, "expected a dict .* as 'normalizer'"),
+    ({'model': 'WordPiece'}, "expected a dict .* as 'model'"),
+    ({'normalizer': {'lowercase': 'no'}}, "True or False.* as 'lowercase'"),
   ],
 )
 def test_a_bad_tokenizer_json_is_refused(tmp_path, change, message):

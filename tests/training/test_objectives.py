@@ -9,6 +9,7 @@ import pytest
 
 from bertjax import batch
 from bertjax.errors import UserError
+from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import model_file
 from bertjax.tasks import kinds
@@ -220,3 +221,10 @@ def test_a_batch_with_other_labels_is_refused(label):
   for other in {kind.label for kind in TRAINED} - {label}:
     with pytest.raises(UserError, match='TaskObjective reads label'):
       TaskObjective(Model(), None, other).check_batch(example)
+
+
+def test_pairs_need_two_types():
+  config = EncoderConfig(9, 8, 1, 1, 8, types=1)
+  objectives.MaskedLanguageModel(bert.BertForPreTraining(config, False))
+  with pytest.raises(UserError, match='types = 1; set it to 2, or NSP=False'):
+    objectives.MaskedLanguageModel(bert.BertForPreTraining(config))
