@@ -46,7 +46,15 @@ ALLOWED = {
   'text': {'batch', 'errors', 'values'},
   'models': {'batch', 'errors', 'parallel', 'values'},
   'interop': {'errors', 'models', 'text', 'values'},
-  'runs': {'errors', 'interop', 'models', 'parallel', 'text', 'values'},
+  'runs': {
+    'batch',
+    'errors',
+    'interop',
+    'models',
+    'parallel',
+    'text',
+    'values',
+  },
   'training': {'batch', 'errors', 'models', 'parallel', 'runs', 'values'},
   'tasks': {'batch', 'errors', 'models', 'parallel', 'runs', 'text', 'values'},
   'inference': {
@@ -126,14 +134,15 @@ BUDGET = {
   # that was altered.
   # Keeps what stands at OUTPUT; says the form of every JSON file of a run.
   # Draws sweeps as well, which drew themselves; has words, ticks and a legend
-  # for all that is drawn.
-  'runs': 1179,
+  # for all that is drawn. Compares a checkpoint with what model.json calls for.
+  'runs': 1220,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
   'training': 1243,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
-  # of tags before they are trained on and scored on, and says where.
-  'tasks': 1442,
+  # of tags before they are trained on and scored on, and says where. Compares
+  # task.json with the head; says what a file that cannot be meant seems to be.
+  'tasks': 1471,
   'inference': 376,  # OVERWRITE, as the next ones
   # Checks the results that it reads, and explains the columns of its table.
   'finetuning': 371,
