@@ -138,14 +138,15 @@ BUDGET = {
   'runs': 1220,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
-  'training': 1243,  # signals are noted from the first step on, by all at once
+  'training': 1246,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where. Compares
   # task.json with the head; says what a file that cannot be meant seems to be.
   'tasks': 1471,
   'inference': 376,  # OVERWRITE, as the next ones
   # Checks the results that it reads, and explains the columns of its table.
-  'finetuning': 371,
+  # Tells what of a configuration INIT_FROM replaces.
+  'finetuning': 411,
   'inspection': 436,  # labels of axes
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
