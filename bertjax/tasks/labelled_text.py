@@ -38,8 +38,8 @@ def read(
     text_columns: the name of one column, or of two.
     label_column: the name of a column; None: the labels are not known.
     kind: what a label is. 'classes': a name, without outer white space, a
-      number or a truth value. 'number': a number. 'labels': a list of names, or names
-      separated by '|', none if it is empty.
+      number or a truth value. 'number': a number. 'labels': a list of names, or
+      names separated by '|', none if it is empty.
     recorded: to predict: texts may be empty, and an example has its `record`.
     known: the labels of training; none: all are.
 
