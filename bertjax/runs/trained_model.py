@@ -34,7 +34,8 @@ class TrainedModel(NamedTuple):
       heads that were saved.
     task: of a fine-tuned model the content of task.json: `kind`, `labels`, ...,
       see `model_file.write_task`; None for other models. Of a run also `path`,
-      of that file, and `outputs`: head -> how many numbers it gives.
+      of that file, and `outputs`: head -> how many numbers it gives, or 0, if
+      that is not known.
     step: of the run's checkpoint; None for a Hugging Face directory.
     path: the directory that was read.
   """
@@ -96,7 +97,7 @@ def read(path: str, step: int | None = None) -> TrainedModel:
   if task := model_file.read_task(path):
     task['path'] = os.path.join(path, layout.TASK)
     task['outputs'] = {
-      name: jax.tree.leaves(parameters[name])[0].shape[-1]
+      name: np.size(parameters[name].get('bias', ()))
       for name in bert.TASK_HEADS
       if name in parameters
     }

@@ -149,8 +149,8 @@ def read(path: str, task: str, labelled: bool = False) -> Iterator[TextExample]:
   if len(broken) > place + 1:
     raise UserError(
       f'expected {len(known)} fields, one a column, in the lines of {path}, '
-      f'got more or fewer in {len(broken)}, the first is line {broken[0]}; mend '
-      'them, or set DATA_DIR to a whole copy'
+      f'got more or fewer in {len(broken)}, the first is line {broken[0]}; '
+      'mend them, or set DATA_DIR to a whole copy'
     )
   if broken:
     print(
