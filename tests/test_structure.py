@@ -46,7 +46,15 @@ ALLOWED = {
   'text': {'batch', 'errors', 'values'},
   'models': {'batch', 'errors', 'parallel', 'values'},
   'interop': {'errors', 'models', 'text', 'values'},
-  'runs': {'errors', 'interop', 'models', 'parallel', 'text', 'values'},
+  'runs': {
+    'batch',
+    'errors',
+    'interop',
+    'models',
+    'parallel',
+    'text',
+    'values',
+  },
   'training': {'batch', 'errors', 'models', 'parallel', 'runs', 'values'},
   'tasks': {'batch', 'errors', 'models', 'parallel', 'runs', 'text', 'values'},
   'inference': {
@@ -120,28 +128,28 @@ BUDGET = {
   # layers there may be.
   'models': 673,
   # Refuses by the metadata of fields, and derives its table from it; names the
-  # attributes of config.json that make no sense, and the download of a model.
-  'interop': 613,
+  # attributes of config.json that make no sense, and the download of a model,
+  # and what to set if there is none.
+  'interop': 615,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
   # that was altered.
   # Keeps what stands at OUTPUT; says the form of every JSON file of a run.
   # Draws sweeps as well, which drew themselves; has words, ticks and a legend
-  # for all that is drawn. Refuses the folder of another model, and checkpoints
-  # by other names than a step.
-  'runs': 1199,
+  # for all that is drawn. Compares a checkpoint with what model.json calls for.
+  'runs': 1220,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
-  # Signals are noted from the first step on, by all at once; pairs need two
-  # types.
-  'training': 1249,
+  'training': 1246,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
-  # of tags before they are trained on and scored on, and says where.
-  'tasks': 1442,
+  # of tags before they are trained on and scored on, and says where. Compares
+  # task.json with the head; says what a file that cannot be meant seems to be.
+  'tasks': 1570,
   'inference': 376,  # OVERWRITE, as the next ones
   # Checks the results that it reads, and explains the columns of its table.
-  'finetuning': 371,
+  # Tells what of a configuration INIT_FROM replaces.
+  'finetuning': 411,
   'inspection': 436,  # labels of axes
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths

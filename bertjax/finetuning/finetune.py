@@ -81,6 +81,9 @@ def fine_tune(
   seeds = [seeds] if isinstance(seeds, int) else list(seeds)
   distinct = seeds and len(set(seeds)) == len(seeds)
   expect(distinct, 'distinct seeds', seeds, 'SEEDS')
+  given = [data.task.name for data in data_sets]
+  several = given and len(set(given)) == len(given)
+  expect(several, 'data sets of different names', given, 'fine_tune.data_sets')
   first = initial_model.read(init_from, vocab_file, config)
   table = results.Table(run_dir)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
@@ -136,6 +139,7 @@ def prepare(
   `batches` still lacks its seed.
   """
   task = data.task
+  kinds.check_task(task)
   kind, size = kinds.find(task.kind), task.batch_size
   if kind.loss is None or kind.trivial is None:
     raise UserError(f'{task.name}: models of {task.kind} are not fine-tuned')
@@ -153,7 +157,7 @@ def prepare(
   objective = TaskObjective(
     model, kind.loss, kind.label, metrics=task.metrics, kind=task.kind
   )
-  objective.check_models(task.length)
+  objective.check_models(task.length, trained=start.parameters is not None)
   train = keep(data.train())
   labelled = kinds.labelled_rows(task, start.tokenizer, train)
   rows = Rows.of(labelled, kind.label)

@@ -4,6 +4,7 @@ start = initial_model.read('runs/books')
 start.parameters_for(task)  # to load, or None
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -19,6 +20,9 @@ from bertjax.tasks.specs import Task
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.training import layerwise
+
+# All recipes name a size, so that these do not say what somebody wants.
+_SIZES = ('width', 'layers', 'heads', 'feed_forward')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +71,21 @@ def read(
 
   Args:
     init_from: a run or a Hugging Face directory; None to train from scratch.
-    vocab_file: the vocabulary if init_from is None.
-    config: makes the architecture then, given `vocabulary_size`.
+    vocab_file: the vocabulary if init_from is None, else not used: a line says
+      so if it is another.
+    config: makes the architecture then, given `vocabulary_size`; else a line
+      says if it is of another size.
 
   Raises:
-    UserError: neither is given; see also `trained_model.read` and
+    UserError: neither is given; init_from has another architecture, but for
+      size, than `config` asks for; see also `trained_model.read` and
       `vocabulary_file.load`.
   """
   if init_from is not None:
     found = trained_model.read(init_from)
     tokenizer = Tokenizer.load(found.path)
     tokenizer.check_fits(found.config.vocabulary_size, found.path)
+    _check_unused(found.config, tokenizer, vocab_file, config)
     return InitialModel(
       found.config,
       tokenizer,
@@ -91,3 +99,40 @@ def read(
     )
   tokenizer = Tokenizer(*vocabulary_file.load(vocab_file))
   return InitialModel(config(vocabulary_size=len(tokenizer.tokens)), tokenizer)
+
+
+def _check_unused(
+  theirs: EncoderConfig,
+  tokenizer: Tokenizer,
+  vocab_file: str | None,
+  config: Callable[..., EncoderConfig] | None,
+) -> None:
+  """Refuses what differs in INIT_FROM and was set here, or says so of sizes."""
+  unused, ours = [], theirs
+  with contextlib.suppress(TypeError):  # one that lacks its sizes
+    ours = config(vocabulary_size=theirs.vocabulary_size) if config else theirs
+  for field in dataclasses.fields(EncoderConfig):
+    name, affects = field.name, field.metadata['affects']
+    here, there = getattr(ours, name), getattr(theirs, name)
+    is_set = name in _SIZES or here != field.default
+    if here == there or affects == 'training' or not is_set:
+      continue
+    if name not in _SIZES and affects != 'program':
+      raise UserError(
+        f'INIT_FROM brings its own {name}, {there!r}, but EncoderConfig.{name} '
+        f'is {here!r}; leave it out, or set INIT_FROM to None'
+      )
+    unused.append(f'EncoderConfig.{name} {here!r} (there {there!r})')
+  if vocab_file is not None:
+    own = None
+    with contextlib.suppress(UserError):
+      own = Tokenizer(*vocabulary_file.load(vocab_file))
+    known = (tokenizer.tokens, tokenizer.cased)
+    if own is None or (own.tokens, own.cased) != known:
+      unused.append(f'VOCAB_FILE {vocab_file}')
+  if unused:
+    print(
+      'INIT_FROM brings its own size and vocabulary, so these are not used: '
+      f'{", ".join(unused)}',
+      flush=True,
+    )

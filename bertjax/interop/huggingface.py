@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.interop import config_json, names, tensor_files
 from bertjax.models.config import EncoderConfig
 from bertjax.text import vocabulary_file
@@ -126,7 +126,9 @@ def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
   Raises:
     UserError: see `read`.
   """
-  checkpoint = read(directory)
+  known = isinstance(directory, str | os.PathLike)
+  expect(known, 'a folder', directory, 'huggingface.load.directory')
+  checkpoint = read(os.fspath(directory))
   print(f'{directory}: {checkpoint.report()}', flush=True)
   return checkpoint.config, checkpoint.parameters
 

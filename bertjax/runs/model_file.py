@@ -115,7 +115,13 @@ def read(run_dir: str) -> EncoderConfig:
   try:
     return EncoderConfig(**encoder)
   except UserError as error:
-    raise UserError(f'{path}: {error}') from error
+    raise damaged(path, error) from error
+
+
+def damaged(path: str, error: Exception) -> UserError:
+  """Returns an error on a file of a run that names it, and no setting."""
+  what, _, _ = str(error).partition('; set ')
+  return UserError(f'{path}: {what}; {_FIX}')
 
 
 def check_vocabulary(run_dir: str) -> None:
@@ -198,7 +204,8 @@ def _read_model(run_dir: str) -> dict[str, Any]:
   if content is None:
     raise UserError(
       f'expected the folder of a run, with {layout.MODEL}, or a Hugging Face '
-      f'directory, with config.json; {run_dir} has neither'
+      f'directory, with config.json; {run_dir or "the empty path"} has '
+      'neither; set MODEL, INIT_FROM or RUN_DIR to one'
     )
   return content
 

@@ -8,12 +8,16 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from etils import epath
 from flax import traverse_util
+from flax.core import meta
 
+from bertjax import batch
 from bertjax.errors import UserError, choose
 from bertjax.interop import absent_model, huggingface, names
+from bertjax.models import bert
 from bertjax.models.config import EncoderConfig, computation, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -29,7 +33,9 @@ class TrainedModel(NamedTuple):
     parameters: of the run's main model, nested by name, numpy arrays, with the
       heads that were saved.
     task: of a fine-tuned model the content of task.json: `kind`, `labels`, ...,
-      see `model_file.write_task`; None for other models.
+      see `model_file.write_task`; None for other models. Of a run also `path`,
+      of that file, and `outputs`: head -> how many numbers it gives, or 0, if
+      that is not known.
     step: of the run's checkpoint; None for a Hugging Face directory.
     path: the directory that was read.
   """
@@ -50,8 +56,8 @@ def read(path: str, step: int | None = None) -> TrainedModel:
 
   Raises:
     UserError: it is neither of the two, its checkpoint is missing or damaged,
-      a parameter holds NaN or infinity, or its vocabulary is not the one that
-      it was trained with.
+      its model.json calls for parameters of other shapes, a parameter holds NaN
+      or infinity, or its vocabulary is not the one that it was trained with.
   """
   path = best_run(path)
   if os.path.exists(os.path.join(path, 'config.json')):
@@ -74,7 +80,10 @@ def read(path: str, step: int | None = None) -> TrainedModel:
   with Checkpoints(folder, read_only=True) as checkpoints:
     found = checkpoints.parameters(step)
   if found is None:
-    raise UserError(f'{path} has no checkpoint yet')
+    raise UserError(
+      f'{path} has no checkpoint yet; wait for its first, start the run again, '
+      'or choose another'
+    )
   parameters, step = found
   if main:
     parameters = choose(parameters, main, f'main in {path}/{layout.MODEL}')
@@ -84,8 +93,44 @@ def read(path: str, step: int | None = None) -> TrainedModel:
         f'expected finite parameters at step {step} of {path}, got NaN or '
         f'infinity in {name}; choose an earlier step, or another run'
       )
-  task = model_file.read_task(path)
+  _check_shapes(parameters, config, os.path.join(path, layout.MODEL))
+  if task := model_file.read_task(path):
+    task['path'] = os.path.join(path, layout.TASK)
+    task['outputs'] = {
+      name: np.size(parameters[name].get('bias', ()))
+      for name in bert.TASK_HEADS
+      if name in parameters
+    }
   return TrainedModel(config, parameters, task, step, path)
+
+
+def _check_shapes(
+  found: names.Parameters, config: EncoderConfig, path: str
+) -> None:
+  """Refuses a model.json, at `path`, that is not of these parameters."""
+  model = bert.BertForPreTraining(config)
+  try:
+    made = jax.eval_shape(
+      lambda example: model.init(jax.random.key(0), example, train=False),
+      batch.shapes(1, 1, 1),
+    )
+  except UserError as error:
+    raise model_file.damaged(path, error) from error
+  expected = meta.unbox(made['params'])
+  for part in expected.keys() & found.keys():  # not all have these heads
+    theirs, ours = (
+      {k: x.shape for k, x in traverse_util.flatten_dict(x, sep='/').items()}
+      for x in (found[part], expected[part])
+    )
+    for name in sorted(theirs.keys() | ours.keys()):
+      if theirs.get(name) != ours.get(name):
+        raise model_file.damaged(
+          path,
+          UserError(
+            f'expected {part}/{name} of shape {ours.get(name)}, as this file '
+            f'says, got {theirs.get(name)} in the checkpoint'
+          ),
+        )
 
 
 @checked
@@ -107,7 +152,8 @@ def best_run(path: Path) -> str:
     f'{path} holds the runs of {len(rows)} tasks; point MODEL or INIT_FROM '
     f'to one: {", ".join(os.path.join(path, row["task"]) for row in rows)}'
     if rows
-    else f'{path} has no finished run yet'
+    else f'{path} has no finished run yet; start the fine-tuning again, which '
+    'goes on, or choose another run'
   )
 
 

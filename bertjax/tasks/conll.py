@@ -28,6 +28,7 @@ def read(
   tag_column: int | None = -1,
   separator: str | None = None,
   setting: str = input_bytes.FILES,
+  fixed: bool = False,
 ) -> Iterator[TagExample]:
   r"""Yields the sentences of a file.
 
@@ -41,16 +42,20 @@ def read(
     tag_column: that of the tags; None: there are none, or they are not wanted.
     separator: what separates columns; None: any number of spaces and tabs.
     setting: names the file, for messages.
+    fixed: whether the columns are those of training, for messages.
 
   Raises:
     UserError: no file, not UTF-8, a different number of columns in some line,
       no such column, no sentence, no empty lines between them, tags that are of
       no scheme.
   """
-  sentences = _sentences(path, separator, setting)
+  if separator == r'\t':  # from a shell
+    separator = '\t'
+  fix = f'{setting} to a file in the columns of training' if fixed else ''
+  sentences = _sentences(path, separator, setting, fix or 'SEPARATOR')
   some = list(itertools.islice(sentences, 2))
   expect(some, f'sentences, a word a line, in {path}', some, setting)
-  _check_columns(len(some[0][1][0]), word_column, tag_column, path)
+  _check_columns(len(some[0][1][0]), word_column, tag_column, path, fix)
   schemes = tag_schemes.Check(path)
   if tag_column is not None and len(some) == 1:
     _check_sentence([fields[word_column] for fields in some[0][1]], path)
@@ -74,7 +79,7 @@ def tags_of(sentences: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def _sentences(
-  path: str, separator: str | None, setting: str
+  path: str, separator: str | None, setting: str, fix: str
 ) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
   """Yields the number of the first line, and the fields of each."""
   # Not str.split(): words contain no-break spaces and the like.
@@ -92,7 +97,7 @@ def _sentences(
       if len(fields) != first[1]:
         raise UserError(
           f'expected {first[1]} columns in line {number} of {path}, as in line '
-          f'{first[0]}, got {len(fields)}; correct it or set SEPARATOR'
+          f'{first[0]}, got {len(fields)}; correct it or set {fix}'
         )
       sentence.append(tuple(fields))
       if len(sentence) > _LONGEST_SENTENCE:
@@ -118,15 +123,16 @@ def _stands_between(numbered: tuple[int, str]) -> bool:
 
 
 def _check_columns(
-  count: int, word_column: int, tag_column: int | None, path: str
+  count: int, word_column: int, tag_column: int | None, path: str, fix: str
 ) -> None:
   for name, column in (('WORD', word_column), ('TAG', tag_column)):
     valid = column is None or -count <= column < count
     limits = f'from 0 to {count - 1}, or from {-count} to -1'
     what = f'a {name}_COLUMN {limits}, since {path} has {count} columns'
-    expect(valid, what, column, f'{name}_COLUMN or SEPARATOR')
+    expect(valid, what, column, fix or f'{name}_COLUMN or SEPARATOR')
   if tag_column is not None and (tag_column - word_column) % count == 0:
     raise UserError(
       f'expected tags beside the words in {path}, got column {word_column} '
-      f'of {count} for both; set TAG_COLUMN, WORD_COLUMN or SEPARATOR'
+      f'of {count} for both; set '
+      f'{fix or "TAG_COLUMN, WORD_COLUMN or SEPARATOR"}'
     )

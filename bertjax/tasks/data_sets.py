@@ -11,10 +11,11 @@ once when the task is made: they say which classes or tags there are.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.tasks import (
   conll,
   glue_files,
@@ -26,6 +27,7 @@ from bertjax.tasks import (
 )
 from bertjax.tasks.kept_examples import keep
 from bertjax.tasks.specs import Task
+from bertjax.text import input_paths
 from bertjax.values import Name, Path, Paths, checked
 
 Reader = Callable[[], Iterable[Any]]
@@ -59,7 +61,9 @@ def glue(
   Raises:
     UserError: no such task, or its files are missing.
   """
-  wanted = [tasks] if isinstance(tasks, str) else tasks or list(specs.GLUE)
+  wanted = [tasks] if isinstance(tasks, str) else tasks
+  wanted = [*specs.GLUE] if wanted is None else wanted
+  expect(wanted, 'names of tasks', wanted, 'TASKS, or None for all of them')
   found = []
   for name in wanted:
     task = specs.find(name)
@@ -111,6 +115,7 @@ def text(
   metrics = tuple(metrics or row.metrics[: row.usual])
   for metric in metrics:
     choose(dict.fromkeys(row.metrics), metric, 'METRICS')
+  _tell_of_shared(train_files, eval_files)
   columns = {'text_columns': text_columns, 'label_column': label_column}
   task = Task(name, kind, metrics=metrics, columns=columns)
   train = keep(row.read(task, train_files, True))
@@ -137,6 +142,7 @@ def tags(
   """Returns a task of files in CoNLL columns, see `conll.read`."""
   if tag_column is None:
     raise UserError('expected a column of tags to train on; set TAG_COLUMN')
+  _tell_of_shared(train_files, eval_files)
   columns = dict(
     word_column=word_column, tag_column=tag_column, separator=separator
   )
@@ -179,8 +185,14 @@ def questions(
   if eval_files is None:
     examples, held_out = squad.split_by_article(examples)
   else:
+    _tell_of_shared(train_files, eval_files)
     held_out = squad.read(eval_files)
   train, left = squad.check(examples)
+  if not any(example.answers for example in train):
+    raise UserError(
+      f'expected answers that occur in their contexts in {train_files}, got '
+      f'{left} that do not; mend "text" and "context", or set TRAIN_FILES'
+    )
   if left:
     print(
       f'{train_files}: {left} answers do not occur in their context where '
@@ -189,6 +201,25 @@ def questions(
   metrics = kinds.KINDS['spans'].metrics
   task = Task(name, 'spans', metrics=metrics, length=384)
   return [DataSet(task, lambda: train, {'eval': lambda: held_out})]
+
+
+def _tell_of_shared(
+  train_files: str | Sequence[str], eval_files: str | Sequence[str]
+) -> None:
+  """Says if a file is among those of training and those of evaluation."""
+  train, held_out = (
+    {*map(os.path.realpath, input_paths.expand(paths, setting))}
+    for paths, setting in (
+      (train_files, 'TRAIN_FILES'),
+      (eval_files, 'EVAL_FILES'),
+    )
+  )
+  if both := sorted(train & held_out):
+    print(
+      f'warning: {both[0]} is to train on and to score on, so scores say '
+      'little; set EVAL_FILES to other examples',
+      flush=True,
+    )
 
 
 def _evaluations(folder: str, name: str) -> dict[str, Reader]:
@@ -204,4 +235,6 @@ def _evaluations(folder: str, name: str) -> dict[str, Reader]:
 
 def _reader(folder: str, task: str, split: str) -> Reader | None:
   path = glue_files.find(folder, task, split)
-  return functools.partial(glue_files.read, path, task) if path else None
+  labelled = task != 'AX'  # of which not all have labels
+  read = functools.partial(glue_files.read, task=task, labelled=labelled)
+  return functools.partial(read, path) if path else None

@@ -101,7 +101,7 @@ def find(folder: str, task: str, split: str) -> str | None:
   return next(filter(os.path.isfile, paths), None)
 
 
-def read(path: str, task: str) -> Iterator[TextExample]:
+def read(path: str, task: str, labelled: bool = False) -> Iterator[TextExample]:
   """Yields the examples of a task's file.
 
   Lines with more or fewer fields than columns, which QQP has, are left out and
@@ -112,9 +112,11 @@ def read(path: str, task: str) -> Iterator[TextExample]:
   Args:
     path: see `find`.
     task: a name in `LABELS`.
+    labelled: whether there must be labels.
 
   Raises:
-    UserError: no such task, or the file is not one of its.
+    UserError: no such task, the file is not one of its, or more than half of
+      its lines are to be left out.
   """
   columns = choose(COLUMNS, task, 'TASKS')
   known: Sequence[str] = input_files.columns(path, 'DATA_DIR')
@@ -125,9 +127,15 @@ def read(path: str, task: str) -> Iterator[TextExample]:
     columns = _AX_LABELLED
   wanted = dict.fromkeys(columns.texts, 'DATA_DIR')
   input_files.check_columns(path, known, wanted)
+  if labelled and columns.label not in known:
+    raise UserError(
+      f'expected labels in {path}, got no column {columns.label}; put a file '
+      f'of {task} with labels, such as its train.tsv or dev.tsv, there'
+    )
   broken: list[int] = []
   found = input_files.records(path, names, broken.append, 'DATA_DIR')
   record: dict[str, str]
+  place = 0
   for place, (number, record) in enumerate(found):
     label = record.get(columns.label)
     if task == 'MNLI' and label == '-':
@@ -137,6 +145,12 @@ def read(path: str, task: str) -> Iterator[TextExample]:
       tuple(record[name] for name in columns.texts),
       _label(label, task, columns.numbered, where),
       record.get('index', record.get('id', place)),
+    )
+  if len(broken) > place + 1:
+    raise UserError(
+      f'expected {len(known)} fields, one a column, in the lines of {path}, '
+      f'got more or fewer in {len(broken)}, the first is line {broken[0]}; '
+      'mend them, or set DATA_DIR to a whole copy'
     )
   if broken:
     print(

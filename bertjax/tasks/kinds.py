@@ -19,7 +19,9 @@ import numpy as np
 import optax
 from jax import Array
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
+from bertjax.models import bert
+from bertjax.runs import model_file
 from bertjax.tasks import (
   answer_spans,
   record_files,
@@ -221,22 +223,55 @@ def head_of(task: Task) -> str:
   return task.head or find(task.kind).head
 
 
+def check_task(task: Task) -> None:
+  """Raises UserError unless kind, head and metrics exist and go together."""
+  kind = find(task.kind)
+  for metric in task.metrics if kind.metrics else ():
+    choose(dict.fromkeys(kind.metrics), metric, 'METRICS')
+  some = task.metrics or not kind.metrics
+  expect(some, f'metrics of {task.name}', [*task.metrics], 'METRICS')
+  if kind.head and task.head:
+    reads = bert.reads_positions(task.head) == bert.reads_positions(kind.head)
+    expect(reads, f'a head for {task.kind}', task.head, 'Task.head')
+
+
 def of_json(content: dict[str, Any]) -> Task:
   """Returns the task that task.json describes, see `model_file.write_task`.
 
   Fields that are not a task's are left out; metrics are the usual ones if it
   has none.
+
+  Args:
+    content: the file's, maybe with `path` and `outputs`, see `TrainedModel`.
+
+  Raises:
+    UserError: it cannot be, or is not of the head among the parameters.
   """
-  kind = find(content['kind'])
+  path = content.get('path', 'task.json')
+  try:
+    kind = find(content['kind'])
+  except UserError as error:
+    raise model_file.damaged(path, error) from error
   usual = {'task': 'task', 'metrics': kind.metrics[: kind.usual]}
   content = {**usual, **content}
   content['name'] = content['task']
   names = {field.name for field in dataclasses.fields(Task)}
   fields = {key: x for key, x in content.items() if key in names}
   try:
-    return Task(**fields)
+    task = Task(**fields)
+    check_task(task)
+    if kind.head and (heads := content.get('outputs')) is not None:
+      head, count = head_of(task), kind.outputs(task)
+      numbers = ', '.join(f'{k} of {n} numbers' for k, n in heads.items())
+      if heads.get(head, -1) not in (0, count):  # 0: of another form
+        raise UserError(
+          f'expected the checkpoint to have a {head} of {count} numbers, as '
+          f'kind {task.kind} and {len(task.labels)} labels ask for, got '
+          f'{numbers or "no head"}'
+        )
   except (TypeError, UserError) as error:
-    raise UserError(f'task.json of {content["task"]}: {error}') from error
+    raise model_file.damaged(path, error) from error
+  return task
 
 
 def check(task: Task | None, wanted: Sequence[str], origin: str) -> Task:

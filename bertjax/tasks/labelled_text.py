@@ -6,7 +6,6 @@
 Files are read as a stream, so memory does not grow with them.
 """
 
-import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -17,6 +16,11 @@ from bertjax.text import input_files, input_paths
 
 # A column with more is more likely a number or an identifier.
 _MOST_CLASSES = 1000
+# So many may have few examples each; of more, half of the examples would have
+# a class of their own.
+_FEW_CLASSES = 20
+# In size: the squares of a batch must add up to a float32.
+_LARGEST = 1e15
 
 
 def read(
@@ -33,9 +37,9 @@ def read(
     paths: see `input_paths.expand`.
     text_columns: the name of one column, or of two.
     label_column: the name of a column; None: the labels are not known.
-    kind: what a label is. 'classes': a name, used as written, a number or a
-      truth value. 'number': a number. 'labels': a list of names, or names
-      separated by '|', none if it is empty.
+    kind: what a label is. 'classes': a name, without outer white space, a
+      number or a truth value. 'number': a number. 'labels': a list of names, or
+      names separated by '|', none if it is empty.
     recorded: to predict: texts may be empty, and an example has its `record`.
     known: the labels of training; none: all are.
 
@@ -64,6 +68,7 @@ def read(
     wanted[label_column] = 'LABEL_COLUMN'
   for path in files:
     columns = input_files.columns(path, setting)
+    _check_header(path, columns, texts)
     input_files.check_columns(path, columns, wanted)
   for path in files:
     form = input_files.form_of(path, setting)
@@ -105,14 +110,15 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
       ('9', '10')
 
   Args:
-    examples: with labels.
+    examples: with labels. A line says which differ in case alone.
 
   Raises:
     UserError: fewer than two classes, too many to be classes, or no label.
   """
   found: set[str] = set()
-  one = False  # whether each example has one class
+  one, count = False, 0  # whether each example has one class; of examples
   for label in (example.label for example in examples):
+    count += 1
     if isinstance(label, float):
       return ()
     one = isinstance(label, str)
@@ -123,12 +129,44 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'LABEL_COLUMN a number (set KIND to number) or an '
         'identifier?'
       )
+  if one and len(found) > max(_FEW_CLASSES, count / 2):
+    raise UserError(
+      f'expected a few classes, got {len(found)} for {count} examples; set '
+      "KIND='number' if these are numbers, or LABEL_COLUMN and TEXT_COLUMNS"
+    )
+  alike: dict[str, str] = {}
+  for name in sorted(found):
+    if (other := alike.setdefault(name.casefold(), name)) != name:
+      print(
+        f'warning: {other!r} and {name!r} are two classes, which differ in '
+        'case alone; write them alike if they are one',
+        flush=True,
+      )
   least, what = (2, 'two classes') if one else (1, 'one label')
   enough = len(found) >= least
   expect(enough, f'at least {what}', sorted(found), 'LABEL_COLUMN')
   if all(re.fullmatch(r'-?[0-9]+(\.[0-9]+)?', name) for name in found):
     return tuple(sorted(found, key=lambda name: (float(name), name)))
   return tuple(sorted(found))
+
+
+def _check_header(
+  path: str, columns: Sequence[str], texts: Sequence[str]
+) -> None:
+  """Refuses what looks like several columns, in the file or in the setting."""
+  for name in {*texts} - {*columns}:
+    if len(parts := [part.strip() for part in name.split(',')]) > 1:
+      raise UserError(
+        f'expected the name of one column, got {name!r}; for several, write '
+        f'--gin.TEXT_COLUMNS="{tuple(parts)}"'
+      )
+    for divider in ';\t,|' if len(columns) == 1 else '':
+      if divider in columns[0]:
+        raise UserError(
+          f'expected columns in {path}, got one, {columns[0][:60]!r}, with '
+          f'{divider!r} in its name; write tabs between columns and .tsv at '
+          'the end of its name, or commas and .csv'
+        )
 
 
 def _check_known(label: Any, known: Collection[str], where: str) -> None:
@@ -157,9 +195,11 @@ def _name(value: Any) -> str:
   # Whole numbers become floats if some are missing, and those become NaN.
   if isinstance(value, float) and value == int(value):
     value = int(value)
-  if not isinstance(value, str | int | float) or not str(value).strip():
+  if not isinstance(value, str | int | float):
     raise ValueError
-  return str(value)
+  if (name := str(value).strip()) in ('', 'nan', 'NaN'):  # as pandas has it
+    raise ValueError
+  return name
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -170,14 +210,14 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _number(value: Any) -> float:
-  if isinstance(value, bool) or not math.isfinite(number := float(value)):
+  if isinstance(value, bool) or not abs(number := float(value)) <= _LARGEST:
     raise ValueError
   return number
 
 
 _LABELS: dict[str, tuple[Callable[[Any], Any], str]] = {
   'classes': (_name, 'the name of a class'),
-  'number': (_number, 'a number'),
+  'number': (_number, f'a number of at most {_LARGEST:g} in size'),
   'labels': (_names, 'names of classes'),
 }
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.tasks import glue_files
 from bertjax.values import (
   Count,
@@ -103,6 +103,11 @@ class Task:
     check_fields(self)
     for name in ('labels', 'metrics'):  # lists would be no arguments of jit
       object.__setattr__(self, name, tuple(getattr(self, name)))
+      values = getattr(self, name)
+      different = len({*values}) == len(values)
+      expect(different, f'{name} that differ', values, f'Task.{name}')
+    is_folder = self.name.strip('.') and not {'/', '\\', '\0'} & {*self.name}
+    expect(is_folder, 'the name of a folder', self.name, 'Task.name')
     if self.patience is not None and self.select == 'last':
       raise UserError(
         f"PATIENCE {self.patience} with SELECT 'last': early stopping takes "

@@ -32,6 +32,8 @@ def read(
   Raises:
     UserError: no file, not JSON, another structure, no question, an id occurs
       twice.
+
+  A line says how many questions or contexts are blank.
   """
   setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
   examples: list[QuestionExample] = []
@@ -50,6 +52,18 @@ def read(
         )
       first[example.identifier] = path
     examples += found
+  blank = [
+    example.identifier
+    for example in examples
+    if not (example.question.strip() and example.context.strip())
+  ]
+  if blank:
+    print(
+      f'warning: {len(blank):,} of {len(examples):,} questions or their '
+      f'contexts are blank, the first with the id {blank[0]!r}; fill them in '
+      'or remove them',
+      flush=True,
+    )
   return examples
 
 
@@ -98,16 +112,19 @@ def split_by_article(
 def _questions(
   content: object, path: str, labelled: bool
 ) -> Iterator[QuestionExample]:
+  repair = input_files.repair
   get, items = functools.partial(_get, path), functools.partial(_items, path)
   for i, (where, article) in enumerate(items('', content, 'data')):
     for place, paragraph in items(where, article, 'paragraphs'):
-      context = get(place, paragraph, 'context', str)
+      context = repair(get(place, paragraph, 'context', str))
       for at, item in items(place, paragraph, 'qas'):
         identifier = get(at, item, 'id', str)
-        question = get(at, item, 'question', str)
-        known = labelled and not item.get('is_impossible')
+        question = repair(get(at, item, 'question', str))
+        impossible = 'is_impossible' in item
+        impossible = impossible and get(at, item, 'is_impossible', bool)
+        known = labelled and not impossible
         answers = tuple(
-          Answer(get(x, y, 'text', str), get(x, y, 'answer_start', int))
+          Answer(repair(get(x, y, 'text', str)), get(x, y, 'answer_start', int))
           for x, y in (items(at, item, 'answers') if known else ())
         )
         title = str(article.get('title', i))

@@ -48,7 +48,7 @@ def read(
 
 def _of_glue(task: Task, source: str | Sequence[str]) -> Iterator[TextExample]:
   for path in input_paths.expand(source, 'EVAL_FILES'):
-    yield from glue_files.read(path, task.name)
+    yield from glue_files.read(path, task.name, labelled=True)
 
 
 def _texts(

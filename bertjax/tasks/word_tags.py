@@ -123,7 +123,8 @@ def read(
   columns = dict(task.columns) | ({} if labelled else {'tag_column': None})
   setting = 'TRAIN_FILES or EVAL_FILES' if labelled else 'INPUT'
   for path in input_paths.expand(source, setting):
-    yield from conll.read(path, **columns, setting=setting)
+    fixed = bool(task.labels)  # by training
+    yield from conll.read(path, **columns, setting=setting, fixed=fixed)
 
 
 def write(task: Task, path: str, pairs: Answered, count: int) -> str:
@@ -134,6 +135,7 @@ def write(task: Task, path: str, pairs: Answered, count: int) -> str:
   -d.
   """
   separator = task.columns.get('separator') or ' '
+  separator = separator.replace(r'\t', '\t')
   with (
     writing(path) as part,
     open(part, 'w', encoding='utf-8', newline='\n') as file,

@@ -177,14 +177,22 @@ class Objective(abc.ABC):
     """Returns the parameters with another main model's."""
     return {**parameters, self.main: of_main} if self.main else of_main
 
-  def check_models(self, length: int) -> None:
-    """Raises UserError if a model cannot work on rows of this length."""
+  def check_models(self, length: int, trained: bool = False) -> None:
+    """Raises UserError if a model cannot work on rows of this length.
+
+    Args:
+      length: L.
+      trained: whether the models are given, so that positions cannot be set.
+    """
     for name, model in {**self.models, **self.frozen_models}.items():
       if length > model.config.positions:
+        most = model.config.positions
+        fix = 'EncoderConfig.positions or a smaller LENGTH'
+        if trained:
+          fix = f'a smaller LENGTH, up to {most}'
         raise UserError(
-          f'LENGTH {length} exceeds the {model.config.positions} positions of '
-          f'the {name or "model"}; set EncoderConfig.positions or a smaller '
-          'LENGTH'
+          f'LENGTH {length} exceeds the {most} positions of the '
+          f'{name or "model"}{" in INIT_FROM" if trained else ""}; set {fix}'
         )
       kernels.check(model.config)
 

@@ -1,5 +1,6 @@
 """Whole runs on a rule that a small model learns: is there an x in the text?"""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -52,11 +53,12 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 def run(folder, run_dir, sets=None, **changes):
-  finetune.fine_tune(
-    data_sets=sets
-    or data_sets.text(
+  if sets is None:
+    sets = data_sets.text(
       str(folder / 'train.tsv'), str(folder / 'dev.tsv'), 'text', 'label'
-    ),
+    )
+  finetune.fine_tune(
+    data_sets=sets,
     run_dir=str(run_dir),
     optimizer=optimizer.adamw,
     schedule=functools.partial(schedules.warmup_linear, warmup_steps=None),
@@ -223,6 +225,54 @@ def test_another_task_starts_from_the_encoder_of_a_run(
     output=str(tmp_path / 'out.txt'),
   )
   assert (tmp_path / 'out.txt').read_text().splitlines()[0].count(' ') == 2
+
+
+@pytest.mark.parametrize(
+  'changes, words',
+  [
+    ({'activation': 'relu'}, "activation, 'gelu', but .*'relu'; leave it out"),
+    ({'positions': 32}, 'own positions, 24, but .* is 32; leave it out'),
+  ],
+)
+def test_what_the_model_to_start_from_brings_is_not_set(
+  done, folder, tmp_path, changes, words
+):
+  config = functools.partial(CONFIG, **changes)
+  with pytest.raises(UserError, match=words):
+    run(folder, tmp_path / 'x', config=config, init_from=str(done))
+  assert not list(tmp_path.iterdir())
+
+
+def test_sizes_that_are_not_used_are_told(done, folder, tmp_path, capsys):
+  start = {'init_from': str(done), 'dry_run': True}
+  run(folder, tmp_path / 'x', **start)
+  assert 'not used' not in capsys.readouterr().out
+  config = functools.partial(CONFIG, layers=4, dtype='bfloat16')
+  nowhere = str(tmp_path / 'vocab.txt')
+  run(folder, tmp_path / 'x', config=config, vocab_file=nowhere, **start)
+  said = capsys.readouterr().out
+  assert 'these are not used: EncoderConfig.layers 4 (there 2), ' in said
+  assert f"dtype 'bfloat16' (there None), VOCAB_FILE {nowhere}\n" in said
+
+
+def test_a_length_beyond_the_model_to_start_from_says_the_most(
+  done, folder, tmp_path
+):
+  with pytest.raises(UserError, match='in INIT_FROM; set a .* up to 24$'):
+    run(folder, tmp_path / 'x', init_from=str(done), length=99)
+
+
+def test_data_sets_that_cannot_be_are_refused(folder, tmp_path):
+  (one,) = data_sets.text(
+    str(folder / 'train.tsv'), str(folder / 'dev.tsv'), 'text', 'label'
+  )
+  with pytest.raises(UserError, match='got none; set fine_tune.data_sets'):
+    run(folder, tmp_path / 'x', [])
+  with pytest.raises(UserError, match="got .'text', 'text'.; set"):
+    run(folder, tmp_path / 'x', [one, one])
+  task = dataclasses.replace(one.task, metrics=('acuracy',))
+  with pytest.raises(UserError, match="did you mean 'accuracy'"):
+    run(folder, tmp_path / 'x', [dataclasses.replace(one, task=task)])
 
 
 def test_files_of_glue_with_one_label_are_refused(folder, tmp_path):

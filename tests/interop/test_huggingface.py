@@ -544,3 +544,8 @@ def test_a_name_of_the_hub_is_answered_with_the_download(
   line = str(caught.value)
   assert path in line and '\n' not in line
   assert (command in line) if command else ('hf download' not in line)
+
+
+def test_no_directory_is_one_line():
+  with pytest.raises(UserError, match='a folder, got None; set huggingface'):
+    huggingface.load(None)

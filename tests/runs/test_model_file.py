@@ -74,17 +74,17 @@ FACTS = {
     (
       'model.json',
       encoder(width='8'),
-      'a whole number from 1 .*got .8.; set EncoderConfig.width',
+      'a whole number from 1 .*got .8.; mend it',
     ),
     (
       'model.json',
       encoder(scan_layers=1),
-      'True or False, got 1; set EncoderConfig.scan_layers',
+      'True or False, got 1; mend it',
     ),
     (
       'model.json',
       encoder(dropout=[0]),
-      'a number from 0 .*got .0.; set EncoderConfig.dropout',
+      'a number from 0 .*got .0.; mend it',
     ),
     ('model.json', encoder(layers=10**9), 'from 1 to 1,000, got 1000000000'),
     ('model.json', encoder(heads=3), ': width 8 is not a multiple'),

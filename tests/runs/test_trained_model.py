@@ -1,6 +1,9 @@
 """INIT_FROM: another computation is refused unless CHANGES names it."""
 
 import dataclasses
+import json
+import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -13,12 +16,14 @@ from bertjax.models.bert import Bert
 from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.runs import layout, model_file, trained_model
 from bertjax.runs.checkpoints import Checkpoints
+from bertjax.tasks import kinds
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 CONFIG = EncoderConfig(
   vocabulary_size=8, width=4, layers=1, heads=2, feed_forward=4, positions=8
 )
+GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'run_of_0_1'
 TOKENS = [*SPECIAL_TOKENS, 'a', 'b', 'c']
 
 
@@ -134,7 +139,58 @@ def test_a_model_stands_on_this_machine_or_at_home(
     trained_model.read('gs://bucket/run')
 
 
+<<<<<<< HEAD
 def test_a_file_is_no_model(tmp_path):
   (tmp_path / 'vocab.txt').touch()
   with pytest.raises(UserError, match='there is no directory .*/vocab.txt; '):
     trained_model.best_run(str(tmp_path / 'vocab.txt'))
+=======
+@pytest.mark.parametrize(
+  'name, changes, words',
+  [
+    ('model.json', {'width': 8}, 'of shape'),
+    ('model.json', {'layers': 3}, r'encoder/layer_01/.*of shape \(.*got None'),
+    ('model.json', {'vocabulary_size': 65}, 'embeddings/token'),
+    ('model.json', {'heads': 4}, 'of shape'),
+    ('model.json', {'positions': 8}, r'of shape \(8, 16\).*got \(512, 16\)'),
+    ('model.json', {'feed_forward': 8}, 'of shape'),
+    ('model.json', {'position_scheme': 'x'}, "got 'x'"),
+    ('task.json', {'labels': ['a', 'b', 'c']}, 'classifier of 3 numbers'),
+    ('task.json', {'labels': ['a']}, 'classifier of 1 numbers'),
+    ('task.json', {'labels': []}, 'of 0 numbers.*classifier of 2 numbers'),
+    ('task.json', {'labels': ['0', '0']}, 'labels that differ'),
+    ('task.json', {'kind': 'number', 'metrics': ['pearson']}, 'of 1 numbers'),
+    ('task.json', {'kind': 'clases'}, "did you mean 'classes'"),
+    ('task.json', {'head': 'tag_head'}, "got 'tag_head'"),
+    ('task.json', {'head': 'hed'}, "got 'hed'"),
+    ('task.json', {'metrics': ['acuracy']}, "did you mean 'accuracy'"),
+    ('task.json', {'metrics': []}, 'metrics of text, got none'),
+    ('task.json', {'length': 0}, 'got 0'),
+    ('task.json', {'task': '../x'}, 'the name of a folder'),
+  ],
+)
+def test_a_file_that_was_altered_by_hand_is_named(
+  tmp_path, name, changes, words
+):
+  run = tmp_path / 'run'
+  shutil.copytree(GOLDEN / 'fine_tuned' / 'text' / 'seed_0', run)
+  path = run / name
+  content = json.loads(path.read_text())
+  content.get('encoder', content).update(changes)
+  path.write_text(json.dumps(content))
+  with pytest.raises(UserError, match=words) as caught:
+    kinds.of_json(trained_model.read(str(run)).task)
+  said = str(caught.value)
+  assert str(path) in said and said.endswith('to write it anew')
+  assert '; set' not in said
+
+
+def test_a_folder_without_a_checkpoint_says_what_to_do(tmp_path):
+  (tmp_path / layout.RESULTS).write_text('{"tasks": []}')
+  with pytest.raises(UserError, match='start the fine-tuning again'):
+    trained_model.read(str(tmp_path))
+  (tmp_path / layout.RESULTS).unlink()
+  model_file.write(str(tmp_path), {'': CONFIG})
+  with pytest.raises(UserError, match='no checkpoint yet; wait'):
+    trained_model.read(str(tmp_path))
+>>>>>>> a3b8ca2b0e10ecdcffcbfe58919a9e1c0d971a62

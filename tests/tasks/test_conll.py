@@ -67,6 +67,7 @@ def test_only_the_separator_separates(tmp_path):
   assert example.words == ('10\u00a0000', '\u2028', '\u0085')
   (example,) = read(tmp_path, 'New York\tB-LOC\n', separator='\t')
   assert example.words == ('New York',) and example.tags == ('B-LOC',)
+  assert [example] == [*read(tmp_path, 'New York\tB-LOC\n', separator=r'\t')]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,8 @@ def test_only_the_separator_separates(tmp_path):
     ('a X\n', {'word_column': -3}, 'got -3; set WORD_COLUMN'),
     ('a\nb\n', {}, 'tags beside the words.*set TAG_COLUMN'),
     ('a X\n', {'separator': ','}, 'tags beside.*SEPARATOR'),
+    ('a,X\n', {'fixed': True}, 'set .* to a file in the columns of training'),
+    ('a X\n\nb\n', {'fixed': True}, 'correct it or set .* to a file in'),
     ('', {}, 'got none'),
     ('\n\n-DOCSTART- O\n\n', {}, 'got none'),
   ],

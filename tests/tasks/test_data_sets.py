@@ -31,6 +31,7 @@ def test_glue_tasks_are_those_whose_files_are_there(glue):
   'tasks, message',
   [
     ('RTEE', "did you mean 'RTE'"),
+    ([], 'names of tasks, got none; set TASKS, or None'),
     ('QNLI', 'train.tsv and dev.tsv of QNLI'),
     ('AX', 'set TASKS to MNLI'),
   ],
@@ -145,3 +146,31 @@ def test_questions_hold_out_articles_where_there_is_one_file(tmp_path):
   held_out = {x.title for x in data_set.evaluations['eval']()}
   assert train and held_out and not train & held_out
   assert len(train | held_out) == 20
+
+
+def test_questions_without_an_answer_in_their_context_are_refused(tmp_path):
+  item = {'id': '1', 'question': '?'}
+  item['answers'] = [{'text': 'b', 'answer_start': 0}]
+  paragraph = {'context': 'a', 'qas': [item]}
+  path = tmp_path / 'a.json'
+  path.write_text(json.dumps({'data': [{'paragraphs': [paragraph]}]}))
+  with pytest.raises(UserError, match='occur in their contexts .* got 1 that'):
+    data_sets.questions(str(path), str(path))
+
+
+def test_a_file_of_glue_without_labels_is_refused(glue):
+  with open(f'{glue}/RTE/dev.tsv', 'w') as file:
+    file.write('index\tsentence1\tsentence2\n0\ta\tb\n')
+  (rte,) = data_sets.glue(glue, 'RTE')
+  with pytest.raises(UserError, match='labels in .*dev.tsv, .*such as its'):
+    list(rte.evaluations['eval']())
+
+
+def test_a_file_to_train_on_and_to_score_on_is_told(tmp_path, capsys):
+  for name in ('a.csv', 'b.csv'):
+    (tmp_path / name).write_text('text,label\na,y\nb,x\n')
+  path, other = str(tmp_path / 'a.csv'), str(tmp_path / 'b.csv')
+  data_sets.text(path, other, 'text', 'label')
+  assert capsys.readouterr().out == ''
+  data_sets.text(str(tmp_path), other, 'text', 'label')
+  assert capsys.readouterr().out.startswith(f'warning: {other} is to train on')

@@ -169,6 +169,15 @@ def test_broken_lines_are_left_out_and_counted(tmp_path, capsys):
   )
 
 
+def test_a_file_of_broken_lines_is_refused(tmp_path):
+  header, one, _ = TRAIN['QQP'][0]
+  path = write(tmp_path / 'train.tsv', [header, one, '4|5', '6|7'])
+  with pytest.raises(
+    UserError, match=f'of {path}, .* in 2, .* is line 3; mend'
+  ):
+    list(glue_files.read(path, 'QQP'))
+
+
 def test_ids_of_classes_are_those_of_tensorflow_datasets():
   package = importlib.util.find_spec('tensorflow_datasets')
   if package is None:

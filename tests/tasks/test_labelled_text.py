@@ -35,7 +35,7 @@ def error_of(function, *args, **kwargs):
 @pytest.mark.parametrize(
   'kind, value, expected',
   [
-    ('classes', 'b ', 'b '),
+    ('classes', 'b ', 'b'),
     ('classes', True, 'True'),
     ('classes', 1, '1'),
     ('classes', 1.0, '1'),
@@ -43,7 +43,7 @@ def error_of(function, *args, **kwargs):
     ('classes', '1.0', '1.0'),
     ('number', 4, 4.0),
     ('number', '-4.5', -4.5),
-    ('labels', ['b', 'a', 'b'], ('b', 'a')),
+    ('labels', ['b', 'a', ' b'], ('b', 'a')),
     ('labels', [3, 1.0], ('3', '1')),
     ('labels', 'b, a | a', ('b, a', 'a')),
     ('labels', 'b c|a|', ('b c', 'a')),
@@ -67,6 +67,8 @@ def test_a_label_is_of_its_kind(tmp_path, kind, value, expected):
     ('classes', None),
     ('classes', ['a']),
     ('classes', float('nan')),
+    ('classes', 'nan'),
+    ('classes', ' NaN'),
     ('classes', {}),
     ('number', ''),
     ('number', None),
@@ -76,6 +78,8 @@ def test_a_label_is_of_its_kind(tmp_path, kind, value, expected):
     ('number', True),
     ('number', [1]),
     ('number', 10**400),
+    ('number', '1e300'),
+    ('number', -2e15),
     ('labels', None),
     ('labels', ['a', None]),
     ('labels', float('nan')),
@@ -222,8 +226,12 @@ def test_too_few_and_too_many_classes_are_refused():
   assert 'one label' in error_of(own.labels_of, labelled([()]))
   names = [str(i) for i in range(1001)]
   examples = labelled(names)
-  assert own.labels_of(examples[:1000]) == tuple(names[:1000])
-  assert 'set KIND' in error_of(own.labels_of, examples)
+  assert own.labels_of(2 * examples[:1000]) == tuple(names[:1000])
+  assert 'set KIND' in error_of(own.labels_of, 2 * examples)
+  assert own.labels_of(examples[:20]) == tuple(names[:20])
+  assert 'got 21 for 21 examples; set KIND=' in error_of(
+    own.labels_of, examples[:21]
+  )
   assert len(own.labels_of(labelled([names]))) == 1001
 
 
@@ -231,3 +239,25 @@ def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):
   path = write_parquet(tmp_path / 'a.parquet', {'text': ['a']})
   monkeypatch.setitem(sys.modules, 'pyarrow', None)
   assert 'pip install pyarrow' in error_of(own.read, path, 'text')
+
+
+def test_classes_that_differ_in_case_alone_are_told(capsys):
+  assert own.labels_of(labelled(['pos', 'neg', 'Pos'])) == ('Pos', 'neg', 'pos')
+  said = capsys.readouterr().out
+  assert said.startswith("warning: 'Pos' and 'pos' are two classes")
+  assert said.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  'name, content, columns, words',
+  [
+    ('a.csv', 'a,b\nx,y\n', 'a,b', """TEXT_COLUMNS="('a', 'b')"'"""[:-1]),
+    ('a.csv', 'a;b\nx;y\n', 'a', "got one, 'a;b', with ';' in its name"),
+    ('a.csv', 'a\tb\nx\ty\n', 'a', 'write tabs between columns and .tsv'),
+    ('a.tsv', 'a,b\nx,y\n', 'a', 'or commas and .csv'),
+  ],
+)
+def test_columns_that_are_not_told_apart_are_one_line(
+  tmp_path, name, content, columns, words
+):
+  assert words in error_of(own.read, write(tmp_path / name, content), columns)

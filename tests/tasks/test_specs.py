@@ -33,3 +33,17 @@ def test_names_in_lists_make_the_same_task_as_in_tuples():
   one = specs.Task('x', 'classes', labels=['a'], metrics=['accuracy'])
   assert one == specs.Task('x', 'classes', ('a',), ('accuracy',))
   assert hash(one.metrics)
+
+
+@pytest.mark.parametrize(
+  'values, words',
+  [
+    ({'name': '../x'}, "folder, got '../x'; set Task.name"),
+    ({'name': '..'}, 'set Task.name'),
+    ({'labels': ('a', 'a')}, 'labels that differ.*Task.labels'),
+    ({'metrics': ('f1', 'f1')}, 'metrics that differ.*Task.metrics'),
+  ],
+)
+def test_a_task_that_cannot_be_is_refused_when_it_is_made(values, words):
+  with pytest.raises(UserError, match=words):
+    specs.Task(**{'name': 'x', 'kind': 'classes'} | values)

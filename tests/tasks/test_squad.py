@@ -76,6 +76,7 @@ def test_files_of_both_versions_are_read(tmp_path):
       content(ITEM | {'answers': [{'text': 'Ada'}]}),
       r'"answer_start", a int, in .*qas\[0\].answers\[0\] .* the keys text',
     ),
+    (content(ITEM | {'is_impossible': 'false'}), '"is_impossible", a bool'),
     (content(), 'expected questions in .*, got none'),
     (content(ITEM, ITEM), r"each id once, got 'q1' in"),
   ],
@@ -171,3 +172,23 @@ def test_few_articles_are_split_and_one_is_refused():
   assert squad.split_by_article(examples) == (examples[1:], examples[:1])
   with pytest.raises(UserError, match='set EVAL_FILES'):
     squad.split_by_article(examples[:1])
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path):
+  item = {
+    'id': 'q1',
+    'question': '\ud83d?',
+    'answers': [{'text': 'a\ud83d', 'answer_start': 0}],
+  }
+  value = content(item)
+  value['data'][0]['paragraphs'][0]['context'] = 'a\ud83d b'
+  (example,) = squad.read(write(tmp_path / 'dev.json', value))
+  assert (example.question, example.context) == ('\ufffd?', 'a\ufffd b')
+  assert example.answers == (Answer('a\ufffd', 0),)
+
+
+def test_blank_questions_are_told(tmp_path, capsys):
+  items = ITEM, ITEM | {'id': 'q2', 'question': ' '}
+  assert len(squad.read(write(tmp_path / 'dev.json', content(*items)))) == 2
+  said = capsys.readouterr().out
+  assert said.startswith('warning: 1 of 2 questions') and "'q2'" in said
