@@ -138,14 +138,14 @@ BUDGET = {
   # Keeps what stands at OUTPUT; says the form of every JSON file of a run.
   # Draws sweeps as well, which drew themselves; has words, ticks and a legend
   # for all that is drawn. Compares a checkpoint with what model.json calls for.
-  'runs': 1220,
+  'runs': 1240,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
-  'training': 1246,  # signals are noted from the first step on, by all at once
+  'training': 1252,  # signals are noted from the first step on, by all at once
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where. Compares
   # task.json with the head; says what a file that cannot be meant seems to be.
-  'tasks': 1570,
+  'tasks': 1568,
   'inference': 376,  # OVERWRITE, as the next ones
   # Checks the results that it reads, and explains the columns of its table.
   # Tells what of a configuration INIT_FROM replaces.

@@ -139,12 +139,12 @@ def test_a_model_stands_on_this_machine_or_at_home(
     trained_model.read('gs://bucket/run')
 
 
-<<<<<<< HEAD
 def test_a_file_is_no_model(tmp_path):
   (tmp_path / 'vocab.txt').touch()
   with pytest.raises(UserError, match='there is no directory .*/vocab.txt; '):
     trained_model.best_run(str(tmp_path / 'vocab.txt'))
-=======
+
+
 @pytest.mark.parametrize(
   'name, changes, words',
   [
@@ -193,4 +193,3 @@ def test_a_folder_without_a_checkpoint_says_what_to_do(tmp_path):
   model_file.write(str(tmp_path), {'': CONFIG})
   with pytest.raises(UserError, match='no checkpoint yet; wait'):
     trained_model.read(str(tmp_path))
->>>>>>> a3b8ca2b0e10ecdcffcbfe58919a9e1c0d971a62
