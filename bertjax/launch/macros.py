@@ -83,7 +83,11 @@ def as_gin(binding: str, configuration: Configuration) -> str:
   if re.match(r'(import|from|include)\s', binding):
     return binding
   if not equals or not text:
-    raise UserError(f'--gin.{name}: a value is expected: --gin.{name}=VALUE')
+    bare = re.split('[: ]', name)[0]
+    raise UserError(f'--gin.{name}: a value is expected: --gin.{bare}=VALUE')
+  if '-' in name:
+    meant = name.replace('-', '_')
+    raise UserError(f'--gin.{name}: did you mean --gin.{meant}')
   kinds = _expected(name, configuration)
   try:
     return f'{name}={_value(name, text, kinds)!r}'
