@@ -130,7 +130,9 @@ BUDGET = {
   'runs': 1179,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
-  'training': 1243,  # signals are noted from the first step on, by all at once
+  # Signals are noted from the first step on, by all at once; a metric to select
+  # by and a model that do not fit are refused before anything is made.
+  'training': 1252,
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where.
   'tasks': 1442,
@@ -150,7 +152,8 @@ BUDGET = {
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.
   # Finds what is meant by flags of other tools and by globs without quotes.
-  'launch': 868,
+  # Refuses references that do not fit, and scopes that nothing uses.
+  'launch': 943,
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
   'main': 137,
