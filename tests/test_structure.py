@@ -106,7 +106,7 @@ BUDGET = {
   'values': 154,
   'errors': 24,  # checks values for all, in one form
   'batch': 99,  # says what is wrong with a batch, for any set of keys
-  'parallel': 264,
+  'parallel': 265,  # a mesh of no device
   # Reads files of all forms for corpora, tasks and predictions, which data and
   # tasks did in part, and tells some forty kinds of file by their first bytes.
   # A digest of the vocabulary, which a full disk does not halve. Checks the
@@ -140,11 +140,12 @@ BUDGET = {
   'inference': 400,
   # Checks the results that it reads, and explains the columns of its table.
   'finetuning': 371,
-  'inspection': 436,  # labels of axes
+  'inspection': 438,  # labels of axes; checks what Python gives
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
-  'reporting': 762,
+  # Looks at the form of a reference that was edited.
+  'reporting': 767,
   # Takes examples apart for the packer; tells what starts anew, and how many
   # pairs are one sentence, cut; hides what TensorFlow prints, as `launch` did.
   'data': 1541,
