@@ -135,6 +135,7 @@ def test_a_scope_that_nothing_uses_is_refused_with_the_nearest(tmp_path):
   line = 'trian/pipeline.batches.shuffle=False'
   wanted = "nothing uses the scope trian (did you mean 'train'?)"
   assert refusal("TEXT_FILES='x'", line) == wanted
+  parse("TEXT_FILES='x'", 'SEED=%any/SEED', 'any/SEED=3')  # a macro's name
   file = tmp_path / 'mine.gin'
   file.write_text(f"include 'recipes/quickstart.gin'\n{line}\n")
   assert refusal(files=(str(file),)) == wanted

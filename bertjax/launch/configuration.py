@@ -62,7 +62,8 @@ def understand(
     for found in gin_files.parse(line, f'--gin.{binding}'):
       if hasattr(found, 'value'):
         configuration.parameters['', binding] = found.value
-        scopes.append(found.scope)
+        # That of a macro is a part of its name.
+        scopes.append(found.scope if found.arg_name else '')
   macros.check_used(configuration, configuration.macros)
   macros.check_scopes(configuration, scopes)
   macros.check_required(configuration, lines)
