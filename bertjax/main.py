@@ -46,7 +46,7 @@ from typing import Any
 import gin
 from absl import flags, logging
 
-from bertjax import values
+from bertjax import errors, values
 from bertjax.errors import RunStopped, UserError
 from bertjax.launch import command_line, configuration, host_memory, recipes
 from bertjax.runs import layout, progress_line, run_directory
@@ -150,15 +150,20 @@ def call_with_arguments(
 def _files(argv: Sequence[str]) -> list[str]:
   """Sets the flags; returns the recipe and other gin files."""
   _FLAGS.unparse_flags()  # else lists grow from call to call
+  argv = command_line.arguments(argv)
   try:
-    rest = _FLAGS(command_line.arguments(argv))[1:]
+    rest = _FLAGS(argv)[1:]
   except flags.Error as error:
-    macro = re.match(r"Unknown command line flag '([A-Z]\w*)'", str(error))
-    near = f'; did you mean --gin.{macro[1]}' if macro else ''
+    near = recipes.near_flag(str(error))
     raise UserError(f'{error}{near}; see --help') from error
   for word in rest:
     if re.match(r'[\w.]+=', word):
       raise UserError(f'unexpected {word!r}; did you mean --gin.{word}')
+    if os.path.isfile(word) and not word.endswith('.gin'):
+      raise UserError(command_line.no_gin(word, argv))
+  for folder in _FLAGS.gin_search_paths:
+    what, setting = 'a folder that is there', '--gin_search_paths'
+    errors.expect(os.path.isdir(folder), what, folder, setting)
   return [*rest, *_FLAGS.gin_file]
 
 

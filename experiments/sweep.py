@@ -210,11 +210,11 @@ def load(path: str) -> tuple[Sweep, str]:
     module_spec.loader.exec_module(module)
   except UserError:
     raise
-  except Exception as error:  # whatever the file does
+  except (Exception, SystemExit) as error:  # whatever the file does
     lines = [
       frame.lineno
       for frame in traceback.extract_tb(error.__traceback__)
-      if frame.filename == path
+      if frame.filename == os.path.abspath(path)
     ]
     line = lines[-1] if lines else getattr(error, 'lineno', '?')  # its syntax
     raise UserError(

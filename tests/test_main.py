@@ -80,6 +80,67 @@ def test_a_misspelt_function_is_refused_with_the_nearest():
   assert "'loop.train'" in message
 
 
+@pytest.mark.parametrize(
+  'binding, words',
+  [
+    ('EncoderConfig.widht=8', "did you mean 'width'"),
+    ('MaskedLanguageModel.chunk=8', "did you mean 'chunks'"),
+    ('BertForPreTraining.nsp=True', 'It has config, next_sentence'),
+  ],
+)
+def test_a_misspelt_field_of_a_class_is_refused_with_the_nearest(
+  binding, words
+):
+  assert words in refusal("TEXT_FILES='x'", binding)
+
+
+@pytest.mark.parametrize(
+  'line, near',
+  [
+    ('from bertjax.models import cofnig', "did you mean 'config'"),
+    ('from bertjax.modles import config', "did you mean 'models'"),
+    ('from bertjax import source', 'moved since bertjax 0.1'),
+  ],
+)
+def test_a_misspelt_module_is_refused_with_the_nearest(line, near, tmp_path):
+  file = tmp_path / 'mine.gin'
+  start = "from __gin__ import dynamic_registration\ninclude 'recipes/"
+  file.write_text(f"{start}quickstart.gin'\n{line}\n", 'utf-8-sig')
+  assert near in refusal(files=(str(file),))
+
+
+@pytest.mark.parametrize(
+  'binding, words',
+  [
+    (
+      'BertForPreTraining.config=@config.EncoderConfig',
+      'write @config.EncoderConfig(); set bert.BertForPreTraining.config',
+    ),
+    (
+      "loop.train.evaluations={'eval': @evaluation.HeldOut}",
+      'expected Evaluation, got the function @evaluation.HeldOut itself',
+    ),
+    ("loop.train.evaluations={'eval': 5}", "Evaluation, got {'eval': 5}"),
+    (
+      'BertForPreTraining.config=@objectives.MaskedLanguageModel()',
+      'expected EncoderConfig, got @objectives.MaskedLanguageModel()',
+    ),
+  ],
+)
+def test_a_reference_to_what_does_not_fit_is_refused(binding, words):
+  assert words in refusal("TEXT_FILES='x'", binding)
+
+
+def test_a_scope_that_nothing_uses_is_refused_with_the_nearest(tmp_path):
+  line = 'trian/pipeline.batches.shuffle=False'
+  wanted = "nothing uses the scope trian (did you mean 'train'?)"
+  assert refusal("TEXT_FILES='x'", line) == wanted
+  parse("TEXT_FILES='x'", 'SEED=%any/SEED', 'any/SEED=3')  # a macro's name
+  file = tmp_path / 'mine.gin'
+  file.write_text(f"include 'recipes/quickstart.gin'\n{line}\n")
+  assert refusal(files=(str(file),)) == wanted
+
+
 def test_what_is_required_is_named():
   assert refusal() == (
     'TEXT_FILES is required; set it with --gin.TEXT_FILES=VALUE'
@@ -198,6 +259,18 @@ def test_a_size_before_the_recipe_counts():
     (('quickstart', '--gin.LENGTH', '--dry_run'), 2, '--gin.LENGTH=VALUE'),
     (('quickstart', 'LENGTH=3'), 2, 'did you mean --gin.LENGTH=3'),
     (('quickstart', '--LENGTH=3'), 2, 'did you mean --gin.LENGTH'),
+    (('quickstart', '--learning_rate', '1'), 2, 'mean --gin.LEARNING_RATE;'),
+    (('quickstart', '--output_dir=x'), 2, 'did you mean --gin.RUN_DIR;'),
+    (('--config=x.gin',), 2, 'did you mean --gin_file;'),
+    (('quickstart', '--gin.SEED:5'), 2, 'is expected: --gin.SEED=VALUE'),
+    (('quickstart', '--gin.LOG-STEPS=5'), 2, 'did you mean --gin.LOG_STEPS'),
+    (('quickstart', '--gin_search_paths=no'), 2, "there, got 'no'; set --gin"),
+    (
+      ('pretrain_text', '--gin.TEXT_FILES=README.md', 'CHANGELOG.md'),
+      2,
+      "CHANGELOG.md is no gin file; quote the glob: --gin.TEXT_FILES='*.md'",
+    ),
+    (('README.md',), 2, 'README.md is no gin file; a recipe is a name'),
     (('pretrain_text',), 2, 'TEXT_FILES is required'),
     (('bert_base',), 2, 'expected a recipe'),
   ],

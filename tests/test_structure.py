@@ -115,7 +115,7 @@ BUDGET = {
   'values': 156,
   'errors': 24,  # checks values for all, in one form
   'batch': 99,  # says what is wrong with a batch, for any set of keys
-  'parallel': 264,
+  'parallel': 265,  # a mesh of no device
   # Reads files of all forms for corpora, tasks and predictions, which data and
   # tasks did in part, and tells some forty kinds of file by their first bytes.
   # A digest of the vocabulary, which a full disk does not halve. Checks the
@@ -141,20 +141,24 @@ BUDGET = {
   'runs': 1240,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
-  'training': 1252,  # signals are noted from the first step on, by all at once
+  # Signals are noted from the first step on, by all at once; a metric to select
+  # by and a model that do not fit are refused before anything is made.
+  'training': 1261,
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where. Compares
   # task.json with the head; says what a file that cannot be meant seems to be.
   'tasks': 1568,
-  'inference': 376,  # OVERWRITE, as the next ones
+  # OVERWRITE, as the next ones; says what texts are in Python.
+  'inference': 396,
   # Checks the results that it reads, and explains the columns of its table.
   # Tells what of a configuration INIT_FROM replaces.
   'finetuning': 411,
-  'inspection': 436,  # labels of axes
+  'inspection': 438,  # labels of axes; checks what Python gives
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
-  'reporting': 762,
+  # Looks at the form of a reference that was edited.
+  'reporting': 767,
   # Takes examples apart for the packer; tells what starts anew, and how many
   # pairs are one sentence, cut; hides what TensorFlow prints, as `launch` did.
   # Refuses what a run wrote as text, pipes, vocabularies that fit neither the
@@ -163,10 +167,12 @@ BUDGET = {
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.
-  'launch': 832,
+  # Finds what is meant by flags of other tools and by globs without quotes.
+  # Refuses references that do not fit, and scopes that nothing uses.
+  'launch': 943,
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
-  'main': 132,
+  'main': 137,
 }
 
 

@@ -13,8 +13,9 @@ length beyond the model's positions is a UserError.
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ from bertjax.runs.progress_line import wait
 from bertjax.tasks import kinds
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
 from bertjax.tasks.specs import Task
-from bertjax.text import batching
+from bertjax.text import batching, input_files
 from bertjax.text.batching import Row
 from bertjax.text.context_windows import Answers
 from bertjax.text.tokenizer import Tokenizer
@@ -129,11 +130,16 @@ class Predictor:
       likeliest first.
 
     Raises:
-      UserError: the model has no masked-LM head.
+      UserError: the model has no masked-LM head, or no text has a [MASK].
     """
     task = Task('fill_mask', 'masks', length=length)
     function = self.filling(top_k)
     found = self._list(task, self._texts(texts), batch_size, function)
+    if found and not any(each['masks'] for each in found):
+      raise UserError(
+        f'expected a text with [MASK] within {length} tokens, got none; put '
+        '[MASK] in place of the word to fill, or set length'
+      )
     return [
       [[(x['token'], x['probability']) for x in mask] for mask in each['masks']]
       for each in found
@@ -173,7 +179,8 @@ class Predictor:
       UserError: the model has no head for tags.
     """
     task = self.task_of(length, 'tags')
-    examples = [TagExample(cast(Any, words)) for words in sentences]
+    sentences = _parts(sentences, 'sentences', 'a list of words')
+    examples = map(TagExample, sentences)
     return self._list(task, examples, batch_size)
 
   @checked
@@ -286,9 +293,35 @@ class Predictor:
     return [answer for _, answer in answers]
 
   def _texts(self, texts: Iterable[Any]) -> Iterator[TextExample]:
-    if isinstance(texts, str):
-      raise UserError(f'expected a list of texts, got {texts[:40]!r}')
-    return (
-      TextExample((text,) if isinstance(text, str) else tuple(text))
-      for text in texts
+    return map(TextExample, _parts(texts, 'texts', 'a text or a pair of texts'))
+
+
+def _parts(
+  items: Iterable[Any], name: str, what: str
+) -> Iterator[tuple[str, ...]]:
+  """Returns the texts in each item, without lone surrogates.
+
+  Args:
+    items: a list of what is `what`, or something like one; it is read lazily.
+    name: of the parameter, for the message.
+    what: an item is to be.
+  """
+  # Of these an iterator gives the keys, the columns, or any order.
+  unfit = isinstance(items, str | bytes | Mapping | Set)
+  if unfit or not hasattr(items, '__iter__') or hasattr(items, 'columns'):
+    got = ' '.join(reprlib.repr(items).split())  # a table has lines
+    raise UserError(
+      f'expected a list of {name}, got {got}; '
+      'put [ ] around one, and take one column of a table'
     )
+
+  def parts(item: Any) -> tuple[str, ...]:
+    is_words = name == 'sentences'
+    found = (item,) if isinstance(item, str) and not is_words else item
+    fits = isinstance(found, list | tuple | np.ndarray)
+    fits = fits and (is_words or len(found) in (1, 2))
+    fits = fits and all(isinstance(part, str) for part in found)
+    expect(fits, f'{what} in {name}', item, name)
+    return tuple(map(input_files.repair, found))
+
+  return map(parts, items)

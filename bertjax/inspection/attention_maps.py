@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bertjax import values
 from bertjax.errors import UserError, expect
 from bertjax.inference.predictor import Predictor
 from bertjax.inspection import figure, head_importance, page, taps
@@ -33,7 +34,7 @@ PAGE = f'{MAKER}.html'
 def compute(
   predictor: Predictor,
   texts: Sequence[str | Sequence[str]],
-  length: int | None = None,
+  length: Count | None = None,
   layers: int | Sequence[int] | None = None,
   importance: bool = False,
 ) -> list[Maps]:
@@ -52,6 +53,8 @@ def compute(
     UserError: a text is too long or has no tokens, a layer does not exist, or
       importance is wanted without a masked-LM head.
   """
+  given = {'predictor': predictor, 'length': length, 'layers': layers}
+  values.check(compute, given)
   rows, layers = check(predictor, texts, length, layers, importance)
   model = bert.Bert(predictor.config)
   # One shape for all, so each program is compiled once.

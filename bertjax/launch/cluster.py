@@ -9,6 +9,7 @@ jax knows these clusters.
 import dataclasses
 import importlib.util
 import os
+import re
 import warnings
 
 from bertjax.errors import UserError, expect
@@ -54,13 +55,16 @@ def find(
     seconds: how long to wait for the name of process 0, and for the others.
   """
   local_devices = None
+  what = 'seconds above 0 and at most a million'
+  expect(0 < seconds <= 10**6, what, seconds, '--join_seconds')
+  if address is not None:
+    host_and_port(address)
   if (address, count, index) == (None, None, None):
     address, count, index, local_devices = _detect(seconds)
   if count == 1 and index in (None, 0):
     return Place()  # also to run alone where a cluster has more
   if address is None or count is None or index is None:
     raise UserError(f'expected all of {_FLAGS}, or none of them')
-  host_and_port(address)
   what = f'a process index of 0 to count - 1, for a count of {count}'
   setting = '--process_index and --process_count'
   expect(0 <= index < count, what, index, setting)
@@ -70,7 +74,11 @@ def find(
 def host_and_port(address: str) -> tuple[str, int]:
   """'10.0.0.1:1234' to ('10.0.0.1', 1234), '[::1]:1234' to ('::1', 1234)."""
   host, _, port = address.rpartition(':')
-  valid = host and port.isdecimal() and 0 < int(port) < 65536
+  valid = (
+    re.fullmatch(r'[^\s/]+', host)
+    and port.isdecimal()
+    and 0 < int(port) < 65536
+  )
   expect(valid, 'HOST:PORT of process 0', address, '--coordinator_address')
   return host.strip('[]'), int(port)
 

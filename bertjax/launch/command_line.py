@@ -75,6 +75,23 @@ def arguments(argv: Sequence[str]) -> list[str]:
   return found
 
 
+def no_gin(word: str, argv: Sequence[str]) -> str:
+  """Says that a file is no recipe: a shell makes many words of a bare glob.
+
+  Args:
+    word: of the command line; a file.
+    argv: with this word, see `arguments`.
+  """
+  before = ' '.join(argv[: argv.index(word)])
+  flag = re.search(r'--gin_bindings=(\w+)=\S*$', before)
+  glob_ = os.path.join(os.path.dirname(word), f'*{os.path.splitext(word)[1]}')
+  return f'{word} is no gin file; ' + (
+    f"quote the glob: --gin.{flag[1]}='{glob_}'"
+    if flag
+    else 'a recipe is a name, see --list, or a file that ends in .gin'
+  )
+
+
 def show(text: str) -> int:
   """Prints an answer, also to a reader such as `head`; returns the status."""
   try:

@@ -7,9 +7,14 @@ The first imports nothing that the recipe names, so it takes milliseconds.
 """
 
 import contextlib
+import functools
 import inspect
 import os
+import pkgutil
 import re
+import types
+import typing
+from collections import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +27,8 @@ from bertjax.runs import gin_bindings
 
 # gin's second reader mistakes a folder such as the user's `data/` for a Python
 # package and fails.
-gin.config._FILE_READERS = [(open, os.path.isfile)]
+_open = functools.partial(open, encoding=gin_files.ENCODING)
+gin.config._FILE_READERS = [(_open, os.path.isfile)]
 
 
 def understand(
@@ -46,7 +52,7 @@ def understand(
   configuration = gin_files.read(files, paths)
   if not any(name.endswith('run.job') for _, name in configuration.parameters):
     raise UserError(f'expected a recipe, got {" and ".join(files)}; see --list')
-  lines = []
+  lines, scopes = [], []
   for binding in bindings:
     name = binding.partition('=')[0].strip()
     if name.isidentifier():
@@ -56,7 +62,10 @@ def understand(
     for found in gin_files.parse(line, f'--gin.{binding}'):
       if hasattr(found, 'value'):
         configuration.parameters['', binding] = found.value
+        # That of a macro is a part of its name.
+        scopes.append(found.scope if found.arg_name else '')
   macros.check_used(configuration, configuration.macros)
+  macros.check_scopes(configuration, scopes)
   macros.check_required(configuration, lines)
   return files, lines
 
@@ -92,6 +101,7 @@ def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
   """
   for (_, function), parameters in bound.items():
     given, macros_of = {}, {}
+    wrapped = gin.config._REGISTRY[function].wrapped
     for name, value in parameters.items():
       followed = []
       while getattr(value, 'selector', None) == 'gin.macro':
@@ -107,7 +117,42 @@ def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
       parts = gin.config._iterate_flattened_values(value)
       if not any(isinstance(part, reference) for part in parts):
         given[name] = value
-    values.check(gin.config._REGISTRY[function].wrapped, given, macros_of)
+      elif wrong := _misfit(value, values.annotations(wrapped).get(name, Any)):
+        expected, got = wrong
+        setting = '.'.join([*function.split('.')[-2:], name])
+        raise UserError(
+          f'expected {values.describe(expected)}, got {got}; set '
+          f'{macros_of.get(name, setting)}'
+        )
+    values.check(wrapped, given, macros_of)
+
+
+def _misfit(value: Any, annotation: Any) -> tuple[Any, str] | None:
+  """Returns what a reference should have given, and what it gives; or None.
+
+  Args:
+    value: has references in it.
+    annotation: of the parameter.
+  """
+  origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+  if isinstance(value, dict | list | tuple):
+    if origin not in (abc.Mapping, dict, abc.Sequence, list):
+      return None
+    items = value.values() if isinstance(value, dict) else value
+    return next(filter(None, (_misfit(x, parts[-1]) for x in items)), None)
+  if origin in (typing.Union, types.UnionType):
+    found = [_misfit(value, part) for part in parts]
+    return found[0] if all(found) else None
+  reference = isinstance(value, gin.config.ConfigurableReference)
+  if not reference or not inspect.isclass(annotation) or annotation is Any:
+    return None
+  made = value.configurable.wrapped
+  if not value.evaluate:
+    return annotation, f'the function {value} itself: write {value}()'
+  protocol = getattr(annotation, '_is_protocol', False)
+  if not inspect.isclass(made) or protocol or issubclass(made, annotation):
+    return None
+  return annotation, str(value)
 
 
 # Pattern of what gin says -> what to say instead.
@@ -122,6 +167,13 @@ _EXPLAINED = {
 
 
 def _explain(line: str) -> str:
+  if found := re.search(r"No module named '(bertjax[\w.]*)\.(\w+)'", line):
+    folder = os.path.join(
+      os.path.dirname(values.__file__), *found[1].split('.')[1:]
+    )
+    known = [module.name for module in pkgutil.iter_modules([folder])]
+    if near := did_you_mean(found[2], known, cutoff=0.8):
+      return f'gin: {line}{near}'
   for pattern, message in _EXPLAINED.items():
     if found := re.search(pattern, line):
       return message.format(found[1])
@@ -130,8 +182,12 @@ def _explain(line: str) -> str:
     known = [re.sub(r'^.*/|\.\w+$', '', name) for name in bound]
     line += did_you_mean(found[1], known)
   if found := re.match(r"Configurable '(.*?)' .* named '(.*?)'", line):
-    with contextlib.suppress(ValueError):  # to gin several have this name
-      names = inspect.signature(gin.get_configurable(found[1])).parameters
+    with contextlib.suppress(
+      ValueError, KeyError
+    ):  # to gin several have this name
+      # Not gin's copy of a class, which takes *args and **kwargs.
+      wrapped = gin.config._REGISTRY.get_match(found[1]).wrapped
+      names = inspect.signature(wrapped).parameters
       near = did_you_mean(found[2], names, cutoff=0.4)
       line += near or f' It has {", ".join(names)}.'
   return f'gin: {line}'

@@ -9,6 +9,7 @@ command line are told at once, and `--help RECIPE` knows what a recipe takes.
 """
 
 import dataclasses
+import glob
 import io
 import os
 import pathlib
@@ -19,7 +20,7 @@ from typing import Any
 
 import gin
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, did_you_mean
 
 
 class Reference(str):
@@ -28,6 +29,8 @@ class Reference(str):
   __repr__ = str.__str__
 
 
+# Some editors of Windows begin a file with a mark of UTF-8.
+ENCODING = 'utf-8-sig'
 REQUIRED = Reference('%gin.REQUIRED')
 
 
@@ -113,11 +116,16 @@ def _read(
   if path is None or file in within:
     what = 'is not there' if path is None else 'includes itself'
     where = f'{within[-1]} includes {file}, which ' if within else f'{file} '
-    raise UserError(f'{where}{what}; mend the include')
+    names = [
+      x for folder in folders for x in glob.glob('*/*.gin', root_dir=folder)
+    ]
+    near = did_you_mean(file, names, cutoff=0.4) if path is None else ''
+    raise UserError(f'{where}{what}{near}; mend the include')
   try:
-    text = pathlib.Path(path).read_text('utf-8')
+    text = pathlib.Path(path).read_text(ENCODING)
   except (OSError, ValueError) as error:
-    raise UserError(f'{file} cannot be read as text: {error}') from error
+    fix = '; save it as UTF-8' if isinstance(error, ValueError) else ''
+    raise UserError(f'{file} cannot be read as text: {error}{fix}') from error
   comments = _comments(text)
   imports: dict[str, str] = {}
 
@@ -179,7 +187,7 @@ def _meaning(comments: dict[int, tuple[bool, str]], row: int) -> str:
 def header(path: str) -> list[str]:
   """Returns the lines of the comment that a file begins with."""
   lines = []
-  for line in pathlib.Path(path).read_text('utf-8').splitlines():
+  for line in pathlib.Path(path).read_text(ENCODING).splitlines():
     if not line.startswith('#'):
       break
     lines.append(line.removeprefix('#').removeprefix(' '))
@@ -243,7 +251,7 @@ def _open_bracket(text: str) -> int | None:
 
 def _meant(line: str, message: str) -> str:
   """Returns what is wrong with a line and what to write."""
-  binding = re.match(r'([A-Za-z_][\w./]*)\s*([=:])\s*([^#]*)', line)
+  binding = re.match(r'([A-Za-z_][\w./]*)\s*(:=|[=:])\s*([^#]*)', line)
   if include := re.match(r'include\s+([^\'"\s]+)$', line):
     return f"a file needs quotes: include '{include[1]}'"
   if not binding:
@@ -256,12 +264,14 @@ def _meant(line: str, message: str) -> str:
   if not value:
     return (
       f'expected a value: {name} = VALUE'
-      if sign == '='
+      if '=' in sign
       else 'expected indented lines PARAMETER = VALUE below'
     )
+  if value.lower() in ('null', 'nil'):
+    return f'write {name} = None'
   if value.lower() in ('true', 'false', 'none'):
     return f'write {name} = {value.capitalize()}'
-  if sign == ':':
+  if sign != '=':
     return f'write {name} = {value}'
   if re.match(r'[A-Za-z_./~$*]', value) and not re.search('[\'"]', value):
     return f'a text needs quotes: {name} = {value!r}'
@@ -271,7 +281,7 @@ def _meant(line: str, message: str) -> str:
 def _plain(message: str) -> str:
   message = ' '.join(message.split())
   expected = re.match(r'Expected (.*?)\.(?: |$)', message)
-  if message.startswith('Unable to parse value'):
+  if message.startswith('Unable to parse value') or 'parse token' in message:
     return 'expected a value: a number, a text in quotes, True, False or None'
   if expected:
     what = expected[1].replace('newline', 'the end of the line')

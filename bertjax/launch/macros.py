@@ -17,12 +17,19 @@ from typing import Any
 from bertjax.errors import UserError, did_you_mean
 from bertjax.launch import annotations, recipes
 from bertjax.launch.annotations import OTHER, Kinds
-from bertjax.launch.gin_files import REQUIRED, Configuration, Reference
+from bertjax.launch.gin_files import (
+  REQUIRED,
+  Configuration,
+  Reference,
+  references,
+)
 
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
 # Of texts with commas only these are lists: a path or a column may have one.
 _SPLIT = ('CHANGES', 'METRICS', 'RUNS', 'TASKS')
+# The scope in which recipes/plan.gin binds what it does not use.
+_NOWHERE = 'no_data'
 _WORDS = {'true': True, 'false': False, 'none': None}
 # One, and several.
 _NAMES = {
@@ -51,6 +58,31 @@ def check_used(configuration: Configuration, names: Iterable[str]) -> None:
       near = did_you_mean(name.upper(), used, cutoff=0.5)
       known = near or f'; there are {", ".join(used)}'
       raise UserError(f'nothing uses the macro {name}{known}')
+
+
+def check_scopes(configuration: Configuration, bound: Iterable[str]) -> None:
+  """Raises UserError if no reference uses a scope; gin would say nothing.
+
+  Args:
+    configuration: of the files and bindings.
+    bound: the scopes of the bindings.
+  """
+  values = [macro.value for macro in configuration.macros.values()]
+  known = {
+    part
+    for reference in references([*configuration.parameters.values(), *values])
+    if reference.startswith('@')
+    for part in reference.strip('@()').split('/')[:-1]
+  }
+  scopes = {*bound, *(scope for scope, _ in configuration.parameters)}
+  for part in {x for scope in scopes for x in scope.split('/')} - {
+    '',
+    _NOWHERE,
+  }:
+    if part not in known:
+      near = did_you_mean(part, known)
+      having = near or f'; there are {", ".join(sorted(known)) or "none"}'
+      raise UserError(f'nothing uses the scope {part}{having}')
 
 
 def check_required(
@@ -83,7 +115,11 @@ def as_gin(binding: str, configuration: Configuration) -> str:
   if re.match(r'(import|from|include)\s', binding):
     return binding
   if not equals or not text:
-    raise UserError(f'--gin.{name}: a value is expected: --gin.{name}=VALUE')
+    bare = re.split('[: ]', name)[0]
+    raise UserError(f'--gin.{name}: a value is expected: --gin.{bare}=VALUE')
+  if '-' in name:
+    meant = name.replace('-', '_')
+    raise UserError(f'--gin.{name}: did you mean --gin.{meant}')
   kinds = _expected(name, configuration)
   try:
     return f'{name}={_value(name, text, kinds)!r}'
@@ -163,7 +199,8 @@ def _value(name: str, text: str, kinds: Kinds) -> Any:
       return _WORDS[text.lower()]
   if value is None or not known:
     return value
-  if isinstance(value, float) and not math.isfinite(value):
+  items = value if isinstance(value, list | tuple) else [value]
+  if not all(math.isfinite(x) for x in items if isinstance(x, float)):
     raise _Unfit(f'{text}, which is not finite')
   takes_text = 'str' in kinds.alone
   if isinstance(value, str):

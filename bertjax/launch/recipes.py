@@ -8,6 +8,7 @@ All that is said of a recipe is in its files: the comment at the top, and those
 behind the macros.
 """
 
+import difflib
 import glob
 import os
 import re
@@ -18,6 +19,19 @@ from bertjax.errors import UserError, did_you_mean
 from bertjax.launch import command_line, gin_files
 from bertjax.launch.gin_files import REQUIRED, Macro
 
+# What other tools call a flag -> what it is here.
+_ELSEWHERE = {
+  'CONFIG': 'gin_file',
+  'LR': 'gin.LEARNING_RATE',
+  'MAX_SEQ_LENGTH': 'gin.LENGTH',
+  'MAX_STEPS': 'gin.TRAIN_STEPS',
+  'MODEL_NAME_OR_PATH': 'gin.INIT_FROM',
+  'NUM_EPOCHS': 'gin.EPOCHS',
+  'NUM_TRAIN_EPOCHS': 'gin.EPOCHS',
+  'OUTPUT_DIR': 'gin.RUN_DIR',
+  'PER_DEVICE_TRAIN_BATCH_SIZE': 'gin.BATCH_SIZE',
+  'TRAIN_FILE': 'gin.TEXT_FILES',
+}
 # Whose files need neither folder nor suffix.
 _NAMED = ('recipes', 'models', 'meshes')
 
@@ -80,6 +94,20 @@ def using(macro: str) -> list[str]:
     return gin_files.read([file], folders).users()
 
   return [name for name in names() if macro in users(name)]
+
+
+def near_flag(message: str) -> str:
+  """Returns what is meant by an unknown flag, from what absl says; '' else."""
+  found = re.match(r"Unknown command line flag '([\w-]+)'", message)
+  if not found or 'Did you mean' in message:
+    return ''
+  name = found[1].upper().replace('-', '_')
+  folders = command_line.search_paths()
+  files = [f'recipes/{recipe}.gin' for recipe in names()]
+  macros = {m for x in files for m in gin_files.read([x], folders).macros}
+  known = _ELSEWHERE | {macro: f'gin.{macro}' for macro in macros}
+  near = difflib.get_close_matches(name, sorted(known), n=1)
+  return f'; did you mean --{known[near[0]]}' if near else ''
 
 
 def listing() -> str:

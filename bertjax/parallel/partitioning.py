@@ -17,7 +17,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.batch import Batch
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.parallel import processes
 from bertjax.parallel.rules import RULES
 from bertjax.values import checked
@@ -51,6 +51,7 @@ def make_mesh(
   """
   if devices is None:
     devices = jax.devices()
+  expect(len(devices), 'one device or more', devices, 'make_mesh.devices')
   sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
   try:
     if min(sizes.values()) < -1:  # numpy takes it for -1

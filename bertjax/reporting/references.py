@@ -26,7 +26,7 @@ from bertjax.errors import UserError
 from bertjax.reporting import run_reader
 from bertjax.reporting.run_reader import Run
 from bertjax.runs import differences, gin_bindings, model_file, output_files
-from bertjax.values import Path, Paths, checked
+from bertjax.values import Path, Paths, check, checked
 
 FOLDER = pathlib.Path(__file__).with_name('references')
 
@@ -146,9 +146,9 @@ def read(reference: str) -> Reference:
   try:
     content = json.loads(path.read_text(encoding='utf-8'))
     content['curves'] = {
-      metric: (np.array(curve['steps']), np.array(curve['values']))
-      for metric, curve in content['curves'].items()
+      metric: _curve(**curve) for metric, curve in content['curves'].items()
     }
+    check(Reference, content)
     return Reference(path.stem, **content)
   except OSError as error:
     raise UserError(
@@ -165,6 +165,14 @@ def read(reference: str) -> Reference:
     raise UserError(
       f'{path} is no reference ({error}); make one with recipes/reference.gin'
     ) from error
+
+
+def _curve(steps: list[int], values: list[list[float]]) -> Any:
+  """Returns steps and values[seed, step]; ValueError if they do not fit."""
+  found = np.array(steps), np.array(values, float)
+  if found[0].dtype.kind != 'i' or found[1].shape[1:] != found[0].shape:
+    raise ValueError('a curve has not as many values as steps')
+  return found
 
 
 @checked

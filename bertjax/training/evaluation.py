@@ -13,7 +13,7 @@ import functools
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -48,6 +48,7 @@ class Evaluated(NamedTuple):
 Evaluate = Callable[[Parameters, Parameters | None], Evaluated]
 
 
+@runtime_checkable
 class Evaluation(Protocol):
   """What `loop.train` needs of an evaluation."""
 

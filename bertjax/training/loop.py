@@ -145,6 +145,10 @@ def train(
   expect(length >= 8, '8 tokens or more', length, 'LENGTH')
   partitioning.check_batch_size(batch_size, mesh, accumulation)
   best = Best(select, patience)
+  names = [f'{name}/' for name in evaluations]
+  what = f'a metric that begins with {" or ".join(names)}'
+  fits = select is None or select.startswith(tuple(names))
+  expect(fits, what, select, 'loop.train.select')
   profile = profiling.Profile(
     os.path.join(run_dir, layout.PROFILE), profile_steps, steps
   )

@@ -22,7 +22,7 @@ import numpy as np
 
 from bertjax import batch as batch_lib
 from bertjax.batch import Batch
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.models import flops, heads, kernels
 from bertjax.models.config import EncoderConfig
 from bertjax.runs.model_file import ObjectiveFacts
@@ -312,6 +312,10 @@ class MaskedLanguageModel(Objective):
 
   def __post_init__(self) -> None:
     check(type(self), {'chunks': self.chunks})
+    what, got = 'a BertForPreTraining', type(self.model).__name__
+    other = isinstance(self.model, nn.Module)
+    fits = hasattr(self.model, 'next_sentence') or not other
+    expect(fits, what, got, 'MaskedLanguageModel.model')
     config = getattr(self.model, 'config', None)
     if config and self.model.next_sentence and config.types < 2:
       raise UserError(

@@ -54,7 +54,7 @@ class Best:
     if self.metric not in values:
       raise UserError(
         f'no evaluation gives {self.metric}, the metric to select by; they '
-        f'give {", ".join(values)}'
+        f'give {", ".join(values)}; set loop.train.select'
       )
     value = values[self.metric]
     height = -value if self.metric.endswith('loss') else value

@@ -568,13 +568,19 @@ def test_a_search_whose_storage_cannot_be_opened_says_so(tmp_path):
   [
     ("import os\n\nDATA = os.environ['NOWHERE_AT_ALL']", 'line 3: KeyError'),
     ('SWEEP = 3 3', 'line 1: SyntaxError'),
+    ('x = 1\nx / 0', 'line 2: ZeroDivisionError'),
+    ('import sys\nsys.exit(3)', 'line 2: SystemExit: 3'),
     ('x = 1', 'sets no SWEEP'),
   ],
 )
-def test_a_file_that_is_no_sweep_is_one_line(tmp_path, text, words):
+def test_a_file_that_is_no_sweep_is_one_line(
+  tmp_path, monkeypatch, text, words
+):
   (tmp_path / 'mine.py').write_text(text)
-  with pytest.raises(UserError, match=words):
-    sweep.load(str(tmp_path / 'mine.py'))
+  monkeypatch.chdir(tmp_path)
+  for path in (str(tmp_path / 'mine.py'), 'mine.py'):
+    with pytest.raises(UserError, match=words):
+      sweep.load(path)
 
 
 def test_slurm_where_there_is_none_is_one_line(tmp_path, monkeypatch):

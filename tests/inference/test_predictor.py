@@ -6,6 +6,7 @@ import json
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from bertjax import batch as batch_lib
@@ -19,6 +20,7 @@ from bertjax.models.poolings import POOLINGS
 from bertjax.parallel import partitioning
 from bertjax.runs import model_file, trained_model
 from bertjax.runs.checkpoints import Checkpoints
+from bertjax.tasks.specs import Task
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
 from bertjax.training import objectives, optimizer, state
@@ -258,6 +260,52 @@ def test_one_text_instead_of_a_list_is_refused(predictor):
   for function in (predictor.embed, predictor.fill_mask):
     with pytest.raises(UserError, match='a list of texts, got .a'):
       function('a [MASK]', length=20)
+
+
+@pytest.mark.parametrize(
+  'texts',
+  [
+    {'a': 1},
+    {'a', 'b'},
+    None,
+    5,
+    b'a',
+    pd.DataFrame({'a': ['b']}),
+    *([x] for x in ({'a': 'b'}, None, np.nan, 5, b'a', (), ('a', 5))),
+    [('a', 'b', 'c')],
+  ],
+  ids=str,
+)
+def test_what_are_no_texts_is_refused_in_one_line(predictor, texts):
+  task = Task('t', 'classes', ('x', 'y'))
+  classifier = dataclasses.replace(predictor, task=task)
+  for function in (predictor.embed, predictor.fill_mask, classifier.classify):
+    with pytest.raises(UserError, match='expected .*text') as error:
+      function(texts, length=20)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'sentences', ['a', {'a': 1}, [{'a': 1}], ['a b'], [iter('ab')], [[5]], None]
+)
+def test_what_are_no_sentences_is_refused_in_one_line(predictor, sentences):
+  task = Task('t', 'tags', ('O', 'B-X'))
+  tagger = dataclasses.replace(predictor, task=task)
+  with pytest.raises(UserError, match='expected a list of'):
+    tagger.tag(sentences, length=20)
+
+
+def test_texts_may_come_in_a_column_and_with_halves_of_characters(predictor):
+  expected = predictor.embed(['a b', 'c'], length=20)
+  for kind in (pd.Series, np.array, tuple, iter):
+    assert (predictor.embed(kind(['a b', 'c']), length=20) == expected).all()
+  assert predictor.embed(['\ud83d'], length=20).shape == (1, 8)
+
+
+def test_a_mask_is_expected_in_one_text_at_least(predictor):
+  with pytest.raises(UserError, match=r'a text with \[MASK\] within 20 tokens'):
+    predictor.fill_mask(['a', 'b'], length=20)
+  assert predictor.fill_mask([], length=20) == []
 
 
 @pytest.mark.parametrize('size', [0, -1, 1.5, True])

@@ -238,6 +238,18 @@ def test_what_cannot_be_drawn_is_one_line(
   assert not (tmp_path / 'maps').exists()
 
 
+def test_arguments_of_other_types_are_refused(predictor):
+  for arguments, name in (
+    ({'length': '16'}, 'length'),
+    ({'layers': 0.5}, 'layers'),
+    ({'predictor': 'runs/x'}, 'predictor'),
+  ):
+    with pytest.raises(UserError, match=f'set attention_maps.*{name}'):
+      attention_maps.compute(
+        **({'predictor': predictor, 'texts': ['a']} | arguments)
+      )
+
+
 def test_importance_needs_a_head_and_is_left_out_without_one(
   predictor, tmp_path, capsys
 ):

@@ -1,6 +1,7 @@
 """Who the processes are, from flags and from what clusters set."""
 
 import inspect
+import math
 import sys
 
 import pytest
@@ -40,7 +41,9 @@ def test_addresses_have_a_host_and_a_port(text, parts):
   assert cluster.host_and_port(text) == parts
 
 
-@pytest.mark.parametrize('text', ['host', 'host:', ':12', 'host:0', 'h:70000'])
+@pytest.mark.parametrize(
+  'text', ['host', 'host:', ':12', 'host:0', 'h:70000', 'http://localhost:123']
+)
 def test_other_addresses_are_refused(text):
   with pytest.raises(UserError, match='--coordinator_address'):
     cluster.host_and_port(text)
@@ -63,6 +66,11 @@ def test_without_flags_and_cluster_a_process_is_alone():
     (('host:1', 0, 0), 'a count of 0, got 0; set'),
     (('host:1', 1, 1), 'a count of 1, got 1; set'),
     (('host:1', 2, -1), 'a count of 2, got -1; set'),
+    (('garbage', 1, None), 'HOST:PORT'),
+    *(
+      ((None, None, None, x), 'a million, got .*; set --join_seconds')
+      for x in (math.nan, math.inf, -1, 0)
+    ),
   ],
 )
 def test_flags_that_cannot_be_meant_are_refused(flags, words):

@@ -90,6 +90,9 @@ C = [1,
     ('x.y:', 'expected indented lines PARAMETER = VALUE below'),
     ('include models/a.gin', "a file needs quotes: include 'models/a.gin'"),
     ("A = 'x' + 'y'", 'expected the end of the line'),
+    ('STEPS = null', 'write STEPS = None'),
+    ('SEED := 5', 'write SEED = 5'),
+    ("RUN_DIR = f'run'", 'expected a value: a number, a text in quotes'),
     ("A = ['x', 'y'", 'a bracket is not closed'),
     ('A = [1 2]', "expected ',' or ']'"),
   ],
@@ -119,11 +122,25 @@ def test_a_mistake_in_an_included_file_names_that_file(tmp_path):
   [
     ('nowhere.gin', 'mine.gin includes nowhere.gin, which is not there'),
     ('mine.gin', 'mine.gin includes mine.gin, which includes itself'),
+    ('recipes/quikstart.gin', "did you mean 'recipes/quickstart.gin'"),
+    ('quickstart', "did you mean 'recipes/quickstart.gin'"),
   ],
 )
 def test_an_include_that_cannot_be_is_refused(name, message, tmp_path):
+  (tmp_path / 'recipes').mkdir()
+  (tmp_path / 'recipes' / 'quickstart.gin').write_text('A = 1\n')
   with pytest.raises(UserError, match=message):
     read(tmp_path, mine=f"include '{name}'\n")
+
+
+def test_a_file_is_in_utf_8_with_or_without_a_mark(tmp_path):
+  file = tmp_path / 'mine.gin'
+  file.write_text('A = 1\n', 'utf-8-sig')
+  assert gin_files.read([str(file)], []).macros['A'].value == 1
+  for encoding in ('utf-16', 'latin-1'):
+    file.write_text("A = 'é'\n", encoding)
+    with pytest.raises(UserError, match='; save it as UTF-8'):
+      gin_files.read([str(file)], [])
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):

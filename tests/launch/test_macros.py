@@ -111,6 +111,7 @@ def test_what_a_shell_gives_is_the_value_that_is_meant(
     ('EncoderConfig.layers=two', 'a whole number', "the text 'two'"),
     ('CHANGES=(1, 2)', 'a text or several texts', '(1, 2)'),
     ('RUN_DIR=["a"]', 'a text', "['a']"),
+    ('PROFILE_STEPS=[1e400, 1]', 'several whole numbers', 'not finite'),
     ('RUN_DIR="a', 'a text', 'not closed'),
     ('TEXT_FILES=["a", "b"', 'a text or several texts', 'not closed'),
   ],

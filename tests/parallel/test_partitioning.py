@@ -56,6 +56,11 @@ def test_between_slices_lie_data_or_fsdp(sizes, axis):
     assert {device.slice_index for device in half.flat} == {number}
 
 
+def test_a_mesh_needs_a_device():
+  with pytest.raises(UserError, match='got none; set make_mesh.devices'):
+    partitioning.make_mesh(devices=[])
+
+
 def test_a_mesh_that_slices_cannot_divide_is_refused():
   with pytest.raises(UserError, match='among 2 slices; set make_mesh.data'):
     partitioning._arrange({'data': 1, 'fsdp': 1, 'tensor': 8}, two_slices())

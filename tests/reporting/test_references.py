@@ -131,6 +131,19 @@ def test_files_that_are_no_reference(tmp_path):
   (tmp_path / 'a.json').write_text(json.dumps({'curves': 3}))
   with pytest.raises(UserError, match='a.json is no reference'):
     references.read(str(tmp_path / 'a.json'))
+  whole = json.loads((references.FOLDER / 'quickstart.json').read_text())
+  for name, wrong in (
+    ('curves', {'a': {'steps': [1, 2], 'values': 'high'}}),
+    ('curves', {'a': {'steps': [1, 2], 'values': [[0.5], [0.5]]}}),
+    ('curves', {'a': {'steps': [1, 2], 'values': [0.5, 0.5]}}),
+    ('curves', {'a': {'steps': [], 'values': []}}),
+    ('curves', {'a': {'values': [[0.5]]}}),
+    ('seeds', 3),
+    ('bindings', ['a']),
+  ):
+    (tmp_path / 'a.json').write_text(json.dumps(whole | {name: wrong}))
+    with pytest.raises(UserError, match='a.json is no reference'):
+      references.read(str(tmp_path / 'a.json'))
 
 
 @pytest.mark.parametrize('name', references.names())

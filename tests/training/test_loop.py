@@ -387,6 +387,14 @@ def test_the_first_batch_is_checked_and_the_objective_named(tmp_path):
     train(TWO, tmp_path / 'run', batches=lambda: Batches(missing))
 
 
+def test_a_metric_of_no_evaluation_is_refused_at_once(tmp_path):
+  with pytest.raises(
+    UserError, match="begins with eval/, got 'dev/loss'; set loop.train.select"
+  ):
+    train(MLM, tmp_path / 'run', select='dev/loss')
+  assert not (tmp_path / 'run' / 'checkpoints').exists()
+
+
 def test_what_was_measured_is_returned_also_of_a_finished_run(tmp_path):
   settings = {'select': 'eval/mlm_accuracy', 'patience': 2}
 

@@ -165,6 +165,13 @@ def test_each_random_stream_of_a_model_has_its_key_and_the_first_the_rng():
   assert objectives.apply_model(Streams(), {}, {}) is None
 
 
+def test_a_model_without_the_heads_of_pretraining_is_refused():
+  with pytest.raises(
+    UserError, match="got 'Bert'; set MaskedLanguageModel.model"
+  ):
+    objectives.MaskedLanguageModel(bert.Bert(None))
+
+
 def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
   folder = str(tmp_path)
 

@@ -52,7 +52,9 @@ def test_what_is_not_a_number_is_worse_than_any_number():
 
 
 def test_what_cannot_be_selected_by_is_refused():
-  with pytest.raises(UserError, match='they give eval/accuracy'):
+  with pytest.raises(
+    UserError, match='give eval/accuracy; set loop.train.select'
+  ):
     Best('eval/f1').add(1, {'eval/accuracy': 1.0})
   with pytest.raises(UserError, match='patience of 1 or more'):
     Best('eval/f1', patience=0)
