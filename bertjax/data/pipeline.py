@@ -168,7 +168,9 @@ def batches(
     task = seqio.get_mixture_or_task(task)
   choose(dict.fromkeys(task.splits), split, 'pipeline.batches.split')
   most = f'at most {length} predictions, the length of a row'
-  expect(predictions <= length, most, predictions, 'batches.predictions')
+  expect(
+    predictions <= length, most, predictions, 'pipeline.batches.predictions'
+  )
   streams = math.gcd(batch_size, streams)
   rows = batch_size // streams
   wanted = (
