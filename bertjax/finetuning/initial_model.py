@@ -21,7 +21,8 @@ from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.training import layerwise
 
-# All recipes name a size, so that these do not say what somebody wants.
+# All recipes name a size, so that these do not say what somebody wants; the
+# command line refuses those that it is given.
 _SIZES = ('width', 'layers', 'heads', 'feed_forward')
 
 
@@ -73,8 +74,7 @@ def read(
     init_from: a run or a Hugging Face directory; None to train from scratch.
     vocab_file: the vocabulary if init_from is None, else not used: a line says
       so if it is another.
-    config: makes the architecture then, given `vocabulary_size`; else a line
-      says if it is of another size.
+    config: makes the architecture then, given `vocabulary_size`.
 
   Raises:
     UserError: neither is given; init_from has another architecture, but for
@@ -107,17 +107,17 @@ def _check_unused(
   vocab_file: str | None,
   config: Callable[..., EncoderConfig] | None,
 ) -> None:
-  """Refuses what differs in INIT_FROM and was set here, or says so of sizes."""
+  """Refuses what differs in INIT_FROM and was set, or says it is not used."""
   unused, ours = [], theirs
   with contextlib.suppress(TypeError):  # one that lacks its sizes
     ours = config(vocabulary_size=theirs.vocabulary_size) if config else theirs
   for field in dataclasses.fields(EncoderConfig):
     name, affects = field.name, field.metadata['affects']
     here, there = getattr(ours, name), getattr(theirs, name)
-    is_set = name in _SIZES or here != field.default
+    is_set = name not in _SIZES and here != field.default
     if here == there or affects == 'training' or not is_set:
       continue
-    if name not in _SIZES and affects != 'program':
+    if affects != 'program':
       raise UserError(
         f'INIT_FROM brings its own {name}, {there!r}, but EncoderConfig.{name} '
         f'is {here!r}; leave it out, or set INIT_FROM to None'
@@ -132,7 +132,7 @@ def _check_unused(
       unused.append(f'VOCAB_FILE {vocab_file}')
   if unused:
     print(
-      'INIT_FROM brings its own size and vocabulary, so these are not used: '
+      'INIT_FROM brings its own model and vocabulary, so these are not used: '
       f'{", ".join(unused)}',
       flush=True,
     )

@@ -67,7 +67,29 @@ def understand(
   macros.check_used(configuration, configuration.macros)
   macros.check_scopes(configuration, scopes)
   macros.check_required(configuration, lines)
+  _check_size(configuration, files, lines)
   return files, lines
+
+
+def _check_size(
+  configuration: gin_files.Configuration,
+  files: Sequence[str],
+  lines: Sequence[str],
+) -> None:
+  """Refuses a size for a fine-tuning, which takes the model in INIT_FROM."""
+  sizes = [x for x in files if os.path.dirname(x).endswith('models')]
+  sizes += [x for x in lines if 'EncoderConfig.' in x]
+  tunes = any(x.endswith('.fine_tune') for x in configuration.functions)
+  if not (sizes and tunes):
+    return
+  start = repr(configuration.macros['INIT_FROM'].value)
+  for name, _, value in (line.partition('=') for line in lines):
+    start = value.strip() if name.strip() == 'INIT_FROM' else start
+  if start != 'None':
+    raise UserError(
+      f'INIT_FROM brings its own model, so {sizes[0]} has no effect; leave it '
+      'out, or set INIT_FROM to None'
+    )
 
 
 def parse(

@@ -165,3 +165,36 @@ def test_a_command_that_follows_is_understood(recipe):
     bindings = [word.removeprefix('--gin.') for word in words[4:]]
     _, lines = configuration.understand(recipes_named, bindings)
     assert any('runs/my' in line for line in lines)
+
+
+FILES = ['TRAIN_FILES=a.csv', 'EVAL_FILES=b.csv']
+
+
+@pytest.mark.parametrize(
+  'files, bindings',
+  [
+    (['finetune_text', 'bert_base'], [*FILES, 'INIT_FROM=runs/x']),
+    (
+      ['finetune_text'],
+      [*FILES, 'INIT_FROM=runs/x', 'config.EncoderConfig.layers=4'],
+    ),
+    (['quickstart_finetune', 'bert_base'], []),
+  ],
+)
+def test_a_size_is_refused_if_the_model_to_start_from_has_its_own(
+  files, bindings
+):
+  with pytest.raises(UserError, match='brings its own model, so .*; leave it'):
+    configuration.understand(files, bindings)
+
+
+@pytest.mark.parametrize(
+  'files, bindings',
+  [
+    (['finetune_text', 'bert_base'], [*FILES, 'VOCAB_FILE=v.txt']),
+    (['quickstart_finetune', 'bert_base'], ['INIT_FROM=none']),
+    (['pretrain_text', 'bert_base'], ['TEXT_FILES=x', 'INIT_FROM=runs/x']),
+  ],
+)
+def test_a_size_counts_where_a_model_is_made(files, bindings):
+  assert 'models/bert_base.gin' in configuration.understand(files, bindings)[0]
