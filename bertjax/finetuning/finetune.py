@@ -81,10 +81,10 @@ def fine_tune(
   seeds = [seeds] if isinstance(seeds, int) else list(seeds)
   distinct = seeds and len(set(seeds)) == len(seeds)
   expect(distinct, 'distinct seeds', seeds, 'SEEDS')
+  first = initial_model.read(init_from, vocab_file, config)
   given = [data.task.name for data in data_sets]
   several = given and len(set(given)) == len(given)
   expect(several, 'data sets of different names', given, 'fine_tune.data_sets')
-  first = initial_model.read(init_from, vocab_file, config)
   table = results.Table(run_dir)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
     task, start = specs.with_values(data.task, values), first
