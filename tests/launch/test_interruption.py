@@ -40,7 +40,8 @@ print('ready', flush=True)
 
 def start(code):
   return subprocess.Popen(
-    [sys.executable, '-c', code],
+    # Python 3.12 warns of forks beside threads, in the main module alone.
+    [sys.executable, '-W', 'ignore::DeprecationWarning', '-c', code],
     cwd=ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
