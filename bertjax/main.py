@@ -112,7 +112,9 @@ def run(
     job(dry_run=False)
   print(f'\n{directory} holds {", ".join(layout.held_by(directory))}')
   if following is not None:
-    print(f'next: {following.format(shlex.quote(directory))}', flush=True)
+    print(
+      f'next: {following.replace("{}", shlex.quote(directory))}', flush=True
+    )
 
 
 def call_with_arguments(
@@ -161,7 +163,9 @@ def _files(argv: Sequence[str]) -> list[str]:
       raise UserError(f'unexpected {word!r}; did you mean --gin.{word}')
     if os.path.isfile(word) and not word.endswith('.gin'):
       raise UserError(command_line.no_gin(word, argv))
-  for folder in _FLAGS.gin_search_paths:
+  folders = [os.path.expanduser(x) for x in _FLAGS.gin_search_paths]
+  _FLAGS['gin_search_paths'].value = folders
+  for folder in folders:
     what, setting = 'a folder that is there', '--gin_search_paths'
     errors.expect(os.path.isdir(folder), what, folder, setting)
   return [*rest, *_FLAGS.gin_file]

@@ -178,7 +178,9 @@ def from_text(
         f'{kept} holds {len(vocabulary.tokens):,} tokens, and VOCAB_SIZE is '
         f'{vocab_size:,}; set VOCAB_FILE to it, or another RUN_DIR'
       )
-    _report_sample(source, vocabulary, task.get('next_sentence', True))
+    begun = os.path.exists(os.path.join(run_dir, layout.CHECKPOINTS))
+    if processes.is_first() and not begun:
+      _report_sample(source, vocabulary, task.get('next_sentence', True))
     if vocab_file is not None and processes.is_first():
       vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
   register(name, source, vocabulary, **task)

@@ -203,9 +203,9 @@ def _reported(
   answers: Iterator[tuple[Any, Any]], count: int, every: int
 ) -> Iterator[tuple[Any, Any]]:
   """Yields the answers, and reports progress on standard error."""
+  start = time.monotonic()
   with wait('compiling, and the first texts'):
     first = list(itertools.islice(answers, 1))
-  start = time.monotonic()
   with ProgressLine(sys.stderr) as line:
     for done, answer in enumerate(itertools.chain(first, answers), start=1):
       yield answer

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import os
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -135,11 +135,6 @@ class Predictor:
     task = Task('fill_mask', 'masks', length=length)
     function = self.filling(top_k)
     found = self._list(task, self._texts(texts), batch_size, function)
-    if found and not any(each['masks'] for each in found):
-      raise UserError(
-        f'expected a text with [MASK] within {length} tokens, got none; put '
-        '[MASK] in place of the word to fill, or set length'
-      )
     return [
       [[(x['token'], x['probability']) for x in mask] for mask in each['masks']]
       for each in found
@@ -307,7 +302,7 @@ def _parts(
     what: an item is to be.
   """
   # Of these an iterator gives the keys, the columns, or any order.
-  unfit = isinstance(items, str | bytes | Mapping | Set)
+  unfit = isinstance(items, str | bytes | Mapping | set | frozenset)
   if unfit or not hasattr(items, '__iter__') or hasattr(items, 'columns'):
     got = ' '.join(reprlib.repr(items).split())  # a table has lines
     raise UserError(

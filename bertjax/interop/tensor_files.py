@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 import ml_dtypes  # noqa: F401  safetensors finds numpy's bfloat16 through it
 import numpy as np
@@ -100,7 +99,7 @@ def _files(directory: str) -> list[str]:
   if INDEX in there:
     index = os.path.join(directory, INDEX)
     content = whole_files.read_object(index, 'fetch it again') or {}
-    form = {'weight_map': dict[str, Any]}
+    form = {'weight_map': dict[str, str]}
     whole_files.check(content, form, index, 'fetch it again')
     shards = set(content['weight_map'].values())
     for name in shards:

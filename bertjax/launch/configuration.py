@@ -77,10 +77,10 @@ def _check_size(
   lines: Sequence[str],
 ) -> None:
   """Refuses a size for a fine-tuning, which takes the model in INIT_FROM."""
-  sizes = [x for x in files if os.path.dirname(x).endswith('models')]
+  sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
   sizes += [x for x in lines if 'EncoderConfig.' in x]
   tunes = any(x.endswith('.fine_tune') for x in configuration.functions)
-  if not (sizes and tunes):
+  if not (sizes and tunes and 'INIT_FROM' in configuration.macros):
     return
   start = repr(configuration.macros['INIT_FROM'].value)
   for name, _, value in (line.partition('=') for line in lines):
@@ -169,9 +169,11 @@ def _misfit(value: Any, annotation: Any) -> tuple[Any, str] | None:
   if not reference or not inspect.isclass(annotation) or annotation is Any:
     return None
   made = value.configurable.wrapped
-  if not value.evaluate:
-    return annotation, f'the function {value} itself: write {value}()'
   protocol = getattr(annotation, '_is_protocol', False)
+  if not value.evaluate:
+    if protocol or annotation in (abc.Callable, type, object):
+      return None
+    return annotation, f'the function {value} itself: write {value}()'
   if not inspect.isclass(made) or protocol or issubclass(made, annotation):
     return None
   return annotation, str(value)

@@ -75,12 +75,10 @@ def check_scopes(configuration: Configuration, bound: Iterable[str]) -> None:
     for part in reference.strip('@()').split('/')[:-1]
   }
   scopes = {*bound, *(scope for scope, _ in configuration.parameters)}
-  for part in {x for scope in scopes for x in scope.split('/')} - {
-    '',
-    _NOWHERE,
-  }:
-    if part not in known:
-      near = did_you_mean(part, known)
+  parts = {x for scope in scopes for x in scope.split('/')}
+  for part in sorted(parts - known - {'', _NOWHERE}):
+    near = did_you_mean(part, known)
+    if near or part in bound:  # Python may enter others
       having = near or f'; there are {", ".join(sorted(known)) or "none"}'
       raise UserError(f'nothing uses the scope {part}{having}')
 

@@ -276,13 +276,20 @@ class Checkpoints(contextlib.AbstractContextManager['Checkpoints']):
     return None
 
   def _check_names(self) -> None:
-    """Refuses a checkpoint whose folder has not the name of a step."""
+    """Tells of checkpoints in folders that have not the name of a step.
+
+    Raises:
+      UserError: there is no other, but for that of step 0.
+    """
     for folder in self._directory.glob('*'):
       if not _KNOWN.fullmatch(folder.name) and (folder / _STATE).is_dir():
-        raise UserError(
+        told = (
           f'{folder} holds a checkpoint, but its name is no step, so it was '
           'renamed or copied; give it the name of its step, or take it away'
         )
+        if not any(self.steps()):
+          raise UserError(told)
+        print(f'warning: {told}', file=sys.stderr)
 
   def _check_step(self, step: int) -> None:
     """Refuses the checkpoint of another step, in a folder of this name."""

@@ -208,7 +208,7 @@ def _tell_of_shared(
 ) -> None:
   """Says if a file is among those of training and those of evaluation."""
   train, held_out = (
-    {*map(os.path.realpath, input_paths.expand(paths, setting))}
+    {*map(os.path.realpath, input_paths.expand(paths, setting, []))}
     for paths, setting in (
       (train_files, 'TRAIN_FILES'),
       (eval_files, 'EVAL_FILES'),

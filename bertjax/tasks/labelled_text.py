@@ -37,9 +37,9 @@ def read(
     paths: see `input_paths.expand`.
     text_columns: the name of one column, or of two.
     label_column: the name of a column; None: the labels are not known.
-    kind: what a label is. 'classes': a name, without outer white space, a
-      number or a truth value. 'number': a number. 'labels': a list of names, or
-      names separated by '|', none if it is empty.
+    kind: what a label is. 'classes': a name, used as written, a number or a
+      truth value. 'number': a number. 'labels': a list of names, or names
+      separated by '|', none if it is empty.
     recorded: to predict: texts may be empty, and an example has its `record`.
     known: the labels of training; none: all are.
 
@@ -110,7 +110,8 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
       ('9', '10')
 
   Args:
-    examples: with labels. A line says which differ in case alone.
+    examples: with labels. A line says which differ in case or spaces alone,
+      and if there are too many to be classes.
 
   Raises:
     UserError: fewer than two classes, too many to be classes, or no label.
@@ -130,16 +131,17 @@ def labels_of(examples: Iterable[TextExample]) -> tuple[str, ...]:
         'identifier?'
       )
   if one and len(found) > max(_FEW_CLASSES, count / 2):
-    raise UserError(
-      f'expected a few classes, got {len(found)} for {count} examples; set '
-      "KIND='number' if these are numbers, or LABEL_COLUMN and TEXT_COLUMNS"
+    print(
+      f'warning: {len(found)} classes for {count} examples; set KIND=number '
+      'if they are numbers, or LABEL_COLUMN if they are others',
+      flush=True,
     )
   alike: dict[str, str] = {}
   for name in sorted(found):
-    if (other := alike.setdefault(name.casefold(), name)) != name:
+    if (other := alike.setdefault(name.strip().casefold(), name)) != name:
       print(
         f'warning: {other!r} and {name!r} are two classes, which differ in '
-        'case alone; write them alike if they are one',
+        'case or spaces alone; write them alike if they are one',
         flush=True,
       )
   least, what = (2, 'two classes') if one else (1, 'one label')
@@ -195,11 +197,9 @@ def _name(value: Any) -> str:
   # Whole numbers become floats if some are missing, and those become NaN.
   if isinstance(value, float) and value == int(value):
     value = int(value)
-  if not isinstance(value, str | int | float):
+  if not isinstance(value, str | int | float) or not str(value).strip():
     raise ValueError
-  if (name := str(value).strip()) in ('', 'nan', 'NaN'):  # as pandas has it
-    raise ValueError
-  return name
+  return str(value)
 
 
 def _names(value: Any) -> tuple[str, ...]:

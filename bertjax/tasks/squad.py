@@ -120,7 +120,7 @@ def _questions(
       for at, item in items(place, paragraph, 'qas'):
         identifier = get(at, item, 'id', str)
         question = repair(get(at, item, 'question', str))
-        impossible = 'is_impossible' in item
+        impossible = item.get('is_impossible') is not None
         impossible = impossible and get(at, item, 'is_impossible', bool)
         known = labelled and not impossible
         answers = tuple(

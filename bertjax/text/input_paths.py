@@ -97,7 +97,11 @@ def _below(folder: str) -> Iterator[str]:
       folders.clear()
       continue
     seen.add(real)
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    # Links last, so that what they lead to goes by its own name.
+    folders[:] = sorted(
+      (name for name in folders if not name.startswith('.')),
+      key=lambda name: (os.path.islink(os.path.join(where, name)), name),
+    )
     for name in names:
       path = os.path.join(where, name)
       if not name.startswith('.') and os.path.isfile(path):  # no pipe

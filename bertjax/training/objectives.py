@@ -317,7 +317,8 @@ class MaskedLanguageModel(Objective):
     fits = hasattr(self.model, 'next_sentence') or not other
     expect(fits, what, got, 'MaskedLanguageModel.model')
     config = getattr(self.model, 'config', None)
-    if config and self.model.next_sentence and config.types < 2:
+    pairs = getattr(self.model, 'next_sentence', False)
+    if config and pairs and config.types < 2:
       raise UserError(
         'next-sentence prediction has sentences of two types, got '
         'EncoderConfig.types = 1; set it to 2, or NSP=False'

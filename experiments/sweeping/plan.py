@@ -158,7 +158,7 @@ def _literal(text: str):
 def _not_there(value) -> list[str]:
   lines = []
   for path in [value] if isinstance(value, str) else value or ():
-    expanded = _expand(path)
+    expanded = os.path.expanduser(_expand(path))
     unset = re.findall(r'\$\{?(\w+)', expanded)
     if unset:
       lines.append(f'the environment variable {unset[0]} is not set')
@@ -168,9 +168,9 @@ def _not_there(value) -> list[str]:
 
 
 def _expand(value):
-  """Expands environment variables and the home folder in strings."""
+  """Expands environment variables in strings."""
   if isinstance(value, str):
-    return os.path.expanduser(os.path.expandvars(value))
+    return os.path.expandvars(value)
   if isinstance(value, list | tuple):
     return type(value)(_expand(part) for part in value)
   return value

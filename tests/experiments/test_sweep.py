@@ -361,7 +361,7 @@ def test_a_sweep_may_move_and_begin_at_home(tmp_path, monkeypatch):
   assert frame['folder'].tolist() == [str(folder)]
   assert launches(tmp_path / 'moved') == {'LEARNING_RATE=0.1/seed_0': 1}
   flags = json.loads((folder / 'run' / 'flags').read_text())
-  assert flags['TEXT_FILES'] == repr(str(tmp_path / 'a.txt'))
+  assert flags['TEXT_FILES'] == "'~/a.txt'"  # the run expands it
 
 
 def test_scores_of_a_task_are_a_metric(tmp_path):

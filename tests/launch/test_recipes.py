@@ -149,7 +149,6 @@ def test_runs_that_train_name_a_command_that_follows():
     'quickstart',
     'quickstart_finetune',
     'pretrain_text',
-    'glue',
     'finetune_text',
     'finetune_tags',
     'finetune_questions',
@@ -198,3 +197,15 @@ def test_a_size_is_refused_if_the_model_to_start_from_has_its_own(
 )
 def test_a_size_counts_where_a_model_is_made(files, bindings):
   assert 'models/bert_base.gin' in configuration.understand(files, bindings)[0]
+
+
+def test_a_recipe_of_ones_own_is_no_size_and_may_lack_the_macro(tmp_path):
+  (tmp_path / 'models').mkdir()
+  mine = tmp_path / 'models' / 'mine.gin'
+  mine.write_text("include 'recipes/quickstart_finetune.gin'\n")
+  configuration.understand([str(mine)], [])
+  mine.write_text(
+    'from bertjax import main\nfrom bertjax.finetuning import finetune\n'
+    "main.run.job = @finetune.fine_tune\nfine_tune.init_from = 'runs/x'\n"
+  )
+  configuration.understand([str(mine)], ['config.EncoderConfig.layers=3'])

@@ -185,6 +185,16 @@ def test_a_file_that_was_altered_by_hand_is_named(
   assert '; set' not in said
 
 
+def test_a_kernel_that_refuses_short_rows_does_not_matter(tmp_path):
+  run = tmp_path / 'run'
+  shutil.copytree(GOLDEN / 'fine_tuned' / 'text' / 'seed_0', run)
+  content = json.loads((run / 'model.json').read_text())
+  content.get('encoder', content)['attention_kernel'] = 'splash'
+  (run / 'model.json').write_text(json.dumps(content))
+  found = trained_model.read(str(run))
+  assert found.config.attention_kernel == 'splash'
+
+
 def test_a_folder_without_a_checkpoint_says_what_to_do(tmp_path):
   (tmp_path / layout.RESULTS).write_text('{"tasks": []}')
   with pytest.raises(UserError, match='start the fine-tuning again'):
