@@ -171,7 +171,8 @@ def _misfit(value: Any, annotation: Any) -> tuple[Any, str] | None:
   made = value.configurable.wrapped
   protocol = getattr(annotation, '_is_protocol', False)
   if not value.evaluate:
-    if protocol or annotation in (abc.Callable, type, object):
+    calls = protocol and '__call__' in vars(annotation)
+    if calls or annotation in (abc.Callable, type, object):
       return None
     return annotation, f'the function {value} itself: write {value}()'
   if not inspect.isclass(made) or protocol or issubclass(made, annotation):
