@@ -130,7 +130,7 @@ class Predictor:
       likeliest first.
 
     Raises:
-      UserError: the model has no masked-LM head, or no text has a [MASK].
+      UserError: the model has no masked-LM head.
     """
     task = Task('fill_mask', 'masks', length=length)
     function = self.filling(top_k)

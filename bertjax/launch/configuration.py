@@ -207,10 +207,9 @@ def _explain(line: str) -> str:
     known = [re.sub(r'^.*/|\.\w+$', '', name) for name in bound]
     line += did_you_mean(found[1], known)
   if found := re.match(r"Configurable '(.*?)' .* named '(.*?)'", line):
-    with contextlib.suppress(
-      ValueError, KeyError
-    ):  # to gin several have this name
-      # Not gin's copy of a class, which takes *args and **kwargs.
+    # To gin several may have this name, or none. What it wraps is asked, not
+    # its copy of a class, which takes *args and **kwargs.
+    with contextlib.suppress(ValueError, KeyError):
       wrapped = gin.config._REGISTRY.get_match(found[1]).wrapped
       names = inspect.signature(wrapped).parameters
       near = did_you_mean(found[2], names, cutoff=0.4)
