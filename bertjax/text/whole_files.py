@@ -32,8 +32,8 @@ def read(path: str, fix: str, most: int = MOST) -> str | None:
   Raises:
     UserError: the file is longer, not UTF-8, or cannot be opened.
   """
-  file = epath.Path(path)
   try:
+    file = epath.Path(path)
     size = file.stat().length
     if size > most and not file.is_dir():
       raise UserError(
@@ -47,6 +47,8 @@ def read(path: str, fix: str, most: int = MOST) -> str | None:
       f'expected UTF-8 in {path}, got byte {error.object[error.start]:#x} '
       f'at {error.start}; {fix}'
     ) from error
+  except KeyError as error:  # of etils
+    raise UserError(f'cannot read {path}: unknown scheme; {fix}') from error
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}; {fix}') from error
 

@@ -275,3 +275,10 @@ def test_what_is_written_says_whether_it_is_cased(tmp_path, cased):
   tokens = [*SPECIAL_TOKENS, 'a' if cased else 'A']
   vocabulary_file.write(tokens, path, cased)
   assert vocabulary_file.detect_cased(path, tokens)[0] == cased
+
+
+def test_a_vocabulary_of_an_unknown_scheme_is_one_line():
+  with pytest.raises(
+    UserError, match='cannot read https://x/.*: unknown scheme'
+  ):
+    vocabulary_file.read('https://x/vocab.txt')
