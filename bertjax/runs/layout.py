@@ -17,6 +17,7 @@ HELD = '.lock.held'  # where the file system has no locks
 VOCABULARY = vocabulary_file.NAME
 MODEL = 'model.json'
 TASK = 'task.json'
+CORPUS = 'corpus'  # prepared text
 CHECKPOINTS = 'checkpoints'
 BEST = 'best'  # the checkpoint of the best evaluation
 METRICS = 'metrics.jsonl'

@@ -112,7 +112,12 @@ def load(path: str) -> tuple[list[str], bool]:
 
 def digest(path: str) -> str:
   """Returns 32 hexadecimal digits of the tokens and whether they are cased."""
-  content = json.dumps(load(path)).encode()
+  return digest_of(*load(path))
+
+
+def digest_of(tokens: Sequence[str], cased: bool) -> str:
+  """Returns `digest` of a file with these tokens."""
+  content = json.dumps([list(tokens), cased]).encode()
   return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 

@@ -14,11 +14,11 @@ import pytest
 import seqio
 import tensorflow as tf
 import tokenizers
+from bertjax.data.bert_characters import character_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertjax.data import vocabularies
-from bertjax.data.bert_characters import character_table
 from bertjax.data.vocabularies import BertVocabulary
 from bertjax.errors import UserError
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS

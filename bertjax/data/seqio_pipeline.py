@@ -1,17 +1,15 @@
-"""Batches of a seqio task: deterministic, prefetched and exactly resumable.
+"""Batches of a seqio task: those of `bertjax.corpus.pipeline`, bit for bit.
 
-    batches = iter(pipeline.batches('novels', batch_size=32, length=128,
-                                    predictions=20, seed=0))
+    pretraining_tasks.register('novels', prepared)
+    batches = iter(seqio_pipeline.batches('novels', batch_size=32, length=128,
+                                          predictions=20, seed=0))
     batch = next(batches)              # dict of numpy arrays, see bertjax.batch
     position = batches.position()      # {'stream_0': b'...', ...}
     batches.restore(position)          # the same batches follow again
 
-The order is defined by a fixed number of streams, not by processes. A stream is
-a shard of the task (seqio's ShardInfo) with its own seed, and fills fixed rows
-of every global batch. Reading, shuffling, pairing, masking and packing stay
-within a stream; a process runs the streams whose rows it feeds. The global
-batches thus depend only on task, seed and sizes, and a position, which is saved
-per stream, can be restored on another number of processes.
+For tasks of your own: any that gives rows, see `pretraining_tasks`. A stream is
+a shard of the task (seqio's ShardInfo) and fills fixed rows of every global
+batch; a process runs the streams whose rows it feeds.
 """
 
 import dataclasses
@@ -19,19 +17,18 @@ import math
 import pathlib
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bertjax.data import features
+from bertjax import batch
+from bertjax.corpus import pipeline
+from bertjax.data import pretraining_tasks
 from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.errors import choose, expect
 from bertjax.runs.progress_line import wait
-from bertjax.text import hashing
 from bertjax.values import Count, Natural, Seed, checked
 
-# More streams allow more processes, but each has its own buffers.
-STREAMS = 4
 _FILES = ('.index', '.data-00000-of-00001')  # of a checkpoint of TensorFlow
 _SIZES = struct.Struct('<2q')
 
@@ -39,9 +36,6 @@ _SIZES = struct.Struct('<2q')
 @dataclasses.dataclass(frozen=True)
 class Batches:
   """Batches of a task; each iterator starts at the beginning.
-
-  If the split is shuffled, iterators after the first have other orders, as with
-  tf.data's own shuffle.
 
   Attributes:
     datasets: stream of this process -> its rows of each global batch.
@@ -78,15 +72,15 @@ class BatchIterator(Iterator):
     some = next((part for part in parts if part is not None), None)
     if some is None:
       raise StopIteration
-    batch = {}
+    whole = {}
     for key, like in some.items():
       shape = (len(parts), self._batches.rows, *like.shape[1:])
       streams = np.zeros(shape, like.dtype.as_numpy_dtype)
       for rows, part in zip(streams, parts, strict=True):
         if part is not None:
           rows[: len(part[key])] = part[key]
-      batch[key] = streams[self._batches.picked]
-    return batch
+      whole[key] = streams[self._batches.picked]
+    return whole
 
   def position(self) -> dict[str, bytes]:
     """Returns the position of each stream, for `restore`."""
@@ -134,70 +128,68 @@ def batches(
   epochs: Count | None = None,
   shuffle: bool = True,
   sequences: Count = 1,
-  streams: Count = STREAMS,
+  streams: Count = pipeline.STREAMS,
   process_rows: Sequence[int] | np.ndarray | None = None,
 ) -> Batches:
   """Returns the batches of a task.
 
   Args:
     task: name in seqio's registries, or the task itself.
-    batch_size: B of the global batch, over all processes.
+    batch_size: see `pipeline.batches`, as for all that follow.
     length: L, tokens per row.
     predictions: P, the most targets per row.
-    seed: for shuffling, pairing and masking; the same seed gives the same
-      batches.
-    split: 'train' or 'validation'.
-    epochs: how often to read the split; None: forever. With a number, every
-      example comes exactly once per epoch, and the last batches are padded.
-    shuffle: whether documents are read in random order.
-    sequences: S, the most sequences in a row; above 1 they are packed, see
-      `features.pack`.
-    streams: the most streams; their greatest common divisor with the batch size
-      is used.
-    process_rows: which rows of the global batch this process returns,
-      ascending, see `partitioning.process_rows`; None: all. The process runs
-      the streams of these rows, some of which other processes may run too.
+    seed: given to the task.
+    split: one of the task's.
+    epochs: how often to read the split; None: forever.
+    shuffle: given to the task.
+    sequences: S, the most sequences in a row.
+    streams: the most streams.
+    process_rows: which rows of the global batch this process returns.
 
   Raises:
-    UserError: there is no such task or split, or rows are too short for what
-      they are to hold.
+    UserError: there is no such task or split, or its examples are no rows.
   """
   if isinstance(task, str):
     names = (*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names())
-    choose(dict.fromkeys(names), task, 'pipeline.batches.task')
+    choose(dict.fromkeys(names), task, 'seqio_pipeline.batches.task')
     task = seqio.get_mixture_or_task(task)
-  choose(dict.fromkeys(task.splits), split, 'pipeline.batches.split')
-  most = f'at most {length} predictions, the length of a row'
-  expect(
-    predictions <= length, most, predictions, 'pipeline.batches.predictions'
+  choose(dict.fromkeys(task.splits), split, 'seqio_pipeline.batches.split')
+  source = getattr(task, 'source', None)
+  streams = (
+    pipeline.streams_of(source.mixture, split, batch_size, streams)
+    if isinstance(source, pretraining_tasks.CorpusSource)
+    else math.gcd(batch_size, streams)
   )
-  streams = math.gcd(batch_size, streams)
   rows = batch_size // streams
-  wanted = (
-    np.arange(batch_size) if process_rows is None else np.asarray(process_rows)
-  )
-  own, places = np.unique(wanted // rows, return_inverse=True)
-  lengths = features.task_feature_lengths(length, predictions)
+  own, picked = pipeline.own_streams(batch_size, rows, process_rows)
+  shapes = batch.shapes(1, length, predictions, sequences)
   datasets = {}
   with wait(f'tracing the data pipeline of {split}'):
-    for stream in map(int, own):
+    for stream in own:
       dataset = task.get_dataset(
-        sequence_length=lengths,
+        sequence_length={key: shapes[key].shape[1] for key in shapes},
         split=split,
         shuffle=shuffle,
-        # seqio adds small numbers to a seed: keep the streams' seeds far apart.
-        seed=int(hashing.mix(seed, stream) >> np.uint64(33)),
+        seed=seed,
         shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
         num_epochs=epochs,
         trim_output_features=False,
         try_in_mem_cache=False,
       )
-      dataset = features.to_rows(dataset)
-      if sequences > 1:
-        dataset = features.pack(dataset, sequences)
+      _check_rows(dataset.element_spec)
       dataset = dataset.batch(rows, drop_remainder=epochs is None).prefetch(2)
       datasets[stream] = dataset.with_options(_options())
-  return Batches(datasets, rows, (places, wanted % rows))
+  return Batches(datasets, rows, picked)
+
+
+def _check_rows(spec: Mapping[str, tf.TensorSpec]) -> None:
+  missing = [key for key in batch.PRETRAINING if key not in spec]
+  what = f'examples with {", ".join(missing)}'
+  fix = 'seqio_pipeline.batches.task'
+  expect(not missing, what, list(spec), fix)
+  wrong = [key for key in batch.PRETRAINING if spec[key].shape.rank != 1]
+  what = f'examples whose {", ".join(wrong)} have one dimension'
+  expect(not wrong, what, [str(spec[key].shape) for key in wrong], fix)
 
 
 def _options() -> tf.data.Options:

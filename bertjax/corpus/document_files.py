@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bertjax.data import cleaning
+from bertjax.corpus import cleaning
 from bertjax.errors import UserError
 from bertjax.text import input_bytes, input_files, input_paths
 

@@ -19,7 +19,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 
-from bertjax.data import cleaning
+from bertjax.corpus import cleaning
 from bertjax.errors import UserError
 
 # Tests, bundled programs, and packages installed with the standard library.

@@ -1,0 +1,247 @@
+"""The corpus that a recipe names: text that is prepared, or a prepared folder.
+
+prepared = corpora.from_text('books/*.txt.gz', run_dir='runs/books')
+prepared = corpora.from_text(None, 'runs/b', corpus_dir='prepared/books')
+batches = pipeline.batches(prepared, batch_size=32, length=128, ...)
+"""
+
+import glob
+import os
+from collections.abc import Sequence
+
+from etils import epath
+
+from bertjax.corpus import (
+  document_files,
+  preparation,
+  python_documentation,
+  spool,
+  windows,
+)
+from bertjax.corpus.mixtures import Mixture, Rates
+from bertjax.corpus.preparation import Prepared, Training
+from bertjax.errors import UserError, did_you_mean, expect
+from bertjax.parallel import processes
+from bertjax.runs import layout, output_files
+from bertjax.text import vocabulary_file
+from bertjax.text.vocabulary import Vocabulary
+from bertjax.values import (
+  Count,
+  Name,
+  Natural,
+  NotNegative,
+  Path,
+  Paths,
+  Place,
+  Rate,
+  checked,
+)
+
+# Shares of [UNK]; a vocabulary that fits has less than 1%.
+_MANY_UNKNOWN, _MOST_UNKNOWN = 0.05, 0.5
+_EITHER = 'TEXT_FILES, or CORPUS_DIR to a prepared corpus'
+
+
+@checked
+def vocabulary_size(
+  vocab_file: Place | None,
+  size: int,
+  corpus_dir: Path | Sequence[Path] | None = None,
+  text_files: Paths | spool.Reader | None = None,
+) -> int:
+  """Returns V of the corpus, or of the file, or else `size`, to be trained.
+
+  Raises:
+    UserError: neither text nor a corpus is given, or both.
+  """
+  _check_either(text_files, corpus_dir, vocab_file)
+  if corpus_dir is not None:
+    return len(preparation.load(_several(corpus_dir)[0]).vocabulary.tokens)
+  return size if vocab_file is None else len(vocabulary_file.read(vocab_file))
+
+
+def _several(corpus_dir: str | Sequence[str]) -> Sequence[str]:
+  return [corpus_dir] if isinstance(corpus_dir, str) else corpus_dir
+
+
+def _check_either(
+  text_files: object, corpus_dir: object, vocab_file: object
+) -> None:
+  expect(text_files or corpus_dir, 'text to train on', text_files, _EITHER)
+  if corpus_dir is None:
+    return
+  for name, given in (('TEXT_FILES', text_files), ('VOCAB_FILE', vocab_file)):
+    if given is not None:
+      raise UserError(
+        f'CORPUS_DIR is a corpus that is prepared already, with its '
+        f'vocabulary; leave {name} out, or CORPUS_DIR'
+      )
+
+
+@checked
+def from_text(
+  text_files: Paths | spool.Reader | None,
+  run_dir: Path,
+  vocab_file: Place | None = None,
+  vocab_size: Count = 30522,
+  cased: bool | None = None,
+  min_frequency: Count = 2,
+  held_out_fraction: Rate = 0.05,
+  text_column: Name = 'text',
+  corpus_dir: Path | Sequence[Path] | None = None,
+  rates: Rates | Sequence[Sequence[Natural | Rates]] | None = None,
+  temperature: NotNegative | Sequence[Sequence[NotNegative]] = 1.0,
+) -> Prepared | Mixture:
+  """Prepares text, or opens what was prepared, and puts its vocabulary there.
+
+  If called again with the same arguments, as for evaluation, it opens the same
+  corpus. With several processes the first one writes the files while the others
+  wait.
+
+  Args:
+    text_files: 'python_documentation', files, folders and globs, or a reader;
+      None: there is a `corpus_dir`.
+    run_dir: gets vocab.txt and, of text, `corpus/`; made if missing.
+    vocab_file: a published vocab.txt; None: train one on the text.
+    vocab_size: of a trained vocabulary.
+    cased: None: what `vocabulary_file.detect_cased` finds, False for a trained
+      vocabulary.
+    min_frequency: see `wordpiece_training.train`.
+    held_out_fraction: share of the documents in the split 'validation'.
+    text_column: of tables: CSV, TSV, Parquet, JSON lines.
+    corpus_dir: a prepared corpus, or several that are mixed.
+    rates: see `Mixture`.
+    temperature: see `Mixture`.
+
+  Raises:
+    UserError: the text cannot be read, fits no vocabulary, or was prepared by
+      another version.
+  """
+  _check_either(text_files, corpus_dir, vocab_file)
+  _check_no_text_store(run_dir)
+  with processes.first_before_others('prepare the corpus'):
+    with output_files.explain_failure(run_dir):
+      epath.Path(run_dir).mkdir(parents=True, exist_ok=True)
+    if corpus_dir is not None:
+      found = [preparation.load(path) for path in _several(corpus_dir)]
+    else:
+      assert text_files is not None
+      found = [
+        preparation.prepare(
+          reader_of(text_files, text_column),
+          os.path.join(run_dir, layout.CORPUS),
+          _vocabulary(vocab_file, vocab_size, cased, min_frequency),
+          held_out_fraction,
+        )
+      ]
+    mixture = Mixture(found, rates, temperature)
+    if processes.is_first() and not _is_begun(run_dir):
+      for prepared in found:
+        _report(prepared)
+      kept = os.path.join(run_dir, layout.VOCABULARY)
+      vocabulary = mixture.vocabulary
+      vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
+  return mixture if found[1:] else found[0]
+
+
+def _is_begun(run_dir: str) -> bool:
+  """Returns whether a run has a checkpoint, from which it continues."""
+  folder = os.path.join(run_dir, layout.CHECKPOINTS)
+  return os.path.isdir(folder) and any(map(str.isdigit, os.listdir(folder)))
+
+
+def _vocabulary(
+  vocab_file: str | None, size: int, cased: bool | None, min_frequency: int
+) -> Vocabulary | Training:
+  """Reads a vocabulary, and prints whether it is cased, and why."""
+  if vocab_file is None:
+    return Training(size, bool(cased), min_frequency)
+  tokens = vocabulary_file.read(vocab_file)
+  why = 'CASED says so'
+  if cased is None:
+    cased, why = vocabulary_file.detect_cased(vocab_file, tokens)
+  print(
+    f'vocabulary: {len(tokens):,} entries of {vocab_file}, '
+    f'{"cased" if cased else "lower-cased"} ({why})',
+    flush=True,
+  )
+  return Vocabulary(tokens, cased)
+
+
+def _report(prepared: Prepared) -> None:
+  """Prints what a corpus holds, of [UNK], and of sentences cut in two.
+
+  Raises:
+    UserError: most tokens are [UNK].
+  """
+  print(prepared.report(), flush=True)
+  train = prepared.split('train')
+  total = sum(split['tokens'] for split in prepared.splits.values())
+  unknown = prepared.index['unknown'] / max(1, total)
+  told = f'{unknown:.1%} of the tokens are [UNK]'
+  if unknown > _MOST_UNKNOWN:
+    raise UserError(
+      f'{told}, since the vocabulary is of another language or case; set '
+      'VOCAB_FILE, TEXT_FILES or CASED'
+    )
+  if unknown > _MANY_UNKNOWN:
+    print(f'warning: {told}, which nothing is learnt of', flush=True)
+  told = ', '.join(
+    f'{windows.cut_share(train, prepared.vocabulary, length):.1%} at LENGTH '
+    f'{length}'
+    for length in (128, 512)
+  )
+  print(f'pairs of one sentence, cut in two: {told}', flush=True)
+
+
+def reader_of(
+  text_files_or_name: str | Sequence[str] | spool.Reader,
+  text_column: str = 'text',
+) -> spool.Reader:
+  """Returns the reader that TEXT_FILES stands for.
+
+  Raises:
+    UserError: there are no such files, or a run wrote one.
+  """
+  named = text_files_or_name
+  if isinstance(named, str) and named.startswith('tfds:'):
+    raise UserError(
+      f'{named} is read by TensorFlow Datasets; add data/text_tfds.gin to the '
+      'command, after the recipe'
+    )
+  if named == 'python_documentation':
+    return python_documentation.PythonDocumentation()
+  if isinstance(named, spool.Reader):
+    return named
+  near = did_you_mean(named, ['python_documentation'], cutoff=0.8)
+  if near and isinstance(named, str) and not os.path.lexists(named):
+    expect(False, f'files or a name of text{near}', named, 'TEXT_FILES')
+  reader = document_files.TextFiles(named, text_column)
+  _check_no_run(reader.paths())
+  return reader
+
+
+def _check_no_run(paths: Sequence[str]) -> None:
+  """Refuses files that a run wrote."""
+  for path in paths:
+    folder, name = os.path.split(path)
+    of_run = name == layout.CONFIGURATION and os.path.exists(
+      os.path.join(folder, layout.LOCK)
+    )
+    of_corpus = os.path.exists(os.path.join(folder, preparation.INDEX))
+    if of_run or (of_corpus and preparation.is_complete(folder)):
+      raise UserError(
+        f'expected text in TEXT_FILES, got {path}, which a run wrote; move '
+        'that folder out of it, and set RUN_DIR to one outside'
+      )
+
+
+def _check_no_text_store(run_dir: str) -> None:
+  """Refuses a run whose corpus is text, as of version 0.1."""
+  rows = os.path.join(run_dir, layout.CORPUS, '*', 'train.rows')
+  if glob.glob(rows):
+    raise UserError(
+      f'{run_dir} holds prepared text of an older version of bertjax, and '
+      f'cannot be continued; set INIT_FROM={run_dir} and RUN_DIR to a new '
+      'folder'
+    )

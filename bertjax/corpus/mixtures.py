@@ -1,0 +1,98 @@
+"""Several corpora, mixed at rates that may change in the course of training.
+
+    both = Mixture([novels, wikipedia], rates=[3, 1])
+    both = Mixture([english, welsh], temperature=[(0, 0.7), (10_000, 0.3)])
+    pipeline.batches(both, ...)
+
+A row is from a corpus that is drawn by a hash of (seed, stream, row), so that
+the mixture, too, is a pure function of numbers.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from bertjax.corpus.preparation import Prepared
+from bertjax.errors import UserError, expect
+from bertjax.text import hashing
+from bertjax.text.vocabulary import Vocabulary
+from bertjax.values import Natural, NotNegative, check_fields
+
+Rates = Sequence[NotNegative]
+_MIX = 3  # coordinate of the hash, beside those of `windows`
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+  """Corpora of one vocabulary, and what share of the rows each gives.
+
+  Attributes:
+    corpora: one or more.
+    rates: of each, in proportion; or pairs of the first step at which they hold
+      and the rates from there on. None: by size and `temperature`.
+    temperature: a corpus of n tokens has rate n ** temperature: 1 in
+      proportion, 0 all alike; or pairs of a first step and a temperature.
+  """
+
+  corpora: Sequence[Prepared]
+  rates: Rates | Sequence[Sequence[Natural | Rates]] | None = None
+  temperature: NotNegative | Sequence[Sequence[NotNegative]] = 1.0
+
+  def __post_init__(self) -> None:
+    """Raises UserError: vocabularies differ, or rates that fit no corpora."""
+    check_fields(self)
+    expect(self.corpora, 'one corpus or more', self.corpora, 'CORPUS_DIR')
+    first, *others = self.corpora
+    for other in others:
+      if other.vocabulary != first.vocabulary:
+        raise UserError(
+          f'expected corpora of one vocabulary, but {first.path} and '
+          f'{other.path} have two; prepare one anew, with VOCAB_FILE set to '
+          'that of the other'
+        )
+    steps, shares = self._table()
+    what = f'for each of the {len(self.corpora)} corpora a rate, one above 0'
+    fits = shares.ndim == 2 and shares.shape[1] == len(self.corpora)
+    fits = fits and (shares.sum(1) > 0).all()
+    expect(fits, what, self.rates, 'RATES')
+    ordered = steps[0] == 0 and (np.diff(steps) > 0).all()
+    expect(ordered, 'steps from 0 that ascend', steps.tolist(), 'RATES')
+
+  @property
+  def vocabulary(self) -> Vocabulary:
+    """That of all corpora."""
+    return self.corpora[0].vocabulary
+
+  def _table(self) -> tuple[np.ndarray, np.ndarray]:
+    """Returns int64[n] first steps, and float64[n, corpora] rates."""
+    sizes = np.array([x.splits['train']['tokens'] for x in self.corpora], float)
+    values = self.temperature if self.rates is None else self.rates
+    several = isinstance(values, Sequence) and isinstance(values[0], Sequence)
+    pairs = values if several else [(0, values)]
+    steps = np.array([step for step, _ in pairs], np.int64)
+    if self.rates is None:
+      rates = [sizes ** float(value) for _, value in pairs]
+    else:
+      rates = [np.array(value, float) for _, value in pairs]
+    same = len({len(each) for each in rates}) == 1
+    return steps, np.array(rates) if same else np.zeros(0)
+
+  def choose(
+    self, rows: np.ndarray, step: int, seed: int, stream: int
+  ) -> np.ndarray:
+    """Returns int64[n], the corpus of each row of a stream.
+
+    Args:
+      rows: int64[n], their numbers.
+      step: of training, from 0.
+      seed: of the batches.
+      stream: its number.
+    """
+    if len(self.corpora) == 1:
+      return np.zeros(len(rows), np.int64)
+    steps, rates = self._table()
+    own = rates[int(np.searchsorted(steps, step, 'right')) - 1]
+    bounds = np.cumsum(own) / own.sum()
+    draw = hashing.uniform(seed, _MIX, stream, rows)
+    return np.searchsorted(bounds[:-1], draw, 'right')

@@ -1,0 +1,247 @@
+"""Rows of a corpus, a window of documents at a time; a pure function of numbers.
+
+    windows = Windows(prepared.split('train'), vocabulary, Form(128, 20), seed=0)
+    rows = windows.rows(7)     # {'tokens': int32[E, 128], ...}, a batch of E
+
+Window w of epoch e has the number e * len(windows) + w. Its documents (pieces of
+at most 32 KB) are those at places of a random permutation of the whole split
+that is computed, not stored; they are paired among themselves, masked, and
+perhaps packed together. So nothing is buffered, any window can be computed
+first, and what it holds does not depend on the machine, the process or what was
+computed before.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from bertjax import batch
+from bertjax.corpus import shards
+from bertjax.errors import choose, expect
+from bertjax.text import batching, hashing, masking, packing, pairs
+from bertjax.text.vocabulary import Vocabulary
+from bertjax.values import Count, Natural, Rate, Share, check_fields
+
+# Rows that a window should give at least, where there is as much text: packed
+# together, Wikipedia's pairs at 512 tokens fill 97.7% of the slots with 64
+# rows, 98.7% with 256, 99.0% with 512 (experiments/LOG.md).
+_ROWS = 256
+# Pieces of a window: most, where they are short, and fewest, so that a random
+# second half has documents to come from.
+MOST_PIECES, FEWEST_PIECES = 1 << 14, 4
+# Coordinates of the hash, so that no two decisions share random bits.
+_ORDER, _PAIRS, _MASKS = range(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+  """What rows of text are like.
+
+  Attributes:
+    length: L, tokens of a row.
+    predictions: P, the most targets of a row.
+    sequences: S, the most sequences in a row; above 1 they are packed.
+    next_sentence: whether to train on pairs with a label; else on single
+      segments, with pair weight 0.
+    short: probability of a sequence shorter than L.
+    mask_rate: share of the tokens that are targets.
+    mask_unit: 'token', 'word' or 'span'.
+  """
+
+  length: Count
+  predictions: Natural
+  sequences: Count = 1
+  next_sentence: bool = True
+  short: Rate = pairs.SHORT_SEQUENCES
+  mask_rate: Share = 0.15
+  mask_unit: str = 'token'
+
+  def __post_init__(self) -> None:
+    """Raises UserError if rows are too short for what they are to hold."""
+    check_fields(self)
+    choose(masking.UNITS, self.mask_unit, 'MASK_UNIT')
+    least = 5 if self.next_sentence else 3
+    room = f'{least} or more, for [CLS] and a token and [SEP] a segment'
+    expect(self.length >= least, room, self.length, 'LENGTH')
+    most = f'at most {self.length} predictions, the length of a row'
+    fits = self.predictions <= self.length
+    expect(fits, most, self.predictions, 'pipeline.batches.predictions')
+
+
+class Windows:
+  """The windows of a split, without end; `len` is how many an epoch has."""
+
+  def __init__(
+    self,
+    split: shards.Split,
+    vocabulary: Vocabulary,
+    form: Form,
+    seed: int,
+    streams: int = 1,
+    shuffle: bool = True,
+  ):
+    """Computes nothing yet.
+
+    Args:
+      split: its pieces.
+      vocabulary: that of their ids.
+      form: of the rows.
+      seed: for the order, pairs and masks.
+      streams: that share an epoch, so that each has about as many windows.
+      shuffle: whether pieces come in random order, anew at every epoch.
+    """
+    self._split, self._vocabulary, self._form = split, vocabulary, form
+    self._seed, self._shuffle = seed, shuffle
+    pieces = len(split)
+    wanted = _ROWS * form.length / max(1, split.tokens) * pieces
+    count = int(pieces / min(max(wanted, 4 * FEWEST_PIECES), MOST_PIECES))
+    most = pieces // (FEWEST_PIECES * streams)  # of each stream
+    self._count = streams * max(1, min(most, -(-count // streams)))
+
+  def __len__(self) -> int:
+    return self._count
+
+  def rows(self, number: int) -> dict[str, np.ndarray]:
+    """Returns the rows of a window, see `bertjax.batch`; there may be none."""
+    form, vocabulary = self._form, self._vocabulary
+    documents = self._documents(number)
+    rng = np.random.default_rng(hashing.mix(self._seed, _PAIRS, number))
+    built = pairs.build(
+      documents, form.length, form.next_sentence, rng, form.short
+    )
+    built = [built[i] for i in rng.permutation(len(built))]
+    rows = _lay_out(built, form.length, vocabulary.cls_id, vocabulary.sep_id)
+    masked = masking.mask(
+      rows['tokens'],
+      rows['segments'],
+      hashing.mix(self._seed, _MASKS, number, np.arange(len(built))),
+      vocabulary,
+      form.mask_rate,
+      form.mask_unit,
+      form.predictions,
+    )
+    count = len(built)
+    rows |= {
+      'positions': np.broadcast_to(
+        np.arange(form.length, dtype=np.int32), (count, form.length)
+      ),
+      'first_positions': np.zeros((count, 1), np.int32),
+      'pair_weights': np.full((count, 1), form.next_sentence, np.float32),
+      **masked,
+    }
+    return _pack(rows, form) if form.sequences > 1 else rows
+
+  def _documents(self, number: int) -> list[pairs.Document]:
+    epoch, window = divmod(number, self._count)
+    size = len(self._split)
+    first, past = (size * w // self._count for w in (window, window + 1))
+    places = np.arange(first, past)
+    if self._shuffle:
+      places = hashing.permuted(places, size, self._seed, _ORDER, epoch)
+    found = map(self._split.piece, places.tolist())
+    return [
+      pairs.Document(
+        document,
+        tokens.astype(np.int32),
+        pairs.split_long_sentences(
+          ends.astype(np.int64), self._form.length // 2
+        ),
+      )
+      for document, tokens, ends in found
+      if len(tokens)
+    ]
+
+
+def cut_share(
+  split: shards.Split, vocabulary: Vocabulary, length: int
+) -> float:
+  """Returns the share of pairs that are one sentence, cut in two.
+
+  Args:
+    split: a window of it is looked at.
+    vocabulary: that of its ids.
+    length: L.
+  """
+  windows = Windows(split, vocabulary, Form(length, 1), seed=0)
+  rng = np.random.default_rng(0)
+  return float(np.mean(pairs.cuts(windows._documents(0), length, rng) or [0]))
+
+
+def _lay_out(
+  built: Sequence[pairs.Pair], length: int, cls_id: int, sep_id: int
+) -> dict[str, np.ndarray]:
+  """Lays out [CLS] A [SEP] B [SEP].
+
+  Args:
+    built: E pairs, from `pairs.build`.
+    length: L.
+    cls_id: of [CLS].
+    sep_id: of [SEP].
+
+  Returns:
+    tokens, types and segments: int32[E, L]; pair_labels: int32[E, 1].
+  """
+  tokens = np.zeros((len(built), length), np.int32)
+  types, segments = np.zeros_like(tokens), np.zeros_like(tokens)
+  for row, (a, b, _) in enumerate(built):
+    middle = len(a) + 2
+    tokens[row, 0] = cls_id
+    tokens[row, 1 : middle - 1] = a
+    tokens[row, middle - 1] = sep_id
+    end = middle
+    if b is not None:
+      end = middle + len(b) + 1
+      tokens[row, middle : end - 1] = b
+      tokens[row, end - 1] = sep_id
+      types[row, middle:end] = 1
+    segments[row, :end] = 1
+  labels = np.array([[label] for *_, label in built], np.int32)
+  return {
+    'tokens': tokens,
+    'types': types,
+    'segments': segments,
+    'pair_labels': labels.reshape(-1, 1),
+  }
+
+
+def _pack(rows: dict[str, np.ndarray], form: Form) -> dict[str, np.ndarray]:
+  """Packs several sequences into one row, see `packing`.
+
+  Before: 3 rows with segments [1 1 1 0], [1 1 1 1], [1 0 0 0]
+  After:  2 rows with segments [1 1 1 2], [1 1 1 1]
+
+  A row has three budgets: L tokens, P targets and S sequences. A sequence joins
+  a row only if all three have room, so no token and no target is lost; if the
+  targets run out first, the row keeps some padding. The rows are ordered by
+  their longest sequences, and so are as well mixed as the sequences.
+  """
+  sizes = {
+    'L': form.length,
+    'P': form.predictions,
+    'S': form.sequences,
+  }
+  own = {
+    'L': rows['segments'].sum(1).tolist(),
+    'P': (rows['weights'] > 0).sum(1).tolist(),
+    'S': [1] * len(rows['segments']),
+  }
+  groups = packing.pack(
+    own['L'],
+    lambda _: sizes['L'],
+    [(own[letter], sizes[letter]) for letter in 'PS'],
+  )
+  # `join` makes the others.
+  kept = rows.keys() - {'segments', 'positions', 'first_positions'}
+  letters = {key: batch.KEYS[key][0][1] for key in kept}
+  return batching.join(
+    [
+      [
+        {key: rows[key][i, : own[x][i]] for key, x in letters.items()}
+        for i in group
+      ]
+      for group in sorted(groups)
+    ],
+    len(groups),
+    sizes,
+  )
