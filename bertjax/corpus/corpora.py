@@ -15,6 +15,7 @@ from bertjax.corpus import (
   document_files,
   preparation,
   python_documentation,
+  shards,
   spool,
   windows,
 )
@@ -91,6 +92,8 @@ def from_text(
   corpus_dir: Path | Sequence[Path] | None = None,
   rates: Rates | Sequence[Sequence[Natural | Rates]] | None = None,
   temperature: NotNegative | Sequence[Sequence[NotNegative]] = 1.0,
+  next_sentence: bool = True,
+  length: Count = 128,
 ) -> Prepared | Mixture:
   """Prepares text, or opens what was prepared, and puts its vocabulary there.
 
@@ -112,6 +115,8 @@ def from_text(
     corpus_dir: a prepared corpus, or several that are mixed.
     rates: see `Mixture`.
     temperature: see `Mixture`.
+    next_sentence: whether pairs will be made, which need two documents.
+    length: L of these, to say how many are one sentence, cut.
 
   Raises:
     UserError: the text cannot be read, fits no vocabulary, or was prepared by
@@ -137,7 +142,11 @@ def from_text(
     mixture = Mixture(found, rates, temperature)
     if processes.is_first() and not _is_begun(run_dir):
       for prepared in found:
+        for split in shards.SPLITS:
+          prepared.split(split).check_files()
         _report(prepared)
+        if next_sentence:
+          _report_pairs(prepared, length)
       kept = os.path.join(run_dir, layout.VOCABULARY)
       vocabulary = mixture.vocabulary
       vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
@@ -169,13 +178,12 @@ def _vocabulary(
 
 
 def _report(prepared: Prepared) -> None:
-  """Prints what a corpus holds, of [UNK], and of sentences cut in two.
+  """Prints what a corpus holds, and of [UNK].
 
   Raises:
     UserError: most tokens are [UNK].
   """
   print(prepared.report(), flush=True)
-  train = prepared.split('train')
   total = sum(split['tokens'] for split in prepared.splits.values())
   unknown = prepared.index['unknown'] / max(1, total)
   told = f'{unknown:.1%} of the tokens are [UNK]'
@@ -186,12 +194,24 @@ def _report(prepared: Prepared) -> None:
     )
   if unknown > _MANY_UNKNOWN:
     print(f'warning: {told}, which nothing is learnt of', flush=True)
-  told = ', '.join(
-    f'{windows.cut_share(train, prepared.vocabulary, length):.1%} at LENGTH '
-    f'{length}'
-    for length in (128, 512)
-  )
-  print(f'pairs of one sentence, cut in two: {told}', flush=True)
+
+
+def _report_pairs(prepared: Prepared, length: int) -> None:
+  """Prints the share of pairs that are one sentence, cut in two.
+
+  Raises:
+    UserError: there is but one document.
+  """
+  documents = prepared.splits['train']['documents']
+  if documents < 2:
+    raise UserError(
+      f'next-sentence prediction needs two documents or more, TEXT_FILES has '
+      f'{documents} to train on; put a blank line between documents or set '
+      'NSP=False'
+    )
+  train = prepared.split('train')
+  share = windows.cut_share(train, prepared.vocabulary, length)
+  print(f'{share:.1%} of the pairs are one sentence, cut in two', flush=True)
 
 
 def reader_of(

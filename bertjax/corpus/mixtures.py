@@ -66,7 +66,9 @@ class Mixture:
 
   def _table(self) -> tuple[np.ndarray, np.ndarray]:
     """Returns int64[n] first steps, and float64[n, corpora] rates."""
-    sizes = np.array([x.splits['train']['tokens'] for x in self.corpora], float)
+    sizes = np.array(
+      [max(1, x.splits['train']['tokens']) for x in self.corpora], float
+    )
     values = self.temperature if self.rates is None else self.rates
     several = isinstance(values, Sequence) and isinstance(values[0], Sequence)
     pairs = values if several else [(0, values)]

@@ -171,15 +171,31 @@ def prepare(
   path = os.path.join(
     directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
   )
-  if is_complete(path):
-    return load(path)
+  if prepared := _find(path):
+    return prepared
   what = f'the prepared corpus to {directory}'
   with output_files.explain_failure(what, _ELSEWHERE):
     os.makedirs(directory, exist_ok=True)
     with _locked(f'{path}.lock'):
-      if not is_complete(path):  # whoever held the lock may have written it
+      # Whoever held the lock may have written it.
+      if not (prepared := _find(path)):
         _make(reader, path, vocabulary, held_out_fraction)
-  return load(path)
+  return prepared or load(path)
+
+
+def _find(path: str) -> Prepared | None:
+  """Returns the corpus if it is there and whole."""
+  if not os.path.exists(path):
+    return None
+  try:
+    prepared = load(path)
+    for split in shards.SPLITS:
+      prepared.split(split).check_files()
+  except UserError as error:
+    told = str(error).partition(';')[0]
+    print(f'{told}: it is prepared anew', file=sys.stderr)
+    return None
+  return prepared
 
 
 def is_complete(path: str) -> bool:

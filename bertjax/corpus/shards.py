@@ -71,15 +71,20 @@ class Writer:
     )
     self._pieces: list[tuple[int, np.ndarray, np.ndarray]] = []
     self._file: Any = None
+    self._sink: Any = None
 
   def __enter__(self) -> Self:
     return self
 
   def __exit__(self, kind: Any, *_: object) -> None:
-    if kind is None and self._pieces:
-      self._write()
-    if self._file:
-      self._close()
+    try:
+      if kind is None and self._pieces:
+        self._write()
+      if kind is None and self._file:
+        self._close()
+    finally:
+      if self._sink:
+        self._sink.close()
 
   def add(
     self, document: int, tokens: np.ndarray, sentence_ends: np.ndarray
@@ -184,6 +189,23 @@ class Split:
       self._refuse(file, f'piece {number:,} has another checksum')
     return piece
 
+  def check_files(self) -> None:
+    """Raises UserError if a file is missing or has another size."""
+    for number in range(len(self._files)):
+      self._check_file(number)
+
+  def _check_file(self, number: int) -> str:
+    """Returns the path."""
+    file = self._files[number]
+    path = os.path.join(self._folder, file['name'])
+    try:
+      size = os.path.getsize(path)
+    except OSError as error:
+      self._refuse(number, error.strerror or str(error))
+    if size != file['bytes']:
+      self._refuse(number, f'it has {size:,} bytes of {file["bytes"]:,}')
+    return path
+
   def _columns_of(self, file: int, number: int) -> tuple[Any, ...]:
     try:
       batch = self._open(file).get_batch(number)
@@ -198,11 +220,8 @@ class Split:
     )
 
   def _open_file(self, number: int) -> pyarrow.ipc.RecordBatchFileReader:
-    file = self._files[number]
-    path = os.path.join(self._folder, file['name'])
+    path = self._check_file(number)
     try:
-      if (size := os.path.getsize(path)) != file['bytes']:
-        self._refuse(number, f'it has {size:,} bytes of {file["bytes"]:,}')
       return pyarrow.ipc.open_file(pyarrow.memory_map(path))
     except (OSError, pyarrow.ArrowException) as error:
       self._refuse(number, ' '.join(str(error).split()))

@@ -10,7 +10,7 @@ packages. No module, and no text, is in both training and evaluation.
 import os
 import sysconfig
 
-from bertjax.data import cleaning, python_documentation
+from bertjax.corpus import cleaning, python_documentation
 from bertjax.tasks.data_sets import DataSet
 from bertjax.tasks.examples import TextExample
 from bertjax.tasks.specs import Task

@@ -7,6 +7,7 @@ vocabulary.encode_tf(tf.constant(['a', 'b c']))  # int32 [2, None], ragged
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,9 @@ class BertVocabulary(Vocabulary, seqio.Vocabulary):
   def read(cls, path: str) -> 'BertVocabulary':
     """Reads a `vocab.txt`, see `vocabulary_file.load`."""
     return cls(*vocabulary_file.load(path))
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    return BertVocabulary, (self.tokens, self.cased)
 
   @property
   def _base_vocab_size(self) -> int:

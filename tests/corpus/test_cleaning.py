@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertjax.data import cleaning
+from bertjax.corpus import cleaning
 
 LIMIT = cleaning.LONGEST_LINE
 

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
-from bertjax.data import cleaning, document_files
+from bertjax.corpus import cleaning, document_files
 from bertjax.errors import UserError
 from bertjax.text import input_files
 

@@ -1,21 +1,14 @@
-import functools
+import dataclasses
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-import seqio
 
 from bertjax import batch
-from bertjax.data import (
-  document_files,
-  features,
-  pipeline,
-  pretraining_tasks,
-  sources,
-  vocabularies,
-)
+from bertjax.corpus import document_files, pipeline, preparation
+from bertjax.corpus.mixtures import Mixture
 from bertjax.errors import UserError
 
 B, L, P = 16, 32, 5
@@ -37,24 +30,30 @@ def write_corpus(path, documents=60, seed=0):
   return str(path)
 
 
+def prepare(folder, documents=60, seed=0, vocabulary=None, held_out=0.2):
+  """Returns a prepared corpus of random sentences."""
+  file = write_corpus(folder / f'{seed}.txt', documents, seed)
+  return preparation.prepare(
+    document_files.TextFiles(file),
+    str(folder / 'corpus'),
+    vocabulary or preparation.Training(400),
+    held_out,
+  )
+
+
 @pytest.fixture(scope='module')
-def task(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('corpus')
-  return make_task('small', folder, write_corpus(folder / 'text.txt'))
+def corpus(tmp_path_factory):
+  return prepare(tmp_path_factory.mktemp('corpus'))
 
 
-def make_task(name, folder, file, **options):
-  source = sources.PreparedSource(
-    document_files.TextFiles(file), str(folder / name), held_out_fraction=0.2
-  )
-  vocabulary = vocabularies.BertVocabulary(
-    vocabularies.train(source.texts('train'), 400, cased=False), cased=False
-  )
-  return pretraining_tasks.register(name, source, vocabulary, **options)
+@pytest.fixture(scope='module')
+def mixture(corpus, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('other')
+  other = prepare(folder, seed=9, vocabulary=corpus.vocabulary)
+  return Mixture([corpus, other], rates=[3, 1])
 
 
-def batches(task, count=None, **options):
-  # Two streams instead of four: half the graphs to build.
+def batches(corpus, count=None, **options):
   options = {
     'batch_size': B,
     'length': L,
@@ -63,7 +62,7 @@ def batches(task, count=None, **options):
     'streams': 2,
     **options,
   }
-  made = pipeline.batches(task, **options)
+  made = pipeline.batches(corpus, **options)
   return made if count is None else take(iter(made), count)
 
 
@@ -75,16 +74,13 @@ def assert_equal(some, others):
   for one, other in zip(some, others, strict=True):
     assert set(one) == set(other)
     for key in one:
-      np.testing.assert_array_equal(one[key], other[key])
-
-
-def slow(*values):
-  return pytest.param(*values, marks=pytest.mark.slow)
+      np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+      assert one[key].dtype == other[key].dtype
 
 
 @pytest.mark.parametrize('sequences', [1, 3])
-def test_batches_keep_the_contract(task, sequences):
-  for example in batches(task, 5, sequences=sequences):
+def test_batches_keep_the_contract(corpus, sequences):
+  for example in batches(corpus, 5, sequences=sequences):
     batch.check(example)
     shapes = batch.shapes(B, L, P, sequences)
     assert {k: v.shape for k, v in example.items()} == {
@@ -98,33 +94,30 @@ def test_batches_keep_the_contract(task, sequences):
       )
 
 
-def test_rows_read_cls_a_sep_b_sep(task):
-  vocabulary = (
-    seqio.get_mixture_or_task(task).output_features['tokens'].vocabulary
-  )
-  for example in batches(task, 5):
+def test_rows_read_cls_a_sep_b_sep(corpus):
+  for example in batches(corpus, 5):
     for tokens, types, segments in zip(
       example['tokens'], example['types'], example['segments'], strict=True
     ):
       end = segments.sum()
-      seps = np.flatnonzero(tokens == vocabulary.sep_id)
-      assert tokens[0] == vocabulary.cls_id and len(seps) == 2
+      seps = np.flatnonzero(tokens == corpus.vocabulary.sep_id)
+      assert tokens[0] == corpus.vocabulary.cls_id and len(seps) == 2
       assert seps[1] == end - 1
       np.testing.assert_array_equal(types[:end], np.arange(end) > seps[0])
 
 
-def test_the_same_seed_gives_the_same_batches_and_another_gives_others(task):
-  first = batches(task, 6)
-  assert_equal(first, batches(task, 6))
-  other = batches(task, 6, seed=2)
+def test_the_same_seed_gives_the_same_batches_and_another_gives_others(corpus):
+  first = batches(corpus, 6)
+  assert_equal(first, batches(corpus, 6))
+  other = batches(corpus, 6, seed=2)
   assert any(
     (a['tokens'] != b['tokens']).any()
     for a, b in zip(first, other, strict=True)
   )
 
 
-def test_masks_are_new_at_every_epoch(task):
-  seen = batches(task, 150)  # about ten epochs
+def test_masks_are_new_at_every_epoch(corpus):
+  seen = batches(corpus, 150)  # about ten epochs
   assert len({example['tokens'].tobytes() for example in seen}) == 150
   # Where is masked in rows without padding: nearly all choices differ.
   places = [
@@ -142,53 +135,44 @@ def test_masks_are_new_at_every_epoch(task):
 @pytest.mark.parametrize(
   'rows, options',
   [
-    slow(np.arange(B).reshape(2, -1), {}),
-    slow(np.arange(B).reshape(4, -1), {}),
+    (np.arange(B).reshape(2, -1), {}),
     (np.arange(B).reshape(4, -1), PACKED),
     (np.arange(B).reshape(B, 1), {}),  # more processes than streams
     ([[0, 1, B - 1], range(2, B - 1)], {}),  # devices in another order
   ],
 )
-def test_processes_together_give_the_batches_of_one(task, rows, options):
+@pytest.mark.parametrize('kind', ['corpus', 'mixture'])
+def test_processes_together_give_the_batches_of_one(
+  request, kind, rows, options
+):
+  corpus = request.getfixturevalue(kind)
   options = {'streams': 4, **options}
-  parts = [batches(task, 6, process_rows=own, **options) for own in rows]
+  parts = [batches(corpus, 6, process_rows=own, **options) for own in rows]
   order = np.argsort(np.concatenate(rows))
   together = [
     {k: np.concatenate([p[k] for p in step])[order] for k in step[0]}
     for step in zip(*parts, strict=True)
   ]
-  assert_equal(together, batches(task, 6, **options))
+  assert_equal(together, batches(corpus, 6, **options))
 
 
-@pytest.mark.parametrize(
-  'count, options',
-  [
-    (0, {}),
-    slow(3, {}),
-    (90, {}),
-    slow(0, PACKED),
-    (7, PACKED),
-    slow(90, PACKED),
-  ],
-)
-def test_a_restored_position_continues_exactly(
-  task, count, options, monkeypatch
-):
-  # Smaller windows of examples than 256: more of them are begun and ended.
-  monkeypatch.setattr(
-    features, 'pack', functools.partial(features.pack, window=48)
-  )
-  iterator = iter(batches(task, **options))
+@pytest.mark.parametrize('count', [0, 1, 7, 90])
+@pytest.mark.parametrize('options', [{}, PACKED])
+@pytest.mark.parametrize('kind', ['corpus', 'mixture'])
+def test_a_restored_position_continues_exactly(request, kind, count, options):
+  corpus = request.getfixturevalue(kind)
+  iterator = iter(batches(corpus, **options))
   take(iterator, count)
   position = iterator.position()
   expected = take(iterator, 10)
-  fresh = iter(batches(task, **options))
+  fresh = iter(batches(corpus, **options))
+  take(fresh, 2)  # it need not be new
   fresh.restore(position)
   assert_equal(take(fresh, 10), expected)
   # Across a smaller and a larger number of processes, too.
   parts = []
   for index in range(2):
-    part = iter(batches(task, process_rows=HALVES[index], **options))
+    part = iter(batches(corpus, process_rows=HALVES[index], **options))
     part.restore(position)
     parts.append(take(part, 10))
   together = [
@@ -196,79 +180,104 @@ def test_a_restored_position_continues_exactly(
     for a, b in zip(*parts, strict=True)
   ]
   assert_equal(together, expected)
-  # Small enough for every checkpoint: no buffers are in it.
-  assert sum(map(len, position.values())) < 200_000
+  assert sum(map(len, position.values())) < 200
 
 
-ANOTHER_PROCESS = """
-import importlib.util, pathlib, pickle, sys
-spec = importlib.util.spec_from_file_location('tests_of_pipeline', sys.argv[1])
-tests = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tests)
-folder = pathlib.Path(sys.argv[2])
-task = tests.make_task('other', folder, str(folder / 'text.txt'))
-iterators = [iter(tests.batches(task, **o)) for o in ({}, tests.PACKED)]
-if sys.argv[3] == 'save':
-  for iterator in iterators:
-    tests.take(iterator, 25)
-  saved = [(i.position(), tests.take(i, 5)) for i in iterators]
-  (folder / 'saved').write_bytes(pickle.dumps(saved))
-else:
-  saved = pickle.loads((folder / 'saved').read_bytes())
-  for iterator, (position, expected) in zip(iterators, saved, strict=True):
-    iterator.restore(position)
-    tests.assert_equal(tests.take(iterator, 5), expected)
+_ANOTHER_PROCESS = """
+import sys
+from bertjax.corpus import pipeline, preparation
+for name in ('tensorflow', 'seqio', 'tensorflow_datasets'):
+  assert name not in sys.modules
+corpus = preparation.load(sys.argv[1])
+iterator = iter(pipeline.batches(corpus, 16, 32, 5, seed=1, streams=2))
+iterator.restore({'stream_0': sys.argv[2].encode(),
+                  'stream_1': sys.argv[3].encode()})
+for _ in range(5):
+  sys.stdout.buffer.write(next(iterator)['tokens'].tobytes())
 """
 
 
-@pytest.mark.slow
-def test_a_position_is_restored_in_another_process(tmp_path):
-  write_corpus(tmp_path / 'text.txt')
-  for mode in ('save', 'load'):
-    subprocess.run(
-      [sys.executable, '-c', ANOTHER_PROCESS, __file__, str(tmp_path), mode],
-      check=True,
-      env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)},
-    )
+def test_a_position_is_restored_in_another_process(corpus):
+  iterator = iter(batches(corpus))
+  take(iterator, 25)
+  position = [x.decode() for x in iterator.position().values()]
+  expected = b''.join(x['tokens'].tobytes() for x in take(iterator, 5))
+  result = subprocess.run(
+    [sys.executable, '-c', _ANOTHER_PROCESS, corpus.path, *position],
+    check=True,
+    capture_output=True,
+    env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)},
+  )
+  assert result.stdout == expected
 
 
-def test_an_evaluation_counts_every_sequence_once(task):
-  whole = list(batches(task, split='validation', epochs=1, shuffle=False))
-  again = list(batches(task, split='validation', epochs=1, shuffle=False))
-  assert_equal(whole, again)
+def test_a_position_in_other_data_is_one_line(corpus, mixture):
+  position = iter(batches(mixture)).position()
+  for wrong in (position, {'stream_0': b'\x08\x96', 'stream_1': b''}):
+    with pytest.raises(UserError, match='set INIT_FROM to this run') as error:
+      iter(batches(corpus)).restore(wrong)
+    assert '\n' not in str(error.value)
+
+
+def rows_of(made):
+  return sorted(row.tobytes() for b in made for row in b['tokens'] if row.any())
+
+
+def test_an_evaluation_counts_every_sequence_once(corpus):
+  held_out = {'split': 'validation', 'epochs': 1, 'shuffle': False}
+  whole = list(batches(corpus, **held_out))
+  assert_equal(whole, list(batches(corpus, **held_out)))
   count = sum(int(b['pair_weights'].sum()) for b in whole)
   rows = sum(int((b['segments'].max(1) > 0).sum()) for b in whole)
   assert count == rows > 0
   # Rows one at a time need no padding, and none is left out.
-  singly = batches(
-    task, split='validation', epochs=1, shuffle=False, batch_size=2
-  )
-  assert rows == sum(int((b['segments'].max(1) > 0).sum()) for b in singly)
+  assert rows_of(whole) == rows_of(batches(corpus, **held_out, batch_size=2))
   # The padding rows of the last batches carry no weight at all.
   for example in whole:
     empty = example['segments'].max(1) == 0
     assert not example['weights'][empty].any()
-  # Two processes see the same rows, as often.
-  parts = [
-    list(
-      batches(
-        task, split='validation', epochs=1, shuffle=False, process_rows=half
+  # Two processes see the same rows.
+  parts = [batches(corpus, **held_out, process_rows=half) for half in HALVES]
+  assert rows_of(whole) == rows_of([b for part in parts for b in part])
+
+
+def test_a_second_epoch_has_the_same_text_with_other_masks(corpus):
+  held_out = {'split': 'validation', 'shuffle': False, 'next_sentence': False}
+  held_out |= {'short': 0.0}
+  once, twice = [
+    [
+      np.where(weights > 0, targets, 0)
+      for b in batches(corpus, epochs=epochs, **held_out)
+      for weights, targets, segments in zip(
+        b['weights'], b['targets'], b['segments'], strict=True
       )
-    )
-    for half in HALVES
+      if segments.any()
+    ]
+    for epochs in (1, 2)
   ]
-  rows = sorted(
-    row.tobytes() for b in whole for row in b['tokens'] if row.any()
-  )
-  split_rows = sorted(
-    row.tobytes() for p in parts for b in p for row in b['tokens'] if row.any()
-  )
-  assert rows == split_rows
+  assert len(twice) == 2 * len(once)
+  assert len({x.tobytes() for x in twice}) > 1.5 * len(once)
 
 
-def test_packing_changes_no_sequence_and_fills_the_rows(task):
+def test_an_epoch_has_every_piece_once_in_an_order_of_its_own(corpus):
+  windows = batches(corpus).parts[0]
+  size = len(corpus.split('train'))
+  epochs = []
+  for epoch in range(3):
+    found = [
+      document.tokens.tobytes()
+      for window in range(len(windows))
+      for document in windows._documents(epoch * len(windows) + window)
+    ]
+    assert len(found) == size
+    epochs.append(found)
+  assert len(set(map(tuple, epochs))) == 3
+  assert len(set(map(tuple, map(sorted, epochs)))) == 1
+
+
+def test_packing_changes_no_sequence_and_fills_the_rows(corpus):
   apart, packed = [
-    list(batches(task, epochs=1, **options))
+    list(batches(corpus, epochs=1, **options))
     for options in ({**PACKED, 'sequences': 1}, PACKED)
   ]
 
@@ -290,34 +299,15 @@ def test_packing_changes_no_sequence_and_fills_the_rows(task):
   assert used_packed < 0.95 * used_apart
 
 
-def test_train_and_held_out_share_no_text(tmp_path):
-  file = write_corpus(tmp_path / 'text.txt')
-  source = sources.PreparedSource(
-    document_files.TextFiles(file), str(tmp_path / 'store'), 0.2
-  )
-  lines = {
-    split: {line for text in source.texts(split) for line in text.split('\n')}
-    for split in ('train', 'validation')
-  }
-  assert lines['train'] and lines['validation']
-  assert not lines['train'] & lines['validation']
-
-
-def test_single_segments_have_no_label(tmp_path):
-  name = make_task(
-    'single', tmp_path, write_corpus(tmp_path / 'text.txt'), next_sentence=False
-  )
-  for example in batches(name, 3):
+def test_single_segments_have_no_label(corpus):
+  for example in batches(corpus, 3, next_sentence=False):
     assert not example['pair_weights'].any() and not example['types'].any()
     assert example['weights'].any()
 
 
 @pytest.mark.parametrize('unit', ['token', 'word', 'span'])
-def test_every_unit_reaches_the_rate(tmp_path, unit):
-  name = make_task(
-    unit, tmp_path, write_corpus(tmp_path / 'text.txt'), mask_unit=unit
-  )
-  made = batches(name, 40)
+def test_every_unit_reaches_the_rate(corpus, unit):
+  made = batches(corpus, 40, mask_unit=unit)
   targets = sum(b['weights'].sum() for b in made)
   maskable = sum((b['segments'] > 0).sum() - 3 * B for b in made)
   # One third of a target at most is lost to rounding a row, whatever the unit.
@@ -326,40 +316,101 @@ def test_every_unit_reaches_the_rate(tmp_path, unit):
   )
 
 
-def test_a_mixture_of_tasks_works_and_resumes(task, tmp_path):
-  file = write_corpus(tmp_path / 'b.txt', seed=9)
-  other = make_task('second', tmp_path, file)
-  if 'both' in seqio.MixtureRegistry.names():
-    seqio.MixtureRegistry.remove('both')
-  # Mixtures want one vocabulary.
-  vocabulary = (
-    seqio.get_mixture_or_task(task).output_features['tokens'].vocabulary
+def share_of_first(mixture, made):
+  """Returns the share of rows whose text is in the first corpus."""
+  split = mixture.corpora[0].split('train')
+  known = {
+    tuple(piece.tokens[i : i + 4].tolist())
+    for piece in map(split.piece, range(len(split)))
+    for i in range(len(piece.tokens) - 3)
+  }
+  found = []
+  for b in made:
+    tokens = b['tokens'].copy()
+    np.put_along_axis(
+      tokens,
+      b['target_positions'],
+      np.where(
+        b['weights'] > 0,
+        b['targets'],
+        np.take_along_axis(tokens, b['target_positions'], 1),
+      ),
+      1,
+    )
+    found += [tuple(row[1:5].tolist()) in known for row in tokens]
+  return np.mean(found)
+
+
+def test_a_mixture_keeps_its_rates(mixture):
+  # Short ones can begin with [CLS] and fewer than 4 tokens: only a few.
+  share = share_of_first(mixture, batches(mixture, 60, short=0.0))
+  # 960 rows: three standard deviations are 0.042.
+  assert abs(share - 0.75) < 0.06
+
+
+def test_rates_change_at_their_steps(mixture):
+  changing = dataclasses.replace(
+    mixture, rates=[(0, (1, 0)), (20, (0, 1)), (40, (1, 1))]
   )
-  pretraining_tasks.register(
-    other, seqio.get_mixture_or_task(other).source, vocabulary
+  made = batches(changing, 80, short=0.0)
+  found = [
+    share_of_first(mixture, made[i:j]) for i, j in ((0, 20), (20, 40), (40, 80))
+  ]
+  # A short A, or one cut by the end of a document, is found in neither.
+  assert found[0] > 0.9 and found[1] < 0.1 and 0.35 < found[2] < 0.65
+
+
+def test_a_temperature_flattens_the_sizes(corpus, tmp_path):
+  other = prepare(tmp_path, 240, 3, corpus.vocabulary)
+  sizes = [x.splits['train']['tokens'] for x in (corpus, other)]
+  for temperature, want in (
+    (1.0, sizes[0] / sum(sizes)),
+    (0.0, 0.5),
+    (((0, 0.5),), 1 / (1 + (sizes[1] / sizes[0]) ** 0.5)),
+  ):
+    mixed = Mixture([corpus, other], temperature=temperature)
+    chosen = mixed.choose(np.arange(20_000), 0, seed=3, stream=0)
+    # Three standard deviations of the binomial.
+    assert abs(np.mean(chosen == 0) - want) < 0.0107
+
+
+@pytest.mark.parametrize(
+  'change, words',
+  [
+    ({'rates': [1]}, 'for each of the 2 corpora a rate, one above 0.*RATES'),
+    ({'rates': [0, 0]}, 'one above 0'),
+    ({'rates': [(0, (1, 1)), (5, (1,))]}, 'for each of the 2 corpora'),
+    ({'rates': [(5, (1, 1))]}, 'steps from 0 that ascend'),
+    ({'rates': [(0, (1, 1)), (0, (1, 2))]}, 'steps from 0 that ascend'),
+  ],
+)
+def test_rates_that_do_not_fit_are_one_line(mixture, change, words):
+  with pytest.raises(UserError, match=words) as error:
+    dataclasses.replace(mixture, **change)
+  assert '\n' not in str(error.value)
+
+
+def test_little_text_gives_full_batches(tmp_path):
+  corpus = prepare(tmp_path, 5, held_out=0)
+  for example in batches(corpus, 30, streams=4):
+    assert (example['segments'].max(1) > 0).all()
+    assert 0.1 < example['pair_labels'].mean() < 0.9
+
+
+def test_text_that_gives_no_sequence_is_one_line(tmp_path):
+  (tmp_path / 'a.txt').write_text('a\n\nb\n')
+  corpus = preparation.prepare(
+    document_files.TextFiles(f'{tmp_path}/a.txt'),
+    str(tmp_path / 'corpus'),
+    preparation.Training(20, min_frequency=1),
+    0,
   )
-  seqio.MixtureRegistry.add('both', [(task, 3), (other, 1)])
-  iterator = iter(batches('both'))
-  take(iterator, 7)
-  position = iterator.position()
-  expected = take(iterator, 7)
-  fresh = iter(batches('both'))
-  fresh.restore(position)
-  assert_equal(take(fresh, 7), expected)
-
-
-def test_an_unknown_task_is_refused_with_the_nearest(task):
-  with pytest.raises(UserError, match="'smal'.*'small'"):
-    batches('smal')
-
-
-def test_a_unit_that_does_not_exist_is_refused(tmp_path):
-  source = seqio.FunctionDataSource(
-    lambda split, shuffle_files: None, splits=[]
+  one = dataclasses.replace(
+    corpus,
+    index={**corpus.index, 'splits': {'train': {'files': [], 'tokens': 0}}},
   )
-  vocabulary = seqio.ByteVocabulary()
-  with pytest.raises(UserError, match='MASK_UNIT'):
-    pretraining_tasks.register('x', source, vocabulary, mask_unit='sentence')
+  with pytest.raises(UserError, match='set TEXT_FILES'):
+    next(iter(batches(one)))
 
 
 @pytest.mark.parametrize(
@@ -367,13 +418,14 @@ def test_a_unit_that_does_not_exist_is_refused(tmp_path):
   [
     ({'split': 'test'}, "one of train, validation, got 'test'"),
     ({'predictions': 33}, 'at most 32 predictions, .*batches.predictions'),
+    ({'mask_unit': 'sentence'}, 'MASK_UNIT'),
     (
       {'length': 4, 'predictions': 1},
       'expected 5 or more, .*got 4; set LENGTH',
     ),
   ],
 )
-def test_rows_and_splits_that_cannot_be_are_one_line(task, change, message):
+def test_rows_and_splits_that_cannot_be_are_one_line(corpus, change, message):
   with pytest.raises(UserError, match=message) as raised:
-    batches(task, **change)
+    batches(corpus, **change)
   assert '\n' not in str(raised.value)

@@ -1,17 +1,28 @@
 import errno
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
+import pandas
 import pytest
 
-from bertjax.data import cleaning, corpus, document_files, text_store
+from bertjax.corpus import (
+  cleaning,
+  document_files,
+  preparation,
+  shards,
+  spool,
+)
 from bertjax.errors import UserError
 
-SPLITS = ('train', 'validation')
+SPLITS = shards.SPLITS
+SMALL = preparation.Training(200, cased=True, min_frequency=1)
 
 
 def write(path, documents) -> document_files.TextFiles:
@@ -27,31 +38,49 @@ def some_documents(count: int, lines: int = 3) -> list[list[str]]:
   ]
 
 
-def pieces(prepared: corpus.Prepared, split: str) -> list[tuple[int, str]]:
-  documents = text_store.read_rows(prepared.path, split)[:, 0].tolist()
-  return list(zip(documents, prepared.texts(split), strict=True))
+def prepare(reader, directory, fraction=0.05, vocabulary=SMALL):
+  return preparation.prepare(reader, str(directory), vocabulary, fraction)
+
+
+def words(text: str) -> str:
+  """Returns a text as its ids read: 'A cat.' as 'A cat .'."""
+  return ' '.join(re.findall(r'\w+|[^\w\s]', text))
+
+
+def pieces(prepared, split: str) -> list[tuple[int, str]]:
+  """Returns the document and the words of each piece."""
+  own = prepared.split(split)
+  found = map(own.piece, range(len(own)))
+  tokens = prepared.vocabulary.tokens
+  return [
+    (x.document, ' '.join(tokens[i] for i in x.tokens).replace(' ##', ''))
+    for x in found
+  ]
+
+
+def texts(prepared, split: str) -> list[str]:
+  return [text for _, text in pieces(prepared, split)]
 
 
 def test_every_document_is_in_one_split_and_whole(tmp_path):
   documents = some_documents(400)
   reader = write(tmp_path / 'a.txt', documents)
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.1)
-  texts = {split: list(prepared.texts(split)) for split in SPLITS}
-  assert sorted(texts['train'] + texts['validation']) == sorted(
-    '\n'.join(lines) for lines in documents
+  prepared = prepare(reader, tmp_path / 'store', 0.1)
+  found = {split: texts(prepared, split) for split in SPLITS}
+  assert sorted(found['train'] + found['validation']) == sorted(
+    words('\n'.join(lines)) for lines in documents
   )
   # 40 expected; 4 standard deviations of the binomial are 24.
-  assert 16 <= len(texts['validation']) <= 64
+  assert 16 <= len(found['validation']) <= 64
   for split in SPLITS:
-    assert prepared.splits[split]['pieces'] == len(texts[split])
-    assert prepared.splits[split]['documents'] == len(texts[split])
-    assert prepared.splits[split]['bytes'] == sum(map(len, texts[split]))
+    assert prepared.splits[split]['pieces'] == len(found[split])
+    assert prepared.splits[split]['documents'] == len(found[split])
 
 
 def test_equal_documents_have_one_hash_and_one_split(tmp_path):
   documents = some_documents(100)
   reader = write(tmp_path / 'a.txt', documents + documents)
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.3)
+  prepared = prepare(reader, tmp_path / 'store', 0.3)
   for split in SPLITS:
     found = pieces(prepared, split)
     assert len(found) == 2 * len(set(found))
@@ -63,15 +92,15 @@ def test_what_is_held_out_does_not_depend_on_other_documents(tmp_path):
   held_out = []
   for number, part in enumerate((documents, documents[150:][::-1])):
     reader = write(tmp_path / f'{number}.txt', part)
-    prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0.2)
-    held_out.append(set(prepared.texts('validation')))
-  of_the_part = {'\n'.join(lines) for lines in documents[150:]}
+    prepared = prepare(reader, tmp_path / 'store', 0.2)
+    held_out.append(set(texts(prepared, 'validation')))
+  of_the_part = {words('\n'.join(lines)) for lines in documents[150:]}
   assert held_out[1] == held_out[0] & of_the_part
 
 
 def test_hashes_are_the_same_in_every_process(tmp_path):
   reader = write(tmp_path / 'a.txt', [['abc']])
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  prepared = prepare(reader, tmp_path / 'store')
   # `printf abc | b2sum -l 64` gives d8bb14d833d59559, of which 63 bits count.
   assert pieces(prepared, 'train') == [(0xD8BB14D833D59559 >> 1, 'abc')]
 
@@ -81,31 +110,47 @@ def test_a_long_document_is_cut_at_ends_of_lines(tmp_path):
   lines = [line.strip() for line in lines]
   lines[7] = 'long ' * 10_000
   reader = write(tmp_path / 'a.txt', [lines, ['other']])
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0)
+  prepared = prepare(reader, tmp_path / 'store', 0)
   (other,) = [x for x in pieces(prepared, 'train') if x[1] == 'other']
   found = [x for x in pieces(prepared, 'train') if x != other]
-  texts = [text for _, text in found]
   assert {document for document, _ in found}.isdisjoint({other[0]})
   assert len({document for document, _ in found}) == 1
   assert prepared.splits['train']['documents'] == 2
-  assert '\n'.join(texts).split() == '\n'.join(lines).split()
-  assert max(map(len, texts)) <= text_store.PIECE_BYTES
-  # Full but for a line, which has at most LONGEST_LINE characters.
-  assert min(map(len, texts[:-1])) > text_store.PIECE_BYTES - 8_000
-  assert not any(text.startswith('\n') or '\n\n' in text for text in texts)
+  assert ' '.join(x for _, x in found) == words(' '.join(lines))
+
+
+def test_pieces_are_full_but_for_a_line(tmp_path):
+  lines = ['word ' * (number % 90) + 'end' for number in range(5000)]
+  lines[7] = ('long ' * 10_000).strip()
+  reader = write(tmp_path / 'a.txt', [lines])
+  spool.write(reader, str(tmp_path / 'spool'), cleaning.Counts())
+  found = [
+    text
+    for batch in spool.read(str(tmp_path / 'spool'))
+    for text in batch['text'].to_pylist()
+  ]
+  assert '\n'.join(found).split() == '\n'.join(lines).split()
+  assert max(map(len, found)) <= spool.PIECE_BYTES
+  # A line has at most LONGEST_LINE characters.
+  assert min(map(len, found[:-1])) > spool.PIECE_BYTES - 8_000
+  assert not any(text.startswith('\n') or '\n\n' in text for text in found)
 
 
 def test_the_longest_line_fits_a_piece_in_any_script(tmp_path):
-  line = '\U00010400' * cleaning.LONGEST_LINE  # 4 bytes each
+  line = '𐐀' * cleaning.LONGEST_LINE  # 4 bytes each
   reader = write(tmp_path / 'a.txt', [[line] * 4])
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
-  assert list(prepared.texts('train')) == [line] * 4
+  path = str(tmp_path / 'spool')
+  spool.write(reader, path, cleaning.Counts())
+  (batch,) = spool.read(path)
+  assert batch['text'].to_pylist() == [line] * 4
+  assert batch['piece'].to_pylist() == [0, 1, 2, 3]
+  assert len(set(batch['document'].to_pylist())) == 1
 
 
 @pytest.mark.parametrize('fraction', [1e-9, 1 - 1e-9])
 def test_of_three_documents_one_is_held_out(tmp_path, fraction):
   reader = write(tmp_path / 'a.txt', some_documents(3))
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'), fraction)
+  prepared = prepare(reader, tmp_path / 'store', fraction)
   found = {split: pieces(prepared, split) for split in SPLITS}
   assert len(found['train']) == 2 and len(found['validation']) == 1
   assert found['validation'][0][0] < min(x for x, _ in found['train'])
@@ -119,7 +164,7 @@ def test_fewer_than_three_different_documents_all_train(
   tmp_path, documents, fraction
 ):
   reader = write(tmp_path / 'a.txt', documents)
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'), fraction)
+  prepared = prepare(reader, tmp_path / 'store', fraction)
   assert prepared.splits['train']['documents'] == len(documents)
   assert prepared.splits['validation']['pieces'] == 0
   assert 'none is held out' in prepared.report()
@@ -127,7 +172,7 @@ def test_fewer_than_three_different_documents_all_train(
 
 def test_a_fraction_of_zero_holds_nothing_out(tmp_path):
   reader = write(tmp_path / 'a.txt', some_documents(50))
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'), 0)
+  prepared = prepare(reader, tmp_path / 'store', 0)
   assert prepared.splits['train']['documents'] == 50
   assert 'none' not in prepared.report()
 
@@ -135,35 +180,84 @@ def test_a_fraction_of_zero_holds_nothing_out(tmp_path):
 def test_a_store_is_used_again_until_the_text_changes(tmp_path):
   reader = write(tmp_path / 'a.txt', some_documents(9))
   directory = str(tmp_path / 'store')
-  first = corpus.prepare(reader, directory)
+  first = prepare(reader, directory)
   changed = os.stat(os.path.join(first.path, 'index.json')).st_mtime_ns
-  again = corpus.prepare(reader, directory)
+  again = prepare(reader, directory)
   assert again == first
   index = os.path.join(again.path, 'index.json')
   assert os.stat(index).st_mtime_ns == changed
-  assert corpus.prepare(reader, directory, 0.5).path != first.path
+  assert prepare(reader, directory, 0.5).path != first.path
   write(tmp_path / 'a.txt', some_documents(10))
-  other = corpus.prepare(reader, directory)
+  other = prepare(reader, directory)
   assert other.path != first.path and other.splits['train']['documents'] > 8
 
 
-@pytest.mark.parametrize('damage', ['no index', 'half an index', 'short text'])
-def test_a_store_that_is_not_whole_is_made_again(tmp_path, damage):
+@pytest.mark.parametrize(
+  'damage', ['no index', 'half an index', 'short shard', 'no shard', 'no mark']
+)
+def test_a_corpus_that_is_not_whole_is_made_again(tmp_path, capsys, damage):
   reader = write(tmp_path / 'a.txt', some_documents(9))
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
-  want = list(prepared.texts('train'))
-  index = os.path.join(prepared.path, 'index.json')
-  if damage == 'no index':
-    os.remove(index)
+  prepared = prepare(reader, tmp_path / 'store')
+  want = texts(prepared, 'train')
+  name = damage.split()[-1]
+  name = {'shard': 'train-00000.arrow', 'mark': 'COMPLETED'}.get(
+    name, 'index.json'
+  )
+  path = os.path.join(prepared.path, name)
+  if damage.startswith('no'):
+    os.remove(path)
   else:
-    os.truncate(
-      index
-      if damage == 'half an index'
-      else text_store.text_path(prepared.path, 'train'),
-      20,
-    )
-  again = corpus.prepare(reader, str(tmp_path / 'store'))
-  assert again == prepared and list(again.texts('train')) == want
+    os.truncate(path, 20)
+  capsys.readouterr()
+  again = prepare(reader, tmp_path / 'store')
+  assert again == prepared and texts(again, 'train') == want
+  assert 'it is prepared anew' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('what', ['tokens', 'sentence_ends', 'the schema'])
+def test_a_shard_that_was_altered_is_refused_by_name(tmp_path, what):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  prepared = prepare(reader, tmp_path / 'store', 0)
+  path = os.path.join(prepared.path, 'train-00000.arrow')
+  with open(path, 'r+b') as file:
+    content = file.read()
+    piece = prepared.split('train').piece(0)
+    if what == 'the schema':
+      place = content.rindex(b'ARROW1') - 40
+    else:
+      place = content.index(bytes(getattr(piece, what)[:8]))
+    file.seek(place)
+    file.write(bytes([content[place] ^ 1, content[place + 1] ^ 255]))
+  with pytest.raises(UserError, match=f'cannot read the token shard {path}: '):
+    split = prepared.split('train')
+    [split.piece(number) for number in range(9)]
+
+
+def test_other_programs_read_the_shards_as_they_are(tmp_path):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  prepared = prepare(reader, tmp_path / 'store', 0)
+  table = pandas.read_feather(os.path.join(prepared.path, 'train-00000.arrow'))
+  own = prepared.split('train')
+  for number, row in table.iterrows():
+    piece = own.piece(number)
+    assert row['document'] == piece.document
+    assert row['tokens'].dtype == np.uint16
+    assert row['tokens'].tolist() == piece.tokens.tolist()
+    assert row['sentence_ends'].tolist() == piece.sentence_ends.tolist()
+    assert piece.sentence_ends[-1] == len(piece.tokens)
+
+
+def test_several_processes_write_what_one_does(tmp_path, monkeypatch):
+  reader = write(tmp_path / 'a.txt', some_documents(2000, 60))
+  one = prepare(reader, tmp_path / 'one')
+  monkeypatch.setattr(preparation, '_PROCESS_BYTES', 1000)
+  monkeypatch.setattr(preparation.workers, 'available', lambda: 2)
+  two = prepare(reader, tmp_path / 'two')
+  assert one.index == two.index and one.vocabulary == two.vocabulary
+  for name in ('train-00000.arrow', 'validation-00000.arrow'):
+    paths = (os.path.join(x.path, name) for x in (one, two))
+    some, others = (pathlib.Path(path).read_bytes() for path in paths)
+    assert some == others
 
 
 @pytest.mark.parametrize('left', ['half the text', 'all but its name'])
@@ -171,28 +265,30 @@ def test_a_preparation_that_was_cut_off_starts_anew_and_says_so(
   tmp_path, capsys, left
 ):
   reader = write(tmp_path / 'a.txt', some_documents(9))
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  prepared = prepare(reader, tmp_path / 'store')
   assert 'anew' not in capsys.readouterr().err
-  want = list(prepared.texts('train'))
+  want = texts(prepared, 'train')
   folder, name = os.path.split(prepared.path)
   part = f'{folder}/.{name}.bertjax.part'
   os.rename(prepared.path, part)  # as a kill leaves it
   if left == 'half the text':
     os.remove(f'{part}/index.json')
-    os.truncate(text_store.text_path(part, 'train'), 20)
-  again = corpus.prepare(reader, str(tmp_path / 'store'))
-  assert again == prepared and list(again.texts('train')) == want
+    os.truncate(f'{part}/train-00000.arrow', 20)
+  again = prepare(reader, tmp_path / 'store')
+  assert again == prepared and texts(again, 'train') == want
   assert 'prepared anew' in capsys.readouterr().err
   assert not os.path.exists(part)
 
 
 _PREPARE = (
   'import sys\n'
-  'from bertjax.data import corpus, document_files\n'
+  'from bertjax.corpus import document_files, preparation\n'
   'reader = document_files.TextFiles(sys.argv[1])\n'
   'print("ready", flush=True)\n'
   'sys.stdin.read(1)\n'
-  'print(corpus.prepare(reader, sys.argv[2]).splits["train"]["documents"])\n'
+  'vocabulary = preparation.Training(200, True, 1)\n'
+  'made = preparation.prepare(reader, sys.argv[2], vocabulary)\n'
+  'print(made.splits["train"]["documents"])\n'
 )
 
 
@@ -213,7 +309,7 @@ def test_processes_may_prepare_at_once_and_be_killed(tmp_path):
     assert process.stdout.readline() == 'ready\n'
   killed.stdin.write('.')
   killed.stdin.flush()
-  while not list(directory.glob('*.part/train.text')):
+  while not list(directory.glob('*.part/text.arrow')):
     time.sleep(0.001)
   killed.send_signal(signal.SIGKILL)
   killed.communicate()
@@ -222,7 +318,7 @@ def test_processes_may_prepare_at_once_and_be_killed(tmp_path):
     process.stdin.write('.')
     process.stdin.flush()
   results = [process.communicate()[0] for process in others]
-  prepared = corpus.prepare(reader, str(directory))
+  prepared = prepare(reader, directory)
   assert results == [f'{prepared.splits["train"]["documents"]}\n'] * 2
   assert sum(x['documents'] for x in prepared.splits.values()) == 20_000
   assert len(list(directory.iterdir())) == 2  # the store and its lock
@@ -233,9 +329,9 @@ def test_the_report_says_what_was_wrong(tmp_path):
   (tmp_path / 'b.txt').write_text('')
   (tmp_path / 'c.jsonl').write_text('{"text": "D."}\noops\n')
   reader = document_files.TextFiles(f'{tmp_path}/*')
-  prepared = corpus.prepare(reader, str(tmp_path / 'store'))
+  prepared = prepare(reader, tmp_path / 'store')
   assert prepared.report().splitlines() == [
-    '4 documents, 7 lines, 0.0 MB of text in 3 files; '
+    '4 documents, 7 lines, 9,009 tokens in 3 files; '
     f'{prepared.splits["validation"]["documents"]} documents held out',
     '1 files without text',
     '1 invalid characters, replaced by U+FFFD',
@@ -250,7 +346,7 @@ def test_the_report_says_what_was_wrong(tmp_path):
 
 def refusal(*arguments) -> str:
   with pytest.raises(UserError) as error:
-    corpus.prepare(*arguments)
+    prepare(*arguments)
   assert '\n' not in str(error.value)
   return str(error.value)
 
@@ -258,10 +354,10 @@ def refusal(*arguments) -> str:
 def test_a_corpus_without_text_is_refused(tmp_path):
   (tmp_path / 'a.txt').write_text('\n \n')
   reader = document_files.TextFiles(f'{tmp_path}/a.*')
-  message = refusal(reader, str(tmp_path / 'store'))
+  message = refusal(reader, tmp_path / 'store')
   assert f'{tmp_path}/a.*' in message and 'set TEXT_FILES' in message
   (tmp_path / 'a.jsonl').write_text('[\n{"text": "one"},\n]\n')
-  assert f'{tmp_path}/a.jsonl:1' in refusal(reader, str(tmp_path / 'store'))
+  assert f'{tmp_path}/a.jsonl:1' in refusal(reader, tmp_path / 'store')
   assert not list((tmp_path / 'store').glob('*/index.json'))
 
 
@@ -277,15 +373,15 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
   def fail(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-  monkeypatch.setattr(text_store.os, 'fsync', fail)
-  message = refusal(reader, str(tmp_path / 'store'))
+  monkeypatch.setattr(shards.os, 'fsync', fail)
+  message = refusal(reader, tmp_path / 'store')
   assert 'No space left on device' in message and 'free space' in message
 
 
 @pytest.mark.parametrize('fraction', [-0.1, 1, 1.5])
 def test_an_impossible_fraction_is_refused(tmp_path, fraction):
   reader = write(tmp_path / 'a.txt', some_documents(3))
-  message = refusal(reader, str(tmp_path / 'store'), fraction)
+  message = refusal(reader, tmp_path / 'store', fraction)
   assert str(fraction) in message and 'set held_out_fraction' in message
 
 
@@ -293,11 +389,11 @@ def test_long_work_shows_progress_and_short_work_does_not(
   tmp_path, monkeypatch, capsys
 ):
   reader = write(tmp_path / 'a.txt', some_documents(100))
-  corpus.prepare(reader, str(tmp_path / 'store'))
-  assert capsys.readouterr().err == ''
+  prepare(reader, tmp_path / 'store')
+  assert 'reading' not in capsys.readouterr().err
   clock = iter(range(0, 10_000, 5))
   monkeypatch.setattr(time, 'monotonic', lambda: float(next(clock)))
-  corpus.prepare(reader, str(tmp_path / 'other'))
+  prepare(reader, tmp_path / 'other')
   lines = capsys.readouterr().err.splitlines()
   assert len(lines) > 2
-  assert lines[0].startswith('preparing the corpus: 100%, 0 MB/s, 0:00:00 left')
+  assert lines[0].startswith('reading the text: 100%, 0 MB/s, 0:00:00 left')

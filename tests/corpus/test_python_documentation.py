@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from bertjax.data import cleaning, python_documentation
+from bertjax.corpus import cleaning, python_documentation
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +45,7 @@ def test_every_document_has_two_paragraphs_or_more(documents):
 def test_no_module_is_imported():
   code = (
     'import sys, sysconfig\n'
-    'from bertjax.data import cleaning, python_documentation\n'
+    'from bertjax.corpus import cleaning, python_documentation\n'
     'sysconfig.get_path("stdlib")  # imports modules of its own\n'
     'before = set(sys.modules)\n'
     'reader = python_documentation.PythonDocumentation()\n'

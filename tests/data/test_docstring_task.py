@@ -1,6 +1,7 @@
 import collections
 
-from bertjax.data import docstring_task, python_documentation
+from bertjax.corpus import python_documentation
+from bertjax.data import docstring_task
 
 
 def test_the_packages_are_classes_of_which_none_is_most():
