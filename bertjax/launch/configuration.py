@@ -76,16 +76,20 @@ def _check_size(
   files: Sequence[str],
   lines: Sequence[str],
 ) -> None:
-  """Refuses a size for a fine-tuning, which takes the model in INIT_FROM."""
+  """Refuses a size where a file brings its own."""
+  set_here = dict(re.split(' *= *', x, maxsplit=1) for x in lines if '=' in x)
+  if 'VOCAB_SIZE' in set_here and set_here.get('VOCAB_FILE', 'None') != 'None':
+    raise UserError(
+      'VOCAB_FILE brings its own size, so VOCAB_SIZE has no effect; leave it '
+      'out, or set VOCAB_FILE to None'
+    )
   sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
   sizes += [x for x in lines if 'EncoderConfig.' in x]
   tunes = any(x.endswith('.fine_tune') for x in configuration.functions)
   if not (sizes and tunes and 'INIT_FROM' in configuration.macros):
     return
   start = repr(configuration.macros['INIT_FROM'].value)
-  for name, _, value in (line.partition('=') for line in lines):
-    start = value.strip() if name.strip() == 'INIT_FROM' else start
-  if start != 'None':
+  if set_here.get('INIT_FROM', start) != 'None':
     raise UserError(
       f'INIT_FROM brings its own model, so {sizes[0]} has no effect; leave it '
       'out, or set INIT_FROM to None'
