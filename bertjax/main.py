@@ -208,7 +208,8 @@ def main(argv: Sequence[str]) -> int:
       with progress_line.wait('importing what the recipe needs'):
         configuration.parse(files, *setting)
       logging.set_verbosity(logging.ERROR)
-      gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
+      with configuration.explained():
+        gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
 
     compilation_cache.enable()
     command_line.skip_absent_tpu()

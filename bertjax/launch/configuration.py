@@ -15,7 +15,7 @@ import re
 import types
 import typing
 from collections import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -184,6 +184,24 @@ def _misfit(value: Any, annotation: Any) -> tuple[Any, str] | None:
   return annotation, str(value)
 
 
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+  """Turns what gin raises for parameters without a value into a UserError."""
+  try:
+    yield
+  except TypeError as error:
+    if not (found := _UNBOUND.search(str(error))):
+      raise
+    names = ', '.join(re.findall(r'\w+', found[1]))
+    raise UserError(
+      f'expected values for {names} of {found[2]}, got none; bind them in a '
+      f'gin file, as {found[2]}.NAME = VALUE'
+    ) from error
+
+
+_UNBOUND = re.compile(
+  r'caller for arguments: \[(.*?)\].*?configurable \'(\w+)\'', re.DOTALL
+)
 # Pattern of what gin says -> what to say instead.
 _EXPLAINED = {
   r"^No (?:bindings|values?) .* '(\w+)/gin\.macro'": (
