@@ -299,6 +299,7 @@ def test_files_of_glue_with_one_label_are_refused(folder, tmp_path):
     ({'batch_size': 0}, 'fine_tune.batch_size'),
     ({'epoch': 3}, "did you mean 'epochs'"),
     ({'kind': 'tags'}, 'got .kind.'),
+    ({'stride': 9}, "windows for STRIDE, got .'classes'.; set STRIDE to None"),
   ],
 )
 def test_what_cannot_work_is_one_line(folder, tmp_path, changes, message):
