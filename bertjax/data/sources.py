@@ -28,6 +28,7 @@ from bertjax.data.text_source import TextSource
 from bertjax.data.tfds_source import TfdsTextSource
 from bertjax.errors import UserError, did_you_mean, expect
 from bertjax.runs import layout
+from bertjax.text import input_files
 
 # Fewer pieces are not divided: shards would differ in length, and the short
 # ones would repeat sooner.
@@ -183,4 +184,5 @@ def from_spec(
       expect(False, f'files or a name of text{near}', reader, 'TEXT_FILES')
     reader = document_files.TextFiles(reader, text_column)
     _check_no_run(reader.paths())
+    input_files.check_tables(reader.paths(), text_column)
   return PreparedSource(reader, directory, held_out_fraction)

@@ -357,6 +357,8 @@ def test_a_specification_names_its_source(tmp_path):
   assert reader(own) is own
   with pytest.raises(UserError, match='no file matches'):
     reader(f'{tmp_path}/b.txt')
+  with pytest.raises(UserError, match="TEXT_COLUMN 'body', got plain text al"):
+    sources.from_spec(f'{tmp_path}/a.txt', '', text_column='body')
 
 
 def test_a_seqio_task_reads_a_source_by_shards(tmp_path, large):
