@@ -91,7 +91,7 @@ def test_every_seed_learns_and_stands_in_the_table(done):
   share = labels.count('without') / 101
   assert row['scores']['eval/accuracy_baseline'] == pytest.approx([share] * 2)
   assert min(row['scores']['eval/accuracy']) > 0.95
-  assert '| text | accuracy |' in (done / 'results.md').read_text()
+  assert '| text | Accuracy |' in (done / 'results.md').read_text()
 
 
 def test_a_run_that_is_done_is_not_run_again(done, folder, monkeypatch):
