@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import jax
 import numpy as np
@@ -192,7 +192,7 @@ def train(
   ):
     restored = checkpoints.restore(abstract)
     loaded = initial() if initial and restored is None else None
-    iterator = iter(batches())
+    iterator = cast(ResumableIterator, iter(batches()))
     what = 'batches whose iterator has position() and restore(position)'
     got, resumable = type(iterator).__name__, ResumableIterator
     expect(isinstance(iterator, resumable), what, got, 'loop.train.batches')

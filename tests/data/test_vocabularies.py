@@ -324,6 +324,15 @@ def test_training_refuses_a_size_below_the_alphabet():
   assert vocabularies.train(['ab ab'], 8, cased=False)[5:] == ['a', 'b', '##b']
 
 
+def test_training_says_how_much_of_its_size_is_never_used(capsys):
+  vocabularies.train(['ab ab'], 9, cased=False)  # with ab
+  assert not capsys.readouterr().out
+  assert len(vocabularies.train(['ab ab'], 3000, cased=False)) == 3000
+  assert (
+    'yields 9 tokens, so the rest of VOCAB_SIZE 3,0' in capsys.readouterr().out
+  )
+
+
 def test_training_refuses_texts_without_words():
   with pytest.raises(UserError, match='TEXT_FILES'):
     vocabularies.train([' ', '\0'], 100, cased=False)
