@@ -197,7 +197,8 @@ def main(argv: Sequence[str]) -> int:
         '--gin_file=gin_configs/recipes/quickstart.gin; see --list'
       )
     setting = (_FLAGS.gin_bindings, _FLAGS.gin_search_paths)
-    configuration.understand(files, *setting)  # before what takes seconds
+    # Before what takes seconds.
+    configuration.understand(files, *setting, tell=True)
     command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.

@@ -32,7 +32,10 @@ gin.config._FILE_READERS = [(_open, os.path.isfile)]
 
 
 def understand(
-  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+  files: Sequence[str],
+  bindings: Sequence[str],
+  folders: Sequence[str] = (),
+  tell: bool = False,
 ) -> tuple[list[str], list[str]]:
   """Checks gin files and bindings, and imports nothing that they name.
 
@@ -40,6 +43,7 @@ def understand(
     files: or names of recipes; later ones override earlier ones.
     bindings: NAME=VALUE as a shell gives it, or lines of gin; override files.
     folders: searched for files before the project's own gin_configs.
+    tell: whether to print what is allowed but seldom meant.
 
   Returns:
     the files in the order in which they count, and bindings as lines of gin.
@@ -58,6 +62,8 @@ def understand(
     if name.isidentifier():
       macros.check_used(configuration, [name])
     lines.append(macros.as_gin(binding, configuration))
+    if tell and (others := macros.sharing(name, configuration)):
+      print(f'warning: {name} alone is set, apart from {others}', flush=True)
   for binding, line in zip(bindings, lines, strict=True):
     for found in gin_files.parse(line, f'--gin.{binding}'):
       if hasattr(found, 'value'):
