@@ -197,7 +197,8 @@ def main(argv: Sequence[str]) -> int:
         '--gin_file=gin_configs/recipes/quickstart.gin; see --list'
       )
     setting = (_FLAGS.gin_bindings, _FLAGS.gin_search_paths)
-    configuration.understand(files, *setting)  # before what takes seconds
+    # Before what takes seconds.
+    configuration.understand(files, *setting, tell=True)
     command_line.check_model(_FLAGS.gin_bindings)
     # Imported late because they import jax, which --help does not need and
     # which would set TensorFlow's log level first.
@@ -208,7 +209,8 @@ def main(argv: Sequence[str]) -> int:
       with progress_line.wait('importing what the recipe needs'):
         configuration.parse(files, *setting)
       logging.set_verbosity(logging.ERROR)
-      gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
+      with configuration.explained():
+        gin.get_configurable(run)(dry_run=_FLAGS.dry_run)
 
     compilation_cache.enable()
     command_line.skip_absent_tpu()

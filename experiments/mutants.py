@@ -188,8 +188,8 @@ fewer masks than in healthy runs are healthy
 reporting/health_checks.py reporting/test_doctor.py -k too_little_is_named
 abs(ours - usual) > tolerance ==> ours - usual > tolerance
 a macro that nothing uses is let pass
-main.py test_main.py -k only_a_file_sets
-macros.check_used(configuration, configuration.macros, using) ==> pass
+launch/configuration.py test_main.py -k only_a_file_sets
+macros.check_used(configuration, configuration.macros) ==> pass
 a mistake of the user has the status of a broken run
 main.py test_main.py -k status_2
 error.status ==> 1

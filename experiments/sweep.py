@@ -25,6 +25,7 @@ import signal
 import sys
 import threading
 import traceback
+from typing import NoReturn
 
 from bertjax import values
 from bertjax.errors import UserError
@@ -239,8 +240,13 @@ def _parameters(text: str) -> dict:
   return found
 
 
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f'{message}; see --help')
+
+
 def main() -> int:
-  parser = argparse.ArgumentParser(
+  parser = _Parser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('file')
@@ -250,9 +256,9 @@ def main() -> int:
   parser.add_argument('--dry_run', action='store_true')
   parser.add_argument('--at_once', type=int, default=1)
   parser.add_argument('--slurm', metavar='NAME=VALUE,...')
-  options = parser.parse_args()
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
   try:
+    options = parser.parse_args()
     sweep, question = load(options.file)
     name = os.path.splitext(os.path.basename(options.file))[0]
     output = options.output or os.path.join('runs', 'sweeps', name)
@@ -261,6 +267,7 @@ def main() -> int:
     plan.check(sweep)
     print(describe(sweep, output), flush=True)
     if options.dry_run:
+      plan.check_values(sweep, output)
       return 0
     results = _run(
       sweep,

@@ -358,6 +358,20 @@ def test_a_full_disk_behind_standard_output_is_one_line(errors):
   assert 'No space left' in line and line.startswith('bertjax: ')
 
 
+def test_a_model_without_an_architecture_is_one_line(tmp_path, capsys, errors):
+  file = tmp_path / 'mine.gin'
+  file.write_text(
+    "include 'recipes/quickstart.gin'\n"
+    'from __gin__ import dynamic_registration\n'
+    'from bertjax.models import bert\n'
+    'from bertjax.training import objectives\n'
+    'objectives.MaskedLanguageModel.model = @bert.Bert()\n'
+  )
+  assert main.main(['main', str(file), '--dry_run']) == 2
+  (line,) = errors(capsys.readouterr().err)
+  assert 'expected values for config of Bert, got none; bind' in line
+
+
 @pytest.mark.parametrize(
   'arguments, words',
   [

@@ -24,7 +24,7 @@ from bertjax.corpus.preparation import Prepared, Training
 from bertjax.errors import UserError, did_you_mean, expect
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
-from bertjax.text import vocabulary_file
+from bertjax.text import input_files, vocabulary_file
 from bertjax.text.vocabulary import Vocabulary
 from bertjax.values import (
   Count,
@@ -238,6 +238,7 @@ def reader_of(
     expect(False, f'files or a name of text{near}', named, 'TEXT_FILES')
   reader = document_files.TextFiles(named, text_column)
   _check_no_run(reader.paths())
+  input_files.check_tables(reader.paths(), text_column)
   return reader
 
 

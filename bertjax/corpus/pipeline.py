@@ -1,4 +1,4 @@
-"""Batches of a corpus: deterministic, prefetched, exactly resumable; numpy only.
+"""Batches of a corpus: deterministic, prefetched, resumable; numpy only.
 
     batches = iter(pipeline.batches(prepared, batch_size=32, length=128,
                                     predictions=20, seed=0))

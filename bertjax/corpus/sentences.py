@@ -3,7 +3,7 @@
     >>> split('One. Two said Mr. X. "Three?" Four\\nFive')
     'One.\\nTwo said Mr. X.\\n"Three?"\\nFour\\nFive'
 
-A sentence ends after . ! ? … and closing quotes if white space and anything but
+A sentence ends after . ! ? … । and closing quotes if white space and anything but
 a lower-case letter follow, except after common abbreviations and initials; and
 after 。！？ anywhere.
 """
@@ -17,7 +17,7 @@ _ABBREVIATIONS = (
 )
 _BEFORE = re.compile(rf'(?:^|\W)(?:{_ABBREVIATIONS}|([^\W\d_]))$')
 _LONGEST = 8  # characters of an abbreviation and what stands before it
-_END = re.compile(r"""([.!?…؟]["')\]”’»]*)[ \t]+(?=(\S))""")
+_END = re.compile(r"""([.!?…؟।]["')\]”’»]*)[ \t]+(?=(\S))""")
 _WIDE_END = re.compile('([。！？][」』”’）]*)')
 
 

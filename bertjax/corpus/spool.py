@@ -5,8 +5,8 @@
       batch['text'].to_pylist()  # of about a megabyte
 
 A document is a hash of its first piece; a piece is at most 32 KB of UTF-8 and
-ends with a line. Text is thus read and cleaned once, though vocabulary, held-out
-split and shards need it one after the other. The file goes at the end.
+ends with a line. Text is thus read and cleaned once, though vocabulary,
+held-out split and shards need it one after the other. The file goes at the end.
 """
 
 import contextlib

@@ -1,10 +1,11 @@
-"""Rows of a corpus, a window of documents at a time; a pure function of numbers.
+"""Rows of a corpus, by windows of documents; a pure function of numbers.
 
-    windows = Windows(prepared.split('train'), vocabulary, Form(128, 20), seed=0)
+    split = prepared.split('train')
+    windows = Windows(split, prepared.vocabulary, Form(128, 20), seed=0)
     rows = windows.rows(7)     # {'tokens': int32[E, 128], ...}, a batch of E
 
-Window w of epoch e has the number e * len(windows) + w. Its documents (pieces of
-at most 32 KB) are those at places of a random permutation of the whole split
+Window w of epoch e has the number e * len(windows) + w. Its documents (pieces
+of at most 32 KB) are those at places of a random permutation of the whole split
 that is computed, not stored; they are paired among themselves, masked, and
 perhaps packed together. So nothing is buffered, any window can be computed
 first, and what it holds does not depend on the machine, the process or what was

@@ -126,6 +126,12 @@ def train(
   )
   ids = tokenizer.get_vocab()
   tokens = sorted(ids, key=ids.__getitem__)
+  if len(tokens) < size:
+    print(
+      f'warning: the text yields {len(tokens):,} tokens, so the rest of '
+      f'VOCAB_SIZE {size:,} is never used; set it to {len(tokens)}',
+      flush=True,
+    )
   return tokens + [f'[unused{i}]' for i in range(size - len(tokens))]
 
 

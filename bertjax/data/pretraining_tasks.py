@@ -5,9 +5,9 @@
     seqio.MixtureRegistry.add('both', [('novels', 3), ('wikipedia', 1)])
 
 An example is a row of a batch, packed or not: the keys of `bertjax.batch`
-without their first dimension. It is what `bertjax.corpus.windows` makes, so that
-`seqio_pipeline.batches` gives the batches of `bertjax.corpus.pipeline`, to the
-last bit. Source: seqio's Task API.
+without their first dimension. It is what `bertjax.corpus.windows` makes, so
+that `seqio_pipeline.batches` gives the batches of `bertjax.corpus.pipeline`, to
+the last bit. Source: seqio's Task API.
 """
 
 import dataclasses
@@ -157,9 +157,11 @@ def _rows(
     form: makes the form of L, P and S.
     batch_size: see `register`.
   """
-  sizes = dict(
-    zip('LPS', map(sequence_length.get, ('tokens', 'targets', 'pair_labels')))
-  )
+  sizes = {
+    'L': sequence_length['tokens'],
+    'P': sequence_length.get('targets'),
+    'S': sequence_length.get('pair_labels'),
+  }
   sizes['S'] = sizes['S'] or 1
   sizes['P'] = sizes['P'] or batch.predictions_of(
     sizes['L'], form.keywords['mask_rate']

@@ -85,6 +85,10 @@ def fine_tune(
   given = [data.task.name for data in data_sets]
   several = given and len(set(given)) == len(given)
   expect(several, 'data sets of different names', given, 'fine_tune.data_sets')
+  if values.get('stride') is not None:
+    of = [data.task.kind for data in data_sets]
+    windows = any(kinds.find(kind).windows for kind in of)
+    expect(windows, 'tasks with windows for STRIDE', of, 'STRIDE to None')
   table = results.Table(run_dir)
   for data in sorted(data_sets, key=lambda data: specs.place(data.task)):
     task, start = specs.with_values(data.task, values), first

@@ -17,9 +17,10 @@ from typing import Any
 
 from bertjax.errors import UserError
 from bertjax.parallel import processes
-from bertjax.runs import layout, model_file, output_files
+from bertjax.runs import diagrams, layout, model_file, output_files
 from bertjax.tasks.specs import Task
 from bertjax.text import whole_files
+from bertjax.training.task_objective import TaskObjective
 
 _HEADER = tuple(
   'task|metric|trivial|median|mean ± std|best|seeds|published'.split('|')
@@ -189,7 +190,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
       lines.append(
         (
           row['task'] + group.removeprefix('eval').replace('_', ' '),
-          metric,
+          diagrams.describe(name, TaskObjective.titles).name,
           _percent(trivial[0]) if trivial else '-',
           _percent(statistics.median(scores)),
           f'{_percent(statistics.mean(scores))} ± {spread}',

@@ -157,6 +157,12 @@ def write(
   if importance is None:
     importance = 'mlm_head' in predictor.parameters
   check(predictor, texts, length, layers, importance)
+  for text in [texts] if isinstance(texts, str) else texts:
+    if isinstance(text, str) and os.path.isfile(text):
+      told = (
+        f'warning: {text} is taken for a text, not for the file of that name'
+      )
+      print(f'{told}; set TEXTS to what is in the file', flush=True)
   if dry_run:
     return
   with output_files.writing(output, replaces=True) as folder:

@@ -15,7 +15,7 @@ import re
 import types
 import typing
 from collections import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -32,7 +32,10 @@ gin.config._FILE_READERS = [(_open, os.path.isfile)]
 
 
 def understand(
-  files: Sequence[str], bindings: Sequence[str], folders: Sequence[str] = ()
+  files: Sequence[str],
+  bindings: Sequence[str],
+  folders: Sequence[str] = (),
+  tell: bool = False,
 ) -> tuple[list[str], list[str]]:
   """Checks gin files and bindings, and imports nothing that they name.
 
@@ -40,6 +43,7 @@ def understand(
     files: or names of recipes; later ones override earlier ones.
     bindings: NAME=VALUE as a shell gives it, or lines of gin; override files.
     folders: searched for files before the project's own gin_configs.
+    tell: whether to print what is allowed but seldom meant.
 
   Returns:
     the files in the order in which they count, and bindings as lines of gin.
@@ -58,6 +62,8 @@ def understand(
     if name.isidentifier():
       macros.check_used(configuration, [name])
     lines.append(macros.as_gin(binding, configuration))
+    if tell and (others := macros.sharing(name, configuration)):
+      print(f'warning: {name} alone is set, apart from {others}', flush=True)
   for binding, line in zip(bindings, lines, strict=True):
     for found in gin_files.parse(line, f'--gin.{binding}'):
       if hasattr(found, 'value'):
@@ -76,16 +82,20 @@ def _check_size(
   files: Sequence[str],
   lines: Sequence[str],
 ) -> None:
-  """Refuses a size for a fine-tuning, which takes the model in INIT_FROM."""
+  """Refuses a size where a file brings its own."""
+  set_here = dict(re.split(' *= *', x, maxsplit=1) for x in lines if '=' in x)
+  if 'VOCAB_SIZE' in set_here and set_here.get('VOCAB_FILE', 'None') != 'None':
+    raise UserError(
+      'VOCAB_FILE brings its own size, so VOCAB_SIZE has no effect; leave it '
+      'out, or set VOCAB_FILE to None'
+    )
   sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
   sizes += [x for x in lines if 'EncoderConfig.' in x]
   tunes = any(x.endswith('.fine_tune') for x in configuration.functions)
   if not (sizes and tunes and 'INIT_FROM' in configuration.macros):
     return
   start = repr(configuration.macros['INIT_FROM'].value)
-  for name, _, value in (line.partition('=') for line in lines):
-    start = value.strip() if name.strip() == 'INIT_FROM' else start
-  if start != 'None':
+  if set_here.get('INIT_FROM', start) != 'None':
     raise UserError(
       f'INIT_FROM brings its own model, so {sizes[0]} has no effect; leave it '
       'out, or set INIT_FROM to None'
@@ -180,6 +190,24 @@ def _misfit(value: Any, annotation: Any) -> tuple[Any, str] | None:
   return annotation, str(value)
 
 
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+  """Turns what gin raises for parameters without a value into a UserError."""
+  try:
+    yield
+  except TypeError as error:
+    if not (found := _UNBOUND.search(str(error))):
+      raise
+    names = ', '.join(re.findall(r'\w+', found[1]))
+    raise UserError(
+      f'expected values for {names} of {found[2]}, got none; bind them in a '
+      f'gin file, as {found[2]}.NAME = VALUE'
+    ) from error
+
+
+_UNBOUND = re.compile(
+  r'caller for arguments: \[(.*?)\].*?configurable \'(\w+)\'', re.DOTALL
+)
 # Pattern of what gin says -> what to say instead.
 _EXPLAINED = {
   r"^No (?:bindings|values?) .* '(\w+)/gin\.macro'": (

@@ -98,7 +98,8 @@ def read(files: Sequence[str], folders: Sequence[str]) -> Configuration:
   """Returns what the files and those that they include bind.
 
   Raises:
-    UserError: a line that is no gin, or an include that is not there.
+    UserError: a line that is no gin, an include that is not there, or one that
+      replaces what stands above it.
   """
   configuration = Configuration()
   for file in files:
@@ -128,6 +129,7 @@ def _read(
     raise UserError(f'{file} cannot be read as text: {error}{fix}') from error
   comments = _comments(text)
   imports: dict[str, str] = {}
+  own: dict[str, Any] = {}  # macros of this file so far
 
   def full(name: str) -> str:
     first, dot, rest = name.partition('.')
@@ -140,6 +142,13 @@ def _read(
       imports[name] = statement.module if whole else name
     elif hasattr(statement, 'filename'):
       _read(statement.filename, folders, into, (*within, file))
+      for name, value in own.items():
+        if into.macros[name].value != value:
+          raise UserError(
+            f'{file}, line {statement.location.line_num}: the include of '
+            f'{statement.filename} sets {name} anew, which stands above it; '
+            f'put {name} below the include'
+          )
     elif hasattr(statement, 'value'):
       if not statement.arg_name:
         name = '/'.join(filter(None, (statement.scope, statement.selector)))
@@ -147,6 +156,7 @@ def _read(
         if known := into.macros.get(name):
           meaning = known.meaning or meaning
         into.macros[name] = Macro(statement.value, meaning, file)
+        own[name] = statement.value
       else:
         function = full(statement.selector)
         into.functions.add(function)

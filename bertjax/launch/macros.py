@@ -60,6 +60,19 @@ def check_used(configuration: Configuration, names: Iterable[str]) -> None:
       raise UserError(f'nothing uses the macro {name}{known}')
 
 
+def sharing(name: str, configuration: Configuration) -> str:
+  """Returns which macro the files give a parameter, and to what else; or ''."""
+  scope, _, name = name.rpartition('/')
+  for (where, known), value in configuration.parameters.items():
+    is_it = where == scope and f'.{known}'.endswith(f'.{name}')
+    if is_it and isinstance(value, Reference) and value.startswith('%'):
+      users = configuration.users()[value[1:]]
+      others = ['.'.join(x.split('.')[-3:]) for x in users if x != known]
+      if others:
+        return f'{" and ".join(others)}; set {value[1:]} for all'
+  return ''
+
+
 def check_scopes(configuration: Configuration, bound: Iterable[str]) -> None:
   """Raises UserError if no reference uses a scope; gin would say nothing.
 

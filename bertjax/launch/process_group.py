@@ -10,6 +10,7 @@ says the last line. With one process there is no child, and all of this costs
 nothing.
 """
 
+import contextlib
 import ctypes
 import errno
 import io
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import jax
@@ -153,17 +154,18 @@ def _meet(place: cluster.Place) -> None:
   signal.alarm(int(place.seconds) + _FIRST_CONTACT)
   # It takes SIGTERM for itself, and the loop has its own way, see `Vote`.
   jax.config.update('jax_enable_preemption_service', False)
-  jax.distributed.initialize(
-    place.address,
-    place.count,
-    place.index,
-    place.local_devices,
-    cluster_detection_method='deactivate',
-    coordinator_bind_address=bind_address,
-    initialization_timeout=max(1, int(place.seconds)),
-    heartbeat_timeout_seconds=_HEARTBEAT,
-    shutdown_timeout_seconds=_SHUTDOWN,
-  )
+  with _quiet():
+    jax.distributed.initialize(
+      place.address,
+      place.count,
+      place.index,
+      place.local_devices,
+      cluster_detection_method='deactivate',
+      coordinator_bind_address=bind_address,
+      initialization_timeout=max(1, int(place.seconds)),
+      heartbeat_timeout_seconds=_HEARTBEAT,
+      shutdown_timeout_seconds=_SHUTDOWN,
+    )
   if jax.process_count() != place.count:
     raise UserError(
       f'expected one --process_count on all processes, got {place.count} here '
@@ -171,6 +173,17 @@ def _meet(place: cluster.Place) -> None:
     )
   processes.wait('joined')
   signal.alarm(0)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Hides the stack that C++ prints if nobody comes: the will says enough."""
+  kept = os.dup(2)
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+  try:
+    yield
+  finally:
+    os.dup2(kept, 2)
 
 
 def _bind_address(address: str) -> str | None:

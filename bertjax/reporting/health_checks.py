@@ -5,7 +5,7 @@
     >>> metrics = {'train/loss': ([10], [math.nan])}
     >>> run = Run('books', 'runs/books', metrics, {}, {}, {}, objective)
     >>> of(objective)['finite'](run, references.read('quickstart'))
-    Finding(ok=False, text='train/loss at step 10 is not finite')
+    Finding(ok=False, text='Total loss in training at step 10 is not finite')
 
 A check returns None if the run or the reference lacks the data for it. What is
 better than in the reference passes; a fault that makes a run better is known by
@@ -22,7 +22,7 @@ import numpy as np
 from bertjax.reporting import lengths
 from bertjax.reporting.references import Reference
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import model_file
+from bertjax.runs import diagrams, model_file
 from bertjax.runs.model_file import ObjectiveFacts
 
 # Usual deviation beyond the spread of three seeds: a share of a loss, absolute
@@ -57,8 +57,15 @@ def _finite(run: Run, reference: Reference) -> Finding:
   for metric, (steps, values) in run.metrics.items():
     for step, value in zip(steps, values, strict=True):
       if not math.isfinite(value):
-        return Finding(False, f'{metric} at step {step} is not finite')
+        named = _named(metric, run)
+        return Finding(False, f'{named} at step {step} is not finite')
   return Finding(True, 'every value')
+
+
+def _named(metric: str, run: Run) -> str:
+  """Returns 'Masked-LM loss in training'."""
+  words = diagrams.describe(metric, run.objective.titles)
+  return f'{words.name} {words.place}'
 
 
 def _unless(wrong: bool, text: str, why: str) -> Finding:
@@ -69,10 +76,14 @@ def _unless(wrong: bool, text: str, why: str) -> Finding:
 def _learning_rate(run: Run, reference: Reference) -> Finding | None:
   steps, values, usual = _beside(run, reference, 'train/learning_rate')
   rates = np.median(usual, axis=0)
-  # A run that was prolonged had another schedule until its rate rose again.
+  # A run that was prolonged or shortened had another schedule until its rate
+  # rose again, or fell at once by twice as much as before and after.
   changes = np.diff(values)
-  (rises,) = np.nonzero((changes[1:] > 0) & (changes[:-1] < 0))
-  rates[: max(rises, default=-2) + 2] = 0
+  before, now, after = changes[:-2], changes[1:-1], changes[2:]
+  falls = (now < 0) & (now < 2 * np.minimum(before, after)) & (before <= 0)
+  rises = (changes[1:] > 0) & (changes[:-1] < 0)
+  rises[: len(falls)] |= falls
+  rates[: max(*np.flatnonzero(rises), -2, -2) + 2] = 0
   # Not at the end of a decay to 0, where one step more or less halves it.
   (compared,) = np.nonzero(rates > 0.02 * rates.max(initial=0))
   if not len(compared):
@@ -110,7 +121,10 @@ def _stuck(run: Run, reference: Reference) -> Finding | None:
   ends = [len(steps) // 2 - 1, -1]
   (first, last), (before, now) = steps[ends], values[ends]
   usual_before, usual_now = np.median(usual[:, ends], axis=0)
-  text = f'{metric} {before:.3f} at step {first}, {now:.3f} at step {last}'
+  text = (
+    f'{_named(metric, run)} {before:.3f} at step {first}, {now:.3f} at step '
+    f'{last}'
+  )
   if now <= limits(run, reference, metric, last)[1]:
     return Finding(True, text)
   size = model_file.read(run.directory).vocabulary_size
@@ -139,7 +153,8 @@ def _leak(run: Run, reference: Reference) -> Finding | None:
   least = reference.curves[metric][1].min()
   return _unless(
     values[-1] < least / 2,
-    f'{metric} {values[-1]:.3f}, reference never below {least:.3f}',
+    f'{_named(metric, run)} {values[-1]:.3f}, reference never below '
+    f'{least:.3f}',
     'too low to be learnt, so the model sees the answers; look at the masking, '
     'and for text that stands twice in a row of a batch',
   )
@@ -184,7 +199,7 @@ def _curves(
     where = {1: 'above', -1: 'below'}[sides[i]] if strays else 'limit'
     ok = ok and not strays
     ends = (f'{x:.4g}' for x in (low[i], high[i]) if math.isfinite(x))
-    text = f'{metric} {values[i]:.4g} at step {steps[i]}, {where} '
+    text = f'{_named(metric, run)} {values[i]:.4g} at step {steps[i]}, {where} '
     texts.append(text + ' to '.join(ends))
   return Finding(ok, '; '.join(texts)) if texts else None
 

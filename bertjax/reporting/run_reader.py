@@ -67,12 +67,15 @@ def find(directories: str | Sequence[str], macro: str = 'RUNS') -> list[Run]:
     macro: name of the macro that sets them, for error messages.
 
   Raises:
-    UserError: a directory is missing or has no metrics.
+    UserError: a directory is missing, has no metrics, or is named twice.
   """
   if isinstance(directories, str):
     directories = [directories]
   expect(directories, 'a directory of a run', directories, macro)
   found = [path for folder in directories for path in _runs_in(folder, macro)]
+  places = [*map(os.path.realpath, found)]
+  twice = {x for x in found if places.count(os.path.realpath(x)) > 1}
+  expect(not twice, 'each run once', sorted(twice), macro)
   names = _short_names(found)
   runs = [read(path, name) for path, name in zip(found, names, strict=True)]
   for run in runs:

@@ -12,6 +12,7 @@ once when the task is made: they say which classes or tags there are.
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from bertjax.text import input_paths
 from bertjax.values import Name, Path, Paths, checked
 
 Reader = Callable[[], Iterable[Any]]
+_MANY_TAGS = 50  # as few may be more than the words of a tiny file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +157,21 @@ def tags(
       f'expected tags that differ in {train_files}, got {labels[0]} for all '
       'words; set TAG_COLUMN or TRAIN_FILES'
     )
+  words = {word for example in train for word in example.words}
+  if len(labels) > max(_MANY_TAGS, len(words)):
+    raise UserError(
+      f'expected fewer tags than words in {train_files}, got {len(labels):,} '
+      f'tags, such as {labels[-1]}, and {len(words):,} words: they seem to be '
+      'swapped; set WORD_COLUMN and TAG_COLUMN'
+    )
   chunks = tag_metrics.is_chunked(labels)
+  odd = [x for x in labels if re.match('[BI]_.', x)]
+  if odd and not chunks:
+    print(
+      f'warning: {odd[0]} is a tag like any other, and no part of a chunk; '
+      f'write {odd[0].replace("_", "-", 1)} to score chunks by F1',
+      flush=True,
+    )
   metrics = row.metrics if chunks else ('accuracy',)
   task = dataclasses.replace(task, labels=labels, metrics=metrics)
   held_out = functools.partial(row.read, task, eval_files, True)

@@ -64,6 +64,7 @@ class Kind:
     score: (task, (example, answer) pairs) -> name -> value.
     trivial: (task, training examples) -> a function from an example to an
       answer that a model must beat.
+    windows: whether an example can have several rows, see `Task.stride`.
     packs: whether several sequences may share a row.
     check: (task, examples to score on) says what is odd about them.
   """
@@ -84,6 +85,7 @@ class Kind:
   usual: int = 2
   score: Callable[..., dict[str, float]] = lambda task, pairs: {}
   trivial: Callable[..., Callable[[Any], Any]] | None = None
+  windows: bool = False
   packs: bool = True
   check: Callable[[Task, Iterable[Any]], None] = lambda task, examples: None
 
@@ -193,6 +195,7 @@ KINDS = {
     metrics=('f1', 'exact_match'),
     score=answer_spans.score,
     trivial=answer_spans.first_words,
+    windows=True,
     packs=False,
   ),
   'masks': _MASKS,

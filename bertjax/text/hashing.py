@@ -42,10 +42,10 @@ def integers(high: int | np.ndarray, *coordinates: ArrayLike) -> np.ndarray:
 def permuted(
   places: np.ndarray, size: int, *coordinates: ArrayLike
 ) -> np.ndarray:
-  """Returns what a random permutation of the numbers below `size` has at places.
+  """Returns what a random order of the numbers below `size` has at places.
 
       >>> permuted(np.arange(5), 5, 7).tolist()
-      [0, 3, 1, 4, 2]
+      [2, 1, 0, 3, 4]
 
   It is computed, so it takes no memory. A Feistel network of four rounds
   permutes the numbers below the next power of four; those that it maps outside

@@ -139,6 +139,19 @@ _OTHERS = (
   (rb'Obj\x01', 'an Avro file'),
   (rb'ORC[\0-\x08]', 'an ORC file'),
 )
+# What a plain text does not begin with, and what to do.
+_MARKED = (
+  (
+    rb'\s*\{\s*"(\\.|[^"\\])*"\s*:',
+    'JSON',
+    'rename it to .jsonl, with an object a line',
+  ),
+  (
+    rb'(?i)\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html)\b',
+    'HTML',
+    'turn it into text without tags',
+  ),
+)
 
 
 def open_file(path: str) -> BinaryIO:
@@ -231,11 +244,24 @@ def blocks(
       yield block
 
 
-def check_text(path: str, setting: str = FILES) -> None:
-  """Raises UserError for a file that is neither text nor Parquet."""
-  if not is_parquet(path, setting):
-    with explained(path, setting), open_file(path) as file:
-      _look(path, file, _HEAD_BYTES, setting)
+def check_text(path: str, setting: str = FILES, plain: bool = False) -> None:
+  """Raises UserError for a file that is no text; opens no pipe.
+
+  Args:
+    path: of the file.
+    setting: names it, for messages.
+    plain: whether JSON and HTML are not meant either.
+  """
+  if '://' not in path and not os.path.isfile(path):
+    return
+  with explained(path, setting), open_file(path) as file:
+    head, mark, *_ = _look(path, file, _HEAD_BYTES, setting)
+  for start, kind, fix in _MARKED if plain else ():
+    if _begins(head[len(mark) :], start):
+      raise UserError(
+        f'expected plain text in {path}, got {kind}; {fix}, or leave it out '
+        f'of {setting}'
+      )
 
 
 def _look(

@@ -34,7 +34,8 @@ def form_of(path: str, setting: str = input_bytes.FILES) -> str:
   """Returns 'text', 'jsonl', 'tsv', 'csv' or 'parquet'.
 
   Raises:
-    UserError: it cannot be read, or is not the Parquet that its suffix says.
+    UserError: it cannot be read, is not the Parquet that its suffix says, or is
+      JSON or HTML although its suffix says plain text.
   """
   name = path.lower()
   for suffix in input_bytes.SUFFIXES:
@@ -47,6 +48,7 @@ def form_of(path: str, setting: str = input_bytes.FILES) -> str:
       f'expected Parquet in {path}, as its suffix says, got something else; '
       f'rename it, or leave it out of {setting}'
     )
+  input_bytes.check_text(path, setting, plain=form == 'text')
   return form
 
 
@@ -167,6 +169,15 @@ def check_columns(
     near = difflib.get_close_matches(name, known, n=10, cutoff=0)
     one = known.count(name) == 1
     expect(one, f'one column {name} in {path}', near, setting)
+
+
+def check_tables(paths: Iterable[str], column: str) -> None:
+  """Refuses a TEXT_COLUMN other than the usual one if there are no tables."""
+  if column != 'text' and all(form_of(path) == 'text' for path in paths):
+    raise UserError(
+      f'expected tables for TEXT_COLUMN {column!r}, got plain text alone; '
+      'leave it out, or name tables .jsonl, .csv, .tsv or .parquet'
+    )
 
 
 def repair(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertjax import values
 from bertjax.errors import UserError, expect
-from bertjax.text import input_bytes
+from bertjax.text import input_bytes, input_files
 
 
 def expand(
@@ -127,7 +127,7 @@ def _readable(
   kept, others = [], []
   for path in sorted(paths):
     try:
-      input_bytes.check_text(path, setting)
+      input_files.form_of(path, setting)
       kept.append(path)
     except UserError as error:
       others.append(str(error).partition(';')[0])

@@ -73,6 +73,18 @@ class HeldOut:
   def __post_init__(self) -> None:
     check_fields(self)
 
+  def metrics(
+    self,
+    abstract: TrainState,
+    frozen: Parameters | None,
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+  ) -> list[str]:
+    """Returns the names of losses and the like, without a batch."""
+    terms = functools.partial(self.objective, train=False)
+    return [
+      *jax.eval_shape(terms, abstract.parameters, shapes, None, frozen=frozen)
+    ]
+
   def prepare(self, mesh: Mesh, abstract: TrainState, run_dir: str) -> Evaluate:
     """See `evaluate`, `summary` and `Objective.show`."""
     objective, batches = self.objective, self.batches()

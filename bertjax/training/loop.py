@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ import optax
 from jax.sharding import Mesh
 
 from bertjax.batch import Batch
-from bertjax.errors import RunStopped, expect
+from bertjax.errors import RunStopped, choose, expect
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import curves, layout, metrics_file, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -35,7 +35,7 @@ from bertjax.training import (
 )
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
-from bertjax.training.evaluation import Evaluation
+from bertjax.training.evaluation import Evaluation, HeldOut
 from bertjax.training.objectives import Objective, Terms
 from bertjax.training.progress import TrainingProgress
 from bertjax.training.selection import Best
@@ -44,6 +44,7 @@ from bertjax.training.totals import Totals
 from bertjax.values import Count, Path, Seed, checked
 
 
+@runtime_checkable
 class ResumableIterator(Protocol):
   """Gives host batches from a position that can be saved."""
 
@@ -140,6 +141,8 @@ def train(
       first step.
   """
   expect(run_dir, 'a directory for what the run writes', run_dir, 'RUN_DIR')
+  known = 'tokens' in shapes
+  expect(known, 'shapes that have tokens', [*shapes], 'loop.train.shapes')
   batch_size, length = shapes['tokens'].shape
   objective.check_models(length)
   expect(length >= 8, '8 tokens or more', length, 'LENGTH')
@@ -154,6 +157,15 @@ def train(
   )
   abstract = state_lib.abstract(objective, optimizer, shapes, mesh)
   abstract_frozen = state_lib.abstract_frozen(objective, shapes, mesh)
+  for name, evaluation in evaluations.items():
+    if (
+      select
+      and select.startswith(f'{name}/')
+      and isinstance(evaluation, HeldOut)
+    ):
+      found_later = evaluation.metrics(abstract, abstract_frozen, shapes)
+      metrics = {f'{name}/{metric}': None for metric in found_later}
+      choose(metrics, select, 'loop.train.select')
   if not introduced:
     print(_describe(abstract, abstract_frozen, mesh), flush=True)
   frozen = abstract_frozen and warm_start.place(
@@ -181,6 +193,9 @@ def train(
     restored = checkpoints.restore(abstract)
     loaded = initial() if initial and restored is None else None
     iterator = cast(ResumableIterator, iter(batches()))
+    what = 'batches whose iterator has position() and restore(position)'
+    got, resumable = type(iterator).__name__, ResumableIterator
+    expect(isinstance(iterator, resumable), what, got, 'loop.train.batches')
     evaluators = {
       name: evaluation.prepare(mesh, abstract, run_dir)
       for name, evaluation in evaluations.items()

@@ -324,6 +324,15 @@ class MaskedLanguageModel(Objective):
         'EncoderConfig.types = 1; set it to 2, or NSP=False'
       )
 
+  def check_batch(self, batch: Batch) -> None:
+    """Raises UserError also if there are no pairs to learn from."""
+    super().check_batch(batch)
+    if self.model.next_sentence and not np.any(batch['pair_weights']):
+      raise UserError(
+        'expected pairs of sentences, which the model learns from, got a batch '
+        'without any; set NSP=False, which is for data and model'
+      )
+
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
     """Returns the number of predicted tokens and of sentence pairs."""
     return {

@@ -72,7 +72,6 @@ def main() -> None:
           f'--gin_file=models/{options.model}.gin',
           f'--gin.TEXT_FILES={options.text_files}',
           f'--gin.VOCAB_FILE={options.vocab_file}',
-          '--gin.VOCAB_SIZE=8192',
           f'--gin.BATCH_SIZE={options.batch_size}',
           f'--gin.LENGTH={options.length}',
           '--gin.TRAIN_STEPS=1000',

@@ -1,6 +1,7 @@
 """The runs of a sweep before they start: commands, missing files, time, disk.
 
-Reads gin files as text, so it needs neither gin nor TensorFlow.
+Reads gin files as text, so it needs neither gin nor TensorFlow; but with them
+it can check the values as well.
 """
 
 import ast
@@ -114,6 +115,43 @@ def check(sweep: Sweep) -> None:
               else f'it has {", ".join(sorted(known))}'
             )
           )
+
+
+def check_values(sweep: Sweep, output: str) -> None:
+  """Raises UserError for what `bertjax.main` would refuse in some run.
+
+  Of a search, the ends of each range and all choices are tried. Checks nothing
+  where the packages that the recipes need are not installed.
+  """
+  points = sweep.all_points() or [
+    _any_point(sweep) | {name: value}
+    for name, values in sweep.search.space.items()
+    for value in (
+      (values.low, values.high) if isinstance(values, Range) else values
+    )
+  ]
+  for point in points:
+    run = run_at(sweep, output, point, sweep.seeds[0])
+    for stage, run_dir in run.stages():
+      steps = stage.bindings.get('TRAIN_STEPS')
+      measured = {'TRAIN_STEPS': 1} if isinstance(steps, Minutes) else {}
+      flags = run.command(stage, run_dir, **measured)
+      try:
+        from bertjax.launch import configuration
+
+        configuration.parse(
+          stage.files,
+          [
+            flag.removeprefix('--gin.')
+            for flag in flags
+            if flag.startswith('--gin.')
+          ],
+        )
+      except UserError as error:
+        if not isinstance(error.__cause__, ImportError):
+          raise UserError(f'{run.name}: {error}') from error
+      except ImportError:
+        return
 
 
 def _any_point(sweep: Sweep) -> Point:

@@ -8,6 +8,7 @@ Sweep(files=('recipes/pretrain_text.gin',),
 
 import dataclasses
 import itertools
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -47,9 +48,11 @@ class Range:
 
   def __post_init__(self):
     check_fields(self)
-    if self.low > self.high or (self.logarithmic and self.low <= 0):
+    ordered = -math.inf < self.low <= self.high < math.inf  # nor NaN
+    if not ordered or (self.logarithmic and self.low <= 0):
       raise UserError(
-        f'{self}: expected low <= high, and low > 0 where it is logarithmic'
+        f'{self}: expected finite low <= high, and low > 0 where it is '
+        'logarithmic'
       )
 
 

@@ -34,6 +34,8 @@ def test_a_specification_names_its_reader(text, tmp_path):
   assert corpora.reader_of(own) is own
   with pytest.raises(UserError, match='no file matches'):
     corpora.reader_of(f'{tmp_path}/b.txt')
+  with pytest.raises(UserError, match="TEXT_COLUMN 'body', got plain text al"):
+    corpora.reader_of(text, 'body')
   with pytest.raises(UserError, match='add data/text_tfds.gin'):
     corpora.reader_of('tfds:wikipedia')
 

@@ -45,6 +45,15 @@ def test_training_refuses_a_size_below_the_alphabet():
   assert train(['ab ab'], 8)[5:] == ['a', 'b', '##b']
 
 
+def test_training_says_how_much_of_its_size_is_never_used(capsys):
+  train(['ab ab'], 9)  # with ab
+  assert not capsys.readouterr().out
+  assert len(train(['ab ab'], 3000)) == 3000
+  assert (
+    'yields 9 tokens, so the rest of VOCAB_SIZE 3,0' in capsys.readouterr().out
+  )
+
+
 def test_training_refuses_texts_without_words():
   with pytest.raises(UserError, match='TEXT_FILES'):
     train([' ', '\0'], 100)

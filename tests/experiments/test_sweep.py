@@ -6,6 +6,7 @@ The runs are a script that writes what a run leaves, within milliseconds.
 import concurrent.futures
 import dataclasses
 import json
+import math
 import pathlib
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 
+import gin
 import optuna
 import pytest
 
@@ -559,8 +561,37 @@ def test_a_search_whose_storage_cannot_be_opened_says_so(tmp_path):
     with pytest.raises(UserError, match='cannot be kept in .*mend') as raised:
       sweep.run(made, str(tmp_path / 'out'))
     assert '\n' not in str(raised.value)
-  with pytest.raises(UserError, match='low <= high'):
-    sweep.Range(0.3, 0.2)
+  for ends in ((0.3, 0.2), (math.nan, 1.0), (0.1, math.inf)):
+    with pytest.raises(UserError, match='finite low <= high'):
+      sweep.Range(*ends)
+
+
+@pytest.mark.parametrize(
+  'settings, words',
+  [
+    ({'grid': {'MASK_RATE': (0.15, 15)}}, 'MASK_RATE=15/seed_0: .*MASK_RATE'),
+    (
+      {'grid': None, 'search': sweep.Search({'DROPOUT': sweep.Range(0, 2)}, 3)},
+      'DROPOUT=2/seed_0: .*DROPOUT',
+    ),
+    ({'files': (*FILES, 'recipes/quickstart.gin')}, 'quickstart'),
+    ({'bindings': {'TRAIN_STEPS': sweep.Minutes(1)}}, 'TEXT_FILES is required'),
+  ],
+)
+def test_values_of_all_points_are_checked(settings, words):
+  plan.check_values(make(), 'out')
+  with pytest.raises(UserError, match=words) as raised:
+    plan.check_values(make(**settings), 'out')
+  gin.clear_config()
+  assert '\n' not in str(raised.value)
+
+
+def test_a_flag_that_is_none_is_one_line(monkeypatch, capsys):
+  for flags in ([], ['x.py', '--at_once=two'], ['x.py', '--nowhere']):
+    monkeypatch.setattr(sys, 'argv', ['sweep', *flags])
+    assert sweep.main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('sweep: ') and line.endswith('; see --help')
 
 
 @pytest.mark.parametrize(

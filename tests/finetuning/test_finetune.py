@@ -91,7 +91,7 @@ def test_every_seed_learns_and_stands_in_the_table(done):
   share = labels.count('without') / 101
   assert row['scores']['eval/accuracy_baseline'] == pytest.approx([share] * 2)
   assert min(row['scores']['eval/accuracy']) > 0.95
-  assert '| text | accuracy |' in (done / 'results.md').read_text()
+  assert '| text | Accuracy |' in (done / 'results.md').read_text()
 
 
 def test_a_run_that_is_done_is_not_run_again(done, folder, monkeypatch):
@@ -299,6 +299,7 @@ def test_files_of_glue_with_one_label_are_refused(folder, tmp_path):
     ({'batch_size': 0}, 'fine_tune.batch_size'),
     ({'epoch': 3}, "did you mean 'epochs'"),
     ({'kind': 'tags'}, 'got .kind.'),
+    ({'stride': 9}, "windows for STRIDE, got .'classes'.; set STRIDE to None"),
   ],
 )
 def test_what_cannot_work_is_one_line(folder, tmp_path, changes, message):

@@ -36,7 +36,7 @@ def test_the_table_has_median_spread_best_and_trivial_in_percent(tmp_path):
   # mean 19/30; deviations -4/30, 5/30, -1/30; sample variance 42/900/2
   assert cells == [
     'x',
-    'accuracy',
+    'Accuracy',
     '25.00',
     '60.00',
     '63.33 ± 15.28',

@@ -167,7 +167,7 @@ def command(capsys, **macros):
 
 
 def test_the_recipe_leaves_a_picture_a_text_and_a_page(
-  directory, tmp_path, capsys
+  directory, tmp_path, capsys, monkeypatch
 ):
   output = tmp_path / 'maps'
   status, printed, error = command(
@@ -186,8 +186,11 @@ def test_the_recipe_leaves_a_picture_a_text_and_a_page(
   assert (output / 'attention_maps_01.png').read_bytes()[:4] == b'\x89PNG'
   # Earlier maps make way, unless something else lies among them.
   again = {'MODEL': directory, 'TEXTS': 'a', 'OUTPUT': output}
-  status, _, error = command(capsys, **again)
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'a').write_text('b')
+  status, printed, error = command(capsys, **again)
   assert status == 0, error
+  assert 'warning: a is taken for a text, not for the file' in printed
   assert len(os.listdir(output)) == 2
   (output / 'attention_maps_01.png').write_bytes(b'\x89PNG of a user')
   status, _, error = command(capsys, **again)

@@ -133,6 +133,15 @@ def test_an_include_that_cannot_be_is_refused(name, message, tmp_path):
     read(tmp_path, mine=f"include '{name}'\n")
 
 
+def test_an_include_that_replaces_what_stands_above_it_is_refused(tmp_path):
+  part = 'A = 1\nB = 2\n'
+  message = 'mine.gin, line 3: the include of part.gin sets B anew.*below'
+  with pytest.raises(UserError, match=message):
+    read(tmp_path, part=part, mine="A = 1\nB = 3\ninclude 'part.gin'\n")
+  found = read(tmp_path, part=part, mine="include 'part.gin'\nB = 3\n")
+  assert found.macros['B'].value == 3
+
+
 def test_a_file_is_in_utf_8_with_or_without_a_mark(tmp_path):
   file = tmp_path / 'mine.gin'
   file.write_text('A = 1\n', 'utf-8-sig')

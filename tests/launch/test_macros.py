@@ -173,6 +173,20 @@ def test_all_that_is_required_is_named_at_once():
   )
 
 
+def test_a_parameter_that_is_parted_from_others_is_told(capsys):
+  def told(*bindings, files=('quickstart',)):
+    configuration.understand(files, bindings, tell=True)
+    return capsys.readouterr().out
+
+  assert told('pretraining_tasks.from_text.next_sentence=False') == (
+    'warning: pretraining_tasks.from_text.next_sentence alone is set, apart '
+    'from bert.BertForPreTraining.next_sentence; set NSP for all\n'
+  )
+  assert 'set MASK_RATE for all' in told('from_text.mask_rate=0.3')
+  assert not told('NSP=False', 'eval/pipeline.batches.epochs=3')
+  assert not told('loop.train.keep=9', 'pretraining_tasks.from_text.cased=True')
+
+
 def test_a_macro_of_other_recipes_is_told_from_a_misspelt_one():
   message = refusal('pretrain_text', 'STRIDE=64')
   assert 'no macro STRIDE' in message and 'finetune_questions' in message

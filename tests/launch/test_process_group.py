@@ -110,14 +110,15 @@ def test_alone_there_is_no_child():
   assert ran_in == [os.getpid()] * 3
 
 
-def test_process_0_that_never_comes_is_told_in_a_line():
-  [(status, output, error)] = start('', [(2, 1)], seconds=1)
+@pytest.mark.parametrize('index', [0, 1])
+def test_a_process_that_never_comes_is_told_in_a_line(index):
+  [(status, output, error)] = start('', [(2, index)], seconds=1)
   assert status == 1
-  assert output == 'process 1 of 2: process 0 tells how the run goes\n'
-  assert 'process 1 of 2 did not meet the others at localhost:' in last_line(
-    error
-  )
-  assert '--process_count=2' in last_line(error)
+  told = 'process 1 of 2: process 0 tells how the run goes\n'
+  assert output == told * index
+  (line,) = error.splitlines()
+  assert f'process {index} of 2 did not meet the others at localhost:' in line
+  assert '--process_count=2' in line
 
 
 # (count, index) of the processes of a run.

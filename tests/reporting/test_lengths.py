@@ -94,6 +94,15 @@ def test_the_rate_of_a_prolonged_run_is_that_since_then(tmp_path):
   assert off(write(tmp_path / 'b', prolonged)) == {'learning rate'}
 
 
+def test_the_rate_of_a_shortened_run_is_that_since_then(tmp_path):
+  for steps in (1200, 1500, 1900):
+    shortened = rates(2000)[:steps]
+    shortened[1000:] = rates(steps)[1000:]
+    assert off(write(tmp_path / f'{steps}', shortened)) == set()
+  shortened[1000:] *= 2
+  assert 'learning rate' in off(write(tmp_path / 'wrong', shortened))
+
+
 def scaled(loss, accuracy):
   def change(metric, value):
     if metric.endswith('loss'):

@@ -65,10 +65,10 @@ def test_what_makes_no_reference(tmp_path, curves, message):
   assert not (tmp_path / 'mine.json').exists()
 
 
-def test_one_run_three_times_is_no_reference(tmp_path):
-  path = write_run(tmp_path / 'r', SEED=7, **SIZE)
+def test_one_seed_three_times_is_no_reference(tmp_path):
+  paths = [write_run(tmp_path / name, SEED=7, **SIZE) for name in 'abc']
   with pytest.raises(UserError, match='different seeds, .* got 7, 7, 7'):
-    references.make(runs=[path] * 3, output=str(tmp_path / 'mine.json'))
+    references.make(runs=paths, output=str(tmp_path / 'mine.json'))
 
 
 def test_runs_that_differ_in_more_than_their_seed_are_refused(tmp_path):

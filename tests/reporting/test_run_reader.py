@@ -103,6 +103,11 @@ def test_what_is_no_run_is_one_line(tmp_path):
     run_reader.find(str(tmp_path / 'nowhere'))
   with pytest.raises(UserError, match='no metrics.jsonl'):
     run_reader.find(str(tmp_path))
+  write_run(tmp_path / 'b')
+  (tmp_path / 'c').symlink_to(tmp_path / 'b')
+  twice = [f'{tmp_path}/b', f'{tmp_path}/c']
+  with pytest.raises(UserError, match='each run once, got .*/b.*; set RUNS'):
+    run_reader.find(twice)
   (tmp_path / 'metrics.jsonl').write_text('')
   with pytest.raises(UserError, match='has logged nothing yet'):
     run_reader.find(str(tmp_path))

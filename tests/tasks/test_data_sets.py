@@ -97,6 +97,21 @@ def test_tags_without_chunks_have_accuracy_alone(tmp_path):
     data_sets.tags([str(path)], str(path))
 
 
+def test_tags_that_cannot_be_meant_are_told(tmp_path, capsys):
+  path = tmp_path / 'a.txt'
+  path.write_text('He B_NP\nran B_VP\nhome I_VP\n')
+  data_sets.tags(str(path), str(path))
+  assert 'B_NP is a tag like any other' in capsys.readouterr().out
+  path.write_text('He B-NP\nran B-VP\n')
+  data_sets.tags(str(path), str(path))
+  assert 'like any other' not in capsys.readouterr().out
+  lines = [f'N word{number}\nV verb{number}\n' for number in range(30)]
+  path.write_text('\n'.join(lines))
+  with pytest.raises(UserError, match='got 60 tags.*, and 2 words: .*COLUMN'):
+    data_sets.tags(str(path), str(path))
+  data_sets.tags(str(path), str(path), word_column=1, tag_column=0)
+
+
 def test_a_label_of_evaluation_that_training_lacks_is_refused(tmp_path):
   train, dev = tmp_path / 'a.csv', tmp_path / 'b.csv'
   train.write_text('text,label\na,y\nb,x\n')

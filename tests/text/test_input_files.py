@@ -115,6 +115,25 @@ def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
 
 
 @pytest.mark.parametrize(
+  'content, message',
+  [
+    ('{"text": "a"}\n{"text": "b"}\n', 'got JSON; rename it to .jsonl'),
+    ('\ufeff\n{ "a\\"b": 1}', 'got JSON; rename it to .jsonl'),
+    ('<!DOCTYPE html>\n<p>a</p>', 'got HTML; turn it into text without'),
+    ('<?xml version="1.0"?>\n<HTML lang="en">', 'got HTML; turn it into'),
+  ],
+)
+def test_a_text_that_is_marked_up_is_refused(tmp_path, content, message):
+  path = write(tmp_path / 'a.txt', content)
+  assert message in error_of(input_files.form_of, path)
+
+
+@pytest.mark.parametrize('content', ['', '{"a"', '{a: 1}', '<html5>', '"a": b'])
+def test_a_text_may_have_braces_and_brackets(tmp_path, content):
+  assert input_files.form_of(write(tmp_path / 'a.txt', content)) == 'text'
+
+
+@pytest.mark.parametrize(
   'name, content, message',
   [
     ('a.txt', 'a', 'ends in .tsv, .csv, .jsonl (or .json) or .parquet'),

@@ -32,6 +32,10 @@ def test_a_folder_stands_for_all_that_can_be_read_in_it(tmp_path, capsys):
   found = names(tmp_path, f'{tmp_path}/', left_out)
   assert found == ['a/c.csv', 'a/d/e', 'b.txt']
   assert len(left_out) == 1 and 'a PNG image' in left_out[0]
+  (tmp_path / 'a' / 'page.txt').write_text('<html><p>a</p></html>')
+  assert names(tmp_path, str(tmp_path), left_out) == found
+  assert 'got HTML' in left_out[-1]
+  (tmp_path / 'a' / 'page.txt').unlink()
   names(tmp_path, str(tmp_path))
   assert capsys.readouterr().err.startswith('1 files are left out: expected')
 

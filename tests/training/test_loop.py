@@ -387,12 +387,37 @@ def test_the_first_batch_is_checked_and_the_objective_named(tmp_path):
     train(TWO, tmp_path / 'run', batches=lambda: Batches(missing))
 
 
-def test_a_metric_of_no_evaluation_is_refused_at_once(tmp_path):
-  with pytest.raises(
-    UserError, match="begins with eval/, got 'dev/loss'; set loop.train.select"
-  ):
-    train(MLM, tmp_path / 'run', select='dev/loss')
-  assert not (tmp_path / 'run' / 'checkpoints').exists()
+@pytest.mark.parametrize(
+  'settings, words',
+  [
+    ({'select': 'dev/loss'}, "begins with eval/, got 'dev/loss'; set loop.tr"),
+    (
+      {'select': 'eval/mlm_acuracy'},
+      "got 'eval/mlm_acuracy' .did you mean 'eval/mlm_accuracy'.*; set loop.tr",
+    ),
+    ({'shapes': {}}, 'expected shapes that have tokens, got none; set loop.tr'),
+    (
+      {'batches': lambda: [next(Batches())]},
+      r'has position\(\) and .*, got .list_iterator.; set loop.train.batches',
+    ),
+  ],
+)
+def test_arguments_that_do_not_fit_are_refused_at_once(
+  settings, words, tmp_path
+):
+  with pytest.raises(UserError, match=words):
+    train(MLM, tmp_path / 'run', **settings)
+  assert not (tmp_path / 'run' / layout.METRICS).exists()
+
+
+def test_data_without_pairs_is_refused_by_a_model_of_pairs(tmp_path):
+  pairs = objectives.MaskedLanguageModel(BertForPreTraining(model().config))
+  without = Batches()
+  example = next(without)
+  example['pair_weights'] *= 0
+  with pytest.raises(UserError, match='pairs of sentences.* set NSP=False'):
+    pairs.check_batch(example)
+  pairs.check_batch(next(without))
 
 
 def test_what_was_measured_is_returned_also_of_a_finished_run(tmp_path):
