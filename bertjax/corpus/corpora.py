@@ -233,9 +233,9 @@ def reader_of(
     return python_documentation.PythonDocumentation()
   if isinstance(named, spool.Reader):
     return named
-  near = did_you_mean(named, ['python_documentation'], cutoff=0.8)
-  if near and isinstance(named, str) and not os.path.lexists(named):
-    expect(False, f'files or a name of text{near}', named, 'TEXT_FILES')
+  if isinstance(named, str) and not os.path.lexists(named):
+    near = did_you_mean(named, ['python_documentation'], cutoff=0.8)
+    expect(not near, f'files or a name of text{near}', named, 'TEXT_FILES')
   reader = document_files.TextFiles(named, text_column)
   _check_no_run(reader.paths())
   input_files.check_tables(reader.paths(), text_column)

@@ -10,6 +10,7 @@ the mixture, too, is a pure function of numbers.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class Mixture:
     sizes = np.array(
       [max(1, x.splits['train']['tokens']) for x in self.corpora], float
     )
-    values = self.temperature if self.rates is None else self.rates
+    values: Any = self.temperature if self.rates is None else self.rates
     several = isinstance(values, Sequence) and isinstance(values[0], Sequence)
     pairs = values if several else [(0, values)]
     steps = np.array([step for step, _ in pairs], np.int64)

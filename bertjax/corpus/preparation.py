@@ -287,7 +287,7 @@ def _make(
       with wait('training the vocabulary'):
         vocabulary = _train(vocabulary, text, threshold, processes)
     with wait('tokenizing'):
-      found = _tokenize(vocabulary, text, part, threshold, processes)
+      written = _tokenize(vocabulary, text, part, threshold, processes)
     os.remove(text)
     vocabulary_file.write(
       vocabulary.tokens,
@@ -300,7 +300,7 @@ def _make(
       'held_out_fraction': held_out_fraction,
       'vocabulary': _digest(vocabulary),
       'counts': dataclasses.asdict(counts),
-      **found,
+      **written,
     }
     output_files.write_json(os.path.join(part, INDEX), index, _ELSEWHERE)
     output_files.write_text(os.path.join(part, COMPLETED), '', _ELSEWHERE)
@@ -374,13 +374,13 @@ def _tokenize(
     validation,
   ):
     for batch in over(spool.read(text)):
-      for number, *piece in zip(
-        batch['piece'].to_pylist(), *shards.columns(batch), strict=True
+      for number, piece in zip(
+        batch['piece'].to_pylist(), shards.pieces(batch), strict=True
       ):
-        held_out = piece[0] < threshold
+        held_out = piece.document < threshold
         (validation if held_out else train).add(*piece)
         documents[shards.SPLITS[held_out]] += number == 0
-        unknown += int((piece[1] == vocabulary.unk_id).sum())
+        unknown += int((piece.tokens == vocabulary.unk_id).sum())
   return {
     'splits': {
       split: {

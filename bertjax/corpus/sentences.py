@@ -3,9 +3,9 @@
     >>> split('One. Two said Mr. X. "Three?" Four\\nFive')
     'One.\\nTwo said Mr. X.\\n"Three?"\\nFour\\nFive'
 
-A sentence ends after . ! ? … । and closing quotes if white space and anything but
-a lower-case letter follow, except after common abbreviations and initials; and
-after 。！？ anywhere.
+A sentence ends after . ! ? … । and closing quotes if white space and anything
+but a lower-case letter follow, except after common abbreviations and initials;
+and after 。！？ anywhere.
 """
 
 import re

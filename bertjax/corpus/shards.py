@@ -20,7 +20,7 @@ ArrayRecord took {array_record} (experiments/LOG.md).
 import functools
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
@@ -136,15 +136,11 @@ def list_array(lists: Sequence[np.ndarray]) -> pyarrow.ListArray:
   return pyarrow.ListArray.from_arrays(offsets, np.concatenate(lists))
 
 
-def columns(
-  batch: pyarrow.RecordBatch,
-) -> tuple[Iterable[int], Iterator[np.ndarray], Iterator[np.ndarray]]:
-  """Returns document, tokens and sentence_ends of each record, not copied."""
-  lists = (_lists(batch[name]) for name in ('tokens', 'sentence_ends'))
-  return (
-    batch['document'].to_pylist(),
-    *(map(functools.partial(_row, x), range(len(batch))) for x in lists),
-  )
+def pieces(batch: pyarrow.RecordBatch) -> Iterator[Piece]:
+  """Yields the records of a batch of Arrow, without a copy."""
+  tokens, ends = (_lists(batch[name]) for name in Piece._fields[1:])
+  for row, document in enumerate(batch['document'].to_pylist()):
+    yield Piece(document, _row(tokens, row), _row(ends, row))
 
 
 def _lists(column: pyarrow.ListArray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +148,7 @@ def _lists(column: pyarrow.ListArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checksum(tokens: np.ndarray, ends: np.ndarray) -> int:
-  return zlib.crc32(np.ascontiguousarray(ends), zlib.crc32(tokens))
+  return zlib.crc32(ends.tobytes(), zlib.crc32(tokens.tobytes()))
 
 
 class Split:

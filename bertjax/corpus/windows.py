@@ -166,7 +166,9 @@ def cut_share(
   """
   windows = Windows(split, vocabulary, Form(length, 1), seed=0)
   rng = np.random.default_rng(0)
-  return float(np.mean(pairs.cuts(windows._documents(0), length, rng) or [0]))
+  return float(
+    np.mean(pairs.cuts(windows._documents(0), length, rng) or [False])
+  )
 
 
 def _lay_out(

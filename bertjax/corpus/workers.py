@@ -127,7 +127,8 @@ class _Process:
     except (OSError, StopIteration, pyarrow.ArrowException) as error:
       raise RunStopped(
         'a process that prepares the corpus ended, perhaps for want of memory; '
-        'start again, with fewer processes: PROCESSES=1'
+        'start again on a machine with more, or with fewer cores: taskset -c 0',
+        status=1,
       ) from error
 
 

@@ -157,15 +157,13 @@ def _rows(
     form: makes the form of L, P and S.
     batch_size: see `register`.
   """
+  length = sequence_length['tokens']
+  rate = form.keywords['mask_rate']
   sizes = {
-    'L': sequence_length['tokens'],
-    'P': sequence_length.get('targets'),
-    'S': sequence_length.get('pair_labels'),
+    'L': length,
+    'P': sequence_length.get('targets') or batch.predictions_of(length, rate),
+    'S': sequence_length.get('pair_labels') or 1,
   }
-  sizes['S'] = sizes['S'] or 1
-  sizes['P'] = sizes['P'] or batch.predictions_of(
-    sizes['L'], form.keywords['mask_rate']
-  )
   rows_form = form(sizes['L'], sizes['P'], sizes['S'])
   outputs = {
     key: tf.TensorSpec([None, sizes[dimensions[1]]], dtype)
