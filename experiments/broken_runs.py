@@ -31,7 +31,7 @@ def _keep_visible():
 
 def _on_batches(change):
   """Changes every batch, of training and of evaluation."""
-  from bertjax.data import pipeline
+  from bertjax.corpus import pipeline
 
   original = pipeline.BatchIterator.__next__
   pipeline.BatchIterator.__next__ = lambda self: change(original(self))
@@ -60,7 +60,7 @@ def _slow_data():
 
 def _repeat(kept=100):
   """Repeats the first batches; there are fewer held-out ones than `kept`."""
-  from bertjax.data import pipeline
+  from bertjax.corpus import pipeline
 
   original = pipeline.BatchIterator.__next__
 

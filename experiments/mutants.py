@@ -83,14 +83,14 @@ the end of a context stands in no window
 text/context_windows.py text/test_context_windows.py -k move_on_by
 max(len(ids) - room, 0) + stride, stride ==> max(len(ids) - room, 1), stride
 pieces of a document fall on both sides of the split
-data/text_store.py data/test_corpus.py -k long_document_is_cut
+corpus/spool.py corpus/test_preparation.py -k long_document_is_cut
 if piece == 0: ==> if text:
 rows of every window have the same seeds of masks
-data/preprocessors.py data/test_pipeline.py -k new_at_every_epoch
-*seed.astype(np.uint32), np.arange( ==> np.arange(
+corpus/windows.py corpus/test_pipeline.py -k new_at_every_epoch
+self._seed, _MASKS, number, np.arange( ==> self._seed, _MASKS, np.arange(
 an evaluation loses its last rows
-data/pipeline.py data/test_pipeline.py -k counts_every_sequence_once
-drop_remainder=epochs is None ==> drop_remainder=True
+corpus/pipeline.py corpus/test_pipeline.py -k counts_every_sequence_once
+self._epochs * len(windows) ==> self._epochs * len(windows) - 1
 targets without weight count in the loss
 training/objectives.py training/test_step.py -k cross_entropy_is
 (log_normalizer_X - answer_X) * weights_X ==> log_normalizer_X - answer_X

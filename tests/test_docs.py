@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from bertjax import batch, main
-from bertjax.data import pretraining_tasks, sources
+from bertjax.corpus import corpora
 from bertjax.launch import configuration
 from bertjax.models import (
   attention_mask,
@@ -475,9 +475,11 @@ def test_the_block_of_extending_is_one_run_of_neighbours(folder):
 def test_the_reader_of_extending_is_prepared_as_files_are(folder):
   import my_text
 
-  made = sources.from_spec(my_text.Rhymes(12), str(folder / 'store'), None, 0.2)
-  texts = [*made.texts('train'), *made.texts('validation')]
-  assert len(texts) == 12 and all(len(x.splitlines()) == 9 for x in texts)
+  made = corpora.from_text(
+    my_text.Rhymes(12), str(folder / 'run'), vocab_size=99
+  )
+  assert made.index['counts']['lines'] == 12 * 9
+  assert sum(x['documents'] for x in made.splits.values()) == 12
 
 
 @pytest.mark.parametrize(
@@ -554,9 +556,6 @@ def _parameters(module, function):
     made = getattr(importlib.import_module(dotted), function, None)
     if dataclasses.is_dataclass(made):
       return [field.name for field in dataclasses.fields(made)]
-    if made is pretraining_tasks.from_text:  # **task
-      more = inspect.signature(pretraining_tasks.register).parameters
-      return [*inspect.signature(made).parameters, *more]
     if made is not None:
       return [*inspect.signature(made).parameters]
   return []

@@ -110,7 +110,7 @@ def test_every_size_is_one_more_file(model):
 
 
 def test_packing_is_one_macro_for_batches_and_their_shapes():
-  from bertjax.data import pipeline
+  from bertjax.corpus import pipeline
 
   for bindings, sequences in (([], 1), (['PACK=True'], 32)):
     configuration.parse(

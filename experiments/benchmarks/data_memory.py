@@ -1,4 +1,4 @@
-"""Peak memory and speed of the data pipeline, for 20 MB and 400 MB of text.
+"""Peak memory and speed from text to batches, for 20 MB and 400 MB of text.
 
     export PYTHONPATH=.
     python experiments/benchmarks/data_memory.py $DATA/text/novels.txt
@@ -6,8 +6,8 @@
 
 Repeats the file up to each size. One process per size prepares the text, trains
 a vocabulary on it and reads masked batches. Prints a line per stage with the
-peak memory until its end, and the ratio of the last peaks, which is 1 if memory
-is flat.
+peak memory until its end (that of other processes is their own), and the ratio
+of the last peaks, which is 1 if memory is flat.
 """
 
 import argparse
@@ -43,35 +43,24 @@ def measure(path: str, folder: str, batches: int) -> None:
   """Goes from text to batches in this process; prints a line per stage."""
   from bertjax.launch import host_memory
 
-  host_memory.keep_freed()  # as bertjax.main does, before importing TensorFlow
-  from bertjax.data import pipeline, pretraining_tasks, sources, vocabularies
-  from bertjax.text import vocabulary_file
+  host_memory.keep_freed()  # as bertjax.main does
+  from bertjax.corpus import document_files, pipeline, preparation
 
   print(f'  imports: peak {peak_megabytes():.1f} MB', flush=True)
   start = time.perf_counter()
-  source = sources.from_spec(path, f'{folder}/corpus')
-  prepared = source.prepared
+  reader = document_files.TextFiles(path)
+  prepared = preparation.prepare(
+    reader, f'{folder}/corpus', preparation.Training(16384)
+  )
   seconds = time.perf_counter() - start
-  megabytes = sum(x['bytes'] for x in prepared.splits.values()) / 1e6
+  documents = sum(x['documents'] for x in prepared.splits.values())
   print(
-    f'  preparation: peak {peak_megabytes():.1f} MB, {megabytes:.0f} MB of '
-    f'text at {megabytes / seconds:.0f} MB/s',
+    f'  preparation: peak {peak_megabytes():.1f} MB, {documents:,} documents, '
+    f'{reader.size() / 1e6 / seconds:.1f} MB/s',
     flush=True,
   )
-
-  start = time.perf_counter()
-  tokens = vocabularies.train(source.texts('train'), 16384, cased=False)
-  vocabulary_file.write(tokens, f'{folder}/vocab.txt', cased=False)
-  print(
-    f'  vocabulary: peak {peak_megabytes():.1f} MB, '
-    f'{time.perf_counter() - start:.0f} s',
-    flush=True,
-  )
-
-  vocabulary = vocabularies.BertVocabulary.read(f'{folder}/vocab.txt')
-  task = pretraining_tasks.register('text', source, vocabulary)
   iterator = iter(
-    pipeline.batches(task, batch_size=32, length=128, predictions=20, seed=0)
+    pipeline.batches(prepared, 32, length=128, predictions=20, seed=0)
   )
   next(iterator)
   start = time.perf_counter()
@@ -100,8 +89,7 @@ def main() -> None:
   arguments = parser.parse_args()
   if arguments.folder:
     measure(arguments.text_file, arguments.folder, arguments.batches)
-    sys.stdout.flush()
-    os._exit(0)  # see bertjax.data.safe_iterators
+    return
   peaks = []
   for megabytes in arguments.megabytes:
     with tempfile.TemporaryDirectory() as folder:

@@ -12,23 +12,22 @@ pipeline on this machine, from prepared text to batches, after the first batch.
 import argparse
 import os
 import platform
-import sys
 import tempfile
 import time
 
 import numpy as np
 
 
-def measure(task: str, length: int, batches: int, pack: bool) -> str:
-  """Returns a row of the table for `batches` of the task."""
+def measure(corpus, length: int, batches: int, pack: bool) -> str:
+  """Returns a row of the table for `batches` of the corpus."""
   from bertjax import batch
-  from bertjax.data import pipeline
+  from bertjax.corpus import pipeline
 
   predictions = batch.predictions_of(length, 0.15)
   sequences = batch.sequences_of(length, pack)
   iterator = iter(
     pipeline.batches(
-      task,
+      corpus,
       batch_size=32,
       length=length,
       predictions=predictions,
@@ -67,10 +66,10 @@ def main() -> None:
   parser.add_argument('--batches', type=int, default=300)
   parser.add_argument('--without_next_sentence', action='store_true')
   arguments = parser.parse_args()
-  from bertjax.data import pretraining_tasks
+  from bertjax.corpus import corpora
 
   with tempfile.TemporaryDirectory() as folder:
-    task = pretraining_tasks.from_text(
+    corpus = corpora.from_text(
       arguments.text_file,
       folder,
       arguments.vocab_file,
@@ -87,9 +86,7 @@ def main() -> None:
     )
     for length in arguments.lengths:
       for pack in (False, True):
-        print(measure(task, length, arguments.batches, pack), flush=True)
-  sys.stdout.flush()
-  os._exit(0)  # see bertjax.data.safe_iterators
+        print(measure(corpus, length, arguments.batches, pack), flush=True)
 
 
 if __name__ == '__main__':

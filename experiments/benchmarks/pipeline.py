@@ -1,15 +1,17 @@
-"""Examples and tokens per second of the data pipeline, by stage, and packed.
+"""Masked sequences per second from token shards, beside torch's DataLoader.
 
     export PYTHONPATH=.
     python experiments/benchmarks/pipeline.py $DATA/text/novels.txt \\
         --vocab_file=$DATA/vocabulary/bert-base-uncased.vocab.txt
     python experiments/benchmarks/pipeline.py novels.txt --export batch.npz
 
-Runs the same documents of one stream up to each stage: read, tokenize, pair,
-mask, batch. A row gives the examples per second up to that stage, and the CPU
-time that the stage adds. Then compares the pipeline of a run, with all streams,
-with what a training step of `--size` consumes on this machine. `--export`
-writes a batch for `step_time.py --batches`.
+Prints sequences and tokens per second of the batches of a run, padded and
+packed, after the first window; the time of the first batch, at the start and
+deep inside the corpus; and what a training step of `--size` consumes on this
+machine. With torch and transformers installed (experiments/requirements.txt),
+the same for `DataLoader` with `DataCollatorForLanguageModeling` over the same
+tokens in Arrow, with 0 and 2 workers: it masks, and makes neither pairs nor
+labels of them. `--export` writes a batch for `step_time.py --batches`.
 """
 
 import argparse
@@ -22,100 +24,31 @@ import numpy as np
 import timing
 
 from bertjax import batch
+from bertjax.corpus import corpora, pipeline
 from bertjax.launch import command_line
 
-STAGES = ('read', 'tokenize', 'pair', 'mask')
 
-
-def stages(task, options, sequences: int):
-  """Yields each stage's name and one stream's data set up to it."""
-  import seqio
-
-  from bertjax.data import features
-
-  predictions = batch.predictions_of(options.length, 0.15)
-  lengths = features.task_feature_lengths(options.length, predictions)
-  dataset = task.source.get_dataset('train', shuffle=True, seed=0).take(
-    options.documents
-  )
-  yield STAGES[0], dataset
-  for name, preprocess in zip(STAGES[1:], task.preprocessors, strict=False):
-    preprocess = seqio.utils.add_kwargs_to_transform(
-      preprocess,
-      sequence_length=lengths,
-      output_features=task.output_features,
-    )
-    with seqio.utils.map_seed_manager(0):
-      dataset = preprocess(dataset)
-    yield name, dataset
-  dataset = features.to_rows(dataset.unbatch())
-  if sequences > 1:
-    dataset = features.pack(dataset, sequences)
-  yield (
-    ('batch' if sequences == 1 else 'pack and batch'),
-    dataset.batch(options.batch_size),
+def make(prepared, options, pack: bool = False):
+  """Returns the batches of a run."""
+  return pipeline.batches(
+    prepared,
+    options.batch_size,
+    options.length,
+    batch.predictions_of(options.length, 0.15),
+    seed=0,
+    sequences=batch.sequences_of(options.length, pack),
   )
 
 
-def consume(dataset) -> tuple[float, float, int, int]:
-  """Returns seconds, CPU seconds, and the examples and tokens of the last.
-
-  The iterator is created before the clock starts, but reads nothing until then.
-  """
-  elements = dataset.as_numpy_iterator()
-  start, cpu = time.perf_counter(), time.process_time()
-  examples = tokens = 0
-  for element in elements:
-    if 'segments' in element:
-      examples += int(element['segments'].max(axis=-1).sum())
-      tokens += np.count_nonzero(element['segments'])
-  return (
-    time.perf_counter() - start,
-    time.process_time() - cpu,
-    examples,
-    tokens,
-  )
-
-
-def stream(task, options, pack: bool) -> None:
-  """Prints a row for each stage of one stream."""
-  sequences = batch.sequences_of(options.length, pack)
-  rows = [
-    (name, *consume(dataset))
-    for name, dataset in stages(task, options, sequences)
-  ]
-  *_, examples, tokens = rows[-1]
-  before = 0.0
-  for name, seconds, cpu, *_ in rows:
-    print(
-      f'| {"packed" if pack else "padded"} | {name} '
-      f'| {examples / seconds:,.0f} | {tokens / seconds:,.0f} '
-      f'| {1e3 * (cpu - before) / examples:.3f} |',
-      flush=True,
-    )
-    before = cpu
-
-
-def whole(task, options, pack: bool):
-  """Prints examples, tokens and rows per second of all streams.
+def measure(prepared, options, pack: bool):
+  """Prints a row of the table.
 
   Returns:
     rows per second, and a batch.
   """
-  from bertjax.data import pipeline
-
-  predictions = batch.predictions_of(options.length, 0.15)
-  iterator = iter(
-    pipeline.batches(
-      task,
-      options.batch_size,
-      options.length,
-      predictions,
-      seed=0,
-      sequences=batch.sequences_of(options.length, pack),
-    )
-  )
-  example = next(iterator)
+  iterator = iter(make(prepared, options, pack))
+  for _ in range(2):
+    example = next(iterator)
   examples = tokens = 0
   start, cpu = time.perf_counter(), time.process_time()
   for _ in range(options.batches):
@@ -124,13 +57,82 @@ def whole(task, options, pack: bool):
     tokens += np.count_nonzero(example['segments'])
   seconds = time.perf_counter() - start
   cpu = time.process_time() - cpu
+  row(f'bertjax, {"packed" if pack else "padded"}', seconds, examples, tokens)
+  return options.batch_size * options.batches / seconds, example
+
+
+def row(name: str, seconds: float, examples: int, tokens: int) -> None:
   print(
-    f'| {"packed" if pack else "padded"} | all, {pipeline.STREAMS} streams '
-    f'| {examples / seconds:,.0f} | {tokens / seconds:,.0f} '
-    f'| {1e3 * cpu / examples:.3f} in all |',
+    f'| {name} | {examples / seconds:,.0f} | {tokens / seconds:,.0f} |',
     flush=True,
   )
-  return options.batch_size * options.batches / seconds, example
+
+
+def first_batches(prepared, options) -> None:
+  """Prints how long the first batch takes, at the start and deep inside."""
+  for place in (0, 10**6):
+    start = time.perf_counter()
+    iterator = iter(make(prepared, options))
+    if place:
+      streams = iterator.position()
+      position = f'[{place * 10}, [[{place}, 0]]]'.encode()
+      iterator.restore(dict.fromkeys(streams, position))
+    next(iterator)
+    seconds = time.perf_counter() - start
+    print(f'first batch, from window {place:,} on: {seconds:.2f} s')
+
+
+def measure_torch(prepared, options) -> list[float]:
+  """Prints rows for torch's loader; returns sequences per second."""
+  import datasets
+  import torch
+  import transformers
+
+  # BERT's rows without pairs: the tokens in chunks, as transformers'
+  # `run_mlm.py` groups them.
+  split = prepared.split('train')
+  tokens = np.concatenate(
+    [split.piece(i).tokens for i in range(len(split))]
+  ).astype(np.int64)
+  room = options.length - 2
+  rows = tokens[: len(tokens) // room * room].reshape(-1, room)
+  vocabulary = prepared.vocabulary
+  ends = [
+    np.full((len(rows), 1), x) for x in (vocabulary.cls_id, vocabulary.sep_id)
+  ]
+  rows = np.concatenate([ends[0], rows, ends[1]], axis=1)
+  tokenizer = transformers.BertTokenizer(
+    vocab=dict(
+      zip(vocabulary.tokens, range(len(vocabulary.tokens)), strict=True)
+    )
+  )
+  collator = transformers.DataCollatorForLanguageModeling(tokenizer)
+  found = []
+  with tempfile.TemporaryDirectory() as folder:
+    datasets.Dataset.from_dict({'input_ids': rows}).save_to_disk(folder)
+    data_set = datasets.load_from_disk(folder)
+    for workers in (0, 2):
+      loader = torch.utils.data.DataLoader(
+        data_set,
+        options.batch_size,
+        shuffle=True,
+        collate_fn=collator,
+        num_workers=workers,
+        drop_last=True,
+      )
+      iterator = iter(loader)
+      for _ in range(20):
+        next(iterator)
+      start, count = time.perf_counter(), 0
+      for example in iterator:
+        count += len(example['input_ids'])
+        if count >= options.batches * options.batch_size:
+          break
+      seconds = time.perf_counter() - start
+      row(f'torch, {workers} workers', seconds, count, count * options.length)
+      found.append(count / seconds)
+      del iterator
+  return found
 
 
 def compare(rate: float, example, vocabulary_size: int, options) -> None:
@@ -164,57 +166,51 @@ def compare(rate: float, example, vocabulary_size: int, options) -> None:
 
 
 def main() -> None:
-  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'  # jax has set it to 1
   command_line.skip_absent_tpu()
   parser = timing.Parser(description=__doc__.splitlines()[0])
   parser.add_argument('text_file')
   parser.add_argument('--vocab_file', help='else one of 16,384 is trained')
-  for name, default in (
-    ('length', 128),
-    ('batch_size', 32),
-    ('batches', 300),
-    ('documents', 2000),
-  ):
+  for name, default in (('length', 128), ('batch_size', 32), ('batches', 1500)):
     parser.add_argument(f'--{name}', type=timing.positive, default=default)
   parser.add_argument('--size', choices=timing.SIZES, default='mini')
   parser.add_argument('--export', metavar='FILE.npz')
-  measure(parser.parse_args(), parser)
-  sys.stdout.flush()
-  os._exit(0)  # see bertjax.data.safe_iterators
-
-
-def measure(options: argparse.Namespace, parser: timing.Parser) -> None:
-  """Prepares the task and prints the tables."""
-  import seqio
-
-  from bertjax.data import pretraining_tasks
-
+  options = parser.parse_args()
   with tempfile.TemporaryDirectory() as folder:
     try:
-      name = pretraining_tasks.from_text(
+      prepared = corpora.from_text(
         options.text_file, folder, options.vocab_file, 16384
       )
     except ValueError as error:
       parser.error(str(error))
-    task = seqio.get_mixture_or_task(name)
-    print(timing.machine('jax', 'jaxlib', 'tensorflow', 'seqio'))
-    print(
-      f'length {options.length}, batches of {options.batch_size}; '
-      f'{options.documents} documents\n\n'
-      '| rows | up to | examples a second | tokens a second '
-      '| ms of CPU an example |\n|---|---|---|---|---|'
-    )
-    for pack in (False, True):
-      stream(task, options, pack)
-      rate, example = whole(task, options, pack)
-      if not pack:
-        padded = rate, example
-    if options.export:
-      np.savez(options.export, **padded[1])
-    print()
-    vocabulary = task.output_features['tokens'].vocabulary
-    compare(*padded, vocabulary.vocab_size, options)
+    run(prepared, options)
+
+
+def run(prepared, options: argparse.Namespace) -> None:
+  """Prints all of it."""
+  tokens = prepared.splits['train']['tokens']
+  size = sum(x['bytes'] for x in prepared.splits['train']['files'])
+  print(timing.machine('jax', 'jaxlib', 'numpy', 'pyarrow'))
+  print(f'{tokens:,} tokens in shards of {size / tokens:.3f} bytes a token')
+  first_batches(prepared, options)
+  print(
+    f'\nlength {options.length}, batches of {options.batch_size}\n\n'
+    '| loader | sequences a second | tokens a second |\n|---|---|---|'
+  )
+  padded = measure(prepared, options, pack=False)
+  try:
+    torch = measure_torch(prepared, options)
+  except ImportError as error:
+    torch = []
+    print(f'(torch: {error})', file=sys.stderr)
+  measure(prepared, options, pack=True)
+  print()
+  if torch:
+    print(f'against the better of torch: {padded[0] / max(torch):.2f} times')
+  if options.export:
+    np.savez(options.export, **padded[1])
+  compare(*padded, len(prepared.vocabulary.tokens), options)
 
 
 if __name__ == '__main__':
+  os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
   main()

@@ -28,7 +28,7 @@ import torch
 import transformers
 
 from bertjax import batch as batch_lib
-from bertjax.data import pipeline, pretraining_tasks
+from bertjax.corpus import corpora, pipeline
 from bertjax.interop import names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
@@ -222,11 +222,9 @@ def main():
   options = parser.parse_args()
   os.makedirs(options.output, exist_ok=True)
 
-  task = pretraining_tasks.from_text(
-    options.text, options.output, options.vocabulary
-  )
+  corpus = corpora.from_text(options.text, options.output, options.vocabulary)
   config = EncoderConfig(
-    vocabulary_size=pretraining_tasks.vocabulary_size(options.vocabulary, 0),
+    vocabulary_size=len(corpus.vocabulary.tokens),
     width=256,
     layers=4,
     heads=4,
@@ -234,7 +232,7 @@ def main():
     dropout=0.0,
   )
   sizes = dict(
-    task=task,
+    corpus=corpus,
     batch_size=BATCH_SIZE,
     length=LENGTH,
     predictions=PREDICTIONS,

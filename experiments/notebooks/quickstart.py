@@ -84,7 +84,7 @@ jax.config.update('jax_platforms', 'cpu')
 # your own, use the recipe `pretrain_text.gin` and its `TEXT_FILES`.
 
 # %%
-from bertjax.data import cleaning, python_documentation
+from bertjax.corpus import cleaning, python_documentation
 
 text = python_documentation.PythonDocumentation()
 first = next(text.documents(cleaning.Counts()))

@@ -21,7 +21,7 @@
 REPOSITORY = None  # where to clone bertjax from if this is not a checkout
 STORAGE = None  # a folder; None: Google Drive, /kaggle/working, or runs
 NAME = 'tpu_pretraining'  # of the run's folder there
-TEXT_FILES = 'python_documentation'  # or files, globs, 'tfds:NAME'
+TEXT_FILES = 'python_documentation'  # or files and globs
 VOCAB_SIZE = 4096  # 16384 and more for larger text
 SIZE = 'small'  # tiny, mini, small, medium, base, large
 TRAIN_STEPS = 2000  # for 2 MB of text; 100,000 and more for a large one

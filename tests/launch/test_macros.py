@@ -178,13 +178,13 @@ def test_a_parameter_that_is_parted_from_others_is_told(capsys):
     configuration.understand(files, bindings, tell=True)
     return capsys.readouterr().out
 
-  assert told('pretraining_tasks.from_text.next_sentence=False') == (
-    'warning: pretraining_tasks.from_text.next_sentence alone is set, apart '
+  assert told('pipeline.batches.next_sentence=False') == (
+    'warning: pipeline.batches.next_sentence alone is set, apart '
     'from bert.BertForPreTraining.next_sentence; set NSP for all\n'
   )
-  assert 'set MASK_RATE for all' in told('from_text.mask_rate=0.3')
+  assert 'set MASK_RATE for all' in told('pipeline.batches.mask_rate=0.3')
   assert not told('NSP=False', 'eval/pipeline.batches.epochs=3')
-  assert not told('loop.train.keep=9', 'pretraining_tasks.from_text.cased=True')
+  assert not told('loop.train.keep=9', 'corpora.from_text.cased=True')
 
 
 def test_a_macro_of_other_recipes_is_told_from_a_misspelt_one():

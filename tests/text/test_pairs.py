@@ -58,7 +58,7 @@ def test_a_random_second_segment_is_of_another_document():
   ids=str,
 )
 def test_the_pairs_that_are_one_sentence_are_counted(sizes, least, most):
-  documents = [document(i + 1, sizes) for i in range(500)]
+  documents = [document(i + 1, sizes) for i in range(2000)]
   found = pairs.cuts(documents, 64, np.random.default_rng(3))
   built = build(documents, 64, seed=3)
   starts = {int(x) for one in documents for x in one.tokens[one.bounds[:-1]]}
