@@ -1,0 +1,1 @@
+"""Corpora: cleaned, without duplicates, as shards; no TensorFlow."""
