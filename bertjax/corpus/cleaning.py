@@ -25,6 +25,19 @@ from collections.abc import Iterable, Iterator
 # shorter.
 LONGEST_LINE = 8_000
 
+# Field of `Counts` -> what it counts, if it counts any.
+_FAULTS = {
+  'empty_files': 'files without text',
+  'left_out': 'files left out, of which the first: {first_left_out}',
+  'invalid_characters': 'invalid characters, replaced by U+FFFD',
+  'nuls': 'NUL characters, removed',
+  'long_lines': (
+    f'lines above {LONGEST_LINE:,} characters, cut at white space'
+  ),
+  'malformed': (
+    'lines or rows without a text, skipped; the first is {first_malformed}'
+  ),
+}
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _NOT_SPACE = re.compile(r'\S')
 
@@ -58,6 +71,15 @@ class Counts:
   long_lines: int = 0
   malformed: int = 0
   first_malformed: str = ''
+
+  def faults(self) -> list[str]:
+    """Returns what was wrong with the text, for people."""
+    counts = dataclasses.asdict(self)
+    return [
+      f'{counts[name]:,} {what.format(**counts)}'
+      for name, what in _FAULTS.items()
+      if counts[name]
+    ]
 
 
 def decode(blocks: Iterable[bytes], counts: Counts) -> Iterator[str]:

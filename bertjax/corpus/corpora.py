@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from bertjax.corpus import (
+  building,
   document_files,
   preparation,
   python_documentation,
@@ -20,7 +21,8 @@ from bertjax.corpus import (
   windows,
 )
 from bertjax.corpus.mixtures import Mixture, Rates
-from bertjax.corpus.preparation import Prepared, Training
+from bertjax.corpus.preparation import Prepared
+from bertjax.corpus.wordpiece_training import Training
 from bertjax.errors import UserError, did_you_mean, expect
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
@@ -249,7 +251,7 @@ def _check_no_run(paths: Sequence[str]) -> None:
     of_run = name == layout.CONFIGURATION and os.path.exists(
       os.path.join(folder, layout.LOCK)
     )
-    of_corpus = os.path.exists(os.path.join(folder, preparation.INDEX))
+    of_corpus = os.path.exists(os.path.join(folder, building.INDEX))
     if of_run or (of_corpus and preparation.is_complete(folder)):
       raise UserError(
         f'expected text in TEXT_FILES, got {path}, which a run wrote; move '

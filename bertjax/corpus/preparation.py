@@ -11,57 +11,27 @@ with the files of `shards`, the vocabulary, `index.json`, and, written last,
 `COMPLETED`.
 """
 
-import collections
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import filelock
-import numpy as np
-import pyarrow
 
-from bertjax.corpus import (
-  bulk_tokenizer,
-  cleaning,
-  sentences,
-  shards,
-  spool,
-  wordpiece_training,
-  workers,
-)
+from bertjax.corpus import building, cleaning, shards, spool
+from bertjax.corpus.wordpiece_training import Training
 from bertjax.errors import UserError, expect
 from bertjax.runs import output_files
-from bertjax.runs.progress_line import wait
 from bertjax.text import vocabulary_file, whole_files
-from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import Vocabulary
-from bertjax.values import Count, Rate, check_fields
+from bertjax.values import Rate
 
-FORMAT = 3  # raise it if what is written here changes
-INDEX, COMPLETED = 'index.json', 'COMPLETED'
-_TEXT = 'text.arrow'
 _ELSEWHERE = 'another directory'
 _FIX = 'prepare it anew, or set CORPUS_DIR to another'
-# Bytes of compressed text for which a further process is worth its start.
-_PROCESS_BYTES = 1 << 23
-# Field of `cleaning.Counts` -> what it counts, if it counts any.
-_FAULTS = {
-  'empty_files': 'files without text',
-  'left_out': 'files left out, of which the first: {first_left_out}',
-  'invalid_characters': 'invalid characters, replaced by U+FFFD',
-  'nuls': 'NUL characters, removed',
-  'long_lines': (
-    f'lines above {cleaning.LONGEST_LINE:,} characters, cut at white space'
-  ),
-  'malformed': (
-    'lines or rows without a text, skipped; the first is {first_malformed}'
-  ),
-}
 # What index.json holds, see `whole_files.check`.
 _FORM = {
   'format': int,
@@ -71,24 +41,6 @@ _FORM = {
   'vocabulary': str,
   'unknown': int,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-  """A vocabulary that is to be trained on the corpus.
-
-  Attributes:
-    size: how many tokens.
-    cased: False lower-cases text and strips accents first.
-    min_frequency: see `wordpiece_training.train`.
-  """
-
-  size: Count
-  cased: bool = False
-  min_frequency: Count = 2
-
-  def __post_init__(self) -> None:
-    check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +82,7 @@ class Prepared:
     ]
     if not held_out and self.index['held_out_fraction']:
       report.append('fewer than three different documents: none is held out')
-    return '\n'.join([*report, *_faults(counts)])
+    return '\n'.join([*report, *cleaning.Counts(**counts).faults()])
 
 
 def prepare(
@@ -165,9 +117,11 @@ def prepare(
   of = (
     dataclasses.astuple(vocabulary)
     if isinstance(vocabulary, Training)
-    else _digest(vocabulary)
+    else building.digest(vocabulary)
   )
-  key = json.dumps([FORMAT, held_out_fraction, of, reader.fingerprint()])
+  key = json.dumps(
+    [building.FORMAT, held_out_fraction, of, reader.fingerprint()]
+  )
   path = os.path.join(
     directory, hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
   )
@@ -200,7 +154,7 @@ def _find(path: str) -> Prepared | None:
 
 def is_complete(path: str) -> bool:
   """Returns whether a folder holds a prepared corpus."""
-  return os.path.exists(os.path.join(path, COMPLETED))
+  return os.path.exists(os.path.join(path, building.COMPLETED))
 
 
 def load(path: str) -> Prepared:
@@ -209,7 +163,7 @@ def load(path: str) -> Prepared:
   Raises:
     UserError: it is none, is incomplete, or was altered.
   """
-  where = os.path.join(path, INDEX)
+  where = os.path.join(path, building.INDEX)
   if not is_complete(path):
     begun = output_files.is_left_half_written(path) or os.path.exists(where)
     state = 'one that is not complete' if begun else 'none'
@@ -218,31 +172,18 @@ def load(path: str) -> Prepared:
     )
   index = whole_files.read_object(where, _FIX) or {}
   whole_files.check(index, _FORM, where, _FIX)
-  if index['format'] != FORMAT:
+  if index['format'] != building.FORMAT:
     raise UserError(
-      f'expected a corpus of format {FORMAT} in {path}, got format '
+      f'expected a corpus of format {building.FORMAT} in {path}, got format '
       f'{index["format"]}, of another version of bertjax; {_FIX}'
     )
   tokens, cased = vocabulary_file.load(os.path.join(path, vocabulary_file.NAME))
   prepared = Prepared(path, index, Vocabulary(tokens, cased))
-  if _digest(prepared.vocabulary) != index['vocabulary']:
+  if building.digest(prepared.vocabulary) != index['vocabulary']:
     raise UserError(
       f'the vocabulary in {path} is not that of the corpus there; {_FIX}'
     )
   return prepared
-
-
-def _digest(vocabulary: Vocabulary) -> str:
-  return vocabulary_file.digest_of(vocabulary.tokens, vocabulary.cased)
-
-
-def _faults(counts: Mapping[str, Any]) -> list[str]:
-  """Returns what was wrong with the text, for people."""
-  return [
-    f'{counts[name]:,} {what.format(**counts)}'
-    for name, what in _FAULTS.items()
-    if counts[name]
-  ]
 
 
 def _locked(path: str) -> filelock.AcquireReturnProxy:
@@ -267,152 +208,4 @@ def _make(
   shutil.rmtree(path, ignore_errors=True)  # a damaged one
   with output_files.writing(path, _ELSEWHERE) as part:
     os.makedirs(part)
-    counts, text = cleaning.Counts(), os.path.join(part, _TEXT)
-    documents = spool.write(reader, text, counts)
-    if not len(documents):
-      found = '; '.join(
-        [
-          f'no document in the {counts.files} files',
-          *_faults(dataclasses.asdict(counts)),
-        ]
-      )
-      raise UserError(
-        f'expected text in {reader}, found {found}; set TEXT_FILES '
-        'or TEXT_COLUMN'
-      )
-    threshold = _threshold(documents, held_out_fraction)
-    more = os.path.getsize(text) // _PROCESS_BYTES
-    processes = min(workers.available(), 1 + more)
-    if isinstance(vocabulary, Training):
-      with wait('training the vocabulary'):
-        vocabulary = _train(vocabulary, text, threshold, processes)
-    with wait('tokenizing'):
-      written = _tokenize(vocabulary, text, part, threshold, processes)
-    os.remove(text)
-    vocabulary_file.write(
-      vocabulary.tokens,
-      os.path.join(part, vocabulary_file.NAME),
-      vocabulary.cased,
-    )
-    index = {
-      'format': FORMAT,
-      'source': str(reader),
-      'held_out_fraction': held_out_fraction,
-      'vocabulary': _digest(vocabulary),
-      'counts': dataclasses.asdict(counts),
-      **written,
-    }
-    output_files.write_json(os.path.join(part, INDEX), index, _ELSEWHERE)
-    output_files.write_text(os.path.join(part, COMPLETED), '', _ELSEWHERE)
-
-
-def _threshold(documents: np.ndarray, held_out_fraction: float) -> int:
-  """Returns below which hash documents are held out."""
-  threshold = int(held_out_fraction * 2**63)
-  held_out = int((documents < threshold).sum())
-  if threshold and (len(documents) < 3 or not 0 < held_out < len(documents)):
-    several = len(documents) >= 3 and len(np.unique(documents)) > 1
-    threshold = int(documents.min()) + 1 if several else 0
-  return threshold
-
-
-def _train(
-  wanted: Training, text: str, threshold: int, processes: int
-) -> Vocabulary:
-  words = wordpiece_training.WordCounts()
-  make = f'{__name__}:counter'
-  arguments = {'cased': wanted.cased, 'threshold': threshold}
-  with workers.mapper(make, arguments, processes) as over:
-    for batch in over(spool.read(text)):
-      found = (column.to_pylist() for column in batch.columns)
-      words.add(dict(zip(*found, strict=True)))
-  tokens = wordpiece_training.train(
-    words.counts, wanted.size, wanted.min_frequency
-  )
-  return Vocabulary(tokens, wanted.cased)
-
-
-def counter(
-  cased: bool, threshold: int
-) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
-  """Returns what counts the words of a batch of `spool.read`."""
-
-  def count(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    kept = [
-      text
-      for document, text in zip(
-        batch['document'].to_pylist(), batch['text'].to_pylist(), strict=True
-      )
-      if document >= threshold
-    ]
-    counts = wordpiece_training.count_words(kept, cased)
-    return pyarrow.record_batch(
-      {
-        'word': pyarrow.array([*counts], pyarrow.string()),
-        'count': pyarrow.array([*counts.values()], pyarrow.int64()),
-      }
-    )
-
-  return count
-
-
-def _tokenize(
-  vocabulary: Vocabulary, text: str, folder: str, threshold: int, processes: int
-) -> dict[str, Any]:
-  """Writes the shards; returns 'splits' and 'unknown' of `Prepared.index`."""
-  arguments = {'tokens': vocabulary.tokens, 'cased': vocabulary.cased}
-  make = f'{__name__}:encoder'
-  documents: collections.Counter[str] = collections.Counter()
-  dtype = bulk_tokenizer.dtype_of(len(vocabulary.tokens))
-  unknown = 0
-  train, validation = (
-    shards.Writer(folder, split, dtype) for split in shards.SPLITS
-  )
-  with (
-    workers.mapper(make, arguments, processes) as over,
-    train,
-    validation,
-  ):
-    for batch in over(spool.read(text)):
-      for number, piece in zip(
-        batch['piece'].to_pylist(), shards.pieces(batch), strict=True
-      ):
-        held_out = piece.document < threshold
-        (validation if held_out else train).add(*piece)
-        documents[shards.SPLITS[held_out]] += number == 0
-        unknown += int((piece.tokens == vocabulary.unk_id).sum())
-  return {
-    'splits': {
-      split: {
-        'documents': documents[split],
-        **{
-          what: sum(file[what] for file in writer.files)
-          for what in ('pieces', 'tokens')
-        },
-        'files': writer.files,
-      }
-      for split, writer in zip(shards.SPLITS, (train, validation), strict=True)
-    },
-    'unknown': unknown,
-  }
-
-
-def encoder(
-  tokens: list[str], cased: bool
-) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
-  """Returns what makes ids of the text in a batch of `spool.read`."""
-  tokenizer = bulk_tokenizer.BulkTokenizer(Tokenizer(tokens, cased))
-
-  def encode(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    texts = [sentences.split(text) for text in batch['text'].to_pylist()]
-    ids, ends = zip(*tokenizer.encode(texts), strict=True)
-    return pyarrow.record_batch(
-      {
-        'document': batch['document'],
-        'piece': batch['piece'],
-        'tokens': shards.list_array(ids),
-        'sentence_ends': shards.list_array(ends),
-      }
-    )
-
-  return encode
+    building.build(reader, part, vocabulary, held_out_fraction)

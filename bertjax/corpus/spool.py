@@ -1,6 +1,7 @@
 """A corpus as clean pieces of text, on disk between reading and tokenizing.
 
-    documents = spool.write(reader, 'runs/a/part/text.arrow', counts)
+    batches = reader.documents(counts)
+    spool.write(batches, 'runs/a/part/text.arrow', counts, reader.size())
     for batch in spool.read('runs/a/part/text.arrow'):
       batch['text'].to_pylist()  # of about a megabyte
 
@@ -56,13 +57,16 @@ class Reader(Protocol):
     """Returns the bytes that `documents` reads."""
 
 
-def write(reader: Reader, path: str, counts: cleaning.Counts) -> np.ndarray:
-  """Writes all pieces of a corpus, in the order of its files.
+def write(
+  batches: Iterator[list[str]], path: str, counts: cleaning.Counts, total: int
+) -> np.ndarray:
+  """Writes all pieces of documents, in their order.
 
   Args:
-    reader: what to write.
+    batches: lists of lines; an empty list ends a document.
     path: of the file.
-    counts: receives what was read and repaired.
+    counts: `file_bytes` are those that were read so far.
+    total: of them.
 
   Returns:
     int64[documents], their hashes.
@@ -75,8 +79,7 @@ def write(reader: Reader, path: str, counts: cleaning.Counts) -> np.ndarray:
   ):
     pending: list[Record] = []
     size = 0
-    pieces = _pieces(reader.documents(counts))
-    for document, number, text in reported(pieces, counts, reader.size()):
+    for document, number, text in _reported(_pieces(batches), counts, total):
       if number == 0:
         documents.append(document)
       pending.append((document, number, text))
@@ -108,7 +111,7 @@ def read(path: str) -> Iterator[pyarrow.RecordBatch]:
     yield from file
 
 
-def reported(
+def _reported(
   pieces: Iterator[Any], counts: cleaning.Counts, total: int
 ) -> Iterator[Any]:
   """Yields the pieces, and reports at times how many of all bytes are read."""

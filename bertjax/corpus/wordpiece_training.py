@@ -9,6 +9,7 @@ Source: Devlin et al. 2018, section 3; the file format of google-research/bert.
 """
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -18,6 +19,7 @@ from bertjax.corpus.bulk_tokenizer import words_between_spaces
 from bertjax.errors import UserError
 from bertjax.text.tokenizer import pipeline
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
+from bertjax.values import Count, check_fields
 
 MAX_ALPHABET = 1000  # as in `tokenizers` for BERT; rarer characters are [UNK]
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
@@ -25,6 +27,24 @@ MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
 # divided, which can only change the order of pairs that are about as frequent.
 _MOST_WORDS = 1 << 29
 _MEMORY = 1 << 18  # strings whose words are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """A vocabulary that is to be trained on the corpus.
+
+  Attributes:
+    size: how many tokens.
+    cased: False lower-cases text and strips accents first.
+    min_frequency: see `wordpiece_training.train`.
+  """
+
+  size: Count
+  cased: bool = False
+  min_frequency: Count = 2
+
+  def __post_init__(self) -> None:
+    check_fields(self)
 
 
 class WordCounts:

@@ -13,6 +13,7 @@ import pandas
 import pytest
 
 from bertjax.corpus import (
+  building,
   cleaning,
   document_files,
   preparation,
@@ -123,7 +124,8 @@ def test_pieces_are_full_but_for_a_line(tmp_path):
   lines = ['word ' * (number % 90) + 'end' for number in range(5000)]
   lines[7] = ('long ' * 10_000).strip()
   reader = write(tmp_path / 'a.txt', [lines])
-  spool.write(reader, str(tmp_path / 'spool'), cleaning.Counts())
+  counts = cleaning.Counts()
+  spool.write(reader.documents(counts), str(tmp_path / 'spool'), counts, 1)
   found = [
     text
     for batch in spool.read(str(tmp_path / 'spool'))
@@ -140,7 +142,8 @@ def test_the_longest_line_fits_a_piece_in_any_script(tmp_path):
   line = '𐐀' * cleaning.LONGEST_LINE  # 4 bytes each
   reader = write(tmp_path / 'a.txt', [[line] * 4])
   path = str(tmp_path / 'spool')
-  spool.write(reader, path, cleaning.Counts())
+  counts = cleaning.Counts()
+  spool.write(reader.documents(counts), path, counts, 1)
   (batch,) = spool.read(path)
   assert batch['text'].to_pylist() == [line] * 4
   assert batch['piece'].to_pylist() == [0, 1, 2, 3]
@@ -250,8 +253,8 @@ def test_other_programs_read_the_shards_as_they_are(tmp_path):
 def test_several_processes_write_what_one_does(tmp_path, monkeypatch):
   reader = write(tmp_path / 'a.txt', some_documents(2000, 60))
   one = prepare(reader, tmp_path / 'one')
-  monkeypatch.setattr(preparation, '_PROCESS_BYTES', 1000)
-  monkeypatch.setattr(preparation.workers, 'available', lambda: 2)
+  monkeypatch.setattr(building, '_PROCESS_BYTES', 1000)
+  monkeypatch.setattr(building.workers, 'available', lambda: 2)
   two = prepare(reader, tmp_path / 'two')
   assert one.index == two.index and one.vocabulary == two.vocabulary
   for name in ('train-00000.arrow', 'validation-00000.arrow'):

@@ -1,0 +1,329 @@
+"""Cleans documents and leaves out those that are not worth training on.
+
+    steps = Steps(languages=('en',), personal_data=True)
+    with steps.run(documents, folder, processes=2) as (kept, tally):
+      for lines in kept:
+        ...  # as those that `spool.Reader.documents` yields
+    tally.dropped   # {'language': 12, 'exact_duplicate': 3, ...}
+
+The order: Unicode repair, language, rules on lines, rules on documents, blocked
+words, evaluation texts, personal data, exact duplicates, near duplicates. All
+but duplicates judge a document alone, in as many processes as wanted; of these
+go on its text, a hash and a signature, from which one process finds duplicates
+in the order of the documents.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow
+
+from bertjax.corpus import (
+  blocked_words,
+  contamination,
+  duplicates,
+  languages,
+  line_rules,
+  near_duplicates,
+  personal_data,
+  quality_rules,
+  repair,
+  signatures,
+  workers,
+)
+from bertjax.text import input_files, input_paths
+from bertjax.values import Name, Paths, Place, Share, check_fields
+
+EXACT, NEAR = 'exact_duplicate', 'near_duplicate'
+LANGUAGE, BLOCKED, EVALUATION = 'language', 'blocked_word', 'evaluation_text'
+EMPTY = 'empty'
+# Of each rule so many documents, cut to so many characters, are kept to look at.
+_SAMPLES, _SAMPLE_CHARACTERS = 5, 600
+_BATCH_CHARACTERS = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+  """What is done to documents; a switch that is off costs nothing.
+
+  Attributes:
+    repair: whether to mend Unicode, see `repair`.
+    languages: ISO codes of those that are kept, see `languages`; None: all.
+    rules: a set of rules or names of rules, see `quality_rules` and
+      `line_rules`; None: none.
+    exact_duplicates: whether a document goes whose words are those of an
+      earlier one.
+    near_duplicates: the Jaccard index from which on a document goes for an
+      earlier one; None: none goes.
+    paragraphs: whether a paragraph goes that stood in an earlier document.
+    decontaminate: files of evaluation texts; documents that share 13 words in a
+      row with one go. All columns of a table count.
+    personal_data: whether e-mail addresses and the like are replaced.
+    blocked_words: a file, a word a line; documents with one of them go.
+  """
+
+  repair: bool = True
+  languages: Sequence[Name] | None = None
+  rules: Name | Sequence[Name] | None = 'gentle'
+  exact_duplicates: bool = True
+  near_duplicates: Share | None = 0.8
+  paragraphs: bool = False
+  decontaminate: Paths | None = None
+  personal_data: bool = False
+  blocked_words: Place | None = None
+
+  def __post_init__(self) -> None:
+    """Raises UserError: no such rule or language, or a file is not there."""
+    check_fields(self)
+    if self.languages:
+      languages.check_codes(self.languages)
+    _rules(self.rules)
+    if self.decontaminate is not None:
+      input_paths.expand(self.decontaminate, 'DECONTAMINATE')
+    if self.blocked_words is not None:
+      blocked_words.read(self.blocked_words)
+
+  @contextlib.contextmanager
+  def run(
+    self, documents: Iterator[list[str]], folder: str, processes: int
+  ) -> Iterator[tuple[Iterator[list[str]], 'Tally']]:
+    """Yields the documents that are kept, and the tally that goes with them.
+
+    Args:
+      documents: lists of lines; an empty list ends a document.
+      folder: for an index of signatures, which goes at the end.
+      processes: how many work on it.
+    """
+    settings = dataclasses.asdict(self)
+    make = f'{__name__}:cleaner'
+    with (
+      workers.mapper(make, {'settings': settings}, processes) as over,
+      Tally(self, folder) as tally,
+    ):
+      yield tally.keep(over(_batches(documents))), tally
+
+
+class Tally(contextlib.ExitStack):
+  """Counts what happened to documents, and finds duplicates among them.
+
+  Attributes:
+    read: documents.
+    kept: documents; after `near`, without near duplicates.
+    dropped: rule -> documents.
+    removed_lines: rule -> lines.
+    replaced: kind of personal data -> how often.
+    samples: rule -> the first documents that it dropped, cut.
+  """
+
+  def __init__(self, steps: Steps, folder: str):
+    super().__init__()
+    self.read = self.kept = 0
+    self.dropped: collections.Counter[str] = collections.Counter()
+    self.removed_lines: collections.Counter[str] = collections.Counter()
+    self.replaced: collections.Counter[str] = collections.Counter()
+    self.samples: dict[str, list[str]] = {}
+    self._seen: set[int] = set()  # of documents
+    self._paragraphs: set[int] = set()
+    self._of_paragraphs = steps.paragraphs
+    self._index = None
+    if steps.near_duplicates is not None:
+      self._index = self.enter_context(
+        near_duplicates.NearDuplicates(folder, steps.near_duplicates)
+      )
+
+  def keep(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[list[str]]:
+    """Yields the lines of each document that stays, then an empty list."""
+    for batch in batches:
+      columns = (column.to_pylist() for column in batch.columns)
+      for text, rule, counts, digest, paragraphs, signature in zip(
+        *columns, strict=True
+      ):
+        self.read += 1
+        removed, replaced = json.loads(counts)
+        self.removed_lines.update(removed)
+        if not rule and digest is not None and digest in self._seen:
+          rule = EXACT
+        if not rule and self._of_paragraphs:
+          text, rule = self._without_repeats(text, paragraphs)
+        if rule:
+          self._drop(rule, text)
+          continue
+        self.replaced.update(replaced)
+        if digest is not None:
+          self._seen.add(digest)
+        if self._index is not None:
+          self._index.add(np.frombuffer(signature, np.uint32))
+        self.kept += 1
+        yield text.split('\n')
+        yield []
+
+  def _without_repeats(
+    self, text: str, paragraphs: Sequence[int]
+  ) -> tuple[str, str | None]:
+    lines = [
+      line
+      for line, digest in zip(text.split('\n'), paragraphs, strict=True)
+      if digest not in self._paragraphs
+    ]
+    self._paragraphs.update(paragraphs)
+    self.removed_lines['repeated_paragraph'] += len(paragraphs) - len(lines)
+    return ('\n'.join(lines), None) if lines else (text, EXACT)
+
+  def near(self) -> np.ndarray:
+    """Returns bool[documents], of those kept so far, which stay."""
+    if self._index is None:
+      return np.ones(self.kept, bool)
+    found = ~self._index.duplicates()
+    self.dropped[NEAR] += int((~found).sum())
+    self.kept = int(found.sum())
+    return found
+
+  def add_sample(self, rule: str, text: str) -> None:
+    """Keeps a document that a rule dropped, if there are few of it."""
+    samples = self.samples.setdefault(rule, [])
+    if len(samples) < _SAMPLES:
+      samples.append(text[:_SAMPLE_CHARACTERS])
+
+  def _drop(self, rule: str, text: str) -> None:
+    self.dropped[rule] += 1
+    self.add_sample(rule, text)
+
+
+def _batches(
+  documents: Iterator[list[str]],
+) -> Iterator[pyarrow.RecordBatch]:
+  """Yields documents as batches of about a megabyte."""
+  lines: list[str] = []
+  texts: list[str] = []
+  size = 0
+  for some in documents:
+    lines += some
+    if some:
+      continue
+    texts.append('\n'.join(lines))
+    size += len(texts[-1])
+    lines = []
+    if size >= _BATCH_CHARACTERS:
+      yield pyarrow.record_batch({'text': pyarrow.array(texts)})
+      texts, size = [], 0
+  if texts:
+    yield pyarrow.record_batch({'text': pyarrow.array(texts)})
+
+
+def _rules(
+  rules: str | Sequence[str] | None,
+) -> tuple[Sequence[str], Sequence[str]]:
+  """Returns the names of rules on lines, and of those on documents."""
+  if rules is None:
+    return (), ()
+  if isinstance(rules, str):
+    names = quality_rules.names_of(rules)
+    return line_rules.LINE_RULE_SETS[rules], names
+  of_lines = [name for name in rules if name in line_rules.LINE_RULES]
+  others = [name for name in rules if name not in line_rules.LINE_RULES]
+  return of_lines, quality_rules.names_of(others)
+
+
+def cleaner(
+  settings: dict[str, Any],
+) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
+  """Returns what cleans a batch of documents, each by itself.
+
+  Args:
+    settings: the fields of `Steps`.
+
+  Returns:
+    maps `text` to a row for each document: `text`; `rule`, the one that drops
+    it, or null; `counts`, in JSON, of lines removed and of spans replaced;
+    `hash`, `paragraphs` and `signature`, as far as they are needed.
+  """
+  steps = Steps(**settings)
+  clean = _cleaner_of_one(steps)
+
+  def clean_batch(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+    rows = [clean(text) for text in batch['text'].to_pylist()]
+    columns = [*zip(*rows, strict=True)]
+    return pyarrow.record_batch(
+      {
+        name: pyarrow.array(column, kind)
+        for (name, kind), column in zip(_COLUMNS.items(), columns, strict=True)
+      }
+    )
+
+  return clean_batch
+
+
+_COLUMNS = {
+  'text': pyarrow.string(),
+  'rule': pyarrow.string(),
+  'counts': pyarrow.string(),
+  'hash': pyarrow.uint64(),
+  'paragraphs': pyarrow.list_(pyarrow.uint64()),
+  'signature': pyarrow.binary(),
+}
+
+
+def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
+  of_lines, rules = _rules(steps.rules)
+  blocked = steps.blocked_words and blocked_words.read(steps.blocked_words)
+  evaluation = steps.decontaminate and contamination.Contaminated(
+    _evaluation_texts(steps.decontaminate)
+  )
+
+  def failing(text: str) -> str | None:
+    if not text.strip():
+      return EMPTY
+    if rule := quality_rules.failing(text, rules):
+      return rule
+    if blocked and blocked.find(text):
+      return BLOCKED
+    return EVALUATION if evaluation and evaluation.find(text) else None
+
+  def clean(text: str) -> tuple[Any, ...]:
+    removed, replaced = dict[str, int](), dict[str, int]()
+    if steps.repair:
+      text = repair.repair(text)
+    rule = None
+    if steps.languages:
+      code, _ = languages.language_of(text)
+      rule = None if code in steps.languages else LANGUAGE
+    if rule is None:
+      kept, removed = line_rules.keep(text, of_lines)
+      rule = failing(kept)
+      text = text if rule else kept
+    if rule is None and steps.personal_data:
+      text, replaced = personal_data.replace(text)
+    text = '\n'.join(filter(None, map(str.strip, text.split('\n'))))
+    stays = rule is None
+    return (
+      text,
+      rule,
+      json.dumps([removed, replaced]),
+      duplicates.document_hash(text)
+      if stays and steps.exact_duplicates
+      else None,
+      duplicates.paragraph_hashes(text).tolist()
+      if stays and steps.paragraphs
+      else None,
+      signatures.signature(text).tobytes()
+      if stays and steps.near_duplicates is not None
+      else None,
+    )
+
+  return clean
+
+
+def _evaluation_texts(patterns: str | Sequence[str]) -> Iterator[str]:
+  """Yields the texts of evaluation files: lines, or the columns of tables."""
+  setting = 'DECONTAMINATE'
+  for path in input_paths.expand(patterns, setting):
+    if input_files.form_of(path, setting) == 'text':
+      yield from input_files.lines(path, setting)
+      continue
+    for _, record in input_files.records(path, setting=setting):
+      yield from (x for x in record.values() if isinstance(x, str))
