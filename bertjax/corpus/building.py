@@ -10,6 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,7 +49,8 @@ def build(
   vocabulary: Vocabulary | Training,
   held_out_fraction: float = 0.05,
   steps: Steps | None = None,
-) -> tuple[dict[str, Any], Tally | None]:
+  report: Callable[[dict[str, Any], Tally], None] | None = None,
+) -> None:
   """Writes a corpus into a folder, from text to `COMPLETED`.
 
   Args:
@@ -57,9 +59,8 @@ def build(
     vocabulary: that of the ids, or one that is trained on the split 'train'.
     held_out_fraction: see `preparation.prepare`.
     steps: what is done to documents before; None: nothing.
-
-  Returns:
-    `index.json`, and what the steps counted.
+    report: is called with `index.json` and what the steps counted, before
+      `COMPLETED` is written.
 
   Raises:
     UserError: there is no document, or none is left.
@@ -71,6 +72,7 @@ def build(
     documents, tally = reader.documents(counts), None
     if steps:
       place = os.path.join(folder, _SIGNATURES)
+      stack.callback(shutil.rmtree, place, ignore_errors=True)
       documents, tally = stack.enter_context(
         steps.run(documents, place, processes)
       )
@@ -102,8 +104,9 @@ def build(
     **written,
   }
   output_files.write_json(os.path.join(folder, INDEX), index, _ELSEWHERE)
+  if tally and report:
+    report(index, tally)
   output_files.write_text(os.path.join(folder, COMPLETED), '', _ELSEWHERE)
-  return index, tally
 
 
 def digest(vocabulary: Vocabulary) -> str:

@@ -137,7 +137,7 @@ def from_text(
         preparation.prepare(
           reader_of(text_files, text_column),
           os.path.join(run_dir, layout.CORPUS),
-          _vocabulary(vocab_file, vocab_size, cased, min_frequency),
+          vocabulary_of(vocab_file, vocab_size, cased, min_frequency),
           held_out_fraction,
         )
       ]
@@ -161,10 +161,13 @@ def _is_begun(run_dir: str) -> bool:
   return os.path.isdir(folder) and any(map(str.isdigit, os.listdir(folder)))
 
 
-def _vocabulary(
+def vocabulary_of(
   vocab_file: str | None, size: int, cased: bool | None, min_frequency: int
 ) -> Vocabulary | Training:
-  """Reads a vocabulary, and prints whether it is cased, and why."""
+  """Reads a vocabulary, and prints whether it is cased, and why.
+
+  The arguments are those of `from_text`; without a file it is to be trained.
+  """
   if vocab_file is None:
     return Training(size, bool(cased), min_frequency)
   tokens = vocabulary_file.read(vocab_file)

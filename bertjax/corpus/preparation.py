@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import filelock
@@ -40,6 +40,19 @@ _FORM = {
   'held_out_fraction': float | int,
   'vocabulary': str,
   'unknown': int,
+}
+
+_COUNTS = Mapping[str, int]
+_REPORT = {
+  'documents_read': int,
+  'documents_kept': int,
+  'tokens': int,
+  'dropped': _COUNTS,
+  'removed_lines': _COUNTS,
+  'replaced': _COUNTS,
+  'samples': Mapping[str, Sequence[str]],
+  'seconds': float | int,
+  'megabytes_read': float | int,
 }
 
 
@@ -184,6 +197,17 @@ def load(path: str) -> Prepared:
       f'the vocabulary in {path} is not that of the corpus there; {_FIX}'
     )
   return prepared
+
+
+def read_report(path: str) -> dict[str, Any]:
+  """Returns the `report.json` of `prepare_corpus`.
+
+  Raises:
+    UserError: it is not there, or has another form.
+  """
+  report = whole_files.read_object(path, _FIX) or {}
+  whole_files.check(report, _REPORT, path, _FIX)
+  return report
 
 
 def _locked(path: str) -> filelock.AcquireReturnProxy:

@@ -42,7 +42,7 @@ from bertjax.values import Name, Paths, Place, Share, check_fields
 EXACT, NEAR = 'exact_duplicate', 'near_duplicate'
 LANGUAGE, BLOCKED, EVALUATION = 'language', 'blocked_word', 'evaluation_text'
 EMPTY = 'empty'
-# Of each rule so many documents, cut to so many characters, are kept to look at.
+# Of each rule so many documents are kept to look at, cut to so many characters.
 _SAMPLES, _SAMPLE_CHARACTERS = 5, 600
 _BATCH_CHARACTERS = 1 << 20
 
@@ -55,11 +55,11 @@ class Steps:
     repair: whether to mend Unicode, see `repair`.
     languages: ISO codes of those that are kept, see `languages`; None: all.
     rules: a set of rules or names of rules, see `quality_rules` and
-      `line_rules`; None: none.
+      `line_rules`; True is 'gentle', False and None are none.
     exact_duplicates: whether a document goes whose words are those of an
       earlier one.
-    near_duplicates: the Jaccard index from which on a document goes for an
-      earlier one; None: none goes.
+    near_duplicates: whether a document goes that is nearly an earlier one.
+    jaccard: the Jaccard index of their shingles from which on it is.
     paragraphs: whether a paragraph goes that stood in an earlier document.
     decontaminate: files of evaluation texts; documents that share 13 words in a
       row with one go. All columns of a table count.
@@ -69,9 +69,10 @@ class Steps:
 
   repair: bool = True
   languages: Sequence[Name] | None = None
-  rules: Name | Sequence[Name] | None = 'gentle'
+  rules: Name | Sequence[Name] | bool | None = 'gentle'
   exact_duplicates: bool = True
-  near_duplicates: Share | None = 0.8
+  near_duplicates: bool = True
+  jaccard: Share = 0.8
   paragraphs: bool = False
   decontaminate: Paths | None = None
   personal_data: bool = False
@@ -131,9 +132,9 @@ class Tally(contextlib.ExitStack):
     self._paragraphs: set[int] = set()
     self._of_paragraphs = steps.paragraphs
     self._index = None
-    if steps.near_duplicates is not None:
+    if steps.near_duplicates:
       self._index = self.enter_context(
-        near_duplicates.NearDuplicates(folder, steps.near_duplicates)
+        near_duplicates.NearDuplicates(folder, steps.jaccard)
       )
 
   def keep(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[list[str]]:
@@ -179,8 +180,9 @@ class Tally(contextlib.ExitStack):
     if self._index is None:
       return np.ones(self.kept, bool)
     found = ~self._index.duplicates()
-    self.dropped[NEAR] += int((~found).sum())
     self.kept = int(found.sum())
+    if gone := len(found) - self.kept:
+      self.dropped[NEAR] = gone
     return found
 
   def add_sample(self, rule: str, text: str) -> None:
@@ -216,11 +218,13 @@ def _batches(
 
 
 def _rules(
-  rules: str | Sequence[str] | None,
+  rules: str | Sequence[str] | bool | None,
 ) -> tuple[Sequence[str], Sequence[str]]:
   """Returns the names of rules on lines, and of those on documents."""
-  if rules is None:
+  if not rules:
     return (), ()
+  if rules is True:
+    rules = 'gentle'
   if isinstance(rules, str):
     names = quality_rules.names_of(rules)
     return line_rules.LINE_RULE_SETS[rules], names
@@ -311,7 +315,7 @@ def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
       if stays and steps.paragraphs
       else None,
       signatures.signature(text).tobytes()
-      if stays and steps.near_duplicates is not None
+      if stays and steps.near_duplicates
       else None,
     )
 

@@ -199,17 +199,17 @@ def writing(
   with explain_failure(path, binding):
     try:
       os.makedirs(folder or '.', exist_ok=True)
-      _remove(part)
+      remove(part)
       yield part
       if replaces and os.path.isdir(path):
-        _remove(old)
+        remove(old)
         os.replace(path, old)
       os.replace(part, path)
     finally:
       with contextlib.suppress(OSError):
         if os.path.isdir(old):
-          _remove(old) if os.path.lexists(path) else os.replace(old, path)
-        _remove(part)
+          remove(old) if os.path.lexists(path) else os.replace(old, path)
+        remove(part)
 
 
 def is_left_half_written(path: str) -> bool:
@@ -249,7 +249,8 @@ def write_json(path: str, content: Any, binding: str = 'OUTPUT') -> None:
   write_text(path, text, binding)
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+  """Removes a file, a folder with all in it, or nothing if there is none."""
   if os.path.isdir(path) and not os.path.islink(path):
     shutil.rmtree(path)
   elif os.path.lexists(path):

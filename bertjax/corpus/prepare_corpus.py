@@ -1,0 +1,178 @@
+"""The job of prepare_corpus.gin: cleans, deduplicates, tokenizes, reports.
+
+    prepare_corpus.prepare('crawl/*.warc.gz', 'prepared/crawl', Steps())
+
+OUTPUT_DIR gets what `building` writes, and `report.json`, before `COMPLETED`:
+  documents_read, documents_kept, tokens
+  dropped        rule -> documents; with those kept they are those read
+  removed_lines  rule -> lines that went out of documents
+  replaced       kind of personal data -> how often
+  samples        rule -> the first documents that it dropped, cut
+  seconds, megabytes_read
+"""
+
+import os
+import shlex
+import time
+
+from bertjax.corpus import building, corpora, preparation, shards, spool
+from bertjax.corpus.steps import Steps, Tally
+from bertjax.errors import UserError, expect
+from bertjax.runs import layout, output_files
+from bertjax.values import Count, Name, Path, Paths, Place, Rate, checked
+
+REPORT = 'report.json'
+_OWN = {
+  building.INDEX,
+  building.COMPLETED,
+  REPORT,
+  layout.VOCABULARY,
+  'tokenizer_config.json',
+  'text.arrow',
+  'signatures',
+}
+
+
+@checked
+def run_dir(output_dir: Path, run_dir: Path | None = None) -> str:
+  """Returns RUN_DIR, which holds lock and configuration of a preparation."""
+  return run_dir or os.path.join(output_dir, 'run')
+
+
+@checked
+def following(output_dir: Path) -> str:
+  """Returns the command that people usually want next."""
+  folder = shlex.quote(output_dir)
+  return f'python -m bertjax.main pretrain_text --gin.CORPUS_DIR={folder}'
+
+
+@checked
+def prepare(
+  text_files: Paths | spool.Reader,
+  output_dir: Path,
+  steps: Steps,
+  run_dir: Path | None = None,
+  vocab_file: Place | None = None,
+  vocab_size: Count = 30522,
+  cased: bool | None = None,
+  min_frequency: Count = 2,
+  held_out_fraction: Rate = 0.05,
+  text_column: Name = 'text',
+  dry_run: bool = False,
+) -> None:
+  """Prepares a corpus in a folder of its own, and prints what became of it.
+
+  One that is there and complete is left as it is. One that was ended is
+  prepared anew.
+
+  Args:
+    text_files: see `corpora.from_text`, as for those that follow.
+    output_dir: gets the corpus; new, or that of a preparation that was ended.
+    steps: what is done to the documents.
+    run_dir: may lie in `output_dir`.
+    vocab_file: a published vocab.txt; None: train one on what is left.
+    vocab_size: of a trained vocabulary.
+    cased: None: what the vocabulary says.
+    min_frequency: see `wordpiece_training.train`.
+    held_out_fraction: share of the documents in the split 'validation'.
+    text_column: of tables.
+    dry_run: look at the files, and prepare nothing.
+
+  Raises:
+    UserError: the text cannot be read, nothing is left, the disk is full, or
+      `output_dir` holds something else.
+  """
+  reader = corpora.reader_of(text_files, text_column)
+  vocabulary = corpora.vocabulary_of(
+    vocab_file, vocab_size, cased, min_frequency
+  )
+  if preparation.is_complete(output_dir):
+    print(f'{output_dir} is prepared already', flush=True)
+  else:
+    _check_folder(output_dir, run_dir)
+    if dry_run:
+      print(f'{reader.size() / 1e6:,.1f} MB to read')
+      return
+    with output_files.explain_failure(output_dir, 'OUTPUT_DIR'):
+      os.makedirs(output_dir, exist_ok=True)
+      _remove(output_dir)
+      started = time.monotonic()
+
+      def report(index: dict, tally: Tally) -> None:
+        seconds = time.monotonic() - started
+        _write_report(output_dir, index, tally, seconds)
+
+      building.build(
+        reader, output_dir, vocabulary, held_out_fraction, steps, report
+      )
+  prepared = preparation.load(output_dir)
+  print(prepared.report())
+  _tell(os.path.join(output_dir, REPORT))
+
+
+def _check_folder(output_dir: str, run_dir: str | None) -> None:
+  """Refuses a folder that holds what no preparation left there."""
+  if not os.path.isdir(output_dir):
+    return
+  of_run = os.path.basename(run_dir or 'run')
+  for name in sorted(os.listdir(output_dir)):
+    if name not in _OWN | {of_run} and not name.endswith('.arrow'):
+      raise UserError(
+        f'expected a new folder, but {output_dir} holds {name}; set OUTPUT_DIR '
+        'to another'
+      )
+
+
+def _remove(output_dir: str) -> None:
+  """Removes what a preparation that was ended left."""
+  left = [x for x in os.listdir(output_dir) if x in _OWN or '.arrow' in x]
+  if left:
+    print('a preparation was ended here: it starts anew', flush=True)
+  for name in left:
+    output_files.remove(os.path.join(output_dir, name))
+
+
+def _write_report(
+  output_dir: str, index: dict, tally: Tally, seconds: float
+) -> None:
+  kept = sum(index['splits'][x]['documents'] for x in shards.SPLITS)
+  dropped = dict(sorted(tally.dropped.items()))
+  expect(
+    kept + sum(dropped.values()) == tally.read,
+    f'{tally.read} documents, kept or dropped',
+    f'{kept} and {dropped}',
+    'nothing: this is a fault of bertjax',
+  )
+  report = {
+    'documents_read': tally.read,
+    'documents_kept': kept,
+    'tokens': sum(index['splits'][x]['tokens'] for x in shards.SPLITS),
+    'dropped': dropped,
+    'removed_lines': dict(sorted((+tally.removed_lines).items())),
+    'replaced': dict(sorted(tally.replaced.items())),
+    'samples': tally.samples,
+    'seconds': round(seconds, 1),
+    'megabytes_read': round(index['counts']['file_bytes'] / 1e6, 3),
+  }
+  path = os.path.join(output_dir, REPORT)
+  output_files.write_json(path, report, 'OUTPUT_DIR')
+
+
+def _tell(path: str) -> None:
+  """Prints the report for people."""
+  report = preparation.read_report(path)
+  read = report['documents_read']
+  lines = [
+    f'{read:,} documents read, {report["documents_kept"]:,} kept, '
+    f'{report["tokens"]:,} tokens'
+  ]
+  for name, count in sorted(report['dropped'].items(), key=lambda x: -x[1]):
+    lines.append(f'  {name}: {count:,} documents ({count / max(1, read):.1%})')
+  for name, count in report['removed_lines'].items():
+    lines.append(f'  {name}: {count:,} lines taken out')
+  for name, count in report['replaced'].items():
+    lines.append(f'  {name}: {count:,} replaced')
+  seconds = max(report['seconds'], 0.1)
+  speed = report['megabytes_read'] / seconds
+  lines.append(f'{seconds:,.0f} s, {speed:.1f} MB/s; samples in {path}')
+  print('\n'.join(lines), flush=True)
