@@ -1,0 +1,154 @@
+"""Reads the pages of a WARC file, as crawlers write it, by fastwarc.
+
+    for url, html in warc.pages('crawl.warc.gz'):
+      text = html_text.text_of(html)
+
+The file is read as a stream; a page at a time is in memory. Source: ISO
+28500:2017. fastwarc (Apache-2.0) comes with resiliparse, which `html_text`
+needs; warcio does the same in Python. Neither notices that an archive ends
+inside a record, so that is looked for here.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bertjax.errors import UserError
+from bertjax.text import input_bytes
+
+# Of a page, after decompression, in bytes; what is longer is no page to read.
+LONGEST_PAGE = 1 << 26
+_TYPES = ('text/html', 'application/xhtml+xml')
+_END = b'\r\n\r\n'  # of every record
+
+
+def pages(
+  path: str,
+  setting: str = input_bytes.FILES,
+  progress: Callable[[int], None] = lambda read: None,
+  left_out: Callable[[str], None] = lambda url: None,
+) -> Iterator[tuple[str, bytes]]:
+  """Yields the address and the HTML of each page that was found (status 200).
+
+  Args:
+    path: plain or compressed, as a whole or by record.
+    setting: names the file, for messages.
+    progress: is called with the bytes of the file that are read.
+    left_out: is called with the address of a page that is too long, or that the
+      server sent broken.
+
+  Raises:
+    UserError: it cannot be read, is no WARC file, is damaged or cut off; or
+      fastwarc is not installed.
+  """
+  fastwarc = _fastwarc()
+  types = fastwarc.WarcRecordType
+  iterator = fastwarc.ArchiveIterator
+  stream = _Stream(input_bytes.decompressed(path, setting, progress))
+  least = most = 0  # where the last record may end
+  try:
+    for record in iterator(stream, parse_http=False, stream_detect=False):
+      if not least <= record.stream_pos <= most:
+        raise OSError(f'no record at {least:,}')
+      least, most = (record.stream_pos + x for x in _lengths(record.headers))
+      if record.record_type not in (types.response, types.resource):
+        continue
+      url = record.headers.get('WARC-Target-URI', '').strip('<>')
+      try:
+        page = _page(fastwarc.WarcRecord(), record)
+      except OSError:
+        left_out(url)
+      else:
+        if page is not None:
+          yield url, page
+    if stream.read_bytes > most:
+      raise OSError(f'no record at {least:,}')
+  except OSError as error:
+    raise UserError(
+      f'expected a WARC file in {path}, got something else or a damaged one '
+      f'({error}, of {stream.read_bytes:,} bytes); replace it, or leave it out '
+      f'of {setting}'
+    ) from error
+  if stream.read_bytes < least or stream.last not in (b'', _END):
+    raise UserError(
+      f'{path} is cut off, inside its last record; replace it, or leave it out '
+      f'of {setting}'
+    )
+
+
+class _Stream:
+  """What fastwarc reads from; counts, and keeps the last bytes."""
+
+  def __init__(self, blocks: Iterator[bytes]):
+    self._blocks = blocks
+    self._rest = b''
+    self.read_bytes = 0
+    self.last = b''
+
+  def read(self, size: int) -> bytes:
+    if not self._rest:
+      self._rest = next(self._blocks, b'')
+      self.read_bytes += len(self._rest)
+      self.last = (self.last + self._rest[-len(_END) :])[-len(_END) :]
+    found, self._rest = self._rest[:size], self._rest[size:]
+    return found
+
+  def tell(self) -> int:
+    return self.read_bytes - len(self._rest)
+
+
+def _lengths(headers: Any) -> tuple[int, int]:
+  """Returns the least and the most bytes of a record with these headers.
+
+  Raises:
+    OSError: they say no length.
+  """
+  fields = headers.to_tuples()
+  known = sum(len(name) + len(value) for name, value in fields)
+  try:
+    known += int(headers.get('Content-Length', ''))
+  except ValueError as error:
+    raise OSError('a record without a length') from error
+  # Punctuation and an end of line for each, the version, the ends of headers
+  # and record; a few bytes more for writers that add a space or a line.
+  return known, known + 5 * len(fields) + 24
+
+
+def _page(copy: Any, record: Any) -> bytes | None:
+  """Returns the HTML of a record; None: it is something else.
+
+  Args:
+    copy: an empty record, which is filled: to decode what a server sent broken
+      would end the iterator.
+    record: one of the iterator's.
+
+  Raises:
+    OSError: it cannot be decoded, or is too long.
+  """
+  long = record.content_length > LONGEST_PAGE
+  kind = record.headers.get('Content-Type', '')
+  if record.is_http:
+    if not long:
+      copy.set_bytes_content(record.reader.read())
+      copy.is_http = True
+      record = copy
+    record.parse_http(auto_decode='none' if long else 'all')
+    if record.http_headers.status_code != 200:
+      return None
+    kind = record.http_content_type or ''
+  if kind.partition(';')[0].strip().lower() not in _TYPES:
+    return None
+  page = b'' if long else record.reader.read(LONGEST_PAGE + 1)
+  if long or len(page) > LONGEST_PAGE:
+    raise OSError('too long')
+  return page
+
+
+def _fastwarc() -> Any:
+  try:
+    import fastwarc
+  except ImportError as error:
+    raise UserError(
+      'expected fastwarc, to read WARC files, but it is not installed; pip '
+      'install -r requirements-prepare.txt, or leave them out of TEXT_FILES'
+    ) from error
+  return fastwarc
