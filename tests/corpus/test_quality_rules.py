@@ -90,6 +90,7 @@ def test_prose_passes_all_sets(rules):
     CHINESE,
     'Oil prices fell.',
     'BC-USDA-WEEKLY-STATS 03-17',
+    'Oats\n---\n1 2\n---\nRye\n---\n1 2\n---\n',
     '* eggs\n* milk\n* bread',
     'คณะกรรมการตัดสินใจเมื่อวันอังคารว่าสะพานใหม่จะสร้างเสร็จก่อนสิ้นปีหน้า' * 20,
     'Row, row, row your boat\nGently down the stream\nMerrily, merrily\nDream',
@@ -166,6 +167,23 @@ def test_shares_of_ngrams_agree_with_counting(n):
     top, count = max(counts.items(), key=lambda x: x[1], default=((), 0))
     expected = min(1, sum(map(len, top)) * count / total) if count > 1 else 0
     assert document.top_ngram(n) == pytest.approx(expected)
+
+
+def test_phrases_are_looked_at_by_length_as_by_all_lengths_at_once():
+  bars = quality_rules._REPEATED_NGRAMS
+  generator = random.Random(0)
+  found = []
+  for _ in range(300):
+    parts = [words(generator.randrange(3, 12)) for _ in range(3)]
+    text = ' '.join(
+      f'{generator.choice(parts)} {generator.random()}' for _ in range(6)
+    )
+    text += ' ' + ' '.join(f'{i}' for i in range(generator.randrange(200)))
+    document = Document(text)
+    expected = any(document.repeated_ngrams(n) > bars[n] for n in bars)
+    assert goes('repeated_ngrams', text) == expected
+    found.append(expected)
+  assert any(found) and not all(found)
 
 
 def test_lines_go_as_in_c4_and_are_counted():
