@@ -89,7 +89,13 @@ def ngrams(words: np.ndarray, n: int) -> np.ndarray:
 @functools.lru_cache(maxsize=1)
 def split(text: str) -> list[str]:
   """Returns the words of the text, case folded; nobody may change the list."""
-  return text.casefold().translate(_CHARACTERS).split()
+  text = text.casefold()
+  if not text.isascii():
+    # `translate` is twenty times as fast on ASCII, and English often has these
+    # alone beside it.
+    for character in '’‘“”–—…\xa0':
+      text = text.replace(character, ' ')
+  return text.translate(_CHARACTERS).split()
 
 
 def pieces(text: str) -> Iterator[str]:
