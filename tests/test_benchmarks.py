@@ -1,6 +1,8 @@
 """The benchmark scripts, at sizes that measure nothing."""
 
 import pathlib
+import random
+import re
 import subprocess
 import sys
 
@@ -100,3 +102,15 @@ def test_a_wrong_flag_is_one_line():
   done = run('step_time.py', '--batches', 'missing.npz')
   assert done.returncode == 2
   assert 'missing.npz' in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_planted_duplicates_are_found(tmp_path):
+  rng = random.Random(0)
+  lines = [
+    ' '.join(f'w{rng.randrange(5000)}' for _ in range(100)) for _ in range(400)
+  ]
+  path = tmp_path / 'text.txt'
+  path.write_text('\n'.join(lines))
+  done = run('duplicates.py', str(path), '--words', '100')
+  assert not done.returncode, done.stderr
+  assert re.search(r'\| bertjax \| 1.0000 \|', done.stdout)

@@ -64,16 +64,29 @@ class Document:
 
   @functools.cached_property
   def repeated_lines(self) -> float:
-    """The share of lines that stand further ahead as well."""
-    return 1 - len(set(self.lines)) / len(self.lines) if self.lines else 0.0
+    """The share of lines that stand further ahead as well.
+
+    Deviation from Gopher: lines without a letter, such as the rules and rows of
+    tables, do not count as repeated.
+    """
+    return sum(self._again.values()) / max(1, len(self.lines))
 
   @functools.cached_property
   def repeated_line_characters(self) -> float:
-    """The share of characters in lines that stand further ahead as well."""
-    # Of each line the number of times but the first.
-    again = collections.Counter(self.lines)
-    repeated = sum(len(line) * (n - 1) for line, n in again.items() if n > 1)
+    """The share of characters in such lines."""
+    repeated = sum(len(line) * n for line, n in self._again.items())
     return repeated / max(1, sum(map(len, self.lines)))
+
+  @functools.cached_property
+  def _again(self) -> dict[str, int]:
+    """How often each repeated line stands there, but for the first time."""
+    if len(set(self.lines)) == len(self.lines):
+      return {}
+    return {
+      line: n - 1
+      for line, n in collections.Counter(self.lines).items()
+      if n > 1 and any(map(str.isalpha, line))
+    }
 
   def top_ngram(self, n: int) -> float:
     """Returns the share of characters in the most frequent n words in a row.

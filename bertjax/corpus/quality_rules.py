@@ -99,6 +99,12 @@ def _top_ngram(document: Document) -> bool:
 
 def _repeated_ngrams(document: Document) -> bool:
   """More than 10 to 15% are in phrases of 5 to 10 words again (the same)."""
+  # What is in longer phrases again is in shorter ones as well, so most texts
+  # need but one look.
+  if document.repeated_ngrams(min(_REPEATED_NGRAMS)) <= min(
+    _REPEATED_NGRAMS.values()
+  ):
+    return False
   return any(
     document.repeated_ngrams(n) > most for n, most in _REPEATED_NGRAMS.items()
   )

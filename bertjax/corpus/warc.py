@@ -108,8 +108,8 @@ def _lengths(headers: Any) -> tuple[int, int]:
     known += int(headers.get('Content-Length', ''))
   except ValueError as error:
     raise OSError('a record without a length') from error
-  # Punctuation and an end of line for each, the version, the ends of headers and
-  # record; a few bytes more for writers that add a space or an end of line.
+  # Punctuation and an end of line for each, the version, the ends of headers
+  # and record; a few bytes more for writers that add a space or a line.
   return known, known + 5 * len(fields) + 24
 
 

@@ -244,6 +244,27 @@ def blocks(
       yield block
 
 
+def decompressed(
+  path: str,
+  setting: str = FILES,
+  progress: Callable[[int], None] = lambda read: None,
+) -> Iterator[bytes]:
+  """Yields the bytes of a file in blocks, whatever they are.
+
+  Args:
+    path: plain or compressed, whatever its suffix says.
+    setting: names the file, for messages.
+    progress: is called with the bytes of the file that are read.
+
+  Raises:
+    UserError: it cannot be read or decompressed.
+  """
+  with explained(path, setting), open_file(path) as file:
+    for block in _decompressed(path, file, _BLOCK_BYTES, setting):
+      progress(file.tell() if file.seekable() else 0)
+      yield block
+
+
 def check_text(path: str, setting: str = FILES, plain: bool = False) -> None:
   """Raises UserError for a file that is no text; opens no pipe.
 

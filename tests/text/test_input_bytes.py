@@ -218,3 +218,17 @@ def test_schemes_name_the_package_that_they_need(tmp_path):
     assert path in str(error.value) and '\n' not in str(error.value)
   with pytest.raises(UserError, match='Protocol not known'):
     list(input_bytes.blocks('nosuch://a'))
+
+
+@pytest.mark.parametrize('suffix', COMPRESS)
+def test_bytes_that_are_no_text_are_decompressed(tmp_path, suffix):
+  data = bytes(range(256)) * 1000
+  path = tmp_path / f'a.warc{suffix}'
+  path.write_bytes(COMPRESS[suffix](data))
+  read = []
+  found = b''.join(input_bytes.decompressed(str(path), progress=read.append))
+  assert found == data and read[-1] == path.stat().st_size
+  if suffix:
+    path.write_bytes(COMPRESS[suffix](data)[:-5])
+    with pytest.raises(UserError, match='cut off, damaged'):
+      b''.join(input_bytes.decompressed(str(path)))
