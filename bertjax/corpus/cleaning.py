@@ -35,7 +35,8 @@ _FAULTS = {
     f'lines above {LONGEST_LINE:,} characters, cut at white space'
   ),
   'malformed': (
-    'lines or rows without a text, skipped; the first is {first_malformed}'
+    'lines, rows or pages without a text, skipped; the first is '
+    '{first_malformed}'
   ),
 }
 _SURROGATES = re.compile('[\ud800-\udfff]')

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bertjax.corpus import cleaning
+from bertjax.corpus import cleaning, web_pages
 from bertjax.errors import UserError
 from bertjax.text import input_bytes, input_files, input_paths
 
@@ -27,7 +27,8 @@ class TextFiles:
 
   JSON lines, TSV, CSV and Parquet, see `input_files`, instead have a document
   in `text_column` of each object or row; blank lines in it separate paragraphs
-  only. All but Parquet may be compressed.
+  only. HTML and WARC have a document in each page, without what stands around
+  its text. All but Parquet may be compressed.
 
   Attributes:
     patterns: see `input_paths.expand`. The files are read in sorted order, each
@@ -53,7 +54,7 @@ class TextFiles:
       UserError: a pattern stands for no file, or for a pipe.
     """
     left_out = [] if left_out is None else left_out
-    found = input_paths.expand(self.patterns, _SETTING, left_out)
+    found = input_paths.expand(self.patterns, _SETTING, left_out, pages=True)
     for path in found:
       if '://' not in path and not os.path.isfile(path):
         raise UserError(
@@ -92,17 +93,24 @@ class TextFiles:
   def _documents(
     self, path: str, counts: cleaning.Counts
   ) -> Iterator[list[str]]:
-    form = input_files.form_of(path, _SETTING)
     before = counts.file_bytes
+
+    def progress(read: int) -> None:
+      counts.file_bytes = before + read
+
+    if input_bytes.page_form(path, _SETTING):
+      left_out = functools.partial(_count_page, counts)
+      for _, text in web_pages.texts(path, _SETTING, progress, left_out):
+        if found := cleaning.lines_of(text, counts):
+          yield found
+          yield []
+      return
+    form = input_files.form_of(path, _SETTING)
     if form == 'parquet':
       records = input_files.records(path, setting=_SETTING)
       yield from self._of_records(records, path, form, counts)
       counts.file_bytes += input_paths.fingerprint(path, _SETTING)[1]
       return
-
-    def progress(read: int) -> None:
-      counts.file_bytes = before + read
-
     blocks = input_bytes.blocks(path, _SETTING, progress)
     texts = cleaning.normalise(cleaning.decode(blocks, counts), counts)
     if form == 'text':
@@ -132,6 +140,11 @@ class TextFiles:
       elif lines := cleaning.lines_of(text, counts):
         yield lines
         yield []
+
+
+def _count_page(counts: cleaning.Counts, name: str) -> None:
+  counts.first_malformed = counts.first_malformed or name
+  counts.malformed += 1
 
 
 def _count_malformed(counts: cleaning.Counts, path: str, number: int) -> None:

@@ -64,7 +64,10 @@ def understand(
     lines.append(macros.as_gin(binding, configuration))
     if tell and (others := macros.sharing(name, configuration)):
       print(f'warning: {name} alone is set, apart from {others}', flush=True)
-  for binding, line in zip(bindings, lines, strict=True):
+  lines += macros.in_place(configuration, lines)
+  for binding, line in zip(
+    [*bindings, *lines[len(bindings) :]], lines, strict=True
+  ):
     for found in gin_files.parse(line, f'--gin.{binding}'):
       if hasattr(found, 'value'):
         configuration.parameters['', binding] = found.value

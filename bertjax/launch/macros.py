@@ -11,7 +11,7 @@ known from the default of the macro and the annotations of its parameters.
 import ast
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bertjax.errors import UserError, did_you_mean
@@ -24,6 +24,8 @@ from bertjax.launch.gin_files import (
   references,
 )
 
+# A prepared corpus has its text and its vocabulary.
+_IN_PLACE = {'CORPUS_DIR': ('TEXT_FILES', 'VOCAB_FILE')}
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
 # Of texts with commas only these are lists: a path or a column may have one.
@@ -96,6 +98,29 @@ def check_scopes(configuration: Configuration, bound: Iterable[str]) -> None:
       raise UserError(f'nothing uses the scope {part}{having}')
 
 
+def in_place(
+  configuration: Configuration, bindings: Sequence[str]
+) -> list[str]:
+  """Returns bindings of macros that another one takes the place of.
+
+  Raises:
+    UserError: both are bound.
+  """
+  bound = dict(x.partition('=')[::2] for x in bindings)
+  found = []
+  for name, others in _IN_PLACE.items():
+    if bound.get(name, 'None') == 'None':
+      continue
+    for other in others:
+      if bound.get(other, 'None') != 'None':
+        raise UserError(
+          f'{name} takes the place of {" and ".join(others)}; leave {other} out'
+        )
+      if other in configuration.macros and other not in bound:
+        found.append(f'{other}=None')
+  return found
+
+
 def check_required(
   configuration: Configuration, bindings: Iterable[str]
 ) -> None:
@@ -109,7 +134,14 @@ def check_required(
   if missing:
     flags = ' '.join(f'--gin.{name}=VALUE' for name in missing)
     several = 'are required; set them' if missing[1:] else 'is required; set it'
-    raise UserError(f'{" and ".join(missing)} {several} with {flags}')
+    instead = [
+      f', or --gin.{name}=VALUE in its place'
+      for name, others in _IN_PLACE.items()
+      if name in configuration.macros and set(missing) & set(others)
+    ]
+    raise UserError(
+      f'{" and ".join(missing)} {several} with {flags}{"".join(instead)}'
+    )
 
 
 def as_gin(binding: str, configuration: Configuration) -> str:

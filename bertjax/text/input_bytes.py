@@ -140,6 +140,7 @@ _OTHERS = (
   (rb'ORC[\0-\x08]', 'an ORC file'),
 )
 # What a plain text does not begin with, and what to do.
+_PAGE_SUFFIXES = ('.html', '.htm', '.xhtml')
 _MARKED = (
   (
     rb'\s*\{\s*"(\\.|[^"\\])*"\s*:',
@@ -149,7 +150,7 @@ _MARKED = (
   (
     rb'(?i)\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html)\b',
     'HTML',
-    'turn it into text without tags',
+    'text comes out of it by prepare_corpus, or turn it into text',
   ),
 )
 
@@ -263,6 +264,25 @@ def decompressed(
     for block in _decompressed(path, file, _BLOCK_BYTES, setting):
       progress(file.tell() if file.seekable() else 0)
       yield block
+
+
+def page_form(path: str, setting: str = FILES) -> str | None:
+  """Returns 'warc' or 'html', None for anything else.
+
+  Its first bytes say so, decompressed; for HTML, its suffix will do.
+
+  Raises:
+    UserError: it cannot be read or decompressed.
+  """
+  head = next(decompressed(path, setting), b'')
+  if head.startswith(b'WARC/'):
+    return 'warc'
+  begin = head.removeprefix(b'\xef\xbb\xbf').lstrip()[:14].lower()
+  name = path.lower()
+  for suffix in SUFFIXES:
+    name = name.removesuffix(suffix)
+  html = begin.startswith((b'<!doctype html', b'<html'))
+  return 'html' if html or os.path.splitext(name)[1] in _PAGE_SUFFIXES else None
 
 
 def check_text(path: str, setting: str = FILES, plain: bool = False) -> None:

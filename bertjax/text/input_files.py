@@ -173,7 +173,9 @@ def check_columns(
 
 def check_tables(paths: Iterable[str], column: str) -> None:
   """Refuses a TEXT_COLUMN other than the usual one if there are no tables."""
-  if column != 'text' and all(form_of(path) == 'text' for path in paths):
+  if column != 'text' and all(
+    input_bytes.page_form(path) or form_of(path) == 'text' for path in paths
+  ):
     raise UserError(
       f'expected tables for TEXT_COLUMN {column!r}, got plain text alone; '
       'leave it out, or name tables .jsonl, .csv, .tsv or .parquet'

@@ -20,6 +20,7 @@ def expand(
   patterns: str | Sequence[str],
   setting: str,
   left_out: list[str] | None = None,
+  pages: bool = False,
 ) -> list[str]:
   """Returns the files, sorted, each once.
 
@@ -33,6 +34,7 @@ def expand(
     setting: names them, for messages.
     left_out: receives a line on each file of a folder that is left out; None:
       they are counted in a line on standard error.
+    pages: whether HTML and WARC are read.
 
   Raises:
     UserError: a pattern stands for no file, or a name is not UTF-8.
@@ -55,7 +57,7 @@ def expand(
         f'it out of {setting}'
       )
     if folder:
-      paths = _readable(paths, pattern, setting, refused)
+      paths = _readable(paths, pattern, setting, refused, pages)
     if not paths:
       raise UserError(
         f'no file matches {pattern!r}{_near(pattern)}; set {setting} to one '
@@ -121,13 +123,18 @@ def _remote(pattern: str) -> tuple[list[str], bool]:
 
 
 def _readable(
-  paths: Iterable[str], folder: str, setting: str, refused: list[str]
+  paths: Iterable[str],
+  folder: str,
+  setting: str,
+  refused: list[str],
+  pages: bool,
 ) -> list[str]:
   """Returns those that can be read, and adds to `refused` why others cannot."""
   kept, others = [], []
   for path in sorted(paths):
     try:
-      input_files.form_of(path, setting)
+      if not (pages and input_bytes.page_form(path, setting)):
+        input_files.form_of(path, setting)
       kept.append(path)
     except UserError as error:
       others.append(str(error).partition(';')[0])

@@ -340,7 +340,7 @@ def test_the_report_says_what_was_wrong(tmp_path):
     '1 invalid characters, replaced by U+FFFD',
     '1 NUL characters, removed',
     '1 lines above 8,000 characters, cut at white space',
-    '1 lines or rows without a text, skipped; the first is '
+    '1 lines, rows or pages without a text, skipped; the first is '
     f'{tmp_path}/c.jsonl:2',
   ]
   with open(os.path.join(prepared.path, 'index.json')) as file:
