@@ -1,6 +1,6 @@
 """Pages of headings, tables and pictures that load nothing and run no script.
 
->>> table([{'run': 'a<b', 'tokens': 25180.4}])[-54:]
+>>> table([{'run': 'a<b', 'tokens': 25180.4}])[-53:]
 '<tr><td>a&lt;b</td><td>25,180</td></tr></table></div>'
 """
 
@@ -56,6 +56,11 @@ def table(rows: Iterable[Row]) -> str:
   return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
+def note(text: str) -> str:
+  """Returns a paragraph of plain text."""
+  return f'<p class="note">{html.escape(text)}</p>'
+
+
 def picture(diagrams: Sequence[plotter.Diagram]) -> str:
   """Returns diagrams as SVG, '' if none has a finite value."""
   file = io.StringIO()
@@ -69,6 +74,27 @@ def _cell(value: str | float | None) -> str:
   if value is None or isinstance(value, Html):
     return value or ''
   return html.escape(value) if isinstance(value, str) else number(value)
+
+
+def percent(share: float | None) -> str | None:
+  """Formats a share in 3 digits.
+
+  >>> percent(0.1499), percent(0.99996), percent(0.00002), percent(None)
+  ('15%', '100%', '0.002%', None)
+  """
+  return None if share is None else f'{plotter.plain(100 * share, 3)}%'
+
+
+def size(count: float) -> str:
+  """Formats a number of bytes.
+
+  >>> size(1_313_270), size(950), size(25_000_000_000)
+  ('1.313 MB', '950 bytes', '25 GB')
+  """
+  for unit, name in ((1e9, 'GB'), (1e6, 'MB'), (1e3, 'KB')):
+    if count >= unit:
+      return f'{number(count / unit)} {name}'
+  return f'{number(count)} bytes'
 
 
 def number(value: float) -> str:
