@@ -153,6 +153,11 @@ def _bars(name: str, bars: Sequence[Found]) -> str:
 
 def _rows(found: Found) -> str:
   apart, _ = rows = found['rows']
+  looked_at = (
+    'all of them'
+    if apart['sampled_rows'] == apart['rows_an_epoch']
+    else f'a random sample of {apart["sampled_rows"]:,} rows'
+  )
   return table(
     {
       'rows': 'packed' if x['packed'] else 'a sequence each',
@@ -167,8 +172,7 @@ def _rows(found: Found) -> str:
     for x in rows
   ) + note(
     f'A step reads {found["batch_size"]:,} rows. Padding, and how many rows an '
-    f'epoch has, are from a random sample of {apart["sampled_rows"]:,} rows. '
-    'Tokens are counted without padding.'
+    f'epoch has, are from {looked_at}. Tokens are counted without padding.'
   )
 
 
@@ -182,8 +186,8 @@ def _masking(found: Found) -> str:
     }
     for key, what in {
       'rate': 'tokens to predict',
-      'masked': 'of these: [MASK] instead',
-      'random': 'of these: a random token',
+      'masked': 'of these: [MASK]',
+      'random': 'of these: random',
       'kept': 'of these: kept',
     }.items()
   ]
@@ -320,7 +324,7 @@ def _topics(found: Found) -> str:
   return table(
     {
       'share of texts': percent(x['share']),
-      "a topic's most characteristic words": _wrapped(x['words']),
+      'characteristic words': _wrapped(x['words']),
     }
     for x in found['topics']
   ) + note(

@@ -8,6 +8,7 @@ apart, and says what is drawn in any other way.
 """
 
 import decimal
+import itertools
 import pathlib
 import textwrap
 from collections.abc import Sequence
@@ -223,7 +224,9 @@ def _draw_diagram(
 def _tilted(diagram: Diagram) -> int:
   """Returns the length of the longest name, 0 if all fit side by side."""
   lengths = [len(name) for name in diagram.names]
-  return max(lengths) if sum(lengths) > _NAMES else 0
+  beside = [(a + b) / 2 for a, b in itertools.pairwise(lengths)]
+  narrow = len(lengths) * max(beside, default=0) > _NAMES
+  return max(lengths) if narrow or sum(lengths) > _NAMES else 0
 
 
 def _set_ticks(

@@ -134,7 +134,7 @@ def test_the_page_says_in_words_what_was_found():
     ['to train on', '915', '194,852', '3,504,945', '4,505,396', '9.423 MB'],
     ['sentences', '23.11', '18', '46', '415'],
     ['tokens to predict', '15%', '14.5%'],
-    ['of these: a random token', '10%', '10.1%'],
+    ['of these: random', '10%', '10.1%'],
     ['Latin', '750', '75%', '900', '1.2'],
     ['29%', f'{EVIL}, door'],
     [EVIL, '74,112', '19,990', f'she, {EVIL}'],

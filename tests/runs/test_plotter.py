@@ -154,3 +154,12 @@ def test_bars_stand_on_zero_and_are_as_high_as_their_values():
   heights = [np.ptp(y) for _, y in (x.T for x in corners)]
   assert heights == pytest.approx([heights[2] * 4, heights[2] * 2, heights[2]])
   assert len({y.max() for _, y in (x.T for x in corners)}) == 1
+
+
+def test_long_names_side_by_side_are_tilted_though_others_are_short():
+  def tilted(*names):
+    line = Line('', range(len(names)), range(len(names)), bars=True)
+    return 'rotate(-25' in svg(Diagram('x', [line], names=names))
+
+  few = ('50', '100', '200', '500', '1,000', '2,000', '5,000')
+  assert tilted(*few, '10,000') and not tilted(*few)
