@@ -25,7 +25,14 @@ ON_A_MODEL = [
   'fill_mask',
   'predict',
 ]
-ON_A_RUN = [*ON_A_MODEL, 'convert_tf1', 'doctor', 'reference', 'report']
+ON_A_RUN = [
+  *ON_A_MODEL,
+  'convert_tf1',
+  'data_report',
+  'doctor',
+  'reference',
+  'report',
+]
 FINE_TUNING = [
   recipe for recipe in RECIPES if 'finetune' in recipe or recipe == 'glue'
 ]
@@ -77,7 +84,7 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
   from bertjax.data import tf1_checkpoints
   from bertjax.inference import export, on_files
   from bertjax.inspection import attention_maps
-  from bertjax.reporting import doctor, references, report
+  from bertjax.reporting import data_report, doctor, references, report
 
   job = {
     'attention_maps': attention_maps.write,
@@ -88,10 +95,13 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'fill_mask': on_files.predict_file,
     'evaluate': on_files.evaluate,
     'report': report.write,
+    'data_report': data_report.write,
     'doctor': doctor.diagnose,
     'reference': references.make,
   }[recipe]
-  with pytest.raises(UserError, match='set (OUTPUT|INPUT|RUN)|directory x'):
+  with pytest.raises(
+    UserError, match='set (OUTPUT|INPUT|RUN)|directory x|CORPUS_DIR'
+  ):
     gin.get_configurable(job)()
 
 

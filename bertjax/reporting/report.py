@@ -6,32 +6,23 @@ The page is self-contained and loads nothing.
 """
 
 import html
-import io
 import itertools
 import math
-import pathlib
 import re
 import statistics
-import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from bertjax.reporting import run_reader
+from bertjax.reporting import html_page, run_reader
+from bertjax.reporting.html_page import Html, Row, number, table
 from bertjax.reporting.run_reader import Run
-from bertjax.runs import diagrams, output_files, plotter
+from bertjax.runs import diagrams, output_files
 from bertjax.values import Path, Paths, checked
 
 _SPECIAL = 'CLS|SEP|PAD|UNK|MASK'
 _EVALUATIONS = 6  # of a run, whose filled masks are shown
-_PAGE = pathlib.Path(__file__).with_name('report.html')
-
-
-class _Html(str):
-  """A cell that is HTML already."""
-
-
-_Row = dict[str, str | float | None]  # head of the column -> cell
+MAKER = 'report'
 
 
 @checked
@@ -54,7 +45,7 @@ def write(
     UserError: a directory has no metrics, or the output is not writable.
   """
   output_files.check_output(
-    output, ('.html',), overwrite=overwrite, maker='report'
+    output, ('.html',), overwrite=overwrite, maker=MAKER
   )
   found = run_reader.find(runs)
   page = render(found, run_reader.results(runs))
@@ -72,33 +63,26 @@ def render(
   timed = [run for run in found if 'speed/step_seconds' in run.metrics]
   saved = [run for run in found if run.checkpoints]
   sections = {
-    'Runs': _table(map(_summary, found)),
+    'Runs': table(map(_summary, found)),
     'Results of fine-tuning': ''.join(
-      f'<p>{html.escape(directory)}</p>{_table(_scores(tasks, _titles(found)))}'
+      f'<p>{html.escape(directory)}</p>{table(_scores(tasks, _titles(found)))}'
       for directory, tasks in results
     ),
-    'Evaluations': _table(_evaluations(found)),
+    'Evaluations': table(_evaluations(found)),
     'Curves': _curves(found),
     'Masks filled in, as training went on': ''.join(map(_examples, found)),
-    'Speed, and where time went': _table(map(_speed, timed))
+    'Speed, and where time went': table(map(_speed, timed))
     + _picture(found, ('speed/tokens_per_second', 'speed/data_wait_fraction')),
     'Configuration' if one else 'Configuration, where runs differ': (
-      _table(_configuration(found)) or '<p>None.</p>'
+      table(_configuration(found)) or '<p>None.</p>'
     ),
-    'Checkpoints': _table(map(_checkpoints, saved)),
+    'Checkpoints': table(map(_checkpoints, saved)),
   }
-  page = string.Template(_PAGE.read_text(encoding='utf-8'))
-  return page.substitute(
-    title=html.escape(found[0].name if one else f'{len(found)} runs'),
-    sections='\n'.join(
-      f'<section><h2>{heading}</h2>{content}</section>'
-      for heading, content in sections.items()
-      if content
-    ),
-  )
+  title = found[0].name if one else f'{len(found)} runs'
+  return html_page.render(title, sections, MAKER)
 
 
-def _summary(run: Run) -> _Row:
+def _summary(run: Run) -> Row:
   planned = run.bindings.get('TRAIN_STEPS', '')
   return {
     'run': run.name,
@@ -113,7 +97,7 @@ def _titles(found: Sequence[Run]) -> dict[str, str]:
   return {k: x for run in found for k, x in run.objective.titles.items()}
 
 
-def _scores(tasks: Sequence[dict], titles: dict[str, str]) -> Iterator[_Row]:
+def _scores(tasks: Sequence[dict], titles: dict[str, str]) -> Iterator[Row]:
   """Reads results.json: the scores of each task over its seeds."""
   for task in tasks:
     for metric, scores in task['scores'].items():
@@ -128,7 +112,7 @@ def _scores(tasks: Sequence[dict], titles: dict[str, str]) -> Iterator[_Row]:
         }
 
 
-def _evaluations(found: Sequence[Run]) -> Iterator[_Row]:
+def _evaluations(found: Sequence[Run]) -> Iterator[Row]:
   """Finds by metric and run the last value, the best, and the baseline."""
   for name, run in itertools.product(_names(found), found):
     steps, values = run.metrics.get(name, ([], []))
@@ -176,11 +160,7 @@ def _picture(found: Sequence[Run], names: Sequence[str]) -> str:
       for line in diagrams.lines(run.name, run.metrics, name, smoothed)
     ]
     shown.append(diagrams.of_metric(name, titles, lines))
-  file = io.StringIO()
-  if not plotter.draw(shown, file, 'svg'):
-    return ''
-  svg = file.getvalue()
-  return f'<div class="wide">{svg[svg.index("<svg") :]}</div>'
+  return html_page.picture(shown)
 
 
 def _examples(run: Run) -> str:
@@ -189,7 +169,7 @@ def _examples(run: Run) -> str:
   shown = steps[:: -max(1, math.ceil(len(steps) / _EVALUATIONS))][::-1]
   texts = itertools.zip_longest(*(run.examples[step] for step in shown))
   tables = ''.join(
-    _table(
+    table(
       {'step': step, 'text': _filled(text)}
       for step, text in zip(shown, filled, strict=True)
       if text is not None
@@ -202,7 +182,7 @@ def _examples(run: Run) -> str:
   )
 
 
-def _filled(text: str) -> _Html:
+def _filled(text: str) -> Html:
   """Formats a text such as 'the [cat≠dog]' as HTML."""
   text = html.escape(text)
   # One token: the text's own brackets are separated from their content.
@@ -213,10 +193,10 @@ def _filled(text: str) -> _Html:
   text = re.sub(
     rf'\[(?!(?:{_SPECIAL})\])([^\s\[\]≠]+)\]', r'<b class="right">\1</b>', text
   )
-  return _Html(f'<span class="text">{text}</span>')
+  return Html(f'<span class="text">{text}</span>')
 
 
-def _speed(run: Run) -> _Row:
+def _speed(run: Run) -> Row:
   """Takes medians, and the mean shares of lost time."""
 
   def over_steps(name: str, average: Callable, form: str) -> str:
@@ -236,7 +216,7 @@ def _speed(run: Run) -> _Row:
   }
 
 
-def _configuration(found: Sequence[Run]) -> Iterator[_Row]:
+def _configuration(found: Sequence[Run]) -> Iterator[Row]:
   """Lists the macros of one run, or what differs between several."""
   for name in sorted(set().union(*(run.bindings for run in found))):
     values = [run.bindings.get(name, '-') for run in found]
@@ -246,39 +226,9 @@ def _configuration(found: Sequence[Run]) -> Iterator[_Row]:
       yield {'binding': name, **dict(zip(runs, values, strict=True))}
 
 
-def _checkpoints(run: Run) -> _Row:
+def _checkpoints(run: Run) -> Row:
   return {
     'run': run.name,
     'steps': ', '.join(f'{step:,}' for step in run.checkpoints),
     'size of all': f'{sum(run.checkpoints.values()) / 1e6:,.1f} MB',
   }
-
-
-def _table(rows: Iterable[_Row]) -> str:
-  """Returns '' if there are no rows."""
-  rows = list(rows)
-  if not rows:
-    return ''
-  head = ''.join(f'<th>{html.escape(name)}</th>' for name in rows[0])
-  body = ''.join(
-    f'<tr>{"".join(f"<td>{_cell(x)}</td>" for x in row.values())}</tr>'
-    for row in rows
-  )
-  return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _cell(value: str | float | None) -> str:
-  if value is None or isinstance(value, _Html):
-    return value or ''
-  return html.escape(value) if isinstance(value, str) else number(value)
-
-
-def number(value: float) -> str:
-  """Formats a number in 4 digits, or without a fraction.
-
-  >>> number(25180.4), number(0.00001), number(math.nan)
-  ('25,180', '0.00001', 'not finite')
-  """
-  if not math.isfinite(value):
-    return 'not finite'
-  return f'{value:,.0f}' if abs(value) >= 1000 else plotter.plain(value, 4)

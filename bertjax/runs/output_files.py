@@ -129,9 +129,10 @@ def check_directory(
 
 
 def mark(maker: str) -> str:
-  """Returns what a page or a picture says of the recipe that made it.
+  """Returns what a file says of the recipe that made it.
 
-  A page has it in <meta name="generator" content="...">, a PNG as its Software.
+  A page has it in <meta name="generator" content="...">, a PNG as its Software,
+  JSON as its first entry, "generator".
   """
   return f'bertjax {maker}'
 
@@ -144,7 +145,12 @@ def _is_made_by(maker: str | None, path: str) -> bool:
   text = mark(maker)
   page = f'<meta name="generator" content="{text}">'.encode()
   picture = f'tEXtSoftware\0{text}'.encode()
-  return page in start or (start.startswith(b'\x89PNG') and picture in start)
+  entry = f'{{\n  "generator": "{text}"'.encode()  # as `write_json` writes it
+  return (
+    page in start
+    or start.startswith(entry)
+    or (start.startswith(b'\x89PNG') and picture in start)
+  )
 
 
 @contextlib.contextmanager

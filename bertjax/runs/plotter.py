@@ -8,6 +8,7 @@ apart, and says what is drawn in any other way.
 """
 
 import decimal
+import itertools
 import pathlib
 import textwrap
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ class Line(NamedTuple):
     points: whether the values are dots at the median of the seeds, with bars
       from least to greatest, and a cross where none is finite.
     joined: whether a line goes through these dots.
+    bars: whether the values are bars that stand on zero, side by side.
   """
 
   label: str
@@ -55,6 +57,7 @@ class Line(NamedTuple):
   smoothed: bool = False
   points: bool = False
   joined: bool = False
+  bars: bool = False
 
 
 class Diagram(NamedTuple):
@@ -114,7 +117,7 @@ def draw(
       _draw_diagram(axes, diagram, colours, legend)
     legend |= _manners([line for each in shown for line in each.lines])
     # In inches; a letter of the legend is hardly wider, a line hardly higher.
-    across = 0.7 + 0.08 * max(map(len, legend))
+    across = 0.7 + 0.08 * max(map(len, legend), default=0)
     width = max(3.4 * columns, across)
     beside = int(width / across)
     names = max(map(_tilted, shown))
@@ -221,7 +224,9 @@ def _draw_diagram(
 def _tilted(diagram: Diagram) -> int:
   """Returns the length of the longest name, 0 if all fit side by side."""
   lengths = [len(name) for name in diagram.names]
-  return max(lengths) if sum(lengths) > _NAMES else 0
+  beside = [(a + b) / 2 for a, b in itertools.pairwise(lengths)]
+  narrow = len(lengths) * max(beside, default=0) > _NAMES
+  return max(lengths) if narrow or sum(lengths) > _NAMES else 0
 
 
 def _set_ticks(
@@ -257,6 +262,8 @@ def _is_pale(line: Line) -> bool:
 def _draw_line(axes: 'Axes', line: Line, colour: str) -> list[Any]:
   """Returns all that was drawn; the last stands for it in the legend."""
   steps, values = np.asarray(line.steps), np.asarray(line.values, float)
+  if line.bars:
+    return list(axes.bar(steps, values, width=0.85, color=colour))
   if line.points:
     known = np.isfinite(values).any(axis=0)
     failed, form = steps[~known], '-o' if line.joined else 'o'

@@ -213,17 +213,3 @@ def test_only_an_earlier_report_is_replaced_without_asking(tmp_path, full_disk):
   report.write(runs=other, output=str(output))
   assert '<title>b</title>' in output.read_text()
   assert sorted(os.listdir(tmp_path)) == ['a', 'b', 'mine.html']
-
-
-@pytest.mark.parametrize(
-  'value, text',
-  [
-    (25180.4, '25,180'),
-    (2800, '2,800'),
-    (0.00015, '0.00015'),
-    (0, '0'),
-    (0.15824, '0.1582'),
-  ],
-)
-def test_numbers_are_short(value, text):
-  assert report.number(value) == text

@@ -243,3 +243,15 @@ def test_a_link_to_a_directory_is_replaced_where_it_points(tmp_path):
   assert (tmp_path / 'out').is_symlink()
   assert sorted(os.listdir(tmp_path)) == ['big', 'out']
   assert os.listdir(tmp_path / 'big') == ['old']
+
+
+def test_json_of_a_recipe_is_replaced_by_that_recipe_alone(tmp_path):
+  path = str(tmp_path / 'x.json')
+  made = {'generator': output_files.mark('plan'), 'x': 1}
+  output_files.write_json(path, made)
+  output_files.check_output(path, ['.json'], maker='plan')
+  with pytest.raises(UserError, match='is there already'):
+    output_files.check_output(path, ['.json'], maker='planner')
+  output_files.write_json(path, {'x': output_files.mark('plan')})
+  with pytest.raises(UserError, match='is there already'):
+    output_files.check_output(path, ['.json'], maker='plan')

@@ -141,3 +141,25 @@ def test_smoothing_begins_at_the_first_value_and_keeps_a_constant():
     total, weight = 0.8 * total + 0.2 * value, 0.8 * weight + 0.2
     expected.append(total / weight)
   np.testing.assert_allclose(plotter.smooth(values), expected, atol=1e-5)
+
+
+def test_bars_stand_on_zero_and_are_as_high_as_their_values():
+  text = svg(
+    Diagram('x', [Line('', [0, 1, 2], [4, 2, 1], bars=True)], names='abc')
+  )
+  paths = re.findall(r'<path d="M ([^"]*)z[^"]*" clip-path', text)
+  corners = [
+    np.array(re.findall(r'(\S+) (\S+) ?\n', path), float) for path in paths
+  ]
+  heights = [np.ptp(y) for _, y in (x.T for x in corners)]
+  assert heights == pytest.approx([heights[2] * 4, heights[2] * 2, heights[2]])
+  assert len({y.max() for _, y in (x.T for x in corners)}) == 1
+
+
+def test_long_names_side_by_side_are_tilted_though_others_are_short():
+  def tilted(*names):
+    line = Line('', range(len(names)), range(len(names)), bars=True)
+    return 'rotate(-25' in svg(Diagram('x', [line], names=names))
+
+  few = ('50', '100', '200', '500', '1,000', '2,000', '5,000')
+  assert tilted(*few, '10,000') and not tilted(*few)
