@@ -156,7 +156,7 @@ def _files(argv: Sequence[str]) -> list[str]:
   try:
     rest = _FLAGS(argv)[1:]
   except flags.Error as error:
-    near = recipes.near_flag(str(error))
+    near = recipes.near_flag(str(error), argv)
     raise UserError(f'{error}{near}; see --help') from error
   for word in rest:
     if re.match(r'[\w.]+=', word):

@@ -30,6 +30,7 @@ ON_A_RUN = [
   'convert_tf1',
   'data_report',
   'doctor',
+  'prepare_corpus',
   'reference',
   'report',
 ]
@@ -81,6 +82,7 @@ def test_every_recipe_leaves_its_run_in_a_folder_of_its_name(recipe):
 @pytest.mark.parametrize('recipe', ON_A_RUN)
 def test_recipes_that_read_a_run_name_every_argument(recipe):
   parse(recipe)
+  from bertjax.corpus import prepare_corpus
   from bertjax.data import tf1_checkpoints
   from bertjax.inference import export, on_files
   from bertjax.inspection import attention_maps
@@ -96,6 +98,7 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'evaluate': on_files.evaluate,
     'report': report.write,
     'data_report': data_report.write,
+    'prepare_corpus': prepare_corpus.prepare,
     'doctor': doctor.diagnose,
     'reference': references.make,
   }[recipe]

@@ -143,7 +143,8 @@ def test_a_scope_that_nothing_uses_is_refused_with_the_nearest(tmp_path):
 
 def test_what_is_required_is_named():
   assert refusal() == (
-    'TEXT_FILES is required; set it with --gin.TEXT_FILES=VALUE'
+    'TEXT_FILES is required; set it with --gin.TEXT_FILES=VALUE, or '
+    '--gin.CORPUS_DIR=VALUE in its place'
   )
 
 

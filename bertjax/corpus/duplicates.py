@@ -4,7 +4,7 @@ r"""Finds what occurs before: whole documents, and paragraphs of them.
     >>> repeats(np.array(hashes, np.uint64)).tolist()
     [False, False, True]
     >>> first, second = paragraph_hashes('News\nnews ')
-    >>> first == second
+    >>> bool(first == second)
     True
 
 For documents that are nearly the same see `near_duplicates`.

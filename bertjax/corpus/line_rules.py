@@ -1,6 +1,6 @@
 r"""Rules that take lines out of a document, as C4 does.
 
-    >>> text = 'Home | News\nA cat sat on the mat.\nPlease enable JavaScript.'
+    >>> text = 'Home | News\nA cat sat on the mat.\nWe all use JavaScript here.'
     >>> keep(text, LINE_RULE_SETS['c4'])
     ('A cat sat on the mat.', {'unfinished_line': 1, 'javascript': 1})
 

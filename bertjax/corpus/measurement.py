@@ -40,6 +40,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertjax.corpus import (
+  building,
   preparation,
   row_samples,
   summaries,
@@ -110,7 +111,7 @@ class Measurement:
   def sources(self) -> list[str]:
     """Paths of files that are read, and must not be replaced."""
     folder = find(self.corpus_dir)
-    names = (preparation.INDEX, CLEANING)
+    names = (building.INDEX, CLEANING)
     found = [os.path.join(x, y) for x in self._folders(folder) for y in names]
     return [*found, *filter(None, [self.groups_file])]
 
@@ -191,7 +192,7 @@ def find(folder: str) -> str:
     os.path.dirname(path)
     for depth in range(1, _DEEPEST + 1)
     for path in glob.glob(
-      os.path.join(glob.escape(folder), *['*'] * depth, preparation.COMPLETED)
+      os.path.join(glob.escape(folder), *['*'] * depth, building.COMPLETED)
     )
   ]
   if len(below) > 1:

@@ -40,13 +40,6 @@ def run_dir(output_dir: Path, run_dir: Path | None = None) -> str:
 
 
 @checked
-def following(output_dir: Path) -> str:
-  """Returns the command that people usually want next."""
-  folder = shlex.quote(output_dir)
-  return f'python -m bertjax.main pretrain_text --gin.CORPUS_DIR={folder}'
-
-
-@checked
 def prepare(
   text_files: Paths | spool.Reader,
   output_dir: Path,
@@ -108,6 +101,9 @@ def prepare(
   prepared = preparation.load(output_dir)
   print(prepared.report())
   _tell(os.path.join(output_dir, REPORT))
+  folder = shlex.quote(output_dir)
+  following = f'python -m bertjax.main pretrain_text --gin.CORPUS_DIR={folder}'
+  print(f'next: {following}', flush=True)
 
 
 def _check_folder(output_dir: str, run_dir: str | None) -> None:

@@ -24,7 +24,8 @@ from bertjax.launch.gin_files import (
   references,
 )
 
-# A prepared corpus has its text and its vocabulary.
+# A prepared corpus has its text, without which there would be none, and its
+# vocabulary.
 _IN_PLACE = {'CORPUS_DIR': ('TEXT_FILES', 'VOCAB_FILE')}
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
@@ -125,11 +126,16 @@ def check_required(
   configuration: Configuration, bindings: Iterable[str]
 ) -> None:
   """Raises UserError for macros that are required and not bound."""
-  bound = {binding.partition('=')[0].strip() for binding in bindings}
+  bound = dict(x.partition('=')[::2] for x in bindings)
   missing = [
     name
     for name, macro in configuration.macros.items()
     if macro.value == REQUIRED and name not in bound
+  ]
+  missing += [
+    first
+    for name, (first, *_) in _IN_PLACE.items()
+    if bound.get(first) == 'None' and bound.get(name, 'None') == 'None'
   ]
   if missing:
     flags = ' '.join(f'--gin.{name}=VALUE' for name in missing)

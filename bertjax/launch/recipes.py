@@ -96,14 +96,20 @@ def using(macro: str) -> list[str]:
   return [name for name in names() if macro in users(name)]
 
 
-def near_flag(message: str) -> str:
-  """Returns what is meant by an unknown flag, from what absl says; '' else."""
+def near_flag(message: str, words: Sequence[str] = ()) -> str:
+  """Returns what is meant by an unknown flag, from what absl says; '' else.
+
+  Args:
+    message: of absl.
+    words: of the command line; if it names recipes, a macro of theirs is meant.
+  """
   found = re.match(r"Unknown command line flag '([\w-]+)'", message)
   if not found or 'Did you mean' in message:
     return ''
   name = found[1].upper().replace('-', '_')
   folders = command_line.search_paths()
-  files = [f'recipes/{recipe}.gin' for recipe in names()]
+  named = [recipe for recipe in names() if recipe in words] or names()
+  files = [f'recipes/{recipe}.gin' for recipe in named]
   macros = {m for x in files for m in gin_files.read([x], folders).macros}
   known = _ELSEWHERE | {macro: f'gin.{macro}' for macro in macros}
   near = difflib.get_close_matches(name, sorted(known), n=1)

@@ -28,6 +28,15 @@ class Vocabulary:
     pad_id, unk_id, cls_id, sep_id, mask_id: ids of special tokens.
   """
 
+  continuation: np.ndarray
+  special: np.ndarray
+  replacements: np.ndarray
+  pad_id: int
+  unk_id: int
+  cls_id: int
+  sep_id: int
+  mask_id: int
+
   def __init__(self, tokens: Sequence[str], cased: bool):
     """Raises UserError if a special token is missing or a token comes twice."""
     vocabulary_file.check(tokens, 'the vocabulary')

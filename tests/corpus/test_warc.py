@@ -6,8 +6,14 @@ import pytest
 
 from bertjax.corpus import warc, web_pages
 from bertjax.errors import UserError
+from bertjax.text import input_bytes
 
 PAGE = b'<html><body><p>Page %d says something in a sentence.</p></body></html>'
+
+
+def _gzip(content):
+  """Compresses without the time, which names of tests would hold."""
+  return gzip.compress(content, mtime=0)
 
 
 def record(url, kind, content, content_type='application/http'):
@@ -39,7 +45,7 @@ RECORDS = [
   record('http://a.org/0', 'request', b'GET / HTTP/1.1\r\n\r\n'),
   response('http://a.org/0', PAGE % 0),
   response(
-    'http://a.org/1', gzip.compress(PAGE % 1), more='Content-Encoding: gzip\r\n'
+    'http://a.org/1', _gzip(PAGE % 1), more='Content-Encoding: gzip\r\n'
   ),
   response(
     '<http://a.org/2>', chunked(PAGE % 2), more='Transfer-Encoding: chunked\r\n'
@@ -60,8 +66,8 @@ def write(path, content):
   'name, content',
   (
     ('a.warc', b''.join(RECORDS)),
-    ('a.warc.gz', b''.join(map(gzip.compress, RECORDS))),
-    ('whole.warc.gz', gzip.compress(b''.join(RECORDS))),
+    ('a.warc.gz', b''.join(map(_gzip, RECORDS))),
+    ('whole.warc.gz', _gzip(b''.join(RECORDS))),
   ),
 )
 def test_pages_come_with_their_address_and_decoded(tmp_path, name, content):
@@ -74,13 +80,13 @@ def test_pages_come_with_their_address_and_decoded(tmp_path, name, content):
 
 def test_texts_are_those_of_the_pages(tmp_path):
   path = write(tmp_path / 'a.warc', b''.join(RECORDS))
-  assert web_pages.form_of(path) == 'warc'
+  assert input_bytes.page_form(path) == 'warc'
   names, texts = zip(*web_pages.texts(path), strict=True)
   assert [*names] == URLS
   assert texts[2] == 'Page 2 says something in a sentence.'
 
 
-@pytest.mark.parametrize('compress', (bytes, gzip.compress))
+@pytest.mark.parametrize('compress', (bytes, _gzip))
 def test_an_archive_that_is_cut_off_is_one_line(tmp_path, compress):
   content = b''.join(map(compress, RECORDS))
   ends, end = set(), 0
@@ -103,9 +109,9 @@ def test_an_archive_that_is_cut_off_is_one_line(tmp_path, compress):
   'content',
   (
     b'hello\n' * 100,
-    b''.join(map(gzip.compress, RECORDS)) + b'garbage',
+    b''.join(map(_gzip, RECORDS)) + b'garbage',
     b''.join(RECORDS)[:1500] + b'\xff' * 300 + b''.join(RECORDS)[1500:],
-    gzip.compress(b'{"text": "a"}\n'),
+    _gzip(b'{"text": "a"}\n'),
     b'\0' * 3000,
   ),
 )
@@ -142,7 +148,7 @@ def test_broken_and_endless_pages_are_left_out(tmp_path, monkeypatch):
   'name, content, form',
   (
     ('a.html', b'<p>A cat.', 'html'),
-    ('a.HTM.gz', gzip.compress(b'<p>A cat.'), 'html'),
+    ('a.HTM.gz', _gzip(b'<p>A cat.'), 'html'),
     ('a.txt', b'\n<!DOCTYPE HTML><p>A cat.', 'html'),
     ('a.txt', b'A <b>cat.', None),
     ('a.jsonl', b'{"text": "<html>"}', None),
@@ -153,7 +159,7 @@ def test_html_is_known_by_its_beginning_or_suffix(
   tmp_path, name, content, form
 ):
   path = write(tmp_path / name, content)
-  assert web_pages.form_of(path) == form
+  assert input_bytes.page_form(path) == form
   if form:
     assert [*web_pages.texts(path)] == [(path, 'A cat.')]
 

@@ -180,7 +180,8 @@ def test_a_parameter_that_is_parted_from_others_is_told(capsys):
 
   assert told('pipeline.batches.next_sentence=False') == (
     'warning: pipeline.batches.next_sentence alone is set, apart '
-    'from bert.BertForPreTraining.next_sentence; set NSP for all\n'
+    'from bert.BertForPreTraining.next_sentence and '
+    'corpora.from_text.next_sentence; set NSP for all\n'
   )
   assert 'set MASK_RATE for all' in told('pipeline.batches.mask_rate=0.3')
   assert not told('NSP=False', 'eval/pipeline.batches.epochs=3')

@@ -119,8 +119,14 @@ def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
   [
     ('{"text": "a"}\n{"text": "b"}\n', 'got JSON; rename it to .jsonl'),
     ('\ufeff\n{ "a\\"b": 1}', 'got JSON; rename it to .jsonl'),
-    ('<!DOCTYPE html>\n<p>a</p>', 'got HTML; turn it into text without'),
-    ('<?xml version="1.0"?>\n<HTML lang="en">', 'got HTML; turn it into'),
+    (
+      '<!DOCTYPE html>\n<p>a</p>',
+      'got HTML; text comes out of it by prepare_corpus',
+    ),
+    (
+      '<?xml version="1.0"?>\n<HTML lang="en">',
+      'got HTML; text comes out of it',
+    ),
   ],
 )
 def test_a_text_that_is_marked_up_is_refused(tmp_path, content, message):
