@@ -103,7 +103,7 @@ def test_recipes_that_read_a_run_name_every_argument(recipe):
     'reference': references.make,
   }[recipe]
   with pytest.raises(
-    UserError, match='set (OUTPUT|INPUT|RUN)|directory x|CORPUS_DIR'
+    UserError, match='set (OUTPUT|INPUT|RUN)|directory x|CORPUS_DIR|TEXT_FILES'
   ):
     gin.get_configurable(job)()
 

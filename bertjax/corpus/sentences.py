@@ -1,7 +1,7 @@
 """Splits text into sentences.
 
-    >>> split('One. Two said Mr. X. "Three?" Four\\nFive')
-    'One.\\nTwo said Mr. X.\\n"Three?"\\nFour\\nFive'
+    >>> split('One. Two said Mr. X, "Three?" Four\\nFive')
+    'One.\\nTwo said Mr. X, "Three?"\\nFour\\nFive'
 
 A sentence ends after . ! ? … । and closing quotes if white space and anything
 but a lower-case letter follow, except after common abbreviations and initials;

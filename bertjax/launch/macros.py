@@ -132,11 +132,12 @@ def check_required(
     for name, macro in configuration.macros.items()
     if macro.value == REQUIRED and name not in bound
   ]
-  missing += [
-    first
-    for name, (first, *_) in _IN_PLACE.items()
-    if bound.get(first) == 'None' and bound.get(name, 'None') == 'None'
-  ]
+  for name, (first, *_) in _IN_PLACE.items():
+    if bound.get(first) == 'None' and bound.get(name, 'None') == 'None':
+      raise UserError(
+        f'expected a value of {first}, got None; set --gin.{first}=VALUE, or '
+        f'--gin.{name}=VALUE in its place'
+      )
   if missing:
     flags = ' '.join(f'--gin.{name}=VALUE' for name in missing)
     several = 'are required; set them' if missing[1:] else 'is required; set it'

