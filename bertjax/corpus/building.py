@@ -6,33 +6,28 @@ Into a folder: the shards, the vocabulary, `index.json`, and `COMPLETED`, which
 is written last. What `index.json` holds: see `preparation.Prepared`.
 """
 
-import collections
 import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow
 
 from bertjax.corpus import (
-  bulk_tokenizer,
   cleaning,
-  sentences,
-  shards,
+  kept_text,
   spool,
-  wordpiece_training,
   workers,
 )
-from bertjax.corpus.steps import Steps, Tally
+from bertjax.corpus.steps import Steps
+from bertjax.corpus.tally import Tally
 from bertjax.corpus.wordpiece_training import Training
 from bertjax.errors import UserError
 from bertjax.runs import output_files
 from bertjax.runs.progress_line import wait
 from bertjax.text import vocabulary_file
-from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import Vocabulary
 
 FORMAT = 3  # raise it if what is written here changes
@@ -69,27 +64,64 @@ def build(
   more = reader.size() // _PROCESS_BYTES
   processes = min(workers.available(), 1 + more)
   with contextlib.ExitStack() as stack:
-    documents, tally = reader.documents(counts), None
+    documents, tally, seen = reader.documents(counts), None, None
     if steps:
       place = os.path.join(folder, _SIGNATURES)
       stack.callback(shutil.rmtree, place, ignore_errors=True)
-      documents, tally = stack.enter_context(
+      documents, tally, seen = stack.enter_context(
         steps.run(documents, place, processes)
       )
-    hashes = spool.write(documents, text, counts, reader.size())
-    if not len(hashes):
-      raise _nothing(reader, counts, tally)
-    kept = np.ones(len(hashes), bool)
-    if tally:
+    found = spool.write(documents, text, counts, reader.size())
+    check_not_empty(len(found), reader, counts, tally)
+    kept = np.ones(len(found), bool)
+    if tally and seen:
       with wait('looking for near duplicates'):
-        kept = tally.near()
-  pieces = _Pieces(text, kept, _threshold(hashes[kept], held_out_fraction))
+        kept = tally.leave_out(seen.near())
+  hashes = kept_text.Hashes.of(found[kept], held_out_fraction)
+  pieces = kept_text.Pieces(text, kept, hashes.threshold())
   if isinstance(vocabulary, Training):
     with wait('training the vocabulary'):
-      vocabulary = _train(vocabulary, pieces, processes)
+      words = kept_text.count(vocabulary, pieces, processes)
+      vocabulary = kept_text.train(vocabulary, words)
   with wait('tokenizing'):
-    written = _tokenize(vocabulary, pieces, folder, processes)
+    written = kept_text.tokenize(
+      vocabulary, pieces, folder, processes=processes
+    )
   os.remove(text)
+  finish(
+    folder,
+    vocabulary,
+    reader,
+    held_out_fraction,
+    counts,
+    written,
+    tally,
+    report,
+  )
+
+
+def finish(
+  folder: str,
+  vocabulary: Vocabulary,
+  reader: spool.Reader,
+  held_out_fraction: float,
+  counts: cleaning.Counts,
+  written: dict[str, Any],
+  tally: Tally | None,
+  report: Callable[[dict[str, Any], Tally], None] | None,
+) -> None:
+  """Writes what stands beside the shards, and `COMPLETED`.
+
+  Args:
+    folder: holds the shards.
+    vocabulary: that of the ids.
+    reader: what was read.
+    held_out_fraction: see `build`, as for `report`.
+    counts: of what was read.
+    written: what `tokenize` returned.
+    tally: of the steps.
+    report: see `build`.
+  """
   vocabulary_file.write(
     vocabulary.tokens,
     os.path.join(folder, vocabulary_file.NAME),
@@ -114,153 +146,24 @@ def digest(vocabulary: Vocabulary) -> str:
   return vocabulary_file.digest_of(vocabulary.tokens, vocabulary.cased)
 
 
-def _nothing(
-  reader: spool.Reader, counts: cleaning.Counts, tally: Tally | None
-) -> UserError:
+def check_not_empty(
+  kept: int,
+  reader: spool.Reader,
+  counts: cleaning.Counts,
+  tally: Tally | None,
+) -> None:
+  """Raises UserError if no document is kept, and says why."""
+  if kept:
+    return
   if tally and tally.read:
     rules = ', '.join(f'{n:,} by {x}' for x, n in tally.dropped.most_common())
-    return UserError(
+    raise UserError(
       f'no document of {tally.read:,} is left: {rules}; set that rule off, or '
       'TEXT_FILES to other text'
     )
   found = '; '.join(
     [f'no document in the {counts.files} files', *counts.faults()]
   )
-  return UserError(
+  raise UserError(
     f'expected text in {reader}, found {found}; set TEXT_FILES or TEXT_COLUMN'
   )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pieces:
-  """The pieces of text that stay.
-
-  Attributes:
-    path: of the file, see `spool`.
-    kept: bool[documents], which of them stay.
-    threshold: below which hash a document is held out.
-  """
-
-  path: str
-  kept: np.ndarray
-  threshold: int
-
-  def read(self) -> Iterator[pyarrow.RecordBatch]:
-    """Yields those of the documents that stay."""
-    document = -1
-    for batch in spool.read(self.path):
-      first = batch['piece'].to_numpy() == 0
-      numbers = document + np.cumsum(first)
-      document = int(numbers[-1])
-      stays = self.kept[numbers]
-      yield batch if stays.all() else batch.filter(pyarrow.array(stays))
-
-
-def _threshold(documents: np.ndarray, held_out_fraction: float) -> int:
-  """Returns below which hash documents are held out."""
-  threshold = int(held_out_fraction * 2**63)
-  held_out = int((documents < threshold).sum())
-  if threshold and (len(documents) < 3 or not 0 < held_out < len(documents)):
-    several = len(documents) >= 3 and len(np.unique(documents)) > 1
-    threshold = int(documents.min()) + 1 if several else 0
-  return threshold
-
-
-def _train(wanted: Training, pieces: _Pieces, processes: int) -> Vocabulary:
-  words = wordpiece_training.WordCounts()
-  make = f'{__name__}:counter'
-  arguments = {'cased': wanted.cased, 'threshold': pieces.threshold}
-  with workers.mapper(make, arguments, processes) as over:
-    for batch in over(pieces.read()):
-      found = (column.to_pylist() for column in batch.columns)
-      words.add(dict(zip(*found, strict=True)))
-  tokens = wordpiece_training.train(
-    words.counts, wanted.size, wanted.min_frequency
-  )
-  return Vocabulary(tokens, wanted.cased)
-
-
-def counter(
-  cased: bool, threshold: int
-) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
-  """Returns what counts the words of a batch of `spool.read`."""
-
-  def count(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    kept = [
-      text
-      for document, text in zip(
-        batch['document'].to_pylist(), batch['text'].to_pylist(), strict=True
-      )
-      if document >= threshold
-    ]
-    counts = wordpiece_training.count_words(kept, cased)
-    return pyarrow.record_batch(
-      {
-        'word': pyarrow.array([*counts], pyarrow.string()),
-        'count': pyarrow.array([*counts.values()], pyarrow.int64()),
-      }
-    )
-
-  return count
-
-
-def _tokenize(
-  vocabulary: Vocabulary, pieces: _Pieces, folder: str, processes: int
-) -> dict[str, Any]:
-  """Writes the shards; returns 'splits' and 'unknown' of `Prepared.index`."""
-  arguments = {'tokens': vocabulary.tokens, 'cased': vocabulary.cased}
-  make = f'{__name__}:encoder'
-  documents: collections.Counter[str] = collections.Counter()
-  dtype = bulk_tokenizer.dtype_of(len(vocabulary.tokens))
-  unknown = 0
-  train, validation = (
-    shards.Writer(folder, split, dtype) for split in shards.SPLITS
-  )
-  with (
-    workers.mapper(make, arguments, processes) as over,
-    train,
-    validation,
-  ):
-    for batch in over(pieces.read()):
-      for number, piece in zip(
-        batch['piece'].to_pylist(), shards.pieces(batch), strict=True
-      ):
-        held_out = piece.document < pieces.threshold
-        (validation if held_out else train).add(*piece)
-        documents[shards.SPLITS[held_out]] += number == 0
-        unknown += int((piece.tokens == vocabulary.unk_id).sum())
-  return {
-    'splits': {
-      split: {
-        'documents': documents[split],
-        **{
-          what: sum(file[what] for file in writer.files)
-          for what in ('pieces', 'tokens')
-        },
-        'files': writer.files,
-      }
-      for split, writer in zip(shards.SPLITS, (train, validation), strict=True)
-    },
-    'unknown': unknown,
-  }
-
-
-def encoder(
-  tokens: list[str], cased: bool
-) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
-  """Returns what makes ids of the text in a batch of `spool.read`."""
-  tokenizer = bulk_tokenizer.BulkTokenizer(Tokenizer(tokens, cased))
-
-  def encode(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    texts = [sentences.split(text) for text in batch['text'].to_pylist()]
-    ids, ends = zip(*tokenizer.encode(texts), strict=True)
-    return pyarrow.record_batch(
-      {
-        'document': batch['document'],
-        'piece': batch['piece'],
-        'tokens': shards.list_array(ids),
-        'sentence_ends': shards.list_array(ends),
-      }
-    )
-
-  return encode

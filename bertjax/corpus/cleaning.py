@@ -73,6 +73,14 @@ class Counts:
   malformed: int = 0
   first_malformed: str = ''
 
+  def add(self, others: 'Counts') -> None:
+    """Adds what was counted of files that follow."""
+    for name, more in vars(others).items():
+      mine = getattr(self, name)
+      setattr(
+        self, name, mine or more if isinstance(more, str) else mine + more
+      )
+
   def faults(self) -> list[str]:
     """Returns what was wrong with the text, for people."""
     counts = dataclasses.asdict(self)

@@ -84,9 +84,20 @@ class TextFiles:
     paths = self.paths(left_out)
     counts.left_out += len(left_out)
     counts.first_left_out = next(iter(left_out), '')
+    yield from self.read(paths, counts)
+
+  def read(
+    self, paths: Sequence[str], counts: cleaning.Counts
+  ) -> Iterator[list[str]]:
+    """Yields as `documents` what is in some of the files, in this order."""
     for path in paths:
-      lines = counts.lines
+      lines, begun = counts.lines, input_paths.fingerprint(path, _SETTING)
       yield from self._documents(path, counts)
+      if input_paths.fingerprint(path, _SETTING) != begun:
+        raise UserError(
+          f'{path} changed while it was read; let nothing write to it, or set '
+          f'{_SETTING} to others'
+        )
       counts.files += 1
       counts.empty_files += counts.lines == lines
 

@@ -33,7 +33,7 @@ from bertjax.corpus import signatures
 LEADERS = 16
 # Of each 32-bit hash of a signature 16 bits are kept, half the disk; two that
 # differ agree in them once in 65,536 (b-bit minwise hashing, Li, König 2010).
-_KEPT = np.uint16
+KEPT = np.uint16
 _TOGETHER = 4096  # documents that are written, or compared, at once
 
 
@@ -105,7 +105,7 @@ class NearDuplicates:
       rows = np.stack(self._waiting)
       self._waiting = []
       first, *others = self._files
-      first.write(rows.astype(_KEPT).tobytes())
+      first.write(rows.astype(KEPT).tobytes())
       for file, band in zip(
         others, signatures.band_hashes(rows).T, strict=True
       ):
@@ -139,7 +139,7 @@ class NearDuplicates:
   def _near(
     self, mapped: mmap.mmap, ones: np.ndarray, others: np.ndarray
   ) -> np.ndarray:
-    rows = np.frombuffer(mapped, _KEPT).reshape(-1, signatures.SIZE)
+    rows = np.frombuffer(mapped, KEPT).reshape(-1, signatures.SIZE)
     near = np.empty(len(ones), bool)
     for begin in range(0, len(ones), _TOGETHER):
       part = slice(begin, begin + _TOGETHER)
@@ -158,7 +158,7 @@ def later_ones(group: np.ndarray, threshold: float = 0.8) -> np.ndarray:
       band key, in the order of the documents.
     threshold: see `NearDuplicates`.
   """
-  group = group.astype(_KEPT)
+  group = group.astype(KEPT)
   found = np.zeros(len(group), bool)
   left = np.arange(len(group))
   for _ in range(LEADERS):

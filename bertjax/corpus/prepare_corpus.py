@@ -11,12 +11,22 @@ OUTPUT_DIR gets what `building` writes, and `report.json`, before `COMPLETED`:
   seconds, megabytes_read
 """
 
+import functools
 import os
 import shlex
 import time
+from collections.abc import Callable
 
-from bertjax.corpus import building, corpora, preparation, shards, spool
-from bertjax.corpus.steps import Steps, Tally
+from bertjax.corpus import (
+  building,
+  corpora,
+  preparation,
+  shards,
+  shared_folder,
+  spool,
+)
+from bertjax.corpus.steps import Steps
+from bertjax.corpus.tally import Tally
 from bertjax.errors import UserError, expect
 from bertjax.runs import layout, output_files
 from bertjax.values import Count, Name, Path, Paths, Place, Rate, checked
@@ -30,6 +40,7 @@ _OWN = {
   'tokenizer_config.json',
   'text.arrow',
   'signatures',
+  shared_folder.NAME,
 }
 
 
@@ -51,6 +62,7 @@ def prepare(
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,
   text_column: Name = 'text',
+  beam_options: Name | None = None,
   dry_run: bool = False,
 ) -> None:
   """Prepares a corpus in a folder of its own, and prints what became of it.
@@ -69,12 +81,15 @@ def prepare(
     min_frequency: see `wordpiece_training.train`.
     held_out_fraction: share of the documents in the split 'validation'.
     text_column: of tables.
+    beam_options: '--runner=... --name=value', to work on Beam; None: in as many
+      processes as this machine has cores.
     dry_run: look at the files, and prepare nothing.
 
   Raises:
-    UserError: the text cannot be read, nothing is left, the disk is full, or
-      `output_dir` holds something else.
+    UserError: the text cannot be read, nothing is left, the disk is full,
+      `output_dir` holds something else, or Beam has no such options.
   """
+  build = building.build if beam_options is None else _on_beam(beam_options)
   reader = corpora.reader_of(text_files, text_column)
   vocabulary = corpora.vocabulary_of(
     vocab_file, vocab_size, cased, min_frequency
@@ -95,15 +110,25 @@ def prepare(
         seconds = time.monotonic() - started
         _write_report(output_dir, index, tally, seconds)
 
-      building.build(
-        reader, output_dir, vocabulary, held_out_fraction, steps, report
-      )
+      build(reader, output_dir, vocabulary, held_out_fraction, steps, report)
   prepared = preparation.load(output_dir)
   print(prepared.report())
   _tell(os.path.join(output_dir, REPORT))
   folder = shlex.quote(output_dir)
   following = f'python -m bertjax.main pretrain_text --gin.CORPUS_DIR={folder}'
   print(f'next: {following}', flush=True)
+
+
+def _on_beam(options: str) -> Callable[..., None]:
+  """Returns what does the work of `building.build`."""
+  try:
+    from bertjax.corpus import on_beam
+  except ImportError as error:
+    raise UserError(
+      f'BEAM_OPTIONS needs apache-beam, which cannot be imported ({error}); '
+      'pip install -r requirements-beam.txt, or set BEAM_OPTIONS=None'
+    ) from error
+  return functools.partial(on_beam.build, options=on_beam.parse(options))
 
 
 def _check_folder(output_dir: str, run_dir: str | None) -> None:

@@ -16,7 +16,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow
@@ -58,28 +58,30 @@ class Reader(Protocol):
 
 
 def write(
-  batches: Iterator[list[str]], path: str, counts: cleaning.Counts, total: int
+  batches: Iterator[list[str]],
+  path: str,
+  counts: cleaning.Counts | None = None,
+  total: int = 0,
 ) -> np.ndarray:
   """Writes all pieces of documents, in their order.
 
   Args:
     batches: lists of lines; an empty list ends a document.
     path: of the file.
-    counts: `file_bytes` are those that were read so far.
+    counts: `file_bytes` are those that were read so far; None: says nothing.
     total: of them.
 
   Returns:
     int64[documents], their hashes.
   """
   documents: list[int] = []
-  options = pyarrow.ipc.IpcWriteOptions(compression='zstd')
-  with (
-    open(path, 'wb') as sink,
-    pyarrow.ipc.new_stream(sink, _SCHEMA, options=options) as file,
-  ):
+  with open(path, 'wb') as sink, writer(sink, _SCHEMA) as file:
     pending: list[Record] = []
     size = 0
-    for document, number, text in _reported(_pieces(batches), counts, total):
+    pieces = _pieces(batches)
+    if counts is not None:
+      pieces = _reported(pieces, counts, total)
+    for document, number, text in pieces:
       if number == 0:
         documents.append(document)
       pending.append((document, number, text))
@@ -90,6 +92,12 @@ def write(
     if pending:
       file.write_batch(_batch(pending))
   return np.array(documents, np.int64)
+
+
+def writer(sink: BinaryIO, schema: pyarrow.Schema) -> Any:
+  """Returns what writes batches of compressed records."""
+  options = pyarrow.ipc.IpcWriteOptions(compression='zstd')
+  return pyarrow.ipc.new_stream(sink, schema, options=options)
 
 
 def _batch(records: list[Record]) -> pyarrow.RecordBatch:
@@ -103,7 +111,7 @@ def _batch(records: list[Record]) -> pyarrow.RecordBatch:
 
 
 def read(path: str) -> Iterator[pyarrow.RecordBatch]:
-  """Yields the pieces, about a megabyte at a time, with the columns above."""
+  """Yields what stands in a file, such as pieces, a megabyte at a time."""
   with (
     contextlib.closing(pyarrow.OSFile(path)) as source,
     pyarrow.ipc.open_stream(source) as file,

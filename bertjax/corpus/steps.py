@@ -1,26 +1,25 @@
 """Cleans documents and leaves out those that are not worth training on.
 
     steps = Steps(languages=('en',), personal_data=True)
-    with steps.run(documents, folder, processes=2) as (kept, tally):
+    with steps.run(documents, folder, processes=2) as (kept, tally, seen):
       for lines in kept:
         ...  # as those that `spool.Reader.documents` yields
+      tally.leave_out(seen.near())
     tally.dropped   # {'language': 12, 'exact_duplicate': 3, ...}
 
 The order: Unicode repair, language, rules on lines, rules on documents, blocked
 words, evaluation texts, personal data, exact duplicates, near duplicates. All
 but duplicates judge a document alone, in as many processes as wanted; of these
 go on its text, a hash and a signature, from which one process finds duplicates
-in the order of the documents.
+in the order of the documents (on Beam several: see `units`).
 """
 
-import collections
 import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow
 
 from bertjax.corpus import (
@@ -29,21 +28,18 @@ from bertjax.corpus import (
   duplicates,
   languages,
   line_rules,
-  near_duplicates,
   personal_data,
   quality_rules,
   repair,
   signatures,
   workers,
 )
+from bertjax.corpus.tally import Seen, Tally
 from bertjax.text import input_files, input_paths
 from bertjax.values import Name, Paths, Place, Share, check_fields
 
-EXACT, NEAR = 'exact_duplicate', 'near_duplicate'
 LANGUAGE, BLOCKED, EVALUATION = 'language', 'blocked_word', 'evaluation_text'
 EMPTY = 'empty'
-# Of each rule so many documents are kept to look at, cut to so many characters.
-_SAMPLES, _SAMPLE_CHARACTERS = 5, 600
 _BATCH_CHARACTERS = 1 << 20
 
 
@@ -92,8 +88,8 @@ class Steps:
   @contextlib.contextmanager
   def run(
     self, documents: Iterator[list[str]], folder: str, processes: int
-  ) -> Iterator[tuple[Iterator[list[str]], 'Tally']]:
-    """Yields the documents that are kept, and the tally that goes with them.
+  ) -> Iterator[tuple[Iterator[list[str]], Tally, Seen]]:
+    """Yields the documents that stay, what is counted of them, and was seen.
 
     Args:
       documents: lists of lines; an empty list ends a document.
@@ -102,101 +98,16 @@ class Steps:
     """
     settings = dataclasses.asdict(self)
     make = f'{__name__}:cleaner'
+    tally = Tally()
+    jaccard = self.jaccard if self.near_duplicates else None
     with (
       workers.mapper(make, {'settings': settings}, processes) as over,
-      Tally(self, folder) as tally,
+      Seen(folder, jaccard) as seen,
     ):
-      yield tally.keep(over(_batches(documents))), tally
+      yield tally.keep(over(batches(documents)), seen), tally, seen
 
 
-class Tally(contextlib.ExitStack):
-  """Counts what happened to documents, and finds duplicates among them.
-
-  Attributes:
-    read: documents.
-    kept: documents; after `near`, without near duplicates.
-    dropped: rule -> documents.
-    removed_lines: rule -> lines.
-    replaced: kind of personal data -> how often.
-    samples: rule -> the first documents that it dropped, cut.
-  """
-
-  def __init__(self, steps: Steps, folder: str):
-    super().__init__()
-    self.read = self.kept = 0
-    self.dropped: collections.Counter[str] = collections.Counter()
-    self.removed_lines: collections.Counter[str] = collections.Counter()
-    self.replaced: collections.Counter[str] = collections.Counter()
-    self.samples: dict[str, list[str]] = {}
-    self._seen: set[int] = set()  # of documents
-    self._paragraphs: set[int] = set()
-    self._of_paragraphs = steps.paragraphs
-    self._index = None
-    if steps.near_duplicates:
-      self._index = self.enter_context(
-        near_duplicates.NearDuplicates(folder, steps.jaccard)
-      )
-
-  def keep(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[list[str]]:
-    """Yields the lines of each document that stays, then an empty list."""
-    for batch in batches:
-      columns = (column.to_pylist() for column in batch.columns)
-      for text, rule, counts, digest, paragraphs, signature in zip(
-        *columns, strict=True
-      ):
-        self.read += 1
-        removed, replaced = json.loads(counts)
-        self.removed_lines.update(removed)
-        if not rule and digest is not None and digest in self._seen:
-          rule = EXACT
-        if not rule and self._of_paragraphs:
-          text, rule = self._without_repeats(text, paragraphs)
-        if rule:
-          self._drop(rule, text)
-          continue
-        self.replaced.update(replaced)
-        if digest is not None:
-          self._seen.add(digest)
-        if self._index is not None:
-          self._index.add(np.frombuffer(signature, np.uint32))
-        self.kept += 1
-        yield text.split('\n')
-        yield []
-
-  def _without_repeats(
-    self, text: str, paragraphs: Sequence[int]
-  ) -> tuple[str, str | None]:
-    lines = [
-      line
-      for line, digest in zip(text.split('\n'), paragraphs, strict=True)
-      if digest not in self._paragraphs
-    ]
-    self._paragraphs.update(paragraphs)
-    self.removed_lines['repeated_paragraph'] += len(paragraphs) - len(lines)
-    return ('\n'.join(lines), None) if lines else (text, EXACT)
-
-  def near(self) -> np.ndarray:
-    """Returns bool[documents], of those kept so far, which stay."""
-    if self._index is None:
-      return np.ones(self.kept, bool)
-    found = ~self._index.duplicates()
-    self.kept = int(found.sum())
-    if gone := len(found) - self.kept:
-      self.dropped[NEAR] = gone
-    return found
-
-  def add_sample(self, rule: str, text: str) -> None:
-    """Keeps a document that a rule dropped, if there are few of it."""
-    samples = self.samples.setdefault(rule, [])
-    if len(samples) < _SAMPLES:
-      samples.append(text[:_SAMPLE_CHARACTERS])
-
-  def _drop(self, rule: str, text: str) -> None:
-    self.dropped[rule] += 1
-    self.add_sample(rule, text)
-
-
-def _batches(
+def batches(
   documents: Iterator[list[str]],
 ) -> Iterator[pyarrow.RecordBatch]:
   """Yields documents as batches of about a megabyte."""
@@ -252,24 +163,25 @@ def cleaner(
   def clean_batch(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
     rows = [clean(text) for text in batch['text'].to_pylist()]
     columns = [*zip(*rows, strict=True)]
-    return pyarrow.record_batch(
-      {
-        name: pyarrow.array(column, kind)
-        for (name, kind), column in zip(_COLUMNS.items(), columns, strict=True)
-      }
-    )
+    arrays = [
+      pyarrow.array(column, field.type)
+      for field, column in zip(SCHEMA, columns, strict=True)
+    ]
+    return pyarrow.record_batch(arrays, schema=SCHEMA)
 
   return clean_batch
 
 
-_COLUMNS = {
-  'text': pyarrow.string(),
-  'rule': pyarrow.string(),
-  'counts': pyarrow.string(),
-  'hash': pyarrow.uint64(),
-  'paragraphs': pyarrow.list_(pyarrow.uint64()),
-  'signature': pyarrow.binary(),
-}
+SCHEMA = pyarrow.schema(
+  [
+    ('text', pyarrow.string()),
+    ('rule', pyarrow.string()),
+    ('counts', pyarrow.string()),
+    ('hash', pyarrow.uint64()),
+    ('paragraphs', pyarrow.list_(pyarrow.uint64())),
+    ('signature', pyarrow.binary()),
+  ]
+)
 
 
 def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:

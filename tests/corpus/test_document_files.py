@@ -203,3 +203,16 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
   for path in (str(tmp_path / 'pipe'), '/dev/null'):
     with pytest.raises(UserError, match=f'got {path}, a pipe or device'):
       document_files.TextFiles(path).paths()
+
+
+@pytest.mark.parametrize('more', ['x' * 9, ''])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, more):
+  path = tmp_path / 'a.txt'
+  path.write_text('A text.\n\n' * 9)
+  counts = cleaning.Counts()
+  documents = document_files.TextFiles(str(path)).documents(counts)
+  next(documents)
+  path.write_text('A text.\n\n' * 9 + more)
+  os.utime(path, ns=(1, 1))
+  with pytest.raises(UserError, match='a.txt changed.*TEXT_FILES'):
+    list(documents)

@@ -2,10 +2,12 @@
 
 import json
 import pathlib
+import sys
 
 import pytest
 
 pytest.importorskip('rensa')
+from bertjax import corpus
 from bertjax.corpus import building, preparation, prepare_corpus
 from bertjax.corpus.steps import Steps
 from bertjax.errors import UserError
@@ -202,6 +204,18 @@ def test_steps_that_cannot_be_are_one_line_at_once(change, words):
   with pytest.raises(UserError, match=words) as error:
     Steps(**change)
   assert '\n' not in str(error.value)
+
+
+def test_beam_that_is_not_installed_names_what_to_install(
+  tmp_path, monkeypatch
+):
+  monkeypatch.delitem(sys.modules, 'bertjax.corpus.on_beam', raising=False)
+  monkeypatch.delattr(corpus, 'on_beam', raising=False)
+  monkeypatch.setitem(sys.modules, 'apache_beam', None)
+  with pytest.raises(UserError, match='requirements-beam.txt') as error:
+    prepare(tmp_path, ['A text.'], beam_options='--runner=FnApiRunner')
+  assert '\n' not in str(error.value)
+  assert not (tmp_path / 'out').exists()
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):
