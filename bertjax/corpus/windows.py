@@ -136,8 +136,9 @@ class Windows:
   def _documents(self, number: int) -> list[pairs.Document]:
     epoch, window = divmod(number, self._count)
     size = len(self._split)
-    first, past = (size * w // self._count for w in (window, window + 1))
-    places = np.arange(first, past)
+    # At equal distances: neighbours in a file are alike, and so would be the
+    # documents that random second halves come from.
+    places = np.arange(window, size, self._count)
     if self._shuffle:
       places = hashing.permuted(places, size, self._seed, _ORDER, epoch)
     found = map(self._split.piece, places.tolist())
