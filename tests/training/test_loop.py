@@ -48,7 +48,7 @@ class Two(objectives.Objective):
   large: nn.Module
 
   losses = {'small_loss': 1, 'large_loss': 50}
-  keys = tuple(key for key in batch.KEYS if 'pair' not in key)
+  keys = tuple(key for key in batch.PRETRAINING if 'pair' not in key)
 
   @property
   def models(self):
