@@ -36,7 +36,7 @@ from bertjax.training import (
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
 from bertjax.training.evaluation import Evaluation, HeldOut
-from bertjax.training.objectives import Objective, Terms
+from bertjax.training.objective import Objective, Terms
 from bertjax.training.progress import TrainingProgress
 from bertjax.training.selection import Best
 from bertjax.training.state import TrainState

@@ -12,7 +12,7 @@ import pytest
 from scipy import special
 
 from bertjax.tasks import kinds
-from bertjax.training import objectives
+from bertjax.training import objective
 
 ROWS = 32_769
 WRONG = ('0.10.2',)
@@ -99,7 +99,7 @@ def test_the_cross_entropy_of_pretraining_is_right_in_every_row():
 
   @jax.jit
   def terms(features, weights):
-    return objectives.cross_entropy(
+    return objective.cross_entropy(
       features @ kernel.astype(np.float32), targets, weights
     )
 

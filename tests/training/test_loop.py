@@ -28,6 +28,7 @@ from bertjax.training import (
   state,
   step,
 )
+from bertjax.training import objective as objective_lib
 
 V = 40
 SHAPES = batch.shapes(8, 16, 3)
@@ -41,7 +42,7 @@ def model(width=16, dropout=0.1, **more):
 
 
 @dataclasses.dataclass(frozen=True)
-class Two(objectives.Objective):
+class Two(objective_lib.Objective):
   """Two models guess the same tokens, and the second counts fifty times."""
 
   small: nn.Module
@@ -60,10 +61,10 @@ class Two(objectives.Objective):
   def __call__(self, parameters, batch, rng, train, frozen=None):
     terms = {}
     for name, model in self.models.items():
-      outputs = objectives.apply_model(
+      outputs = objective_lib.apply_model(
         model, parameters[name], batch, rng, train
       )
-      loss, right, weight = objectives.cross_entropy(
+      loss, right, weight = objective_lib.cross_entropy(
         outputs['mlm_logits'], batch['targets'], batch['weights']
       )
       terms[f'{name}_loss'] = loss, weight
@@ -72,7 +73,7 @@ class Two(objectives.Objective):
 
 
 @dataclasses.dataclass(frozen=True)
-class Taught(objectives.Objective):
+class Taught(objective_lib.Objective):
   """A model learns what a trained one says."""
 
   model: nn.Module
@@ -92,8 +93,8 @@ class Taught(objectives.Objective):
     return {'teacher_loss': jnp.sum(batch['weights'])}
 
   def __call__(self, parameters, batch, rng, train, frozen=None):
-    ours = objectives.apply_model(self.model, parameters, batch, rng, train)
-    theirs = objectives.apply_model(self.teacher, frozen['teacher'], batch)
+    ours = objective_lib.apply_model(self.model, parameters, batch, rng, train)
+    theirs = objective_lib.apply_model(self.teacher, frozen['teacher'], batch)
     losses = optax.safe_softmax_cross_entropy(
       ours['mlm_logits'], jax.nn.softmax(theirs['mlm_logits'])
     )
