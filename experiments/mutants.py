@@ -104,7 +104,7 @@ an evaluation loses its last rows
 data/pipeline.py data/test_pipeline.py -k counts_every_sequence_once
 drop_remainder=epochs is None ==> drop_remainder=True
 targets without weight count in the loss
-training/objective.py training/test_step.py -k cross_entropy_is
+training/abstract_objective.py training/test_step.py -k cross_entropy_is
 (log_normalizer_X - answer_X) * weights_X ==> log_normalizer_X - answer_X
 accumulation does not divide what it adds up
 training/step.py training/test_step.py -k accumulated_parts
@@ -179,7 +179,7 @@ INIT_FROM computes otherwise, and nobody says so
 runs/trained_model.py runs/test_trained_model.py -k another_computation
   if other := [name for name ==>   if other := [0 for name
 a factor of a loss does not reach the gradient
-training/objective.py training/test_loop.py -k factor_times
+training/abstract_objective.py training/test_loop.py -k factor_times
 else self.losses[name] * value ==> else value
 kernels are not transposed when they are read
 interop/names.py interop/test_names.py -k there_and_back

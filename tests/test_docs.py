@@ -34,7 +34,7 @@ from bertjax.runs import trained_model
 from bertjax.tasks import kinds
 from bertjax.text import masking
 from bertjax.training import objectives
-from bertjax.training.objective import apply_model
+from bertjax.training.abstract_objective import apply_model
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 DOCS = ROOT / 'experiments' / 'docs'

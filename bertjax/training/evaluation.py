@@ -24,7 +24,7 @@ from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import layout
 from bertjax.training import step as step_lib
-from bertjax.training.objective import Objective, Terms
+from bertjax.training.abstract_objective import Objective, Terms
 from bertjax.training.state import Parameters, TrainState
 from bertjax.training.totals import Totals
 from bertjax.values import Count, check_fields

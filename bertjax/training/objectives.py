@@ -22,7 +22,7 @@ from bertjax.batch import Batch
 from bertjax.errors import UserError, choose, expect
 from bertjax.models import heads
 from bertjax.training import parts
-from bertjax.training.objective import (
+from bertjax.training.abstract_objective import (
   Answers,
   Array,
   DeviceBatch,

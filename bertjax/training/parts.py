@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from bertjax.training.objective import DeviceBatch, Terms
+from bertjax.training.abstract_objective import DeviceBatch, Terms
 
 
 class Part(NamedTuple):

@@ -19,7 +19,7 @@ from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.encoder import Encoder
-from bertjax.training import objective
+from bertjax.training.abstract_objective import cross_entropy
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 TINY = EncoderConfig(
@@ -505,7 +505,7 @@ def test_noise_is_detected_as_in_electra():
   labels, weights = batch['tokens'] % 2, batch['segments']
   p = 1 / (1 + np.exp(-scores))
   losses = -np.where(labels, np.log(p), np.log(1 - p)) * weights
-  total, right, count = objective.cross_entropy(
+  total, right, count = cross_entropy(
     outputs['detection_logits'], labels, weights.astype(np.float32)
   )
   assert float(total) == pytest.approx(losses.sum(), rel=1e-5)

@@ -28,7 +28,11 @@ from bertjax.training import (
   state,
   step,
 )
-from bertjax.training import objective as objective_lib
+from bertjax.training.abstract_objective import (
+  Objective,
+  apply_model,
+  cross_entropy,
+)
 
 V = 40
 SHAPES = batch.shapes(8, 16, 3)
@@ -42,7 +46,7 @@ def model(width=16, dropout=0.1, **more):
 
 
 @dataclasses.dataclass(frozen=True)
-class Two(objective_lib.Objective):
+class Two(Objective):
   """Two models guess the same tokens, and the second counts fifty times."""
 
   small: nn.Module
@@ -61,10 +65,8 @@ class Two(objective_lib.Objective):
   def __call__(self, parameters, batch, rng, train, frozen=None):
     terms = {}
     for name, model in self.models.items():
-      outputs = objective_lib.apply_model(
-        model, parameters[name], batch, rng, train
-      )
-      loss, right, weight = objective_lib.cross_entropy(
+      outputs = apply_model(model, parameters[name], batch, rng, train)
+      loss, right, weight = cross_entropy(
         outputs['mlm_logits'], batch['targets'], batch['weights']
       )
       terms[f'{name}_loss'] = loss, weight
@@ -73,7 +75,7 @@ class Two(objective_lib.Objective):
 
 
 @dataclasses.dataclass(frozen=True)
-class Taught(objective_lib.Objective):
+class Taught(Objective):
   """A model learns what a trained one says."""
 
   model: nn.Module
@@ -93,8 +95,8 @@ class Taught(objective_lib.Objective):
     return {'teacher_loss': jnp.sum(batch['weights'])}
 
   def __call__(self, parameters, batch, rng, train, frozen=None):
-    ours = objective_lib.apply_model(self.model, parameters, batch, rng, train)
-    theirs = objective_lib.apply_model(self.teacher, frozen['teacher'], batch)
+    ours = apply_model(self.model, parameters, batch, rng, train)
+    theirs = apply_model(self.teacher, frozen['teacher'], batch)
     losses = optax.safe_softmax_cross_entropy(
       ours['mlm_logits'], jax.nn.softmax(theirs['mlm_logits'])
     )

@@ -14,7 +14,12 @@ from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import model_file
 from bertjax.tasks import kinds
-from bertjax.training import objective, objectives, parts
+from bertjax.training import objectives, parts
+from bertjax.training.abstract_objective import (
+  Objective,
+  apply_model,
+  cross_entropy,
+)
 from bertjax.training.task_objective import TaskObjective
 
 RNG = np.random.default_rng(0)
@@ -60,9 +65,7 @@ def test_what_a_sum_in_bfloat16_would_cost():
   logits = jnp.asarray(RNG.normal(size=(32, 30522)), jnp.bfloat16)
   labels = RNG.integers(0, 30522, 32)
   expected = softmax_losses(np.asarray(logits, np.float64), labels).mean()
-  total, _, weight = objective.cross_entropy(
-    logits, labels, np.ones(32, np.float32)
-  )
+  total, _, weight = cross_entropy(logits, labels, np.ones(32, np.float32))
   assert float(total / weight) == pytest.approx(expected, rel=1e-6)
 
   answers = np.asarray(logits, np.float64)[np.arange(32), labels]
@@ -168,12 +171,12 @@ def test_each_random_stream_of_a_model_has_its_key_and_the_first_the_rng():
       return rngs
 
   rng = jax.random.key(5)
-  keys = objective.apply_model(Streams(), {}, {}, rng, train=True)
+  keys = apply_model(Streams(), {}, {}, rng, train=True)
   assert list(keys) == ['dropout', 'noise', 'choice']
   words = [tuple(jax.random.key_data(key).tolist()) for key in keys.values()]
   assert words[0] == tuple(jax.random.key_data(rng).tolist())
   assert len(set(words)) == 3
-  assert objective.apply_model(Streams(), {}, {}) is None
+  assert apply_model(Streams(), {}, {}) is None
 
 
 def test_a_model_without_the_heads_of_pretraining_is_refused():
@@ -207,7 +210,7 @@ def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
     read()
 
 
-class Mine(objective.Objective):
+class Mine(Objective):
   losses = {'my_loss': 1}
 
   def weights(self, batch):

@@ -11,7 +11,7 @@ from bertjax.errors import UserError
 from bertjax.models import bert, config
 from bertjax.parallel import partitioning
 from bertjax.training import objectives, optimizer, state, step
-from bertjax.training.objective import cross_entropy
+from bertjax.training.abstract_objective import cross_entropy
 
 SHAPES = batch.shapes(16, 32, 5)
 
