@@ -18,7 +18,16 @@ A batch is a dict of numpy or JAX arrays:
   weights          float32[B, P], 1 for a target, 0 for padding
   first_positions  int32[B, S], position in the row of each sequence's [CLS]
   pair_labels      int32[B, S], 0 if sentence B follows A, 1 if it is random
+                   (or swapped, or of another document: `text.pairs.PAIRS`)
   pair_weights     float32[B, S], 1 where a pair label counts, else 0
+
+With noise beside the masks (`text.noises`) it also has one of
+
+  order_weights    float32[B, P], 1 for a target in a shuffled trigram, else 0;
+                   such a target has no `weights`
+  detection_labels int32[B, L], 1 for a token that noise put there, or before
+                   which it took one away, else 0
+  detection_weights float32[B, L], 1 where a detection label counts, else 0
 
 A batch of a task has the first four, `first_positions` and, instead of the
 others, in the form that its kind (`tasks.kinds`) has:
@@ -30,16 +39,18 @@ others, in the form that its kind (`tasks.kinds`) has:
                    label counts, else 0
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
 
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.values import Count, Natural, Share, checked
 
 Batch = Mapping[str, jax.Array | np.ndarray]
 Key = tuple[str, type]  # dimensions, of which a digit is a size; and dtype
+# A share of the tokens, or the (lowest, highest) of those that examples draw.
+Rates = Share | Sequence[Share]
 
 KEYS: dict[str, Key] = {
   'tokens': ('BL', np.int32),
@@ -52,8 +63,16 @@ KEYS: dict[str, Key] = {
   'first_positions': ('BS', np.int32),
   'pair_labels': ('BS', np.int32),
   'pair_weights': ('BS', np.float32),
+  'order_weights': ('BP', np.float32),
+  'detection_labels': ('BL', np.int32),
+  'detection_weights': ('BL', np.float32),
 }
-PRETRAINING = tuple(KEYS)
+# What noise is to teach -> the keys that it adds.
+NOISE_TARGETS = {
+  'order': ('order_weights',),
+  'detection': ('detection_labels', 'detection_weights'),
+}
+PRETRAINING = tuple(KEYS)[:10]
 TASK = ('tokens', 'types', 'positions', 'segments', 'first_positions')
 
 
@@ -73,10 +92,38 @@ def shapes(
   }
 
 
+def bounds_of(rate: Rates) -> tuple[float, float]:
+  """Returns the lowest and the highest rate that an example may draw.
+
+  >>> bounds_of(0.15), bounds_of((0.1, 0.3))
+  ((0.15, 0.15), (0.1, 0.3))
+  """
+  if isinstance(rate, int | float):
+    return rate, rate
+  low, high = rate
+  return low, high
+
+
+def check_rate(rate: Rates, macro: str) -> None:
+  """Raises UserError unless a rate is a number or (lowest, highest)."""
+  if not isinstance(rate, int | float):
+    fits = len(rate) == 2 and rate[0] <= rate[1]
+    what = 'a rate, or the lowest and the highest of those to draw from'
+    expect(fits, what, rate, macro)
+
+
 @checked
-def predictions_of(length: Count, mask_rate: Share) -> int:
-  """Returns P for a row: at 15%, 20 for L = 128 and 77 for 512, as in BERT."""
-  return max(1, int(np.ceil(round(length * mask_rate, 6))))
+def predictions_of(length: Count, mask_rate: Rates, more: Natural = 0) -> int:
+  """Returns P for a row: at 15%, 20 for L = 128 and 77 for 512, as in BERT.
+
+  Args:
+    length: L.
+    mask_rate: share of the tokens that are masked, or its bounds.
+    more: targets for noise beside the masks.
+  """
+  check_rate(mask_rate, 'MASK_RATE')
+  highest = bounds_of(mask_rate)[1]
+  return max(1, int(np.ceil(round(length * highest, 6)))) + more
 
 
 @checked

@@ -33,7 +33,7 @@ SECONDS, QUICK_SECONDS = 300, 100
 MUTANTS = r"""
 a row of 128 has 19 targets
 batch.py test_batch.py -k those_of_bert
-np.ceil(round(length * mask_rate, 6)) ==> round(length * mask_rate)
+np.ceil(round(length * highest, 6)) ==> round(length * highest)
 attention sees the sequences behind its own
 models/attention_mask.py models/test_attention_mask.py -k joins_equal_segments
 query_B1L1 == key_B11M ==> query_B1L1 <= key_B11M
@@ -61,6 +61,18 @@ jax.random.fold_in(rng, index) ==> jax.random.fold_in(rng, 0)
 [CLS] and [SEP] can be masked
 text/masking.py text/test_masking.py -k never_special
  & ~vocabulary.special[tokens_BL] ==>
+masks fall on what noise has changed
+text/masking.py text/test_noises.py -k never_meet
+maskable_BL &= ~spared_BL ==> pass
+the token behind a gap is not told
+text/noises.py text/test_noises.py -k deleted
+gap_BL = _shifted(gone_BL) ==> gap_BL = gone_BL
+a segment loses its first token
+text/noises.py text/test_noises.py -k deleted
+among_BL = clean_BL & _shifted(clean_BL) ==> among_BL = clean_BL
+the two segments of a pair are never swapped
+text/pairs.py text/test_pairs.py -k follow_each_other
+(b, a) if is_swapped ==> (a, b) if is_swapped
 no masked token stays as it is
 text/masking.py text/test_masking.py -k 80_10_10
 MASKED, RANDOM = 0.8, 0.1 ==> MASKED, RANDOM = 0.8, 0.2
@@ -92,7 +104,7 @@ an evaluation loses its last rows
 corpus/pipeline.py corpus/test_pipeline.py -k counts_every_sequence_once
 self._epochs * len(windows) ==> self._epochs * len(windows) - 1
 targets without weight count in the loss
-training/objectives.py training/test_step.py -k cross_entropy_is
+training/abstract_objective.py training/test_step.py -k cross_entropy_is
 (log_normalizer_X - answer_X) * weights_X ==> log_normalizer_X - answer_X
 accumulation does not divide what it adds up
 training/step.py training/test_step.py -k accumulated_parts
@@ -167,7 +179,7 @@ INIT_FROM computes otherwise, and nobody says so
 runs/trained_model.py runs/test_trained_model.py -k another_computation
   if other := [name for name ==>   if other := [0 for name
 a factor of a loss does not reach the gradient
-training/objectives.py training/test_loop.py -k factor_times
+training/abstract_objective.py training/test_loop.py -k factor_times
 else self.losses[name] * value ==> else value
 kernels are not transposed when they are read
 interop/names.py interop/test_names.py -k there_and_back

@@ -34,6 +34,7 @@ from bertjax.runs import trained_model
 from bertjax.tasks import kinds
 from bertjax.text import masking
 from bertjax.training import objectives
+from bertjax.training.abstract_objective import apply_model
 
 ROOT = pathlib.Path(main.__file__).parent.parent
 DOCS = ROOT / 'experiments' / 'docs'
@@ -453,7 +454,7 @@ def test_the_losses_of_extending_are_those_that_it_says(folder):
 
 
 def guesses_of(model, parameters):
-  outputs = objectives.apply_model(model, parameters, BATCH)
+  outputs = apply_model(model, parameters, BATCH)
   return outputs['mlm_logits'].argmax(-1)
 
 

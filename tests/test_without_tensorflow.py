@@ -1,4 +1,4 @@
-"""Training needs neither TensorFlow nor seqio: their imports are blocked here."""
+"""Training needs neither TensorFlow nor seqio: here they cannot be imported."""
 
 import json
 import subprocess

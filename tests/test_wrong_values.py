@@ -55,6 +55,7 @@ MACROS = {
   'DROPOUT': ('rate', None),
   'HEAD_DROPOUT': ('rate', True),
   'MASK_RATE': ('share', False),
+  'NOISE_RATE': ('share', None),
   'LEARNING_RATE': ('learning_rate', None),
   'NSP': ('flag', False),
   'CASED': ('flag', True),

@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 
+from bertjax.batch import Rates
 from bertjax.corpus import shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
 from bertjax.corpus.windows import FEWEST_PIECES, Form, Windows
 from bertjax.errors import UserError, choose
 from bertjax.text import hashing
-from bertjax.values import Count, Natural, Rate, Seed, Share, checked
+from bertjax.values import Count, Natural, Rate, Seed, checked
 
 # More streams allow more processes, but each computes a window of its own
 # before the first batch.
@@ -287,8 +288,11 @@ def batches(
   sequences: Count = 1,
   next_sentence: bool = True,
   short: Rate = 0.1,
-  mask_rate: Share = 0.15,
+  mask_rate: Rates = 0.15,
   mask_unit: str = 'token',
+  pair_kind: str = 'nsp',
+  noise: str | None = None,
+  noise_rate: Rates | None = None,
   streams: Count = STREAMS,
   process_rows: Sequence[int] | np.ndarray | None = None,
 ) -> Batches:
@@ -309,8 +313,11 @@ def batches(
     next_sentence: whether to train on pairs with a label; else on single
       segments.
     short: probability of a sequence shorter than L.
-    mask_rate: share of the tokens that are targets.
+    mask_rate: see `windows.Form`, as for the next four.
     mask_unit: 'token', 'word' or 'span'.
+    pair_kind: 'nsp', 'sop' or 'same_document'.
+    noise: beside the masks, a key of `noises.NOISES`; None: no noise.
+    noise_rate: None: the usual one.
     streams: the most streams; their greatest common divisor with the batch size
       is used.
     process_rows: which rows of the global batch this process returns,
@@ -318,8 +325,8 @@ def batches(
       the streams of these rows, some of which other processes may run too.
 
   Raises:
-    UserError: there is no such split, it is empty, or rows are too short for
-      what they are to hold.
+    UserError: there is no such split, it is empty, or what rows are to hold
+      does not go together.
   """
   choose(dict.fromkeys(shards.SPLITS), split, 'pipeline.batches.split')
   form = Form(
@@ -330,6 +337,9 @@ def batches(
     short,
     mask_rate,
     mask_unit,
+    pair_kind,
+    noise,
+    noise_rate,
   )
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   streams = streams_of(mixture, split, batch_size, streams)

@@ -6,10 +6,10 @@
 
 Window w of epoch e has the number e * len(windows) + w. Its documents (pieces
 of at most 32 KB) are those at places of a random permutation of the whole split
-that is computed, not stored; they are paired among themselves, masked, and
-perhaps packed together. So nothing is buffered, any window can be computed
-first, and what it holds does not depend on the machine, the process or what was
-computed before.
+that is computed, not stored; they are paired among themselves, masked, perhaps
+disturbed in other ways, and perhaps packed together. So nothing is buffered,
+any window can be computed first, and what it holds does not depend on the
+machine, the process or what was computed before.
 """
 
 import dataclasses
@@ -18,11 +18,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bertjax import batch
+from bertjax.batch import Rates
 from bertjax.corpus import shards
 from bertjax.errors import choose, expect
-from bertjax.text import batching, hashing, masking, packing, pairs
+from bertjax.text import batching, hashing, masking, noises, packing, pairs
 from bertjax.text.vocabulary import Vocabulary
-from bertjax.values import Count, Natural, Rate, Share, check_fields
+from bertjax.values import Count, Natural, Rate, check_fields
 
 # Rows that a window should give at least, where there is as much text: packed
 # together, Wikipedia's pairs at 512 tokens fill 97.7% of the slots with 64
@@ -32,7 +33,7 @@ _ROWS = 256
 # second half has documents to come from.
 MOST_PIECES, FEWEST_PIECES = 1 << 14, 4
 # Coordinates of the hash, so that no two decisions share random bits.
-_ORDER, _PAIRS, _MASKS = range(3)
+_ORDER, _PAIRS, _MASKS, _NOISE = range(4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,12 @@ class Form:
     next_sentence: whether to train on pairs with a label; else on single
       segments, with pair weight 0.
     short: probability of a sequence shorter than L.
-    mask_rate: share of the tokens that are targets.
+    mask_rate: share of the tokens that are masked; or (lowest, highest), and
+      each sequence draws its own.
     mask_unit: 'token', 'word' or 'span'.
+    pair_kind: 'nsp', 'sop' or 'same_document'.
+    noise: beside the masks, a key of `noises.NOISES`; None: no noise.
+    noise_rate: like `mask_rate`, see `noises`; None: the usual one.
   """
 
   length: Count
@@ -55,19 +60,44 @@ class Form:
   sequences: Count = 1
   next_sentence: bool = True
   short: Rate = pairs.SHORT_SEQUENCES
-  mask_rate: Share = 0.15
+  mask_rate: Rates = 0.15
   mask_unit: str = 'token'
+  pair_kind: str = 'nsp'
+  noise: str | None = None
+  noise_rate: Rates | None = None
 
   def __post_init__(self) -> None:
-    """Raises UserError if rows are too short for what they are to hold."""
+    """Raises UserError if what is asked for does not go together."""
     check_fields(self)
+    batch.check_rate(self.mask_rate, 'MASK_RATE')
     choose(masking.UNITS, self.mask_unit, 'MASK_UNIT')
+    choose(pairs.PAIRS, self.pair_kind, 'PAIRS')
+    is_meant = self.next_sentence or self.pair_kind == 'nsp'
+    what = f'NSP=True, for PAIRS={self.pair_kind}'
+    expect(is_meant, what, self.next_sentence, 'NSP, or PAIRS')
+    noises.check(self.noise, self.noise_rate)
     least = 5 if self.next_sentence else 3
     room = f'{least} or more, for [CLS] and a token and [SEP] a segment'
-    expect(self.length >= least, room, self.length, 'LENGTH')
+    if self.text_length < self.length:
+      room += f', beside what {self.noise} adds'
+    expect(self.text_length >= least, room, self.length, 'LENGTH')
     most = f'at most {self.length} predictions, the length of a row'
     fits = self.predictions <= self.length
     expect(fits, most, self.predictions, 'pipeline.batches.predictions')
+    more = self.most_targets
+    what = f'more than {more} predictions, those of {self.noise} alone'
+    enough = not more or self.predictions > more
+    expect(enough, what, self.predictions, 'pipeline.batches.predictions')
+
+  @property
+  def text_length(self) -> int:
+    """Tokens of a row before noise inserts some."""
+    return noises.text_length(self.length, self.noise, self.noise_rate)
+
+  @property
+  def most_targets(self) -> int:
+    """Targets of a row for noise, beside the masks."""
+    return noises.most_targets(self.length, self.noise, self.noise_rate)
 
 
 class Windows:
@@ -109,29 +139,53 @@ class Windows:
     documents = self._documents(number)
     rng = np.random.default_rng(hashing.mix(self._seed, _PAIRS, number))
     built = pairs.build(
-      documents, form.length, form.next_sentence, rng, form.short
+      documents,
+      form.text_length,
+      form.next_sentence,
+      rng,
+      form.short,
+      form.pair_kind,
     )
     built = [built[i] for i in rng.permutation(len(built))]
     rows = _lay_out(built, form.length, vocabulary.cls_id, vocabulary.sep_id)
-    masked = masking.mask(
-      rows['tokens'],
-      rows['segments'],
-      hashing.mix(self._seed, _MASKS, number, np.arange(len(built))),
-      vocabulary,
-      form.mask_rate,
-      form.mask_unit,
-      form.predictions,
-    )
     count = len(built)
+    rows |= self._masked(rows, number)
     rows |= {
       'positions': np.broadcast_to(
         np.arange(form.length, dtype=np.int32), (count, form.length)
       ),
       'first_positions': np.zeros((count, 1), np.int32),
       'pair_weights': np.full((count, 1), form.next_sentence, np.float32),
-      **masked,
     }
     return _pack(rows, form) if form.sequences > 1 else rows
+
+  def _masked(
+    self, rows: dict[str, np.ndarray], number: int
+  ) -> dict[str, np.ndarray]:
+    """Returns what noise and masks change in the rows of a window, and add."""
+    form, spared = self._form, None
+    examples = np.arange(len(rows['tokens']))
+    if form.noise is not None:
+      rows, spared = noises.add(
+        {key: rows[key] for key in ('tokens', 'types', 'segments')},
+        hashing.mix(self._seed, _NOISE, number, examples),
+        self._vocabulary,
+        form.noise,
+        form.noise_rate,
+      )
+    masked = masking.mask(
+      rows['tokens'],
+      rows['segments'],
+      hashing.mix(self._seed, _MASKS, number, examples),
+      self._vocabulary,
+      form.mask_rate,
+      form.mask_unit,
+      form.predictions - form.most_targets,
+      spared,
+    )
+    if form.noise is None:
+      return masked
+    return noises.with_masks(rows, masked, form.noise, form.predictions)
 
   def _documents(self, number: int) -> list[pairs.Document]:
     epoch, window = divmod(number, self._count)
@@ -225,9 +279,10 @@ def _pack(rows: dict[str, np.ndarray], form: Form) -> dict[str, np.ndarray]:
     'P': form.predictions,
     'S': form.sequences,
   }
+  targets = rows.keys() & {'weights', 'order_weights'}
   own = {
     'L': rows['segments'].sum(1).tolist(),
-    'P': (rows['weights'] > 0).sum(1).tolist(),
+    'P': np.add.reduce([rows[x] > 0 for x in targets]).sum(1).tolist(),
     'S': [1] * len(rows['segments']),
   }
   groups = packing.pack(

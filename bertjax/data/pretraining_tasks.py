@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bertjax import batch
+from bertjax.batch import Rates
 from bertjax.corpus import pipeline, shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
@@ -25,8 +26,8 @@ from bertjax.corpus.windows import Form
 from bertjax.data import numpy_calls, vocabularies
 from bertjax.data.quiet_tensorflow import seqio, tf
 from bertjax.errors import choose
-from bertjax.text import masking
-from bertjax.values import Count, Name, Rate, Share, checked
+from bertjax.text import masking, noises, pairs
+from bertjax.values import Count, Name, Rate, checked
 
 # Without it TensorFlow spends seconds on reading the source of each function.
 as_written = tf.autograph.experimental.do_not_convert
@@ -38,8 +39,11 @@ def register(
   name: Name,
   corpus: Prepared | Mixture,
   next_sentence: bool = True,
-  mask_rate: Share = 0.15,
+  mask_rate: Rates = 0.15,
   mask_unit: str = 'token',
+  pair_kind: str = 'nsp',
+  noise: str | None = None,
+  noise_rate: Rates | None = None,
   short: Rate = 0.1,
   batch_size: Count | None = None,
 ) -> str:
@@ -51,8 +55,11 @@ def register(
     corpus: a prepared one, or several that are mixed.
     next_sentence: whether to train on pairs with a label; else on single
       segments.
-    mask_rate: share of the tokens that are targets.
+    mask_rate: see `windows.Form`, as for the next four.
     mask_unit: 'token', 'word' or 'span'.
+    pair_kind: 'nsp', 'sop' or 'same_document'.
+    noise: beside the masks, a key of `noises.NOISES`; None: no noise.
+    noise_rate: None: the usual one.
     short: probability of a sequence shorter than LENGTH.
     batch_size: of the global batch, if the rates of a mixture change with the
       steps.
@@ -61,6 +68,8 @@ def register(
     The name.
   """
   choose(masking.UNITS, mask_unit, 'MASK_UNIT')
+  choose(pairs.PAIRS, pair_kind, 'PAIRS')
+  noises.check(noise, noise_rate)
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   own = mixture.vocabulary
   vocabulary = vocabularies.BertVocabulary(own.tokens, own.cased)
@@ -70,6 +79,9 @@ def register(
     short=short,
     mask_rate=mask_rate,
     mask_unit=mask_unit,
+    pair_kind=pair_kind,
+    noise=noise,
+    noise_rate=noise_rate,
   )
   seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(
@@ -84,7 +96,8 @@ def register(
       key: seqio.Feature(
         vocabulary, add_eos=False, dtype=tf.as_dtype(dtype), rank=1
       )
-      for key, (_, dtype) in batch.KEYS.items()
+      for key in noises.keys_of(noise)
+      for _, dtype in [batch.KEYS[key]]
     },
     # Documents are shuffled by their numbers; a buffer of examples would only
     # make every checkpoint larger.
@@ -158,16 +171,20 @@ def _rows(
     batch_size: see `register`.
   """
   length = sequence_length['tokens']
-  rate = form.keywords['mask_rate']
+  own = form.keywords
+  noise = own['noise']
+  more = noises.most_targets(length, noise, own['noise_rate'])
   sizes = {
     'L': length,
-    'P': sequence_length.get('targets') or batch.predictions_of(length, rate),
+    'P': sequence_length.get('targets')
+    or batch.predictions_of(length, own['mask_rate'], more),
     'S': sequence_length.get('pair_labels') or 1,
   }
   rows_form = form(sizes['L'], sizes['P'], sizes['S'])
   outputs = {
     key: tf.TensorSpec([None, sizes[dimensions[1]]], dtype)
-    for key, (dimensions, dtype) in batch.KEYS.items()
+    for key in noises.keys_of(noise)
+    for dimensions, dtype in [batch.KEYS[key]]
   }
 
   @functools.cache

@@ -162,7 +162,7 @@ def batches(
   )
   rows = batch_size // streams
   own, picked = pipeline.own_streams(batch_size, rows, process_rows)
-  shapes = batch.shapes(1, length, predictions, sequences)
+  shapes = batch.shapes(1, length, predictions, sequences, batch.KEYS)
   datasets = {}
   with wait(f'tracing the data pipeline of {split}'):
     for stream in own:

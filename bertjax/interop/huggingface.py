@@ -172,8 +172,9 @@ def save(
   Args:
     directory: made if missing.
     config: the architecture.
-    parameters: nested by name, unboxed, with heads that `architecture` takes; a
-      pooler that the class lacks is left out, with a warning.
+    parameters: nested by name, unboxed, with heads that `architecture` takes.
+      A pooler that the class lacks, and heads of pretraining that transformers
+      does not know (`names.WITHOUT_COUNTERPART`), are left out, with a warning.
     tokenizer: of no more tokens than the token table has rows.
     labels: names of the classes; None: as transformers calls them; ignored
       without a head for them.
@@ -188,12 +189,16 @@ def save(
   """
   heads = names.heads_of(parameters)
   class_name = architecture(heads)
+  left_out = [x for x in names.WITHOUT_COUNTERPART if x in parameters]
   if heads not in ARCHITECTURES:
+    left_out.append('pooler')
+  if left_out:
     print(
-      f'warning: NOT saved, since {class_name} has no place for it: pooler',
+      f'warning: NOT saved, since {class_name} has no place for it: '
+      f'{", ".join(left_out)}',
       flush=True,
     )
-    parameters = {k: v for k, v in parameters.items() if k != 'pooler'}
+  parameters = {k: v for k, v in parameters.items() if k not in left_out}
   tokenizer.check_fits(config.vocabulary_size, 'the model')
   attributes = {
     'architectures': [class_name],

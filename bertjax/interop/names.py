@@ -114,6 +114,8 @@ HEADS = {
   'span_head': _linear('span_head', 'qa_outputs', 'D', '2'),
 }
 PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
+# Heads of pretraining that transformers' BERT has no place for.
+WITHOUT_COUNTERPART = ('sop_head', 'same_document_head', 'detection_head')
 DECODER = Row('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD')
 
 

@@ -59,15 +59,20 @@ class Bert(nn.Module):
 
 
 class BertForPreTraining(nn.Module):
-  """An encoder with a masked-LM head and, if asked, a next-sentence head.
+  """An encoder with a masked-LM head and, if asked, heads for pairs and noise.
 
   Attributes:
     config: the architecture.
-    next_sentence: whether to add the pooler and the next-sentence head.
+    next_sentence: whether to add the pooler and the head for pairs.
+    pair_kind: what the pairs are; the head is called `nsp_head` and the like.
+    noise_target: what is learnt from noise, see `batch.NOISE_TARGETS`:
+      'detection' has a head, and 'order' uses that of the masked LM.
   """
 
   config: EncoderConfig
   next_sentence: bool = True
+  pair_kind: str = 'nsp'
+  noise_target: str | None = None
 
   @nn.compact
   def __call__(self, batch: Arrays, *, train: bool) -> dict[str, Array]:
@@ -84,7 +89,8 @@ class BertForPreTraining(nn.Module):
       mlm_logits: float32[B, P, vocabulary_rows].
       With next_sentence also pooled: compute_dtype[B, S, D], and
       nsp_logits: float32[B, S, 2], class 0: B follows A, class 1: B comes from
-      elsewhere.
+      elsewhere; named and meant as `pair_kind` says.
+      To detect noise also detection_logits: float32[B, L, 2].
 
     Raises:
       UserError: rows longer than the model's positions; the configuration
@@ -103,7 +109,12 @@ class BertForPreTraining(nn.Module):
     if self.next_sentence:
       pooled_BSD = heads.pool(config, hidden_BLD, batch['first_positions'])
       outputs['pooled'] = pooled_BSD
-      outputs['nsp_logits'] = heads.classify(config, pooled_BSD, 2, 'nsp_head')
+      outputs[f'{self.pair_kind}_logits'] = heads.classify(
+        config, pooled_BSD, 2, f'{self.pair_kind}_head'
+      )
+    if self.noise_target == 'detection':
+      detection_head = heads.DetectionHead(config, name='detection_head')
+      outputs['detection_logits'] = detection_head(hidden_BLD)
     return outputs
 
 

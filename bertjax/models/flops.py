@@ -20,7 +20,7 @@ counts like tokens, since the arrays contain it. The model-FLOPs utilisation
 
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from bertjax.models.config import EncoderConfig
 from bertjax.models.feed_forward import FEED_FORWARDS
@@ -34,7 +34,10 @@ class Shaped(Protocol):
 
 
 def of_forward(
-  config: EncoderConfig, shapes: Mapping[str, Shaped], next_sentence: bool
+  config: EncoderConfig,
+  shapes: Mapping[str, Shaped],
+  next_sentence: bool,
+  detection: bool = False,
 ) -> dict[str, int]:
   """Counts the products of one forward pass over a batch.
 
@@ -42,11 +45,12 @@ def of_forward(
     config: the architecture.
     shapes: of a batch, see `bertjax.batch.shapes`; `tokens` [B, L] and, if
       present, `target_positions` [B, P] and `first_positions` [B, S] are read.
-    next_sentence: whether the pooler and the next-sentence head run.
+    next_sentence: whether the pooler and the head for pairs run.
+    detection: whether the head that detects noise runs.
 
   Returns:
     FLOPs of `layers`, `attention` (scores and context), `vocabulary` (the
-    masked-LM head) and `next_sentence`, each for the whole batch.
+    masked-LM head), `next_sentence` and `detection`, each for the whole batch.
   """
   width = config.width
   rows, length = shapes['tokens'].shape
@@ -60,18 +64,35 @@ def of_forward(
     'attention': 2 * rows * config.layers * 2 * length * length * width,
     'vocabulary': 2 * predicted * width * (width + config.vocabulary_size),
     'next_sentence': 2 * first * width * (width + 2),
+    'detection': 2 * rows * length * width * (width + 1) if detection else 0,
   }
 
 
 def of_step(
-  config: EncoderConfig, shapes: Mapping[str, Shaped], next_sentence: bool
+  config: EncoderConfig,
+  shapes: Mapping[str, Shaped],
+  next_sentence: bool,
+  detection: bool = False,
 ) -> int:
   """Returns the useful FLOPs of one step over a batch, forward and backward.
 
   The gradients of a product C = A B, by A and by B, are two products of its
   size, so backward costs twice forward. Arguments as for `of_forward`.
   """
-  return 3 * sum(of_forward(config, shapes, next_sentence).values())
+  counted = of_forward(config, shapes, next_sentence, detection)
+  return 3 * sum(counted.values())
+
+
+def of_model(model: Any, shapes: Mapping[str, Shaped]) -> int:
+  """Returns the useful FLOPs of one forward pass of a model of `models.bert`.
+
+  Args:
+    model: has a `config`, and may have heads for pairs and for noise.
+    shapes: see `of_forward`.
+  """
+  pairs = getattr(model, 'next_sentence', False)
+  detection = getattr(model, 'noise_target', None) == 'detection'
+  return sum(of_forward(model.config, shapes, pairs, detection).values())
 
 
 def _positions(shapes: Mapping[str, Shaped], key: str) -> int:

@@ -1,4 +1,4 @@
-"""Heads on the encoder: masked-LM logits, the pooled [CLS], class scores.
+"""Heads on the encoder: masked-LM logits, [CLS] pooled, classes, noise.
 
     mlm_logits_BPV = MaskedLanguageModelHead(config, name='mlm_head')(
         gather_positions(hidden_BLD, target_positions_BP), token_table_VD)
@@ -6,6 +6,8 @@
 
 Source: Devlin et al. 2019, section 3.1; google-research/bert
 `run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output`).
+Detection: Clark et al. 2020 (ELECTRA), section 2; google-research/electra
+`run_pretraining.py` (`_get_discriminator_output`).
 """
 
 import flax.linen as nn
@@ -77,6 +79,31 @@ class MaskedLanguageModelHead(nn.Module):
       known_V = jnp.arange(rows) < config.vocabulary_size
       logits_BPV = jnp.where(known_V, logits_BPV, MASKED_SCORE)
     return logits_BPV
+
+
+class DetectionHead(nn.Module):
+  """Dense, activation, and one number for each token: ELECTRA's."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, hidden_BLD: Array) -> Array:
+    """Scores each token.
+
+    Args:
+      hidden_BLD: float[B, L, D], the encoder's output.
+
+    Returns:
+      float32[B, L, 2], the logits of class 0, an original, which are 0, and of
+      class 1, noise.
+    """
+    config = self.config
+    hidden_BLD = layers.dense(
+      config, config.width, ('width', None), 'dense', bias_axes=('width',)
+    )(hidden_BLD)
+    hidden_BLD = activate(config, hidden_BLD)
+    scores_BL1 = classify(config, hidden_BLD, 1, 'scores')
+    return jnp.concatenate([jnp.zeros_like(scores_BL1), scores_BL1], -1)
 
 
 def pool(config: EncoderConfig, hidden_BLD: Array, first_BS: Array) -> Array:

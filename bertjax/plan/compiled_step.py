@@ -22,7 +22,7 @@ from bertjax.parallel import partitioning
 from bertjax.runs.progress_line import wait
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
-from bertjax.training.objectives import Objective
+from bertjax.training.abstract_objective import Objective
 
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 

@@ -27,7 +27,7 @@ from bertjax.plan import compiled, table, topologies
 from bertjax.plan.compiled_step import Refusal, Step
 from bertjax.runs import layout, output_files
 from bertjax.training import state as state_lib
-from bertjax.training.objectives import Objective
+from bertjax.training.abstract_objective import Objective
 from bertjax.values import Count, Name, Path, Share, checked
 
 # Share of the peak that tuned implementations reach: NVIDIA's BERT large on an

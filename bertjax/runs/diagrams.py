@@ -50,7 +50,7 @@ def describe(metric: str, titles: Mapping[str, str]) -> Words:
 
   Args:
     metric: as in metrics.jsonl, or a task and one of its metrics.
-    titles: see `objectives.Objective`.
+    titles: see `abstract_objective.Objective`.
   """
   group, _, name = metric.rpartition('/')
   stem, _, kind = name.rpartition('_')

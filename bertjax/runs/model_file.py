@@ -54,7 +54,7 @@ _RESULTS: dict[str, Any] = {
 
 
 class ObjectiveFacts(NamedTuple):
-  """What readers of a run need to know of its `objectives.Objective`.
+  """What readers of a run need to know of its `abstract_objective.Objective`.
 
   Attributes:
     name: of the class; the others are its attributes.

@@ -111,7 +111,7 @@ def _check_shapes(
   """Refuses a model.json, at `path`, that is not of these parameters."""
   # Other kernels refuse this length, and have the same parameters.
   plain = dataclasses.replace(config, attention_kernel='einsum')
-  model = bert.BertForPreTraining(plain)
+  model = bert.BertForPreTraining(plain, noise_target='detection')
   try:
     made = jax.eval_shape(
       lambda example: model.init(jax.random.key(0), example, train=False),

@@ -15,7 +15,8 @@
 A target is replaced by [MASK] in 80% of cases, by a random token in 10%, and
 kept in 10%; all tokens of a span are treated alike. Source: Devlin et al. 2018,
 section 3.1 and appendix A.1; whole words: google-research/bert, README of May
-2019; spans: Joshi et al. 2019 (SpanBERT), section 3.1.
+2019; spans: Joshi et al. 2019 (SpanBERT), section 3.1. With a range of rates,
+each row draws its own, uniformly.
 
 Deviation: the rate is a share of the tokens that may be masked, without [CLS]
 and [SEP], and the count is rounded up or down at random, so that its mean is
@@ -27,13 +28,14 @@ from typing import Protocol
 
 import numpy as np
 
+from bertjax.batch import Rates, bounds_of
 from bertjax.text import hashing
 
 MASKED, RANDOM = 0.8, 0.1  # the rest is kept: Devlin et al. 2018
 SPAN_STOP, SPAN_LONGEST = 0.2, 10  # words; SpanBERT, section 3.1
 
 # Coordinates of the hash, so that no two decisions share random bits.
-_BUDGET, _UNIT, _REPLACE, _TOKEN, _START, _LENGTH = range(6)
+_BUDGET, _UNIT, _REPLACE, _TOKEN, _START, _LENGTH, _RATE = range(7)
 
 # bool[B, L], whether a token becomes a target; int64[B, L], its case: tokens
 # with the same case share the draw between [MASK], random and kept.
@@ -54,9 +56,10 @@ def mask(
   segments_BL: np.ndarray,
   seeds_B: np.ndarray,
   vocabulary: Vocabulary,
-  rate: float,
+  rate: Rates,
   unit: str,
   predictions: int,
+  spared_BL: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
   """Masks a batch of rows; each depends on its tokens and its seed alone.
 
@@ -65,19 +68,20 @@ def mask(
     segments_BL: int32[B, L], 0 for padding.
     seeds_B: uint64[B].
     vocabulary: that of the tokens.
-    rate: share of the maskable tokens that become targets.
+    rate: share of the maskable tokens that become targets, or its bounds.
     unit: 'token', 'word' or 'span', a key of UNITS.
     predictions: P, the most targets of a row.
+    spared_BL: bool[B, L], tokens that are not maskable; None: special ones.
 
   Returns:
     tokens int32[B, L], target_positions int32[B, P] ascending, targets
     int32[B, P], weights float32[B, P].
   """
   maskable_BL = (segments_BL > 0) & ~vocabulary.special[tokens_BL]
-  count_B = maskable_BL.sum(1)
-  budget_B = np.floor(rate * count_B + hashing.uniform(seeds_B, _BUDGET))
+  if spared_BL is not None:
+    maskable_BL &= ~spared_BL
   # As in BERT, a row that has any token has at least one target.
-  budget_B = np.clip(budget_B, 1, predictions).astype(np.int64)
+  budget_B = np.clip(budget(maskable_BL.sum(1), rate, seeds_B), 1, predictions)
   continuation_BL = vocabulary.continuation[tokens_BL]
   word_BL = _numbers(maskable_BL, continuation_BL, segments_BL)
   chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
@@ -99,6 +103,36 @@ def mask(
   }
 
 
+def budget(count_B: np.ndarray, rate: Rates, seeds_B: np.ndarray) -> np.ndarray:
+  """Returns `rate` of each count, rounded up or down so that its mean is exact.
+
+  Args:
+    count_B: int64[B].
+    rate: a share, or the bounds between which each row draws its own.
+    seeds_B: uint64[B].
+
+  Returns:
+    int64[B]
+  """
+  low, high = bounds_of(rate)
+  own_B = low + (high - low) * hashing.uniform(seeds_B, _RATE)
+  drawn_B = own_B * count_B + hashing.uniform(seeds_B, _BUDGET)
+  return np.floor(drawn_B).astype(np.int64)
+
+
+def choose_tokens(
+  among_BL: np.ndarray, budget_B: np.ndarray, seeds_B: np.ndarray
+) -> np.ndarray:
+  """Chooses exactly `budget` tokens a row, all equally likely: bool[B, L]."""
+  columns_L = np.arange(among_BL.shape[1])
+  score_BL = hashing.uniform(seeds_B[:, None], _UNIT, columns_L)
+  order_BL = np.argsort(np.where(among_BL, score_BL, 2.0), axis=1)
+  chosen_BL = np.zeros_like(among_BL)
+  first_BL = columns_L < budget_B[:, None]
+  np.put_along_axis(chosen_BL, order_BL, first_BL, axis=1)
+  return among_BL & chosen_BL
+
+
 def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
   """Numbers the words of each row, for each maskable token the word it is in.
 
@@ -112,14 +146,7 @@ def _numbers(maskable_BL, continuation_BL, segments_BL) -> np.ndarray:
 
 
 def _tokens(maskable_BL, word_BL, budget_B, seeds_B) -> Chosen:
-  """Chooses exactly `budget` tokens a row, all equally likely."""
-  columns_L = np.arange(maskable_BL.shape[1])
-  score_BL = hashing.uniform(seeds_B[:, None], _UNIT, columns_L)
-  order_BL = np.argsort(np.where(maskable_BL, score_BL, 2.0), axis=1)
-  chosen_BL = np.zeros_like(maskable_BL)
-  first_BL = columns_L < budget_B[:, None]
-  np.put_along_axis(chosen_BL, order_BL, first_BL, axis=1)
-  return maskable_BL & chosen_BL, _own_case(word_BL)
+  return choose_tokens(maskable_BL, budget_B, seeds_B), _own_case(word_BL)
 
 
 def _words(maskable_BL, word_BL, budget_B, seeds_B) -> Chosen:

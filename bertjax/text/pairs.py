@@ -13,6 +13,10 @@ cuts them at random into A and B. Half the time B comes from another document
 instead, and the sentences not used are gathered again. A pure function of its
 arguments.
 
+`PAIRS` has two more kinds. Sentence order (`sop`; Lan et al. 2019, ALBERT,
+section 3.1): B follows A, and half the time they are swapped. Same document: B
+comes from anywhere else in A's document or, half the time, from another one.
+
 Deviation: the label is drawn first, and a single sentence whose B is to follow
 is cut in two. There, a single sentence always gets a random B, so that 55% of
 the pairs are random, and more where documents are short. A last token that is
@@ -21,7 +25,7 @@ alone, which cannot be cut, stays with the segment before it.
 
 import bisect
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -92,6 +96,7 @@ def build(
   next_sentence: bool,
   rng: np.random.Generator,
   short: float = SHORT_SEQUENCES,
+  kind: str = 'nsp',
 ) -> list[Pair]:
   """Returns the sequences of all documents, in order.
 
@@ -103,12 +108,13 @@ def build(
     rng: makes all random choices.
     short: probability that the target length is drawn from those below the
       full one.
+    kind: of the pairs, a key of `PAIRS`.
   """
   found: list[Pair] = []
   for document in documents:
     if next_sentence:
       others = [x for x in documents if x.identity != document.identity]
-      found += _pairs_of(document, others, length - 3, rng, short)
+      found += PAIRS[kind](document, others, length - 3, rng, short)
     else:
       found += _segments_of(document, length - 2, rng, short)
   return found
@@ -196,10 +202,82 @@ def _pairs_of(
     elif alone:
       if len(a) < 2:
         return
-      a, b = np.split(a, [1 + _below(len(a) - 1, rng)])
-    most_a, most_b = fit(room, len(a), len(b))
-    yield _shorten(a, most_a, rng), _shorten(b, most_b, rng), int(is_random)
+      a, b = _cut(a, rng)
+    yield _fitting(a, b, int(is_random), room, rng)
     sentence = middle if is_random else last
+
+
+def _orders_of(
+  document: Document,
+  others: Sequence[Document],
+  room: int,
+  rng: np.random.Generator,
+  short: float,
+) -> Iterator[Pair]:
+  """Yields two segments that follow each other; label 1: they are swapped."""
+  sentence = 0
+  while sentence < len(document) and len(document.tokens) > 1:
+    target = _target(room, rng, short)
+    last = _with_last_token(document, document.reach(sentence, target))
+    middle = sentence + 1 + _below(max(1, last - sentence - 1), rng)
+    a, b = document.slice(sentence, middle), document.slice(middle, last)
+    if last - sentence == 1:
+      a, b = _cut(a, rng)
+    is_swapped = rng.random() < 0.5
+    # Swapped before they are shortened, so that no length tells the label.
+    first, second = (b, a) if is_swapped else (a, b)
+    yield _fitting(first, second, int(is_swapped), room, rng)
+    sentence = last
+
+
+def _same_documents_of(
+  document: Document,
+  others: Sequence[Document],
+  room: int,
+  rng: np.random.Generator,
+  short: float,
+) -> Iterator[Pair]:
+  """Yields A and a B from elsewhere in its document; label 1: in another."""
+  sentence = 0
+  while sentence < len(document):
+    target = _target(room, rng, short)
+    last = _with_last_token(document, document.reach(sentence, target))
+    middle = sentence + 1 + _below(max(1, last - sentence - 1), rng)
+    middle = _with_last_token(document, middle)
+    a = document.slice(sentence, middle)
+    rest = len(document) - (middle - sentence)  # sentences that A leaves
+    is_other = bool(others) and (document.after(0) == 1 or rng.random() < 0.5)
+    if is_other:
+      other = others[_below(len(others), rng)]
+      first, end = _below(len(other), rng), len(other)
+    elif rest:
+      other, first, end = document, _below(rest, rng), sentence
+      if first >= sentence:  # not before A, so behind it
+        first, end = first + middle - sentence, len(document)
+    elif len(a) < 2:
+      return
+    if is_other or rest:
+      last = other.reach(first, max(1, target - len(a)))
+      b = other.slice(first, min(last, end))
+    else:
+      a, b = _cut(a, rng)
+    yield _fitting(a, b, int(is_other), room, rng)
+    sentence = middle
+
+
+def _cut(
+  tokens: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+  """Cuts two tokens or more in two at a random place."""
+  place = 1 + _below(len(tokens) - 1, rng)
+  return tokens[:place], tokens[place:]
+
+
+def _fitting(
+  a: np.ndarray, b: np.ndarray, label: int, room: int, rng: np.random.Generator
+) -> Pair:
+  most_a, most_b = fit(room, len(a), len(b))
+  return _shorten(a, most_a, rng), _shorten(b, most_b, rng), label
 
 
 def _with_last_token(document: Document, end: int) -> int:
@@ -216,3 +294,18 @@ def _shorten(
     return tokens
   front = int(rng.binomial(over, 0.5))
   return tokens[front : front + most]
+
+
+# name -> (document, others, room, rng, short) -> its pairs; `others` are the
+# documents that a B of another one may come from.
+PAIRS: dict[
+  str,
+  Callable[
+    [Document, Sequence[Document], int, np.random.Generator, float],
+    Iterator[Pair],
+  ],
+] = {
+  'nsp': _pairs_of,
+  'sop': _orders_of,
+  'same_document': _same_documents_of,
+}

@@ -24,7 +24,7 @@ from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
 from bertjax.runs import layout
 from bertjax.training import step as step_lib
-from bertjax.training.objectives import Objective, Terms
+from bertjax.training.abstract_objective import Objective, Terms
 from bertjax.training.state import Parameters, TrainState
 from bertjax.training.totals import Totals
 from bertjax.values import Count, check_fields
@@ -202,8 +202,11 @@ def summary(objective: Objective, values: Mapping[str, float]) -> str:
       part = f'{objective.titles.get(name, name)} loss {values[loss]:.4f}'
       if accuracy is not None:
         part += f', accuracy {accuracy:.4f}'
+      chance = objective.chances.get(f'{name}_accuracy')
       if baseline is not None:
         part += f' (always the most frequent answer: {baseline:.4f})'
+      elif accuracy is not None and chance is not None:
+        part += f' (guessing: {chance:.4f})'
       parts.append(part)
   return '; '.join(parts)
 

@@ -35,8 +35,8 @@ from bertjax.training import (
 )
 from bertjax.training import state as state_lib
 from bertjax.training import step as step_lib
+from bertjax.training.abstract_objective import Objective, Terms
 from bertjax.training.evaluation import Evaluation, HeldOut
-from bertjax.training.objectives import Objective, Terms
 from bertjax.training.progress import TrainingProgress
 from bertjax.training.selection import Best
 from bertjax.training.state import TrainState

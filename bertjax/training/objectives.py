@@ -1,18 +1,15 @@
-"""What is minimised, and masked language modelling.
+"""Masked language modelling, with pairs of sentences and noise beside it.
 
     objective = objectives.MaskedLanguageModel(model)
     terms = objective(parameters, batch, rng, train=True)
     terms['mlm_loss']      # (sum over masked tokens, their number)
 
-An objective returns sums and weights, never means, so that the loss is the same
-for any split of the batch. It is also the only one that knows its losses by
-name: whoever trains, evaluates, plans, draws or compares asks it. Source:
-Devlin et al. 2018, section 3.1.
+Source: Devlin et al. 2018, section 3.1; for the other parts, see `text.pairs`
+and `text.noises`.
 """
 
-import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -22,264 +19,26 @@ import numpy as np
 
 from bertjax import batch as batch_lib
 from bertjax.batch import Batch
-from bertjax.errors import UserError, expect
-from bertjax.models import flops, heads, kernels
-from bertjax.models.config import EncoderConfig
-from bertjax.runs.model_file import ObjectiveFacts
-from bertjax.training import log_normalizer
+from bertjax.errors import UserError, choose, expect
+from bertjax.models import heads
+from bertjax.training import parts
+from bertjax.training.abstract_objective import (
+  Answers,
+  Array,
+  DeviceBatch,
+  Objective,
+  apply_model,
+  cross_entropy,
+)
 from bertjax.training.state import Parameters
 from bertjax.values import Count, check
-
-# A batch on devices, see `bertjax.batch`.
-DeviceBatch = Mapping[str, jax.Array]
-Terms = dict[str, tuple[jax.Array, jax.Array]]
-Array = jax.Array | np.ndarray
-# Name -> right ids and their weights, of the same shape.
-Answers = Mapping[str, tuple[Array, Array]]
-
-
-class Objective(abc.ABC):
-  """What a training step minimises, and all that others ask about it.
-
-  Derive a frozen dataclass from it, for an objective must be hashable. `model`
-  or `models`, `losses`, `weights` and `__call__` are needed; all else has
-  defaults.
-
-  Attributes:
-    model: a Linen module with a `config`, called with (batch, train=...).
-    keys: of a batch, those that are read; names in `batch.KEYS`.
-    losses: the terms that are minimised, each with its factor. Each is divided
-      by its own weight.
-    titles: 'mlm' for 'mlm_loss' -> what people call it; or a whole metric,
-      and its unit after a comma.
-    watched: metrics that come first in a report and that the doctor compares;
-      none: the losses.
-    vocabulary_loss: the loss of choosing one token of the vocabulary, if any.
-    chances: an accuracy -> what guessing reaches.
-    samples_title: stands above the samples; None: there are no samples.
-  """
-
-  model: nn.Module
-  keys: tuple[str, ...] = batch_lib.PRETRAINING
-  losses: Mapping[str, float]
-  titles: Mapping[str, str] = {}
-  watched: tuple[str, ...] = ()
-  vocabulary_loss: str | None = None
-  chances: Mapping[str, float] = {}
-  samples_title: str | None = None
-
-  @property
-  def name(self) -> str:
-    """What it is, for messages, and for whoever compares runs."""
-    return type(self).__name__
-
-  @property
-  def panels(self) -> tuple[str, ...]:
-    """Metrics in curves.png before the ones that every run has."""
-    return tuple(self.losses)
-
-  @property
-  def models(self) -> Mapping[str, nn.Module]:
-    """The models that learn, by name; parameters are nested under the names.
-
-    The parameters of a single model without a name, '', are not nested.
-    """
-    return {'': self.model}
-
-  @property
-  def main(self) -> str:
-    """The model that starts from INIT_FROM, predicts and is handed on."""
-    return list(self.models)[-1]
-
-  @property
-  def frozen_models(self) -> Mapping[str, nn.Module]:
-    """Models that do not learn, such as a teacher, by name."""
-    return {}
-
-  def read_frozen(self) -> Mapping[str, Parameters]:
-    """Reads the parameters of each of `frozen_models`: numpy arrays."""
-    return {}
-
-  @abc.abstractmethod
-  def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
-    """Returns what each loss is divided by, summed over the whole batch."""
-
-  @abc.abstractmethod
-  def __call__(
-    self,
-    parameters: Parameters,
-    batch: DeviceBatch,
-    rng: jax.Array | None,
-    train: bool,
-    frozen: Parameters | None = None,
-  ) -> Terms:
-    """Returns name -> (sum, weight) of losses and other metrics.
-
-    Args:
-      parameters: of `models`.
-      batch: see `bertjax.batch`; may be a part of the global batch.
-      rng: key for dropout; None if `train` is False.
-      train: whether dropout is on.
-      frozen: the parameters of `frozen_models`, by their names.
-    """
-
-  def answers(self, batch: Batch) -> Answers:
-    """Returns what was to be said: an evaluation adds NAME_baseline, the
-    accuracy of the best constant answer."""
-    return {}
-
-  def sample(self, parameters: Parameters, batch: DeviceBatch) -> Any:
-    """Returns arrays [B, ...] for `show`, here none; jitted."""
-    return ()
-
-  def show(
-    self, sampled: Any, batch: Batch, vocabulary: Sequence[str]
-  ) -> list[str]:
-    """Returns what the model does with a few rows, as texts for people."""
-    return []
-
-  def initialize(self, key: jax.Array, example: DeviceBatch) -> Parameters:
-    """Makes fresh parameters, boxed with their logical axes."""
-    made = _initialize(self.models, key, example)
-    return made.get('', made)
-
-  def initialize_frozen(self, example: DeviceBatch) -> Parameters | None:
-    """Makes parameters of the shapes that `read_frozen` is to read."""
-    return _initialize(self.frozen_models, jax.random.key(0), example) or None
-
-  def flops(self, batch: Mapping[str, flops.Shaped]) -> int:
-    """Returns the useful FLOPs of a step on a batch, or on its shapes."""
-    learning, frozen = (
-      sum(_forward_flops(model, batch) for model in models.values())
-      for models in (self.models, self.frozen_models)
-    )
-    return 3 * learning + frozen
-
-  def total(self, losses: Mapping[str, Any]) -> Any:
-    """Returns the sum of losses times their factors."""
-    return sum(
-      value if self.losses[name] == 1 else self.losses[name] * value
-      for name, value in losses.items()
-    )
-
-  @property
-  def configs(self) -> dict[str, EncoderConfig]:
-    """The architecture of each of `models`."""
-    return {name: model.config for name, model in self.models.items()}
-
-  def of_main(self, parameters: Parameters) -> Parameters:
-    """Returns the main model's part of the parameters."""
-    return parameters[self.main] if self.main else parameters
-
-  def with_main(
-    self, parameters: Parameters, of_main: Parameters
-  ) -> Parameters:
-    """Returns the parameters with another main model's."""
-    return {**parameters, self.main: of_main} if self.main else of_main
-
-  def check_models(self, length: int, trained: bool = False) -> None:
-    """Raises UserError if a model cannot work on rows of this length.
-
-    Args:
-      length: L.
-      trained: whether the models are given, so that positions cannot be set.
-    """
-    for name, model in {**self.models, **self.frozen_models}.items():
-      if length > model.config.positions:
-        most = model.config.positions
-        fix = 'EncoderConfig.positions or a smaller LENGTH'
-        if trained:
-          fix = f'a smaller LENGTH, up to {most}'
-        raise UserError(
-          f'LENGTH {length} exceeds the {most} positions of the '
-          f'{name or "model"}{" in INIT_FROM" if trained else ""}; set {fix}'
-        )
-      kernels.check(model.config)
-
-  def check_batch(self, batch: Batch) -> None:
-    """Raises UserError if a batch lacks something that is read."""
-    batch_lib.check(batch, self.keys, self.name)
-
-  def facts(self) -> ObjectiveFacts:
-    """Returns what those need who only read the files of a run."""
-    return ObjectiveFacts(
-      *(getattr(self, name) for name in ObjectiveFacts._fields)
-    )
-
-
-def _initialize(
-  models: Mapping[str, nn.Module], key: jax.Array, example: DeviceBatch
-) -> dict[str, Any]:
-  made = {}
-  for number, (name, model) in enumerate(models.items()):
-    # The parameters of one model are those of the key itself.
-    own_key = jax.random.fold_in(key, number) if name else key
-    made[name] = model.init(own_key, example, train=False)['params']
-  return made
-
-
-def _forward_flops(model: nn.Module, batch: Mapping[str, flops.Shaped]) -> int:
-  pairs = getattr(model, 'next_sentence', False)
-  return sum(flops.of_forward(model.config, batch, pairs).values())
-
-
-def apply_model(
-  model: nn.Module,
-  parameters: Parameters,
-  batch: DeviceBatch,
-  rng: jax.Array | None = None,
-  train: bool = False,
-) -> dict[str, jax.Array]:
-  """Returns the outputs of a model of `models.bert`.
-
-  The first of the model's random streams, dropout, gets `rng` itself.
-  """
-  rngs = None
-  if rng is not None:
-    streams = getattr(model, 'random_streams', ('dropout',))
-    rngs = {
-      name: jax.random.fold_in(rng, number) if number else rng
-      for number, name in enumerate(streams)
-    }
-  found: Any = model.apply(
-    {'params': parameters}, batch, train=train, rngs=rngs
-  )
-  return found
-
-
-def cross_entropy(
-  logits_XC: jax.Array, labels_X: Array, weights_X: Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns the sums of loss, of correct answers, and of weights.
-
-      >>> logits_XC, labels_X = jnp.zeros((2, 4)), jnp.array([0, 1])
-      >>> sums = cross_entropy(logits_XC, labels_X, weights_X=jnp.ones(2))
-      >>> [round(float(x), 3) for x in sums]  # twice log 4; 1 of 2 right
-      [2.773, 1.0, 2.0]
-
-  Args:
-    logits_XC: float[..., C].
-    labels_X: int32[...], in [0, C).
-    weights_X: float32[...].
-
-  Returns:
-    float32[] three times: nats, number right, number counted.
-  """
-  # Log-sum-exp in float32: bfloat16 has 8 bits for a sum over the vocabulary.
-  logits_XC = logits_XC.astype(jnp.float32)
-  log_normalizer_X, best_X = log_normalizer.and_best(logits_XC)
-  answer_X = jnp.take_along_axis(logits_XC, labels_X[..., None], -1)[..., 0]
-  right_X = (best_X == labels_X).astype(jnp.float32)
-  return (
-    jnp.sum((log_normalizer_X - answer_X) * weights_X),
-    jnp.sum(right_X * weights_X),
-    jnp.sum(weights_X),
-  )
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskedLanguageModel(Objective):
-  """Masked-LM loss plus, if the model has the head, next-sentence loss.
+  """Masked-LM loss plus, if the model is made for them, those of other parts.
+
+  These are one for pairs of sentences, and one for noise beside the masks.
 
   Attributes:
     model: a `BertForPreTraining`.
@@ -291,21 +50,7 @@ class MaskedLanguageModel(Objective):
   model: nn.Module
   chunks: Count = 1
 
-  losses = {'mlm_loss': 1, 'nsp_loss': 1}
-  titles = {
-    'mlm': 'masked LM',
-    'nsp': 'next sentence',
-    'mlm_loss': 'masked-LM loss, nats',
-    'nsp_loss': 'next-sentence loss, nats',
-    'loss': 'total loss',
-    'masked_fraction': 'masked tokens, share of all',
-    'visible_fraction': 'masked tokens left visible, share',
-    'random_pair_fraction': 'random sentence pairs, share',
-  }
-  panels = ('mlm_loss', 'mlm_accuracy', 'nsp_loss', 'nsp_accuracy')
-  watched = ('mlm_loss', 'mlm_accuracy', 'nsp_accuracy')
   vocabulary_loss = 'mlm_loss'
-  chances = {'nsp_accuracy': 0.5}
   samples_title = (
     'Held-out text, its masks filled in as [guess] or [guess≠right]:'
   )
@@ -316,6 +61,10 @@ class MaskedLanguageModel(Objective):
     other = isinstance(self.model, nn.Module)
     fits = hasattr(self.model, 'next_sentence') or not other
     expect(fits, what, got, 'MaskedLanguageModel.model')
+    choose(dict.fromkeys(parts.PAIRS), self._pair_kind, 'PAIRS')
+    if self._noise_target is not None:
+      where = 'BertForPreTraining.noise_target'
+      choose(batch_lib.NOISE_TARGETS, self._noise_target, where)
     config = getattr(self.model, 'config', None)
     pairs = getattr(self.model, 'next_sentence', False)
     if config and pairs and config.types < 2:
@@ -323,6 +72,67 @@ class MaskedLanguageModel(Objective):
         'next-sentence prediction has sentences of two types, got '
         'EncoderConfig.types = 1; set it to 2, or NSP=False'
       )
+
+  @property
+  def _pair_kind(self) -> str:
+    return getattr(self.model, 'pair_kind', 'nsp')
+
+  @property
+  def _noise_target(self) -> str | None:
+    return getattr(self.model, 'noise_target', None)
+
+  @property
+  def _parts(self) -> dict[str, parts.Part]:
+    """What the model is for; pairs also if it does without them."""
+    names = ['mlm', self._pair_kind]
+    if self._noise_target is not None:
+      names.append(self._noise_target)
+    return {name: parts.PARTS[name] for name in names}
+
+  @property
+  def keys(self) -> tuple[str, ...]:
+    """Keys of a batch; with noise also its labels."""
+    more = batch_lib.NOISE_TARGETS.get(self._noise_target or '', ())
+    return (*batch_lib.PRETRAINING, *more)
+
+  @property
+  def losses(self) -> dict[str, float]:
+    """Each part's loss, with the factor 1."""
+    return {f'{name}_loss': 1 for name in self._parts}
+
+  @property
+  def titles(self) -> dict[str, str]:
+    """Those of parts, losses and statistics."""
+    found = {
+      'loss': 'total loss',
+      'visible_fraction': 'masked tokens left visible, share',
+    }
+    for name, part in self._parts.items():
+      found[name] = part.title
+      # 'masked-LM loss', but 'masked LM'
+      found[f'{name}_loss'] = f'{part.title.replace(" ", "-")} loss, nats'
+      found |= [part.share]
+    return found
+
+  @property
+  def panels(self) -> tuple[str, ...]:
+    """Loss and accuracy of each part."""
+    kinds = ('loss', 'accuracy')
+    return tuple(f'{name}_{kind}' for name in self._parts for kind in kinds)
+
+  @property
+  def watched(self) -> tuple[str, ...]:
+    """The masked-LM loss, and all accuracies."""
+    return ('mlm_loss', *(f'{name}_accuracy' for name in self._parts))
+
+  @property
+  def chances(self) -> dict[str, float]:
+    """What guessing reaches for pairs and for the order of tokens."""
+    return {
+      f'{name}_accuracy': part.guessing
+      for name, part in self._parts.items()
+      if part.guessing is not None
+    }
 
   def check_batch(self, batch: Batch) -> None:
     """Raises UserError also if there are no pairs to learn from."""
@@ -334,33 +144,45 @@ class MaskedLanguageModel(Objective):
       )
 
   def weights(self, batch: DeviceBatch) -> dict[str, jax.Array]:
-    """Returns the number of predicted tokens and of sentence pairs."""
+    """Returns the number of predicted tokens, of sentence pairs and so on."""
     return {
       f'{name}_loss': jnp.sum(weights)
-      for name, (_, weights) in self.answers(batch).items()
+      for name, (_, weights) in self._answers(batch).items()
     }
 
   def __call__(self, parameters, batch, rng, train, frozen=None):
-    """Returns losses, accuracies and, if `train`, `data_statistics`."""
+    """Returns losses, accuracies and, if `train`, `parts.data_statistics`."""
     outputs = apply_model(self.model, parameters, batch, rng, train)
     terms = {}
-    for name, answers in self.answers(batch).items():
-      if name == 'mlm' and self.chunks > 1:
+    for name, answers in self._answers(batch).items():
+      logits = parts.PARTS[name].logits or name
+      if logits == 'mlm' and self.chunks > 1:
         # Nothing reads mlm_logits then, so XLA leaves them out.
-        sums = self._in_chunks(parameters, outputs['hidden'], batch)
+        sums = self._in_chunks(parameters, outputs['hidden'], batch, answers)
       else:
-        sums = cross_entropy(outputs[f'{name}_logits'], *answers)
+        sums = cross_entropy(outputs[f'{logits}_logits'], *answers)
       loss, right, weight = sums
       terms[f'{name}_loss'] = loss, weight
       terms[f'{name}_accuracy'] = right, weight
-    return terms | data_statistics(batch) if train else terms
+    if train:
+      terms |= parts.data_statistics(batch, tuple(self._parts))
+    return terms
 
   def answers(self, batch: Batch) -> Answers:
-    """Returns the hidden tokens and the labels of pairs."""
-    answers = {'mlm': (batch['targets'], batch['weights'])}
-    if self.model.next_sentence:
-      answers['nsp'] = (batch['pair_labels'], batch['pair_weights'])
-    return answers
+    """Returns the hidden tokens, the labels of pairs, and what is noise."""
+    return {
+      name: answers
+      for name, answers in self._answers(batch).items()
+      if parts.PARTS[name].constant
+    }
+
+  def _answers(self, batch: Batch) -> dict[str, tuple[Array, Array]]:
+    left_out = () if self.model.next_sentence else parts.PAIRS
+    return {
+      name: (batch[part.answers[0]], batch[part.answers[1]])
+      for name, part in self._parts.items()
+      if name not in left_out
+    }
 
   def sample(self, parameters: Parameters, batch: DeviceBatch) -> jax.Array:
     """Returns the likeliest token for each target: int32[B, P]."""
@@ -379,7 +201,12 @@ class MaskedLanguageModel(Objective):
     """
     lines = []
     keys = ('tokens', 'segments', 'target_positions', 'targets', 'weights')
-    rows = zip(sampled, *(batch[key] for key in keys), strict=True)
+    # A shuffled token is shown like a masked one.
+    shown = {
+      **batch,
+      'weights': batch['weights'] + batch.get('order_weights', 0),
+    }
+    rows = zip(sampled, *(shown[key] for key in keys), strict=True)
     for guesses, tokens, segments, *targets in rows:
       words = [vocabulary[i] for i in tokens[segments > 0]]
       for guess, column, target, weight in zip(guesses, *targets, strict=True):
@@ -391,10 +218,14 @@ class MaskedLanguageModel(Objective):
     return [line for line in lines if line]
 
   def _in_chunks(
-    self, parameters: Parameters, hidden_BLD: jax.Array, batch: DeviceBatch
+    self,
+    parameters: Parameters,
+    hidden_BLD: jax.Array,
+    batch: DeviceBatch,
+    answers: tuple[Array, Array],
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the sums of `cross_entropy`."""
-    padding = -batch['targets'].shape[1] % self.chunks
+    padding = -answers[0].shape[1] % self.chunks
     head = heads.MaskedLanguageModelHead(self.model.config)
     table_VD = parameters['embeddings']['token']['embedding']
 
@@ -410,32 +241,10 @@ class MaskedLanguageModel(Objective):
       return jax.tree.map(jnp.add, sums, found), None
 
     parts = tuple(
-      jnp.pad(batch[key], ((0, 0), (0, padding)))
-      .reshape(len(batch[key]), self.chunks, -1)
+      jnp.pad(array, ((0, 0), (0, padding)))
+      .reshape(len(array), self.chunks, -1)
       .swapaxes(0, 1)
-      for key in ('target_positions', 'targets', 'weights')
+      for array in (batch['target_positions'], *answers)
     )
     sums, _ = jax.lax.scan(add_part, (jnp.zeros(()),) * 3, parts)
     return sums
-
-
-def data_statistics(batch: DeviceBatch) -> Terms:
-  """Returns how a batch was masked and paired, to monitor the data.
-
-  `masked_fraction` of the real tokens are predicted; `visible_fraction` of
-  those are unchanged in the text (0.1 in BERT, which keeps a tenth);
-  `random_pair_fraction` of the pairs have a random sentence B.
-  """
-  weights_BP, pair_weights_BS = batch['weights'], batch['pair_weights']
-  shown_BP = jnp.take_along_axis(
-    batch['tokens'], batch['target_positions'], axis=1
-  )
-  masked, pairs = jnp.sum(weights_BP), jnp.sum(pair_weights_BS)
-  real = jnp.sum(batch['segments'] > 0, dtype=jnp.float32)
-  visible = jnp.sum(weights_BP * (shown_BP == batch['targets']))
-  random_pairs = jnp.sum(pair_weights_BS * batch['pair_labels'])
-  return {
-    'masked_fraction': (masked, real),
-    'visible_fraction': (visible, masked),
-    'random_pair_fraction': (random_pairs, pairs),
-  }

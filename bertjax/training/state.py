@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from bertjax.parallel import rules
 
 if TYPE_CHECKING:
-  from bertjax.training.objectives import Objective
+  from bertjax.training.abstract_objective import Objective
 
 # Arrays, nested by name.
 Parameters = Mapping[str, Any]

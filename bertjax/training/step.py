@@ -17,7 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.parallel import partitioning, rules
-from bertjax.training.objectives import DeviceBatch, Objective, Terms
+from bertjax.training.abstract_objective import DeviceBatch, Objective, Terms
 from bertjax.training.state import Parameters, TrainState
 
 # Parameters and frozen ones -> the same, placed for use.

@@ -15,7 +15,11 @@ import numpy as np
 
 from bertjax import batch as batch_lib
 from bertjax.batch import Batch
-from bertjax.training.objectives import DeviceBatch, Objective, apply_model
+from bertjax.training.abstract_objective import (
+  DeviceBatch,
+  Objective,
+  apply_model,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from bertjax import batch
 from bertjax.corpus import document_files, pipeline, preparation
 from bertjax.corpus.mixtures import Mixture
 from bertjax.errors import UserError
+from bertjax.text import noises
 
 B, L, P = 16, 32, 5
 PACKED = {'length': 64, 'predictions': 10, 'sequences': 3}
@@ -316,6 +317,79 @@ def test_every_unit_reaches_the_rate(corpus, unit):
   )
 
 
+NOISES = {
+  'replacement': {'noise': 'replacement'},
+  'insertion': {'noise': 'insertion', 'noise_rate': (0.05, 0.2)},
+  'deletion': {'noise': 'deletion'},
+  'permutation': {'noise': 'permutation', 'mask_rate': (0.05, 0.15)},
+}
+
+
+@pytest.mark.parametrize('sequences', [1, 3])
+@pytest.mark.parametrize('noise', NOISES)
+def test_batches_with_noise_keep_the_contract(corpus, noise, sequences):
+  options = {'length': 64, 'predictions': 24, 'sequences': sequences}
+  options |= NOISES[noise]
+  found = batches(corpus, 20, **options)
+  cls_id, sep_id = corpus.vocabulary.cls_id, corpus.vocabulary.sep_id
+  for example in found:
+    batch.check(example, noises.keys_of(noise))
+    assert example.keys() == set(noises.keys_of(noise))
+    used = example['weights'] + example.get('order_weights', 0)
+    assert used.max() == 1
+    for tokens, segments, first in zip(
+      *(example[key] for key in ('tokens', 'segments', 'first_positions')),
+      strict=True,
+    ):
+      for number in range(1, segments.max() + 1):
+        (own,) = np.nonzero(segments == number)
+        assert own[0] == first[number - 1] and tokens[own[0]] == cls_id
+        assert (tokens[own] == sep_id).sum() == 2 and tokens[own[-1]] == sep_id
+    if noise != 'permutation':
+      labels, weights = (
+        example[f'detection_{key}'] for key in ('labels', 'weights')
+      )
+      assert not (labels * weights)[example['segments'] == 0].any()
+  if noise == 'permutation':
+    share = sum(b['order_weights'].sum() for b in found) / sum(
+      (b['segments'] > 0).sum() for b in found
+    )
+    # 5% of the trigrams, of three tokens each; few trigrams where A or B is
+    # short.
+    assert 0.08 < share < 0.15
+  else:
+    labels, weights = (
+      np.stack([b[f'detection_{key}'] for b in found])
+      for key in ('labels', 'weights')
+    )
+    share = (labels * weights).sum() / weights.sum()
+    low, high = {
+      'replacement': (0.14, 0.18),  # of the tokens that are not masked
+      'insertion': (0.1, 0.15),  # 0.125 beside 0.85 that are not masked
+      'deletion': (0.08, 0.12),
+    }[noise]
+    assert low < share < high
+
+
+@pytest.mark.parametrize('noise', NOISES)
+def test_processes_see_the_noise_of_one(corpus, noise):
+  options = NOISES[noise] | PACKED | {'predictions': 24, 'streams': 4}
+  whole = batches(corpus, 4, **options)
+  parts = [batches(corpus, 4, process_rows=own, **options) for own in HALVES]
+  for example, *some in zip(whole, *parts, strict=True):
+    joined = {
+      key: np.concatenate([part[key] for part in some]) for key in some[0]
+    }
+    assert_equal([joined], [example])
+
+
+@pytest.mark.parametrize('kind', ['nsp', 'sop', 'same_document'])
+def test_every_kind_of_pair_has_both_labels(corpus, kind):
+  made = batches(corpus, 30, pair_kind=kind)
+  labels = np.concatenate([b['pair_labels'] for b in made])
+  assert abs(labels.mean() - 0.5) < 3 * 0.5 / np.sqrt(len(labels))
+
+
 def share_of_first(mixture, made):
   """Returns the share of rows whose text is in the first corpus."""
   split = mixture.corpora[0].split('train')
@@ -419,6 +493,20 @@ def test_text_that_gives_no_sequence_is_one_line(tmp_path):
     ({'split': 'test'}, "one of train, validation, got 'test'"),
     ({'predictions': 33}, 'at most 32 predictions, .*batches.predictions'),
     ({'mask_unit': 'sentence'}, 'MASK_UNIT'),
+    ({'pair_kind': 'order'}, 'set PAIRS'),
+    (
+      {'pair_kind': 'sop', 'next_sentence': False},
+      'expected NSP=True, for PAIRS=sop, got False; set NSP, or PAIRS',
+    ),
+    ({'mask_rate': (0.3, 0.1)}, 'the lowest and the highest.*set MASK_RATE'),
+    ({'noise': 'swap'}, 'set NOISE'),
+    ({'noise_rate': 0.1}, 'set NOISE_RATE, or NOISE'),
+    ({'noise': 'permutation', 'noise_rate': 0.3}, 'at most 0.2.*NOISE_RATE'),
+    ({'noise': 'permutation'}, 'more than 6 predictions, those of permutation'),
+    (
+      {'length': 6, 'predictions': 1, 'noise': 'insertion', 'noise_rate': 0.3},
+      'expected 5 or more, .* beside what insertion adds, got 6; set LENGTH',
+    ),
     (
       {'length': 4, 'predictions': 1},
       'expected 5 or more, .*got 4; set LENGTH',

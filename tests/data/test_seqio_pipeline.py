@@ -13,6 +13,7 @@ from bertjax.corpus import document_files, pipeline, preparation
 from bertjax.corpus.mixtures import Mixture
 from bertjax.data import pretraining_tasks, seqio_pipeline
 from bertjax.errors import UserError
+from bertjax.text import noises
 
 B, L, P = 16, 32, 5
 SIZES = {'batch_size': B, 'length': L, 'predictions': P, 'seed': 1}
@@ -90,6 +91,28 @@ def test_batches_are_those_without_seqio(request, kind, options):
     assert_equal(list(found), list(wanted))
   else:  # several epochs of either corpus
     assert_equal(take(found, 90), take(wanted, 90))
+
+
+@pytest.mark.parametrize(
+  'form, options',
+  [
+    ({'noise': 'replacement', 'pair_kind': 'sop'}, PACKED),
+    ({'noise': 'insertion', 'mask_rate': (0.05, 0.15)}, {}),
+    ({'noise': 'deletion', 'noise_rate': (0.1, 0.3)}, PACKED),
+    (
+      {'noise': 'permutation', 'pair_kind': 'same_document'},
+      {**PACKED, 'predictions': 22, 'process_rows': HALVES[1]},
+    ),
+  ],
+)
+def test_noise_is_that_without_seqio(mixture, form, options):
+  pretraining_tasks.register('noisy', mixture, batch_size=B, **form)
+  options = SIZES | {'streams': 2} | options
+  found = iter(seqio_pipeline.batches('noisy', **options))
+  wanted = iter(pipeline.batches(mixture, **options, **form))
+  found, wanted = take(found, 20), take(wanted, 20)
+  assert_equal(found, wanted)
+  batch.check(found[0], noises.keys_of(form['noise']))
 
 
 @pytest.mark.parametrize('count', [0, 7, 40])
@@ -212,3 +235,5 @@ def test_tasks_and_splits_that_are_not_there_are_one_line(
     seqio_pipeline.batches(task, **(SIZES | more))
   with pytest.raises(UserError, match='MASK_UNIT'):
     pretraining_tasks.register('x', corpus, mask_unit='sentence')
+  with pytest.raises(UserError, match='set NOISE'):
+    pretraining_tasks.register('x', corpus, noise='swap')

@@ -340,6 +340,26 @@ def test_a_pooler_without_a_place_is_left_out_aloud(
   assert capsys.readouterr().out == ''
 
 
+@pytest.mark.parametrize(
+  'heads, more, name, left_out',
+  [
+    (names.PRETRAINING, 'detection', 'BertForPreTraining', 'detection_head'),
+    (('pooler', 'mlm_head'), 'sop', 'BertForMaskedLM', 'sop_head, pooler'),
+  ],
+)
+def test_heads_that_only_pretraining_has_are_left_out_aloud(
+  tmp_path, capsys, heads, more, name, left_out
+):
+  kept = make_params(heads)
+  parameters = kept | {f'{more}_head': {'kernel': np.zeros((16, 2))}}
+  huggingface.save(str(tmp_path), CONFIG, parameters, TOKENIZER)
+  assert capsys.readouterr().out == (
+    f'warning: NOT saved, since {name} has no place for it: {left_out}\n'
+  )
+  kept = {k: x for k, x in kept.items() if k not in left_out}
+  assert_equal(huggingface.read(str(tmp_path)).parameters, kept)
+
+
 def test_a_full_disk_is_an_error_of_the_system(tmp_path):
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))

@@ -4,6 +4,7 @@ The goldens and what they hold: `experiments/golden/bert_for_pretraining.py`.
 """
 
 import dataclasses
+import math
 import pathlib
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.bert import Bert, BertForPreTraining, BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.encoder import Encoder
+from bertjax.training.abstract_objective import cross_entropy
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
 TINY = EncoderConfig(
@@ -26,6 +28,9 @@ TINY = EncoderConfig(
 VARIANTS = {
   'both_heads': BertForPreTraining(TINY),
   'without_next_sentence': BertForPreTraining(TINY, next_sentence=False),
+  'orders_and_noise': BertForPreTraining(
+    TINY, pair_kind='sop', noise_target='detection'
+  ),
   'one_layer': BertForPreTraining(dataclasses.replace(TINY, layers=1)),
   'without_dropout': BertForPreTraining(dataclasses.replace(TINY, dropout=0.0)),
   'scanned_and_recomputed': BertForPreTraining(
@@ -78,8 +83,13 @@ def loss_and_outputs(parameters, model, batch, **options):
   )
   if model.next_sentence:
     loss += mean_cross_entropy(
-      outputs['nsp_logits'], batch['pair_labels'], batch['pair_weights']
+      outputs[f'{model.pair_kind}_logits'],
+      batch['pair_labels'],
+      batch['pair_weights'],
     )
+  if model.noise_target == 'detection':
+    labels, weights = batch['tokens'] % 2, batch['segments']
+    loss += mean_cross_entropy(outputs['detection_logits'], labels, weights)
   return loss, outputs
 
 
@@ -184,8 +194,10 @@ def test_outputs_have_the_promised_shapes_and_dtypes(model):
   if model.next_sentence:
     expected |= {
       'pooled': ((3, 1, config.width), config.compute_dtype),
-      'nsp_logits': ((3, 1, 2), 'float32'),
+      f'{model.pair_kind}_logits': ((3, 1, 2), 'float32'),
     }
+  if model.noise_target == 'detection':
+    expected['detection_logits'] = ((3, 16, 2), 'float32')
   assert {
     name: (array.shape, array.dtype) for name, array in outputs.items()
   } == expected
@@ -478,3 +490,24 @@ def test_a_head_that_no_task_has_is_refused_with_the_nearest():
     BertForTask(TINY, 'tags_head', 3).init(
       jax.random.key(0), make_batch(), train=False
     )
+
+
+def test_noise_is_detected_as_in_electra():
+  """A dense layer, GELU and one number a token; its logistic loss."""
+  model, batch = VARIANTS['orders_and_noise'], make_batch()
+  parameters = init(model, batch)
+  outputs = model.apply({'params': parameters}, batch, train=False)
+  head = jax.tree.map(np.float64, parameters['detection_head'])
+  hidden = np.float64(outputs['hidden'])
+  inner = hidden @ head['dense']['kernel'] + head['dense']['bias']
+  inner *= 0.5 * (1 + np.vectorize(math.erf)(inner / np.sqrt(2)))
+  scores = (inner @ head['scores']['kernel'] + head['scores']['bias'])[..., 0]
+  labels, weights = batch['tokens'] % 2, batch['segments']
+  p = 1 / (1 + np.exp(-scores))
+  losses = -np.where(labels, np.log(p), np.log(1 - p)) * weights
+  total, right, count = cross_entropy(
+    outputs['detection_logits'], labels, weights.astype(np.float32)
+  )
+  assert float(total) == pytest.approx(losses.sum(), rel=1e-5)
+  assert float(right) == (((p > 0.5) == labels) * weights).sum()
+  assert float(count) == weights.sum()

@@ -33,12 +33,15 @@ def test_a_step_has_the_operations_that_its_shapes_ask_for(
 
 
 @pytest.mark.parametrize(
-  'length, predictions, next_sentence', [(64, 10, True), (128, 20, False)]
+  'length, predictions, next_sentence, noise',
+  [(64, 10, True, None), (128, 20, False, None), (64, 10, True, 'detection')],
 )
-def test_xla_counts_the_same_products(length, predictions, next_sentence):
+def test_xla_counts_the_same_products(
+  length, predictions, next_sentence, noise
+):
   """XLA counts elementwise work too: below 3% at these widths."""
   model_config = make(2, 256, 4, 1024, vocabulary_size=2048)
-  model = bert.BertForPreTraining(model_config, next_sentence)
+  model = bert.BertForPreTraining(model_config, next_sentence, 'nsp', noise)
   shapes = batch.shapes(4, length, predictions)
   parameters = jax.eval_shape(
     lambda: model.init(
@@ -54,7 +57,9 @@ def test_xla_counts_the_same_products(length, predictions, next_sentence):
 
   lowered = jax.jit(jax.value_and_grad(loss)).lower(parameters, shapes)
   theirs = lowered.cost_analysis()['flops']
-  ours = flops.of_step(model_config, shapes, next_sentence)
+  ours = 3 * flops.of_model(model, shapes)
+  detects = noise == 'detection'
+  assert ours == flops.of_step(model_config, shapes, next_sentence, detects)
   assert ours <= theirs <= 1.04 * ours
 
 

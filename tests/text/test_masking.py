@@ -241,3 +241,44 @@ def test_rows_with_little_or_nothing_to_mask_work(unit):
   )
   np.testing.assert_array_equal(out['weights'].sum(1), [1, 0, 0])
   assert out['targets'][0, 0] == 9 and out['target_positions'][0, 0] == 1
+
+
+@pytest.mark.parametrize('unit', masking.UNITS)
+def test_each_row_draws_its_rate_from_a_range(unit):
+  tokens, segments = rows(4000, 64)
+  out = masking.mask(
+    tokens,
+    segments,
+    hashing.mix(6, np.arange(4000)),
+    ToyVocabulary(),
+    (0.1, 0.3),
+    unit,
+    20,
+  )
+  share = out['weights'].sum(1) / (tokens >= 5).sum(1)
+  # Uniform: a deviation of 0.2 / sqrt(12), and up to half a token of 29 or more
+  # by rounding. Whole words may leave a token of the budget.
+  spread = np.sqrt(0.2**2 / 12 + (0.5 / 29) ** 2)
+  slack = 0.005 if unit == 'word' else 0
+  assert abs(share.mean() - 0.2) < 3 * spread / np.sqrt(4000) + slack
+  quarters = np.histogram(share, [0, 0.15, 0.2, 0.25, 1])[0] / 4000
+  assert np.abs(quarters - 0.25).max() < 0.05
+  assert share.max() < 0.35
+
+
+def test_what_is_spared_is_never_masked_and_counts_for_no_rate():
+  tokens, segments = rows(2000, 64)
+  spared = np.random.default_rng(5).random(tokens.shape) < 0.3
+  out = masking.mask(
+    tokens,
+    segments,
+    hashing.mix(6, np.arange(2000)),
+    ToyVocabulary(),
+    0.15,
+    'token',
+    10,
+    spared,
+  )
+  assert not (chosen(tokens, out) & spared).any()
+  maskable = ((tokens >= 5) & ~spared).sum()
+  assert abs(out['weights'].sum() - 0.15 * maskable) < 3 * np.sqrt(2000 / 4)

@@ -146,11 +146,6 @@ def test_documents_of_one_sentence_work(sizes):
   assert built or sizes == [[1]]  # one token in the world makes no pair
 
 
-def test_pieces_of_one_document_are_never_a_random_pair():
-  documents = [document(1, [5] * 20) for _ in range(4)]
-  assert all(label == 0 for *_, label in build(documents))
-
-
 def test_the_same_seed_gives_the_same_pairs_and_another_gives_others():
   def flat(seed):
     built = build(window(), seed=seed)
@@ -186,3 +181,61 @@ def test_truncation_matches_dropping_one_token_at_a_time():
         b_left -= 1
     most_a, most_b = pairs.fit(room, a_size, b_size)
     assert (min(a_size, most_a), min(b_size, most_b)) == (a_left, b_left)
+
+
+@pytest.mark.parametrize('length', [16, 64])
+@pytest.mark.parametrize(
+  'sizes', [[5] * 400, [20], [2], [1, 1], [7, 1]], ids=str
+)
+def test_half_the_segments_that_follow_each_other_are_swapped(sizes, length):
+  documents = [document(i + 1, sizes) for i in range(2000 // len(sizes))]
+  built = build(documents, length, kind='sop')
+  for a, b, label in built:
+    assert 1 <= len(a) and 1 <= len(b) and len(a) + len(b) <= length - 3
+    assert is_contiguous(a) and is_contiguous(b) and source(a) == source(b)
+    assert (b[0] < a[0]) == label
+    if len(a) + len(b) < length - 3:  # nothing was cut
+      first, second = (b, a) if label else (a, b)
+      assert second[0] == first[-1] + 1
+  labels = np.array([label for *_, label in built])
+  assert abs(labels.mean() - 0.5) < 3 * 0.5 / np.sqrt(len(labels))
+  # The lengths of the segments do not tell the label, unless the text does.
+  ahead = np.array([np.sign(len(a) - len(b)) for a, b, _ in built])
+  means = [ahead[labels == label].mean() for label in (0, 1)]
+  assert sizes == [7, 1] or abs(means[0] - means[1]) < 6 / np.sqrt(len(built))
+  assert {x for a, b, _ in built for x in source(a)} == set(
+    range(1, len(documents) + 1)
+  )
+
+
+def test_a_document_of_one_token_has_no_order():
+  assert not build([document(1, [1]), document(2, [1])], kind='sop')
+  assert build([document(1, [1]), document(2, [1])], kind='same_document')
+
+
+@pytest.mark.parametrize(
+  'sizes', [[5] * 100, [20], [2], [1, 1], [7, 1]], ids=str
+)
+def test_half_the_second_segments_are_of_another_document(sizes):
+  documents = [document(i + 1, sizes) for i in range(2000 // len(sizes))]
+  labels, before = [], 0
+  for start in range(0, len(documents), 16):
+    some = documents[start : start + 16]
+    for a, b, label in build(some, seed=start, kind='same_document'):
+      labels.append(label)
+      assert 1 <= len(a) and 1 <= len(b) and len(a) + len(b) <= 61
+      assert is_contiguous(a) and is_contiguous(b)
+      assert (source(a) != source(b)) == label
+      assert not set(a.tolist()) & set(b.tolist())
+      before += not label and bool(b[0] < a[0])
+  assert abs(np.mean(labels) - 0.5) < 3 * 0.5 / np.sqrt(len(labels))
+  if len(sizes) == 100:  # from anywhere in the document
+    share = before / (len(labels) - sum(labels))
+    assert abs(share - 0.5) < 0.1
+
+
+@pytest.mark.parametrize('kind', pairs.PAIRS)
+def test_pieces_of_one_document_are_of_one_document(kind):
+  documents = [document(1, [5] * 20) for _ in range(4)]
+  for a, b, label in build(documents, kind=kind):
+    assert source(a) == source(b) and (kind == 'sop' or label == 0)

@@ -28,6 +28,11 @@ from bertjax.training import (
   state,
   step,
 )
+from bertjax.training.abstract_objective import (
+  Objective,
+  apply_model,
+  cross_entropy,
+)
 
 V = 40
 SHAPES = batch.shapes(8, 16, 3)
@@ -41,14 +46,14 @@ def model(width=16, dropout=0.1, **more):
 
 
 @dataclasses.dataclass(frozen=True)
-class Two(objectives.Objective):
+class Two(Objective):
   """Two models guess the same tokens, and the second counts fifty times."""
 
   small: nn.Module
   large: nn.Module
 
   losses = {'small_loss': 1, 'large_loss': 50}
-  keys = tuple(key for key in batch.KEYS if 'pair' not in key)
+  keys = tuple(key for key in batch.PRETRAINING if 'pair' not in key)
 
   @property
   def models(self):
@@ -60,10 +65,8 @@ class Two(objectives.Objective):
   def __call__(self, parameters, batch, rng, train, frozen=None):
     terms = {}
     for name, model in self.models.items():
-      outputs = objectives.apply_model(
-        model, parameters[name], batch, rng, train
-      )
-      loss, right, weight = objectives.cross_entropy(
+      outputs = apply_model(model, parameters[name], batch, rng, train)
+      loss, right, weight = cross_entropy(
         outputs['mlm_logits'], batch['targets'], batch['weights']
       )
       terms[f'{name}_loss'] = loss, weight
@@ -72,7 +75,7 @@ class Two(objectives.Objective):
 
 
 @dataclasses.dataclass(frozen=True)
-class Taught(objectives.Objective):
+class Taught(Objective):
   """A model learns what a trained one says."""
 
   model: nn.Module
@@ -92,8 +95,8 @@ class Taught(objectives.Objective):
     return {'teacher_loss': jnp.sum(batch['weights'])}
 
   def __call__(self, parameters, batch, rng, train, frozen=None):
-    ours = objectives.apply_model(self.model, parameters, batch, rng, train)
-    theirs = objectives.apply_model(self.teacher, frozen['teacher'], batch)
+    ours = apply_model(self.model, parameters, batch, rng, train)
+    theirs = apply_model(self.teacher, frozen['teacher'], batch)
     losses = optax.safe_softmax_cross_entropy(
       ours['mlm_logits'], jax.nn.softmax(theirs['mlm_logits'])
     )

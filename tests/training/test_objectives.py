@@ -2,6 +2,7 @@
 
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,12 @@ from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import model_file
 from bertjax.tasks import kinds
-from bertjax.training import objectives
+from bertjax.training import objectives, parts
+from bertjax.training.abstract_objective import (
+  Objective,
+  apply_model,
+  cross_entropy,
+)
 from bertjax.training.task_objective import TaskObjective
 
 RNG = np.random.default_rng(0)
@@ -59,9 +65,7 @@ def test_what_a_sum_in_bfloat16_would_cost():
   logits = jnp.asarray(RNG.normal(size=(32, 30522)), jnp.bfloat16)
   labels = RNG.integers(0, 30522, 32)
   expected = softmax_losses(np.asarray(logits, np.float64), labels).mean()
-  total, _, weight = objectives.cross_entropy(
-    logits, labels, np.ones(32, np.float32)
-  )
+  total, _, weight = cross_entropy(logits, labels, np.ones(32, np.float32))
   assert float(total / weight) == pytest.approx(expected, rel=1e-6)
 
   answers = np.asarray(logits, np.float64)[np.arange(32), labels]
@@ -141,12 +145,22 @@ def test_statistics_of_a_batch():
     'pair_labels': np.array([[1, 1], [0, 1]], np.int32),
     'pair_weights': np.array([[1, 1], [1, 0]], np.float32),
   }
-  found = objectives.data_statistics(batch)
+  found = parts.data_statistics(batch)
   assert {k: (float(a), float(b)) for k, (a, b) in found.items()} == {
     'masked_fraction': (3, 10),
     'visible_fraction': (1, 3),
     'random_pair_fraction': (2, 3),
   }
+  batch |= {
+    'order_weights': np.array([[0, 1], [0, 0]], np.float32),
+    'detection_labels': np.array([[1, 0, 0, 1, 1, 0], [0] * 6], np.int32),
+    'detection_weights': np.array([[1, 1, 0, 0, 1, 1], [1] * 6], np.float32),
+  }
+  found = parts.data_statistics(batch, ('mlm', 'sop', 'order'))
+  assert float(found['swapped_pair_fraction'][0]) == 2
+  assert [float(x) for x in found['shuffled_fraction']] == [1, 10]
+  found = parts.data_statistics(batch, ('mlm', 'detection'))
+  assert [float(x) for x in found['noise_fraction']] == [2, 10]
 
 
 def test_each_random_stream_of_a_model_has_its_key_and_the_first_the_rng():
@@ -157,12 +171,12 @@ def test_each_random_stream_of_a_model_has_its_key_and_the_first_the_rng():
       return rngs
 
   rng = jax.random.key(5)
-  keys = objectives.apply_model(Streams(), {}, {}, rng, train=True)
+  keys = apply_model(Streams(), {}, {}, rng, train=True)
   assert list(keys) == ['dropout', 'noise', 'choice']
   words = [tuple(jax.random.key_data(key).tolist()) for key in keys.values()]
   assert words[0] == tuple(jax.random.key_data(rng).tolist())
   assert len(set(words)) == 3
-  assert objectives.apply_model(Streams(), {}, {}) is None
+  assert apply_model(Streams(), {}, {}) is None
 
 
 def test_a_model_without_the_heads_of_pretraining_is_refused():
@@ -196,7 +210,7 @@ def test_runs_that_do_not_say_are_read_as_what_they_were_trained_for(tmp_path):
     read()
 
 
-class Mine(objectives.Objective):
+class Mine(Objective):
   losses = {'my_loss': 1}
 
   def weights(self, batch):
@@ -235,3 +249,49 @@ def test_pairs_need_two_types():
   objectives.MaskedLanguageModel(bert.BertForPreTraining(config, False))
   with pytest.raises(UserError, match='types = 1; set it to 2, or NSP=False'):
     objectives.MaskedLanguageModel(bert.BertForPreTraining(config))
+
+
+def test_an_objective_names_what_its_model_is_for():
+  config = EncoderConfig(9, 8, 1, 1, 8)
+  plain = objectives.MaskedLanguageModel(bert.BertForPreTraining(config))
+  assert plain.keys == batch.PRETRAINING
+  assert plain.losses == {'mlm_loss': 1, 'nsp_loss': 1}
+  noisy = objectives.MaskedLanguageModel(
+    bert.BertForPreTraining(config, True, 'sop', 'detection')
+  )
+  assert set(noisy.keys) - set(plain.keys) == {
+    'detection_labels',
+    'detection_weights',
+  }
+  assert [*noisy.losses] == ['mlm_loss', 'sop_loss', 'detection_loss']
+  assert noisy.titles['detection_loss'] == 'noise-detection loss, nats'
+  assert noisy.chances == {'sop_accuracy': 0.5}
+  for kind, target, words in [
+    ('order', None, 'set PAIRS'),
+    ('nsp', 'swap', 'set BertForPreTraining.noise_target'),
+  ]:
+    model = bert.BertForPreTraining(config, True, kind, target)
+    with pytest.raises(UserError, match=words):
+      objectives.MaskedLanguageModel(model)
+  with pytest.raises(UserError, match='reads detection_labels'):
+    noisy.check_batch(batch.synthetic(2, 8, 2, 9, seed=0))
+
+
+def test_shuffled_tokens_have_a_loss_of_their_own_in_parts_or_at_once():
+  config = EncoderConfig(40, 16, 1, 2, 16, dropout=0.0)
+  model = bert.BertForPreTraining(config, noise_target='order')
+  example = batch.synthetic(4, 16, 6, 40, seed=0)
+  order = example['weights'] * (np.arange(6) % 2).astype(np.float32)
+  example |= {'order_weights': order, 'weights': example['weights'] - order}
+  whole, parts = (objectives.MaskedLanguageModel(model, n) for n in (1, 3))
+  boxed = whole.initialize(jax.random.key(0), example)
+  parameters = nn.unbox(boxed)
+  logits = model.apply({'params': parameters}, example, train=False)
+  losses = softmax_losses(
+    np.float64(logits['mlm_logits'])[..., :40], example['targets']
+  )
+  for found in (x(parameters, example, None, False) for x in (whole, parts)):
+    for name, weights in (('mlm', example['weights']), ('order', order)):
+      loss, count = found[f'{name}_loss']
+      assert float(loss) == pytest.approx((losses * weights).sum(), rel=1e-5)
+      assert float(count) == weights.sum() > 0

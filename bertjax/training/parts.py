@@ -1,0 +1,108 @@
+"""What a model may be to say in pretraining, and what that is called.
+
+    parts.PARTS['sop'].title     # 'sentence order'
+    terms = parts.data_statistics(batch, ('mlm', 'sop'))
+
+A part is something with right answers in the batch. `objectives` puts them
+together.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from bertjax.training.abstract_objective import DeviceBatch, Terms
+
+
+class Part(NamedTuple):
+  """Something that a model is to say, with a loss and an accuracy.
+
+  Attributes:
+    title: what people call it.
+    answers: keys of the right ids and of their weights.
+    share: the statistic of the data that belongs to it, and its title.
+    guessing: the accuracy that guessing reaches, if the data do not matter.
+    logits: of the model, by their first name; None: that of the part.
+    constant: whether some constant answer is worth a comparison.
+  """
+
+  title: str
+  answers: tuple[str, str]
+  share: tuple[str, str]
+  guessing: float | None = None
+  logits: str | None = None
+  constant: bool = True
+
+
+_OF_PAIRS = ('pair_labels', 'pair_weights')
+PARTS = {
+  'mlm': Part(
+    'masked LM',
+    ('targets', 'weights'),
+    ('masked_fraction', 'masked tokens, share of all'),
+  ),
+  'nsp': Part(
+    'next sentence',
+    _OF_PAIRS,
+    ('random_pair_fraction', 'random sentence pairs, share'),
+    guessing=0.5,
+  ),
+  'sop': Part(
+    'sentence order',
+    _OF_PAIRS,
+    ('swapped_pair_fraction', 'swapped sentence pairs, share'),
+    guessing=0.5,
+  ),
+  'same_document': Part(
+    'same document',
+    _OF_PAIRS,
+    ('other_document_fraction', 'sentence pairs of two documents, share'),
+    guessing=0.5,
+  ),
+  # Of the six orders of a trigram, all equally likely, one token in three is at
+  # its place: so much is right if all are left where they are.
+  'order': Part(
+    'token order',
+    ('targets', 'order_weights'),
+    ('shuffled_fraction', 'tokens in shuffled trigrams, share of all'),
+    guessing=1 / 3,
+    logits='mlm',
+    constant=False,
+  ),
+  'detection': Part(
+    'noise detection',
+    ('detection_labels', 'detection_weights'),
+    ('noise_fraction', 'noise, share of the tokens that are to be told'),
+  ),
+}
+PAIRS = tuple(k for k, x in PARTS.items() if x.answers == _OF_PAIRS)
+
+
+def data_statistics(
+  batch: DeviceBatch, parts: Sequence[str] = ('mlm', 'nsp')
+) -> Terms:
+  """Returns how a batch was masked, paired and disturbed, to monitor the data.
+
+  `masked_fraction` of the real tokens are predicted; `visible_fraction` of
+  those are unchanged in the text (0.1 in BERT, which keeps a tenth);
+  `random_pair_fraction` of the pairs have a random sentence B; and so on.
+
+  Args:
+    batch: see `bertjax.batch`.
+    parts: names in `PARTS`, 'mlm' first, whose shares are returned.
+  """
+  shown_BP = jnp.take_along_axis(
+    batch['tokens'], batch['target_positions'], axis=1
+  )
+  counts = {name: jnp.sum(batch[PARTS[name].answers[1]]) for name in parts}
+  real = jnp.sum(batch['segments'] > 0, dtype=jnp.float32)
+  visible = jnp.sum(batch['weights'] * (shown_BP == batch['targets']))
+  found = {'visible_fraction': (visible, counts['mlm'])}
+  for name, count in counts.items():
+    (answers, weights), (share, _) = PARTS[name].answers, PARTS[name].share
+    if answers == 'targets':
+      found[share] = count, real
+    else:  # label 1 among all labels
+      found[share] = jnp.sum(batch[weights] * batch[answers]), count
+  return found
