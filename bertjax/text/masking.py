@@ -90,13 +90,18 @@ def mask(
   positions_BP = np.argsort(~chosen_BL, axis=1, kind='stable')[:, :predictions]
   weights_BP = np.take_along_axis(chosen_BL, positions_BP, 1)
   targets_BP = np.take_along_axis(tokens_BL, positions_BP, 1)
-  choices, column_L = vocabulary.replacements, np.arange(tokens_BL.shape[1])
-  choice_BL = hashing.integers(len(choices), seeds_B[:, None], _TOKEN, column_L)
-  draw_BL = hashing.uniform(seeds_B[:, None], _REPLACE, case_BL)
-  kept_BL = ~chosen_BL | (draw_BL >= MASKED + RANDOM)
-  hidden_BL = np.where(draw_BL < MASKED, vocabulary.mask_id, choices[choice_BL])
+  choices, seeds_B1 = vocabulary.replacements, seeds_B[:, None]
+  choice_BP = hashing.integers(len(choices), seeds_B1, _TOKEN, positions_BP)
+  case_BP = np.take_along_axis(case_BL, positions_BP, 1)
+  draw_BP = hashing.uniform(seeds_B1, _REPLACE, case_BP)
+  hidden_BP = np.where(draw_BP < MASKED, vocabulary.mask_id, choices[choice_BP])
+  kept_BP = ~weights_BP | (draw_BP >= MASKED + RANDOM)
+  masked_BL = tokens_BL.astype(np.int32)
+  np.put_along_axis(
+    masked_BL, positions_BP, np.where(kept_BP, targets_BP, hidden_BP), 1
+  )
   return {
-    'tokens': np.where(kept_BL, tokens_BL, hidden_BL).astype(np.int32),
+    'tokens': masked_BL,
     'target_positions': np.where(weights_BP, positions_BP, 0).astype(np.int32),
     'targets': np.where(weights_BP, targets_BP, 0).astype(np.int32),
     'weights': weights_BP.astype(np.float32),
