@@ -23,7 +23,6 @@ with tempfile.TemporaryFile() as _file, os.fdopen(os.dup(2), 'wb') as _screen:
     import seqio
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    import tensorflow_text as tf_text
 
     # TensorFlow reads data; the accelerator, about which it prints, is jax's.
     for _kind in ('GPU', 'TPU'):
@@ -36,4 +35,4 @@ with tempfile.TemporaryFile() as _file, os.fdopen(os.dup(2), 'wb') as _screen:
     sys.stderr.flush()
     os.dup2(_screen.fileno(), 2)
 
-__all__ = ['seqio', 'tf', 'tf_text', 'tfds']
+__all__ = ['seqio', 'tf', 'tfds']
