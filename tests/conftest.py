@@ -58,8 +58,8 @@ def pytest_unconfigure(config):
 def errors():
   """Returns the lines of standard error that do not only name a wait."""
   waits = re.compile(
-    r'(importing|preparing|tracing|reading|training the|initialising|compiling|'
-    r'saving, and)\b.*'
+    r'(importing|preparing|tracing|reading|training the|tokenizing|looking for|'
+    r'initialising|compiling|saving, and)\b.*'
   )
   return lambda error: [
     line for line in error.splitlines() if not waits.fullmatch(line)

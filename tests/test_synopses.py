@@ -172,7 +172,12 @@ def is_ellipsis(node):
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 def test_the_calls_of_a_synopsis_fit(path):
-  module = importlib.import_module(NAMES[path.stem])
+  try:
+    module = importlib.import_module(NAMES[path.stem])
+  except ModuleNotFoundError as error:
+    if error.name != 'apache_beam':  # of an optional requirements file
+      raise
+    pytest.skip('apache-beam is not installed')
   for name, text in docstrings(path):
     for block in blocks(text):
       if block.startswith(NOT_PYTHON):

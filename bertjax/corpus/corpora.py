@@ -146,7 +146,7 @@ def from_text(
       for prepared in found:
         for split in shards.SPLITS:
           prepared.split(split).check_files()
-        _report(prepared)
+        _report(prepared, is_given=vocab_file is not None)
         if next_sentence:
           _report_pairs(prepared, length)
       kept = os.path.join(run_dir, layout.VOCABULARY)
@@ -182,8 +182,12 @@ def vocabulary_of(
   return Vocabulary(tokens, cased)
 
 
-def _report(prepared: Prepared) -> None:
+def _report(prepared: Prepared, is_given: bool) -> None:
   """Prints what a corpus holds, and of [UNK].
+
+  Args:
+    prepared: the corpus.
+    is_given: whether its vocabulary was given, and not trained on it.
 
   Raises:
     UserError: most tokens are [UNK].
@@ -192,7 +196,7 @@ def _report(prepared: Prepared) -> None:
   total = sum(split['tokens'] for split in prepared.splits.values())
   unknown = prepared.index['unknown'] / max(1, total)
   told = f'{unknown:.1%} of the tokens are [UNK]'
-  if unknown > _MOST_UNKNOWN:
+  if is_given and unknown > _MOST_UNKNOWN:
     raise UserError(
       f'{told}, since the vocabulary is of another language or case; set '
       'VOCAB_FILE, TEXT_FILES or CASED'

@@ -7,7 +7,7 @@ pairs of a key and a value, which a cluster groups by key:
 
     pairs = clean(folder, 0, ['a.txt'], 'text', steps.cleaner(settings))
     pairs = [x for key, values in group(pairs) for x in repeated(key, values)]
-    pairs = write_text(folder, 0, values_of(pairs), settings)
+    pairs = write_text(folder, 0, values_of(pairs))
     ...  # see `on_beam.build`
 
 Keys and values are bytes, for a document:

@@ -30,7 +30,7 @@ _IN_PLACE = {'CORPUS_DIR': ('TEXT_FILES', 'VOCAB_FILE')}
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
 # Of texts with commas only these are lists: a path or a column may have one.
-_SPLIT = ('CHANGES', 'CORPUS_DIR', 'METRICS', 'RUNS', 'TASKS')
+_SPLIT = ('CHANGES', 'CORPUS_DIR', 'METRICS', 'RULES', 'RUNS', 'TASKS')
 # The scope in which recipes/plan.gin binds what it does not use.
 _NOWHERE = 'no_data'
 _WORDS = {'true': True, 'false': False, 'none': None}

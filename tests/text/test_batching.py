@@ -189,6 +189,7 @@ def make_examples():
   return {
     key: np.asarray(examples[key], dtype)
     for key, (_, dtype) in batch_lib.KEYS.items()
+    if key in examples
   }
 
 
