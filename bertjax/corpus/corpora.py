@@ -42,6 +42,8 @@ from bertjax.values import (
 
 # Shares of [UNK]; a vocabulary that fits has less than 1%.
 _MANY_UNKNOWN, _MOST_UNKNOWN = 0.05, 0.5
+# Folders of runs and of the corpora that they have told of.
+_told: set[tuple[str, str]] = set()
 _EITHER = 'TEXT_FILES, or CORPUS_DIR to a prepared corpus'
 
 
@@ -144,11 +146,14 @@ def from_text(
     mixture = Mixture(found, rates, temperature)
     if processes.is_first() and not _is_begun(run_dir):
       for prepared in found:
+        if (run_dir, prepared.path) in _told:  # by training, before evaluation
+          continue
         for split in shards.SPLITS:
           prepared.split(split).check_files()
         _report(prepared, is_given=vocab_file is not None)
         if next_sentence:
           _report_pairs(prepared, length)
+        _told.add((run_dir, prepared.path))
       kept = os.path.join(run_dir, layout.VOCABULARY)
       vocabulary = mixture.vocabulary
       vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)

@@ -40,7 +40,9 @@ _START = 'from bertjax.corpus import workers; workers.serve()'
 
 def available() -> int:
   """Returns how many cores this process may use."""
-  return len(os.sched_getaffinity(0))
+  if hasattr(os, 'sched_getaffinity'):  # not on macOS
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
