@@ -90,7 +90,7 @@ def test_the_rate_of_a_prolonged_run_is_that_since_then(tmp_path):
   prolonged = rates(2000)
   prolonged[:1000] = rates(1000)
   # Such a run learns less than one that was meant to be as long; the slowest of
-  # the reference, seed 0, then falls 0.4% behind the limit of the training loss.
+  # the reference, seed 0, is then 0.4% behind the limit of the training loss.
   assert off(write(tmp_path / 'a', prolonged, seed=1)) == set()
   prolonged[1000:] *= 2
   assert off(write(tmp_path / 'b', prolonged, seed=1)) == {'learning rate'}
