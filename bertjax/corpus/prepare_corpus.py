@@ -137,16 +137,21 @@ def _check_folder(output_dir: str, run_dir: str | None) -> None:
     return
   of_run = os.path.basename(run_dir or 'run')
   for name in sorted(os.listdir(output_dir)):
-    if name not in _OWN | {of_run} and not name.endswith('.arrow'):
+    if name != of_run and not _is_own(name):
       raise UserError(
         f'expected a new folder, but {output_dir} holds {name}; set OUTPUT_DIR '
         'to another'
       )
 
 
+def _is_own(name: str) -> bool:
+  """Returns whether a preparation writes a file or folder of this name."""
+  return name in _OWN or shards.is_name(name)
+
+
 def _remove(output_dir: str) -> None:
   """Removes what a preparation that was ended left."""
-  left = [x for x in os.listdir(output_dir) if x in _OWN or '.arrow' in x]
+  left = [x for x in os.listdir(output_dir) if _is_own(x)]
   if left:
     print('a preparation was ended here: it starts anew', flush=True)
   for name in left:

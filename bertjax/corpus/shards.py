@@ -19,6 +19,7 @@ ArrayRecord took {array_record} (experiments/LOG.md).
 
 import functools
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, Self
@@ -33,6 +34,16 @@ RECORDS = 1024  # pieces in a batch of Arrow
 _FILE_BYTES = 1 << 28  # of tokens; then a file is full
 _OPENED = 4096  # batches of Arrow whose arrays are kept at hand
 _FIX = 'prepare the corpus anew, or set CORPUS_DIR to another'
+
+
+def is_name(name: str) -> bool:
+  """Returns whether a `Writer` gives a file this name.
+
+  >>> is_name('train-00000.arrow'), is_name('data-00000-of-00001.arrow')
+  (True, False)
+  """
+  of_split = rf'({"|".join(SPLITS)})(-\d+)?-\d{{5,}}\.arrow'
+  return re.fullmatch(of_split, name) is not None
 
 
 class Piece(NamedTuple):

@@ -187,6 +187,12 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
   with pytest.raises(UserError, match='holds thesis.tex; set OUTPUT_DIR'):
     prepare(tmp_path, stories(5))
   assert (tmp_path / 'out/thesis.tex').read_text() == 'x'
+  # A data set of another program.
+  data = tmp_path / 'out/data-00000-of-00001.arrow'
+  (tmp_path / 'out/thesis.tex').rename(data)
+  with pytest.raises(UserError, match='holds data-00000-of-00001.arrow; set'):
+    prepare(tmp_path, stories(5))
+  assert data.read_text() == 'x'
 
 
 @pytest.mark.parametrize(
