@@ -6,9 +6,9 @@ r"""Turns much text into ids, those of `Tokenizer`, by a memory of words.
 Each different string between two spaces goes through `Tokenizer` once. That is
 exact, since BERT's tokenizer splits at spaces, and nothing in it looks across
 one: not the removal of control characters, not the order of combining marks,
-and letters are lower-cased one by one. On novels one
-thread then gives 15 MB/s, and 6 while it meets the first 20 MB; the library
-`tokenizers` gives 2.6 in two threads (experiments/LOG.md).
+and letters are lower-cased one by one. On novels one thread then gives 15 MB/s,
+and 6 while it meets the first 20 MB; the library `tokenizers` gives 2.6 in two
+threads (experiments/LOG.md).
 """
 
 import re
