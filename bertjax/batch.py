@@ -40,14 +40,20 @@ others, in the form that its kind (`tasks.kinds`) has:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from bertjax.errors import UserError, choose, expect
 from bertjax.values import Count, Natural, Share, checked
 
-Batch = Mapping[str, jax.Array | np.ndarray]
+# jax takes 1.5 s to import, which processes that only tokenize do not spend.
+if TYPE_CHECKING:
+  import jax
+
+  Batch = Mapping[str, jax.Array | np.ndarray]
+else:
+  Batch = Mapping[str, Any]
 Key = tuple[str, type]  # dimensions, of which a digit is a size; and dtype
 # A share of the tokens, or the (lowest, highest) of those that examples draw.
 Rates = Share | Sequence[Share]
@@ -83,8 +89,10 @@ def shapes(
   predictions: Natural,
   sequences: Count = 1,
   keys: Iterable[str] = PRETRAINING,
-) -> dict[str, jax.ShapeDtypeStruct]:
+) -> 'dict[str, jax.ShapeDtypeStruct]':
   """Returns the shape and dtype of `keys`, those of a pretraining batch."""
+  import jax
+
   sizes = {'B': batch_size, 'L': length, 'P': predictions, 'S': sequences}
   return {
     key: jax.ShapeDtypeStruct([sizes[x] for x in KEYS[key][0]], KEYS[key][1])

@@ -46,7 +46,7 @@ from typing import Any
 import gin
 from absl import flags, logging
 
-from bertjax import errors, values
+from bertjax import errors, values, without_pandas
 from bertjax.errors import RunStopped, UserError
 from bertjax.launch import command_line, configuration, host_memory, recipes
 from bertjax.runs import layout, progress_line, run_directory
@@ -208,6 +208,8 @@ def main(argv: Sequence[str]) -> int:
     def job():
       with progress_line.wait('importing what the recipe needs'):
         configuration.parse(files, *setting)
+        if 'pyarrow' in sys.modules:
+          without_pandas.tell_pyarrow()
       logging.set_verbosity(logging.ERROR)
       with configuration.explained():
         gin.get_configurable(run)(dry_run=_FLAGS.dry_run)

@@ -16,13 +16,16 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from bertjax.text.tokenizer import Tokenizer
+from bertjax.text.tokenizer import Tokenizer, pipeline
 
 # An end of a sentence and an end of a text take the place of a word each. Clean
 # text holds neither '\n' within a line nor NUL.
 _SENTENCE, _TEXT = '\n', '\0'
 # BERT puts spaces around these itself; otherwise a whole line would be a word.
 _IDEOGRAPHS = re.compile('([\u4e00-\u9fff])')
+# New words go to the library in texts of so many, which costs a third of a text
+# each. An ideograph ends each word there: no other word contains it.
+_TOGETHER, _END = 512, '\u9fff'
 # The memory is emptied when it holds more words, or characters: about 100 MB.
 _MOST_WORDS, _MOST_CHARACTERS = 1 << 19, 1 << 24
 
@@ -35,7 +38,9 @@ def words_between_spaces(texts: Iterable[str]) -> list[str]:
   """
   joined = '\n'.join([*texts, ''])
   if not joined.isascii():
-    joined = _IDEOGRAPHS.sub(r' \1 ', joined)
+    units = np.frombuffer(joined.encode('utf-16-le', 'surrogatepass'), '<u2')
+    if ((units >= 0x4E00) & (units <= 0x9FFF)).any():  # ten times as fast
+      joined = _IDEOGRAPHS.sub(r' \1 ', joined)
   return joined.replace('\n', ' \n ').split(' ')
 
 
@@ -47,8 +52,8 @@ def dtype_of(size: int) -> np.dtype:
 class _Numbers(dict[str, int]):
   """Word -> its number; notes the words that are new."""
 
-  def __init__(self) -> None:
-    super().__init__({_SENTENCE: 0, _TEXT: 1})
+  def __init__(self, known: Iterable[str]) -> None:
+    super().__init__({word: i for i, word in enumerate(known)})
     self.new: list[str] = []
 
   def __missing__(self, word: str) -> int:
@@ -65,17 +70,20 @@ class BulkTokenizer:
   """
 
   def __init__(self, tokenizer: Tokenizer):
-    self._tokenizer = tokenizer
-    self.dtype = dtype_of(len(tokenizer.tokens))
+    known = tokenizer.ids
+    self._end_id = len(known)  # in place of the true one, which is known
+    self._library = pipeline({**known, _END: self._end_id}, tokenizer.cased)
+    self._of_end = known.get(_END, known['[UNK]'])
+    self.dtype = dtype_of(len(known))
     self._forget()
 
   def _forget(self) -> None:
-    self._numbers = _Numbers()
+    self._numbers = _Numbers([_SENTENCE, _TEXT, _END])
     self._characters = 0
     # How many ids each word has, where they begin in `_ids`, and these.
-    self._counts = np.zeros(2, np.int64)
-    self._starts = np.zeros(2, np.int64)
-    self._ids = np.zeros(0, self.dtype)
+    self._counts = np.array([0, 0, 1])
+    self._starts = np.zeros(3, np.int64)
+    self._ids = np.array([self._of_end], self.dtype)
 
   def encode(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns the ids of each text, and where its sentences end.
@@ -111,13 +119,17 @@ class BulkTokenizer:
     return found
 
   def _learn(self, words: list[str]) -> None:
-    pieces = [x.ids for x in self._tokenizer.pieces(words)]
-    counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    ids = np.fromiter(
-      (number for some in pieces for number in some), self.dtype, counts.sum()
-    )
-    starts = len(self._ids) + np.cumsum(counts) - counts
+    texts = [
+      f' {_END} '.join([*words[i : i + _TOGETHER], ''])
+      for i in range(0, len(words), _TOGETHER)
+    ]
+    found = self._library.encode_batch_fast(texts, add_special_tokens=False)
+    ids = np.concatenate([np.array(x.ids) for x in found])
+    ends = np.flatnonzero(ids == self._end_id)
+    past = ends - np.arange(len(ends))  # once the marks are taken out
+    counts = np.diff(past, prepend=0)
     self._counts = np.append(self._counts, counts)
-    self._starts = np.append(self._starts, starts)
+    self._starts = np.append(self._starts, len(self._ids) + past - counts)
+    ids = ids[ids != self._end_id].astype(self.dtype)
     self._ids = np.append(self._ids, ids)
     self._characters += sum(map(len, words))

@@ -28,6 +28,7 @@ from typing import Any
 
 import pyarrow
 
+from bertjax import without_pandas
 from bertjax.errors import RunStopped
 
 Function = Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]
@@ -139,6 +140,7 @@ def serve() -> None:
   source, sink = sys.stdin.buffer, sys.stdout.buffer
   sys.stdout = sys.stderr  # what a library prints is no batch
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+  without_pandas.tell_pyarrow()
   make, arguments = json.loads(source.readline())
   function = _find(make)(**arguments)
   writer: Any = None
