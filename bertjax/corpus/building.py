@@ -63,30 +63,29 @@ def build(
   counts, text = cleaning.Counts(), os.path.join(folder, _TEXT)
   more = reader.size() // _PROCESS_BYTES
   processes = min(workers.available(), 1 + more)
-  with contextlib.ExitStack() as stack:
-    documents, tally, seen = reader.documents(counts), None, None
-    if steps:
-      place = os.path.join(folder, _SIGNATURES)
-      stack.callback(shutil.rmtree, place, ignore_errors=True)
-      documents, tally, seen = stack.enter_context(
-        steps.run(documents, place, processes)
-      )
-    found = spool.write(documents, text, counts, reader.size())
-    check_not_empty(len(found), reader, counts, tally)
-    kept = np.ones(len(found), bool)
-    if tally and seen:
-      with wait('looking for near duplicates'):
-        kept = tally.leave_out(seen.near())
-  hashes = kept_text.Hashes.of(found[kept], held_out_fraction)
-  pieces = kept_text.Pieces(text, kept, hashes.threshold())
-  if isinstance(vocabulary, Training):
-    with wait('training the vocabulary'):
-      words = kept_text.count(vocabulary, pieces, processes)
-      vocabulary = kept_text.train(vocabulary, words)
-  with wait('tokenizing'):
-    written = kept_text.tokenize(
-      vocabulary, pieces, folder, processes=processes
-    )
+  with workers.Pool(processes) as pool:  # it starts while the text is read
+    with contextlib.ExitStack() as stack:
+      documents, tally, seen = reader.documents(counts), None, None
+      if steps:
+        place = os.path.join(folder, _SIGNATURES)
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        documents, tally, seen = stack.enter_context(
+          steps.run(documents, place, pool)
+        )
+      found = spool.write(documents, text, counts, reader.size())
+      check_not_empty(len(found), reader, counts, tally)
+      kept = np.ones(len(found), bool)
+      if tally and seen:
+        with wait('looking for near duplicates'):
+          kept = tally.leave_out(seen.near())
+    hashes = kept_text.Hashes.of(found[kept], held_out_fraction)
+    pieces = kept_text.Pieces(text, kept, hashes.threshold())
+    if isinstance(vocabulary, Training):
+      with wait('training the vocabulary'):
+        words = kept_text.count(vocabulary, pieces, pool)
+        vocabulary = kept_text.train(vocabulary, words)
+    with wait('tokenizing'):
+      written = kept_text.tokenize(vocabulary, pieces, folder, pool)
   os.remove(text)
   finish(
     folder,

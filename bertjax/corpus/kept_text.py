@@ -2,8 +2,9 @@
 
 kept = Pieces('part/text.arrow', np.ones(documents, bool),
               Hashes.of(hashes, share=0.05).threshold())
-vocabulary = train(wanted, count(wanted, kept))
-tokenize(vocabulary, kept, 'part')
+with workers.Pool(2) as pool:
+  vocabulary = train(wanted, count(wanted, kept, pool))
+  tokenize(vocabulary, kept, 'part', pool)
 """
 
 import collections
@@ -106,15 +107,14 @@ class Hashes:
 
 
 def count(
-  wanted: Training, pieces: Pieces, processes: int = 1
+  wanted: Training, pieces: Pieces, pool: workers.Pool
 ) -> wordpiece_training.WordCounts:
   """Counts the words of the documents that are not held out."""
   words = wordpiece_training.WordCounts()
   make = f'{__name__}:counter'
   arguments = {'cased': wanted.cased, 'threshold': pieces.threshold}
-  with workers.mapper(make, arguments, processes) as over:
-    for batch in over(pieces.read()):
-      words.add(counted(batch))
+  for batch in pool.map(make, arguments, pieces.read()):
+    words.add(counted(batch))
   return words
 
 
@@ -160,8 +160,8 @@ def tokenize(
   vocabulary: Vocabulary,
   pieces: Pieces,
   folder: str,
+  pool: workers.Pool,
   of: str = '',
-  processes: int = 1,
 ) -> dict[str, Any]:
   """Writes shards.
 
@@ -169,8 +169,8 @@ def tokenize(
     vocabulary: that of the ids.
     pieces: the text.
     folder: gets the files.
+    pool: works on it.
     of: goes into their names, behind the split.
-    processes: how many work on it.
 
   Returns:
     'splits' and 'unknown' of `Prepared.index`.
@@ -182,10 +182,9 @@ def tokenize(
   unknown = 0
   writers = [shards.Writer(folder, x + of, dtype) for x in shards.SPLITS]
   with contextlib.ExitStack() as stack:
-    over = stack.enter_context(workers.mapper(make, arguments, processes))
     for writer in writers:
       stack.enter_context(writer)
-    for batch in over(pieces.read()):
+    for batch in pool.map(make, arguments, pieces.read()):
       for number, piece in zip(
         batch['piece'].to_pylist(), shards.pieces(batch), strict=True
       ):

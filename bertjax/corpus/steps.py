@@ -1,7 +1,7 @@
 """Cleans documents and leaves out those that are not worth training on.
 
     steps = Steps(languages=('en',), personal_data=True)
-    with steps.run(documents, folder, processes=2) as (kept, tally, seen):
+    with steps.run(documents, folder, pool) as (kept, tally, seen):
       for lines in kept:
         ...  # as those that `spool.Reader.documents` yields
       tally.leave_out(seen.near())
@@ -87,24 +87,22 @@ class Steps:
 
   @contextlib.contextmanager
   def run(
-    self, documents: Iterator[list[str]], folder: str, processes: int
+    self, documents: Iterator[list[str]], folder: str, pool: workers.Pool
   ) -> Iterator[tuple[Iterator[list[str]], Tally, Seen]]:
     """Yields the documents that stay, what is counted of them, and was seen.
 
     Args:
       documents: lists of lines; an empty list ends a document.
       folder: for an index of signatures, which goes at the end.
-      processes: how many work on it.
+      pool: works on it.
     """
     settings = dataclasses.asdict(self)
     make = f'{__name__}:cleaner'
     tally = Tally()
     jaccard = self.jaccard if self.near_duplicates else None
-    with (
-      workers.mapper(make, {'settings': settings}, processes) as over,
-      Seen(folder, jaccard) as seen,
-    ):
-      yield tally.keep(over(batches(documents)), seen), tally, seen
+    cleaned = pool.map(make, {'settings': settings}, batches(documents))
+    with Seen(folder, jaccard) as seen:
+      yield tally.keep(cleaned, seen), tally, seen
 
 
 def batches(

@@ -37,6 +37,7 @@ from bertjax.corpus import (
   signatures,
   spool,
   steps,
+  workers,
 )
 from bertjax.corpus.shared_folder import SharedFolder
 from bertjax.corpus.tally import Tally
@@ -312,7 +313,8 @@ def write_shards(
   """Writes the shards of a unit."""
   with folder.scratch() as own, folder.local(f'text-{unit}') as path:
     pieces = _pieces(folder, unit, path, threshold)
-    written = kept_text.tokenize(vocabulary, pieces, own, f'-{unit:05d}')
+    alone = workers.Pool(1)
+    written = kept_text.tokenize(vocabulary, pieces, own, alone, f'-{unit:05d}')
     for name in os.listdir(own):
       folder.put(os.path.join(own, name), name)
   folder.write_json(f'written-{unit}', written)

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import numpy as np
 from tokenizers import pre_tokenizers, trainers
 
 from bertjax.corpus.bulk_tokenizer import words_between_spaces
@@ -78,10 +79,10 @@ def count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
   >>> count_words(["It's", 'it'], cased=False)
   {'it': 2, "'": 1, 's': 1}
   """
-  strings = collections.Counter(words_between_spaces(texts))
+  strings, places = words_between_spaces(texts)
   split = _splitter(cased)
   counts: collections.Counter[str] = collections.Counter()
-  for string, number in strings.items():
+  for string, number in zip(strings, np.bincount(places).tolist(), strict=True):
     for word in split(string):
       counts[word] += number
   return dict(counts)

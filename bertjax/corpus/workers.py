@@ -1,16 +1,16 @@
-"""Applies a function to batches of Arrow, in order, by several processes.
+"""Applies functions to batches of Arrow, in order, by several processes.
 
-    with workers.mapper('bertjax.corpus.preparation:counter',
-                        {'cased': False}, processes=2) as over:
-      for counted in over(batches):
+    with workers.Pool(2) as pool:
+      make = 'bertjax.corpus.kept_text:counter'
+      for counted in pool.map(make, {'cased': False, 'threshold': 0}, batches):
         ...
 
-`counter(cased=False)` is called once in each process, and what it returns maps
-a `pyarrow.RecordBatch` to another one. Between the processes go JSON and Arrow,
-through pipes; so nothing is unpickled, no port is opened, a script needs no
-`if __name__ == '__main__'`, and a process ends with its parent. (The module
-multiprocessing offers neither: it pickles, imports the script again, or forks,
-which JAX's threads do not survive.)
+`counter(cased=False, threshold=0)` is called once in each process, and what it
+returns maps a `pyarrow.RecordBatch` to another one. Between the processes go
+JSON and Arrow, through pipes; so nothing is unpickled, no port is opened, a
+script needs no `if __name__ == '__main__'`, and a process ends with its parent.
+(The module multiprocessing offers neither: it pickles, imports the script
+again, or forks, which JAX's threads do not survive.)
 """
 
 import collections
@@ -32,11 +32,10 @@ from bertjax import without_pandas
 from bertjax.errors import RunStopped
 
 Function = Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]
-Mapper = Callable[
-  [Iterable[pyarrow.RecordBatch]], Iterator[pyarrow.RecordBatch]
-]
 _AHEAD = 2  # batches that wait for each process
-_START = 'from bertjax.corpus import workers; workers.serve()'
+_MOST = 4  # results that wait, for each batch that another process has
+# Imports what each of them needs in the end, while others read the text.
+_START = 'from bertjax.corpus import kept_text, workers; workers.serve()'
 
 
 def available() -> int:
@@ -46,28 +45,46 @@ def available() -> int:
   return os.cpu_count() or 1
 
 
-@contextlib.contextmanager
-def mapper(
-  make: str, arguments: Mapping[str, Any], processes: int
-) -> Iterator[Mapper]:
-  """Yields what maps batches to results, in their order.
+class Pool:
+  """This process and others, which start at once and end with the context."""
 
-  Args:
-    make: 'module:function', which returns the function for batches.
-    arguments: of `make`, as JSON can hold them.
-    processes: 1: no other than this one.
+  def __init__(self, processes: int):
+    """Takes how many processes there are, this one included."""
+    self._count = processes - 1
+    self._stack = contextlib.ExitStack()
+    self._others: list[_Process] = []
 
-  Raises:
-    RunStopped: one of them ended.
-  """
-  if processes == 1:
-    function = _find(make)(**arguments)
-    yield lambda batches: map(function, batches)
-    return
-  idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-  with contextlib.ExitStack() as stack:
-    for _ in range(processes):
-      idle.put(stack.enter_context(_Process(make, arguments)))
+  def __enter__(self) -> 'Pool':
+    if self._count:
+      enter = self._stack.enter_context
+      self._others = [enter(_Process()) for _ in range(self._count)]
+      self._executor = enter(futures.ThreadPoolExecutor(self._count))
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._stack.close()
+
+  def map(
+    self,
+    make: str,
+    arguments: Mapping[str, Any],
+    batches: Iterable[pyarrow.RecordBatch],
+  ) -> Iterator[pyarrow.RecordBatch]:
+    """Yields results in the order of the batches; one map at a time.
+
+    Args:
+      make: 'module:function', which returns the function for batches.
+      arguments: of `make`, as JSON can hold them.
+      batches: of one schema.
+
+    Raises:
+      RunStopped: a process ended.
+    """
+    own = _find(make)(**arguments)
+    idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+    for process in self._others:
+      process.begin(make, arguments)
+      idle.put(process)
 
     def call(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
       process = idle.get()
@@ -76,26 +93,30 @@ def mapper(
       finally:
         idle.put(process)
 
-    executor = stack.enter_context(futures.ThreadPoolExecutor(processes))
-
-    def over(
-      batches: Iterable[pyarrow.RecordBatch],
-    ) -> Iterator[pyarrow.RecordBatch]:
-      pending: collections.deque[futures.Future[Any]] = collections.deque()
-      for batch in batches:
-        pending.append(executor.submit(call, batch))
-        if len(pending) > _AHEAD * processes:
-          yield pending.popleft().result()
-      while pending:
+    pending: collections.deque[futures.Future[Any]] = collections.deque()
+    sent: collections.deque[futures.Future[Any]] = collections.deque()
+    for batch in batches:
+      while sent and sent[0].done():
+        sent.popleft()
+      if len(sent) < _AHEAD * self._count:
+        sent.append(self._executor.submit(call, batch))
+        pending.append(sent[-1])
+      else:  # this process would wait
+        pending.append(futures.Future())
+        pending[-1].set_result(own(batch))
+      # Those of this process wait for earlier ones of others, but not for ever.
+      while pending and (pending[0].done() or len(pending) > _MOST * len(sent)):
         yield pending.popleft().result()
-
-    yield over
+    while pending:
+      yield pending.popleft().result()
+    for process in self._others:
+      process.end()
 
 
 class _Process:
   """A process that answers each batch with one."""
 
-  def __init__(self, make: str, arguments: Mapping[str, Any]):
+  def __init__(self) -> None:
     self._popen = subprocess.Popen(
       [sys.executable, '-c', _START],
       stdin=subprocess.PIPE,
@@ -104,7 +125,6 @@ class _Process:
     )
     assert self._popen.stdin and self._popen.stdout
     self._stdin, self._stdout = self._popen.stdin, self._popen.stdout
-    self._stdin.write(json.dumps([make, dict(arguments)]).encode() + b'\n')
     self._writer: Any = None
     self._reader: Any = None
 
@@ -118,8 +138,12 @@ class _Process:
       with contextlib.suppress(OSError):
         pipe.close()
 
+  def begin(self, make: str, arguments: Mapping[str, Any]) -> None:
+    with _explained():
+      self._stdin.write(json.dumps([make, dict(arguments)]).encode() + b'\n')
+
   def call(self, batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    try:
+    with _explained():
       if not self._writer:
         self._writer = pyarrow.ipc.new_stream(self._stdin, batch.schema)
       self._writer.write_batch(batch)
@@ -127,12 +151,29 @@ class _Process:
       if not self._reader:
         self._reader = pyarrow.ipc.open_stream(self._stdout)
       return self._reader.read_next_batch()
-    except (OSError, StopIteration, pyarrow.ArrowException) as error:
-      raise RunStopped(
-        'a process that prepares the corpus ended, perhaps for want of memory; '
-        'start again on a machine with more, or with fewer cores: taskset -c 0',
-        status=1,
-      ) from error
+
+  def end(self) -> None:
+    """Lets it wait for another `begin`."""
+    if not self._writer:  # no batch came: it waits for their schema
+      self._writer = pyarrow.ipc.new_stream(self._stdin, pyarrow.schema([]))
+    with _explained():
+      self._writer.close()
+      self._stdin.flush()
+      if self._reader:
+        self._reader.read_all()  # the mark of its end
+    self._writer = self._reader = None
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+  try:
+    yield
+  except (OSError, StopIteration, pyarrow.ArrowException) as error:
+    raise RunStopped(
+      'a process that prepares the corpus ended, perhaps for want of memory; '
+      'start again on a machine with more, or with fewer cores: taskset -c 0',
+      status=1,
+    ) from error
 
 
 def serve() -> None:
@@ -141,15 +182,19 @@ def serve() -> None:
   sys.stdout = sys.stderr  # what a library prints is no batch
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
   without_pandas.tell_pyarrow()
-  make, arguments = json.loads(source.readline())
-  function = _find(make)(**arguments)
-  writer: Any = None
-  for batch in pyarrow.ipc.open_stream(source):
-    result = function(batch)
-    if not writer:
-      writer = pyarrow.ipc.new_stream(sink, result.schema)
-    writer.write_batch(result)
-    sink.flush()
+  while line := source.readline():
+    make, arguments = json.loads(line)
+    function = _find(make)(**arguments)
+    writer: Any = None
+    for batch in pyarrow.ipc.open_stream(source):
+      result = function(batch)
+      if not writer:
+        writer = pyarrow.ipc.new_stream(sink, result.schema)
+      writer.write_batch(result)
+      sink.flush()
+    if writer:
+      writer.close()
+      sink.flush()
 
 
 def _find(name: str) -> Callable[..., Function]:
