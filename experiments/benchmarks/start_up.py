@@ -1,16 +1,19 @@
-"""Seconds from the command to the first step, with and without a warm cache.
+"""Seconds from the command to the first step: cold, and with what a run left.
 
     PYTHONPATH=. python experiments/benchmarks/start_up.py
     PYTHONPATH=. python experiments/benchmarks/start_up.py --model bert_tiny \\
         --text_files novels.txt --vocab_file vocab.txt
+    PYTHONPATH=. python experiments/benchmarks/start_up.py --recipe quickstart
 
-Starts `python -m bertjax.main` with recipes/pretrain_text.gin, each time in a
-new RUN_DIR: first with an empty compilation cache, then with the programs that
-the first run left there. Prints when each line came, and stops the run after
-its first step, which is part of the time; a small `--batch_size` shortens it.
+Starts `python -m bertjax.main` each time in a new RUN_DIR: first with an empty
+compilation cache, then with the programs that the first run left there, then
+with its corpus too. Prints when each line came, and stops the run after its
+first step; the step begins after the last line but one, and a small
+`--batch_size` shortens it.
 """
 
 import argparse
+import glob
 import os
 import platform
 import signal
@@ -20,7 +23,7 @@ import tempfile
 import time
 from importlib import metadata
 
-RUNS = ('cold', 'with the cache')
+RUNS = ('cold', 'with the programs', 'with the programs and the corpus')
 
 
 def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
@@ -47,6 +50,7 @@ def start(arguments: list[str], cache: str) -> list[tuple[float, str]]:
 
 def main() -> None:
   parser = argparse.ArgumentParser()
+  parser.add_argument('--recipe', help='as it is, in place of the others')
   parser.add_argument(
     '--model', default='bert_base', help='a file of gin_configs/models'
   )
@@ -55,28 +59,39 @@ def main() -> None:
   parser.add_argument('--batch_size', type=int, default=8)
   parser.add_argument('--length', type=int, default=128)
   options = parser.parse_args()
+  given = (
+    [options.recipe]
+    if options.recipe
+    else [
+      'pretrain_text',
+      f'--gin_file=models/{options.model}.gin',
+      f'--gin.BATCH_SIZE={options.batch_size}',
+      f'--gin.LENGTH={options.length}',
+      '--gin.TRAIN_STEPS=1000',
+    ]
+  )
+  text = (
+    []
+    if options.recipe
+    else [
+      f'--gin.TEXT_FILES={options.text_files}',
+      f'--gin.VOCAB_FILE={options.vocab_file}',
+    ]
+  )
   versions = ', '.join(
-    f'{name} {metadata.version(name)}'
-    for name in ('jax', 'jaxlib', 'tensorflow')
+    f'{name} {metadata.version(name)}' for name in ('jax', 'jaxlib')
   )
   print(
     f'{platform.machine()}, {os.cpu_count()} cores, Python '
-    f'{platform.python_version()}, {versions}; {options.model}, batch '
-    f'{options.batch_size}, length {options.length}'
+    f'{platform.python_version()}, {versions}; {" ".join(given)}'
   )
   with tempfile.TemporaryDirectory() as folder:
-    for name in RUNS:
+    for number, name in enumerate(RUNS):
+      if number == 2:
+        (corpus,) = glob.glob(f'{folder}/0/corpus/*/')
+        text = [f'--gin.CORPUS_DIR={corpus}']
       lines = start(
-        [
-          '--gin_file=recipes/pretrain_text.gin',
-          f'--gin_file=models/{options.model}.gin',
-          f'--gin.TEXT_FILES={options.text_files}',
-          f'--gin.VOCAB_FILE={options.vocab_file}',
-          f'--gin.BATCH_SIZE={options.batch_size}',
-          f'--gin.LENGTH={options.length}',
-          '--gin.TRAIN_STEPS=1000',
-          f'--gin.RUN_DIR={folder}/{name.replace(" ", "_")}',
-        ],
+        [*given, *text, f'--gin.RUN_DIR={folder}/{number}'],
         os.path.join(folder, 'compiled'),
       )
       print(f'{name}: first step after {lines[-1][0]:.1f} s')
