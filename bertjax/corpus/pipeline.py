@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from bertjax.batch import Rates
+from bertjax.batch import MaskRates, Rates
 from bertjax.corpus import shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
@@ -288,7 +288,7 @@ def batches(
   sequences: Count = 1,
   next_sentence: bool = True,
   short: Rate = 0.1,
-  mask_rate: Rates = 0.15,
+  mask_rate: MaskRates = 0.15,
   mask_unit: str = 'token',
   pair_kind: str = 'nsp',
   noise: str | None = None,

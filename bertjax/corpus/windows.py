@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bertjax import batch
-from bertjax.batch import Rates
+from bertjax.batch import MaskRates, Rates
 from bertjax.corpus import shards
 from bertjax.errors import choose, expect
 from bertjax.text import batching, hashing, masking, noises, packing, pairs
@@ -48,7 +48,7 @@ class Form:
       segments, with pair weight 0.
     short: probability of a sequence shorter than L.
     mask_rate: share of the tokens that are masked; or (lowest, highest), and
-      each sequence draws its own.
+      each sequence draws its own; 0: none are, for noise alone.
     mask_unit: 'token', 'word' or 'span'.
     pair_kind: 'nsp', 'sop' or 'same_document'.
     noise: beside the masks, a key of `noises.NOISES`; None: no noise.
@@ -60,7 +60,7 @@ class Form:
   sequences: Count = 1
   next_sentence: bool = True
   short: Rate = pairs.SHORT_SEQUENCES
-  mask_rate: Rates = 0.15
+  mask_rate: MaskRates = 0.15
   mask_unit: str = 'token'
   pair_kind: str = 'nsp'
   noise: str | None = None
@@ -76,6 +76,9 @@ class Form:
     what = f'NSP=True, for PAIRS={self.pair_kind}'
     expect(is_meant, what, self.next_sentence, 'NSP, or PAIRS')
     noises.check(self.noise, self.noise_rate)
+    is_any = self.noise is not None or batch.bounds_of(self.mask_rate)[1] > 0
+    what = 'a rate above 0, for there is no NOISE to learn from'
+    expect(is_any, what, self.mask_rate, 'MASK_RATE, or NOISE')
     least = 5 if self.next_sentence else 3
     room = f'{least} or more, for [CLS] and a token and [SEP] a segment'
     if self.text_length < self.length:

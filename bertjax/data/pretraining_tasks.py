@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bertjax import batch
-from bertjax.batch import Rates
+from bertjax.batch import MaskRates, Rates
 from bertjax.corpus import pipeline, shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
@@ -39,7 +39,7 @@ def register(
   name: Name,
   corpus: Prepared | Mixture,
   next_sentence: bool = True,
-  mask_rate: Rates = 0.15,
+  mask_rate: MaskRates = 0.15,
   mask_unit: str = 'token',
   pair_kind: str = 'nsp',
   noise: str | None = None,
