@@ -213,7 +213,10 @@ class Windows:
 
 
 def cut_share(
-  split: shards.Split, vocabulary: Vocabulary, length: int
+  split: shards.Split,
+  vocabulary: Vocabulary,
+  length: int,
+  pair_kind: str = 'nsp',
 ) -> float:
   """Returns the share of pairs that are one sentence, cut in two.
 
@@ -221,12 +224,12 @@ def cut_share(
     split: a window of it is looked at.
     vocabulary: that of its ids.
     length: L.
+    pair_kind: a key of `pairs.PAIRS`.
   """
   windows = Windows(split, vocabulary, Form(length, 1), seed=0)
   rng = np.random.default_rng(0)
-  return float(
-    np.mean(pairs.cuts(windows._documents(0), length, rng) or [False])
-  )
+  found = pairs.cuts(windows._documents(0), length, rng, pair_kind)
+  return float(np.mean(found or [False]))
 
 
 def _lay_out(

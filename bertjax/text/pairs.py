@@ -121,15 +121,20 @@ def build(
 
 
 def cuts(
-  documents: list[Document], length: int, rng: np.random.Generator
+  documents: list[Document],
+  length: int,
+  rng: np.random.Generator,
+  kind: str = 'nsp',
 ) -> list[bool]:
   """Returns of each pair that `build` makes whether it is one sentence, cut."""
-  numbered = [  # with the number of its sentence as each token
-    dataclasses.replace(x, tokens=np.arange(len(x)).repeat(np.diff(x.bounds)))
-    for x in documents
-  ]
-  found = build(numbered, length, True, rng)
-  return [b is not None and not x and a[-1] == b[0] for a, b, x in found]
+  numbered, first = [], 0  # with the number of its sentence as each token
+  for document in documents:
+    sentences = np.arange(first, first + len(document))
+    tokens = sentences.repeat(np.diff(document.bounds))
+    numbered.append(dataclasses.replace(document, tokens=tokens))
+    first += len(document)
+  found = build(numbered, length, True, rng, kind=kind)
+  return [b is not None and np.isin(a, b).any() for a, b, _ in found]
 
 
 def fit(room: int, a: int, b: int = 0) -> tuple[int, int]:
