@@ -499,6 +499,8 @@ def test_text_that_gives_no_sequence_is_one_line(tmp_path):
       'expected NSP=True, for PAIRS=sop, got False; set NSP, or PAIRS',
     ),
     ({'mask_rate': (0.3, 0.1)}, 'the lowest and the highest.*set MASK_RATE'),
+    ({'mask_rate': 0}, 'above 0.*no NOISE.*got 0; set MASK_RATE, or NOISE'),
+    ({'mask_rate': (0, 0)}, 'set MASK_RATE, or NOISE'),
     ({'noise': 'swap'}, 'set NOISE'),
     ({'noise_rate': 0.1}, 'set NOISE_RATE, or NOISE'),
     ({'noise': 'permutation', 'noise_rate': 0.3}, 'at most 0.2.*NOISE_RATE'),
