@@ -13,7 +13,8 @@ machine, the process or what was computed before.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,26 @@ class Form:
   def most_targets(self) -> int:
     """Targets of a row for noise, beside the masks."""
     return noises.most_targets(self.length, self.noise, self.noise_rate)
+
+
+def form_of(
+  length: int, predictions: int, fields: Mapping[str, Any], where: str
+) -> Form:
+  """Returns a form with some fields that were given by name.
+
+  Args:
+    length: L.
+    predictions: P.
+    fields: the others.
+    where: they were given, for the message.
+
+  Raises:
+    UserError: there is no such field, or they do not go together.
+  """
+  others = [x.name for x in dataclasses.fields(Form)][2:]
+  for name in fields:
+    choose(dict.fromkeys(others), name, f'another name in {where}')
+  return Form(length, predictions, **fields)
 
 
 class Windows:

@@ -502,6 +502,7 @@ def test_text_that_gives_no_sequence_is_one_line(tmp_path):
     ({'mask_rate': 0}, 'above 0.*no NOISE.*got 0; set MASK_RATE, or NOISE'),
     ({'mask_rate': (0, 0)}, 'set MASK_RATE, or NOISE'),
     ({'noise': 'swap'}, 'set NOISE'),
+    ({'noize': 'deletion'}, "mean 'noise'.*set another name in pipeline.b"),
     ({'noise_rate': 0.1}, 'set NOISE_RATE, or NOISE'),
     ({'noise': 'permutation', 'noise_rate': 0.3}, 'at most 0.2.*NOISE_RATE'),
     ({'noise': 'permutation'}, 'more than 6 predictions, those of permutation'),
