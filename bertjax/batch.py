@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertjax.errors import UserError, choose, expect
-from bertjax.values import Count, Natural, Share, checked
+from bertjax.values import Count, Natural, Rate, Share, checked
 
 # jax takes 1.5 s to import, which processes that only tokenize do not spend.
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ if TYPE_CHECKING:
 else:
   Batch = Mapping[str, Any]
 Key = tuple[str, type]  # dimensions, of which a digit is a size; and dtype
-# A share of the tokens, or the (lowest, highest) of those that examples draw.
+# A share of the tokens, or the (lowest, highest) of those that examples draw;
+# that of masks may be 0, for noise alone.
 Rates = Share | Sequence[Share]
+MaskRates = Rate | Sequence[Rate]
 
 KEYS: dict[str, Key] = {
   'tokens': ('BL', np.int32),
@@ -100,7 +102,7 @@ def shapes(
   }
 
 
-def bounds_of(rate: Rates) -> tuple[float, float]:
+def bounds_of(rate: MaskRates) -> tuple[float, float]:
   """Returns the lowest and the highest rate that an example may draw.
 
   >>> bounds_of(0.15), bounds_of((0.1, 0.3))
@@ -112,7 +114,7 @@ def bounds_of(rate: Rates) -> tuple[float, float]:
   return low, high
 
 
-def check_rate(rate: Rates, macro: str) -> None:
+def check_rate(rate: MaskRates, macro: str) -> None:
   """Raises UserError unless a rate is a number or (lowest, highest)."""
   if not isinstance(rate, int | float):
     fits = len(rate) == 2 and rate[0] <= rate[1]
@@ -121,7 +123,9 @@ def check_rate(rate: Rates, macro: str) -> None:
 
 
 @checked
-def predictions_of(length: Count, mask_rate: Rates, more: Natural = 0) -> int:
+def predictions_of(
+  length: Count, mask_rate: MaskRates, more: Natural = 0
+) -> int:
   """Returns P for a row: at 15%, 20 for L = 128 and 77 for 512, as in BERT.
 
   Args:

@@ -84,6 +84,7 @@ def test_predictions_are_those_of_bert():
   assert batch.predictions_of(128, 0.15) == 20
   assert batch.predictions_of(512, 0.15) == 77
   assert batch.predictions_of(100, 0.15) == 15
+  assert batch.predictions_of(100, 0, more=6) == 7  # noise alone
   with pytest.raises(UserError, match='predictions_of.mask_rate'):
     batch.predictions_of(128, 15)
 

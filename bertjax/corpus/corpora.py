@@ -97,6 +97,7 @@ def from_text(
   rates: Rates | Sequence[Sequence[Natural | Rates]] | None = None,
   temperature: NotNegative | Sequence[Sequence[NotNegative]] = 1.0,
   next_sentence: bool = True,
+  pair_kind: str = 'nsp',
   length: Count = 128,
 ) -> Prepared | Mixture:
   """Prepares text, or opens what was prepared, and puts its vocabulary there.
@@ -119,7 +120,8 @@ def from_text(
     corpus_dir: a prepared corpus, or several that are mixed.
     rates: see `Mixture`.
     temperature: see `Mixture`.
-    next_sentence: whether pairs will be made, which need two documents.
+    next_sentence: whether pairs will be made.
+    pair_kind: of these; all but 'sop' need two documents.
     length: L of these, to say how many are one sentence, cut.
 
   Raises:
@@ -152,7 +154,7 @@ def from_text(
           prepared.split(split).check_files()
         _report(prepared, is_given=vocab_file is not None)
         if next_sentence:
-          _report_pairs(prepared, length)
+          _report_pairs(prepared, length, pair_kind)
         _told.add((run_dir, prepared.path))
       kept = os.path.join(run_dir, layout.VOCABULARY)
       vocabulary = mixture.vocabulary
@@ -210,21 +212,22 @@ def _report(prepared: Prepared, is_given: bool) -> None:
     print(f'warning: {told}, which nothing is learnt of', flush=True)
 
 
-def _report_pairs(prepared: Prepared, length: int) -> None:
+def _report_pairs(prepared: Prepared, length: int, pair_kind: str) -> None:
   """Prints the share of pairs that are one sentence, cut in two.
 
   Raises:
-    UserError: there is but one document.
+    UserError: there is but one document, and a second half is to come from
+      another.
   """
   documents = prepared.splits['train']['documents']
-  if documents < 2:
+  if documents < 2 and pair_kind != 'sop':
     raise UserError(
-      f'next-sentence prediction needs two documents or more, TEXT_FILES has '
-      f'{documents} to train on; put a blank line between documents or set '
-      'NSP=False'
+      f'PAIRS={pair_kind} needs two documents or more, TEXT_FILES has '
+      f'{documents} to train on; put a blank line between documents, or set '
+      "NSP=False or PAIRS='sop'"
     )
   train = prepared.split('train')
-  share = windows.cut_share(train, prepared.vocabulary, length)
+  share = windows.cut_share(train, prepared.vocabulary, length, pair_kind)
   print(f'{share:.1%} of the pairs are one sentence, cut in two', flush=True)
 
 

@@ -21,18 +21,17 @@ import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from bertjax.batch import Rates
 from bertjax.corpus import shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
-from bertjax.corpus.windows import FEWEST_PIECES, Form, Windows
+from bertjax.corpus.windows import FEWEST_PIECES, Form, Windows, form_of
 from bertjax.errors import UserError, choose
 from bertjax.text import hashing
-from bertjax.values import Count, Natural, Rate, Seed, checked
+from bertjax.values import Count, Natural, Seed, checked
 
 # More streams allow more processes, but each computes a window of its own
 # before the first batch.
@@ -285,16 +284,9 @@ def batches(
   split: str = 'train',
   epochs: Count | None = None,
   shuffle: bool = True,
-  sequences: Count = 1,
-  next_sentence: bool = True,
-  short: Rate = 0.1,
-  mask_rate: Rates = 0.15,
-  mask_unit: str = 'token',
-  pair_kind: str = 'nsp',
-  noise: str | None = None,
-  noise_rate: Rates | None = None,
   streams: Count = STREAMS,
   process_rows: Sequence[int] | np.ndarray | None = None,
+  **form: Annotated[Any, Form],
 ) -> Batches:
   """Returns the batches of a corpus.
 
@@ -309,43 +301,23 @@ def batches(
     epochs: how often to read the split; None: forever. With a number, every
       example comes exactly once per epoch, and the last batches are padded.
     shuffle: whether documents are read in random order.
-    sequences: S, the most sequences in a row; above 1 they are packed.
-    next_sentence: whether to train on pairs with a label; else on single
-      segments.
-    short: probability of a sequence shorter than L.
-    mask_rate: see `windows.Form`, as for the next four.
-    mask_unit: 'token', 'word' or 'span'.
-    pair_kind: 'nsp', 'sop' or 'same_document'.
-    noise: beside the masks, a key of `noises.NOISES`; None: no noise.
-    noise_rate: None: the usual one.
     streams: the most streams; their greatest common divisor with the batch size
       is used.
     process_rows: which rows of the global batch this process returns,
       ascending, see `partitioning.process_rows`; None: all. The process runs
       the streams of these rows, some of which other processes may run too.
+    **form: fields of `windows.Form`, such as `mask_rate`.
 
   Raises:
     UserError: there is no such split, it is empty, or what rows are to hold
       does not go together.
   """
   choose(dict.fromkeys(shards.SPLITS), split, 'pipeline.batches.split')
-  form = Form(
-    length,
-    predictions,
-    sequences,
-    next_sentence,
-    short,
-    mask_rate,
-    mask_unit,
-    pair_kind,
-    noise,
-    noise_rate,
-  )
+  rows_form = form_of(length, predictions, form, 'pipeline.batches')
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   streams = streams_of(mixture, split, batch_size, streams)
-  parts = windows_of(mixture, split, form, seed, streams, shuffle)
-  rows = batch_size // streams
-  own, picked = own_streams(batch_size, rows, process_rows)
+  parts = windows_of(mixture, split, rows_form, seed, streams, shuffle)
+  rows, own, picked = own_streams(batch_size, streams, process_rows)
   return Batches(parts, mixture, streams, rows, own, picked, seed, epochs)
 
 
@@ -385,18 +357,19 @@ def windows_of(
 
 def own_streams(
   batch_size: int,
-  rows: int,
+  streams: int,
   process_rows: Sequence[int] | np.ndarray | None,
-) -> tuple[list[int], tuple[np.ndarray, np.ndarray]]:
-  """Returns the streams of a process, and `Batches.picked`.
+) -> tuple[int, list[int], tuple[np.ndarray, np.ndarray]]:
+  """Returns `Batches.rows`, `own` and `picked`.
 
   Args:
     batch_size: B.
-    rows: of a stream in a batch.
+    streams: how many there are.
     process_rows: see `batches`.
   """
+  rows = batch_size // streams
   wanted = (
     np.arange(batch_size) if process_rows is None else np.asarray(process_rows)
   )
   own, places = np.unique(wanted // rows, return_inverse=True)
-  return own.tolist(), (places, wanted % rows)
+  return rows, own.tolist(), (places, wanted % rows)

@@ -13,12 +13,13 @@ machine, the process or what was computed before.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from bertjax import batch
-from bertjax.batch import Rates
+from bertjax.batch import MaskRates, Rates
 from bertjax.corpus import shards
 from bertjax.errors import choose, expect
 from bertjax.text import batching, hashing, masking, noises, packing, pairs
@@ -48,7 +49,7 @@ class Form:
       segments, with pair weight 0.
     short: probability of a sequence shorter than L.
     mask_rate: share of the tokens that are masked; or (lowest, highest), and
-      each sequence draws its own.
+      each sequence draws its own; 0: none are, for noise alone.
     mask_unit: 'token', 'word' or 'span'.
     pair_kind: 'nsp', 'sop' or 'same_document'.
     noise: beside the masks, a key of `noises.NOISES`; None: no noise.
@@ -60,7 +61,7 @@ class Form:
   sequences: Count = 1
   next_sentence: bool = True
   short: Rate = pairs.SHORT_SEQUENCES
-  mask_rate: Rates = 0.15
+  mask_rate: MaskRates = 0.15
   mask_unit: str = 'token'
   pair_kind: str = 'nsp'
   noise: str | None = None
@@ -76,6 +77,9 @@ class Form:
     what = f'NSP=True, for PAIRS={self.pair_kind}'
     expect(is_meant, what, self.next_sentence, 'NSP, or PAIRS')
     noises.check(self.noise, self.noise_rate)
+    is_any = self.noise is not None or batch.bounds_of(self.mask_rate)[1] > 0
+    what = 'a rate above 0, for there is no NOISE to learn from'
+    expect(is_any, what, self.mask_rate, 'MASK_RATE, or NOISE')
     least = 5 if self.next_sentence else 3
     room = f'{least} or more, for [CLS] and a token and [SEP] a segment'
     if self.text_length < self.length:
@@ -98,6 +102,26 @@ class Form:
   def most_targets(self) -> int:
     """Targets of a row for noise, beside the masks."""
     return noises.most_targets(self.length, self.noise, self.noise_rate)
+
+
+def form_of(
+  length: int, predictions: int, fields: Mapping[str, Any], where: str
+) -> Form:
+  """Returns a form with some fields that were given by name.
+
+  Args:
+    length: L.
+    predictions: P.
+    fields: the others.
+    where: they were given, for the message.
+
+  Raises:
+    UserError: there is no such field, or they do not go together.
+  """
+  others = [x.name for x in dataclasses.fields(Form)][2:]
+  for name in fields:
+    choose(dict.fromkeys(others), name, f'another name in {where}')
+  return Form(length, predictions, **fields)
 
 
 class Windows:
@@ -210,7 +234,10 @@ class Windows:
 
 
 def cut_share(
-  split: shards.Split, vocabulary: Vocabulary, length: int
+  split: shards.Split,
+  vocabulary: Vocabulary,
+  length: int,
+  pair_kind: str = 'nsp',
 ) -> float:
   """Returns the share of pairs that are one sentence, cut in two.
 
@@ -218,12 +245,12 @@ def cut_share(
     split: a window of it is looked at.
     vocabulary: that of its ids.
     length: L.
+    pair_kind: a key of `pairs.PAIRS`.
   """
   windows = Windows(split, vocabulary, Form(length, 1), seed=0)
   rng = np.random.default_rng(0)
-  return float(
-    np.mean(pairs.cuts(windows._documents(0), length, rng) or [False])
-  )
+  found = pairs.cuts(windows._documents(0), length, rng, pair_kind)
+  return float(np.mean(found or [False]))
 
 
 def _lay_out(

@@ -13,24 +13,23 @@ the last bit. Source: seqio's Task API.
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from bertjax import batch
-from bertjax.batch import Rates
 from bertjax.corpus import pipeline, shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
-from bertjax.corpus.windows import Form
+from bertjax.corpus.windows import Form, form_of
 from bertjax.data import numpy_calls, vocabularies
 from bertjax.data.quiet_tensorflow import seqio, tf
-from bertjax.errors import choose
-from bertjax.text import masking, noises, pairs
-from bertjax.values import Count, Name, Rate, checked
+from bertjax.text import noises
+from bertjax.values import Count, Name, checked
 
 # Without it TensorFlow spends seconds on reading the source of each function.
 as_written = tf.autograph.experimental.do_not_convert
+_LENGTH = 512  # of rows until a reader says so; there is room for any noise
 _RECORD = ('split', 'seed', 'shuffle', 'stream', 'streams')
 
 
@@ -38,14 +37,8 @@ _RECORD = ('split', 'seed', 'shuffle', 'stream', 'streams')
 def register(
   name: Name,
   corpus: Prepared | Mixture,
-  next_sentence: bool = True,
-  mask_rate: Rates = 0.15,
-  mask_unit: str = 'token',
-  pair_kind: str = 'nsp',
-  noise: str | None = None,
-  noise_rate: Rates | None = None,
-  short: Rate = 0.1,
   batch_size: Count | None = None,
+  **form: Annotated[Any, Form],
 ) -> str:
   """Registers masked-LM (and next-sentence) pretraining on a corpus.
 
@@ -53,50 +46,33 @@ def register(
     name: for `seqio.get_mixture_or_task`; replaces a task already registered by
       this name.
     corpus: a prepared one, or several that are mixed.
-    next_sentence: whether to train on pairs with a label; else on single
-      segments.
-    mask_rate: see `windows.Form`, as for the next four.
-    mask_unit: 'token', 'word' or 'span'.
-    pair_kind: 'nsp', 'sop' or 'same_document'.
-    noise: beside the masks, a key of `noises.NOISES`; None: no noise.
-    noise_rate: None: the usual one.
-    short: probability of a sequence shorter than LENGTH.
     batch_size: of the global batch, if the rates of a mixture change with the
       steps.
+    **form: fields of `windows.Form`, such as `mask_rate`; its sizes are those
+      that a reader of the task asks for.
 
   Returns:
     The name.
   """
-  choose(masking.UNITS, mask_unit, 'MASK_UNIT')
-  choose(pairs.PAIRS, pair_kind, 'PAIRS')
-  noises.check(noise, noise_rate)
+  where = 'pretraining_tasks.register'
+  rows_form = form_of(_LENGTH, _LENGTH, form, where)
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   own = mixture.vocabulary
   vocabulary = vocabularies.BertVocabulary(own.tokens, own.cased)
-  form = functools.partial(
-    Form,
-    next_sentence=next_sentence,
-    short=short,
-    mask_rate=mask_rate,
-    mask_unit=mask_unit,
-    pair_kind=pair_kind,
-    noise=noise,
-    noise_rate=noise_rate,
-  )
   seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(
     name,
     source=CorpusSource(mixture),
     preprocessors=[
       functools.partial(
-        _rows, mixture=mixture, form=form, batch_size=batch_size or 1
+        _rows, mixture=mixture, form=rows_form, batch_size=batch_size or 1
       )
     ],
     output_features={
       key: seqio.Feature(
         vocabulary, add_eos=False, dtype=tf.as_dtype(dtype), rank=1
       )
-      for key in noises.keys_of(noise)
+      for key in noises.keys_of(rows_form.noise)
       for _, dtype in [batch.KEYS[key]]
     },
     # Documents are shuffled by their numbers; a buffer of examples would only
@@ -155,7 +131,7 @@ def _rows(
   dataset: tf.data.Dataset,
   sequence_length: Mapping[str, int],
   mixture: Mixture,
-  form: functools.partial,
+  form: Form,
   batch_size: int,
 ) -> tf.data.Dataset:
   """Makes of each record the rows of an epoch.
@@ -167,23 +143,23 @@ def _rows(
     dataset: of records, one an epoch, all alike.
     sequence_length: seqio's: 'tokens' is L, 'targets' P, 'pair_labels' S.
     mixture: one or several corpora.
-    form: makes the form of L, P and S.
+    form: of the rows, but for L, P and S.
     batch_size: see `register`.
   """
   length = sequence_length['tokens']
-  own = form.keywords
-  noise = own['noise']
-  more = noises.most_targets(length, noise, own['noise_rate'])
+  more = noises.most_targets(length, form.noise, form.noise_rate)
   sizes = {
     'L': length,
     'P': sequence_length.get('targets')
-    or batch.predictions_of(length, own['mask_rate'], more),
+    or batch.predictions_of(length, form.mask_rate, more),
     'S': sequence_length.get('pair_labels') or 1,
   }
-  rows_form = form(sizes['L'], sizes['P'], sizes['S'])
+  rows_form = dataclasses.replace(
+    form, length=length, predictions=sizes['P'], sequences=sizes['S']
+  )
   outputs = {
     key: tf.TensorSpec([None, sizes[dimensions[1]]], dtype)
-    for key in noises.keys_of(noise)
+    for key in noises.keys_of(form.noise)
     for dimensions, dtype in [batch.KEYS[key]]
   }
 

@@ -160,8 +160,7 @@ def batches(
     if isinstance(source, pretraining_tasks.CorpusSource)
     else math.gcd(batch_size, streams)
   )
-  rows = batch_size // streams
-  own, picked = pipeline.own_streams(batch_size, rows, process_rows)
+  rows, own, picked = pipeline.own_streams(batch_size, streams, process_rows)
   shapes = batch.shapes(1, length, predictions, sequences, batch.KEYS)
   datasets = {}
   with wait(f'tracing the data pipeline of {split}'):

@@ -272,10 +272,12 @@ def of(objective: ObjectiveFacts) -> dict[str, Check]:
   """Returns name -> check of a run that is trained for an objective."""
   watched, chances = objective.watched or objective.losses, objective.chances
   above_chance = {}
-  for accuracy, chance in chances.items():
-    name = accuracy.removesuffix('_accuracy')
+  for metric, chance in chances.items():
+    name, _, kind = metric.rpartition('_')
+    if kind != 'accuracy':  # others are not known in training
+      continue
     title = objective.titles.get(name, name)
-    above_chance[title] = partial(_above_chance, accuracy, chance)
+    above_chance[title] = partial(_above_chance, metric, chance)
   train = [f'train/{name}' for name in watched if name not in chances]
   held_out = [f'eval/{name}' for name in watched]
   return {

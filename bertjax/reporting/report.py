@@ -118,6 +118,8 @@ def _evaluations(found: Sequence[Run]) -> Iterator[Row]:
     steps, values = run.metrics.get(name, ([], []))
     if name.startswith('eval') and np.isfinite(values).any():
       words = diagrams.describe(name, run.objective.titles)
+      chance = run.objective.chances.get(name.rpartition('/')[2])
+      baseline = run.last(diagrams.baseline(name))
       best = np.nanargmin if words.better == 'lower' else np.nanargmax
       i = best(values)
       yield {
@@ -127,7 +129,7 @@ def _evaluations(found: Sequence[Run]) -> Iterator[Row]:
         'last': values[-1],
         'best': values[i],
         'at step': steps[i],
-        'most frequent answer': run.last(diagrams.baseline(name)),
+        'without reading': chance if baseline is None else baseline,
       }
 
 
@@ -157,7 +159,9 @@ def _picture(found: Sequence[Run], names: Sequence[str]) -> str:
     lines = [
       line
       for run in found
-      for line in diagrams.lines(run.name, run.metrics, name, smoothed)
+      for line in diagrams.lines(
+        run.name, run.metrics, name, run.objective.chances, smoothed
+      )
     ]
     shown.append(diagrams.of_metric(name, titles, lines))
   return html_page.picture(shown)

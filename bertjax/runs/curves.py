@@ -28,7 +28,8 @@ def draw(directory: str, panels: Iterable[str]) -> str | None:
     the path of the picture; None if the run has no metric of any panel.
   """
   metrics = metrics_file.read_metrics(directory)
-  titles = model_file.read_objective(directory).titles
+  objective = model_file.read_objective(directory)
+  titles, chances = objective.titles, objective.chances
   found = []
   for panel in dict.fromkeys((*panels, *diagrams.COMMON)):
     names = [x for x in metrics if x.rpartition('/')[2] == panel]
@@ -37,7 +38,7 @@ def draw(directory: str, panels: Iterable[str]) -> str | None:
       lines = [
         line
         for name, word in zip(names, words, strict=True)
-        for line in diagrams.lines(word.place, metrics, name)
+        for line in diagrams.lines(word.place, metrics, name, chances)
       ]
       # The name of the one that is held out says which direction is better.
       title, name = words[0].name, min(names)

@@ -73,19 +73,36 @@ def describe(metric: str, titles: Mapping[str, str]) -> Words:
 
 
 def baseline(metric: str) -> str:
-  """Returns what an accuracy is compared with; no run has it of others."""
+  """Returns what a metric is compared with; few metrics have it."""
   return metric.removesuffix('_accuracy') + '_baseline'
 
 
 def lines(
-  label: str, metrics: Metrics, metric: str, smoothed: bool = False
+  label: str,
+  metrics: Metrics,
+  metric: str,
+  chances: Mapping[str, float],
+  smoothed: bool = False,
 ) -> list[Line]:
-  """Returns the curve of a run and its baseline, if it has them."""
+  """Returns the curve of a run and its baseline, if it has them.
+
+  Args:
+    label: of the run.
+    metrics: of the run.
+    metric: one of them.
+    chances: see `abstract_objective.Objective`; baselines of what is held out,
+      if none was measured.
+    smoothed: see `Line`.
+  """
+  group, _, name = metric.rpartition('/')
   found = []
   if metric in metrics:
     found.append(Line(label, *metrics[metric], smoothed=smoothed))
-  if baseline(metric) in metrics:
-    found.append(Line(label, *metrics[baseline(metric)], baseline=True))
+    if baseline(metric) in metrics:
+      found.append(Line(label, *metrics[baseline(metric)], baseline=True))
+    elif name in chances and group.startswith('eval'):
+      chance = [chances[name]]
+      found.append(Line(label, metrics[metric][0][-1:], chance, baseline=True))
   return found
 
 

@@ -41,8 +41,8 @@ class Line(NamedTuple):
     steps: of the points, ascending.
     values: [steps]; or [seeds, steps], of which the range is shaded. What is
       not finite is left out.
-    baseline: whether it is the score of the most frequent answer: a dashed line
-      at the last value.
+    baseline: whether it is what is reached without reading, by a constant
+      answer or by guessing: a dashed line at the last value.
     smoothed: whether a long curve is drawn pale, with its moving mean over it.
     points: whether the values are dots at the median of the seeds, with bars
       from least to greatest, and a cross where none is finite.
@@ -144,7 +144,7 @@ def _manners(lines: Sequence[Line]) -> dict[str, Any]:
 
   legend = {}
   if any(line.baseline for line in lines):
-    legend['most frequent answer'] = handle(linestyle='--')
+    legend['reached without reading'] = handle(linestyle='--')
   if any(_is_pale(line) for line in lines):
     legend['pale: as logged; bold: moving mean'] = handle(alpha=0.35)
   for points in (False, True):

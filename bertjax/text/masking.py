@@ -28,7 +28,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bertjax.batch import Rates, bounds_of
+from bertjax.batch import MaskRates, bounds_of
 from bertjax.text import hashing
 
 MASKED, RANDOM = 0.8, 0.1  # the rest is kept: Devlin et al. 2018
@@ -56,7 +56,7 @@ def mask(
   segments_BL: np.ndarray,
   seeds_B: np.ndarray,
   vocabulary: Vocabulary,
-  rate: Rates,
+  rate: MaskRates,
   unit: str,
   predictions: int,
   spared_BL: np.ndarray | None = None,
@@ -68,7 +68,8 @@ def mask(
     segments_BL: int32[B, L], 0 for padding.
     seeds_B: uint64[B].
     vocabulary: that of the tokens.
-    rate: share of the maskable tokens that become targets, or its bounds.
+    rate: share of the maskable tokens that become targets, or its bounds; 0:
+      none do.
     unit: 'token', 'word' or 'span', a key of UNITS.
     predictions: P, the most targets of a row.
     spared_BL: bool[B, L], tokens that are not maskable; None: special ones.
@@ -81,7 +82,9 @@ def mask(
   if spared_BL is not None:
     maskable_BL &= ~spared_BL
   # As in BERT, a row that has any token has at least one target.
-  budget_B = np.clip(budget(maskable_BL.sum(1), rate, seeds_B), 1, predictions)
+  least = int(bounds_of(rate)[1] > 0)
+  budget_B = budget(maskable_BL.sum(1), rate, seeds_B)
+  budget_B = np.clip(budget_B, least, predictions)
   continuation_BL = vocabulary.continuation[tokens_BL]
   word_BL = _numbers(maskable_BL, continuation_BL, segments_BL)
   chosen_BL, case_BL = UNITS[unit](maskable_BL, word_BL, budget_B, seeds_B)
@@ -108,7 +111,9 @@ def mask(
   }
 
 
-def budget(count_B: np.ndarray, rate: Rates, seeds_B: np.ndarray) -> np.ndarray:
+def budget(
+  count_B: np.ndarray, rate: MaskRates, seeds_B: np.ndarray
+) -> np.ndarray:
   """Returns `rate` of each count, rounded up or down so that its mean is exact.
 
   Args:

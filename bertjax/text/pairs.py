@@ -121,15 +121,20 @@ def build(
 
 
 def cuts(
-  documents: list[Document], length: int, rng: np.random.Generator
+  documents: list[Document],
+  length: int,
+  rng: np.random.Generator,
+  kind: str = 'nsp',
 ) -> list[bool]:
   """Returns of each pair that `build` makes whether it is one sentence, cut."""
-  numbered = [  # with the number of its sentence as each token
-    dataclasses.replace(x, tokens=np.arange(len(x)).repeat(np.diff(x.bounds)))
-    for x in documents
-  ]
-  found = build(numbered, length, True, rng)
-  return [b is not None and not x and a[-1] == b[0] for a, b, x in found]
+  numbered, first = [], 0  # with the number of its sentence as each token
+  for document in documents:
+    sentences = np.arange(first, first + len(document))
+    tokens = sentences.repeat(np.diff(document.bounds))
+    numbered.append(dataclasses.replace(document, tokens=tokens))
+    first += len(document)
+  found = build(numbered, length, True, rng, kind=kind)
+  return [b is not None and bool(np.isin(a, b).any()) for a, b, _ in found]
 
 
 def fit(room: int, a: int, b: int = 0) -> tuple[int, int]:
@@ -185,14 +190,10 @@ def _pairs_of(
   """Yields A and B from one document or, half the time, B from another."""
   sentence = 0
   while sentence < len(document):
-    target = _target(room, rng, short)
-    last = _with_last_token(document, document.reach(sentence, target))
-    # A takes at least one sentence and, if there are more, leaves at least one.
-    middle = sentence + 1 + _below(max(1, last - sentence - 1), rng)
+    target, middle, last = _next(document, sentence, room, rng, short)
     a, b = document.slice(sentence, middle), document.slice(middle, last)
     alone = last - sentence == 1
-    # After a document of one token, nothing can follow.
-    is_random = bool(others) and (document.after(0) == 1 or rng.random() < 0.5)
+    is_random = _is_from_other(document, others, rng)
     if is_random:
       middle = _with_last_token(document, middle)
       a = document.slice(sentence, middle)
@@ -217,9 +218,7 @@ def _orders_of(
   """Yields two segments that follow each other; label 1: they are swapped."""
   sentence = 0
   while sentence < len(document) and len(document.tokens) > 1:
-    target = _target(room, rng, short)
-    last = _with_last_token(document, document.reach(sentence, target))
-    middle = sentence + 1 + _below(max(1, last - sentence - 1), rng)
+    _, middle, last = _next(document, sentence, room, rng, short)
     a, b = document.slice(sentence, middle), document.slice(middle, last)
     if last - sentence == 1:
       a, b = _cut(a, rng)
@@ -240,13 +239,11 @@ def _same_documents_of(
   """Yields A and a B from elsewhere in its document; label 1: in another."""
   sentence = 0
   while sentence < len(document):
-    target = _target(room, rng, short)
-    last = _with_last_token(document, document.reach(sentence, target))
-    middle = sentence + 1 + _below(max(1, last - sentence - 1), rng)
+    target, middle, _ = _next(document, sentence, room, rng, short)
     middle = _with_last_token(document, middle)
     a = document.slice(sentence, middle)
     rest = len(document) - (middle - sentence)  # sentences that A leaves
-    is_other = bool(others) and (document.after(0) == 1 or rng.random() < 0.5)
+    is_other = _is_from_other(document, others, rng)
     if is_other:
       other = others[_below(len(others), rng)]
       first, end = _below(len(other), rng), len(other)
@@ -263,6 +260,29 @@ def _same_documents_of(
       a, b = _cut(a, rng)
     yield _fitting(a, b, int(is_other), room, rng)
     sentence = middle
+
+
+def _next(
+  document: Document,
+  sentence: int,
+  room: int,
+  rng: np.random.Generator,
+  short: float,
+) -> tuple[int, int, int]:
+  """Returns a target length, and where A and B end that begin at a sentence."""
+  target = _target(room, rng, short)
+  last = _with_last_token(document, document.reach(sentence, target))
+  # A takes at least one sentence and, if there are more, leaves at least one.
+  middle = sentence + 1 + _below(max(1, last - sentence - 1), rng)
+  return target, middle, last
+
+
+def _is_from_other(
+  document: Document, others: Sequence[Document], rng: np.random.Generator
+) -> bool:
+  """Draws whether B is of another document, if there is one."""
+  # After a document of one token, nothing can follow.
+  return bool(others) and (document.after(0) == 1 or rng.random() < 0.5)
 
 
 def _cut(

@@ -53,7 +53,7 @@ class Objective(abc.ABC):
     watched: metrics that come first in a report and that the doctor compares;
       none: the losses.
     vocabulary_loss: the loss of choosing one token of the vocabulary, if any.
-    chances: an accuracy -> what guessing reaches.
+    chances: an accuracy, or another metric -> what guessing reaches.
     samples_title: stands above the samples; None: there are no samples.
   """
 
@@ -138,8 +138,8 @@ class Objective(abc.ABC):
     """
 
   def answers(self, batch: Batch) -> Answers:
-    """Returns what was to be said: an evaluation adds NAME_baseline, the
-    accuracy of the best constant answer."""
+    """Returns what was to be said: an evaluation adds NAME_baseline and
+    NAME_loss_baseline, accuracy and loss of the best constant answers."""
     return {}
 
   def sample(self, parameters: Parameters, batch: DeviceBatch) -> Any:
@@ -213,6 +213,14 @@ class Objective(abc.ABC):
   def check_batch(self, batch: Batch) -> None:
     """Raises UserError if a batch lacks something that is read."""
     batch_lib.check(batch, self.keys, self.name)
+
+  def unread(self, batch: Batch) -> list[str]:
+    """Returns which weights of a batch are not all 0, and not in `keys`."""
+    return [
+      key
+      for key, array in batch.items()
+      if key.endswith('weights') and key not in self.keys and np.any(array)
+    ]
 
   def facts(self) -> ObjectiveFacts:
     """Returns what those need who only read the files of a run."""

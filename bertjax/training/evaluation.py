@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 
 from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
-from bertjax.runs import layout
+from bertjax.runs import diagrams, layout
 from bertjax.training import step as step_lib
 from bertjax.training.abstract_objective import Objective, Terms
 from bertjax.training.state import Parameters, TrainState
@@ -142,9 +142,10 @@ def evaluate(
 ) -> dict[str, float]:
   """Returns the means of the objective's terms over all batches.
 
-  For each of the objective's answers it adds `NAME_baseline`: the accuracy of
-  always giving the answer that is most frequent in these very batches, which is
-  the best that any constant answer can reach.
+  For each of the objective's answers it adds the best that is possible without
+  reading the text: `NAME_baseline`, the accuracy of always giving the answer
+  that is most frequent in these very batches, and `NAME_loss_baseline`, the
+  loss of giving each answer the probability of its frequency, their entropy.
 
   Args:
     objective: has the answers.
@@ -164,8 +165,10 @@ def evaluate(
   for name, mine in counts.items():
     everyones = _total(*processes.gather(mine.tolist()))
     if everyones.any():
-      best = np.float32(everyones.max() / everyones.sum())
-      values[f'{name}_baseline'] = float(best)
+      share = everyones[everyones > 0] / everyones.sum()
+      entropy = -np.sum(share * np.log(share))
+      values[f'{name}_baseline'] = float(np.float32(share.max()))
+      values[f'{name}_loss_baseline'] = float(np.float32(entropy))
   return values
 
 
@@ -190,24 +193,33 @@ def _as_often(batches: Iterable[Batch]) -> Iterator[Batch]:
     yield batch or {key: np.zeros(*shape) for key, shape in shapes.items()}
 
 
+# Kind of metric -> what it is called, and its baseline.
+_KINDS = {
+  'loss': ('loss', 'frequencies alone'),
+  'accuracy': ('accuracy', 'always the most frequent answer'),
+  'auc': ('AUC', ''),
+}
+
+
 def summary(objective: Objective, values: Mapping[str, float]) -> str:
-  """Returns an evaluation as one line, with baselines beside accuracies."""
+  """Returns an evaluation as one line, with baselines beside the metrics."""
   parts = []
   for loss in objective.losses:
-    if loss in values:
-      name = loss.removesuffix('_loss')
-      accuracy, baseline = (
-        values.get(f'{name}_{kind}') for kind in ('accuracy', 'baseline')
-      )
-      part = f'{objective.titles.get(name, name)} loss {values[loss]:.4f}'
-      if accuracy is not None:
-        part += f', accuracy {accuracy:.4f}'
-      chance = objective.chances.get(f'{name}_accuracy')
-      if baseline is not None:
-        part += f' (always the most frequent answer: {baseline:.4f})'
-      elif accuracy is not None and chance is not None:
-        part += f' (guessing: {chance:.4f})'
-      parts.append(part)
+    if loss not in values:
+      continue
+    name, told = loss.removesuffix('_loss'), []
+    for kind, (called, how) in _KINDS.items():
+      metric = loss if kind == 'loss' else f'{name}_{kind}'
+      if metric not in values:
+        continue
+      text = f'{called} {values[metric]:.4f}'
+      best, chance = diagrams.baseline(metric), objective.chances.get(metric)
+      if best in values:
+        text += f' ({how}: {values[best]:.4f})'
+      elif chance is not None:
+        text += f' (guessing: {chance:.4f})'
+      told.append(text)
+    parts.append(f'{objective.titles.get(name, name)} {", ".join(told)}')
   return '; '.join(parts)
 
 

@@ -268,6 +268,11 @@ def train(
           batch = next(iterator)
         if step == began:
           objective.check_batch(batch)
+          if unread := objective.unread(batch):
+            progress.note(
+              f'warning: the data has {" and ".join(unread)}, which '
+              f'{objective.name}.keys does not name, so nothing is learnt of it'
+            )
         profile.before(step + 1)
         with first('compiling the step'):
           state, terms = train_step(

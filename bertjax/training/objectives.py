@@ -110,28 +110,37 @@ class MaskedLanguageModel(Objective):
     for name, part in self._parts.items():
       found[name] = part.title
       # 'masked-LM loss', but 'masked LM'
-      found[f'{name}_loss'] = f'{part.title.replace(" ", "-")} loss, nats'
+      compound = part.title.replace(' ', '-')
+      found[f'{name}_loss'] = f'{compound} loss, nats'
+      if 'auc' in part.guessing:
+        found[f'{name}_auc'] = f'{compound} AUC'
       found |= [part.share]
     return found
 
   @property
   def panels(self) -> tuple[str, ...]:
-    """Loss and accuracy of each part."""
-    kinds = ('loss', 'accuracy')
-    return tuple(f'{name}_{kind}' for name in self._parts for kind in kinds)
+    """Loss and accuracy of each part, and what else guessing is known for."""
+    return tuple(
+      f'{name}_{kind}'
+      for name, part in self._parts.items()
+      for kind in dict.fromkeys(('loss', 'accuracy', *part.guessing))
+    )
 
   @property
   def watched(self) -> tuple[str, ...]:
-    """The masked-LM loss, and all accuracies."""
-    return ('mlm_loss', *(f'{name}_accuracy' for name in self._parts))
+    """The masked-LM loss, and all that is no loss."""
+    return (
+      'mlm_loss',
+      *(name for name in self.panels if not name.endswith('_loss')),
+    )
 
   @property
   def chances(self) -> dict[str, float]:
-    """What guessing reaches for pairs and for the order of tokens."""
+    """What guessing reaches for pairs and for noise."""
     return {
-      f'{name}_accuracy': part.guessing
+      f'{name}_{kind}': value
       for name, part in self._parts.items()
-      if part.guessing is not None
+      for kind, value in part.guessing.items()
     }
 
   def check_batch(self, batch: Batch) -> None:
@@ -151,11 +160,13 @@ class MaskedLanguageModel(Objective):
     }
 
   def __call__(self, parameters, batch, rng, train, frozen=None):
-    """Returns losses, accuracies and, if `train`, `parts.data_statistics`."""
+    """Returns losses, accuracies and, if `train`, `parts.data_statistics`;
+    else AUCs, which a step does not wait for."""
     outputs = apply_model(self.model, parameters, batch, rng, train)
     terms = {}
     for name, answers in self._answers(batch).items():
-      logits = parts.PARTS[name].logits or name
+      part = self._parts[name]
+      logits = part.logits or name
       if logits == 'mlm' and self.chunks > 1:
         # Nothing reads mlm_logits then, so XLA leaves them out.
         sums = self._in_chunks(parameters, outputs['hidden'], batch, answers)
@@ -164,6 +175,9 @@ class MaskedLanguageModel(Objective):
       loss, right, weight = sums
       terms[f'{name}_loss'] = loss, weight
       terms[f'{name}_accuracy'] = right, weight
+      if 'auc' in part.guessing and not train:
+        found = parts.auc(outputs[f'{logits}_logits'], *answers)
+        terms[f'{name}_auc'] = found
     if train:
       terms |= parts.data_statistics(batch, tuple(self._parts))
     return terms
@@ -202,10 +216,8 @@ class MaskedLanguageModel(Objective):
     lines = []
     keys = ('tokens', 'segments', 'target_positions', 'targets', 'weights')
     # A shuffled token is shown like a masked one.
-    shown = {
-      **batch,
-      'weights': batch['weights'] + batch.get('order_weights', 0),
-    }
+    weights = batch['weights'] + batch.get('order_weights', 0)
+    shown = {**batch, 'weights': weights}
     rows = zip(sampled, *(shown[key] for key in keys), strict=True)
     for guesses, tokens, segments, *targets in rows:
       words = [vocabulary[i] for i in tokens[segments > 0]]

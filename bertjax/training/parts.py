@@ -7,12 +7,14 @@ A part is something with right answers in the batch. `objectives` puts them
 together.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from bertjax.training.abstract_objective import DeviceBatch, Terms
+from bertjax.training.abstract_objective import Array, DeviceBatch, Terms
 
 
 class Part(NamedTuple):
@@ -22,7 +24,9 @@ class Part(NamedTuple):
     title: what people call it.
     answers: keys of the right ids and of their weights.
     share: the statistic of the data that belongs to it, and its title.
-    guessing: the accuracy that guessing reaches, if the data do not matter.
+    guessing: 'accuracy', 'loss' or 'auc' -> what guessing reaches, if the data
+      do not matter. Of what is said of each token, with two classes, there may
+      be an AUC.
     logits: of the model, by their first name; None: that of the part.
     constant: whether some constant answer is worth a comparison.
   """
@@ -30,7 +34,7 @@ class Part(NamedTuple):
   title: str
   answers: tuple[str, str]
   share: tuple[str, str]
-  guessing: float | None = None
+  guessing: Mapping[str, float] = {}
   logits: str | None = None
   constant: bool = True
 
@@ -46,27 +50,28 @@ PARTS = {
     'next sentence',
     _OF_PAIRS,
     ('random_pair_fraction', 'random sentence pairs, share'),
-    guessing=0.5,
+    guessing={'accuracy': 0.5},
   ),
   'sop': Part(
     'sentence order',
     _OF_PAIRS,
     ('swapped_pair_fraction', 'swapped sentence pairs, share'),
-    guessing=0.5,
+    guessing={'accuracy': 0.5},
   ),
   'same_document': Part(
     'same document',
     _OF_PAIRS,
     ('other_document_fraction', 'sentence pairs of two documents, share'),
-    guessing=0.5,
+    guessing={'accuracy': 0.5},
   ),
   # Of the six orders of a trigram, all equally likely, one token in three is at
-  # its place: so much is right if all are left where they are.
+  # its place: so much is right if all are left where they are. Whoever knows
+  # the three tokens and not their order loses log 3 nats.
   'order': Part(
     'token order',
     ('targets', 'order_weights'),
     ('shuffled_fraction', 'tokens in shuffled trigrams, share of all'),
-    guessing=1 / 3,
+    guessing={'accuracy': 1 / 3, 'loss': math.log(3)},
     logits='mlm',
     constant=False,
   ),
@@ -74,6 +79,9 @@ PARTS = {
     'noise detection',
     ('detection_labels', 'detection_weights'),
     ('noise_fraction', 'noise, share of the tokens that are to be told'),
+    # Few tokens are noise: an accuracy says nothing until half of them are told
+    # from the others with certainty.
+    guessing={'auc': 0.5},
   ),
 }
 PAIRS = tuple(k for k, x in PARTS.items() if x.answers == _OF_PAIRS)
@@ -106,3 +114,29 @@ def data_statistics(
     else:  # label 1 among all labels
       found[share] = jnp.sum(batch[weights] * batch[answers]), count
   return found
+
+
+def auc(
+  logits_BL2: jax.Array, labels_BL: Array, weights_BL: Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns how often class 1 has a higher score than class 0, as a sum, and
+  the number of pairs: the area under the ROC curve of each row.
+
+      >>> logits_BL2 = jnp.array([[[0, 3.0], [0, 1.0], [0, 2.0]]])
+      >>> won, pairs = auc(logits_BL2, jnp.array([[0, 0, 1]]), jnp.ones((1, 3)))
+      >>> float(won), float(pairs)  # 2 is above 1, and not above 3
+      (1.0, 2.0)
+
+  Tokens of a row are compared, so that it does not depend on how a batch is
+  split. A tie is half a win. Source: Hanley and McNeil 1982.
+
+  Args:
+    logits_BL2: float[B, L, 2].
+    labels_BL: int32[B, L], 0 or 1.
+    weights_BL: float32[B, L].
+  """
+  score_BL = logits_BL2[..., 1] - logits_BL2[..., 0]
+  one_BL, other_BL = weights_BL * labels_BL, weights_BL * (1 - labels_BL)
+  ahead_BLL = jnp.sign(score_BL[:, :, None] - score_BL[:, None, :])
+  pairs_BLL = one_BL[:, :, None] * other_BL[:, None, :]
+  return jnp.sum((1 + ahead_BLL) / 2 * pairs_BLL), jnp.sum(pairs_BLL)

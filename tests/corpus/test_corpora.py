@@ -1,8 +1,14 @@
 import re
 
+import numpy as np
 import pytest
 
-from bertjax.corpus import corpora, document_files, python_documentation
+from bertjax.corpus import (
+  corpora,
+  document_files,
+  pipeline,
+  python_documentation,
+)
 from bertjax.corpus.mixtures import Mixture
 from bertjax.errors import UserError
 
@@ -152,11 +158,24 @@ def test_the_share_of_sentences_cut_in_two_is_told(
   assert 'of the pairs' not in capsys.readouterr().out
 
 
-def test_one_document_has_no_pairs(tmp_path):
-  (tmp_path / 'a.txt').write_text('A cat sat.\nIt ran.\n')
+def test_of_one_document_there_are_only_pairs_in_order_or_swapped(
+  tmp_path, capsys
+):
+  (tmp_path / 'a.txt').write_text('A cat sat.\nIt ran.\n' * 200)
   arguments = f'{tmp_path}/a.txt', f'{tmp_path}/run'
-  assert 'set NSP=False' in refusal(*arguments, **FEW)
+  for kind in ('nsp', 'same_document'):
+    told = refusal(*arguments, **FEW, pair_kind=kind)
+    assert f'PAIRS={kind} needs two documents' in told
+    assert told.endswith("set NSP=False or PAIRS='sop'")
   corpora.from_text(*arguments, **FEW, next_sentence=False)
+  arguments = f'{tmp_path}/a.txt', f'{tmp_path}/ordered'
+  corpus = corpora.from_text(*arguments, **FEW, pair_kind='sop')
+  (percent,) = re.findall(r'(.*)% of the pairs', capsys.readouterr().out)
+  assert float(percent) < 10
+  batches = iter(pipeline.batches(corpus, 8, 32, 5, seed=0, pair_kind='sop'))
+  labels = np.concatenate([next(batches)['pair_labels'] for _ in range(40)])
+  # 320 pairs: three standard deviations.
+  assert abs(labels.mean() - 0.5) < 3 * 0.5 / np.sqrt(len(labels))
 
 
 def test_a_run_dir_that_cannot_be_made_is_one_line(text, tmp_path):

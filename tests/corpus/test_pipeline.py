@@ -276,23 +276,50 @@ def test_an_epoch_has_every_piece_once_in_an_order_of_its_own(corpus):
   assert len(set(map(tuple, map(sorted, epochs)))) == 1
 
 
-def test_packing_changes_no_sequence_and_fills_the_rows(corpus):
+NOISES = {
+  'replacement': {'noise': 'replacement'},
+  'insertion': {'noise': 'insertion', 'noise_rate': (0.05, 0.2)},
+  'deletion': {'noise': 'deletion'},
+  'permutation': {'noise': 'permutation', 'mask_rate': (0.05, 0.15)},
+}
+
+
+def sequences_of(made):
+  """Returns all that batches say of each sequence, in a fixed order."""
+  found = []
+  for b in made:
+    for row in range(len(b['tokens'])):
+      for number in range(1, b['segments'][row].max() + 1):
+        own = b['segments'][row] == number
+        first = b['first_positions'][row, number - 1]
+        assert first == np.argmax(own)
+        told = [x[row, number - 1] for k, x in b.items() if 'pair' in k]
+        told += [
+          x[row][own].tolist()
+          for k, x in b.items()
+          if x.shape[1] == len(own) and k != 'segments'
+        ]
+        places = b['target_positions'][row]
+        weights = b['weights'] + b.get('order_weights', 0)
+        mine = own[places] & (weights[row] > 0)
+        told += [(places - first)[mine].tolist()]
+        told += [
+          x[row][mine].tolist()
+          for k, x in b.items()
+          if k in ('targets', 'weights', 'order_weights')
+        ]
+        found.append(repr(told))
+  return sorted(found)
+
+
+@pytest.mark.parametrize('noise', [None, *NOISES])
+def test_packing_changes_no_sequence_and_fills_the_rows(corpus, noise):
+  options = PACKED | {'epochs': 1, 'predictions': 24} | NOISES.get(noise, {})
   apart, packed = [
-    list(batches(corpus, epochs=1, **options))
-    for options in ({**PACKED, 'sequences': 1}, PACKED)
+    list(batches(corpus, **(options | {'sequences': count})))
+    for count in (1, 3)
   ]
-
-  def tokens(made):
-    return sorted(
-      row[segments == number].tobytes()
-      for b in made
-      for row, segments in zip(b['tokens'], b['segments'], strict=True)
-      for number in range(1, segments.max() + 1)
-    )
-
-  assert tokens(apart) == tokens(packed)
-  for key in ('weights', 'targets', 'pair_labels', 'pair_weights'):
-    assert sum(b[key].sum() for b in apart) == sum(b[key].sum() for b in packed)
+  assert sequences_of(apart) == sequences_of(packed)
   used_apart, used_packed = [
     sum((b['segments'].max(1) > 0).sum() for b in made)
     for made in (apart, packed)
@@ -315,14 +342,6 @@ def test_every_unit_reaches_the_rate(corpus, unit):
   assert abs(targets - 0.15 * maskable) < 3 * np.sqrt(40 * B / 4) + 0.02 * (
     targets if unit == 'word' else 0
   )
-
-
-NOISES = {
-  'replacement': {'noise': 'replacement'},
-  'insertion': {'noise': 'insertion', 'noise_rate': (0.05, 0.2)},
-  'deletion': {'noise': 'deletion'},
-  'permutation': {'noise': 'permutation', 'mask_rate': (0.05, 0.15)},
-}
 
 
 @pytest.mark.parametrize('sequences', [1, 3])
@@ -499,7 +518,10 @@ def test_text_that_gives_no_sequence_is_one_line(tmp_path):
       'expected NSP=True, for PAIRS=sop, got False; set NSP, or PAIRS',
     ),
     ({'mask_rate': (0.3, 0.1)}, 'the lowest and the highest.*set MASK_RATE'),
+    ({'mask_rate': 0}, 'above 0.*no NOISE.*got 0; set MASK_RATE, or NOISE'),
+    ({'mask_rate': (0, 0)}, 'set MASK_RATE, or NOISE'),
     ({'noise': 'swap'}, 'set NOISE'),
+    ({'noize': 'deletion'}, "mean 'noise'.*set another name in pipeline.b"),
     ({'noise_rate': 0.1}, 'set NOISE_RATE, or NOISE'),
     ({'noise': 'permutation', 'noise_rate': 0.3}, 'at most 0.2.*NOISE_RATE'),
     ({'noise': 'permutation'}, 'more than 6 predictions, those of permutation'),

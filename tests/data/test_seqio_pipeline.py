@@ -9,36 +9,23 @@ import seqio
 import tensorflow as tf
 
 from bertjax import batch
-from bertjax.corpus import document_files, pipeline, preparation
+from bertjax.corpus import pipeline
 from bertjax.corpus.mixtures import Mixture
 from bertjax.data import pretraining_tasks, seqio_pipeline
 from bertjax.errors import UserError
 from bertjax.text import noises
+from tests.corpus.test_pipeline import (
+  HALVES,
+  PACKED,
+  B,
+  L,
+  P,
+  assert_equal,
+  prepare,
+  take,
+)
 
-B, L, P = 16, 32, 5
 SIZES = {'batch_size': B, 'length': L, 'predictions': P, 'seed': 1}
-PACKED = {'length': 64, 'predictions': 10, 'sequences': 3}
-HALVES = np.arange(B).reshape(2, -1)
-
-
-def prepare(folder, seed=0, vocabulary=None):
-  rng = np.random.default_rng(seed)
-  words = [''.join(rng.choice(list('abcdefghij'), 4)) for _ in range(300)]
-  (folder / 'text.txt').write_text(
-    '\n\n'.join(
-      '\n'.join(
-        ' '.join(rng.choice(words, rng.integers(4, 12)))
-        for _ in range(rng.integers(1, 30))
-      )
-      for _ in range(60)
-    )
-  )
-  return preparation.prepare(
-    document_files.TextFiles(f'{folder}/text.txt'),
-    str(folder / 'corpus'),
-    vocabulary or preparation.Training(400),
-    0.2,
-  )
 
 
 @pytest.fixture(scope='module')
@@ -48,20 +35,9 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def mixture(corpus, tmp_path_factory):
-  other = prepare(tmp_path_factory.mktemp('other'), 9, corpus.vocabulary)
+  folder = tmp_path_factory.mktemp('other')
+  other = prepare(folder, seed=9, vocabulary=corpus.vocabulary)
   return Mixture([corpus, other], rates=[(0, (3, 1)), (5, (1, 3))])
-
-
-def take(iterator, count):
-  return [next(iterator) for _ in range(count)]
-
-
-def assert_equal(some, others):
-  for one, other in zip(some, others, strict=True):
-    assert set(one) == set(other)
-    for key in one:
-      np.testing.assert_array_equal(one[key], other[key], err_msg=key)
-      assert one[key].dtype == other[key].dtype
 
 
 @pytest.mark.parametrize(

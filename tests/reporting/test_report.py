@@ -129,7 +129,7 @@ def test_every_metric_has_its_diagram_and_each_accuracy_its_baseline(tmp_path):
   text = page(tmp_path, str(directory))
   titles = re.findall('>([^<]+, (?:held out|in training))</text>', text)
   assert titles == ['Masked-LM accuracy, held out', 'X, in training']
-  assert 'most frequent answer</text>' in text
+  assert 'reached without reading</text>' in text
 
 
 def test_evaluations_have_their_last_and_their_best(tmp_path):

@@ -88,7 +88,7 @@ def test_a_baseline_is_dashed_in_the_colour_of_its_curve():
   (colour, dashed, points), (its, is_dashed, line), *_ = curves(text)
   assert (its, dashed, is_dashed) == (colour, False, True)
   assert line[:, 1] == pytest.approx(points[:, 1].mean(), rel=1e-3)
-  assert text.count('>most frequent answer</text>') == 1
+  assert text.count('>reached without reading</text>') == 1
 
 
 def test_seeds_are_a_band():

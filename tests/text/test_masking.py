@@ -266,6 +266,13 @@ def test_each_row_draws_its_rate_from_a_range(unit):
   assert share.max() < 0.35
 
 
+@pytest.mark.parametrize('unit', masking.UNITS)
+def test_a_rate_of_0_masks_nothing(unit):
+  tokens, _, out = masked(unit, count=50, rate=0.0)
+  np.testing.assert_array_equal(out['tokens'], tokens)
+  assert not out['weights'].any() and not out['targets'].any()
+
+
 def test_what_is_spared_is_never_masked_and_counts_for_no_rate():
   tokens, segments = rows(2000, 64)
   spared = np.random.default_rng(5).random(tokens.shape) < 0.3

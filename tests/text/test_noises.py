@@ -1,7 +1,12 @@
 """Noise, against plain Python and the binomial distribution."""
 
+import math
+
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+import scipy.stats
 
 from bertjax.errors import UserError
 from bertjax.text import hashing, masking, noises
@@ -275,3 +280,101 @@ def test_noise_that_cannot_be_is_one_line(noise, rate, words):
   with pytest.raises(UserError, match=words) as raised:
     noises.check(noise, rate)
   assert '\n' not in str(raised.value)
+
+
+@st.composite
+def cases(draw):
+  """Rows of one segment or two, tight for what is inserted, noise and rate."""
+  noise = draw(st.sampled_from(sorted(noises.NOISES)))
+  share = st.floats(0.01, noises.NOISES[noise].most)
+  rate = draw(st.one_of(share, st.tuples(share, share).map(sorted)))
+  text = st.lists(st.integers(5, 59), min_size=1, max_size=24)
+  several = draw(st.lists(st.lists(text, min_size=1, max_size=2), min_size=1))
+  laid_out = [[CLS, *sum((x + [SEP] for x in row), [])] for row in several]
+  length = room = max(map(len, laid_out))
+  while noises.text_length(length, noise, rate) < room:
+    length += 1
+  rows_ = {
+    key: np.zeros((len(laid_out), length), np.int32)
+    for key in ('tokens', 'types', 'segments')
+  }
+  for row, tokens in enumerate(laid_out):
+    size, first = len(tokens), len(several[row][0]) + 2
+    rows_['tokens'][row, :size] = tokens
+    rows_['types'][row, first:size] = 1
+    rows_['segments'][row, :size] = 1
+  return noise, rate, draw(st.integers(0, 2**32)), rows_
+
+
+def parts_of(tokens):
+  """Returns the places of each segment, without [CLS] and [SEP]."""
+  ends = [i for i, token in enumerate(tokens) if token == SEP]
+  firsts = [1, *(i + 1 for i in ends)]
+  return [range(a, b) for a, b in zip(firsts, ends, strict=False)]
+
+
+@hypothesis.settings(deadline=None, derandomize=True)
+@hypothesis.given(cases())
+def test_whatever_the_rows_no_more_is_done_than_was_asked(case):
+  noise, rate, seed, before = case
+  low, high = rate if isinstance(rate, list) else (rate, rate)
+  seeds = hashing.mix(seed, np.arange(len(before['tokens'])))
+  after, touched = noises.add(before, seeds, ToyVocabulary(), noise, rate)
+  labels = after.get('detection_labels', after.get('order_weights'))
+  for i, (old, new) in enumerate(zip(real(before), real(after), strict=True)):
+    was, now = parts_of(old), parts_of(new)
+    assert len(was) == len(now) and all(now)  # no segment is left empty
+    # [CLS] A [SEP] is sentence A, and B [SEP] sentence B.
+    types = [0] * (now[0].stop + 1) + [1] * (len(new) - now[0].stop - 1)
+    assert after['types'][i, : len(new)].tolist() == types
+    marked = [x for x in range(len(new)) if labels[i, x]]
+    assert not labels[i, len(new) :].any()
+    clean = sum(map(len, was))
+    if noise == 'insertion':
+      assert [x for x, y in zip(new, labels[i], strict=False) if not y] == old
+      done, among = len(marked), clean
+    elif noise == 'deletion':
+      left = iter(old)
+      assert all(token in left for token in new)
+      assert [old[x[0]] for x in was] == [new[x[0]] for x in now]
+      done, among = len(old) - len(new), clean - len(was)
+      assert min(done, 1) <= len(marked) <= done
+    elif noise == 'replacement':
+      changed = [x for x in range(len(old)) if old[x] != new[x]]
+      assert len(old) == len(new) and changed == marked
+      among = clean
+      done = max(len(changed), math.floor(low * among))  # some were the same
+    else:
+      assert [x for x in marked if touched[i, x]] == marked
+      assert len(marked) == touched[i].sum()
+      done, among = len(marked) / 3, sum(max(0, len(x) - 2) for x in was)
+      for x in was:
+        assert sorted(old[a] for a in x) == sorted(new[a] for a in x)
+      assert all(old[x] == new[x] for x in range(len(old)) if x not in marked)
+    assert math.floor(low * among) <= done <= math.ceil(high * among + 1e-9)
+
+
+@pytest.mark.parametrize('rate', [0.013, 0.5, (0.02, 0.18), (0.0, 0.3)])
+@pytest.mark.parametrize('count', [1, 7, 100])
+def test_a_budget_is_exact_in_the_mean_and_next_to_its_share(rate, count):
+  rows_ = 20000
+  seeds = hashing.mix(5, np.arange(rows_))
+  found = masking.budget(np.full(rows_, count), rate, seeds)
+  low, high = rate if isinstance(rate, tuple) else (rate, rate)
+  assert math.floor(low * count) <= found.min()
+  assert found.max() <= math.ceil(high * count)
+  # A uniform rate and a random rounding: their variances, at most 1/4 each.
+  spread = np.sqrt((high - low) ** 2 / 12 * count**2 + 1 / 4)
+  mean = (low + high) / 2 * count
+  assert abs(found.mean() - mean) < 3 * spread / np.sqrt(rows_)
+
+
+@pytest.mark.parametrize('noise', ['replacement', 'insertion'])
+def test_the_rates_of_rows_are_uniform(noise):
+  # In rows of some 400 tokens rounding is 1/64 of the range.
+  before, after, _ = add(noise, (0.02, 0.18), count=1000, length=512, seed=3)
+  labels = after['detection_labels'].sum(1) / (before['tokens'] >= 5).sum(1)
+  if noise == 'replacement':  # one in 55 is the right one
+    labels = labels * 55 / 54
+  test = scipy.stats.kstest(labels, scipy.stats.uniform(0.02, 0.16).cdf)
+  assert test.pvalue > 0.01

@@ -69,6 +69,17 @@ def test_the_pairs_that_are_one_sentence_are_counted(sizes, least, most):
   assert least <= np.mean(following) <= most
 
 
+def test_swapped_halves_of_a_sentence_are_counted():
+  documents = [document(i + 1, [20]) for i in range(50)]
+  rng = np.random.default_rng(3)
+  assert all(pairs.cuts(documents, 64, rng, 'sop'))
+  documents = [document(i + 1, [20] * 40) for i in range(50)]
+  # One target in ten is short, and for a third of these one sentence is enough;
+  # of the 14 or so pairs of a document the last may have but one.
+  assert 0 < np.mean(pairs.cuts(documents, 64, rng, 'sop')) < 0.1
+  assert not any(pairs.cuts(documents, 64, rng, 'same_document'))
+
+
 @pytest.mark.parametrize(
   'sizes',
   [[5] * 400, [20], [2], [1, 1], [1, 1, 1], [7, 1], [1, 90, 1]],

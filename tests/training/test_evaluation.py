@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 from bertjax import batch
 from bertjax.models import bert, config
@@ -28,6 +29,10 @@ def test_baselines_are_the_best_constant_answers():
   assert values['mlm_baseline'] == pytest.approx(best, rel=1e-6)
   share = labels.mean()
   assert values['nsp_baseline'] == pytest.approx(max(share, 1 - share), 1e-6)
+  for name, answers in (('mlm', targets), ('nsp', labels)):
+    _, counts = np.unique(answers, return_counts=True)
+    entropy = scipy.stats.entropy(counts)
+    assert values[f'{name}_loss_baseline'] == pytest.approx(entropy, 1e-6)
 
 
 def test_no_batches_give_no_values():
@@ -40,6 +45,11 @@ def test_a_line_has_each_loss_by_what_people_call_it():
   assert evaluation.summary(OBJECTIVE, values | {'nsp_loss': 1.0}) == (
     'masked LM loss 2.5000, accuracy 0.5000 (always the most frequent answer: '
     '0.2500); next sentence loss 1.0000'
+  )
+  values = {'mlm_loss': 2.5, 'mlm_loss_baseline': 6.25, 'nsp_accuracy': 0.75}
+  assert evaluation.summary(OBJECTIVE, values | {'nsp_loss': 0.5}) == (
+    'masked LM loss 2.5000 (frequencies alone: 6.2500); next sentence loss '
+    '0.5000, accuracy 0.7500 (guessing: 0.5000)'
   )
   assert evaluation.summary(OBJECTIVE, {}) == ''
 

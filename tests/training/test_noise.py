@@ -104,39 +104,48 @@ def learn(form, steps):
 
 
 @pytest.mark.parametrize(
-  'noise, rate, pairs, sequences',
+  'noise, rate, pairs, sequences, mask_rate',
   [
-    ('replacement', 0.15, None, 1),
-    ('insertion', 0.1, 'same_document', 3),
-    ('deletion', (0.2, 0.4), None, 1),
+    ('replacement', 0.15, None, 1, 0),
+    ('insertion', 0.1, 'same_document', 3, 0.15),
+    ('deletion', (0.2, 0.4), None, 1, 0.15),
   ],
 )
 def test_a_small_model_says_more_than_the_most_frequent_answers(
-  noise, rate, pairs, sequences
+  noise, rate, pairs, sequences, mask_rate
 ):
   form = Form(
     L,
     P,
     sequences,
     pairs is not None,
+    mask_rate=mask_rate,
     pair_kind=pairs or 'nsp',
     noise=noise,
     noise_rate=rate,
   )
   objective, found = learn(form, 300)
-  margins = {'detection': 0.05, 'mlm': 0.1} | ({pairs: 0.1} if pairs else {})
+  margins = {'detection': 0.05} | ({pairs: 0.1} if pairs else {})
+  margins |= {'mlm': 0.1} if mask_rate else {}
   for name, margin in margins.items():
     best = found[f'{name}_baseline']
     assert found[f'{name}_accuracy'] > best + margin, (name, found)
+    assert found[f'{name}_loss'] < 0.9 * found[f'{name}_loss_baseline']
+  assert found['detection_auc'] > 0.7
   line = evaluation.summary(objective, found)
   assert line.count('(always the most frequent answer: ') == len(margins)
+  assert line.count('(frequencies alone: ') == len(margins)
 
 
 def test_a_small_model_puts_shuffled_tokens_at_their_places():
   form = Form(L, P, noise='permutation', noise_rate=0.1, next_sentence=False)
   objective, found = learn(form, 150)
-  (chance,) = objective.chances.keys() - {'nsp_accuracy'}
-  assert found[chance] > objective.chances[chance] + 0.2
+  chances = objective.chances
+  assert found['order_accuracy'] > chances['order_accuracy'] + 0.2
+  assert found['order_loss'] < chances['order_loss'] - 0.2
   assert 'order_baseline' not in found
   line = evaluation.summary(objective, found)
-  assert line.endswith(f'accuracy {found[chance]:.4f} (guessing: 0.3333)')
+  accuracy = f'{found["order_accuracy"]:.4f}'
+  assert line.endswith(
+    f'(guessing: 1.0986), accuracy {accuracy} (guessing: 0.3333)'
+  )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from bertjax import batch
 from bertjax.errors import UserError
@@ -265,7 +266,14 @@ def test_an_objective_names_what_its_model_is_for():
   }
   assert [*noisy.losses] == ['mlm_loss', 'sop_loss', 'detection_loss']
   assert noisy.titles['detection_loss'] == 'noise-detection loss, nats'
-  assert noisy.chances == {'sop_accuracy': 0.5}
+  assert noisy.chances == {'sop_accuracy': 0.5, 'detection_auc': 0.5}
+  assert noisy.titles['detection_auc'] == 'noise-detection AUC'
+  assert noisy.panels[-3:] == (
+    'detection_loss',
+    'detection_accuracy',
+    'detection_auc',
+  )
+  assert 'detection_auc' in noisy.watched
   for kind, target, words in [
     ('order', None, 'set PAIRS'),
     ('nsp', 'swap', 'set BertForPreTraining.noise_target'),
@@ -275,6 +283,37 @@ def test_an_objective_names_what_its_model_is_for():
       objectives.MaskedLanguageModel(model)
   with pytest.raises(UserError, match='reads detection_labels'):
     noisy.check_batch(batch.synthetic(2, 8, 2, 9, seed=0))
+
+
+def test_an_auc_is_that_of_scikit_learn_in_each_row():
+  scores = RNG.normal(size=(6, 40)).round(1)  # some are equal
+  labels = (RNG.random((6, 40)) < 0.2).astype(np.int32)
+  weights = (RNG.random((6, 40)) < 0.7).astype(np.float32)
+  labels[4], weights[5] = 0, 0  # rows with nothing to compare
+  logits = np.stack([0 * scores, scores], -1)
+  won, pairs = parts.auc(logits, labels, weights)
+  expected = []
+  for score, label, weight in zip(scores, labels, weights > 0, strict=True):
+    one, other = ((label[weight] == x).sum() for x in (1, 0))
+    if one and other:
+      area = sklearn.metrics.roc_auc_score(label[weight], score[weight])
+      expected.append((area * one * other, one * other))
+  total, count = np.sum(expected, axis=0)
+  assert len(expected) == 4 and float(pairs) == count
+  assert float(won) == pytest.approx(total, rel=1e-5)
+
+
+def test_weights_that_nobody_reads_are_named():
+  config = EncoderConfig(9, 8, 1, 1, 8)
+  objective = objectives.MaskedLanguageModel(bert.BertForPreTraining(config))
+  example = batch.synthetic(2, 8, 2, 9, seed=0)
+  assert objective.unread(example) == []
+  example |= {
+    'order_weights': np.zeros((2, 2), np.float32),
+    'detection_labels': np.ones((2, 8), np.int32),
+    'detection_weights': np.ones((2, 8), np.float32),
+  }
+  assert objective.unread(example) == ['detection_weights']
 
 
 def test_shuffled_tokens_have_a_loss_of_their_own_in_parts_or_at_once():
