@@ -45,6 +45,7 @@ def build(
   held_out_fraction: float = 0.05,
   steps: Steps | None = None,
   report: Callable[[dict[str, Any], Tally], None] | None = None,
+  licence: str | None = None,
 ) -> None:
   """Writes a corpus into a folder, from text to `COMPLETED`.
 
@@ -56,6 +57,7 @@ def build(
     steps: what is done to documents before; None: nothing.
     report: is called with `index.json` and what the steps counted, before
       `COMPLETED` is written.
+    licence: of the text, for whoever gets the corpus; None: not known.
 
   Raises:
     UserError: there is no document, or none is left.
@@ -96,6 +98,7 @@ def build(
     written,
     tally,
     report,
+    licence,
   )
 
 
@@ -108,6 +111,7 @@ def finish(
   written: dict[str, Any],
   tally: Tally | None,
   report: Callable[[dict[str, Any], Tally], None] | None,
+  licence: str | None,
 ) -> None:
   """Writes what stands beside the shards, and `COMPLETED`.
 
@@ -119,7 +123,7 @@ def finish(
     counts: of what was read.
     written: what `tokenize` returned.
     tally: of the steps.
-    report: see `build`.
+    report: see `build`, as for `licence`.
   """
   vocabulary_file.write(
     vocabulary.tokens,
@@ -129,6 +133,7 @@ def finish(
   index = {
     'format': FORMAT,
     'source': str(reader),
+    **({} if licence is None else {'licence': licence}),
     'held_out_fraction': held_out_fraction,
     'vocabulary': digest(vocabulary),
     'counts': dataclasses.asdict(counts),

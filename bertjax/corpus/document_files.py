@@ -8,17 +8,22 @@
 Source: the format of text files is BERT's (google-research/bert).
 """
 
+import collections
+import contextlib
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from bertjax.corpus import cleaning, web_pages
+from bertjax.corpus import cleaning, warc, web_pages, workers
 from bertjax.errors import UserError
 from bertjax.text import input_bytes, input_files, input_paths
 
 _SETTING = 'TEXT_FILES'
+# Bytes of files of pages for which a further process is worth its start.
+_PROCESS_BYTES = 1 << 23
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +33,18 @@ class TextFiles:
   JSON lines, TSV, CSV and Parquet, see `input_files`, instead have a document
   in `text_column` of each object or row; blank lines in it separate paragraphs
   only. HTML and WARC have a document in each page, without what stands around
-  its text. All but Parquet may be compressed.
+  its text; WET in each record. All but Parquet may be compressed.
 
   Attributes:
     patterns: see `input_paths.expand`. The files are read in sorted order, each
       once.
     text_column: the column of text in a table.
+    processes: that turn pages into text; None: as many as pay off.
   """
 
   patterns: str | Sequence[str]
   text_column: str = 'text'
+  processes: int | None = None
 
   def __str__(self) -> str:
     patterns = self.patterns
@@ -90,32 +97,54 @@ class TextFiles:
     self, paths: Sequence[str], counts: cleaning.Counts
   ) -> Iterator[list[str]]:
     """Yields as `documents` what is in some of the files, in this order."""
-    for path in paths:
-      lines, begun = counts.lines, input_paths.fingerprint(path, _SETTING)
-      yield from self._documents(path, counts)
-      if input_paths.fingerprint(path, _SETTING) != begun:
-        raise UserError(
-          f'{path} changed while it was read; let nothing write to it, or set '
-          f'{_SETTING} to others'
-        )
-      counts.files += 1
-      counts.empty_files += counts.lines == lines
+    form_of = functools.partial(input_bytes.page_form, setting=_SETTING)
+    for of_pages, some in itertools.groupby(paths, lambda x: bool(form_of(x))):
+      if of_pages:
+        yield from self._of_pages(some, counts)
+        continue
+      for path in some:
+        lines = counts.lines
+        with _unchanged(path):
+          yield from self._documents(path, counts)
+        _count_file(counts, lines)
+
+  def _of_pages(
+    self, paths: Iterable[str], counts: cleaning.Counts
+  ) -> Iterator[list[str]]:
+    """Yields the texts of pages, which are read some time before."""
+    ends: collections.deque[int] = collections.deque()  # pages so far
+
+    def pages() -> Iterator[warc.Page]:
+      number = 0
+      for path in paths:
+        progress = _progress(counts)
+        with _unchanged(path):
+          for page in web_pages.pages(path, _SETTING, progress):
+            number += 1
+            yield page
+        ends.append(number)
+
+    lines, number = counts.lines, 0
+    processes = self.processes or min(
+      workers.available(), 1 + self.size() // _PROCESS_BYTES
+    )
+    for name, text in web_pages.texts(pages(), processes):
+      while ends and ends[0] == number:
+        ends.popleft()
+        lines = _count_file(counts, lines)
+      number += 1
+      if not text:
+        _count_page(counts, name)
+      elif found := cleaning.lines_of(text, counts):
+        yield found
+        yield []
+    for _ in ends:
+      lines = _count_file(counts, lines)
 
   def _documents(
     self, path: str, counts: cleaning.Counts
   ) -> Iterator[list[str]]:
-    before = counts.file_bytes
-
-    def progress(read: int) -> None:
-      counts.file_bytes = before + read
-
-    if input_bytes.page_form(path, _SETTING):
-      left_out = functools.partial(_count_page, counts)
-      for _, text in web_pages.texts(path, _SETTING, progress, left_out):
-        if found := cleaning.lines_of(text, counts):
-          yield found
-          yield []
-      return
+    progress = _progress(counts)
     form = input_files.form_of(path, _SETTING)
     if form == 'parquet':
       records = input_files.records(path, setting=_SETTING)
@@ -151,6 +180,35 @@ class TextFiles:
       elif lines := cleaning.lines_of(text, counts):
         yield lines
         yield []
+
+
+@contextlib.contextmanager
+def _unchanged(path: str) -> Iterator[None]:
+  """Raises UserError if the file is changed within."""
+  begun = input_paths.fingerprint(path, _SETTING)
+  yield
+  if input_paths.fingerprint(path, _SETTING) != begun:
+    raise UserError(
+      f'{path} changed while it was read; let nothing write to it, or set '
+      f'{_SETTING} to others'
+    )
+
+
+def _progress(counts: cleaning.Counts) -> Callable[[int], None]:
+  """Returns what is told how many bytes of the next file are read."""
+  before = counts.file_bytes
+
+  def progress(read: int) -> None:
+    counts.file_bytes = before + read
+
+  return progress
+
+
+def _count_file(counts: cleaning.Counts, lines: int) -> int:
+  """Counts a file before which there were so many lines; returns how many."""
+  counts.files += 1
+  counts.empty_files += counts.lines == lines
+  return counts.lines
 
 
 def _count_page(counts: cleaning.Counts, name: str) -> None:

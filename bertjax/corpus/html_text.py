@@ -56,6 +56,11 @@ def text_of(html: bytes | str) -> str:
   return '\n'.join(filter(None, lines))
 
 
+def check_installed() -> None:
+  """Raises UserError if resiliparse is not installed."""
+  _resiliparse()
+
+
 def _decoded(html: bytes, encoding: Any) -> str:
   try:
     return html.decode('utf-8-sig')  # hardly anything else is valid UTF-8

@@ -26,6 +26,7 @@ from typing import BinaryIO
 import numpy as np
 
 from bertjax.corpus import signatures
+from bertjax.runs import output_files
 
 # A group is compared with its first document; what is unlike it with the first
 # of what is left, and so on. Groups of up to one more are compared in full;
@@ -74,22 +75,32 @@ class NearDuplicates:
 
   def close(self) -> None:
     """Deletes the files."""
-    self._stack.close()
-    for file in self._files:
-      pathlib.Path(os.fsdecode(file.name)).unlink(missing_ok=True)
+    try:
+      self._stack.close()
+    finally:  # on a full disk what waits for it cannot be written
+      for file in self._files:
+        pathlib.Path(os.fsdecode(file.name)).unlink(missing_ok=True)
 
   def __len__(self) -> int:
     return self._count
 
   def add(self, signature: np.ndarray) -> None:
-    """Adds the next document: uint32[signatures.SIZE]."""
+    """Adds the next document: uint32[signatures.SIZE].
+
+    Raises:
+      UserError: the disk is full.
+    """
     self._waiting.append(signature)
     self._count += 1
     if len(self._waiting) == _TOGETHER:
       self._write()
 
   def duplicates(self) -> np.ndarray:
-    """Returns bool[N]: whether an earlier document is nearly the same."""
+    """Returns bool[N]: whether an earlier document is nearly the same.
+
+    Raises:
+      UserError: the disk is full.
+    """
     self._write()
     found = np.zeros(self._count, bool)
     if self._count:
@@ -101,10 +112,12 @@ class NearDuplicates:
     return found
 
   def _write(self) -> None:
-    if self._waiting:
-      rows = np.stack(self._waiting)
-      self._waiting = []
-      first, *others = self._files
+    if not self._waiting:
+      return
+    rows = np.stack(self._waiting)
+    self._waiting = []
+    first, *others = self._files
+    with output_files.explain_failure(str(self._directory), 'OUTPUT_DIR'):
       first.write(rows.astype(KEPT).tobytes())
       for file, band in zip(
         others, signatures.band_hashes(rows).T, strict=True

@@ -2,7 +2,7 @@
 
     options = on_beam.parse('--runner=FlinkRunner --flink_master=flink:8081')
     on_beam.build(reader, 'prepared/crawl', Training(30522), 0.05, Steps(),
-                  report, options)
+                  report, options=options)
 
 It leaves what `building.build` leaves, but that shards end where `units` do.
 Three pipelines run one after the other: one cleans and finds duplicates, one
@@ -69,8 +69,8 @@ _RUNNERS = {
 }
 # These choose Prism, which downloads a program, without being asked to.
 _CHOOSING = ('DirectRunner', 'SwitchingDirectRunner')
-# Bytes of files that make a unit; a larger file is one of its own. The shards
-# of each are files that training holds open, and systems allow some 1,000.
+# Bytes of files that make a unit; a larger file is one of its own. Each has
+# shards of its own, and a corpus is to have hundreds of files, not thousands.
 _UNIT_BYTES, _MOST_UNITS = 1 << 24, 400
 _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.5, 30.0
 # An error of one line, among all that runners say when work fails.
@@ -148,6 +148,8 @@ def build(
   held_out_fraction: float,
   steps: Steps,
   report: Callable[[dict[str, Any], Tally], None],
+  licence: str | None = None,
+  *,
   options: PipelineOptions,
 ) -> None:
   """Writes a corpus into a folder; see `building.build` for the arguments.
@@ -188,6 +190,7 @@ def build(
     written,
     tally,
     report,
+    licence,
   )
 
 

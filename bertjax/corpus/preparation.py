@@ -41,6 +41,7 @@ _FORM = {
   'vocabulary': str,
   'unknown': int,
 }
+_OPTIONAL = {'source': str, 'licence': str}
 
 _COUNTS = Mapping[str, int]
 _REPORT = {
@@ -62,10 +63,10 @@ class Prepared:
 
   Attributes:
     path: its folder.
-    index: `index.json`: 'splits', each with its 'documents', 'pieces',
-      'tokens' and 'files'; 'counts', the fields of `cleaning.Counts`;
-      'held_out_fraction'; 'vocabulary', its digest; 'unknown', how many of the
-      tokens are [UNK].
+    index: `index.json`: 'source', what was read; 'licence' of it, if it is
+      known; 'splits', each with its 'documents', 'pieces', 'tokens' and
+      'files'; 'counts', the fields of `cleaning.Counts`; 'held_out_fraction';
+      'vocabulary', its digest; 'unknown', how many of the tokens are [UNK].
     vocabulary: that of the ids.
   """
 
@@ -93,6 +94,8 @@ class Prepared:
       f'{documents:,} documents, {counts["lines"]:,} lines, {tokens:,} tokens '
       f'in {counts["files"]:,} files; {held_out:,} documents held out'
     ]
+    if 'licence' in self.index:
+      report.append(f'licence: {self.index["licence"]}')
     if not held_out and self.index['held_out_fraction']:
       report.append('fewer than three different documents: none is held out')
     return '\n'.join([*report, *cleaning.Counts(**counts).faults()])
@@ -185,6 +188,7 @@ def load(path: str) -> Prepared:
     )
   index = whole_files.read_object(where, _FIX) or {}
   whole_files.check(index, _FORM, where, _FIX)
+  whole_files.check(index, _OPTIONAL, where, _FIX, complete=False)
   if index['format'] != building.FORMAT:
     raise UserError(
       f'expected a corpus of format {building.FORMAT} in {path}, got format '

@@ -62,6 +62,7 @@ def prepare(
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,
   text_column: Name = 'text',
+  licence: Name | None = None,
   beam_options: Name | None = None,
   dry_run: bool = False,
 ) -> None:
@@ -81,6 +82,7 @@ def prepare(
     min_frequency: see `wordpiece_training.train`.
     held_out_fraction: share of the documents in the split 'validation'.
     text_column: of tables.
+    licence: of the text, such as 'CC BY-SA 4.0', which the corpus then names.
     beam_options: '--runner=... --name=value', to work on Beam; None: in as many
       processes as this machine has cores.
     dry_run: look at the files, and prepare nothing.
@@ -110,7 +112,15 @@ def prepare(
         seconds = time.monotonic() - started
         _write_report(output_dir, index, tally, seconds)
 
-      build(reader, output_dir, vocabulary, held_out_fraction, steps, report)
+      build(
+        reader,
+        output_dir,
+        vocabulary,
+        held_out_fraction,
+        steps,
+        report,
+        licence,
+      )
   prepared = preparation.load(output_dir)
   print(prepared.report())
   _tell(os.path.join(output_dir, REPORT))

@@ -229,7 +229,10 @@ class Split:
   def _open_file(self, number: int) -> pyarrow.ipc.RecordBatchFileReader:
     path = self._check_file(number)
     try:
-      return pyarrow.ipc.open_file(pyarrow.memory_map(path))
+      # What was mapped stays so without the file, and a system allows some
+      # 1,000 open ones, or 256.
+      with pyarrow.memory_map(path) as file:
+        return pyarrow.ipc.open_file(file.read_buffer())
     except (OSError, pyarrow.ArrowException) as error:
       self._refuse(number, ' '.join(str(error).split()))
 

@@ -99,7 +99,7 @@ def clean(
     function: what `steps.cleaner` returned.
   """
   counts, document = cleaning.Counts(), 0
-  reader = document_files.TextFiles(paths, text_column)
+  reader = document_files.TextFiles(paths, text_column, processes=1)
   yield key_of(unit), b''
   with folder.scratch() as own:
     path = os.path.join(own, 'rows')

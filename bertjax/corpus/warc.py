@@ -1,40 +1,54 @@
 """Reads the pages of a WARC file, as crawlers write it, by fastwarc.
 
-    for url, html in warc.pages('crawl.warc.gz'):
-      text = html_text.text_of(html)
+    for page in warc.pages('crawl.warc.gz'):
+      page.name, page.content  # its address and HTML
 
-The file is read as a stream; a page at a time is in memory. Source: ISO
-28500:2017. fastwarc (Apache-2.0) comes with resiliparse, which `html_text`
-needs; warcio does the same in Python. Neither notices that an archive ends
-inside a record, so that is looked for here.
+A page is what a server answered, or the text that was made of it (WET, as
+Common Crawl publishes it: records of the type 'conversion'). The file is read
+as a stream; a page at a time is in memory. Source: ISO 28500:2017. fastwarc
+(Apache-2.0) comes with resiliparse, which `html_text` needs; warcio does the
+same in Python. Neither notices that an archive ends inside a record, so that is
+looked for here.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from bertjax.errors import UserError
 from bertjax.text import input_bytes
 
 # Of a page, after decompression, in bytes; what is longer is no page to read.
 LONGEST_PAGE = 1 << 26
-_TYPES = ('text/html', 'application/xhtml+xml')
+_HTML_TYPES = ('text/html', 'application/xhtml+xml')
+_TEXT_TYPES = ('text/plain',)
 _END = b'\r\n\r\n'  # of every record
+
+
+class Page(NamedTuple):
+  """A page of the web.
+
+  Attributes:
+    name: its address, or the path of its file.
+    content: None: it is too long, or the server sent it broken.
+    is_html: or else text in UTF-8.
+  """
+
+  name: str
+  content: bytes | None
+  is_html: bool = True
 
 
 def pages(
   path: str,
   setting: str = input_bytes.FILES,
   progress: Callable[[int], None] = lambda read: None,
-  left_out: Callable[[str], None] = lambda url: None,
-) -> Iterator[tuple[str, bytes]]:
-  """Yields the address and the HTML of each page that was found (status 200).
+) -> Iterator[Page]:
+  """Yields each page that was found (status 200).
 
   Args:
     path: plain or compressed, as a whole or by record.
     setting: names the file, for messages.
     progress: is called with the bytes of the file that are read.
-    left_out: is called with the address of a page that is too long, or that the
-      server sent broken.
 
   Raises:
     UserError: it cannot be read, is no WARC file, is damaged or cut off; or
@@ -50,16 +64,18 @@ def pages(
       if not least <= record.stream_pos <= most:
         raise OSError(f'no record at {least:,}')
       least, most = (record.stream_pos + x for x in _lengths(record.headers))
-      if record.record_type not in (types.response, types.resource):
+      is_html = record.record_type in (types.response, types.resource)
+      if not is_html and record.record_type != types.conversion:
         continue
       url = record.headers.get('WARC-Target-URI', '').strip('<>')
+      wanted = _HTML_TYPES if is_html else _TEXT_TYPES
       try:
-        page = _page(fastwarc.WarcRecord(), record)
+        page = _page(fastwarc.WarcRecord(), record, wanted)
       except OSError:
-        left_out(url)
+        yield Page(url, None, is_html)
       else:
         if page is not None:
-          yield url, page
+          yield Page(url, page, is_html)
     if stream.read_bytes > most:
       raise OSError(f'no record at {least:,}')
   except OSError as error:
@@ -113,13 +129,14 @@ def _lengths(headers: Any) -> tuple[int, int]:
   return known, known + 5 * len(fields) + 24
 
 
-def _page(copy: Any, record: Any) -> bytes | None:
-  """Returns the HTML of a record; None: it is something else.
+def _page(copy: Any, record: Any, wanted: tuple[str, ...]) -> bytes | None:
+  """Returns the content of a record; None: it is something else.
 
   Args:
     copy: an empty record, which is filled: to decode what a server sent broken
       would end the iterator.
     record: one of the iterator's.
+    wanted: types of the content.
 
   Raises:
     OSError: it cannot be decoded, or is too long.
@@ -135,7 +152,7 @@ def _page(copy: Any, record: Any) -> bytes | None:
     if record.http_headers.status_code != 200:
       return None
     kind = record.http_content_type or ''
-  if kind.partition(';')[0].strip().lower() not in _TYPES:
+  if kind.partition(';')[0].strip().lower() not in wanted:
     return None
   page = b'' if long else record.reader.read(LONGEST_PAGE + 1)
   if long or len(page) > LONGEST_PAGE:

@@ -180,6 +180,33 @@ def test_a_json_line_longer_than_the_limit_is_skipped(tmp_path, monkeypatch):
   assert counts.first_malformed == f'{path}:1'
 
 
+PAGES = {
+  'a.html': '<p>One.',
+  'b.html': '',
+  'c.html': '<html></html>',
+  'd.txt': 'Two.\n\nThree.\n',
+  'e.html': '<p>Four.<p>Five.',
+  'f.txt': '',
+  'g.html': '<p>Six.',
+}
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_pages_are_counted_by_their_files_in_any_number_of_processes(
+  tmp_path, processes
+):
+  pytest.importorskip('resiliparse')
+  for name, content in PAGES.items():
+    (tmp_path / name).write_text(content)
+  counts = cleaning.Counts()
+  reader = document_files.TextFiles(str(tmp_path / '*'), processes=processes)
+  found = [lines for lines in reader.documents(counts) if lines]
+  assert found == [['One.'], ['Two.'], ['Three.'], ['Four.', 'Five.'], ['Six.']]
+  assert (counts.files, counts.empty_files, counts.malformed) == (7, 3, 2)
+  assert counts.first_malformed == f'{tmp_path}/b.html'
+  assert counts.file_bytes == sum(map(len, PAGES.values()))
+
+
 def test_a_file_ends_its_last_document(tmp_path):
   (tmp_path / 'a').write_text('one')
   (tmp_path / 'b').write_text('two\n')

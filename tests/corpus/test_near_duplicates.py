@@ -1,9 +1,12 @@
 """The index of near duplicates."""
 
+import resource
+
 import numpy as np
 import pytest
 
 from bertjax.corpus import near_duplicates, signatures
+from bertjax.errors import UserError
 
 
 def random_signatures(count, seed=0):
@@ -117,3 +120,18 @@ def test_more_can_be_added_after_a_look(tmp_path):
 def test_an_empty_index_has_no_duplicates_and_leaves_no_file(tmp_path):
   assert duplicates(tmp_path, []).tolist() == []
   assert not [*tmp_path.iterdir()]
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_files(tmp_path):
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  # Beyond it a write fails, as on a full disk; Python ignores the signal.
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+  try:
+    with pytest.raises(
+      UserError, match='cannot write .*set OUTPUT_DIR'
+    ) as error:
+      duplicates(tmp_path / 'index', random_signatures(5000))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+  assert '\n' not in str(error.value)
+  assert not list((tmp_path / 'index').iterdir())

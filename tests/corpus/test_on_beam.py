@@ -40,6 +40,7 @@ def prepare(patterns, folder, options=IN_MEMORY, steps=None, **more):
     patterns,
     str(folder),
     steps or Steps(paragraphs=True, personal_data=True),
+    licence='CC0',
     beam_options=options,
     **{**SMALL, **more},
   )

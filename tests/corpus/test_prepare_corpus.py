@@ -181,6 +181,21 @@ def test_one_that_was_ended_starts_anew(tmp_path, capsys):
   assert not (folder / 'text.arrow').exists()
 
 
+def test_a_licence_is_kept_and_told_and_none_is_not(tmp_path, capsys):
+  for licence in ('CC BY-SA 4.0', None):
+    _, folder = prepare(
+      tmp_path, stories(5), licence=licence, name=f'{licence}'
+    )
+    index = json.loads((folder / 'index.json').read_text())
+    assert index.get('licence') == licence
+    assert ('licence' in index) == (licence is not None)
+    told = preparation.load(str(folder)).report()
+    assert ('licence: CC BY-SA 4.0' in told) == (licence is not None)
+    assert ('licence: ' in capsys.readouterr().out) == (licence is not None)
+  with pytest.raises(UserError, match='prepare.licence'):
+    prepare(tmp_path, stories(5), licence='', name='empty')
+
+
 def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
   (tmp_path / 'out').mkdir()
   (tmp_path / 'out/thesis.tex').write_text('x')

@@ -74,16 +74,47 @@ def test_pages_come_with_their_address_and_decoded(tmp_path, name, content):
   path = write(tmp_path / name, content)
   read = []
   pages = [*warc.pages(path, progress=read.append)]
-  assert pages == [(url, PAGE % i) for i, url in enumerate(URLS)]
+  assert pages == [(url, PAGE % i, True) for i, url in enumerate(URLS)]
   assert read[-1] == len(content)
+
+
+def texts(path):
+  return [*web_pages.texts(web_pages.pages(path))]
 
 
 def test_texts_are_those_of_the_pages(tmp_path):
   path = write(tmp_path / 'a.warc', b''.join(RECORDS))
   assert input_bytes.page_form(path) == 'warc'
-  names, texts = zip(*web_pages.texts(path), strict=True)
+  names, found = zip(*texts(path), strict=True)
   assert [*names] == URLS
-  assert texts[2] == 'Page 2 says something in a sentence.'
+  assert found[2] == 'Page 2 says something in a sentence.'
+
+
+def test_records_of_text_are_read_as_they_are(tmp_path):
+  text = 'Menü\nOne <b>bold</b> move &amp; more.\n\nTwo.'
+  content = [
+    record('', 'warcinfo', b'software: x\r\n', 'application/warc-fields'),
+    record('http://a.org/0', 'conversion', text.encode(), 'text/plain'),
+    record('http://a.org/1', 'conversion', b'\x89PNG', 'image/png'),
+    record('http://a.org/2', 'conversion', b'A\xff.', 'text/plain'),
+  ]
+  path = write(tmp_path / 'a.warc.wet.gz', b''.join(map(_gzip, content)))
+  assert texts(path) == [
+    ('http://a.org/0', text),
+    ('http://a.org/2', 'A\ufffd.'),
+  ]
+
+
+def test_several_processes_give_the_same_texts_in_order(tmp_path, monkeypatch):
+  monkeypatch.setattr(web_pages, '_BATCH_BYTES', 200)
+  content = [response(f'http://a.org/{i}', PAGE % i) for i in range(40)]
+  content[7] = response(
+    'http://a.org/7', b'a', more='Content-Encoding: gzip\r\n'
+  )
+  path = write(tmp_path / 'a.warc', b''.join(content))
+  several = [*web_pages.texts(web_pages.pages(path), processes=2)]
+  assert several == texts(path)
+  assert [name for name, text in several if not text] == ['http://a.org/7']
 
 
 @pytest.mark.parametrize('compress', (bytes, _gzip))
@@ -138,10 +169,11 @@ def test_broken_and_endless_pages_are_left_out(tmp_path, monkeypatch):
     response('http://a.org/good', PAGE % 5),
   ]
   path = write(tmp_path / 'a.warc', b''.join(content))
-  left_out = []
-  pages = [*warc.pages(path, left_out=left_out.append)]
-  assert pages == [('http://a.org/good', PAGE % 5)]
-  assert left_out == ['http://a.org/bad', 'http://a.org/long']
+  assert [*warc.pages(path)] == [
+    ('http://a.org/bad', None, True),
+    ('http://a.org/long', None, True),
+    ('http://a.org/good', PAGE % 5, True),
+  ]
 
 
 @pytest.mark.parametrize(
@@ -161,15 +193,11 @@ def test_html_is_known_by_its_beginning_or_suffix(
   path = write(tmp_path / name, content)
   assert input_bytes.page_form(path) == form
   if form:
-    assert [*web_pages.texts(path)] == [(path, 'A cat.')]
+    assert texts(path) == [(path, 'A cat.')]
 
 
-def test_pages_without_text_and_too_long_ones_are_left_out(
-  tmp_path, monkeypatch
-):
+def test_pages_without_text_and_too_long_ones_have_none(tmp_path, monkeypatch):
   monkeypatch.setattr(warc, 'LONGEST_PAGE', 1000)
-  left_out = []
   for content in (b'<html><body></body></html>', b'<html>' + b'a' * 1000):
     path = write(tmp_path / 'a.html', content)
-    assert not [*web_pages.texts(path, left_out=left_out.append)]
-  assert left_out == [path, path]
+    assert texts(path) == [(path, '')]
