@@ -460,7 +460,6 @@ def test_a_temperature_flattens_the_sizes(corpus, tmp_path):
     ({'rates': [(0, 1), (5, 2)]}, 'pairs of a first step and such.*RATES'),
     ({'rates': [(0, (1, 2), 3)]}, 'pairs of a first step and such'),
     ({'rates': [(0, (1, 2)), (5,)]}, 'pairs of a first step and such'),
-    ({'rates': [(0.5, (1, 2))]}, 'pairs of a first step and such'),
   ],
 )
 def test_rates_that_do_not_fit_are_one_line(mixture, change, words):
