@@ -229,9 +229,15 @@ class Split:
   def _open_file(self, number: int) -> pyarrow.ipc.RecordBatchFileReader:
     path = self._check_file(number)
     try:
-      return pyarrow.ipc.open_file(pyarrow.memory_map(path))
+      file = pyarrow.ipc.open_file(pyarrow.memory_map(path))
+      last = file.num_record_batches - 1
+      found = last * RECORDS + file.get_batch(last).num_rows if last >= 0 else 0
     except (OSError, pyarrow.ArrowException) as error:
       self._refuse(number, ' '.join(str(error).split()))
+    wanted = self._files[number]['pieces']
+    if found != wanted:
+      self._refuse(number, f'it has {found:,} pieces of {wanted:,}')
+    return file
 
   def _refuse(self, file: int, why: str) -> NoReturn:
     path = os.path.join(self._folder, self._files[file]['name'])
