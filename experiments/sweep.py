@@ -57,7 +57,8 @@ def run(
     a pandas.DataFrame, see `sweeping.gather.frame`.
 
   Raises:
-    UserError: a macro does not exist, or the folder belongs to another sweep.
+    UserError: a macro does not exist, a point has a value that `bertjax.main`
+      refuses, or the folder belongs to another sweep.
   """
   results = _run(sweep, output, at_once, slurm, cluster)
   return gather.frame(results)
@@ -70,6 +71,8 @@ def _run(sweep, output, at_once, slurm, cluster) -> list[dict]:
   lines = plan.missing(sweep)
   if lines:
     raise UserError('; '.join(lines))
+  if tuple(sweep.program) == Sweep.program:  # others may take other values
+    plan.check_values(sweep, output)
   runs = plan.runs_of(sweep, output)
   results = {
     result['folder']: result for result in _finished(sweep, runs, output)

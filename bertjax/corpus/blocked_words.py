@@ -67,6 +67,8 @@ def read(path: str, setting: str = 'BLOCKED_WORDS') -> Blocked:
   Raises:
     UserError: it cannot be read, or has no word.
   """
+  form = input_files.form_of(path, setting)
+  expect(form == 'text', 'a text file, a word a line', path, setting)
   words = [*input_files.lines(path, setting)]
   if not any(map(word_hashes.split, words)):
     raise UserError(

@@ -21,7 +21,7 @@ from bertjax.corpus import (
   spool,
   workers,
 )
-from bertjax.corpus.steps import Steps
+from bertjax.corpus.steps import SETTINGS, Steps
 from bertjax.corpus.tally import Tally
 from bertjax.corpus.wordpiece_training import Training
 from bertjax.errors import UserError
@@ -161,8 +161,10 @@ def check_not_empty(
     return
   if tally and tally.read:
     rules = ', '.join(f'{n:,} by {x}' for x, n in tally.dropped.most_common())
+    first, _ = tally.dropped.most_common(1)[0]
+    setting = SETTINGS.get(first, 'RULES')
     raise UserError(
-      f'no document of {tally.read:,} is left: {rules}; set that rule off, or '
+      f'no document of {tally.read:,} is left: {rules}; set {setting}, or '
       'TEXT_FILES to other text'
     )
   found = '; '.join(

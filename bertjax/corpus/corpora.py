@@ -7,7 +7,8 @@ batches = pipeline.batches(prepared, batch_size=32, length=128, ...)
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -152,7 +153,7 @@ def from_text(
           continue
         for split in shards.SPLITS:
           prepared.split(split).check_files()
-        _report(prepared, is_given=vocab_file is not None)
+        _report(prepared, is_given=text_files is None or vocab_file is not None)
         if next_sentence:
           _report_pairs(prepared, length, pair_kind)
         _told.add((run_dir, prepared.path))
@@ -200,16 +201,28 @@ def _report(prepared: Prepared, is_given: bool) -> None:
     UserError: most tokens are [UNK].
   """
   print(prepared.report(), flush=True)
-  total = sum(split['tokens'] for split in prepared.splits.values())
-  unknown = prepared.index['unknown'] / max(1, total)
-  told = f'{unknown:.1%} of the tokens are [UNK]'
-  if is_given and unknown > _MOST_UNKNOWN:
+  if is_given:
+    check_known(prepared.index)
+  share = _unknown(prepared.index)
+  if share > _MANY_UNKNOWN:
+    told = f'warning: {share:.1%} of the tokens are [UNK]'
+    print(f'{told}, which nothing is learnt of', flush=True)
+
+
+def check_known(index: Mapping[str, Any]) -> None:
+  """Raises UserError if most tokens of an `index.json` are [UNK]."""
+  share = _unknown(index)
+  if share > _MOST_UNKNOWN:
     raise UserError(
-      f'{told}, since the vocabulary is of another language or case; set '
-      'VOCAB_FILE, TEXT_FILES or CASED'
+      f'{share:.1%} of the tokens are [UNK], since the vocabulary is of '
+      'another language or case; set VOCAB_FILE, TEXT_FILES or CASED'
     )
-  if unknown > _MANY_UNKNOWN:
-    print(f'warning: {told}, which nothing is learnt of', flush=True)
+
+
+def _unknown(index: Mapping[str, Any]) -> float:
+  """Returns the share of [UNK] in a corpus."""
+  total = sum(split['tokens'] for split in index['splits'].values())
+  return index['unknown'] / max(1, total)
 
 
 def _report_pairs(prepared: Prepared, length: int, pair_kind: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bertjax import values
 from bertjax.corpus.preparation import Prepared
 from bertjax.errors import UserError, expect
 from bertjax.text import hashing
@@ -52,13 +53,46 @@ class Mixture:
           f'{other.path} have two; prepare one anew, with VOCAB_FILE set to '
           'that of the other'
         )
+    self._check_points()
     steps, shares = self._table()
     what = f'for each of the {len(self.corpora)} corpora a rate, one above 0'
     fits = shares.ndim == 2 and shares.shape[1] == len(self.corpora)
-    fits = fits and (shares.sum(1) > 0).all()
-    expect(fits, what, self.rates, 'RATES')
+    fits = fits and (shares.sum(1) > 0).all() and np.isfinite(shares).all()
+    expect(fits, what, self._given, self._setting)
     ordered = steps[0] == 0 and (np.diff(steps) > 0).all()
-    expect(ordered, 'steps from 0 that ascend', steps.tolist(), 'RATES')
+    expect(ordered, 'steps from 0 that ascend', steps.tolist(), self._setting)
+
+  def _check_points(self) -> None:
+    """Raises UserError: neither values nor pairs of a step and a value."""
+    form: Any = NotNegative if self.rates is None else Rates
+    if self.rates is None and not self.corpora[1:]:
+      one = [x.path for x in self.corpora]
+      fix = 'TEMPERATURE to 1.0, or CORPUS_DIR to several'
+      expect(self._given == 1, 'several corpora for a temperature', one, fix)
+    what = f'{values.describe(form)}, or pairs of a first step and such'
+    valid = all(
+      len(point) == 2
+      and values.fits(point[0], Natural)
+      and values.fits(point[1], form)
+      for point in self._points()
+    )
+    expect(valid and self._points(), what, self._given, self._setting)
+
+  @property
+  def _setting(self) -> str:
+    return 'TEMPERATURE' if self.rates is None else 'RATES'
+
+  @property
+  def _given(self) -> Any:
+    return self.temperature if self.rates is None else self.rates
+
+  def _points(self) -> Sequence[Any]:
+    """Returns pairs of the first step and what holds from there on."""
+    given = self._given
+    several = isinstance(given, Sequence) and any(
+      isinstance(x, Sequence) for x in given
+    )
+    return given if several else [(0, given)]
 
   @property
   def vocabulary(self) -> Vocabulary:
@@ -70,14 +104,13 @@ class Mixture:
     sizes = np.array(
       [max(1, x.splits['train']['tokens']) for x in self.corpora], float
     )
-    values: Any = self.temperature if self.rates is None else self.rates
-    several = isinstance(values, Sequence) and isinstance(values[0], Sequence)
-    pairs = values if several else [(0, values)]
-    steps = np.array([step for step, _ in pairs], np.int64)
+    points = self._points()
+    steps = np.array([step for step, _ in points], np.int64)
     if self.rates is None:
-      rates = [sizes ** float(value) for _, value in pairs]
+      with np.errstate(over='ignore'):
+        rates = [sizes ** float(value) for _, value in points]
     else:
-      rates = [np.array(value, float) for _, value in pairs]
+      rates = [np.array(value, float) for _, value in points]
     same = len({len(each) for each in rates}) == 1
     return steps, np.array(rates) if same else np.zeros(0)
 

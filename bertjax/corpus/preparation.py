@@ -28,7 +28,7 @@ from bertjax.errors import UserError, expect
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file, whole_files
 from bertjax.text.vocabulary import Vocabulary
-from bertjax.values import Rate
+from bertjax.values import Count, Name, Natural, Rate
 
 _ELSEWHERE = 'another directory'
 _FIX = 'prepare it anew, or set CORPUS_DIR to another'
@@ -42,6 +42,18 @@ _FORM = {
   'unknown': int,
 }
 _OPTIONAL = {'source': str, 'licence': str}
+
+# And in it, of each split, of each of its files, and of what was read.
+_SPLIT = {
+  'documents': int,
+  'pieces': int,
+  'tokens': int,
+  'files': Sequence[Mapping[str, Any]],
+}
+_FILE = {'name': Name, 'pieces': Count, 'tokens': Natural, 'bytes': Natural}
+_READ: dict[str, Any] = {
+  field.name: field.type for field in dataclasses.fields(cleaning.Counts)
+}
 
 _COUNTS = Mapping[str, int]
 _REPORT = {
@@ -98,7 +110,8 @@ class Prepared:
       report.append(f'licence: {self.index["licence"]}')
     if not held_out and self.index['held_out_fraction']:
       report.append('fewer than three different documents: none is held out')
-    return '\n'.join([*report, *cleaning.Counts(**counts).faults()])
+    known = cleaning.Counts(**{name: counts[name] for name in _READ})
+    return '\n'.join([*report, *known.faults()])
 
 
 def prepare(
@@ -194,6 +207,7 @@ def load(path: str) -> Prepared:
       f'expected a corpus of format {building.FORMAT} in {path}, got format '
       f'{index["format"]}, of another version of bertjax; {_FIX}'
     )
+  _check_parts(index, where)
   tokens, cased = vocabulary_file.load(os.path.join(path, vocabulary_file.NAME))
   prepared = Prepared(path, index, Vocabulary(tokens, cased))
   if building.digest(prepared.vocabulary) != index['vocabulary']:
@@ -201,6 +215,41 @@ def load(path: str) -> Prepared:
       f'the vocabulary in {path} is not that of the corpus there; {_FIX}'
     )
   return prepared
+
+
+def _check_parts(index: Mapping[str, Any], where: str) -> None:
+  """Checks what stands within the parts of `index.json`, and their sums."""
+  whole_files.check(index['counts'], _READ, where, _FIX)
+  whole_files.check(
+    index['splits'], dict.fromkeys(shards.SPLITS, Any), where, _FIX
+  )
+  total = 0
+  for name in shards.SPLITS:
+    split = index['splits'][name]
+    whole_files.check(split, _SPLIT, where, _FIX)
+    for file in split['files']:
+      whole_files.check(file, _FILE, where, _FIX)
+    names = [file['name'] for file in split['files']]
+    sums = [
+      sum(file[what] for file in split['files'])
+      for what in ('pieces', 'tokens')
+    ]
+    total += sums[1]
+    if (
+      sums != [split['pieces'], split['tokens']]
+      or not 0 <= split['documents'] <= sums[0]
+      or len({*names}) < len(names)
+      or not all(map(shards.is_name, names))
+    ):
+      raise UserError(
+        f'{where} was altered: its files of {name} do not add up to its '
+        f'documents, pieces and tokens; {_FIX}'
+      )
+  if not 0 <= index['unknown'] <= total:
+    raise UserError(
+      f'{where} was altered: {index["unknown"]:,} of {total:,} tokens are '
+      f'[UNK]; {_FIX}'
+    )
 
 
 def read_report(path: str) -> dict[str, Any]:

@@ -9,9 +9,13 @@ OUTPUT_DIR gets what `building` writes, and `report.json`, before `COMPLETED`:
   replaced       kind of personal data -> how often
   samples        rule -> the first documents that it dropped, cut
   seconds, megabytes_read
+  made_from      digest of settings and bytes read, to tell another preparation
 """
 
+import dataclasses
 import functools
+import hashlib
+import json
 import os
 import shlex
 import time
@@ -27,8 +31,10 @@ from bertjax.corpus import (
 )
 from bertjax.corpus.steps import Steps
 from bertjax.corpus.tally import Tally
+from bertjax.corpus.wordpiece_training import Training
 from bertjax.errors import UserError, expect
 from bertjax.runs import layout, output_files
+from bertjax.text.vocabulary import Vocabulary
 from bertjax.values import Count, Name, Path, Paths, Place, Rate, checked
 
 REPORT = 'report.json'
@@ -46,7 +52,16 @@ _OWN = {
 
 @checked
 def run_dir(output_dir: Path, run_dir: Path | None = None) -> str:
-  """Returns RUN_DIR, which holds lock and configuration of a preparation."""
+  """Returns RUN_DIR, which holds lock and configuration of a preparation.
+
+  Raises:
+    UserError: `output_dir` cannot get a corpus. Nothing is written before this
+      is asked, so nothing is left in a folder of something else.
+  """
+  same = os.path.realpath(run_dir or '') == os.path.realpath(output_dir)
+  where = 'a folder in OUTPUT_DIR or elsewhere, not OUTPUT_DIR itself'
+  expect(not (run_dir and same), where, run_dir, 'RUN_DIR')
+  _check_folder(output_dir, run_dir)
   return run_dir or os.path.join(output_dir, 'run')
 
 
@@ -68,8 +83,8 @@ def prepare(
 ) -> None:
   """Prepares a corpus in a folder of its own, and prints what became of it.
 
-  One that is there and complete is left as it is. One that was ended is
-  prepared anew.
+  One that is there and complete is left as it is, if it was prepared with these
+  settings from as many bytes. One that was ended is prepared anew.
 
   Args:
     text_files: see `corpora.from_text`, as for those that follow.
@@ -96,7 +111,9 @@ def prepare(
   vocabulary = corpora.vocabulary_of(
     vocab_file, vocab_size, cased, min_frequency
   )
+  made_from = _digest(reader, vocabulary, held_out_fraction, steps)
   if preparation.is_complete(output_dir):
+    _check_same(os.path.join(output_dir, REPORT), made_from)
     print(f'{output_dir} is prepared already', flush=True)
   else:
     _check_folder(output_dir, run_dir)
@@ -109,8 +126,10 @@ def prepare(
       started = time.monotonic()
 
       def report(index: dict, tally: Tally) -> None:
+        if not isinstance(vocabulary, Training):
+          corpora.check_known(index)
         seconds = time.monotonic() - started
-        _write_report(output_dir, index, tally, seconds)
+        _write_report(output_dir, index, tally, seconds, made_from)
 
       build(
         reader,
@@ -142,9 +161,12 @@ def _on_beam(options: str) -> Callable[..., None]:
 
 
 def _check_folder(output_dir: str, run_dir: str | None) -> None:
-  """Refuses a folder that holds what no preparation left there."""
-  if not os.path.isdir(output_dir):
+  """Refuses what holds anything that no preparation left there."""
+  output_files.check_folder(output_dir, 'OUTPUT_DIR')
+  if not os.path.lexists(output_dir) or preparation.is_complete(output_dir):
     return
+  is_folder = os.path.isdir(output_dir)
+  expect(is_folder, 'a new folder, no file', output_dir, 'OUTPUT_DIR')
   of_run = os.path.basename(run_dir or 'run')
   for name in sorted(os.listdir(output_dir)):
     if name != of_run and not _is_own(name):
@@ -168,8 +190,37 @@ def _remove(output_dir: str) -> None:
     output_files.remove(os.path.join(output_dir, name))
 
 
+def _digest(
+  reader: spool.Reader,
+  vocabulary: Vocabulary | Training,
+  held_out_fraction: float,
+  steps: Steps,
+) -> str:
+  """Returns what tells a preparation from one with other settings or text.
+
+  Not when a file was changed, nor where it is: the same text may be moved.
+  """
+  of = (
+    dataclasses.astuple(vocabulary)
+    if isinstance(vocabulary, Training)
+    else building.digest(vocabulary)
+  )
+  settings = [reader.size(), of, held_out_fraction, dataclasses.asdict(steps)]
+  text = json.dumps(settings)
+  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _check_same(path: str, made_from: str) -> None:
+  """Refuses a report of another preparation, if it says what it is of."""
+  if preparation.read_report(path).get('made_from', made_from) != made_from:
+    raise UserError(
+      f'{os.path.dirname(path)} holds a corpus that was prepared from other '
+      'text or with other settings; set OUTPUT_DIR to another'
+    )
+
+
 def _write_report(
-  output_dir: str, index: dict, tally: Tally, seconds: float
+  output_dir: str, index: dict, tally: Tally, seconds: float, made_from: str
 ) -> None:
   kept = sum(index['splits'][x]['documents'] for x in shards.SPLITS)
   dropped = dict(sorted(tally.dropped.items()))
@@ -189,6 +240,7 @@ def _write_report(
     'samples': tally.samples,
     'seconds': round(seconds, 1),
     'megabytes_read': round(index['counts']['file_bytes'] / 1e6, 3),
+    'made_from': made_from,
   }
   path = os.path.join(output_dir, REPORT)
   output_files.write_json(path, report, 'OUTPUT_DIR')

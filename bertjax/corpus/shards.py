@@ -232,9 +232,15 @@ class Split:
       # What was mapped stays so without the file, and a system allows some
       # 1,000 open ones, or 256.
       with pyarrow.memory_map(path) as file:
-        return pyarrow.ipc.open_file(file.read_buffer())
+        shard = pyarrow.ipc.open_file(file.read_buffer())
+      last = shard.num_record_batches - 1
+      tail = shard.get_batch(last).num_rows if last >= 0 else 0
     except (OSError, pyarrow.ArrowException) as error:
       self._refuse(number, ' '.join(str(error).split()))
+    found, wanted = max(last, 0) * RECORDS + tail, self._files[number]['pieces']
+    if found != wanted:
+      self._refuse(number, f'it has {found:,} pieces of {wanted:,}')
+    return shard
 
   def _refuse(self, file: int, why: str) -> NoReturn:
     path = os.path.join(self._folder, self._files[file]['name'])

@@ -32,14 +32,22 @@ from bertjax.corpus import (
   quality_rules,
   repair,
   signatures,
+  word_hashes,
   workers,
 )
 from bertjax.corpus.tally import Seen, Tally
+from bertjax.errors import expect
 from bertjax.text import input_files, input_paths
 from bertjax.values import Name, Paths, Place, Share, check_fields
 
 LANGUAGE, BLOCKED, EVALUATION = 'language', 'blocked_word', 'evaluation_text'
 EMPTY = 'empty'
+# The macro that sets what a step drops; of all others it is RULES.
+SETTINGS = {
+  LANGUAGE: 'LANGUAGES',
+  BLOCKED: 'BLOCKED_WORDS',
+  EVALUATION: 'DECONTAMINATE',
+}
 _BATCH_CHARACTERS = 1 << 20
 
 
@@ -77,11 +85,16 @@ class Steps:
   def __post_init__(self) -> None:
     """Raises UserError: no such rule or language, or a file is not there."""
     check_fields(self)
-    if self.languages:
+    if self.languages is not None:
+      expect(self.languages, 'codes, or None', self.languages, 'LANGUAGES')
       languages.check_codes(self.languages)
     _rules(self.rules)
     if self.decontaminate is not None:
-      input_paths.expand(self.decontaminate, 'DECONTAMINATE')
+      known = contamination.SHORTEST
+      texts = _evaluation_texts(self.decontaminate)
+      found = any(len(word_hashes.split(text)) >= known for text in texts)
+      what = f'evaluation texts, one of them of {known} words or more'
+      expect(found, what, self.decontaminate, 'DECONTAMINATE')
     if self.blocked_words is not None:
       blocked_words.read(self.blocked_words)
 
@@ -185,9 +198,10 @@ SCHEMA = pyarrow.schema(
 def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
   of_lines, rules = _rules(steps.rules)
   blocked = steps.blocked_words and blocked_words.read(steps.blocked_words)
-  evaluation = steps.decontaminate and contamination.Contaminated(
-    _evaluation_texts(steps.decontaminate)
-  )
+  evaluation = None
+  if steps.decontaminate:
+    texts = _evaluation_texts(steps.decontaminate)
+    evaluation = contamination.Contaminated(texts)
 
   def failing(text: str) -> str | None:
     if not text.strip():

@@ -25,7 +25,7 @@ from bertjax import batch
 from bertjax.corpus import pipeline
 from bertjax.data import pretraining_tasks
 from bertjax.data.quiet_tensorflow import seqio, tf
-from bertjax.errors import choose, expect
+from bertjax.errors import UserError, choose, expect
 from bertjax.runs.progress_line import wait
 from bertjax.values import Count, Natural, Seed, checked
 
@@ -165,16 +165,25 @@ def batches(
   datasets = {}
   with wait(f'tracing the data pipeline of {split}'):
     for stream in own:
-      dataset = task.get_dataset(
-        sequence_length={key: shapes[key].shape[1] for key in shapes},
-        split=split,
-        shuffle=shuffle,
-        seed=seed,
-        shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
-        num_epochs=epochs,
-        trim_output_features=False,
-        try_in_mem_cache=False,
-      )
+      try:
+        dataset = task.get_dataset(
+          sequence_length={key: shapes[key].shape[1] for key in shapes},
+          split=split,
+          shuffle=shuffle,
+          seed=seed,
+          shard_info=seqio.ShardInfo(index=stream, num_shards=streams),
+          num_epochs=epochs,
+          trim_output_features=False,
+          try_in_mem_cache=False,
+        )
+      except ValueError as error:
+        if 'shuffle_buffer_size' not in str(error):
+          raise
+        raise UserError(
+          f'expected a task that can be shuffled, got {task.name} without '
+          'shuffle_buffer_size; set that, or seqio_pipeline.batches.shuffle to '
+          'False'
+        ) from error
       _check_rows(dataset.element_spec)
       dataset = dataset.batch(rows, drop_remainder=epochs is None).prefetch(2)
       datasets[stream] = dataset.with_options(_options())

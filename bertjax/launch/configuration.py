@@ -76,6 +76,7 @@ def understand(
   macros.check_used(configuration, configuration.macros)
   macros.check_scopes(configuration, scopes)
   macros.check_required(configuration, lines)
+  macros.check_effects(configuration, lines)
   _check_size(configuration, files, lines)
   return files, lines
 
@@ -85,13 +86,8 @@ def _check_size(
   files: Sequence[str],
   lines: Sequence[str],
 ) -> None:
-  """Refuses a size where a file brings its own."""
+  """Refuses a size of a model where INIT_FROM brings its own."""
   set_here = dict(re.split(' *= *', x, maxsplit=1) for x in lines if '=' in x)
-  if 'VOCAB_SIZE' in set_here and set_here.get('VOCAB_FILE', 'None') != 'None':
-    raise UserError(
-      'VOCAB_FILE brings its own size, so VOCAB_SIZE has no effect; leave it '
-      'out, or set VOCAB_FILE to None'
-    )
   sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
   sizes += [x for x in lines if 'EncoderConfig.' in x]
   tunes = any(x.endswith('.fine_tune') for x in configuration.functions)

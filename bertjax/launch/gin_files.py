@@ -42,11 +42,15 @@ class Macro:
     value: the last one that the files give it.
     meaning: the comment where it is introduced, or else a later one.
     file: the last one that binds it.
+    order: that binding's place among those of all macros.
+    anew: whether a file binds it before.
   """
 
   value: Any
   meaning: str = ''
   file: str = ''
+  order: int = 0
+  anew: bool = False
 
 
 @dataclasses.dataclass
@@ -153,9 +157,13 @@ def _read(
       if not statement.arg_name:
         name = '/'.join(filter(None, (statement.scope, statement.selector)))
         meaning = _meaning(comments, statement.location.line_num)
-        if known := into.macros.get(name):
+        known = into.macros.get(name)
+        if known:
           meaning = known.meaning or meaning
-        into.macros[name] = Macro(statement.value, meaning, file)
+        order = 1 + max((x.order for x in into.macros.values()), default=0)
+        into.macros[name] = Macro(
+          statement.value, meaning, file, order, known is not None
+        )
         own[name] = statement.value
       else:
         function = full(statement.selector)
@@ -234,6 +242,8 @@ def parse(text: str, where: str) -> list[Any]:
     message, row = str(error.msg), error.lineno or 1
   except ValueError as error:  # such as a name that gin reserves
     message, row = str(error), 1
+  except RecursionError:
+    message, row = 'brackets are nested too deeply', 1
   if (opened := _open_bracket(text)) and opened <= row:
     row, message = opened, 'a bracket is not closed'
   elif message.startswith('Expected indentation'):
@@ -241,7 +251,7 @@ def parse(text: str, where: str) -> list[Any]:
   lines = text.splitlines()
   line = lines[min(row, len(lines)) - 1].strip() if lines else ''
   if not where.startswith('--'):
-    where = f'{where}, line {row}: {line}'
+    where = f'{where}, line {row}: {line:.80}'
   raise UserError(f'{where}: {_meant(line, message)}')
 
 

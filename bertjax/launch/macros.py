@@ -11,7 +11,7 @@ known from the default of the macro and the annotations of its parameters.
 import ast
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertjax.errors import UserError, did_you_mean
@@ -27,6 +27,13 @@ from bertjax.launch.gin_files import (
 # A prepared corpus has its text, without which there would be none, and its
 # vocabulary.
 _IN_PLACE = {'CORPUS_DIR': ('TEXT_FILES', 'VOCAB_FILE')}
+# Macro -> those that have no effect beside it.
+_WITHOUT_EFFECT = {
+  'VOCAB_FILE': ('VOCAB_SIZE',),
+  'CORPUS_DIR': ('VOCAB_SIZE', 'CASED', 'TEXT_COLUMN'),
+  'RATES': ('TEMPERATURE',),
+  'TOKEN_BUDGET': ('TRAIN_STEPS',),
+}
 # What MODEL was called in the recipes that use a trained model.
 _NOW_MODEL = ('RUN_DIR', 'INIT_FROM')
 # Of texts with commas only these are lists: a path or a column may have one.
@@ -110,16 +117,61 @@ def in_place(
   bound = dict(x.partition('=')[::2] for x in bindings)
   found = []
   for name, others in _IN_PLACE.items():
-    if bound.get(name, 'None') == 'None':
+    if not _is_set(name, bound, configuration):
       continue
     for other in others:
-      if bound.get(other, 'None') != 'None':
+      if _is_beside(name, other, bound, configuration):
         raise UserError(
           f'{name} takes the place of {" and ".join(others)}; leave {other} out'
         )
       if other in configuration.macros and other not in bound:
         found.append(f'{other}=None')
   return found
+
+
+def check_effects(
+  configuration: Configuration, bindings: Iterable[str]
+) -> None:
+  """Raises UserError for a macro that another one leaves without effect.
+
+  Neither a default counts, nor what a file sets that a later one builds on.
+  """
+  bound = dict(x.partition('=')[::2] for x in bindings)
+  for name, others in _WITHOUT_EFFECT.items():
+    if not _is_set(name, bound, configuration):
+      continue
+    for other in others:
+      in_files = other not in bound and other in configuration.macros
+      # config.gin of a run has all macros, each once.
+      if in_files and not configuration.macros[other].anew:
+        continue
+      if _is_beside(name, other, bound, configuration):
+        raise UserError(
+          f'{name} is set, so {other} has no effect; leave it out, or set '
+          f'{name} to None'
+        )
+
+
+def _is_set(
+  name: str, bound: Mapping[str, str], configuration: Configuration
+) -> bool:
+  macro = configuration.macros.get(name)
+  return bound.get(name, repr(macro.value if macro else None)) != 'None'
+
+
+def _is_beside(
+  name: str,
+  other: str,
+  bound: Mapping[str, str],
+  configuration: Configuration,
+) -> bool:
+  """Returns whether `other` is set where `name` is, or later."""
+  if other in bound:
+    return bound[other] != 'None'
+  one, two = (configuration.macros.get(x) for x in (name, other))
+  if not two or two.value in (None, REQUIRED) or not one or name in bound:
+    return False
+  return two.file == one.file or two.order > one.order
 
 
 def check_required(
@@ -133,7 +185,7 @@ def check_required(
     if macro.value == REQUIRED and name not in bound
   ]
   for name, (first, *_) in _IN_PLACE.items():
-    if bound.get(first) == 'None' and bound.get(name, 'None') == 'None':
+    if bound.get(first) == 'None' and not _is_set(name, bound, configuration):
       raise UserError(
         f'expected a value of {first}, got None; set --gin.{first}=VALUE, or '
         f'--gin.{name}=VALUE in its place'

@@ -121,8 +121,15 @@ def check_values(sweep: Sweep, output: str) -> None:
   """Raises UserError for what `bertjax.main` would refuse in some run.
 
   Of a search, the ends of each range and all choices are tried. Checks nothing
-  where the packages that the recipes need are not installed.
+  where the packages that the recipes need are not installed. Clears gin's
+  configuration in this process.
   """
+  try:
+    import gin
+
+    from bertjax.launch import configuration
+  except ImportError:
+    return
   points = sweep.all_points() or [
     _any_point(sweep) | {name: value}
     for name, values in sweep.search.space.items()
@@ -130,28 +137,21 @@ def check_values(sweep: Sweep, output: str) -> None:
       (values.low, values.high) if isinstance(values, Range) else values
     )
   ]
-  for point in points:
-    run = run_at(sweep, output, point, sweep.seeds[0])
-    for stage, run_dir in run.stages():
+  runs = [run_at(sweep, output, x, sweep.seeds[0]) for x in points]
+  try:
+    for run, (stage, run_dir) in ((x, y) for x in runs for y in x.stages()):
       steps = stage.bindings.get('TRAIN_STEPS')
       measured = {'TRAIN_STEPS': 1} if isinstance(steps, Minutes) else {}
       flags = run.command(stage, run_dir, **measured)
+      start = '--gin.'
+      bindings = [x.removeprefix(start) for x in flags if x.startswith(start)]
       try:
-        from bertjax.launch import configuration
-
-        configuration.parse(
-          stage.files,
-          [
-            flag.removeprefix('--gin.')
-            for flag in flags
-            if flag.startswith('--gin.')
-          ],
-        )
+        configuration.parse(stage.files, bindings)
       except UserError as error:
         if not isinstance(error.__cause__, ImportError):
           raise UserError(f'{run.name}: {error}') from error
-      except ImportError:
-        return
+  finally:
+    gin.clear_config()
 
 
 def _any_point(sweep: Sweep) -> Point:
@@ -239,11 +239,13 @@ def macros_of(files: Sequence[str]) -> dict[str, str]:
 
 
 def _find(file: str) -> str:
-  folders = ['', *command_line.search_paths()]
-  for folder in folders:
-    path = os.path.join(folder, file)
-    if os.path.isfile(path):
-      return path
+  """Returns the path of a gin file, or of a name such as 'bert_tiny'."""
+  named = [f'{folder}/{file}.gin' for folder in ('recipes', 'models', 'meshes')]
+  for folder in ('', *command_line.search_paths()):
+    for name in (file, *named):
+      path = os.path.join(folder, name)
+      if os.path.isfile(path):
+        return path
   raise UserError(f'there is no gin file {file}; mend the files of SWEEP')
 
 

@@ -475,12 +475,41 @@ def test_a_temperature_flattens_the_sizes(corpus, tmp_path):
     ({'rates': [(0, (1, 1)), (5, (1,))]}, 'for each of the 2 corpora'),
     ({'rates': [(5, (1, 1))]}, 'steps from 0 that ascend'),
     ({'rates': [(0, (1, 1)), (0, (1, 2))]}, 'steps from 0 that ascend'),
+    ({'rates': []}, 'for each of the 2 corpora'),
+    ({'rates': [(0, 1), (5, 2)]}, 'pairs of a first step and such.*RATES'),
+    ({'rates': [(0, (1, 2), 3)]}, 'pairs of a first step and such'),
+    ({'rates': [(0, (1, 2)), (5,)]}, 'pairs of a first step and such'),
   ],
 )
 def test_rates_that_do_not_fit_are_one_line(mixture, change, words):
   with pytest.raises(UserError, match=words) as error:
     dataclasses.replace(mixture, **change)
   assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'temperature',
+  [
+    (),
+    [[]],
+    [(0,)],
+    [(0, 0.7, 1)],
+    [(0, 0.7), (5.5, 0.3)],
+    [(5, 0.7)],
+    [(0, 0.7), (0, 0.3)],
+    1e300,
+  ],
+)
+def test_temperatures_that_do_not_fit_name_their_own_macro(
+  mixture, temperature
+):
+  with pytest.raises(UserError, match='set TEMPERATURE$'):
+    dataclasses.replace(mixture, rates=None, temperature=temperature)
+
+
+def test_a_temperature_of_one_corpus_is_refused(corpus):
+  with pytest.raises(UserError, match='several corpora.*TEMPERATURE to 1.0'):
+    Mixture([corpus], temperature=0.5)
 
 
 def test_little_text_gives_full_batches(tmp_path):

@@ -236,6 +236,62 @@ def test_a_shard_that_was_altered_is_refused_by_name(tmp_path, what):
     [split.piece(number) for number in range(9)]
 
 
+def put(content, place, value):
+  """Sets, or for None takes out, what stands at a place such as 'a/b/0'."""
+  *path, last = [int(x) if x.isdigit() else x for x in place.split('/')]
+  for name in path:
+    content = content[name]
+  if value is None:
+    del content[last]
+  else:
+    content[last] = value
+
+
+@pytest.mark.parametrize(
+  'place, value, words',
+  [
+    ('splits/train', None, "expected 'train'"),
+    ('splits/validation', None, "expected 'validation'"),
+    ('splits/train/files', None, "expected 'files'"),
+    ('splits/train/files', 'x', "as 'files'"),
+    ('splits/train/files/0/name', None, "expected 'name'"),
+    ('splits/train/files/0/name', '../../etc/passwd', 'do not add up'),
+    ('splits/train/files/0/pieces', '9', "as 'pieces'"),
+    ('splits/train/files/0/pieces', -1, "as 'pieces'"),
+    ('splits/train/files/0/pieces', 5, 'do not add up'),
+    ('splits/train/files/0/bytes', 2.5, "as 'bytes'"),
+    ('splits/train/tokens', 'many', "as 'tokens'"),
+    ('splits/train/tokens', 5, 'do not add up'),
+    ('splits/train/documents', 10**9, 'do not add up'),
+    ('splits/train/files', [], 'do not add up'),
+    ('counts/lines', None, "expected 'lines'"),
+    ('counts/lines', 'x', "as 'lines'"),
+    ('unknown', -5, 'was altered'),
+  ],
+)
+def test_an_index_that_was_altered_is_one_line(tmp_path, place, value, words):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  path = prepare(reader, tmp_path / 'store', 0).path
+  file = pathlib.Path(path) / 'index.json'
+  index = json.loads(file.read_text())
+  put(index, place, value)
+  file.write_text(json.dumps(index))
+  with pytest.raises(UserError, match=words) as error:
+    preparation.load(path)
+  assert str(file) in str(error.value) and 'CORPUS_DIR' in str(error.value)
+
+
+def test_an_index_may_hold_more_and_pieces_are_counted(tmp_path):
+  reader = write(tmp_path / 'a.txt', some_documents(9))
+  prepared = prepare(reader, tmp_path / 'store', 0)
+  prepared.index['counts']['of another version'] = 1
+  assert prepared.report()
+  split = prepared.splits['train']
+  split['files'][0]['pieces'] += 5000
+  with pytest.raises(UserError, match='has 9 pieces of 5,009'):
+    prepared.split('train').piece(3000)
+
+
 def test_other_programs_read_the_shards_as_they_are(tmp_path):
   reader = write(tmp_path / 'a.txt', some_documents(9))
   prepared = prepare(reader, tmp_path / 'store', 0)

@@ -156,17 +156,61 @@ def test_processes_make_the_corpus_of_one(tmp_path, monkeypatch):
 
 
 def test_nothing_that_is_left_names_the_rule_that_removed_it(tmp_path):
-  with pytest.raises(UserError, match='no document of 3 is left: 3 by lorem_i'):
+  told = 'no document of 3 is left: 3 by lorem_ipsum; set RULES, or TEXT_FILES'
+  with pytest.raises(UserError, match=told):
     prepare(tmp_path, ['lorem ipsum dolor sit amet'] * 3)
+  pytest.importorskip('py3langid')
+  with pytest.raises(UserError, match='5 by language; set LANGUAGES, or TEXT'):
+    prepare(tmp_path, stories(5), Steps(languages=['zh']))
   assert not preparation.is_complete(str(tmp_path / 'out'))
 
 
 def test_a_preparation_that_is_complete_is_left_alone(tmp_path, capsys):
   first, folder = prepare(tmp_path, stories(5))
   assert '5 documents read, 5 kept' in capsys.readouterr().out
-  again, _ = prepare(tmp_path, stories(9))
+  again, _ = prepare(tmp_path, stories(5))
   assert again == first
   assert 'is prepared already' in capsys.readouterr().out
+
+
+def test_one_of_other_text_or_settings_is_not_taken_for_it(tmp_path):
+  first, folder = prepare(tmp_path, stories(5))
+  told = 'prepared from other text or with other settings; set OUTPUT_DIR'
+  for documents, more in (
+    (stories(9), {}),
+    (stories(5), {'vocab_size': 301}),
+    (stories(5), {'held_out_fraction': 0.5}),
+    (stories(5), {'steps': Steps(rules=None)}),
+  ):
+    with pytest.raises(UserError, match=told):
+      prepare(tmp_path, documents, **more)
+  assert json.loads((folder / 'report.json').read_text()) == first
+
+
+def test_a_vocabulary_of_another_language_makes_no_corpus(tmp_path):
+  own = '[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nдом\nкот\n'
+  (tmp_path / 'vocab.txt').write_text(own)
+  with pytest.raises(UserError, match=r'of the tokens are \[UNK\].*VOCAB_FILE'):
+    prepare(tmp_path, stories(5), vocab_file=str(tmp_path / 'vocab.txt'))
+  assert not preparation.is_complete(str(tmp_path / 'out'))
+
+
+def test_a_place_that_cannot_get_a_corpus_is_refused_before_a_run_is_there(
+  tmp_path,
+):
+  (tmp_path / 'text').mkdir()
+  (tmp_path / 'text/a.txt').write_text('x')
+  for place, words in (
+    ('text', 'text holds a.txt; set OUTPUT_DIR'),
+    ('text/a.txt', 'a new folder, no file.*set OUTPUT_DIR'),
+    ('text/a.txt/x', 'is no folder; set OUTPUT_DIR'),
+  ):
+    with pytest.raises(UserError, match=words):
+      prepare_corpus.run_dir(str(tmp_path / place))
+  new = str(tmp_path / 'new')
+  with pytest.raises(UserError, match='not OUTPUT_DIR itself.*set RUN_DIR'):
+    prepare_corpus.run_dir(new, f'{new}/')
+  assert prepare_corpus.run_dir(new) == f'{new}/run'
 
 
 def test_one_that_was_ended_starts_anew(tmp_path, capsys):
@@ -219,12 +263,30 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
     ({'decontaminate': '/not/there'}, 'DECONTAMINATE'),
     ({'blocked_words': '/not/there'}, 'BLOCKED_WORDS'),
     ({'jaccard': 1.5}, 'Steps.jaccard'),
+    ({'languages': []}, 'LANGUAGES'),
   ],
 )
 def test_steps_that_cannot_be_are_one_line_at_once(change, words):
   with pytest.raises(UserError, match=words) as error:
     Steps(**change)
   assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name, text, change',
+  [
+    ('empty.txt', '', 'decontaminate'),
+    ('short.txt', 'Too short.\nAs is this.\n', 'decontaminate'),
+    ('words.json', '["bad", "worse"]\n', 'blocked_words'),
+    ('words.csv', 'word,language\nbad,en\n', 'blocked_words'),
+  ],
+)
+def test_a_file_that_no_document_could_meet_is_refused(
+  tmp_path, name, text, change
+):
+  (tmp_path / name).write_text(text)
+  with pytest.raises(UserError, match=f'set {change.upper()}'):
+    Steps(**{change: str(tmp_path / name)})
 
 
 def test_beam_that_is_not_installed_names_what_to_install(

@@ -582,8 +582,23 @@ def test_values_of_all_points_are_checked(settings, words):
   plan.check_values(make(), 'out')
   with pytest.raises(UserError, match=words) as raised:
     plan.check_values(make(**settings), 'out')
-  gin.clear_config()
-  assert '\n' not in str(raised.value)
+  assert '\n' not in str(raised.value) and not gin.config_str().strip()
+
+
+def test_a_wrong_point_is_told_before_the_first_run_begins(tmp_path):
+  wrong = make(
+    program=sweep.Sweep.program, grid={'MASK_RATE': (0.15, 0.2, 1.5)}
+  )
+  with pytest.raises(UserError, match='MASK_RATE=1.5/seed_0: .*MASK_RATE'):
+    sweep.run(wrong, str(tmp_path / 'out'))
+  assert not (tmp_path / 'out').exists()
+
+
+def test_gin_files_may_be_named_as_in_a_command(tmp_path):
+  named = make(files=('pretrain_text', 'bert_tiny'), bindings={})
+  assert plan.missing(named) == plan.missing(make(bindings={}))
+  with pytest.raises(UserError, match='no gin file bert_tinny'):
+    plan.check(make(files=('pretrain_text', 'bert_tinny')))
 
 
 def test_a_flag_that_is_none_is_one_line(monkeypatch, capsys):

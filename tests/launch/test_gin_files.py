@@ -156,3 +156,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
   (tmp_path / 'mine.gin').write_bytes(b'\xff\xfe\x00')
   with pytest.raises(UserError, match='mine.gin cannot be read as text'):
     gin_files.read(['mine.gin'], [str(tmp_path)])
+
+
+def test_brackets_without_end_are_one_line(tmp_path):
+  with pytest.raises(UserError, match='mine.gin, line 1: .*nested too deeply'):
+    read(tmp_path, mine='A = ' + '[' * 5000 + ']' * 5000 + '\n')

@@ -215,3 +215,95 @@ def test_one_or_several_values_fit_where_there_are_several(value):
   for wrong in ('1.5', "'a'", 'a'):
     with pytest.raises(UserError, match='SEEDS'):
       macros.as_gin(f'SEEDS={wrong}', configuration)
+
+
+def understand(folder, *bindings, **files):
+  """Understands the last of these files, with bindings of the command line."""
+  for name, text in files.items():
+    (folder / f'{name}.gin').write_text(text)
+  (recipe,) = [str(folder / f'{[*files][-1]}.gin')]
+  return configuration.understand([recipe], bindings, [str(folder)])
+
+
+_TEXT = "include 'recipes/pretrain_text.gin'\nTEXT_FILES = 'a.txt'\n"
+_FILE, _SIZE = "VOCAB_FILE = 'v.txt'\n", 'VOCAB_SIZE = 500\n'
+_CORPUS = "include 'recipes/pretrain_text.gin'\nCORPUS_DIR = 'c'\n"
+
+
+@pytest.mark.parametrize(
+  'bindings, files',
+  [
+    (['VOCAB_FILE=v.txt', 'VOCAB_SIZE=500'], {'mine': _TEXT}),
+    (['VOCAB_SIZE=500'], {'mine': _TEXT + _FILE}),
+    ([], {'mine': _TEXT + _FILE + _SIZE}),
+    ([], {'mine': _TEXT + _SIZE + _FILE}),
+    ([], {'base': _TEXT + _FILE, 'mine': "include 'base.gin'\n" + _SIZE}),
+  ],
+)
+def test_a_size_beside_a_vocabulary_has_no_effect_wherever_they_are_set(
+  tmp_path, bindings, files
+):
+  with pytest.raises(UserError, match='VOCAB_FILE is set, so VOCAB_SIZE has'):
+    understand(tmp_path, *bindings, **files)
+
+
+@pytest.mark.parametrize(
+  'bindings, files',
+  [
+    (['VOCAB_FILE=v.txt'], {'mine': _TEXT + _SIZE}),
+    (['VOCAB_FILE=None', 'VOCAB_SIZE=500'], {'mine': _TEXT + _FILE}),
+    ([], {'base': _TEXT + _SIZE, 'mine': "include 'base.gin'\n" + _FILE}),
+    ([], {'mine': "include 'recipes/quickstart.gin'\n" + _FILE}),
+    (['CORPUS_DIR=c'], {'mine': _TEXT}),
+    ([], {'mine': _CORPUS}),
+    ([], {'mine': _CORPUS + 'TEXT_FILES = None\n'}),
+    ([], {'mine': "include 'recipes/quickstart.gin'\nCORPUS_DIR = 'c'\n"}),
+  ],
+)
+def test_what_a_later_file_or_the_command_line_replaces_has_no_say(
+  tmp_path, bindings, files
+):
+  _, lines = understand(tmp_path, *bindings, **files)
+  if 'CORPUS_DIR' in files['mine'] + str(bindings):
+    assert 'TEXT_FILES=None' in lines or 'TEXT_FILES = None' in files['mine']
+
+
+@pytest.mark.parametrize(
+  'recipe, bindings, words',
+  [
+    ('quickstart', ['CORPUS_DIR=c', 'VOCAB_SIZE=9'], 'so VOCAB_SIZE has'),
+    ('quickstart', ['CORPUS_DIR=c', 'CASED=true'], 'so CASED has no effect'),
+    ('quickstart', ['CORPUS_DIR=c', 'TEXT_COLUMN=x'], 'so TEXT_COLUMN has'),
+    (
+      'quickstart',
+      ['CORPUS_DIR=c,d', 'RATES=(1, 2)', 'TEMPERATURE=0.5'],
+      'RATES is set, so TEMPERATURE has no effect; leave it out, or set RATES',
+    ),
+    (
+      'data_report',
+      ['CORPUS_DIR=c', 'TOKEN_BUDGET=1e6', 'TRAIN_STEPS=9'],
+      'TOKEN_BUDGET is set, so TRAIN_STEPS has no effect',
+    ),
+  ],
+)
+def test_what_has_no_effect_beside_another_macro_is_refused(
+  recipe, bindings, words
+):
+  with pytest.raises(UserError, match=words):
+    configuration.understand([recipe], bindings)
+
+
+def test_a_corpus_and_text_in_one_file_are_refused(tmp_path):
+  with pytest.raises(UserError, match='CORPUS_DIR takes the place.*TEXT_FILES'):
+    understand(tmp_path, mine=_TEXT + "CORPUS_DIR = 'c'\n")
+
+
+def test_a_configuration_that_a_run_left_is_taken_with_all_its_macros(tmp_path):
+  own = ['TEXT_FILES=x', 'VOCAB_FILE=v.txt']
+  configuration.parse(['pretrain_text'], own)
+  left = gin.config_str()
+  gin.clear_config()
+  assert 'VOCAB_SIZE = 16384' in left and "VOCAB_FILE = 'v.txt'" in left
+  understand(tmp_path, 'TRAIN_STEPS=5', config=left)
+  with pytest.raises(UserError, match='so VOCAB_SIZE has no effect'):
+    understand(tmp_path, 'VOCAB_SIZE=500', config=left)

@@ -178,10 +178,9 @@ FILES = ['TRAIN_FILES=a.csv', 'EVAL_FILES=b.csv']
       [*FILES, 'INIT_FROM=runs/x', 'config.EncoderConfig.layers=4'],
     ),
     (['quickstart_finetune', 'bert_base'], []),
-    (['quickstart'], ['VOCAB_FILE=v.txt', 'VOCAB_SIZE=30000']),
   ],
 )
-def test_a_size_is_refused_if_a_model_or_a_vocabulary_has_its_own(
+def test_a_size_is_refused_if_the_model_to_start_from_has_its_own(
   files, bindings
 ):
   with pytest.raises(UserError, match='brings its own .*, so .*; leave it'):
