@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bertjax import batch, main
+from bertjax import batch, main, values
 from bertjax.corpus import corpora
 from bertjax.launch import configuration
 from bertjax.models import (
@@ -558,7 +558,7 @@ def _parameters(module, function):
     if dataclasses.is_dataclass(made):
       return [field.name for field in dataclasses.fields(made)]
     if made is not None:
-      return [*inspect.signature(made).parameters]
+      return [*inspect.signature(made).parameters, *values.annotations(made)]
   return []
 
 

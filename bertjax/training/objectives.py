@@ -97,7 +97,12 @@ class MaskedLanguageModel(Objective):
 
   @property
   def losses(self) -> dict[str, float]:
-    """Each part's loss, with the factor 1."""
+    """Each part's loss, with the factor 1.
+
+    Deviation: ELECTRA's detection has the factor 50, beside the loss of another
+    model. Beside that of the same one it costs more than it helps
+    (experiments/LOG.md).
+    """
     return {f'{name}_loss': 1 for name in self._parts}
 
   @property

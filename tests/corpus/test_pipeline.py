@@ -288,6 +288,7 @@ def sequences_of(made):
   """Returns all that batches say of each sequence, in a fixed order."""
   found = []
   for b in made:
+    b = dict(sorted(b.items()))
     for row in range(len(b['tokens'])):
       for number in range(1, b['segments'][row].max() + 1):
         own = b['segments'][row] == number

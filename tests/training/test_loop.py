@@ -194,6 +194,16 @@ def taught(tmp_path_factory, teacher):
   return run_dir, train(Taught(model(8), model(), teacher), run_dir)
 
 
+def test_labels_that_nobody_learns_are_told_once(tmp_path, capsys):
+  train(TWO, tmp_path / 'run', steps=2)
+  out = capsys.readouterr().out
+  assert (
+    out.count('warning: the data has pair_weights, which Two.keys does') == 1
+  )
+  train(MLM, tmp_path / 'other', steps=2)
+  assert 'warning' not in capsys.readouterr().out
+
+
 def test_two_models_learn_with_their_factors(two):
   run_dir, trained = two
   first, *_, last = lines(run_dir)
