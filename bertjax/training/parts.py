@@ -7,6 +7,7 @@ A part is something with right answers in the batch. `objectives` puts them
 together.
 """
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -133,10 +134,17 @@ def auc(
   Args:
     logits_BL2: float[B, L, 2].
     labels_BL: int32[B, L], 0 or 1.
-    weights_BL: float32[B, L].
+    weights_BL: float32[B, L], 0 or 1.
   """
   score_BL = logits_BL2[..., 1] - logits_BL2[..., 0]
   one_BL, other_BL = weights_BL * labels_BL, weights_BL * (1 - labels_BL)
-  ahead_BLL = jnp.sign(score_BL[:, :, None] - score_BL[:, None, :])
-  pairs_BLL = one_BL[:, :, None] * other_BL[:, None, :]
-  return jnp.sum((1 + ahead_BLL) / 2 * pairs_BLL), jnp.sum(pairs_BLL)
+  # Sorted, since an array of all pairs of tokens is too large for long rows.
+  sorted_BL = jnp.sort(jnp.where(other_BL > 0, score_BL, jnp.inf), axis=-1)
+  below_BL, up_to_BL = (
+    jax.vmap(functools.partial(jnp.searchsorted, side=side))(
+      sorted_BL, score_BL
+    )
+    for side in ('left', 'right')
+  )
+  pairs_B = one_BL.sum(-1) * other_BL.sum(-1)
+  return jnp.sum(one_BL * (below_BL + up_to_BL)) / 2, jnp.sum(pairs_B)
