@@ -201,7 +201,7 @@ BUDGET = {
   # web pages and WARC, and reports (1,262).
   # The same in units on a cluster: their stages, what they tell each other,
   # files that all machines see; options, pipelines and errors of Beam (739).
-  # Turns pages into text in several processes; reads WET; names a licence (100).
+  # Turns pages into text in several processes; reads WET; names licences (100).
   # Measures languages, noise, drawn rates and mixtures for the report (213).
   # Puts noise, pairs and masks together, and refuses what does not go together.
   'corpus': 4702,
