@@ -7,7 +7,7 @@
 What `found` holds, flat but for lists of such objects; a share is from 0 to 1:
 
 - `corpus_dir` as it was given; `corpus`, the folder of the shards; `source`,
-  where the text was read from; `vocabulary_size`, `cased`.
+  where the text was read from; `licence` or None; `vocabulary_size`, `cased`.
 - `splits`: of each `split` its `documents`, `sentences`, `words`, `tokens` and
   `bytes`. A word is what BERT's tokenizer takes for one; signs are none.
 - `bytes` of the folder; `bytes_a_token`; `preparation_seconds` or None.
@@ -16,6 +16,7 @@ What `found` holds, flat but for lists of such objects; a share is from 0 to 1:
   `from` to `to` of them.
 - `unknown_share` of [UNK] among tokens; `tokens_a_word`; `kinds`: of each kind
   of word (`kind`: a script, digits, ...) `words`, `tokens`, `tokens_a_word`.
+- `languages` and `language_texts`: see `language_samples.find`.
 - `used_entries` and `rare_entries` of the vocabulary: those that occur, and
   those of them that occur fewer than `summaries.RARE` times.
 - `duplicates`: `copies`, documents that are equal to an earlier one once
@@ -23,7 +24,7 @@ What `found` holds, flat but for lists of such objects; a share is from 0 to 1:
   `is_exact`, or estimated from a sample.
 - `cleaning`: what `report.json` of the corpus says; None if there is none.
 - `length`, `batch_size`, and `rows`: see `row_samples.filling`.
-- `masking`: see `row_samples.masking_of`.
+- `masking`: see `masking_samples.masking_of`.
 - `variety`: `different_words`, and whether that `is_exact`; `once_share` of
   these that occur once; `samples` of `sample_words` words in a row, and of them
   the mean `different_share`.
@@ -31,6 +32,10 @@ What `found` holds, flat but for lists of such objects; a share is from 0 to 1:
 - `groups`: of each `group` its `words`, how often they were `found`, and that
   `per_million_words`.
 - `sample_rows`: how many rows are looked at, or all if there are fewer.
+
+Of a mixture it holds `corpora`, a list of all this for each corpus, and
+`mixture`, see `mixture_samples.shares_of`; `steps`, `epochs` and `tokens` in
+`rows` are those of a run with that corpus alone.
 """
 
 import dataclasses
@@ -41,6 +46,9 @@ from typing import Any
 
 from bertjax.corpus import (
   building,
+  language_samples,
+  masking_samples,
+  mixture_samples,
   preparation,
   row_samples,
   summaries,
@@ -48,11 +56,12 @@ from bertjax.corpus import (
   topics,
   word_groups,
 )
+from bertjax.corpus.mixtures import Mixture, Rates
 from bertjax.corpus.preparation import Prepared
 from bertjax.errors import UserError
 from bertjax.runs.progress_line import wait
 from bertjax.text import whole_files
-from bertjax.values import Path, check_fields
+from bertjax.values import Natural, NotNegative, Path, check_fields
 
 CLEANING = 'report.json'
 _DEEPEST = 3  # folders below the one that is given
@@ -75,76 +84,89 @@ class Measurement:
   """Measures a corpus when it is called; see the module.
 
   Attributes:
-    corpus_dir: a prepared corpus, or a folder that holds one, such as a run's.
+    corpus_dir: a prepared corpus, or a folder that holds one, such as a run's;
+      or several that are mixed.
     rows: how it will be read.
     groups_file: see `word_groups.read`.
+    rates: see `Mixture`, as for `temperature`.
   """
 
-  corpus_dir: Path
+  corpus_dir: Path | Sequence[Path]
   rows: row_samples.Rows = dataclasses.field(default_factory=row_samples.Rows)
   groups_file: Path | None = None
+  rates: Rates | Sequence[Sequence[Natural | Rates]] | None = None
+  temperature: NotNegative | Sequence[Sequence[NotNegative]] = 1.0
 
   def __post_init__(self) -> None:
     """Raises UserError if there is no such corpus, or no such file."""
     check_fields(self)
-    for name in ('corpus_dir', 'groups_file'):
-      if (path := getattr(self, name)) is not None:
-        object.__setattr__(self, name, os.path.expanduser(path))
-    prepared, _ = self._opened()
-    documents = prepared.splits['train']['documents']
-    if self.rows.next_sentence and documents < 2:
-      raise UserError(
-        'next-sentence prediction needs two documents or more, '
-        f'{prepared.path} has {documents} to train on; put a blank line '
-        'between documents, or set NSP=False'
-      )
+    if self.groups_file is not None:
+      path = os.path.expanduser(self.groups_file)
+      object.__setattr__(self, 'groups_file', path)
+    mixture, _ = self._opened()
+    for prepared in mixture.corpora:
+      documents = prepared.splits['train']['documents']
+      is_other = self.rows.next_sentence and self.rows.pair_kind != 'sop'
+      if is_other and documents < 2:
+        raise UserError(
+          'a second half of another document needs two documents or more, '
+          f'{prepared.path} has {documents} to train on; put a blank line '
+          'between documents, or set NSP=False'
+        )
 
-  def _opened(self) -> tuple[Prepared, dict[str, list[str]]]:
+  @property
+  def _folders(self) -> list[str]:
+    """Returns the folders that are given."""
+    given = self.corpus_dir
+    several = [given] if isinstance(given, str) else given
+    return [os.path.expanduser(path) for path in several]
+
+  def _opened(self) -> tuple[Mixture, dict[str, list[str]]]:
     """Opens what is read, and checks that it is whole."""
-    prepared = preparation.load(find(self.corpus_dir))
-    for split in prepared.splits:
-      prepared.split(split).check_files()
-    self._cleaning(prepared)
-    return prepared, word_groups.read(self.groups_file)
+    found = [preparation.load(find(folder)) for folder in self._folders]
+    for prepared, folder in zip(found, self._folders, strict=True):
+      for split in prepared.splits:
+        prepared.split(split).check_files()
+      _cleaning(prepared.path, folder)
+    mixture = Mixture(found, self.rates, self.temperature)
+    return mixture, word_groups.read(self.groups_file)
 
   @property
   def sources(self) -> list[str]:
     """Paths of files that are read, and must not be replaced."""
-    folder = find(self.corpus_dir)
-    names = (building.INDEX, CLEANING)
-    found = [os.path.join(x, y) for x in self._folders(folder) for y in names]
+    found = [
+      os.path.join(place, name)
+      for folder in self._folders
+      for place in _places(find(folder), folder)
+      for name in (building.INDEX, CLEANING)
+    ]
     return [*found, *filter(None, [self.groups_file])]
-
-  def _folders(self, corpus: str) -> list[str]:
-    """Returns where `report.json` may lie."""
-    return [corpus, os.path.dirname(corpus), self.corpus_dir]
-
-  def _cleaning(self, prepared: Prepared) -> dict[str, Any] | None:
-    """Returns what is known of cleaning.
-
-    Raises:
-      UserError: report.json has another form.
-    """
-    for folder in self._folders(prepared.path):
-      path = os.path.join(folder, CLEANING)
-      found = whole_files.read_object(path, _FIX)
-      if found is None or 'generator' in found:  # a report like this one
-        continue
-      whole_files.check(found, _CLEANING, path, _FIX)
-      whole_files.check(found, _MORE, path, _FIX, complete=False)
-      return {k: found.get(k) for k in (*_CLEANING, *_MORE)}
-    return None
 
   def __call__(self) -> dict[str, Any]:
     """Measures, and says on standard error how far it is."""
-    prepared, groups = self._opened()
+    mixture, groups = self._opened()
+    found = [
+      self._of_one(prepared, folder, groups)
+      for prepared, folder in zip(mixture.corpora, self._folders, strict=True)
+    ]
+    if not found[1:]:
+      return found[0]
+    fillings = [x['rows'] for x in found]
+    shares = mixture_samples.shares_of(mixture, self.rows, fillings)
+    return {'mixture': shares, 'corpora': found}
+
+  def _of_one(
+    self, prepared: Prepared, folder: str, groups: dict[str, list[str]]
+  ) -> dict[str, Any]:
     counts = token_counts.count(prepared, groups)
     with wait('sampling the rows'):
       rows = row_samples.filling(prepared, self.rows)
-      masking = row_samples.masking_of(prepared, self.rows)
+      masking = masking_samples.masking_of(prepared, self.rows)
+    with wait('telling languages'):
+      languages = language_samples.find(prepared, self.rows.seed)
     with wait('finding topics'):
       found = topics.find(prepared, self.rows.seed)
-    cleaning = self._cleaning(prepared)
+    cleaning = _cleaning(prepared.path, folder)
     total = max(int(counts.used.sum()), 1)
     size = sum(
       entry.stat().st_size
@@ -152,9 +174,10 @@ class Measurement:
       if entry.is_file()
     )
     return {
-      'corpus_dir': self.corpus_dir,
+      'corpus_dir': folder,
       'corpus': prepared.path,
       'source': prepared.index.get('source', ''),
+      'licence': prepared.index.get('licence'),
       'vocabulary_size': len(prepared.vocabulary.tokens),
       'cased': prepared.vocabulary.cased,
       'splits': [*summaries.splits(prepared, counts)],
@@ -165,6 +188,7 @@ class Measurement:
       'sentence_lengths': summaries.lengths(counts.sentence_lengths),
       'unknown_share': int(counts.used[prepared.vocabulary.unk_id]) / total,
       **summaries.kinds(counts),
+      **languages,
       **summaries.entries(counts),
       'duplicates': summaries.duplicates(counts),
       'cleaning': cleaning,
@@ -178,6 +202,28 @@ class Measurement:
       'groups': [*summaries.groups(counts, groups)],
       'sample_rows': row_samples.ROWS,
     }
+
+
+def _places(corpus: str, folder: str) -> list[str]:
+  """Returns where `report.json` may lie."""
+  return [corpus, os.path.dirname(corpus), folder]
+
+
+def _cleaning(corpus: str, folder: str) -> dict[str, Any] | None:
+  """Returns what is known of cleaning.
+
+  Raises:
+    UserError: report.json has another form.
+  """
+  for place in _places(corpus, folder):
+    path = os.path.join(place, CLEANING)
+    found = whole_files.read_object(path, _FIX)
+    if found is None or 'generator' in found:  # a report like this one
+      continue
+    whole_files.check(found, _CLEANING, path, _FIX)
+    whole_files.check(found, _MORE, path, _FIX, complete=False)
+    return {k: found.get(k) for k in (*_CLEANING, *_MORE)}
+  return None
 
 
 def find(folder: str) -> str:

@@ -114,6 +114,12 @@ class Mixture:
     same = len({len(each) for each in rates}) == 1
     return steps, np.array(rates) if same else np.zeros(0)
 
+  def shares(self, steps: int) -> np.ndarray:
+    """Returns float64[corpora], each one's share of the rows of these steps."""
+    firsts, rates = self._table()
+    counts = np.diff(np.append(firsts, steps).clip(max=steps))
+    return counts / steps @ (rates / rates.sum(1, keepdims=True))
+
   def choose(
     self, rows: np.ndarray, step: int, seed: int, stream: int
   ) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""What training will read of a corpus: its rows, sampled, and what is in them.
+"""What training will read of a corpus: a sample of rows, and how full they are.
 
 rows = row_samples.Rows(batch_size=32, length=128)
 row_samples.filling(prepared, rows)      # padding, rows of an epoch, steps
-row_samples.masking_of(prepared, rows)   # rate and shares that came out
+
+What is masked in them: see `masking_samples`.
 """
 
 import dataclasses
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from bertjax import batch
+from bertjax.batch import Rates
 from bertjax.corpus import pipeline, windows
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
 from bertjax.errors import UserError
-from bertjax.text import hashing, masking
-from bertjax.values import Count, Positive, Seed, Share, check_fields
+from bertjax.text import hashing, noises
+from bertjax.values import Count, Positive, Seed, check_fields
 
 ROWS = 4000  # that are looked at, or all if there are fewer
 _CHOICE = 17  # coordinate of the hash that chooses windows
@@ -31,8 +33,11 @@ class Rows:
     batch_size: B.
     length: L.
     next_sentence: whether rows are pairs.
-    mask_rate: share of the tokens that are targets.
+    mask_rate: see `windows.Form`, as for the next four.
     mask_unit: 'token', 'word' or 'span'.
+    pair_kind: 'nsp', 'sop' or 'same_document'.
+    noise: a key of `noises.NOISES`; None: none.
+    noise_rate: None: the usual one.
     seed: of the rows.
     steps: of the run.
     token_budget: how many tokens it reads, padding left out, in place of
@@ -42,8 +47,11 @@ class Rows:
   batch_size: Count = 32
   length: Count = 128
   next_sentence: bool = True
-  mask_rate: Share = 0.15
+  mask_rate: Rates = 0.15
   mask_unit: str = 'token'
+  pair_kind: str = 'nsp'
+  noise: str | None = None
+  noise_rate: Rates | None = None
   seed: Seed = 0
   steps: Count = 10_000
   token_budget: Positive | None = None
@@ -54,18 +62,23 @@ class Rows:
     self.form(packed=True)
 
   def form(self, packed: bool) -> windows.Form:
+    """Returns the form of the rows."""
+    more = noises.most_targets(self.length, self.noise, self.noise_rate)
     return windows.Form(
       length=self.length,
-      predictions=batch.predictions_of(self.length, self.mask_rate),
+      predictions=batch.predictions_of(self.length, self.mask_rate, more),
       sequences=batch.sequences_of(self.length, packed),
       next_sentence=self.next_sentence,
       mask_rate=self.mask_rate,
       mask_unit=self.mask_unit,
+      pair_kind=self.pair_kind,
+      noise=self.noise,
+      noise_rate=self.noise_rate,
     )
 
 
-def _windows(
-  prepared: Prepared, rows: Rows, packed: bool
+def sampled(
+  prepared: Prepared, rows: Rows, packed: bool = False
 ) -> tuple[windows.Windows, Iterator[dict[str, np.ndarray]]]:
   """Returns the windows of the split 'train', and rows of some of them."""
   mixture = Mixture([prepared])
@@ -78,7 +91,7 @@ def _windows(
     np.arange(min(count, ROWS)), count, rows.seed, _CHOICE
   )
 
-  def sampled() -> Iterator[dict[str, np.ndarray]]:
+  def some_rows() -> Iterator[dict[str, np.ndarray]]:
     seen = 0
     for number in order.tolist():
       if seen >= ROWS:
@@ -87,7 +100,7 @@ def _windows(
       seen += len(some['tokens'])
       yield some
 
-  return found, sampled()
+  return found, some_rows()
 
 
 def filling(prepared: Prepared, rows: Rows) -> list[dict[str, Any]]:
@@ -106,7 +119,7 @@ def filling(prepared: Prepared, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _filling(prepared: Prepared, rows: Rows, packed: bool) -> dict[str, Any]:
-  found, sample = _windows(prepared, rows, packed)
+  found, sample = sampled(prepared, rows, packed)
   seen = taken = filled = sequences = 0
   for some in sample:
     taken += 1
@@ -133,55 +146,4 @@ def _filling(prepared: Prepared, rows: Rows, packed: bool) -> dict[str, Any]:
     'steps': int(steps),
     'epochs': steps * rows.batch_size / an_epoch,
     'tokens': round(steps * a_step),
-  }
-
-
-def masking_of(prepared: Prepared, rows: Rows) -> dict[str, Any]:
-  """Returns what masking was asked for, and what came out in sampled rows.
-
-  Returns:
-    `sampled_rows`; `tokens` of them that may be masked, and `targets`;
-    `rate_asked` and `rate`; shares of the targets `masked_asked`, `masked`,
-    `random_asked`, `random`, `kept_asked`, `kept`; `unit`; of pairs
-    `random_pairs_share`, and `cut_pairs_share`, those of one sentence, else
-    None.
-  """
-  vocabulary = prepared.vocabulary
-  _, sample = _windows(prepared, rows, packed=False)
-  seen = maskable = targets = masked = kept = pairs = 0
-  for some in sample:
-    counted = some['weights'] > 0
-    row, _ = np.nonzero(counted)
-    at = some['target_positions'][counted]
-    original, replaced = some['targets'][counted], some['tokens'][row, at]
-    before = some['tokens'].copy()
-    before[row, at] = original
-    special = vocabulary.special[before]
-    maskable += int(((some['segments'] > 0) & ~special).sum())
-    seen += len(before)
-    targets += len(original)
-    masked += int((replaced == vocabulary.mask_id).sum())
-    kept += int((replaced == original).sum())
-    pairs += int(some['pair_labels'].sum())
-  of_all = max(targets, 1)
-  is_pair = rows.next_sentence
-  return {
-    'sampled_rows': seen,
-    'tokens': maskable,
-    'targets': targets,
-    'unit': rows.mask_unit,
-    'rate_asked': rows.mask_rate,
-    'rate': targets / max(maskable, 1),
-    'masked_asked': masking.MASKED,
-    'masked': masked / of_all,
-    'random_asked': masking.RANDOM,
-    'random': (targets - masked - kept) / of_all,
-    'kept_asked': round(1 - masking.MASKED - masking.RANDOM, 6),
-    'kept': kept / of_all,
-    'random_pairs_share': pairs / max(seen, 1) if is_pair else None,
-    'cut_pairs_share': (
-      windows.cut_share(prepared.split('train'), vocabulary, rows.length)
-      if is_pair
-      else None
-    ),
   }

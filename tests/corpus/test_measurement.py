@@ -5,7 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from bertjax.corpus import measurement, row_samples, summaries
+from bertjax.corpus import (
+  language_samples,
+  masking_samples,
+  measurement,
+  row_samples,
+  summaries,
+)
 from bertjax.corpus.measurement import Measurement
 from bertjax.errors import UserError
 from tests.corpus.test_token_counts import corpus, random_documents
@@ -51,13 +57,38 @@ def test_what_is_found_is_json_and_agrees_with_the_index(prepared, tmp_path):
 def test_every_key_is_described(prepared):
   found = Measurement(prepared.path, ROWS)()
   described = measurement.__doc__ + row_samples.filling.__doc__
-  described += row_samples.masking_of.__doc__ + measurement.topics.find.__doc__
+  described += (
+    masking_samples.masking_of.__doc__ + measurement.topics.find.__doc__
+  )
+  described += language_samples.find.__doc__
   objects = [found, found['masking'], found['duplicates'], found['variety']]
   objects += [found['document_lengths']]
-  for name in ('splits', 'kinds', 'rows', 'topics', 'groups'):
+  for name in ('splits', 'kinds', 'rows', 'topics', 'groups', 'languages'):
     objects += found[name]
   for key in {key for each in objects for key in each}:
     assert f'`{key}`' in described, key
+
+
+def test_a_mixture_is_that_of_its_corpora(prepared, tmp_path):
+  folders = [str(tmp_path / 'run'), str(tmp_path / 'other')]
+  shutil.copytree(prepared.path, folders[1])
+  index = json.loads((tmp_path / 'other/index.json').read_text())
+  index['licence'] = 'CC0'
+  (tmp_path / 'other/index.json').write_text(json.dumps(index))
+  measure = Measurement(folders, ROWS, rates=(1, 3))
+  assert f'{folders[1]}/index.json' in measure.sources
+  found = measure()
+  assert json.loads(json.dumps(found)) == found
+  one, other = found['corpora']
+  assert one == Measurement(folders[0], ROWS)()
+  assert (one['licence'], other['licence']) == (None, 'CC0')
+  for shares in found['mixture']:
+    assert [x['asked'] for x in shares['sources']] == [0.25, 0.75]
+  described = measurement.mixture_samples.shares_of.__doc__
+  keys = {*shares, *shares['sources'][0]}
+  assert not [key for key in keys if f'`{key}`' not in described]
+  with pytest.raises(UserError, match='a rate, one above 0.*RATES'):
+    Measurement(folders, ROWS, rates=(1, 2, 3))
 
 
 @pytest.mark.parametrize('count', [1, 9, 1000])
@@ -116,7 +147,7 @@ def test_pairs_of_one_document_are_refused_as_in_training(tmp_path):
     Measurement(str(tmp_path), ROWS)
   rows = row_samples.Rows(4, 32, next_sentence=False)
   masking = Measurement(str(tmp_path), rows)()['masking']
-  assert masking['random_pairs_share'] is masking['cut_pairs_share'] is None
+  assert masking['changed_pairs_share'] is masking['cut_pairs_share'] is None
 
 
 def test_a_shard_that_was_cut_is_refused_before_anything(prepared):

@@ -81,38 +81,6 @@ def test_a_budget_of_tokens_takes_as_many_steps_as_it_needs(prepared):
     assert a_step == pytest.approx(BATCH * LENGTH * full, rel=1e-3)
 
 
-def test_masking_that_came_out_is_that_of_the_batches(prepared):
-  found = row_samples.masking_of(
-    prepared, row_samples.Rows(BATCH, LENGTH, seed=5)
-  )
-  own = epoch(prepared, False)
-  maskable = masked = kept = targets = 0
-  special = prepared.vocabulary.special
-  for i, row in enumerate(own['tokens'].tolist()):
-    names = ('target_positions', 'targets', 'weights')
-    for place, target, weight in zip(*(own[x][i] for x in names), strict=True):
-      if weight:
-        targets += 1
-        masked += row[place] == prepared.vocabulary.mask_id
-        kept += row[place] == target
-        row[place] = target
-    filled = own['segments'][i] > 0
-    maskable += sum(~special[x] for x, y in zip(row, filled, strict=True) if y)
-  assert (found['tokens'], found['targets']) == (maskable, targets)
-  assert found['rate'] == targets / maskable
-  assert found['masked'] == masked / targets
-  assert found['kept'] == kept / targets
-  assert sum(found[x] for x in ('masked', 'random', 'kept')) == pytest.approx(1)
-  assert found['random_pairs_share'] == own['pair_labels'].mean()
-  # And it is what was asked for, within four standard deviations; of the 20
-  # tokens that may replace one, one is equal to it.
-  for key, more in {'rate': 0, 'masked': 0, 'random': -1, 'kept': 1}.items():
-    asked = found[f'{key}_asked'] + more * 0.1 / 20
-    sample = maskable if key == 'rate' else targets
-    deviation = (asked * (1 - asked) / sample) ** 0.5
-    assert abs(found[key] - asked) < 4 * deviation
-
-
 def test_documents_of_a_token_are_refused_in_one_line(tmp_path):
   prepared = corpus(tmp_path, [['cat'], ['cat']])
   rows = row_samples.Rows(BATCH, LENGTH)

@@ -9,6 +9,8 @@ from bertjax.reporting import data_report
 
 EVIL = '<script>alert("1")</script>&<b onclick=x>'
 
+ASKED = {'rate_asked': 0.15, 'rate_lowest': 0.15, 'rate_highest': 0.15}
+
 
 def found(**more):
   """What a measurement of a corpus finds, with texts that are no HTML."""
@@ -31,6 +33,7 @@ def found(**more):
     'corpus_dir': f'runs/{EVIL}',
     'corpus': f'runs/{EVIL}/corpus/1f',
     'source': f'{EVIL}.txt',
+    'licence': f'{EVIL} 4.0',
     'vocabulary_size': 30522,
     'cased': False,
     'splits': [
@@ -55,6 +58,17 @@ def found(**more):
       {'kind': 'Latin', 'words': 750, 'tokens': 900, 'tokens_a_word': 1.2},
       {'kind': 'digits', 'words': 250, 'tokens': 250, 'tokens_a_word': 1.0},
     ],
+    'languages': [
+      {
+        'language': EVIL,
+        'share': 0.931,
+        'words': 5012,
+        'tokens': 7004,
+        'tokens_a_word': 1.38,
+        'unknown_share': 0.0171,
+      }
+    ],
+    'language_texts': 2000,
     'used_entries': 19944,
     'rare_entries': 6754,
     'duplicates': {
@@ -72,10 +86,12 @@ def found(**more):
       'tokens': 167069,
       'targets': 25069,
       'unit': 'word',
-      **{'rate_asked': 0.15, 'rate': 0.1451, 'masked_asked': 0.8},
+      **ASKED,
+      **{'rate': 0.1451, 'masked_asked': 0.8},
       **{'masked': 0.7984, 'random_asked': 0.1, 'random': 0.10132},
       **{'kept_asked': 0.1, 'kept': 0.1002},
-      **{'random_pairs_share': 0.4624, 'cut_pairs_share': 0.0091},
+      **{'changed_pairs_share': 0.4624, 'cut_pairs_share': 0.0091},
+      **{'pair_kind': 'nsp', 'noise': None},
     },
     'variety': {
       'different_words': 45318,
@@ -138,6 +154,7 @@ def test_the_page_says_in_words_what_was_found():
     ['Latin', '750', '75%', '900', '1.2'],
     ['29%', f'{EVIL}, door'],
     [EVIL, '74,112', '19,990', f'she, {EVIL}'],
+    [EVIL, '93.1%', '5,012', '7,004', '1.38', '1.71%'],
   ):
     assert row in page.rows
   (packed,) = [row for row in page.rows if row[0] == 'packed']
@@ -148,6 +165,7 @@ def test_the_page_says_in_words_what_was_found():
     'No document is there twice. All documents were compared.',
     'A step reads 32 rows',
     'is not recorded',
+    f'under the licence {EVIL} 4.0 into',
     'Not known: the corpus has no report.json',
   ):
     assert text in page.text
@@ -172,7 +190,8 @@ def test_text_of_the_corpus_is_never_html():
   assert (
     '<link' not in text and '@import' not in text and 'url(http' not in text
   )
-  rules = [row for row in page.rows if row[0] in ('near duplicate', EVIL)]
+  rows = [row for row in page.rows if len(row) == 3]
+  rules = [row for row in rows if row[0] in ('near duplicate', EVIL)]
   assert rules[:2] == [
     ['near duplicate', '200', '16.7%'],
     [EVIL.replace('_', ' '), '100', '8.33%'],
@@ -186,6 +205,54 @@ def test_copies_and_estimates_are_told_as_such():
   assert '1,234 documents, 10% of all, are equal' in page.text
   assert 'there 9 times. This is an estimate' in page.text
   assert 'Topics are not shown: 1,040 texts' in page.text
+
+
+def test_rates_that_are_drawn_and_noise_are_told_with_what_came_out():
+  drawn = {'rate_asked': 0.15, 'rate_lowest': 0.1, 'rate_highest': 0.2}
+  noise = {'name': 'deletion', 'places': 2000, **ASKED, 'rate': 0.1488}
+  masking = {**found()['masking'], **drawn, 'noise': noise}
+  masking |= {'pair_kind': 'sop', 'cut_pairs_share': None}
+  page = Page(data_report.render(found(masking=masking)))
+  assert ['tokens to predict', '15% (10% to 20%)', '14.5%'] in page.rows
+  assert ['deletion of tokens behind others', '15%', '14.9%'] in page.rows
+  assert 'The halves are swapped in 46.2% of the pairs.' in page.text
+  assert 'one sentence, cut' not in page.text
+
+
+def test_nothing_is_said_of_a_licence_or_of_languages_that_are_not_known():
+  page = Page(data_report.render(found(licence=None, languages=None)))
+  assert 'licence' not in page.text
+  assert 'py3langid is not installed' in page.text
+
+
+def test_a_mixture_shows_what_each_corpus_gives_and_then_each():
+  sources = [
+    {'asked': x, 'came_out': x + 0.0012, 'token_share': x / 2, 'epochs': 12 * x}
+    for x in (0.75, 0.25)
+  ]
+  shares = [
+    {
+      'packed': packed,
+      'steps': 10_000,
+      'tokens': 39_284_072,
+      'sampled_steps': 1000,
+      'sources': sources,
+    }
+    for packed in (False, True)
+  ]
+  corpora = [found(), found(corpus_dir='other', licence=None)]
+  content = {'mixture': shares, 'corpora': corpora}
+  text = data_report.render(content)
+  page = Page(text)
+  tokens = '9,010,792'
+  first = [f'runs/{EVIL}', f'{EVIL} 4.0', tokens, '75%', '75.1%', '37.5%']
+  assert [*first, '9', '9'] in page.rows
+  other = ['other', '', tokens, '25%', '25.1%', '12.5%', '3', '3']
+  assert other in page.rows
+  assert 'a mixture of 2 corpora' in page.text and '2. other' in page.text
+  assert text.count('<h3>Lengths</h3>') == 2 and 'script' not in page.tags
+  # How far a budget goes is told of the mixture alone.
+  assert not [row for row in page.rows if 'steps in an epoch' in row]
 
 
 class Measured:
