@@ -66,8 +66,8 @@ PARTS = {
   ),
   # Of the six orders of a trigram, all equally likely, one token in three is at
   # its place: so much is right if all are left where they are. The loss is that
-  # of knowing no more than how often the right token of a place stands how many
-  # places further on: 0 in 3 of 9 cases, 1 and -1 in 2 each, 2 and -2 in 1 each.
+  # of knowing no more than how far off the right token of a place is, and how
+  # often: 0 places in 3 of 9 cases, 1 and -1 in 2 each, 2 and -2 in 1 each.
   'order': Part(
     'token order',
     ('targets', 'order_weights'),
