@@ -145,7 +145,7 @@ class Stream:
       if first + some == size:
         self._places[part] = [window + self._streams, 0]
       empty = 0 if size else empty + 1
-      if empty > len(windows):
+      if end is None and empty > len(windows):
         raise UserError(
           'expected text that gives sequences, got documents of a token or '
           'two; set TEXT_FILES'

@@ -225,6 +225,8 @@ class MaskedLanguageModel(Objective):
     shown = {**batch, 'weights': weights}
     rows = zip(sampled, *(shown[key] for key in keys), strict=True)
     for guesses, tokens, segments, *targets in rows:
+      if not np.any(targets[-1]):
+        continue  # nothing to guess: padding, or noise without masks
       words = [vocabulary[i] for i in tokens[segments > 0]]
       for guess, column, target, weight in zip(guesses, *targets, strict=True):
         if weight:
@@ -232,7 +234,7 @@ class MaskedLanguageModel(Objective):
           said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
           words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
       lines.append(' '.join(words).replace(' ##', ''))
-    return [line for line in lines if line]
+    return lines
 
   def _in_chunks(
     self,

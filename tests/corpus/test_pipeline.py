@@ -536,6 +536,14 @@ def test_text_that_gives_no_sequence_is_one_line(tmp_path):
     next(iter(batches(one)))
 
 
+def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
+  corpus = prepare(tmp_path, documents=1)
+  assert len(corpus.split('validation')) == 0
+  held_out = {'split': 'validation', 'shuffle': False, 'pair_kind': 'sop'}
+  for epochs in (1, 2, 5):
+    assert list(batches(corpus, epochs=epochs, **held_out)) == []
+
+
 @pytest.mark.parametrize(
   'change, message',
   [

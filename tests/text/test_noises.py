@@ -10,6 +10,7 @@ import scipy.stats
 
 from bertjax.errors import UserError
 from bertjax.text import hashing, masking, noises
+from bertjax.training import parts
 from tests.text.test_masking import CLS, SEP, ToyVocabulary, rows
 
 DETECTION = [k for k, x in noises.NOISES.items() if x.target == 'detection']
@@ -146,8 +147,12 @@ def test_trigrams_are_shuffled_in_all_orders_alike(rate):
   # A third stays in place by chance: what guessing reaches.
   spread = 3 * np.sqrt(2 / 9 * 3 / touched.sum())
   assert abs(same[touched].mean() - 1 / 3) < spread
-  distance = np.abs(after['tokens'].astype(int) - before['tokens'])
-  assert distance.max() == 2
+  distance = (after['tokens'].astype(int) - before['tokens'])[touched]
+  found, counts = np.unique(distance, return_counts=True)
+  assert found.tolist() == [-2, -1, 0, 1, 2]
+  # What a model loses that guesses by these alone.
+  guessed = parts.PARTS['order'].guessing['loss']
+  assert scipy.stats.entropy(counts) == pytest.approx(guessed, abs=0.02)
 
 
 @pytest.mark.parametrize('noise', noises.NOISES)

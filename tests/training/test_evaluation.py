@@ -65,6 +65,8 @@ def test_filled_masks_show_guess_and_right_word():
   }
   texts = OBJECTIVE.show(np.array([[3, 5]]), example, vocabulary)
   assert texts == ['[CLS] [cat] [PAD] [##s≠sat] [SEP]']
+  example['weights'] *= 0
+  assert OBJECTIVE.show(np.array([[3, 5]]), example, vocabulary) == []
 
 
 class Untitled(objectives.MaskedLanguageModel):
