@@ -1,6 +1,6 @@
 """Prepares a corpus on a cluster, by Apache Beam.
 
-    options = on_beam.parse('--runner=FlinkRunner --flink_master=flink:8081')
+    options = beam_options.parse('--runner=FlinkRunner --flink_master=f:8081')
     on_beam.build(reader, 'prepared/crawl', Training(30522), 0.05, Steps(),
                   report, options=options)
 
@@ -10,20 +10,17 @@ counts words, one tokenizes. Machines hand each other keys, hashes, signatures
 and words, see `units`; text stays in files of a folder that all of them see:
 that of `--temp_location`, or else OUTPUT_DIR.
 
-This file alone imports apache_beam, and nothing imports this file unless Beam
-is asked for. Beam pickles the functions that it sends to machines; these run
-what comes, so they and their ports belong to whoever prepares the corpus.
+This file and `beam_options` alone import apache_beam, and nothing imports them
+unless Beam is asked for. Beam pickles the functions that it sends to machines;
+these run what comes, so they and their ports belong to whoever prepares the
+corpus.
 """
 
 import base64
 import contextlib
 import dataclasses
-import hashlib
-import importlib
 import json
-import os
 import re
-import shlex
 import sys
 import threading
 import traceback
@@ -32,7 +29,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options import pipeline_options
 from apache_beam.options.pipeline_options import (
   GoogleCloudOptions,
   PipelineOptions,
@@ -50,25 +46,18 @@ from bertjax.corpus import (
   units,
   wordpiece_training,
 )
+from bertjax.corpus.beam_options import SETTING
 from bertjax.corpus.shared_folder import SharedFolder
 from bertjax.corpus.steps import Steps
 from bertjax.corpus.tally import Tally
 from bertjax.corpus.wordpiece_training import Training
-from bertjax.errors import RunStopped, UserError, did_you_mean
+from bertjax.errors import RunStopped, UserError
 from bertjax.runs import output_files
 from bertjax.runs.progress_line import ProgressLine, wait
 from bertjax.text import input_paths
 from bertjax.text.vocabulary import Vocabulary
 
-_SETTING = 'BEAM_OPTIONS'
-_SPACE = f'OUTPUT_DIR, or --temp_location in {_SETTING}'
-_DASK = 'apache_beam.runners.dask.dask_runner.DaskRunner'
-_RUNNERS = {
-  path.rpartition('.')[2]: path
-  for path in (*StandardOptions.ALL_KNOWN_RUNNERS, _DASK)
-}
-# These choose Prism, which downloads a program, without being asked to.
-_CHOOSING = ('DirectRunner', 'SwitchingDirectRunner')
+_SPACE = f'OUTPUT_DIR, or --temp_location in {SETTING}'
 # Bytes of files that make a unit; a larger file is one of its own. Each has
 # shards of its own, and a corpus is to have hundreds of files, not thousands.
 _UNIT_BYTES, _MOST_UNITS = 1 << 24, 400
@@ -76,69 +65,6 @@ _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.5, 30.0
 # An error of one line, among all that runners say when work fails.
 _MARKED = re.compile('<bertjax:([A-Za-z0-9+/=]+)>')
 _PAIRS = tuple[bytes, bytes]
-
-
-class _Parser(pipeline_options._BeamArgumentParser):
-  def error(self, message: str) -> Any:
-    raise UserError(f'{message}; set {_SETTING}')
-
-
-def parse(options: str) -> PipelineOptions:
-  """Returns what '--runner=... --name=value' says.
-
-  Raises:
-    UserError: there is no such runner or option, or no runner is named.
-  """
-  try:
-    flags = shlex.split(options)
-  except ValueError as error:
-    raise UserError(f'{error} in {options!r}; set {_SETTING}') from error
-  named = _Parser(allow_abbrev=False, add_help=False)
-  named.add_argument('--runner')
-  runner = _runner_of(named.parse_known_args(flags)[0].runner)
-  parser = _Parser(allow_abbrev=False, add_help=False)
-  for kind in PipelineOptions.__subclasses__():
-    kind._add_argparse_args(parser)
-  found, unknown = parser.parse_known_args(flags)
-  if unknown:
-    name = unknown[0].partition('=')[0]
-    near = did_you_mean(name, sorted(parser._option_string_actions))
-    raise UserError(
-      f'{unknown[0]!r} is no option of Beam{near}; set {_SETTING}'
-    )
-  if runner == _DASK:
-    if not (found.address or found.scheduler_file):
-      # Else Dask starts processes, and opens a port to every network.
-      raise UserError(
-        f'DaskRunner needs --dask_client_address=HOST:PORT in {_SETTING}, that '
-        'of a scheduler that runs'
-      )
-    if not (found.npartitions or found.partition_size):
-      flags.append('--dask_partition_size=1')  # else 128 units, in one process
-  return PipelineOptions([*flags, f'--runner={runner}'])
-
-
-def _runner_of(name: str | None) -> str:
-  """Returns module and class; imports it, or Beam knows no options of it."""
-  lower = (name or '').lower()
-  near = did_you_mean(name or '', [*_RUNNERS])
-  known = {short.lower(): path for short, path in _RUNNERS.items()}
-  path = known.get(lower) or known.get(f'{lower}runner') or name or ''
-  module, _, kind = path.rpartition('.')
-  if kind in ('', *_CHOOSING):
-    raise UserError(
-      f'{name or "no --runner"} leaves the choice to Beam, which may download '
-      'a program for it; name one, such as --runner=FnApiRunner or '
-      f'--runner=PrismRunner, in {_SETTING}'
-    )
-  try:
-    getattr(importlib.import_module(module or kind), kind)
-  except (ImportError, AttributeError) as error:
-    missing = f', since {error}' if kind in _RUNNERS else near
-    raise UserError(
-      f'{name} is no runner of Beam here{missing}; set {_SETTING}'
-    ) from error
-  return path
 
 
 def build(
@@ -155,7 +81,7 @@ def build(
   """Writes a corpus into a folder; see `building.build` for the arguments.
 
   Args:
-    options: what `parse` returned.
+    options: what `beam_options.parse` returned.
 
   Raises:
     UserError: see `building.build`; or what is read is no files.
@@ -164,10 +90,11 @@ def build(
   if not isinstance(reader, document_files.TextFiles):
     raise UserError(
       f'{reader} is no files, which machines could share; set TEXT_FILES to '
-      f'files, or {_SETTING}=None'
+      f'files, or {SETTING}=None'
     )
   counts = cleaning.Counts()
-  with _shared(folder, options) as shared:
+  place = options.view_as(GoogleCloudOptions).temp_location or ''
+  with shared_folder.temporary(folder, place, _SPACE) as shared:
     run = _Pipelines(options, shared, reader.text_column)
     work = _units_of(reader, counts)
     tally, threshold = run.clean(work, steps, held_out_fraction, counts)
@@ -207,30 +134,6 @@ def _units_of(
   most = max(_UNIT_BYTES, sum(sizes) // _MOST_UNITS)
   parts = units.divide(sizes, most)
   return [[path for path, *_ in files[part]] for part in parts]
-
-
-@contextlib.contextmanager
-def _shared(folder: str, options: PipelineOptions) -> Iterator[SharedFolder]:
-  """Makes a folder for files between machines, which goes at the end."""
-  own = os.path.abspath(folder)
-  place = options.view_as(GoogleCloudOptions).temp_location or ''
-  if place and '://' not in place:
-    place = os.path.abspath(place)
-  name = hashlib.blake2b(own.encode(), digest_size=8).hexdigest()
-  above = (
-    SharedFolder(f'{place.rstrip("/")}/bertjax-{name}')
-    if place
-    else SharedFolder(os.path.join(own, shared_folder.NAME))
-  )
-  # What is left of a preparation that was ended may still be written to.
-  above.remove()
-  shared = SharedFolder(f'{above.path}/{uuid.uuid4().hex}')
-  with output_files.explain_failure(shared.path, _SPACE):
-    shared.make()
-  try:
-    yield shared
-  finally:
-    above.remove()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,13 +151,13 @@ def prepare(
 def _on_beam(options: str) -> Callable[..., None]:
   """Returns what does the work of `building.build`."""
   try:
-    from bertjax.corpus import on_beam
+    from bertjax.corpus import beam_options, on_beam
   except ImportError as error:
     raise UserError(
       f'BEAM_OPTIONS needs apache-beam, which cannot be imported ({error}); '
       'pip install -r requirements-beam.txt, or set BEAM_OPTIONS=None'
     ) from error
-  return functools.partial(on_beam.build, options=on_beam.parse(options))
+  return functools.partial(on_beam.build, options=beam_options.parse(options))
 
 
 def _check_folder(output_dir: str, run_dir: str | None) -> None:

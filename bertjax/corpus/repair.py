@@ -32,6 +32,7 @@ _MAY_CHANGE = re.compile(
 _MAY_BE_MOJIBAKE = re.compile('[^\x00-\x7f]{2,}|[ÂÃŒœ]')
 _LONGEST_PATTERN = 7
 # ftfy takes line by line, with their ends.
+_TOGETHER = 1 << 20  # characters, or the lines of a long text fill the memory
 _LINE = re.compile('[^\n]*\n|[^\n]+')
 
 
@@ -48,8 +49,13 @@ def repair(text: str) -> str:
     return text
   # As ftfy's 'auto', but of the document rather than of the lines so far.
   fix, is_bad = _ftfy('<' not in text)
-  lines = _LINE.findall(text)
-  return ''.join(x if _is_fine(x, is_bad) else fix(x) for x in lines)
+  parts, start = [], 0
+  while start < len(text):
+    end = text.find('\n', start + _TOGETHER) + 1 or len(text)
+    lines = _LINE.findall(text, start, end)
+    parts += [''.join(x if _is_fine(x, is_bad) else fix(x) for x in lines)]
+    start = end
+  return ''.join(parts)
 
 
 def _is_fine(text: str, is_bad: Callable[[str], bool]) -> bool:

@@ -15,13 +15,16 @@ was removed.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from bertjax.runs import output_files
 from bertjax.text import input_bytes
 
 NAME = 'beam'  # of one in OUTPUT_DIR, while the corpus is prepared
@@ -121,3 +124,35 @@ class SharedFolder:
     """Reads what `write_json` wrote."""
     with self.local(name) as path, open(path, encoding='utf-8') as file:
       return json.load(file)
+
+
+@contextlib.contextmanager
+def temporary(folder: str, place: str, setting: str) -> Iterator[SharedFolder]:
+  """Makes a folder for files between machines, which goes at the end.
+
+  Args:
+    folder: that is prepared, and gets it if there is no other place.
+    place: another, of any scheme; '' is none.
+    setting: names where it is, for messages.
+
+  Raises:
+    UserError: it cannot be made.
+  """
+  own = os.path.abspath(folder)
+  if place and '://' not in place:
+    place = os.path.abspath(place)
+  name = hashlib.blake2b(own.encode(), digest_size=8).hexdigest()
+  above = (
+    SharedFolder(f'{place.rstrip("/")}/bertjax-{name}')
+    if place
+    else SharedFolder(os.path.join(own, NAME))
+  )
+  # What is left of a preparation that was ended may still be written to.
+  above.remove()
+  shared = SharedFolder(f'{above.path}/{uuid.uuid4().hex}')
+  with output_files.explain_failure(shared.path, setting):
+    shared.make()
+  try:
+    yield shared
+  finally:
+    above.remove()

@@ -45,12 +45,25 @@ def signature(text: str) -> np.ndarray:
   Raises:
     UserError: rensa is not installed.
   """
-  words = word_hashes.of(text)
-  shingles = word_hashes.ngrams(words, min(SHINGLE, max(1, len(words))))
-  if not len(shingles):
-    encoded = ' '.join(text.split()).encode('utf-8', 'surrogatepass')
-    digest = hashlib.blake2b(encoded, digest_size=8).digest()
-    shingles = np.frombuffer(digest, np.uint64)
+  # The shingles of 100 MB of text take half a gigabyte on the way, and the
+  # smallest of all are the smallest of the smallest of its pieces.
+  words, smallest = np.zeros(0, np.uint64), []
+  for piece in word_hashes.pieces(text):
+    words = np.concatenate([words, word_hashes.of(piece)])
+    if len(words) >= SHINGLE:
+      smallest.append(_smallest(word_hashes.ngrams(words, SHINGLE)))
+      words = words[1 - SHINGLE :]
+  if smallest:
+    return np.minimum.reduce(smallest)
+  if len(words):
+    return _smallest(word_hashes.ngrams(words, len(words)))
+  encoded = ' '.join(text.split()).encode('utf-8', 'surrogatepass')
+  digest = hashlib.blake2b(encoded, digest_size=8).digest()
+  return _smallest(np.frombuffer(digest, np.uint64))
+
+
+def _smallest(shingles: np.ndarray) -> np.ndarray:
+  """Returns uint32[SIZE], of uint64[n] shingles."""
   ends = np.array([0, len(shingles)], np.uint64)
   rows = _minhash().digest_matrix_from_flat_token_hashes(
     shingles, ends, SIZE, _SEED

@@ -17,6 +17,7 @@ in the order of the documents (on Beam several: see `units`).
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ SETTINGS = {
   BLOCKED: 'BLOCKED_WORDS',
   EVALUATION: 'DECONTAMINATE',
 }
-_BATCH_CHARACTERS = 1 << 20
+_BATCH_BYTES = 1 << 20
+# Between lines that are not stripped.
+_UNTIDY = re.compile(r'\n(?:\s|(?<=\s\n))')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,21 +125,28 @@ def batches(
   documents: Iterator[list[str]],
 ) -> Iterator[pyarrow.RecordBatch]:
   """Yields documents as batches of about a megabyte."""
-  lines: list[str] = []
-  texts: list[str] = []
+  # In UTF-8: of a long document, lines or a string take several times as much.
+  text = bytearray()
+  texts: list[bytes] = []
   size = 0
   for some in documents:
-    lines += some
     if some:
+      text += b'\n' if text else b''
+      text += '\n'.join(some).encode()
       continue
-    texts.append('\n'.join(lines))
-    size += len(texts[-1])
-    lines = []
-    if size >= _BATCH_CHARACTERS:
-      yield pyarrow.record_batch({'text': pyarrow.array(texts)})
+    texts.append(bytes(text))
+    size += len(text)
+    text.clear()
+    if size >= _BATCH_BYTES:
+      batch = _batch(texts)
       texts, size = [], 0
+      yield batch
   if texts:
-    yield pyarrow.record_batch({'text': pyarrow.array(texts)})
+    yield _batch(texts)
+
+
+def _batch(texts: list[bytes]) -> pyarrow.RecordBatch:
+  return pyarrow.record_batch({'text': pyarrow.array(texts, pyarrow.string())})
 
 
 def _rules(
@@ -226,7 +236,8 @@ def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
       text = text if rule else kept
     if rule is None and steps.personal_data:
       text, replaced = personal_data.replace(text)
-    text = '\n'.join(filter(None, map(str.strip, text.split('\n'))))
+    if text[:1].isspace() or text[-1:].isspace() or _UNTIDY.search(text):
+      text = '\n'.join(filter(None, map(str.strip, text.split('\n'))))
     stays = rule is None
     return (
       text,

@@ -23,6 +23,7 @@ from bertjax.corpus import near_duplicates
 EXACT, NEAR = 'exact_duplicate', 'near_duplicate'
 # Of each rule so many documents are kept to look at, cut to so many characters.
 _SAMPLES, _SAMPLE_CHARACTERS = 5, 600
+_LINES_BYTES = 1 << 20
 
 
 class Earlier(Protocol):
@@ -110,9 +111,11 @@ class Tally:
       earlier: is asked about what came before.
     """
     for batch in rows:
-      columns = (column.to_pylist() for column in batch.columns)
+      # In UTF-8, as the spool keeps it: a long string takes twice as much.
+      texts = batch['text'].cast(pyarrow.binary()).to_pylist()
+      columns = (column.to_pylist() for column in batch.columns[1:])
       for text, rule, counts, digest, paragraphs, signature in zip(
-        *columns, strict=True
+        texts, *columns, strict=True
       ):
         self.read += 1
         removed, replaced = json.loads(counts)
@@ -123,18 +126,18 @@ class Tally:
           new = earlier.are_new(paragraphs)
           self.removed_lines['repeated_paragraph'] += new.count(False)
           if any(new):
-            lines = itertools.compress(text.split('\n'), new)
-            text = '\n'.join(lines)
+            text = b'\n'.join(itertools.compress(text.split(b'\n'), new))
           else:
             rule = EXACT
         if rule:
           self.dropped[rule] += 1
-          self.add_sample(rule, text)
+          begin = text[: 4 * _SAMPLE_CHARACTERS].decode(errors='ignore')
+          self.add_sample(rule, begin)
           continue
         self.replaced.update(replaced)
         earlier.add(signature)
         self.kept += 1
-        yield text.split('\n')
+        yield from _lines(text)
         yield []
 
   def leave_out(self, near: np.ndarray) -> np.ndarray:
@@ -173,3 +176,12 @@ class Tally:
     for rule, texts in other.samples.items():
       for text in texts:
         self.add_sample(rule, text)
+
+
+def _lines(text: bytes) -> Iterator[list[str]]:
+  """Yields the lines of a text, those of about a megabyte at once."""
+  start = 0
+  while (end := text.find(b'\n', start + _LINES_BYTES)) >= 0:
+    yield text[start:end].decode().split('\n')
+    start = end + 1
+  yield text[start:].decode().split('\n')

@@ -4,11 +4,12 @@ import json
 import pathlib
 import sys
 
+import pyarrow
 import pytest
 
 pytest.importorskip('rensa')
 from bertjax import corpus
-from bertjax.corpus import building, preparation, prepare_corpus
+from bertjax.corpus import building, preparation, prepare_corpus, steps, tally
 from bertjax.corpus.steps import Steps
 from bertjax.errors import UserError
 
@@ -238,6 +239,35 @@ def test_a_licence_is_kept_and_told_and_none_is_not(tmp_path, capsys):
     assert ('licence: ' in capsys.readouterr().out) == (licence is not None)
   with pytest.raises(UserError, match='prepare.licence'):
     prepare(tmp_path, stories(5), licence='', name='empty')
+
+
+def test_a_long_document_goes_through_in_parts_unchanged(tmp_path, monkeypatch):
+  documents = stories(4)
+  documents[1] = '\n'.join(f'Line {i} of the long one.' for i in range(500))
+  _, folder = prepare(tmp_path, documents, name='whole')
+  monkeypatch.setattr(tally, '_LINES_BYTES', 40)
+  _, other = prepare(tmp_path, documents, name='parts')
+  assert words_of(folder) == words_of(other)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'a\nb',
+    ' a',
+    'a\n',
+    'a\n\nb',
+    'a \nb',
+    'a\n\u3000b',
+    'a\x1c\nb',
+    'a\n \nb',
+    '',
+  ],
+)
+def test_lines_are_stripped_and_blank_ones_left_out(text):
+  clean = steps.cleaner({'rules': None, 'repair': False})
+  (found,) = clean(pyarrow.record_batch({'text': [text]}))['text'].to_pylist()
+  assert found == '\n'.join(x.strip() for x in text.split('\n') if x.strip())
 
 
 def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):

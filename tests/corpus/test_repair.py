@@ -74,3 +74,10 @@ def test_what_went_wrong_is_mended(broken, mended):
 )
 def test_what_is_meant_stays(text):
   assert repair.repair(text) == text
+
+
+def test_a_long_text_is_mended_in_parts_as_in_one(monkeypatch):
+  text = 'It\u00e2\u20ac\u2122s fine.\nCaf\u00e9 \ufb01ve\n\n' * 9 + 'end'
+  whole = repair.repair(text)
+  monkeypatch.setattr(repair, '_TOGETHER', 8)
+  assert repair.repair(text) == whole != text

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertjax.corpus import signatures
+from bertjax.corpus import signatures, word_hashes
 
 
 def texts_with_common(words, common, seed):
@@ -82,3 +82,11 @@ def test_keys_of_different_bands_never_meet():
   assert len(set(keys)) == signatures.BANDS
   hashes = signatures.band_hashes(same[None])
   assert keys[3][1:] == hashes[0, 3].astype('<u8').tobytes()
+
+
+def test_a_long_text_has_the_signature_of_its_shingles(monkeypatch):
+  text, _ = texts_with_common(3000, 3000, seed=0)
+  whole = signatures.signature(text)
+  for size in (20, 40, 1000):  # a piece may have fewer words than a shingle
+    monkeypatch.setattr(word_hashes, '_PIECE', size)
+    assert signatures.signature(text).tolist() == whole.tolist()
