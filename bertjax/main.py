@@ -159,6 +159,8 @@ def _files(argv: Sequence[str]) -> list[str]:
     near = recipes.near_flag(str(error), argv)
     raise UserError(f'{error}{near}; see --help') from error
   for word in rest:
+    if not word.strip():
+      raise UserError('expected a recipe, got an empty word; see --list')
     if re.match(r'[\w.]+=', word):
       raise UserError(f'unexpected {word!r}; did you mean --gin.{word}')
     if os.path.isfile(word) and not word.endswith('.gin'):

@@ -274,6 +274,7 @@ def test_a_size_before_the_recipe_counts():
     (('README.md',), 2, 'README.md is no gin file; a recipe is a name'),
     (('pretrain_text',), 2, 'TEXT_FILES is required'),
     (('bert_base',), 2, 'expected a recipe'),
+    (('quickstart', ' '), 2, 'expected a recipe, got an empty word'),
   ],
 )
 def test_what_needs_no_model_is_answered_without_jax(arguments, status, words):
