@@ -159,6 +159,8 @@ def _files(argv: Sequence[str]) -> list[str]:
     near = recipes.near_flag(str(error), argv)
     raise UserError(f'{error}{near}; see --help') from error
   for word in rest:
+    if not word.strip():
+      raise UserError('expected a recipe, got an empty word; see --list')
     if re.match(r'[\w.]+=', word):
       raise UserError(f'unexpected {word!r}; did you mean --gin.{word}')
     if os.path.isfile(word) and not word.endswith('.gin'):
@@ -229,6 +231,12 @@ def main(argv: Sequence[str]) -> int:
     line, status = str(error).split('\n  In call to')[0], error.status
   except KeyboardInterrupt:
     line, status = 'interrupted', 130
+  except RuntimeError as error:
+    if not str(error).startswith('RESOURCE_EXHAUSTED'):  # of jax
+      raise
+    line, status = str(error).split('\n')[0], 1
+    line += '; set BATCH_SIZE or LENGTH to less, or EncoderConfig.recompute to '
+    line += "'all'; the recipe plan says what fits"
   except OSError as error:
     if not _FULL.match(str(error)):  # gin's copy of it has no errno
       raise

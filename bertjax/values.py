@@ -39,6 +39,9 @@ Function = TypeVar('Function', bound=Callable[..., Any])
 # A billion: nothing that bertjax counts comes near it.
 Count = Annotated[int, Ge(1), Le(10**9)]
 Natural = Annotated[int, Ge(0), Le(10**9)]
+# The largest that are published have a million; `tokenizers`, which takes the
+# memory for all at once, ends the process if that is not there.
+VocabularySize = Annotated[int, Ge(1), Le(4 * 10**6)]
 # numpy, TensorFlow and jax take it.
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 Rate = Annotated[float, Ge(0), Lt(1)]

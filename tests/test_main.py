@@ -274,6 +274,7 @@ def test_a_size_before_the_recipe_counts():
     (('README.md',), 2, 'README.md is no gin file; a recipe is a name'),
     (('pretrain_text',), 2, 'TEXT_FILES is required'),
     (('bert_base',), 2, 'expected a recipe'),
+    (('quickstart', ' '), 2, 'expected a recipe, got an empty word'),
   ],
 )
 def test_what_needs_no_model_is_answered_without_jax(arguments, status, words):
@@ -392,6 +393,30 @@ def test_what_has_no_value_of_its_own_is_one_line(
   assert main.main(['main', *arguments]) == 2
   (line,) = errors(capsys.readouterr().err)
   assert words in line
+
+
+@pytest.mark.parametrize('said', ['RESOURCE_EXHAUSTED: Out of memory', 'else'])
+def test_memory_that_is_not_enough_is_one_line(
+  tmp_path, monkeypatch, capsys, errors, said
+):
+  name = f'job_{len(said)}'  # gin keeps what it has registered
+  (tmp_path / f'{name}.py').write_text(
+    f'def job(dry_run):\n  raise RuntimeError({said!r})\n'
+  )
+  monkeypatch.syspath_prepend(str(tmp_path))
+  file = tmp_path / 'own.gin'
+  file.write_text(
+    'from __gin__ import dynamic_registration\n'
+    f'from bertjax import main\nimport {name}\n'
+    f'main.run.job = @{name}.job\n'
+  )
+  if said == 'else':
+    with pytest.raises(RuntimeError, match='else'):
+      main.main(['main', str(file)])
+  else:
+    assert main.main(['main', str(file)]) == 1
+    (line,) = errors(capsys.readouterr().err)
+    assert f'{said}; set BATCH_SIZE or LENGTH to less' in line
 
 
 def test_a_file_that_lacks_an_import_is_one_line(tmp_path, capsys, errors):

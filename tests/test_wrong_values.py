@@ -19,6 +19,7 @@ RECIPES = pathlib.Path(__file__).parent.parent / 'gin_configs' / 'recipes'
 # Kind -> values that are never of it, as a shell gives them.
 WRONG = {
   'count': ('ten', '0', '-1', '1.5', 'true', '10_000_000_000', '[1]', "''"),
+  'vocabulary': ('ten', '0', '-1', '1.5', 'true', '999_999_999', '[1]'),
   'natural': ('ten', '-1', '1.5', 'true', '[1]'),
   'seed': ('ten', '-1', '1.5', str(2**63), 'false'),
   'positive': ('ten', '0', '-1', '1e400', 'true', '[1.0]'),
@@ -28,6 +29,13 @@ WRONG = {
   'flag': ('yes', '2', '0.5', '[True]', "'ten'"),
   'path': ("''", '[5]', '(1, 2)'),
   'folder': ("''", '[5]', 'gs://bucket/x', 'caf\udce9'),
+  'local': ("''", '[5]', 'gs://bucket/x', 'caf\udce9'),
+  'locals': ("''", '[5]', "['a', '']", 'gs://bucket/x', '{}'),
+  'rates': ('ten', '3', '(-1, 2)', '(1e400, 1)', '(True, 1)', '{}'),
+  'temperature': ('hot', '-1', '1e400', 'true', '(0.7, 0.3)', '{}'),
+  'name': ('[5]', '{}', '(1, 2)'),
+  'names': ('[5]', "['a', 5]", '{}', "['']"),
+  'rules': ('[5]', '{}', "['']"),
   'paths': ("''", '[5]', "['a', '']", "['a', 5]"),
 }
 # Macro -> kind of what it takes, and whether it takes None.
@@ -35,7 +43,7 @@ MACROS = {
   'TRAIN_STEPS': ('count', False),
   'BATCH_SIZE': ('count', None),
   'LENGTH': ('count', None),
-  'VOCAB_SIZE': ('count', False),
+  'VOCAB_SIZE': ('vocabulary', False),
   'LOG_STEPS': ('count', None),
   'EVAL_STEPS': ('count', True),
   'CHECKPOINT_STEPS': ('count', True),
@@ -71,6 +79,23 @@ MACROS = {
   'VOCAB_FILE': ('path', True),
   'DATA_DIR': ('path', False),
   'OUTPUT': ('folder', None),
+  'OUTPUT_DIR': ('local', False),
+  'CORPUS_DIR': ('locals', None),
+  'RATES': ('rates', None),
+  'TEMPERATURE': ('temperature', False),
+  'PAIRS': ('name', False),
+  'MASK_UNIT': ('name', False),
+  'NOISE': ('name', True),
+  'LANGUAGES': ('names', True),
+  'RULES': ('rules', True),
+  'DECONTAMINATE': ('paths', True),
+  'BLOCKED_WORDS': ('path', True),
+  'BEAM_OPTIONS': ('name', True),
+  'REPAIR': ('flag', False),
+  'EXACT_DUPLICATES': ('flag', False),
+  'NEAR_DUPLICATES': ('flag', False),
+  'PARAGRAPHS': ('flag', False),
+  'PERSONAL_DATA': ('flag', False),
   'GROUPS': ('folder', True),
   'LABEL_COLUMN': ('path', None),
   'TEXT_FILES': ('paths', False),
@@ -117,6 +142,8 @@ def _clean():
 
 def parse(recipe, *bindings):
   given = {binding.partition('=')[0] for binding in bindings}
+  if 'CORPUS_DIR' in given:  # takes its place
+    given |= {'TEXT_FILES'}
   others = [f'{name}=x.txt' for name in required(recipe) if name not in given]
   configuration.parse([recipe], [*others, *bindings])
 

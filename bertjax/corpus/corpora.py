@@ -38,6 +38,7 @@ from bertjax.values import (
   Paths,
   Place,
   Rate,
+  VocabularySize,
   checked,
 )
 
@@ -51,7 +52,7 @@ _EITHER = 'TEXT_FILES, or CORPUS_DIR to a prepared corpus'
 @checked
 def vocabulary_size(
   vocab_file: Place | None,
-  size: int,
+  size: VocabularySize,
   corpus_dir: Path | Sequence[Path] | None = None,
   text_files: Paths | spool.Reader | None = None,
 ) -> int:
@@ -89,7 +90,7 @@ def from_text(
   text_files: Paths | spool.Reader | None,
   run_dir: Path,
   vocab_file: Place | None = None,
-  vocab_size: Count = 30522,
+  vocab_size: VocabularySize = 30522,
   cased: bool | None = None,
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,

@@ -29,7 +29,7 @@ from bertjax.corpus import shards
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
 from bertjax.corpus.windows import FEWEST_PIECES, Form, Windows, form_of
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.text import hashing
 from bertjax.values import Count, Natural, Seed, checked
 
@@ -148,7 +148,7 @@ class Stream:
       if end is None and empty > len(windows):
         raise UserError(
           'expected text that gives sequences, got documents of a token or '
-          'two; set TEXT_FILES'
+          'two; set TEXT_FILES or CORPUS_DIR'
         )
     if len(found) == 1:
       return found[0]
@@ -371,5 +371,8 @@ def own_streams(
   wanted = (
     np.arange(batch_size) if process_rows is None else np.asarray(process_rows)
   )
+  known = np.isin(wanted, np.arange(batch_size)).all()
+  what = f'rows of a batch of {batch_size}'
+  expect(known, what, wanted.tolist(), 'process_rows')
   own, places = np.unique(wanted // rows, return_inverse=True)
   return rows, own.tolist(), (places, wanted % rows)

@@ -35,7 +35,16 @@ from bertjax.corpus.wordpiece_training import Training
 from bertjax.errors import UserError, expect
 from bertjax.runs import layout, output_files
 from bertjax.text.vocabulary import Vocabulary
-from bertjax.values import Count, Name, Path, Paths, Place, Rate, checked
+from bertjax.values import (
+  Count,
+  Name,
+  Path,
+  Paths,
+  Place,
+  Rate,
+  VocabularySize,
+  checked,
+)
 
 REPORT = 'report.json'
 _OWN = {
@@ -72,7 +81,7 @@ def prepare(
   steps: Steps,
   run_dir: Path | None = None,
   vocab_file: Place | None = None,
-  vocab_size: Count = 30522,
+  vocab_size: VocabularySize = 30522,
   cased: bool | None = None,
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,

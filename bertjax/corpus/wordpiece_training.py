@@ -20,7 +20,7 @@ from bertjax.corpus.bulk_tokenizer import words_between_spaces
 from bertjax.errors import UserError
 from bertjax.text.tokenizer import pipeline
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
-from bertjax.values import Count, check_fields
+from bertjax.values import Count, VocabularySize, check_fields
 
 MAX_ALPHABET = 1000  # as in `tokenizers` for BERT; rarer characters are [UNK]
 MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
@@ -40,7 +40,7 @@ class Training:
     min_frequency: see `wordpiece_training.train`.
   """
 
-  size: Count
+  size: VocabularySize
   cased: bool = False
   min_frequency: Count = 2
 

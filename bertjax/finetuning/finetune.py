@@ -178,6 +178,8 @@ def prepare(
     for name, read in data.evaluations.items()
   }
   steps = math.ceil(len(rows) * task.epochs / size)
+  most = 10**9
+  expect(steps <= most, f'at most {most:,} steps', task.epochs, 'EPOCHS')
   every = max(1, math.ceil(len(rows) / size) // task.evaluations)
   learning_rate = schedule(peak=task.learning_rate, total_steps=steps)
   updates = optimizer(learning_rate=learning_rate)

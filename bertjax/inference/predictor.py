@@ -242,11 +242,14 @@ class Predictor:
     """Returns the function that `answers` takes for a task of 'masks'.
 
     Raises:
-      UserError: `top_k` is not positive, or the model has no masked-LM head.
+      UserError: `top_k` is not positive or more than there are tokens, or the
+        model has no masked-LM head.
     """
     self.check_fills_masks()
     known = len(self.tokenizer.tokens)
-    return forward.fill_mask(self.config, known, min(top_k, known))
+    what = f'at most the {known:,} tokens of the vocabulary'
+    expect(top_k <= known, what, top_k, 'TOP_K')
+    return forward.fill_mask(self.config, known, top_k)
 
   def task_of(self, length: int | None, *wanted: str) -> Task:
     """Returns what the model was fine-tuned for, with `length` if it is given.

@@ -243,7 +243,9 @@ def parse(text: str, where: str) -> list[Any]:
   except ValueError as error:  # such as a name that gin reserves
     message, row = str(error), 1
   except RecursionError:
-    message, row = 'brackets are nested too deeply', 1
+    deepest = max(text.splitlines(), key=lambda x: sum(map(x.count, '[({')))
+    message = 'brackets are nested too deeply'
+    row = 1 + text.splitlines().index(deepest)
   if (opened := _open_bracket(text)) and opened <= row:
     row, message = opened, 'a bracket is not closed'
   elif message.startswith('Expected indentation'):

@@ -325,7 +325,9 @@ def _takes(kinds: Kinds, value: Any) -> bool:
     fits = bool(kinds.items) and _fits(value, kinds.items)
   else:
     fits = _fits(value, kinds.alone)
-  return fits or (OTHER in kinds.alone and not isinstance(value, str))
+  # What has no form here is no text, nor a number where a text is taken.
+  plain = str | int | float if 'str' in kinds.alone else str
+  return fits or (OTHER in kinds.alone and not isinstance(value, plain))
 
 
 def _literal(text: str) -> Any:

@@ -53,7 +53,7 @@ def parse(topology: str) -> tuple[str, int]:
   if name in KNOWN and size in KNOWN[name]:
     return name, math.prod(map(int, size.split('x')))
   known = name == 'cpu' or devices_lib.named(name) is not None
-  if name not in KNOWN and known and re.fullmatch(r'[1-9]\d*', size or '1'):
+  if name not in KNOWN and known and re.fullmatch(r'[1-9]\d{,5}', size or '1'):
     return name, int(size or 1)
   slices = '; '.join(f'{k}: {" ".join(v)}' for k, v in KNOWN.items())
   others = ' '.join(d.name for d in devices_lib.DEVICES if d.name not in KNOWN)

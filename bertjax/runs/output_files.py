@@ -174,9 +174,11 @@ def explain_failure(path: str, binding: str = 'RUN_DIR') -> Iterator[None]:
       else getattr(error, 'strerror', None)
       or (str(error).splitlines() or [type(error).__name__])[0]
     )
+    in_the_way = isinstance(error, NotADirectoryError | FileExistsError)
+    space = '' if in_the_way else 'free space there or '
     # The end of a long one holds the cause, the start the paths.
     raise UserError(
-      f'cannot write {path}: {reason[-200:]}; free space there or set {binding}'
+      f'cannot write {path}: {reason[-200:]}; {space}set {binding}'
     ) from error
 
 

@@ -31,8 +31,14 @@ from bertjax.values import Path, checked
 OVERRIDE = '--gin.ALLOW_DIFFERENCE=True'
 # Every training recipe of 0.1 imports this; modules have moved since.
 _NAMES_OF_0_1 = re.compile(r'^from bertjax import partitioning$', re.MULTILINE)
-# What a run never writes, and a reader of the folder would take for its model.
-_OF_ANOTHER_MODEL = ('config.json', 'model.safetensors')
+_MODEL = 'the model of a Hugging Face directory'
+# What a run never writes, and a reader of the folder would take for its model,
+# or what has a vocabulary of its own, which a run would replace.
+_OF_ANOTHER = {
+  'config.json': _MODEL,
+  'model.safetensors': _MODEL,
+  'COMPLETED': 'the mark of a prepared corpus',
+}
 # The errors of flock on a file system without locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -53,15 +59,15 @@ def claim(
     allow_difference: whether to go on with another configuration than before.
 
   Raises:
-    UserError: it is a Hugging Face directory, another run holds it, it belongs
-      to another configuration (or has checkpoints of an unknown one), or it
-      cannot be written.
+    UserError: it is a Hugging Face directory or a prepared corpus, another run
+      holds it, it belongs to another configuration (or has checkpoints of an
+      unknown one), or it cannot be written.
   """
-  for name in _OF_ANOTHER_MODEL:
+  for name, what in _OF_ANOTHER.items():
     if os.path.exists(os.path.join(directory, name)):
       raise UserError(
-        f'{directory} holds {name}, the model of a Hugging Face directory, '
-        'beside which no run is written; set RUN_DIR to another directory'
+        f'{directory} holds {name}, {what}, beside which no run is written; '
+        'set RUN_DIR to another directory'
       )
   with contextlib.ExitStack() as stack:
     with output_files.explain_failure(directory):

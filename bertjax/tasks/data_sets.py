@@ -65,7 +65,9 @@ def glue(
   """
   wanted = [tasks] if isinstance(tasks, str) else tasks
   wanted = [*specs.GLUE] if wanted is None else wanted
-  expect(wanted, 'names of tasks', wanted, 'TASKS, or None for all of them')
+  distinct = wanted and len({*wanted}) == len(wanted)
+  what = 'names of tasks, each once'
+  expect(distinct, what, wanted, 'TASKS, or None for all of them')
   found = []
   for name in wanted:
     task = specs.find(name)
@@ -114,6 +116,8 @@ def text(
   """
   row = choose(kinds.of_texts(), kind, 'KIND')
   metrics = [metrics] if isinstance(metrics, str) else metrics
+  distinct = metrics is None or 0 < len({*metrics}) == len(metrics)
+  expect(distinct, 'metrics that differ, or None', metrics, 'METRICS')
   metrics = tuple(metrics or row.metrics[: row.usual])
   for metric in metrics:
     choose(dict.fromkeys(row.metrics), metric, 'METRICS')
@@ -138,7 +142,7 @@ def tags(
   eval_files: Paths,
   word_column: int = 0,
   tag_column: int | None = -1,
-  separator: str | None = None,
+  separator: Name | None = None,
   name: str = 'tags',
 ) -> list[DataSet]:
   """Returns a task of files in CoNLL columns, see `conll.read`."""

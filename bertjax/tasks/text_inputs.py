@@ -8,7 +8,7 @@ read(task, 'new.csv', labelled=False, text_columns='review')
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bertjax.errors import UserError
+from bertjax.errors import UserError, expect
 from bertjax.tasks import glue_files, labelled_text
 from bertjax.tasks.examples import TextExample
 from bertjax.tasks.specs import GLUE, Task
@@ -56,7 +56,11 @@ def _texts(
   source: str | Sequence[str],
   text_columns: str | Sequence[str] | None = None,
 ) -> Iterator[TextExample]:
-  for path in input_paths.expand(source, 'INPUT'):
+  paths = input_paths.expand(source, 'INPUT')
+  tables = [x for x in paths if input_files.form_of(x, 'INPUT') != 'text']
+  what = 'tables for TEXT_COLUMNS, such as .csv'
+  expect(tables or not text_columns, what, paths, 'TEXT_COLUMNS to None')
+  for path in paths:
     if input_files.form_of(path, 'INPUT') == 'text':
       yield from _lines(path)
     else:

@@ -53,14 +53,25 @@ def _gzip(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _bz2(file: BinaryIO, size: int) -> Iterator[bytes]:
-  return _read(bz2.BZ2File(file), size)
+  # bz2.BZ2File takes what is no stream for the end.
+  return _streams(bz2.BZ2Decompressor, file, size)
 
 
 def _xz(file: BinaryIO, size: int) -> Iterator[bytes]:
   # lzma.LZMAFile has no limit of memory.
+  def decoder() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, 2 * _LARGEST_WINDOW)
+
+  return _streams(decoder, file, size)
+
+
+def _streams(
+  make: Callable[[], Any], file: BinaryIO, size: int
+) -> Iterator[bytes]:
+  """Yields what the streams of a file hold, one behind the other."""
   data = file.read(_BLOCK_BYTES)
   while data:
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, 2 * _LARGEST_WINDOW)
+    decoder = make()
     while not decoder.eof:
       if decoder.needs_input and not data:
         data = file.read(_BLOCK_BYTES)

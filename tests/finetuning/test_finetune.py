@@ -295,6 +295,7 @@ def test_files_of_glue_with_one_label_are_refused(folder, tmp_path):
     ({'length': 99}, 'LENGTH 99 exceeds the 24 positions'),
     ({'select': 'first'}, 'fine_tune.select'),
     ({'epochs': 0}, 'fine_tune.epochs'),
+    ({'epochs': 1e12}, 'at most 1,000,000,000 steps.*set EPOCHS'),
     ({'select': 'last', 'patience': 2}, "SELECT 'best'"),
     ({'batch_size': 0}, 'fine_tune.batch_size'),
     ({'epoch': 3}, "did you mean 'epochs'"),

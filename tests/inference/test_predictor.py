@@ -142,6 +142,8 @@ def test_what_cannot_work_is_refused(parameters, predictor):
     predictor.embed(TEXTS, length=21)
   with pytest.raises(UserError, match='POOLING'):
     predictor.embed(TEXTS, pooling='median')
+  with pytest.raises(UserError, match='at most the 13 tokens.*got 14.*TOP_K'):
+    predictor.fill_mask(['[MASK]'], top_k=14)
   with pytest.raises(UserError, match='17 entries and a token table of 16'):
     Predictor(CONFIG, parameters, Tokenizer([*TOKENS, *'ijkl'], False))
   headless = {k: parameters[k] for k in ('embeddings', 'encoder')}

@@ -159,5 +159,5 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 
 
 def test_brackets_without_end_are_one_line(tmp_path):
-  with pytest.raises(UserError, match='mine.gin, line 1: .*nested too deeply'):
-    read(tmp_path, mine='A = ' + '[' * 5000 + ']' * 5000 + '\n')
+  with pytest.raises(UserError, match='mine.gin, line 2: .*nested too deeply'):
+    read(tmp_path, mine='B = (1, 2)\nA = ' + '[' * 5000 + ']' * 5000 + '\n')

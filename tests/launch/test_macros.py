@@ -41,6 +41,7 @@ def refusal(recipe, binding):
     ('quickstart', "RUN_DIR='runs/x'", 'runs/x'),
     ('quickstart', 'RUN_DIR=2026', '2026'),
     ('quickstart', 'RUN_DIR=1e-4', '1e-4'),
+    ('quickstart', 'TEXT_FILES=2026', '2026'),
     ('quickstart', 'RUN_DIR=a,b', 'a,b'),
     ('quickstart', 'RUN_DIR=1,2', '1,2'),
     ('quickstart', 'RUN_DIR=runs/x#1', 'runs/x#1'),

@@ -36,6 +36,7 @@ def test_a_name_says_which_devices_and_how_many(topology, parsed):
     'K80',
     'H100:0',
     'H100:x',
+    'H100:100000000',
     '',
     'tpu',
     'TPU v4',

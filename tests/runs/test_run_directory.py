@@ -128,8 +128,10 @@ def test_another_configuration_is_taken_when_told_to(tmp_path):
   assert (tmp_path / 'config.gin').read_text() == other
 
 
-@pytest.mark.parametrize('name', ['config.json', 'model.safetensors'])
-def test_a_hugging_face_directory_is_no_run_directory(tmp_path, name):
+@pytest.mark.parametrize(
+  'name', ['config.json', 'model.safetensors', 'COMPLETED']
+)
+def test_a_folder_of_another_kind_is_no_run_directory(tmp_path, name):
   (tmp_path / name).touch()
   with pytest.raises(UserError, match=f'holds {name}, .*set RUN_DIR to'):
     run(tmp_path)

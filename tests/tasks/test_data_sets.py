@@ -31,7 +31,8 @@ def test_glue_tasks_are_those_whose_files_are_there(glue):
   'tasks, message',
   [
     ('RTEE', "did you mean 'RTE'"),
-    ([], 'names of tasks, got none; set TASKS, or None'),
+    ([], 'names of tasks, each once, got none; set TASKS, or None'),
+    (['QNLI', 'QNLI'], 'each once, .*set TASKS'),
     ('QNLI', 'train.tsv and dev.tsv of QNLI'),
     ('AX', 'set TASKS to MNLI'),
   ],
@@ -79,6 +80,9 @@ def test_classes_and_metrics_of_own_files(tmp_path):
   assert data_set.task.metrics == ('f1_macro',)
   with pytest.raises(UserError, match="did you mean 'accuracy'"):
     data_sets.text(*arguments, metrics='acuracy')
+  for metrics in ([], ['accuracy', 'accuracy']):
+    with pytest.raises(UserError, match='metrics that differ.*set METRICS'):
+      data_sets.text(*arguments, metrics=metrics)
   with pytest.raises(UserError, match='f1 is of the second of two classes'):
     data_sets.text(*arguments, metrics='f1')
   with pytest.raises(UserError, match='KIND'):
@@ -95,6 +99,8 @@ def test_tags_without_chunks_have_accuracy_alone(tmp_path):
   path.write_text('He PRP O\nran VBD O\n')
   with pytest.raises(UserError, match='got O for all words; set TAG_COLUMN'):
     data_sets.tags([str(path)], str(path))
+  with pytest.raises(UserError, match='data_sets.tags.separator'):
+    data_sets.tags(str(path), str(path), separator='')
 
 
 def test_tags_that_cannot_be_meant_are_told(tmp_path, capsys):

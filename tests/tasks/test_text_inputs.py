@@ -69,6 +69,11 @@ def test_columns_are_chosen(tmp_path):
   path = str(tmp_path / 'a.csv')
   assert texts(path, text_columns='body') == [('one',)]
   assert texts(path) == [('two',)]
+  (tmp_path / 'b.txt').write_text('three\n')
+  lines = str(tmp_path / 'b.txt')
+  assert texts([path, lines], text_columns='body') == [('one',), ('three',)]
+  with pytest.raises(UserError, match='tables for TEXT_COLUMNS.* to None'):
+    texts(lines, text_columns='body')
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,12 @@ def test_padding_of_xz_is_no_text(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', list(COMPRESS)[1:])
+def test_garbage_behind_what_is_compressed_is_refused(tmp_path, suffix):
+  data = COMPRESS[suffix](TEXT.encode() * 100) + b'garbage that goes on'
+  assert 'damaged' in refusal(tmp_path / f'a{suffix}', data)
+
+
+@pytest.mark.parametrize('suffix', list(COMPRESS)[1:])
 @pytest.mark.parametrize(
   'fault, message',
   [

@@ -453,3 +453,19 @@ def test_what_was_measured_is_returned_also_of_a_finished_run(tmp_path):
   assert train(MLM, tmp_path / 'b', 8) == resumed._replace(
     best_step=None, best_values=None
   )
+
+
+def test_what_data_cannot_be_is_told_before_anything_is_compiled(
+  tmp_path, monkeypatch
+):
+  def compiled(*_, **__):
+    raise AssertionError('compiled before the data was looked at')
+
+  monkeypatch.setattr(state, 'create', compiled)
+
+  def no_such_split():
+    raise UserError("expected one of dev, train, got 'validation'; set split")
+
+  held_out = {'eval': evaluation.HeldOut(MLM, no_such_split)}
+  with pytest.raises(UserError, match="got 'validation'"):
+    train(MLM, tmp_path / 'run', evaluations=held_out)
