@@ -27,6 +27,7 @@ from bertjax.corpus import (
 )
 from bertjax.corpus.steps import Steps
 from bertjax.corpus.tally import Tally
+from bertjax.corpus.wordpiece_training import TokenizerName
 from bertjax.errors import UserError, expect
 from bertjax.runs import layout, output_files
 from bertjax.values import Count, Name, Path, Paths, Place, Rate, checked
@@ -36,7 +37,7 @@ _OWN = {
   building.INDEX,
   building.COMPLETED,
   REPORT,
-  layout.VOCABULARY,
+  *layout.VOCABULARIES,
   'tokenizer_config.json',
   'text.arrow',
   'signatures',
@@ -59,6 +60,7 @@ def prepare(
   vocab_file: Place | None = None,
   vocab_size: Count = 30522,
   cased: bool | None = None,
+  tokenizer: TokenizerName = 'wordpiece',
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,
   text_column: Name = 'text',
@@ -75,9 +77,10 @@ def prepare(
     output_dir: gets the corpus; new, or that of a preparation that was ended.
     steps: what is done to the documents.
     run_dir: may lie in `output_dir`.
-    vocab_file: a published vocab.txt; None: train one on what is left.
+    vocab_file: a published one; None: train one on what is left.
     vocab_size: of a trained vocabulary.
     cased: None: what the vocabulary says.
+    tokenizer: of a trained vocabulary.
     min_frequency: see `wordpiece_training.train`.
     held_out_fraction: share of the documents in the split 'validation'.
     text_column: of tables.
@@ -92,7 +95,7 @@ def prepare(
   build = building.build if beam_options is None else _on_beam(beam_options)
   reader = corpora.reader_of(text_files, text_column)
   vocabulary = corpora.vocabulary_of(
-    vocab_file, vocab_size, cased, min_frequency
+    vocab_file, vocab_size, cased, min_frequency, tokenizer
   )
   if preparation.is_complete(output_dir):
     print(f'{output_dir} is prepared already', flush=True)

@@ -72,7 +72,7 @@ def register(
   noises.check(noise, noise_rate)
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   own = mixture.vocabulary
-  vocabulary = vocabularies.BertVocabulary(own.tokens, own.cased)
+  vocabulary = vocabularies.BertVocabulary(*own.parts)
   form = functools.partial(
     Form,
     next_sentence=next_sentence,

@@ -87,11 +87,12 @@ def _check_size(
 ) -> None:
   """Refuses a size where a file brings its own."""
   set_here = dict(re.split(' *= *', x, maxsplit=1) for x in lines if '=' in x)
-  if 'VOCAB_SIZE' in set_here and set_here.get('VOCAB_FILE', 'None') != 'None':
-    raise UserError(
-      'VOCAB_FILE brings its own size, so VOCAB_SIZE has no effect; leave it '
-      'out, or set VOCAB_FILE to None'
-    )
+  for name, own in (('VOCAB_SIZE', 'size'), ('TOKENIZER', 'tokenizer')):
+    if name in set_here and set_here.get('VOCAB_FILE', 'None') != 'None':
+      raise UserError(
+        f'VOCAB_FILE brings its own {own}, so {name} has no effect; leave it '
+        'out, or set VOCAB_FILE to None'
+      )
   sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
   sizes += [x for x in lines if 'EncoderConfig.' in x]
   tunes = any(x.endswith('.fine_tune') for x in configuration.functions)
