@@ -221,6 +221,7 @@ def save(
     tensors = {name.removeprefix('bert.'): x for name, x in tensors.items()}
   special = {f'{x}_token': name for x, name in tokenizer.special.items()}
   settings = {
+    'model_input_names': ['input_ids', 'token_type_ids', 'attention_mask'],
     'model_max_length': config.positions,
     'tokenizer_class': vocabulary_file.GENERAL_CLASSES[0],
   }

@@ -142,8 +142,15 @@ def find(folder: str) -> str:
 def _find_byte_level(path: str) -> str | None:
   """Returns the tokenizer.json of BPE that a path stands for, if any."""
   folder, name = os.path.split(path)
-  if name == NAME and whole_files.read(path, _FIX, _MOST) is None:
-    path = os.path.join(folder, WHOLE)
+  if name == NAME:
+    beside = os.path.join(folder, WHOLE)
+    if whole_files.read(path, _FIX, _MOST) is None:
+      path = beside
+    elif byte_level.is_one(_read_whole(folder)):
+      raise UserError(
+        f'{path} and {beside} are of two tokenizers; take the wrong one away, '
+        f'or {_ELSEWHERE}'
+      )
   if not path.endswith('.json'):
     return None
   whole = _read_whole(*os.path.split(path))
