@@ -178,7 +178,8 @@ def _add_words(
   _add(counts.sentence_lengths, *np.unique(lengths, return_counts=True))
   if not len(ids):
     return 0
-  starts = words.starts(ids)
+  # The first word of a document of BPE begins with no space.
+  starts = np.union1d(words.starts(ids), np.cumsum(lengths)[:-1])
   first = ids[starts]
   kinds = words.kind_of[first]
   size = len(words.kinds)

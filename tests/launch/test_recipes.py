@@ -179,6 +179,11 @@ FILES = ['TRAIN_FILES=a.csv', 'EVAL_FILES=b.csv']
     ),
     (['quickstart_finetune', 'bert_base'], []),
     (['quickstart'], ['VOCAB_FILE=v.txt', 'VOCAB_SIZE=30000']),
+    (['quickstart'], ['VOCAB_FILE=v.txt', 'TOKENIZER=bpe']),
+    (
+      ['prepare_corpus'],
+      ['TEXT_FILES=x', 'OUTPUT_DIR=y', 'VOCAB_FILE=v', 'TOKENIZER=wordpiece'],
+    ),
   ],
 )
 def test_a_size_is_refused_if_a_model_or_a_vocabulary_has_its_own(
