@@ -146,14 +146,16 @@ BUDGET = {
   # the web from text.
   # Four noises beside the masks (159), two more kinds of pairs (79), rates that
   # each sequence draws (20).
-  'text': 1626,
+  # Reads, checks, builds and writes byte-level BPE, and shows its tokens (332).
+  'text': 1958,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
   'models': 703,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
-  'interop': 620,
+  # The tokenizer's settings of BPE.
+  'interop': 623,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -162,7 +164,8 @@ BUDGET = {
   # Draws sweeps as well, which drew themselves; has words, ticks and a legend
   # for all that is drawn. Compares a checkpoint with what model.json calls for.
   # Knows JSON that a recipe made, and draws bars, for the report of a corpus.
-  'runs': 1255,
+  # A vocabulary in one of two files, and as people read it.
+  'runs': 1261,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
   # Signals are noted from the first step on, by all at once; a metric to select
@@ -183,7 +186,7 @@ BUDGET = {
   # Refuses STRIDE where no task has windows.
   'finetuning': 415,
   # Labels of axes; checks what Python gives; tells a text that is a file.
-  'inspection': 444,
+  'inspection': 445,  # masks by the roles of special tokens
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
@@ -201,10 +204,13 @@ BUDGET = {
   # The same in units on a cluster: their stages, what they tell each other,
   # files that all machines see; options, pipelines and errors of Beam (739).
   # Puts noise, pairs and masks together, and refuses what does not go together.
-  'corpus': 4389,
+  # Trains byte-level BPE from counts, and tokenizes it by the same memory of
+  # words; finds words in its ids (126).
+  'corpus': 4515,
   # The door of seqio to the same rows, and what else needs TensorFlow; hands
   # noise and kinds of pairs through.
-  'data': 578,
+  # Spells and encodes byte-level BPE.
+  'data': 585,
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.
@@ -214,7 +220,7 @@ BUDGET = {
   # a parameter that is parted from others of its macro; explains what has no
   # value; hides the stack of jax's C++.
   # Knows that a corpus takes the place of text.
-  'launch': 1047,
+  'launch': 1048,  # refuses TOKENIZER beside VOCAB_FILE
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
   'main': 144,

@@ -14,7 +14,7 @@ import numpy as np
 from bertjax.corpus.bulk_tokenizer import BulkTokenizer
 from bertjax.data import numpy_calls
 from bertjax.data.quiet_tensorflow import seqio, tf
-from bertjax.text import vocabulary_file
+from bertjax.text import byte_level, vocabulary_file
 from bertjax.text.byte_level import Rules
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import Vocabulary
@@ -91,10 +91,6 @@ class BertVocabulary(Vocabulary, seqio.Vocabulary):
       'row_lengths': np.array([*map(len, ids)], np.int64),
     }
 
-  def _spell(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-    texts = [self._tokenizer.spell(row).encode() for row in ids.tolist()]
-    return {'texts': np.array(texts, object)}
-
   def _decode(self, ids: Sequence[int]) -> str:
     """Joins the ids of 'un', '##able' and '[SEP]' to 'unable [SEP]'."""
     return self._tokenizer.spell(ids)
@@ -102,10 +98,9 @@ class BertVocabulary(Vocabulary, seqio.Vocabulary):
   def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
     """Does the same in TensorFlow: int32[..., n] to string[...]."""
     if self.rules is not None:
-      flat = tf.reshape(ids, [-1, tf.shape(ids)[-1]])
-      outputs = {'texts': tf.TensorSpec([None], tf.string)}
-      found = numpy_calls.call(self._spell, {'ids': flat}, outputs)
-      return tf.reshape(found['texts'], tf.shape(ids)[:-1])
+      parts = tf.constant([*map(byte_level.to_bytes, self.tokens)])
+      joined = tf.strings.reduce_join(tf.gather(parts, ids), axis=-1)
+      return tf.strings.regex_replace(joined, '^ ', '')
     words = tf.gather(tf.constant(self.tokens), ids)
     return tf.strings.regex_replace(
       tf.strings.reduce_join(words, axis=-1, separator=' '), ' ##', ''

@@ -14,6 +14,7 @@ Source: Radford et al. 2019 (GPT-2), section 2.2; the Rust library `tokenizers`,
 which does the work.
 """
 
+import functools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -72,6 +73,28 @@ def is_one(whole: Mapping[str, Any]) -> bool:
 def alphabet() -> list[str]:
   """Returns the letters of all 256 bytes."""
   return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+@functools.cache
+def _bytes() -> dict[str, bytes]:
+  """Letter -> its byte: itself where it can be seen, others in their order."""
+  letters = alphabet()
+  seen = {ord(x) for x in letters if ord(x) < 256}
+  others = [x for x in range(256) if x not in seen]
+  values = [*sorted(seen), *others]
+  return {x: bytes([n]) for x, n in zip(letters, values, strict=True)}
+
+
+def to_bytes(token: str) -> bytes:
+  r"""Returns the bytes of a token; of a special one, its name.
+
+  >>> to_bytes('ĠÃ'), to_bytes('[CLS]')
+  (b' \xc3', b'[CLS]')
+  """
+  known = _bytes()
+  if any(letter not in known for letter in token):
+    return token.encode()
+  return b''.join(known[letter] for letter in token)
 
 
 def special_names(tokens: Collection[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import json
 
 TEXTS = [
   'Hello, World!',
-  ' naïve  café – 東京\n\tit\'s 1990',
+  " naïve  café – 東京\n\tit's 1990",
   "don't [MASK] it",
   'The [MASK] [MASK].',
   '',

@@ -100,6 +100,20 @@ def test_ids_are_those_of_the_library_also_when_it_is_written(tmp_path, make):
   )
 
 
+def test_tokens_hold_the_bytes_of_the_text(tmp_path, roberta):
+  tokenizer = Tokenizer(*vocabulary_file.load(write(tmp_path, roberta)))
+  every = ''.join(map(chr, [*range(0x250), 0x4E2D, 0x1F600]))
+  for text in [*TEXTS, every]:
+    (pieces,) = tokenizer.pieces([text])
+    tokens = [tokenizer.tokens[i] for i in pieces.ids]
+    assert b''.join(map(byte_level.to_bytes, tokens)) == text.encode()
+    assert byte_level.spell(tokens) == text.removeprefix(' ')
+  letters = byte_level.alphabet()
+  assert {*map(byte_level.to_bytes, letters)} == {
+    bytes([x]) for x in range(256)
+  }
+
+
 def test_special_tokens_are_found_by_their_role(tmp_path, roberta):
   tokens, cased, rules = vocabulary_file.load(write(tmp_path, roberta))
   vocabulary = Vocabulary(tokens, cased, rules)
