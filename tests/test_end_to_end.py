@@ -383,6 +383,39 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpus, tmp_path, errors):
   assert len(errors(result.stderr)) == 1
 
 
+@pytest.mark.timeout(900)
+def test_byte_level_bpe_learns_and_goes_on_where_it_was_killed(
+  corpus, tmp_path
+):
+  macros = {
+    'TOKENIZER': 'bpe',
+    'TRAIN_STEPS': 40,
+    'EVAL_STEPS': 20,
+    'LEARNING_RATE': 0.01,
+  }
+  run_dir, killed = tmp_path / 'whole', tmp_path / 'killed'
+  run(corpus, run_dir, **macros)
+  assert (run_dir / 'tokenizer.json').exists()
+  assert not (run_dir / 'vocab.txt').exists()
+  first, last = (metrics(run_dir)[step]['train/mlm_loss'] for step in (5, 40))
+  assert last < first - 0.3
+  process = subprocess.Popen(
+    arguments(corpus, killed, **macros),
+    cwd=ROOT,
+    env=environment(),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  while not (killed / 'checkpoints' / '8').exists():
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.kill()
+  process.communicate()
+  run(corpus, killed, **macros)
+  assert metrics(killed) == metrics(run_dir)
+  assert checkpoint(killed, 40) == checkpoint(run_dir, 40)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_runs_killed_at_random_moments_end_as_one_that_was_not(

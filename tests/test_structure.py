@@ -148,14 +148,16 @@ BUDGET = {
   # each sequence draws (20). Counts cut sentences of any kind of pairs.
   # each sequence draws (20).
   # Garbage behind bz2 is refused, as behind the others.
-  'text': 1650,
+  # Reads, checks, builds and writes byte-level BPE, and shows its tokens (332).
+  'text': 1982,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
   'models': 703,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
-  'interop': 620,
+  # The tokenizer's settings of BPE.
+  'interop': 623,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -166,7 +168,8 @@ BUDGET = {
   # Knows JSON that a recipe made, and draws bars, for the report of a corpus.
   # Draws what guessing reaches, where no baseline was measured.
   # Writes no run into a prepared corpus.
-  'runs': 1271,
+  # A vocabulary in one of two files, and as people read it.
+  'runs': 1277,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
   # Signals are noted from the first step on, by all at once; a metric to select
@@ -175,7 +178,7 @@ BUDGET = {
   # and pairs that a model learns from and the data lacks.
   # A table of what a model is to say in pretraining, in place of two losses.
   # Baselines of losses, an AUC of rare labels, labels that nobody reads.
-  'training': 1457,
+  'training': 1456,
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where. Compares
   # task.json with the head; says what a file that cannot be meant seems to be.
@@ -189,9 +192,9 @@ BUDGET = {
   # Tells what of a configuration INIT_FROM replaces.
   # Refuses STRIDE where no task has windows.
   # And more steps than can be.
-  'finetuning': 417,
+  'finetuning': 414,
   # Labels of axes; checks what Python gives; tells a text that is a file.
-  'inspection': 444,
+  'inspection': 445,  # masks by the roles of special tokens
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
@@ -214,15 +217,17 @@ BUDGET = {
   # Measures languages, noise, drawn rates and mixtures for the report (213).
   # Takes a long document in parts (30).
   # Puts noise, pairs and masks together, and refuses what does not go together.
-  # The door of seqio to the same rows, and what else needs TensorFlow; hands
-  # what rows are like through.
+  # Trains byte-level BPE from counts, and tokenizes it by the same memory of
+  # words; finds words in its ids (126).
   # Looks at all parts of index.json and at the pieces of a shard; tells a
   # corpus of other settings, a vocabulary of another language, evaluation files
   # that no document could meet, and rates of another form (130).
-  # noise and kinds of pairs through.
+  'corpus': 5015,
+  # The door of seqio to the same rows, and what else needs TensorFlow; hands
+  # what rows are like through.
   # A task that cannot be shuffled is one line.
-  'corpus': 4888,
-  'data': 567,
+  # Spells and encodes byte-level BPE.
+  'data': 577,
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.

@@ -125,11 +125,7 @@ def finish(
     tally: of the steps.
     report: see `build`, as for `licence`.
   """
-  vocabulary_file.write(
-    vocabulary.tokens,
-    os.path.join(folder, vocabulary_file.NAME),
-    vocabulary.cased,
-  )
+  vocabulary_file.save(folder, *vocabulary.parts)
   index = {
     'format': FORMAT,
     'source': str(reader),
@@ -147,7 +143,7 @@ def finish(
 
 def digest(vocabulary: Vocabulary) -> str:
   """Returns what tells a vocabulary from others."""
-  return vocabulary_file.digest_of(vocabulary.tokens, vocabulary.cased)
+  return vocabulary_file.digest_of(*vocabulary.parts)
 
 
 def check_not_empty(

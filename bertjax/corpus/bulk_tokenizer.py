@@ -9,6 +9,11 @@ one: not the removal of control characters, not the order of combining marks,
 and letters are lower-cased one by one. On novels one thread then gives 30 MB/s,
 and 13 while it meets the first 20 MB; the library `tokenizers` gives 4.5 in two
 threads (experiments/LOG.md).
+
+Byte-level BPE takes a word with the space before it, and so does the memory:
+GPT-2's pattern, too, divides text at each run of white space. The first
+sentence of a document is as it stands, and each further one has the space in
+front that it has in running text.
 """
 
 import re
@@ -18,6 +23,7 @@ import numpy as np
 import pyarrow
 from pyarrow import compute
 
+from bertjax.text import byte_level
 from bertjax.text.tokenizer import Tokenizer, pipeline
 
 # An end of a sentence and an end of a text take the place of a word each. Clean
@@ -25,6 +31,11 @@ from bertjax.text.tokenizer import Tokenizer, pipeline
 _SENTENCE, _TEXT = '\n', '\0'
 # BERT puts spaces around these itself; otherwise a whole line would be a word.
 _IDEOGRAPHS = re.compile('([\u4e00-\u9fff])')
+# After these a sentence ends without a space.
+_WIDE_END = re.compile('[。！？][」』”’）]*$')
+# Ends a word of BPE: the first of the spaces, which the next one begins with.
+_SPACES = re.compile(r'(?<=\S) ')
+_RUN = re.compile(r'\s ')
 # New words go to the library in texts of so many, which costs a third of a text
 # each. An ideograph ends each word there: no other word contains it.
 _TOGETHER, _END = 512, '\u9fff'
@@ -51,8 +62,35 @@ def words_between_spaces(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
     if ((units >= 0x4E00) & (units <= 0x9FFF)).any():  # ten times as fast
       joined = _IDEOGRAPHS.sub(r' \1 ', joined)
   whole = pyarrow.array([joined.replace('\n', ' \n ')])
-  words = compute.split_pattern(whole, ' ').values.dictionary_encode()
-  return words.dictionary.to_pylist(), words.indices.to_numpy()
+  return _distinct(compute.split_pattern(whole, ' ').values)
+
+
+def _distinct(words: pyarrow.Array) -> tuple[list[str], np.ndarray]:
+  found = words.dictionary_encode()
+  return found.dictionary.to_pylist(), found.indices.to_numpy()
+
+
+def words_with_spaces(texts: Iterable[str]) -> list[str]:
+  r"""Returns words with what is before them, and '\n' after each line.
+
+  A text that begins with '\n' goes on in a document.
+
+  >>> words_with_spaces(['One  line.\nTwo', '\nx'])
+  ['One', '  line.', '\n', ' Two', '\n', ' x', '\n']
+  """
+  words: list[str] = []
+  for text in texts:
+    before = ''
+    for line in text.split('\n'):
+      if line:
+        if _RUN.search(line):
+          marked = _SPACES.sub('\0 ', line)
+        else:
+          marked = line.replace(' ', '\0 ')
+        words += (before + marked).split('\0')
+        words.append(_SENTENCE)
+      before = '' if _WIDE_END.search(line) else ' '
+  return words
 
 
 def dtype_of(size: int) -> np.dtype:
@@ -83,24 +121,32 @@ class BulkTokenizer:
   def __init__(self, tokenizer: Tokenizer):
     known = tokenizer.ids
     self._end_id = len(known)  # in place of the true one, which is known
-    self._library = pipeline({**known, _END: self._end_id}, tokenizer.cased)
-    self._of_end = known.get(_END, known['[UNK]'])
+    self._is_bpe = tokenizer.rules is not None
+    if tokenizer.rules is not None:
+      self._library = byte_level.build(*tokenizer.parts)
+      self._library.add_special_tokens([_TEXT])
+      self._between, self._of_end = _TEXT, {}
+    else:
+      self._library = pipeline({**known, _END: self._end_id}, tokenizer.cased)
+      self._between = f' {_END} '
+      self._of_end = {_END: known.get(_END, known['[UNK]'])}
     self.dtype = dtype_of(len(known))
     self._forget()
 
   def _forget(self) -> None:
-    self._numbers = _Numbers([_SENTENCE, _TEXT, _END])
+    self._numbers = _Numbers([_SENTENCE, _TEXT, *self._of_end])
     self._characters = 0
     # How many ids each word has, where they begin in `_ids`, and these.
-    self._counts = np.array([0, 0, 1])
-    self._starts = np.zeros(3, np.int64)
-    self._ids = np.array([self._of_end], self.dtype)
+    self._counts = np.array([0, 0, *[1] * len(self._of_end)])
+    self._starts = np.zeros(len(self._counts), np.int64)
+    self._ids = np.array([*self._of_end.values()], self.dtype)
 
   def encode(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns the ids of each text, and where its sentences end.
 
     Args:
-      texts: clean lines, a sentence each; a megabyte at a time is fastest.
+      texts: clean lines, a sentence each; a megabyte at a time is fastest. For
+        BPE see `words_with_spaces`.
 
     Returns:
       for each text `dtype`[T] and int64[n], ascending: of each sentence that
@@ -108,9 +154,7 @@ class BulkTokenizer:
     """
     if len(self._numbers) > _MOST_WORDS or self._characters > _MOST_CHARACTERS:
       self._forget()
-    words, places = words_between_spaces(
-      x for text in texts for x in (text, _TEXT)
-    )
+    words, places = self._words(texts)
     numbers = np.array([self._numbers[word] for word in words])[places]
     if self._numbers.new:
       self._learn(self._numbers.new)
@@ -130,9 +174,15 @@ class BulkTokenizer:
       first = past
     return found
 
+  def _words(self, texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    if not self._is_bpe:
+      return words_between_spaces(x for text in texts for x in (text, _TEXT))
+    words = [x for text in texts for x in (*words_with_spaces([text]), _TEXT)]
+    return _distinct(pyarrow.array(words))
+
   def _learn(self, words: list[str]) -> None:
     texts = [
-      f' {_END} '.join([*words[i : i + _TOGETHER], ''])
+      self._between.join([*words[i : i + _TOGETHER], ''])
       for i in range(0, len(words), _TOGETHER)
     ]
     found = self._library.encode_batch_fast(texts, add_special_tokens=False)

@@ -23,7 +23,7 @@ from bertjax.corpus import (
 )
 from bertjax.corpus.mixtures import Mixture, Rates
 from bertjax.corpus.preparation import Prepared
-from bertjax.corpus.wordpiece_training import Training
+from bertjax.corpus.wordpiece_training import TokenizerName, Training
 from bertjax.errors import UserError, did_you_mean, expect
 from bertjax.parallel import processes
 from bertjax.runs import layout, output_files
@@ -64,7 +64,10 @@ def vocabulary_size(
   _check_either(text_files, corpus_dir, vocab_file)
   if corpus_dir is not None:
     return len(preparation.load(_several(corpus_dir)[0]).vocabulary.tokens)
-  return size if vocab_file is None else len(vocabulary_file.read(vocab_file))
+  if vocab_file is None:
+    return size
+  tokens, *_ = vocabulary_file.load(vocab_file)
+  return len(tokens)
 
 
 def _several(corpus_dir: str | Sequence[str]) -> Sequence[str]:
@@ -92,6 +95,7 @@ def from_text(
   vocab_file: Place | None = None,
   vocab_size: VocabularySize = 30522,
   cased: bool | None = None,
+  tokenizer: TokenizerName = 'wordpiece',
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,
   text_column: Name = 'text',
@@ -111,11 +115,14 @@ def from_text(
   Args:
     text_files: 'python_documentation', files, folders and globs, or a reader;
       None: there is a `corpus_dir`.
-    run_dir: gets vocab.txt and, of text, `corpus/`; made if missing.
-    vocab_file: a published vocab.txt; None: train one on the text.
+    run_dir: gets vocab.txt or, of BPE, tokenizer.json; of text also `corpus/`;
+      made if missing.
+    vocab_file: a published vocab.txt, or tokenizer.json of byte-level BPE;
+      None: train one on the text.
     vocab_size: of a trained vocabulary.
-    cased: None: what `vocabulary_file.detect_cased` finds, False for a trained
-      vocabulary.
+    cased: None: what `vocabulary_file.detect_cased` finds; of a trained
+      vocabulary False for WordPiece and True for BPE.
+    tokenizer: of a trained vocabulary: 'wordpiece', or 'bpe', byte-level.
     min_frequency: see `wordpiece_training.train`.
     held_out_fraction: share of the documents in the split 'validation'.
     text_column: of tables: CSV, TSV, Parquet, JSON lines.
@@ -143,7 +150,9 @@ def from_text(
         preparation.prepare(
           reader_of(text_files, text_column),
           os.path.join(run_dir, layout.CORPUS),
-          vocabulary_of(vocab_file, vocab_size, cased, min_frequency),
+          vocabulary_of(
+            vocab_file, vocab_size, cased, min_frequency, tokenizer
+          ),
           held_out_fraction,
         )
       ]
@@ -158,9 +167,7 @@ def from_text(
         if next_sentence:
           _report_pairs(prepared, length, pair_kind)
         _told.add((run_dir, prepared.path))
-      kept = os.path.join(run_dir, layout.VOCABULARY)
-      vocabulary = mixture.vocabulary
-      vocabulary_file.write(vocabulary.tokens, kept, vocabulary.cased)
+      vocabulary_file.save(run_dir, *mixture.vocabulary.parts)
   return mixture if found[1:] else found[0]
 
 
@@ -171,15 +178,21 @@ def _is_begun(run_dir: str) -> bool:
 
 
 def vocabulary_of(
-  vocab_file: str | None, size: int, cased: bool | None, min_frequency: int
+  vocab_file: str | None,
+  size: int,
+  cased: bool | None,
+  min_frequency: int,
+  tokenizer: TokenizerName = 'wordpiece',
 ) -> Vocabulary | Training:
   """Reads a vocabulary, and prints whether it is cased, and why.
 
   The arguments are those of `from_text`; without a file it is to be trained.
   """
   if vocab_file is None:
-    return Training(size, bool(cased), min_frequency)
-  tokens = vocabulary_file.read(vocab_file)
+    default = tokenizer == 'bpe'
+    cased = default if cased is None else cased
+    return Training(size, cased, min_frequency, tokenizer)
+  tokens, _, *rules = vocabulary_file.load(vocab_file)
   why = 'CASED says so'
   if cased is None:
     cased, why = vocabulary_file.detect_cased(vocab_file, tokens)
@@ -188,7 +201,7 @@ def vocabulary_of(
     f'{"cased" if cased else "lower-cased"} ({why})',
     flush=True,
   )
-  return Vocabulary(tokens, cased)
+  return Vocabulary(tokens, cased, *rules)
 
 
 def _report(prepared: Prepared, is_given: bool) -> None:

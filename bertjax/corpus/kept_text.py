@@ -18,6 +18,7 @@ import pyarrow
 
 from bertjax.corpus import (
   bulk_tokenizer,
+  byte_level_training,
   sentences,
   shards,
   spool,
@@ -25,8 +26,11 @@ from bertjax.corpus import (
   workers,
 )
 from bertjax.corpus.wordpiece_training import Training
+from bertjax.text.byte_level import Rules
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import Vocabulary
+
+_PARTS = ('tokens', 'cased', 'rules')  # of a vocabulary, for `encoder`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +116,11 @@ def count(
   """Counts the words of the documents that are not held out."""
   words = wordpiece_training.WordCounts()
   make = f'{__name__}:counter'
-  arguments = {'cased': wanted.cased, 'threshold': pieces.threshold}
+  arguments = {
+    'cased': wanted.cased,
+    'threshold': pieces.threshold,
+    'tokenizer': wanted.tokenizer,
+  }
   for batch in pool.map(make, arguments, pieces.read()):
     words.add(counted(batch))
   return words
@@ -126,6 +134,8 @@ def counted(batch: pyarrow.RecordBatch) -> dict[str, int]:
 
 def train(wanted: Training, words: wordpiece_training.WordCounts) -> Vocabulary:
   """Trains the vocabulary that is wanted."""
+  if wanted.tokenizer == 'bpe':
+    return byte_level_training.train(wanted, words.counts)
   tokens = wordpiece_training.train(
     words.counts, wanted.size, wanted.min_frequency
   )
@@ -133,19 +143,23 @@ def train(wanted: Training, words: wordpiece_training.WordCounts) -> Vocabulary:
 
 
 def counter(
-  cased: bool, threshold: int
+  cased: bool, threshold: int, tokenizer: str = 'wordpiece'
 ) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
   """Returns what counts the words of a batch of `spool.read`."""
+  count_words = wordpiece_training.count_words
+  if tokenizer == 'bpe':
+    count_words = byte_level_training.count_words
 
   def count(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+    texts = texts_of(batch) if tokenizer == 'bpe' else batch['text'].to_pylist()
     kept = [
       text
       for document, text in zip(
-        batch['document'].to_pylist(), batch['text'].to_pylist(), strict=True
+        batch['document'].to_pylist(), texts, strict=True
       )
       if document >= threshold
     ]
-    counts = wordpiece_training.count_words(kept, cased)
+    counts = count_words(kept, cased)
     return pyarrow.record_batch(
       {
         'word': pyarrow.array([*counts], pyarrow.string()),
@@ -175,7 +189,7 @@ def tokenize(
   Returns:
     'splits' and 'unknown' of `Prepared.index`.
   """
-  arguments = {'tokens': vocabulary.tokens, 'cased': vocabulary.cased}
+  arguments = dict(zip(_PARTS, vocabulary.parts, strict=False))
   make = f'{__name__}:encoder'
   documents: collections.Counter[str] = collections.Counter()
   dtype = bulk_tokenizer.dtype_of(len(vocabulary.tokens))
@@ -201,6 +215,14 @@ def tokenize(
   }
 
 
+def texts_of(batch: pyarrow.RecordBatch) -> list[str]:
+  """Returns the pieces; what goes on in a document begins with a new line."""
+  pieces = zip(
+    batch['piece'].to_pylist(), batch['text'].to_pylist(), strict=True
+  )
+  return [f'\n{text}' if number else text for number, text in pieces]
+
+
 def joined(written: Sequence[dict[str, Any]]) -> dict[str, Any]:
   """Returns what `tokenize` returned for parts of a corpus as that of all."""
   splits = {}
@@ -221,13 +243,14 @@ def _split(documents: int, files: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def encoder(
-  tokens: list[str], cased: bool
+  tokens: list[str], cased: bool, rules: Rules | None = None
 ) -> Callable[[pyarrow.RecordBatch], pyarrow.RecordBatch]:
   """Returns what makes ids of the text in a batch of `spool.read`."""
-  tokenizer = bulk_tokenizer.BulkTokenizer(Tokenizer(tokens, cased))
+  tokenizer = bulk_tokenizer.BulkTokenizer(Tokenizer(tokens, cased, rules))
 
   def encode(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    texts = [sentences.split(text) for text in batch['text'].to_pylist()]
+    given = batch['text'].to_pylist() if rules is None else texts_of(batch)
+    texts = [sentences.split(text) for text in given]
     ids, ends = zip(*tokenizer.encode(texts), strict=True)
     return pyarrow.record_batch(
       {

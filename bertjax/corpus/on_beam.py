@@ -198,6 +198,7 @@ class _Pipelines:
           outputs=tuple[str, int],
           threshold=threshold,
           cased=wanted.cased,
+          tokenizer=wanted.tokenizer,
         )
         | beam.CombinePerKey(sum)
         | self._do('by_file', outputs=tuple[int, tuple[str, int]])
@@ -226,6 +227,7 @@ class _Pipelines:
           threshold=threshold,
           tokens=vocabulary.tokens,
           cased=vocabulary.cased,
+          rules=vocabulary.rules,
         )
       )
     return kept_text.joined([*self._told('written', number)])

@@ -144,7 +144,7 @@ def prepare(
   local = 'a folder on a local disk for the prepared corpus'
   expect('://' not in directory, local, directory, 'another directory')
   of = (
-    dataclasses.astuple(vocabulary)
+    vocabulary.key()
     if isinstance(vocabulary, Training)
     else building.digest(vocabulary)
   )
@@ -208,8 +208,8 @@ def load(path: str) -> Prepared:
       f'{index["format"]}, of another version of bertjax; {_FIX}'
     )
   _check_parts(index, where)
-  tokens, cased = vocabulary_file.load(os.path.join(path, vocabulary_file.NAME))
-  prepared = Prepared(path, index, Vocabulary(tokens, cased))
+  parts = vocabulary_file.load(os.path.join(path, vocabulary_file.NAME))
+  prepared = Prepared(path, index, Vocabulary(*parts))
   if building.digest(prepared.vocabulary) != index['vocabulary']:
     raise UserError(
       f'the vocabulary in {path} is not that of the corpus there; {_FIX}'

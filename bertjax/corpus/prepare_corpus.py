@@ -31,7 +31,7 @@ from bertjax.corpus import (
 )
 from bertjax.corpus.steps import Steps
 from bertjax.corpus.tally import Tally
-from bertjax.corpus.wordpiece_training import Training
+from bertjax.corpus.wordpiece_training import TokenizerName, Training
 from bertjax.errors import UserError, expect
 from bertjax.runs import layout, output_files
 from bertjax.text.vocabulary import Vocabulary
@@ -51,7 +51,7 @@ _OWN = {
   building.INDEX,
   building.COMPLETED,
   REPORT,
-  layout.VOCABULARY,
+  *layout.VOCABULARIES,
   'tokenizer_config.json',
   'text.arrow',
   'signatures',
@@ -83,6 +83,7 @@ def prepare(
   vocab_file: Place | None = None,
   vocab_size: VocabularySize = 30522,
   cased: bool | None = None,
+  tokenizer: TokenizerName = 'wordpiece',
   min_frequency: Count = 2,
   held_out_fraction: Rate = 0.05,
   text_column: Name = 'text',
@@ -100,9 +101,10 @@ def prepare(
     output_dir: gets the corpus; new, or that of a preparation that was ended.
     steps: what is done to the documents.
     run_dir: may lie in `output_dir`.
-    vocab_file: a published vocab.txt; None: train one on what is left.
+    vocab_file: a published one; None: train one on what is left.
     vocab_size: of a trained vocabulary.
     cased: None: what the vocabulary says.
+    tokenizer: of a trained vocabulary.
     min_frequency: see `wordpiece_training.train`.
     held_out_fraction: share of the documents in the split 'validation'.
     text_column: of tables.
@@ -118,7 +120,7 @@ def prepare(
   build = building.build if beam_options is None else _on_beam(beam_options)
   reader = corpora.reader_of(text_files, text_column)
   vocabulary = corpora.vocabulary_of(
-    vocab_file, vocab_size, cased, min_frequency
+    vocab_file, vocab_size, cased, min_frequency, tokenizer
   )
   made_from = _digest(reader, vocabulary, held_out_fraction, steps)
   if preparation.is_complete(output_dir):

@@ -53,8 +53,10 @@ def _of_group(function: Callable) -> Callable:
   return lambda folder, **arguments: lambda x: function(*x, **arguments)
 
 
-def _count_words(folder: SharedFolder, threshold: int, cased: bool) -> Callable:
-  function = kept_text.counter(cased, threshold)
+def _count_words(
+  folder: SharedFolder, threshold: int, **arguments: Any
+) -> Callable:
+  function = kept_text.counter(threshold=threshold, **arguments)
   return lambda unit: units.count_words(folder, unit, threshold, function)
 
 
@@ -83,9 +85,9 @@ def _write_words(folder: SharedFolder) -> Callable:
 
 
 def _write_shards(
-  folder: SharedFolder, threshold: int, tokens: list[str], cased: bool
+  folder: SharedFolder, threshold: int, **parts: Any
 ) -> Callable:
-  vocabulary = Vocabulary(tokens, cased)
+  vocabulary = Vocabulary(**parts)
   return lambda unit: units.write_shards(folder, unit, threshold, vocabulary)
 
 

@@ -89,7 +89,7 @@ def count(prepared: Prepared, groups: Mapping[str, Sequence[str]]) -> Counts:
   """
   vocabulary = prepared.vocabulary
   words = Words(vocabulary)
-  phrases = phrases_of(groups, Tokenizer(vocabulary.tokens, vocabulary.cased))
+  phrases = phrases_of(groups, Tokenizer(*vocabulary.parts), words)
   counts = Counts(np.zeros(len(vocabulary.tokens), np.int64))
   counts.groups.update(dict.fromkeys(groups, 0))
   total = sum(split['tokens'] for split in prepared.splits.values())
@@ -178,7 +178,8 @@ def _add_words(
   _add(counts.sentence_lengths, *np.unique(lengths, return_counts=True))
   if not len(ids):
     return 0
-  starts = words.starts(ids)
+  # The first word of a document of BPE begins with no space.
+  starts = np.union1d(words.starts(ids), np.cumsum(lengths)[:-1])
   first = ids[starts]
   kinds = words.kind_of[first]
   size = len(words.kinds)
@@ -221,21 +222,24 @@ def _add(
 
 
 def phrases_of(
-  groups: Mapping[str, Sequence[str]], tokenizer: Tokenizer
+  groups: Mapping[str, Sequence[str]], tokenizer: Tokenizer, words: Words
 ) -> Phrases:
   """Returns the phrases of groups as the corpus spells them, in lower case.
 
   A word that the vocabulary cannot spell is '[unk]', and is found nowhere.
   """
-  tokens = tokenizer.tokens
+  unknown = tokenizer.id_of('unk')
   found = {}
   for group, texts in groups.items():
     for encoded in tokenizer.pieces(texts):
-      joined = ' '.join(tokens[i] for i in encoded.ids).replace(' ##', '')
+      ids = np.array(encoded.ids, np.int64)
+      spelt = [
+        words.spell(part).lower() for part in np.split(ids, words.starts(ids))
+      ][1:]
       # One that is named twice, or differs in case alone, counts once.
-      if joined and '[UNK]' not in joined:
-        found[group, joined.lower()] = joined.lower().split(' ')
-  return [(group, words) for (group, _), words in found.items()]
+      if len(ids) and unknown not in ids:
+        found[group, ' '.join(spelt)] = spelt
+  return [(group, spelt) for (group, _), spelt in found.items()]
 
 
 def _named(

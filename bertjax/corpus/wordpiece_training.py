@@ -12,6 +12,7 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from tokenizers import pre_tokenizers, trainers
@@ -27,7 +28,8 @@ MAX_CHARACTERS = 100  # a longer word is [UNK]: BERT's `tokenization.py`
 # The library takes words, not counts. Above so many words all counts are
 # divided, which can only change the order of pairs that are about as frequent.
 _MOST_WORDS = 1 << 29
-_MEMORY = 1 << 18  # strings whose words are kept
+MEMORY = 1 << 18  # strings whose words are kept
+TokenizerName = Literal['wordpiece', 'bpe']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +38,30 @@ class Training:
 
   Attributes:
     size: how many tokens.
-    cased: False lower-cases text and strips accents first.
+    cased: False lower-cases text and, for WordPiece, strips accents first.
     min_frequency: see `wordpiece_training.train`.
+    tokenizer: 'wordpiece' or 'bpe', which is byte-level.
   """
 
   size: VocabularySize
   cased: bool = False
   min_frequency: Count = 2
+  tokenizer: TokenizerName = 'wordpiece'
 
   def __post_init__(self) -> None:
+    """Raises UserError if `size` has no room for all bytes."""
     check_fields(self)
+    least = 256 + len(SPECIAL_TOKENS)
+    if self.tokenizer == 'bpe' and self.size < least:
+      raise UserError(
+        f'expected VOCAB_SIZE of at least {least} with TOKENIZER=bpe, for 256 '
+        f'bytes and {len(SPECIAL_TOKENS)} special tokens, got {self.size}'
+      )
+
+  def key(self) -> tuple[Any, ...]:
+    """Returns what tells it from others, as JSON can hold it."""
+    key = (self.size, self.cased, self.min_frequency)
+    return key if self.tokenizer == 'wordpiece' else (*key, self.tokenizer)
 
 
 class WordCounts:
@@ -94,7 +110,7 @@ def _splitter(cased: bool) -> Callable[[str], tuple[str, ...]]:
   normalise = tokenizer.normalizer.normalize_str
   divide = tokenizer.pre_tokenizer.pre_tokenize_str
 
-  @functools.lru_cache(_MEMORY)
+  @functools.lru_cache(MEMORY)
   def split(string: str) -> tuple[str, ...]:
     return tuple(word for word, _ in divide(normalise(string)))
 
@@ -137,7 +153,7 @@ def train(
   tokenizer.normalizer = None
   tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
   tokenizer.train_from_iterator(
-    _repeat(words),
+    repeat(words),
     trainers.WordPieceTrainer(
       vocab_size=size,
       min_frequency=min_frequency,
@@ -146,7 +162,11 @@ def train(
     ),
   )
   ids = tokenizer.get_vocab()
-  tokens = sorted(ids, key=ids.__getitem__)
+  return filled(sorted(ids, key=ids.__getitem__), size)
+
+
+def filled(tokens: list[str], size: int) -> list[str]:
+  """Returns `size` tokens, with a warning if there are fewer."""
   if len(tokens) < size:
     print(
       f'warning: the text yields {len(tokens):,} tokens, so the rest of '
@@ -178,7 +198,7 @@ def _limit_alphabet(
   return words, sorted(known) + sorted(continuing)
 
 
-def _repeat(counts: Mapping[str, int], most: int = 1000) -> Iterator[str]:
+def repeat(counts: Mapping[str, int], most: int = 1000) -> Iterator[str]:
   """Yields each word as often as it counts, at most `most` times in a string.
 
   {'a': 1001, 'b': 1} gives 'a a ... a' with 1000 words, 'a', 'b'.

@@ -7,6 +7,8 @@
 
 A word is what BERT's tokenizer takes for one: a run of letters and digits, or a
 sign of punctuation. A word that is one [UNK] counts as one, of unknown letters.
+Of byte-level BPE it is what GPT-2's pattern divides: a run of letters, one of
+digits, or one of signs.
 """
 
 import re
@@ -14,6 +16,7 @@ import unicodedata
 
 import numpy as np
 
+from bertjax.text import byte_level
 from bertjax.text.vocabulary import Vocabulary
 
 UNKNOWN, SIGNS, DIGITS = 'unknown', 'punctuation and symbols', 'digits'
@@ -36,23 +39,34 @@ class Words:
 
   def __init__(self, vocabulary: Vocabulary):
     self._continues = vocabulary.continuation
+    self._tokens = vocabulary.tokens
+    self._is_bpe = vocabulary.rules is not None
     self._texts = [
       text[2:] if continues else text
       for text, continues in zip(
         vocabulary.tokens, vocabulary.continuation, strict=True
       )
     ]
+    if self._is_bpe:
+      self._texts = [byte_level.spell([x]) for x in vocabulary.tokens]
     names = [kind(text) for text in self._texts]
     names[vocabulary.unk_id] = UNKNOWN
     self.kinds, self.kind_of = np.unique(names, return_inverse=True)
+    # What a token of BPE begins with.
+    self._run = np.array([_run(text[:1]) for text in self._texts])
 
   def starts(self, ids: np.ndarray) -> np.ndarray:
     """Returns int64[n], ascending, where the words of int[T] ids begin."""
     begins = ~self._continues[ids]
+    if self._is_bpe:
+      run = self._run[ids]
+      begins[1:] |= run[1:] != run[:-1]
     begins[:1] = True
     return np.flatnonzero(begins)
 
   def spell(self, ids: np.ndarray) -> str:
+    if self._is_bpe:  # a letter may be parted
+      return byte_level.spell([self._tokens[i] for i in ids.tolist()])
     return ''.join(map(self._texts.__getitem__, ids.tolist()))
 
   def is_word(self) -> np.ndarray:
@@ -64,12 +78,21 @@ class Words:
     return ~np.isin(self.kinds, (SIGNS, DIGITS, UNKNOWN))[self.kind_of]
 
 
+def _run(character: str) -> str:
+  """Returns the kind of a run that a character is in; bytes are of letters."""
+  if character.isalpha() or character == byte_level.PARTED:
+    return OTHER
+  return DIGITS if character.isnumeric() else SIGNS
+
+
 def kind(text: str) -> str:
   """Returns the script of the first letter, or that there is none.
 
   >>> kind('##walk'), kind('1990s'), kind('1990'), kind('--'), kind('дом')
   ('Latin', 'Latin', 'digits', 'punctuation and symbols', 'Cyrillic')
   """
+  if text.startswith(byte_level.PARTED):
+    return OTHER
   letters = list(filter(str.isalpha, text))
   for letter in letters:
     # Names begin with the script: 'LATIN SMALL LETTER A'.

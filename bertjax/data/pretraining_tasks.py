@@ -58,7 +58,7 @@ def register(
   rows_form = form_of(_LENGTH, _LENGTH, form, where)
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   own = mixture.vocabulary
-  vocabulary = vocabularies.BertVocabulary(own.tokens, own.cased)
+  vocabulary = vocabularies.BertVocabulary(*own.parts)
   seqio.TaskRegistry.remove(name)
   seqio.TaskRegistry.add(
     name,

@@ -12,7 +12,6 @@ Source: several seeds and their spread, Dodge et al. 2020.
 import dataclasses
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -28,7 +27,7 @@ from bertjax.finetuning.initial_model import InitialModel
 from bertjax.models.bert import BertForTask
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning, processes
-from bertjax.runs import layout, model_file
+from bertjax.runs import model_file
 from bertjax.runs.progress_line import wait
 from bertjax.tasks import kinds, specs
 from bertjax.tasks.data_sets import DataSet
@@ -114,9 +113,7 @@ def fine_tune(
       if processes.is_first():
         table.write()  # marks run_dir as used with this configuration
         _write_task(folder, task)
-        vocabulary = os.path.join(folder, layout.VOCABULARY)
-        tokenizer = start.tokenizer
-        vocabulary_file.write(tokenizer.tokens, vocabulary, tokenizer.cased)
+        vocabulary_file.save(folder, *start.tokenizer.parts)
       batches = functools.partial(arguments['batches'], seed=seed)
       changes = {'batches': batches, 'seed': seed, 'run_dir': folder}
       introduced = seed != missing[0]

@@ -95,7 +95,7 @@ def read(
   if vocab_file is None or config is None:
     raise UserError(
       'expected a model to start from in INIT_FROM, or, to train from scratch, '
-      'a vocab.txt in VOCAB_FILE'
+      'a vocabulary in VOCAB_FILE'
     )
   tokenizer = Tokenizer(*vocabulary_file.load(vocab_file))
   return InitialModel(config(vocabulary_size=len(tokenizer.tokens)), tokenizer)
@@ -127,8 +127,7 @@ def _check_unused(
     own = None
     with contextlib.suppress(UserError):
       own = Tokenizer(*vocabulary_file.load(vocab_file))
-    known = (tokenizer.tokens, tokenizer.cased)
-    if own is None or (own.tokens, own.cased) != known:
+    if own is None or own.parts != tokenizer.parts:
       unused.append(f'VOCAB_FILE {vocab_file}')
   if unused:
     print(

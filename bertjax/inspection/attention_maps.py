@@ -69,7 +69,7 @@ def compute(
       size = len(row.ids)
       maps.append(
         Maps(
-          tuple(predictor.tokenizer.tokens[i] for i in row.ids),
+          tuple(predictor.tokenizer.shown_row(row.ids)),
           row.second,
           tuple(layers),
           weights[layers, line, :, :size, :size],

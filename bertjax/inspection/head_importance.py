@@ -107,7 +107,8 @@ def of_masking(
   """
   predictor.check_fills_masks()
   model = bert.BertForPreTraining(predictor.config, next_sentence=False)
-  batches = masked_batches(row, predictor.tokenizer.ids, columns)
+  ids = {x: predictor.tokenizer.id_of(x) for x in ('cls', 'sep', 'mask')}
+  batches = masked_batches(row, ids, columns)
   return expected(MaskedLanguageModel(model), predictor.parameters, batches)
 
 
@@ -116,18 +117,18 @@ def masked_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   """Yields batches of copies of a row, each with another token masked.
 
-      >>> ids = {'[CLS]': 2, '[SEP]': 3, '[MASK]': 4}
+      >>> ids = {'cls': 2, 'sep': 3, 'mask': 4}
       >>> (batch,) = masked_batches(batching.Row([2, 7, 8, 3]), ids)
       >>> batch['tokens'][:2].tolist(), batch['targets'][:2].tolist()
       ([[2, 4, 8, 3], [2, 7, 4, 3]], [[7], [8]])
 
   Args:
     row: of any length.
-    ids: token -> id; [CLS], [SEP] and [MASK] are not masked.
+    ids: of the special tokens, which are not masked, by their roles.
     columns: L of the batches, whose B is `ROWS`; None: the length of the row.
       Rows with the same L share a compiled program.
   """
-  special = {ids[token] for token in ('[CLS]', '[SEP]', '[MASK]')}
+  special = {*ids.values()}
   places = [i for i, token in enumerate(row.ids) if token not in special]
   for start in range(0, len(places), ROWS):
     some = places[start : start + ROWS]
@@ -138,5 +139,5 @@ def masked_batches(
     ]
     sizes = {'L': columns or len(row.ids), 'P': 1, 'S': 1}
     batch = batching.join([[copy] for copy in copies], ROWS, sizes)
-    batch['tokens'][np.arange(len(some)), some] = ids['[MASK]']
+    batch['tokens'][np.arange(len(some)), some] = ids['mask']
     yield batch

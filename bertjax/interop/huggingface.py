@@ -44,10 +44,6 @@ PROBLEM_TYPES = {
   'multi_label_classification': 'labels',
 }
 PROBLEM_TYPE_OF = {kind: problem for problem, kind in PROBLEM_TYPES.items()}
-SPECIAL_TOKENS_MAP = {
-  f'{name}_token': f'[{name.upper()}]'
-  for name in ('pad', 'unk', 'cls', 'sep', 'mask')
-}
 TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
 # A buffer that some versions save: 0, 1, 2, ...
 BUFFERS = ('bert.embeddings.position_ids',)
@@ -202,7 +198,7 @@ def save(
   tokenizer.check_fits(config.vocabulary_size, 'the model')
   attributes = {
     'architectures': [class_name],
-    **config_json.from_encoder(config, tokenizer.ids['[PAD]']),
+    **config_json.from_encoder(config, tokenizer.id_of('pad')),
     'dtype': str(config.param_dtype),
   }
   classes = _classes(parameters)
@@ -223,32 +219,39 @@ def save(
     tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
   if class_name == 'BertModel':  # which saves itself without the prefix
     tensors = {name.removeprefix('bert.'): x for name, x in tensors.items()}
-  files = {
-    'config.json': attributes,
-    'special_tokens_map.json': SPECIAL_TOKENS_MAP,
-    'tokenizer_config.json': {
+  special = {f'{x}_token': name for x, name in tokenizer.special.items()}
+  settings = {
+    'model_input_names': ['input_ids', 'token_type_ids', 'attention_mask'],
+    'model_max_length': config.positions,
+    'tokenizer_class': vocabulary_file.GENERAL_CLASSES[0],
+  }
+  if tokenizer.rules is None:
+    settings = {
       'do_lower_case': not tokenizer.cased,
       'model_max_length': config.positions,
       'strip_accents': None,
       'tokenize_chinese_chars': True,
       'tokenizer_class': 'BertTokenizer',
-      **SPECIAL_TOKENS_MAP,
-    },
+    }
+  files = {
+    'config.json': attributes,
+    'special_tokens_map.json': special,
+    'tokenizer_config.json': settings | special,
   }
   folder = pathlib.Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
   # It writes a smaller tokenizer_config.json, so it comes first.
-  path = str(folder / vocabulary_file.NAME)
-  vocabulary_file.write(tokenizer.tokens, path, tokenizer.cased)
+  vocabulary_file.save(directory, *tokenizer.parts)
   for name, content in files.items():
     text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
     (folder / name).write_text(text, encoding='utf-8')
   if card is not None:
     (folder / 'README.md').write_text(card, encoding='utf-8')
   tensor_files.write(directory, tensors)
-  tokenizers.BertWordPieceTokenizer(
-    tokenizer.ids, lowercase=not tokenizer.cased
-  ).save(str(folder / 'tokenizer.json'))
+  if tokenizer.rules is None:
+    tokenizers.BertWordPieceTokenizer(
+      tokenizer.ids, lowercase=not tokenizer.cased
+    ).save(str(folder / 'tokenizer.json'))
 
 
 def find_heads(

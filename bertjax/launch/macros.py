@@ -29,8 +29,8 @@ from bertjax.launch.gin_files import (
 _IN_PLACE = {'CORPUS_DIR': ('TEXT_FILES', 'VOCAB_FILE')}
 # Macro -> those that have no effect beside it.
 _WITHOUT_EFFECT = {
-  'VOCAB_FILE': ('VOCAB_SIZE',),
-  'CORPUS_DIR': ('VOCAB_SIZE', 'CASED', 'TEXT_COLUMN'),
+  'VOCAB_FILE': ('VOCAB_SIZE', 'TOKENIZER'),
+  'CORPUS_DIR': ('VOCAB_SIZE', 'TOKENIZER', 'CASED', 'TEXT_COLUMN'),
   'RATES': ('TEMPERATURE',),
   'TOKEN_BUDGET': ('TRAIN_STEPS',),
 }

@@ -15,9 +15,9 @@ _DISTURBED = {
   'insertion': 'tokens',
   'deletion': 'tokens behind others',
 }
-# Kind of pairs -> what the label 1 says.
+# Kind of pairs -> what the label 1 says; of the usual one `_RANDOM`.
+_RANDOM = 'The second half is from another document'
 _CHANGED = {
-  'nsp': 'The second half is from another document',
   'sop': 'The halves are swapped',
   'same_document': 'The halves are of two documents',
 }
@@ -137,7 +137,7 @@ def _masking(found: Found) -> str:
     )
   if masking['pair_kind'] is not None:
     text += (
-      f' {_CHANGED[masking["pair_kind"]]} in '
+      f' {_CHANGED.get(masking["pair_kind"], _RANDOM)} in '
       f'{percent(masking["changed_pairs_share"])} of the pairs.'
     )
   if masking['cut_pairs_share'] is not None:

@@ -15,6 +15,8 @@ CONFIGURATION = 'config.gin'
 LOCK = '.lock'
 HELD = '.lock.held'  # where the file system has no locks
 VOCABULARY = vocabulary_file.NAME
+# That of WordPiece, and of byte-level BPE; a run has one.
+VOCABULARIES = (VOCABULARY, vocabulary_file.WHOLE)
 MODEL = 'model.json'
 TASK = 'task.json'
 CORPUS = 'corpus'  # prepared text
@@ -39,7 +41,7 @@ _TOLD = (
   CHECKPOINTS,
   BEST,
   MODEL,
-  VOCABULARY,
+  *VOCABULARIES,
   CONFIGURATION,
 )
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from bertjax.errors import UserError, choose
 from bertjax.models.config import EncoderConfig, computation
 from bertjax.runs import layout, output_files
-from bertjax.text import vocabulary_file, whole_files
+from bertjax.text import byte_level, vocabulary_file, whole_files
 
 # What runs were trained for before their model.json said so.
 _EARLIER = pathlib.Path(__file__).with_name('earlier_objectives.json')
@@ -91,7 +91,7 @@ def write(
     }
   if objective:
     content['objective'] = objective._asdict()
-  vocabulary = os.path.join(run_dir, layout.VOCABULARY)
+  vocabulary = vocabulary_file.find(run_dir)
   if os.path.exists(vocabulary):
     content['vocabulary'] = vocabulary_file.digest(vocabulary)
   path = os.path.join(run_dir, layout.MODEL)
@@ -133,7 +133,7 @@ def check_vocabulary(run_dir: str) -> None:
   Raises:
     UserError: they differ.
   """
-  path = os.path.join(run_dir, layout.VOCABULARY)
+  path = vocabulary_file.find(run_dir)
   then = None
   with contextlib.suppress(UserError):
     then = _read_model(run_dir).get('vocabulary')
@@ -143,6 +143,15 @@ def check_vocabulary(run_dir: str) -> None:
       'and its tokens would have the vectors of others; put that vocabulary '
       'and its tokenizer_config.json back, or set another RUN_DIR'
     )
+
+
+def shown_tokens(run_dir: str) -> list[str]:
+  """Returns the vocabulary as people read it; [] if the run has none."""
+  path = pathlib.Path(vocabulary_file.find(run_dir))
+  if path.name == layout.VOCABULARY:
+    return path.read_text('utf-8').split('\n') if path.exists() else []
+  tokens, *_ = vocabulary_file.load(str(path))
+  return byte_level.shown(tokens)
 
 
 def read_main(run_dir: str) -> str:

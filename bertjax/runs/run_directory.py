@@ -84,9 +84,8 @@ def _check(directory: pathlib.Path, configuration: str) -> None:
   path = directory / layout.CONFIGURATION
   checkpoints = directory / layout.CHECKPOINTS
   has_checkpoints = checkpoints.is_dir() and any(checkpoints.iterdir())
-  has_begun = has_checkpoints or any(
-    (directory / name).exists() for name in (layout.VOCABULARY, layout.RESULTS)
-  )
+  kept = (*layout.VOCABULARIES, layout.RESULTS)
+  has_begun = has_checkpoints or any((directory / x).exists() for x in kept)
   if has_checkpoints and not path.exists():
     raise UserError(
       f'{directory} has checkpoints but no {layout.CONFIGURATION} to compare '

@@ -193,7 +193,7 @@ def parameters(
       )
     return None
   path = best_run(path)
-  theirs = os.path.join(path, layout.VOCABULARY)
+  theirs = vocabulary_file.find(path)
   if vocab_file is None or vocabulary_file.load(theirs) != vocabulary_file.load(
     vocab_file
   ):

@@ -36,7 +36,7 @@ def encode_masks(
 
   A text without a [MASK] gives a row without tokens.
   """
-  mask = tokenizer.ids['[MASK]']
+  mask = tokenizer.id_of('mask')
   for row in text_labels.encode(task, tokenizer, examples, masks=True):
     places = [i for i, token in enumerate(row.ids) if token == mask]
     if not places:
@@ -55,7 +55,7 @@ def decode_masks(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
   for example, _, results in join(found):
     masks = [
       [
-        {'token': tokenizer.tokens[i], 'probability': float(p)}
+        {'token': tokenizer.shown[i], 'probability': float(p)}
         for p, i in zip(*likeliest, strict=True)
       ]
       for likeliest in results

@@ -10,33 +10,52 @@ Source: the Rust library `tokenizers`. `bertjax.corpus.bulk_tokenizer` is faster
 on much text.
 """
 
+import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from bertjax.errors import UserError
-from bertjax.text import pairs, vocabulary_file
+from bertjax.text import byte_level, pairs, vocabulary_file
 from bertjax.text.batching import Row
+from bertjax.text.byte_level import Rules
+
+_MASK = '[MASK]'
 
 
 class Tokenizer:
-  """BERT's tokenizer with a vocabulary.
+  """A tokenizer with a vocabulary; its arguments are `Vocabulary.parts`.
 
   Attributes:
     tokens: the vocabulary in the order of the ids.
-    cased: if False, text is lower-cased and stripped of accents.
+    cased: if False, text is lower-cased, and stripped of accents for WordPiece.
+    rules: of byte-level BPE; None: this is BERT's tokenizer.
     ids: token -> id.
+    special: role, one of `byte_level.ROLES` -> name of the token, '[CLS]'.
   """
 
-  def __init__(self, tokens: Sequence[str], cased: bool):
+  def __init__(
+    self, tokens: Sequence[str], cased: bool, rules: Rules | None = None
+  ):
     self.tokens = tuple(tokens)
     self.cased = cased
+    self.rules = rules
     self.ids = {token: i for i, token in enumerate(tokens)}
-    self._plain = pipeline(self.ids, cased)
-    self._masked = pipeline(self.ids, cased)
-    self._masked.add_special_tokens(['[MASK]'])
+    names: Sequence[str] = vocabulary_file.SPECIAL_TOKENS
+    if rules is not None:
+      names = byte_level.special_names(tokens)
+    self.special = dict(zip(byte_level.ROLES, names, strict=True))
+    if rules is None:
+      self._plain = pipeline(self.ids, cased)
+      self._masked = pipeline(self.ids, cased)
+      self._masked.add_special_tokens([_MASK])
+    else:
+      self._plain = byte_level.build(tokens, cased, rules)
+      self._masked = byte_level.build(tokens, cased, rules, names[-1:])
 
   @classmethod
   def load(cls, directory: str) -> 'Tokenizer':
@@ -47,6 +66,39 @@ class Tokenizer:
     """
     path = os.path.join(directory, vocabulary_file.NAME)
     return cls(*vocabulary_file.load(path))
+
+  @property
+  def parts(self) -> tuple[Any, ...]:
+    """What it was made of; see `Vocabulary.parts`."""
+    rules = () if self.rules is None else (self.rules,)
+    return self.tokens, self.cased, *rules
+
+  def id_of(self, role: str) -> int:
+    """Returns the id of a special token by its role, such as 'mask'."""
+    return self.ids[self.special[role]]
+
+  @functools.cached_property
+  def shown(self) -> Sequence[str]:
+    """The tokens as people read them; pieces within a word begin with '##'."""
+    return self.tokens if self.rules is None else byte_level.shown(self.tokens)
+
+  def shown_row(self, ids: Sequence[int] | np.ndarray) -> list[str]:
+    """Returns `shown` of a row, in which the first piece begins a word."""
+    words = [self.shown[i] for i in ids]
+    if self.rules is None:
+      return words
+    special = {*self.special.values()}
+    return [
+      word.removeprefix('##') if before in special else word
+      for before, word in zip(['', *words], words, strict=False)
+    ]
+
+  def spell(self, ids: Sequence[int]) -> str:
+    """Returns the text of ids; that of 'un', '##able' is 'unable'."""
+    tokens = [self.tokens[i] for i in ids]
+    if self.rules is not None:
+      return byte_level.spell(tokens)
+    return ' '.join(tokens).replace(' ##', '')
 
   def check_fits(self, rows: int, origin: str) -> None:
     """Raises UserError if an embedding table has fewer rows than tokens.
@@ -69,15 +121,17 @@ class Tokenizer:
 
     Args:
       texts: any; no special tokens are added.
-      masks: whether '[MASK]' in a text is the special token; if not, it is text
-        like every other word in brackets.
+      masks: whether '[MASK]' in a text is the special token, whatever its name;
+        if not, it is text like every other word in brackets.
     """
     tokenizer = self._masked if masks else self._plain
+    if masks and (name := self.special['mask']) != _MASK:
+      texts = [text.replace(_MASK, name) for text in texts]
     return tokenizer.encode_batch(texts, add_special_tokens=False)
 
   def row(self, a: Sequence[int], b: Sequence[int] | None = None) -> Row:
     """Returns '[CLS] a [SEP]' or '[CLS] a [SEP] b [SEP]' from ids."""
-    cls, sep = self.ids['[CLS]'], self.ids['[SEP]']
+    cls, sep = self.id_of('cls'), self.id_of('sep')
     if b is None:
       return Row([cls, *a, sep])
     return Row([cls, *a, sep, *b, sep], second=len(a) + 2)

@@ -1,12 +1,14 @@
-"""BERT's vocabulary file: reads, writes and checks it, tells if it is cased.
+"""The vocabulary's file: reads, writes and checks it, tells if it is cased.
 
     vocabulary_file.write(tokens, 'runs/books/vocab.txt', cased=False)
     tokens = vocabulary_file.read('runs/books/vocab.txt')
     cased, why = vocabulary_file.detect_cased('runs/books/vocab.txt', tokens)
+    Vocabulary(*vocabulary_file.load('ModernBERT-base/tokenizer.json'))
 
-The file has a token a line, in UTF-8; a token's id is its line, from 0.
+BERT's has a token a line, in UTF-8; a token's id is its line, from 0.
 transformers 5 writes tokenizer.json alone, which is read if there is no
-vocab.txt. Only BERT's own tokenizer, cased or lower-cased, is supported.
+vocab.txt. Two tokenizers are supported: BERT's own, cased or lower-cased, and
+byte-level BPE, which has tokenizer.json alone, see `byte_level`.
 Source: google-research/bert `tokenization.py` (`load_vocab`); transformers
 `tokenization_bert.py` for the files beside it.
 """
@@ -21,15 +23,24 @@ from typing import Any
 from etils import epath
 
 from bertjax.errors import UserError
-from bertjax.text import whole_files
+from bertjax.text import byte_level, whole_files
+from bertjax.text.byte_level import ELSEWHERE as _ELSEWHERE
+from bertjax.text.byte_level import Rules
 
 NAME = 'vocab.txt'  # also what transformers calls it
-SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+SPECIAL_TOKENS = byte_level.NAMES[0]
 _SECTIONS = {'normalizer', 'pre_tokenizer', 'model'}  # of tokenizer.json
 CONFIG, WHOLE = 'tokenizer_config.json', 'tokenizer.json'
 BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
 # In transformers 4 and 5; these do what tokenizer.json says.
 GENERAL_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
+BYTE_LEVEL_CLASSES = (
+  'GPT2Tokenizer',
+  'GPT2TokenizerFast',
+  'RobertaTokenizer',
+  'RobertaTokenizerFast',
+  *GENERAL_CLASSES,
+)
 # (file, setting) -> what BERT's own tokenizer has there.
 PLAIN = {
   (CONFIG, 'tokenize_chinese_chars'): True,
@@ -43,10 +54,9 @@ PLAIN = {
   # In a text, others would be one token each there, and several here.
   (WHOLE, 'added_tokens'): SPECIAL_TOKENS,
 }
-_ELSEWHERE = 'point VOCAB_FILE, MODEL, INIT_FROM or RUN_DIR elsewhere'
 _FIX = f'mend it, or {_ELSEWHERE}'
 # Bytes of vocab.txt and tokenizer.json: room for a million tokens, which in the
-# latter have some 25 bytes each.
+# latter have some 25 bytes each, or twice that with merges.
 _MOST = 1 << 25
 
 
@@ -104,21 +114,107 @@ def _find_tokens(whole: dict[str, Any], path: str) -> list[str]:
   return sorted(ids, key=ids.__getitem__)
 
 
-def load(path: str) -> tuple[list[str], bool]:
-  """Returns the tokens, as `read` does, and whether they are cased."""
+def load(path: str) -> tuple[list[str], bool] | tuple[list[str], bool, Rules]:
+  """Returns what `Vocabulary` takes: tokens, whether they are cased, and rules.
+
+  Args:
+    path: of vocab.txt, or of a tokenizer.json, whose BPE alone has rules. A
+      vocab.txt that is not there stands for the tokenizer.json beside it.
+
+  Raises:
+    UserError: see `read` and `byte_level.read`.
+  """
+  if (path_of_bpe := _find_byte_level(path)) is not None:
+    return _read_byte_level(path_of_bpe)
+  folder, name = os.path.split(path)
+  if name == WHOLE:
+    path = os.path.join(folder, NAME)
   tokens = read(path)
   return tokens, detect_cased(path, tokens)[0]
 
 
+def find(folder: str) -> str:
+  """Returns the file of the vocabulary in a folder, vocab.txt if in doubt."""
+  path = os.path.join(folder, NAME)
+  return _find_byte_level(path) or path
+
+
+def _find_byte_level(path: str) -> str | None:
+  """Returns the tokenizer.json of BPE that a path stands for, if any."""
+  folder, name = os.path.split(path)
+  if name == NAME:
+    beside = os.path.join(folder, WHOLE)
+    if whole_files.read(path, _FIX, _MOST) is None:
+      path = beside
+    elif byte_level.is_one(_read_whole(folder)):
+      raise UserError(
+        f'{path} and {beside} are of two tokenizers; take the wrong one away, '
+        f'or {_ELSEWHERE}'
+      )
+  if not path.endswith('.json'):
+    return None
+  whole = _read_whole(*os.path.split(path))
+  if not whole and name != NAME:
+    raise UserError(
+      f'expected a vocabulary, but there is no file {path}; put it there, or '
+      f'{_ELSEWHERE}'
+    )
+  is_one = byte_level.is_one(whole) or name not in (NAME, WHOLE)
+  return path if is_one else None
+
+
+def _read_byte_level(path: str) -> tuple[list[str], bool, Rules]:
+  folder, name = os.path.split(path)
+  whole = _read_whole(folder, name)
+  tokens, cased, rules = byte_level.read(whole, path)
+  check(tokens, path, byte_level.special_names(tokens))
+  prefix = json.loads(rules)['prefix_space']
+  for file in (CONFIG, 'config.json'):
+    found = read_json(folder, file)
+    for setting, values in (
+      ('tokenizer_class', BYTE_LEVEL_CLASSES),
+      ('add_prefix_space', (prefix,)),
+    ):
+      got = found.get(setting)
+      if got is not None and got not in values:
+        raise byte_level.unlike(
+          setting, values[0], got, os.path.join(folder, file)
+        )
+  return tokens, cased, rules
+
+
 def digest(path: str) -> str:
-  """Returns 32 hexadecimal digits of the tokens and whether they are cased."""
+  """Returns 32 hexadecimal digits of what `load` returns."""
   return digest_of(*load(path))
 
 
-def digest_of(tokens: Sequence[str], cased: bool) -> str:
-  """Returns `digest` of a file with these tokens."""
-  content = json.dumps([list(tokens), cased]).encode()
+def digest_of(tokens: Sequence[str], cased: bool, *rules: Rules) -> str:
+  """Returns `digest` of a file with these."""
+  content = json.dumps([list(tokens), cased, *rules]).encode()
   return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def save(
+  folder: str, tokens: Sequence[str], cased: bool, rules: Rules | None = None
+) -> None:
+  """Writes the file of the vocabulary into a folder; see `write`.
+
+  Raises:
+    UserError: that of another tokenizer is there, or the file system refuses.
+  """
+  path, whole = os.path.join(folder, NAME), os.path.join(folder, WHOLE)
+  other = path
+  if rules is None:
+    other = whole if byte_level.is_one(_read_whole(folder)) else ''
+  if other and epath.Path(other).exists():
+    raise UserError(
+      f'{other} is of another tokenizer than that of this run; set RUN_DIR to '
+      'another folder'
+    )
+  if rules is None:
+    write(tokens, path, cased)
+  else:
+    _write_text(whole, byte_level.text_of(tokens, cased, rules))
 
 
 def write(tokens: Sequence[str], path: str, cased: bool) -> None:
@@ -136,7 +232,9 @@ def write(tokens: Sequence[str], path: str, cased: bool) -> None:
   _write_text(path, ''.join(token + '\n' for token in tokens))
 
 
-def check(tokens: Sequence[str], where: str) -> None:
+def check(
+  tokens: Sequence[str], where: str, special: Sequence[str] = SPECIAL_TOKENS
+) -> None:
   """Raises UserError if a special token is missing or a token occurs twice."""
   places: dict[str, int] = {}
   for line, token in enumerate(tokens, start=1):
@@ -145,10 +243,10 @@ def check(tokens: Sequence[str], where: str) -> None:
         f'expected distinct tokens, but {where} holds {token!r} in lines '
         f'{places[token]} and {line}; mend it, or {_ELSEWHERE}'
       )
-  missing = [token for token in SPECIAL_TOKENS if token not in places]
+  missing = [token for token in special if token not in places]
   if missing:
     raise UserError(
-      f'expected {" ".join(SPECIAL_TOKENS)} in {where}, but it lacks '
+      f'expected {" ".join(special)} in {where}, but it lacks '
       f'{" ".join(missing)}; mend it, or {_ELSEWHERE}'
     )
 
@@ -197,6 +295,9 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
   The `tokenizer_config.json` or `tokenizer.json` beside it decides; without
   them, an upper-case letter in a token that is not in brackets.
   """
+  if (path := _find_byte_level(vocab_path)) is not None:
+    _, cased, _ = _read_byte_level(path)
+    return cased, f'{WHOLE} {"does not lower" if cased else "lowers"} letters'
   lowercase, why = _find_lowercase(os.path.dirname(vocab_path))
   if lowercase is not None:
     return not lowercase, why
@@ -235,9 +336,9 @@ def _write_text(path: str, text: str) -> None:
     ) from error
 
 
-def _read_whole(folder: str) -> dict[str, Any]:
+def _read_whole(folder: str, name: str = WHOLE) -> dict[str, Any]:
   """Returns tokenizer.json, whose sections are what they are in any."""
-  whole, path = read_json(folder, WHOLE), os.path.join(folder, WHOLE)
+  whole, path = read_json(folder, name, _MOST), os.path.join(folder, name)
   section = Mapping[str, Any] | None
   forms: dict[str, Any] = dict.fromkeys(_SECTIONS, section)
   forms['added_tokens'] = Sequence[Mapping[str, Any]] | None
@@ -247,8 +348,9 @@ def _read_whole(folder: str) -> dict[str, Any]:
   return whole
 
 
-def read_json(folder: str, name: str) -> dict[str, Any]:
+def read_json(
+  folder: str, name: str, most: int = whole_files.MOST
+) -> dict[str, Any]:
   """Returns the object in a file beside a vocabulary, {} if there is none."""
   path = os.path.join(folder, name)
-  most = _MOST if name == WHOLE else whole_files.MOST
   return whole_files.read_object(path, _FIX, most) or {}

@@ -45,13 +45,19 @@ def make(
 
   Args:
     tokenizer: the model's. A word without any token, such as a lone accent,
-      becomes [UNK].
+      becomes [UNK]. For BPE each word but a sentence's first has a space in
+      front, as in running text.
     sentences: of any number of words; one without words gives no piece.
     length: the most ids of a row, special tokens included; at least 3. A word
       too long for a row of its own loses its last tokens.
   """
   room = length - 2
-  unknown = [tokenizer.ids['[UNK]']]
+  unknown = [tokenizer.id_of('unk')]
+  if tokenizer.rules is not None:
+    sentences = [
+      [*sentence[:1], *(f' {word}' for word in sentence[1:])]
+      for sentence in sentences
+    ]
   words = list({word: None for sentence in sentences for word in sentence})
   tokens = {
     word: encoding.ids[:room] or unknown

@@ -11,7 +11,6 @@
 import dataclasses
 import functools
 import itertools
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -22,7 +21,7 @@ from jax.sharding import Mesh
 
 from bertjax.batch import Batch
 from bertjax.parallel import partitioning, processes
-from bertjax.runs import diagrams, layout
+from bertjax.runs import diagrams, model_file
 from bertjax.training import step as step_lib
 from bertjax.training.abstract_objective import Objective, Terms
 from bertjax.training.state import Parameters, TrainState
@@ -109,7 +108,6 @@ class HeldOut:
   ) -> Callable[[Parameters], list[str]]:
     """Returns what shows a few rows; nothing without text or vocabulary."""
     sample = jax.jit(self.objective.sample)
-    path = pathlib.Path(run_dir, layout.VOCABULARY)
 
     @functools.cache
     def text() -> tuple[dict[str, np.ndarray], list[str]]:
@@ -117,7 +115,7 @@ class HeldOut:
       rows, vocabulary = processes.from_first(
         lambda: (
           _few_rows(next(iter(batches), {})),
-          path.read_text('utf-8').split('\n') if path.exists() else [],
+          model_file.shown_tokens(run_dir),
         )
       )
       return {key: np.array(*x) for key, x in rows.items()}, vocabulary

@@ -3,6 +3,8 @@
 import argparse
 import ast
 import inspect
+import itertools
+import json
 import pydoc_data.topics
 import sys
 import unicodedata
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from bertjax.corpus import bulk_tokenizer
 from bertjax.corpus.bulk_tokenizer import BulkTokenizer
+from bertjax.text import byte_level
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
@@ -238,3 +241,62 @@ def test_ids_take_two_bytes_where_they_can(size, dtype):
   tokenizer = BulkTokenizer(Tokenizer(tokens, cased=False))
   ((ids, _),) = tokenizer.encode([f't{size - 6} t0'])
   assert ids.tolist() == [size - 1, 5] and ids.dtype == dtype
+
+
+BPE_TROUBLE = TROUBLE + "\t\u00a0\u3000\x1c\x85'st1½"
+
+
+@pytest.fixture(scope='module', params=[False, True], ids=['plain', 'prefix'])
+def byte_level_tokenizer(request):
+  """Has NFC, lower case, and runs of spaces as tokens, as ModernBERT has."""
+  peer = tokenizers.ByteLevelBPETokenizer(
+    lowercase=True, unicode_normalizer='nfc', add_prefix_space=request.param
+  )
+  peer.train_from_iterator(
+    pydoc_data.topics.topics.values(),
+    500,
+    special_tokens=[*SPECIAL_TOKENS],
+    show_progress=False,
+  )
+  peer.add_tokens(['  ', '    '])
+  parts = byte_level.read(json.loads(peer.to_str()), 'tokenizer.json')
+  tokenizer = Tokenizer(*parts)
+  return tokenizer, BulkTokenizer(tokenizer)
+
+
+def assert_running(pair, lines):
+  """Compares a text of these lines with the library, of the text in a row."""
+  tokenizer, bulk = pair
+  (found, ends), _ = bulk.encode(['\n'.join(lines), 'x'])
+  (wanted,) = tokenizer.pieces([' '.join(lines)])
+  assert found.tolist() == wanted.ids, ascii(lines)
+  assert len(ends) <= len(lines)
+
+
+def test_bpe_ids_are_those_of_running_text(byte_level_tokenizer):
+  for text in pydoc_data.topics.topics.values():
+    lines = [line.strip() for line in text.split('\n') if line.strip()]
+    assert_running(byte_level_tokenizer, lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text() | st.text(BPE_TROUBLE), min_size=1, max_size=6))
+def test_bpe_ids_are_those_of_any_running_text(byte_level_tokenizer, lines):
+  clean = [' '.join(x.replace('\0', '').split('\n')).strip() for x in lines]
+  lines = [x for x in clean if x and x[-1] not in '。！？」』”’）']
+  if lines:
+    assert_running(byte_level_tokenizer, lines)
+
+
+def test_bpe_ends_of_sentences_are_counted_in_tokens(byte_level_tokenizer):
+  tokenizer, bulk = byte_level_tokenizer
+  texts = ['it is.\nso\n\nas', '', '東。\n京', '\nit']
+  found = bulk.encode(texts)
+  for (ids, ends), spelt in zip(
+    found,
+    [['it is.', ' so', ' as'], [], ['東。', '京'], [' it']],
+    strict=True,
+  ):
+    parts = [x.ids for x in tokenizer.pieces(spelt)]
+    assert ids.tolist() == [i for part in parts for i in part]
+    assert ends.tolist() == list(itertools.accumulate(map(len, parts)))

@@ -1,3 +1,4 @@
+import os
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ from bertjax.corpus import (
   corpora,
   document_files,
   pipeline,
+  preparation,
   python_documentation,
 )
 from bertjax.corpus.mixtures import Mixture
@@ -112,6 +114,35 @@ def test_corpora_of_two_vocabularies_do_not_mix(text, tmp_path):
   )
   told = refusal(None, f'{tmp_path}/run', corpus_dir=[first.path, second.path])
   assert 'of one vocabulary' in told and 'VOCAB_FILE' in told
+
+
+def test_a_run_of_bpe_holds_its_tokenizer_and_can_hand_it_on(text, tmp_path):
+  first = corpora.from_text(
+    text, f'{tmp_path}/a', vocab_size=300, tokenizer='bpe', min_frequency=1
+  )
+  assert first.vocabulary.cased and first.index['unknown'] == 0
+  names = set(os.listdir(tmp_path / 'a'))
+  assert 'tokenizer.json' in names and 'vocab.txt' not in names
+  given = f'{tmp_path}/a/tokenizer.json'
+  second = corpora.from_text(text, f'{tmp_path}/b', vocab_file=given)
+  assert second.vocabulary == first.vocabulary
+  assert corpora.vocabulary_size(given, 7, text_files=text) == 300
+  lower = corpora.from_text(
+    text, f'{tmp_path}/c', vocab_file=given, cased=False
+  )
+  assert lower.vocabulary != first.vocabulary and not lower.vocabulary.cased
+  assert preparation.load(lower.path).vocabulary == lower.vocabulary
+  wordpiece = corpora.from_text(text, f'{tmp_path}/d', **FEW)
+  both = [first.path, wordpiece.path]
+  told = refusal(None, f'{tmp_path}/run', corpus_dir=both)
+  assert 'of one vocabulary' in told and 'VOCAB_FILE' in told
+
+
+def test_a_vocabulary_without_room_for_all_bytes_is_refused(text, tmp_path):
+  told = refusal(text, f'{tmp_path}/a', vocab_size=260, tokenizer='bpe')
+  assert 'VOCAB_SIZE of at least 261 with TOKENIZER=bpe' in told
+  told = refusal(text, f'{tmp_path}/a', tokenizer='sentencepiece')
+  assert "'sentencepiece'" in told and 'tokenizer' in told
 
 
 def test_a_run_that_holds_a_text_store_is_refused_in_one_line(text, tmp_path):

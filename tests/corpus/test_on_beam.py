@@ -76,10 +76,10 @@ def check_equal(one, other):
         assert all(ours[k].tobytes() == theirs[k].tobytes() for k in ours)
 
 
-def check_on(tmp_path, options):
+def check_on(tmp_path, options, **more):
   patterns = write_files(tmp_path / 'text', some_documents())
-  prepare(patterns, tmp_path / 'local', None)
-  prepare(patterns, tmp_path / 'beam', options)
+  prepare(patterns, tmp_path / 'local', None, **more)
+  prepare(patterns, tmp_path / 'beam', options, **more)
   check_equal(tmp_path / 'local', tmp_path / 'beam')
   names = set(os.listdir(tmp_path / 'beam'))
   assert names >= {'train-00000-00000.arrow', 'train-00001-00000.arrow'}
@@ -88,6 +88,12 @@ def check_on(tmp_path, options):
 
 def test_beam_in_memory_gives_the_corpus_of_the_local_processes(tmp_path):
   check_on(tmp_path, IN_MEMORY)
+
+
+def test_byte_level_bpe_is_trained_on_beam_as_in_local_processes(tmp_path):
+  check_on(tmp_path, IN_MEMORY, tokenizer='bpe')
+  assert (tmp_path / 'beam' / 'tokenizer.json').exists()
+  assert not (tmp_path / 'beam' / 'vocab.txt').exists()
 
 
 def test_files_between_machines_may_lie_elsewhere(tmp_path):

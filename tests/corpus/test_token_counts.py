@@ -38,6 +38,40 @@ def library(texts, tokens, cased):
   return [peer.encode(text, add_special_tokens=False).tokens for text in texts]
 
 
+def byte_level_corpus(folder, documents):
+  path = folder / 'text.txt'
+  path.write_text('\n\n'.join('\n'.join(lines) for lines in documents))
+  return preparation.prepare(
+    document_files.TextFiles(str(path)),
+    str(folder / 'corpus'),
+    preparation.Training(400, True, 1, 'bpe'),
+    0.0,
+  )
+
+
+def test_words_of_bpe_are_runs_of_letters_digits_and_signs(tmp_path):
+  documents = [
+    ['The cat, she sat on 19 mats.', 'дом Her'],
+    ['her cat (the café)  sat'],
+    ['Herself, the cat sat. And her'],
+  ]
+  prepared = byte_level_corpus(tmp_path, documents)
+  groups = {'she': ['she', 'her'], 'cats': ['the cat'], 'no': ['zebra']}
+  counts = token_counts.count(prepared, groups)
+  text = ' '.join(line for lines in documents for line in lines)
+  assert counts.words['train'] == len(re.findall(r'\w+', text))
+  assert counts.kind_words['Cyrillic'] + counts.kind_words['other letters'] == 1
+  assert counts.kind_words['digits'] == 1
+  assert counts.kind_words['unknown'] == 0
+  assert counts.groups == {'she': 4, 'cats': 2, 'no': 0}
+  kinds = words.Words(prepared.vocabulary)
+  piece = prepared.split('train').piece(0)
+  ids = piece.tokens.astype(np.int64)
+  spelt = [kinds.spell(x) for x in np.split(ids, kinds.starts(ids))[1:]]
+  wanted = 'The cat , she sat on 19 mats . дом Her'.split()
+  assert spelt == wanted
+
+
 def random_documents(count=60):
   rng = np.random.default_rng(3)
   known = 'the cat cats sat on mat . she Her 19 дом xyz'.split()

@@ -102,7 +102,11 @@ def in_units(tmp_path, patterns, steps, wanted, share):
     hashes += kept_text.Hashes(**told['hashes'])
   threshold = hashes.threshold()
   found = run(
-    'count_words', range(len(work)), threshold=threshold, cased=wanted.cased
+    'count_words',
+    range(len(work)),
+    threshold=threshold,
+    cased=wanted.cased,
+    tokenizer=wanted.tokenizer,
   )
   files = grouped(run('by_file', found))
   assert len(files) <= stages.WORD_FILES
@@ -110,7 +114,8 @@ def in_units(tmp_path, patterns, steps, wanted, share):
   for word, count in found:
     counts.add({word: count})
   vocabulary = kept_text.train(wanted, counts)
-  arguments = {'tokens': vocabulary.tokens, 'cased': vocabulary.cased}
+  names = ('tokens', 'cased', 'rules')
+  arguments = dict(zip(names, vocabulary.parts, strict=False))
   run('write_shards', range(len(work)), threshold=threshold, **arguments)
   written = kept_text.joined(
     [folder.read_json(f'written-{unit}') for unit in range(len(work))]
@@ -138,8 +143,17 @@ def test_units_give_the_corpus_of_one_process(
   tmp_path, steps, share, monkeypatch
 ):
   monkeypatch.setattr(units, '_MOST_WORDS', 100)  # at once
+  check_units(tmp_path, steps, share, Training(300, min_frequency=1))
+
+
+def test_units_give_the_byte_level_corpus_of_one_process(tmp_path):
+  wanted = Training(300, True, min_frequency=1, tokenizer='bpe')
+  check_units(tmp_path, Steps(), 0.2, wanted)
+
+
+def check_units(tmp_path, steps, share, wanted):
   patterns = write_files(tmp_path / 'text', some_documents())
-  wanted, whole = Training(300, min_frequency=1), tmp_path / 'whole'
+  whole = tmp_path / 'whole'
   whole.mkdir()
   told = []
   building.build(

@@ -79,7 +79,7 @@ def test_memory_is_bounded_by_forgetting_rare_words():
 
 def test_huge_counts_are_divided_and_small_ones_are_not(monkeypatch):
   counts = {'ab': 4, 'cd': 2, 'e': 8}
-  repeat = wordpiece_training._repeat
+  repeat = wordpiece_training.repeat
   assert ' '.join(repeat(counts)).split().count('ab') == 4
   monkeypatch.setattr(wordpiece_training, '_MOST_WORDS', 10)
   words = ' '.join(repeat(counts)).split()

@@ -7,6 +7,8 @@ import seqio
 import tensorflow as tf
 
 from bertjax.data.vocabularies import BertVocabulary
+from bertjax.text import byte_level
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 
@@ -78,3 +80,18 @@ def test_vocabularies_are_equal_by_content():
   assert small('a') == small('a') == pickle.loads(pickle.dumps(used))
   assert hash(small('a')) == hash(small('a'))
   assert small('a') != small('b') and small('a') != small('a', cased=True)
+
+
+def test_byte_level_ids_are_those_of_the_tokenizer_in_python_and_graphs():
+  tokens = [*SPECIAL_TOKENS, *byte_level.alphabet(), 'th', 'the', 'Ġthe']
+  parts = tokens, True, byte_level.rules_of(['t h', 'th e', 'Ġ the'])
+  vocabulary = pickle.loads(pickle.dumps(BertVocabulary(*parts)))
+  assert vocabulary == BertVocabulary(*parts)
+  tokenizer = Tokenizer(*parts)
+  texts = ['the  the é\n 中', ' x\ty', '']
+  wanted = [x.ids for x in tokenizer.pieces(texts)]
+  assert [vocabulary.encode(x) for x in texts] == wanted
+  assert vocabulary.encode_tf(texts).to_list() == wanted
+  assert vocabulary.decode(wanted[0]) == texts[0]
+  spelt = vocabulary.decode_tf(tf.constant([wanted[0]]))
+  assert [x.decode() for x in spelt.numpy()] == [texts[0]]

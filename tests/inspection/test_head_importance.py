@@ -92,7 +92,7 @@ def test_batches_are_averaged_and_layers_normalized(parameters):
 
 
 def test_each_token_but_special_ones_is_masked_in_turn():
-  ids = {'[CLS]': 2, '[SEP]': 3, '[MASK]': 4}
+  ids = {'cls': 2, 'sep': 3, 'mask': 4}
   row = Row([2, *range(10, 29), 4, 3])
   first, second = head_importance.masked_batches(row, ids)
   assert first['tokens'].shape == second['tokens'].shape == (16, 22)

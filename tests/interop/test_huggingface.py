@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+import tokenizers
 from flax import traverse_util
 
 from bertjax import batch
@@ -19,6 +20,7 @@ from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
+from bertjax.text import byte_level
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
@@ -36,10 +38,20 @@ TOKENIZER = Tokenizer(
 )
 
 
-def make_params(heads=names.PRETRAINING, classes=3, config=CONFIG):
+def make_params(
+  heads=names.PRETRAINING, classes=3, config=CONFIG, vocabulary=60
+):
   """Returns small random parameters for every row of the table."""
   random = np.random.default_rng(0)
-  sizes = {'V': 60, 'D': 12, 'F': 20, 'L': 9, 'T': 2, '2': 2, 'C': classes}
+  sizes = {
+    'V': vocabulary,
+    'D': 12,
+    'F': 20,
+    'L': 9,
+    'T': 2,
+    '2': 2,
+    'C': classes,
+  }
   sizes |= {'H': 3, 'K': 4}
   flat = {
     ours: random.normal(size=[sizes[letter] for letter in shape]).astype(
@@ -570,3 +582,27 @@ def test_a_name_of_the_hub_is_answered_with_the_download(
 def test_no_directory_is_one_line():
   with pytest.raises(UserError, match='a folder, got None; set huggingface'):
     huggingface.load(None)
+
+
+def test_a_byte_level_tokenizer_is_written_for_transformers(tmp_path):
+  tokens = [*SPECIAL_TOKENS, *byte_level.alphabet(), 'ab', 'Ġab']
+  rules = byte_level.rules_of(['a b', 'Ġ ab'])
+  tokenizer = Tokenizer(tokens, True, rules)
+  config = dataclasses.replace(CONFIG, vocabulary_size=len(tokens))
+  parameters = make_params(config=config, vocabulary=len(tokens))
+  huggingface.save(str(tmp_path), config, parameters, tokenizer)
+  assert not (tmp_path / 'vocab.txt').exists()
+  library = tokenizers.Tokenizer.from_file(str(tmp_path / 'tokenizer.json'))
+  texts = ['ab ab', ('ab', 'é ab'), 'an [MASK] b']
+  for text, (row, _) in zip(
+    texts, tokenizer.rows(texts, 64, masks=True), strict=True
+  ):
+    wanted = library.encode(*([text] if isinstance(text, str) else text))
+    assert wanted.ids == [*row.ids]
+    second = row.second or len(row.ids)
+    assert wanted.type_ids == [int(i >= second) for i in range(len(row.ids))]
+  settings = json.loads((tmp_path / 'tokenizer_config.json').read_text())
+  assert settings['tokenizer_class'] == 'PreTrainedTokenizerFast'
+  assert settings['mask_token'] == '[MASK]'
+  assert 'token_type_ids' in settings['model_input_names']
+  assert Tokenizer.load(str(tmp_path)).parts == tokenizer.parts

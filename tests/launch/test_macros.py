@@ -273,6 +273,12 @@ def test_what_a_later_file_or_the_command_line_replaces_has_no_say(
   'recipe, bindings, words',
   [
     ('quickstart', ['CORPUS_DIR=c', 'VOCAB_SIZE=9'], 'so VOCAB_SIZE has'),
+    ('quickstart', ['CORPUS_DIR=c', 'TOKENIZER=bpe'], 'so TOKENIZER has'),
+    (
+      'prepare_corpus',
+      ['TEXT_FILES=a', 'OUTPUT_DIR=b', 'VOCAB_FILE=v', 'TOKENIZER=wordpiece'],
+      'VOCAB_FILE is set, so TOKENIZER has no effect',
+    ),
     ('quickstart', ['CORPUS_DIR=c', 'CASED=true'], 'so CASED has no effect'),
     ('quickstart', ['CORPUS_DIR=c', 'TEXT_COLUMN=x'], 'so TEXT_COLUMN has'),
     (

@@ -8,6 +8,8 @@ import pytest
 from bertjax.errors import UserError
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import checksums, metrics_file, model_file, trained_model
+from bertjax.text import byte_level, vocabulary_file
+from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
 CONFIG = EncoderConfig(8, width=8, layers=1, heads=1, feed_forward=8)
 DEEP, LONG = '[' * 200_000, '1' * 5000
@@ -196,3 +198,20 @@ def test_checksums_of_files_elsewhere_are_damage(tmp_path):
     assert checksums.find_damage(item) == f'state/checksums.json names {name}'
   (item / 'checksums.json').write_text(DEEP)
   assert re.search('is not readable', checksums.find_damage(item))
+
+
+def test_a_byte_level_vocabulary_that_was_altered_is_noticed(tmp_path):
+  letters = [*SPECIAL_TOKENS, *byte_level.alphabet(), 'ab', 'bc']
+  rules = byte_level.rules_of(['a b', 'b c'])
+  vocabulary_file.save(str(tmp_path), letters, True, rules)
+  model_file.write(str(tmp_path), {'': CONFIG})
+  model_file.check_vocabulary(str(tmp_path))
+  assert model_file.shown_tokens(str(tmp_path))[-1] == '##bc'
+  for parts in (
+    (letters, False, rules),
+    (letters, True, byte_level.rules_of(['b c', 'a b'])),
+    ([*letters[:-2], 'bc', 'ab'], True, rules),
+  ):
+    vocabulary_file.save(str(tmp_path), *parts)
+    with pytest.raises(UserError, match='tokenizer.json, or .* is not as it'):
+      model_file.check_vocabulary(str(tmp_path))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.text import context_windows
+from bertjax.text import byte_level, context_windows
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
@@ -274,3 +274,18 @@ def test_the_usual_stride_suits_the_length(length, stride):
   told = context_windows.make(TOKENIZER, 'q ' * 64, text, length, stride)
   assert [x.row for x in usual] == [x.row for x in told]
   assert len({offset for window in usual for offset in offsets(window)}) == 600
+
+
+def test_an_answer_of_bpe_is_a_slice_without_the_space_in_front():
+  letters = [*byte_level.alphabet(), 'Ġa', 'Ġb']
+  rules = byte_level.rules_of(['Ġ a', 'Ġ b'])
+  tokenizer = Tokenizer([*SPECIAL_TOKENS, *letters], True, rules)
+  context = 'x a é b.'
+  (window,) = context_windows.make(tokenizer, 'a', context, 64, 8, 8)
+  for text in ('x', 'a', 'é', 'a é', 'b', 'b.'):
+    start = context.index(text)
+    first, last = context_windows.token_span(window, start, start + len(text))
+    logits = np.zeros((len(window.row.ids), 2))
+    logits[first, 0] = logits[last, 1] = 9.0
+    found = context_windows.best_answers(context, [window], [logits])
+    assert found.text == text

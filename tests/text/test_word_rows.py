@@ -1,6 +1,6 @@
 import pytest
 
-from bertjax.text import word_rows
+from bertjax.text import byte_level, word_rows
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
@@ -20,6 +20,27 @@ def test_each_word_stands_at_its_first_token():
   ((piece,),) = make(['Unable', 'a-b', 'C'], length=20)
   assert tokens(piece) == ['[CLS]', 'un', '##able', 'a', '-', 'b', 'c', '[SEP]']
   assert piece.first == (1, 3, 6) and piece.start == 0
+
+
+def test_words_of_bpe_have_a_space_in_front_but_for_the_first():
+  letters = [*byte_level.alphabet(), 'ab', 'Ġab', 'Ġc']
+  rules = byte_level.rules_of(['a b', 'Ġ ab', 'Ġ c'])
+  tokenizer = Tokenizer([*SPECIAL_TOKENS, *letters], True, rules)
+  ((piece,), (one, two)) = word_rows.make(
+    tokenizer, [['ab', 'abc', 'c'], ['c', 'c', 'ab', 'ab', 'c']], 6
+  )
+  wanted = ['[CLS]', 'ab', 'Ġab', 'c', 'Ġc', '[SEP]']
+  assert [tokenizer.tokens[i] for i in piece.row.ids] == wanted
+  assert piece.first == (1, 2, 4)
+  # A piece that goes on in a sentence is as it stands there.
+  assert [tokenizer.tokens[i] for i in one.row.ids] == [
+    '[CLS]',
+    'c',
+    'Ġc',
+    'Ġab',
+    '[SEP]',
+  ]
+  assert [tokenizer.tokens[i] for i in two.row.ids][1:-1] == ['Ġab', 'Ġc']
 
 
 @pytest.mark.parametrize('word', ['\u0301', '\x07', '', ' ', '\u200b', 'zzz'])
