@@ -16,6 +16,13 @@ from bertjax.corpus.preparation import Prepared
 from bertjax.corpus.row_samples import Rows
 from bertjax.text import masking, noises
 
+# Kind of pairs -> what the label 1 says.
+_CHANGED = {
+  'nsp': 'the second half is from another document',
+  'sop': 'the halves are swapped',
+  'same_document': 'the halves are from two documents',
+}
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -26,11 +33,11 @@ def masking_of(prepared: Prepared, rows: Rows) -> dict[str, Any]:
     `sampled_rows`; `tokens` of them that may be masked, and `targets`;
     `rate_asked`, with `rate_lowest` and `rate_highest` of those that sequences
     draw from, and `rate`; shares of the targets `masked_asked`, `masked`,
-    `random_asked`, `random`, `kept_asked`, `kept`; `unit`; of pairs their
-    `pair_kind`, `changed_pairs_share`, those with the label 1, and
-    `cut_pairs_share`, those of one sentence (of 'nsp'), else None; `noise`,
-    None or an object: its `name`, `places` where it may be, and of these
-    `rate_asked`, `rate_lowest`, `rate_highest` and `rate`.
+    `random_asked`, `random`, `kept_asked`, `kept`; `unit`; of pairs
+    `changed_pairs`, what their label 1 says, `changed_pairs_share`, those that
+    have it, and `cut_pairs_share`, those of one sentence (of 'nsp'), else None;
+    `noise`, None or an object: its `name`, `places` where it may be, and of
+    these `rate_asked`, `rate_lowest`, `rate_highest` and `rate`.
   """
   vocabulary = prepared.vocabulary
   _, sample = row_samples.sampled(prepared, rows)
@@ -100,7 +107,7 @@ def _pairs(prepared: Prepared, rows: Rows, changed: float) -> dict[str, Any]:
     split, vocabulary = prepared.split('train'), prepared.vocabulary
     cut = windows.cut_share(split, vocabulary, rows.length)
   return {
-    'pair_kind': rows.pair_kind if rows.next_sentence else None,
+    'changed_pairs': (_CHANGED[rows.pair_kind] if rows.next_sentence else None),
     'changed_pairs_share': changed if rows.next_sentence else None,
     'cut_pairs_share': cut,
   }

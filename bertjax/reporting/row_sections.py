@@ -15,12 +15,6 @@ _DISTURBED = {
   'insertion': 'tokens',
   'deletion': 'tokens behind others',
 }
-# Kind of pairs -> what the label 1 says; of the usual one `_RANDOM`.
-_RANDOM = 'The second half is from another document'
-_CHANGED = {
-  'sop': 'The halves are swapped',
-  'same_document': 'The halves are of two documents',
-}
 
 Found = Mapping[str, Any]
 
@@ -135,11 +129,9 @@ def _masking(found: Found) -> str:
       f' Noise came to {noise["places"]:,} places, and masks spare what it '
       'touched.'
     )
-  if masking['pair_kind'] is not None:
-    text += (
-      f' {_CHANGED.get(masking["pair_kind"], _RANDOM)} in '
-      f'{percent(masking["changed_pairs_share"])} of the pairs.'
-    )
+  if masking['changed_pairs'] is not None:
+    share = percent(masking['changed_pairs_share'])
+    text += f' In {share} of the pairs {masking["changed_pairs"]}.'
   if masking['cut_pairs_share'] is not None:
     cut = percent(masking['cut_pairs_share'])
     text += f' {cut} are one sentence, cut in two.'

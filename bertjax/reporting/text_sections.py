@@ -82,6 +82,14 @@ def _lengths(found: Found) -> str:
   )
 
 
+def _short(count: int) -> str:
+  """Returns 50k for 50,000, or the names of many bars overlap."""
+  for unit, name in ((10**6, 'M'), (10**3, 'k')):
+    if count >= unit:
+      return f'{count // unit}{name}'
+  return str(count)
+
+
 def _bars(name: str, bars: Sequence[Found]) -> str:
   line = plotter.Line(
     '', range(len(bars)), [x['count'] for x in bars], bars=True
@@ -93,7 +101,7 @@ def _bars(name: str, bars: Sequence[Found]) -> str:
         [line],
         vertical=name,
         horizontal='tokens, from this number on',
-        names=[f'{x["from"]:,}' for x in bars],
+        names=[_short(x['from']) for x in bars],
       )
     ]
   )

@@ -71,6 +71,9 @@ def test_noise_and_the_masks_beside_it_come_out_as_asked(prepared, noise, rate):
 def test_pairs_are_told_by_their_kind(prepared):
   rows = row_samples.Rows(BATCH, LENGTH, pair_kind='sop')
   found = masking_samples.masking_of(prepared, rows)
-  assert found['pair_kind'] == 'sop' and found['cut_pairs_share'] is None
+  assert (
+    found['changed_pairs'] == 'the halves are swapped'
+    and found['cut_pairs_share'] is None
+  )
   assert found['changed_pairs_share'] == pytest.approx(0.5, abs=0.1)
   assert found['noise'] is None

@@ -91,7 +91,7 @@ def found(**more):
       **{'masked': 0.7984, 'random_asked': 0.1, 'random': 0.10132},
       **{'kept_asked': 0.1, 'kept': 0.1002},
       **{'changed_pairs_share': 0.4624, 'cut_pairs_share': 0.0091},
-      **{'pair_kind': 'nsp', 'noise': None},
+      **{'changed_pairs': 'they differ', 'noise': None},
     },
     'variety': {
       'different_words': 45318,
@@ -211,11 +211,11 @@ def test_rates_that_are_drawn_and_noise_are_told_with_what_came_out():
   drawn = {'rate_asked': 0.15, 'rate_lowest': 0.1, 'rate_highest': 0.2}
   noise = {'name': 'deletion', 'places': 2000, **ASKED, 'rate': 0.1488}
   masking = {**found()['masking'], **drawn, 'noise': noise}
-  masking |= {'pair_kind': 'sop', 'cut_pairs_share': None}
+  masking |= {'changed_pairs': EVIL, 'cut_pairs_share': None}
   page = Page(data_report.render(found(masking=masking)))
   assert ['tokens to predict', '15% (10% to 20%)', '14.5%'] in page.rows
   assert ['deletion of tokens behind others', '15%', '14.9%'] in page.rows
-  assert 'The halves are swapped in 46.2% of the pairs.' in page.text
+  assert f'In 46.2% of the pairs {EVIL}.' in page.text
   assert 'one sentence, cut' not in page.text
 
 
