@@ -153,8 +153,9 @@ BUDGET = {
   'models': 703,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
-  # and what to set if there is none. Names heads that have no counterpart.
-  'interop': 620,
+  # and what to set if there is none. Names heads that have no counterpart, and
+  # what to do if weights are missing.
+  'interop': 621,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -188,7 +189,8 @@ BUDGET = {
   # And more steps than can be.
   'finetuning': 417,
   # Labels of axes; checks what Python gives; tells a text that is a file.
-  'inspection': 444,
+  # Refuses a layer that is named twice.
+  'inspection': 445,
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
@@ -224,7 +226,7 @@ BUDGET = {
   # value; hides the stack of jax's C++.
   # Knows that a corpus takes the place of text.
   # Knows which macros have no effect beside another one, wherever they are set.
-  'launch': 1092,
+  'launch': 1093,
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
   # Memory that is not enough is one line, and so is an empty word.
