@@ -31,7 +31,7 @@ from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
 from bertjax.corpus.windows import FEWEST_PIECES, Form, Windows
 from bertjax.errors import UserError, choose, expect
-from bertjax.text import hashing
+from bertjax.text import hashing, masking
 from bertjax.values import Count, Natural, Rate, Seed, checked
 
 # More streams allow more processes, but each computes a window of its own
@@ -289,7 +289,7 @@ def batches(
   next_sentence: bool = True,
   short: Rate = 0.1,
   mask_rate: Rates = 0.15,
-  mask_unit: str = 'token',
+  mask_unit: masking.Unit = 'token',
   pair_kind: str = 'nsp',
   noise: str | None = None,
   noise_rate: Rates | None = None,

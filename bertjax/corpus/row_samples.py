@@ -43,7 +43,7 @@ class Rows:
   length: Count = 128
   next_sentence: bool = True
   mask_rate: Share = 0.15
-  mask_unit: str = 'token'
+  mask_unit: masking.Unit = 'token'
   seed: Seed = 0
   steps: Count = 10_000
   token_budget: Positive | None = None
