@@ -59,6 +59,19 @@ Path = Annotated[
 ]
 Paths = Place | Sequence[Place]
 
+
+class KeyOf(Predicate):
+  """Says that a text is a key of a table, also of one that is added later."""
+
+  def __init__(self, table: Mapping[str, Any]):
+    super().__init__(table.__contains__)
+    object.__setattr__(self, 'table', table)  # a Predicate is frozen
+
+  @property
+  def names(self) -> str:
+    return ', '.join(sorted(vars(self)['table']))
+
+
 _CONFIG = pydantic.ConfigDict(strict=True, arbitrary_types_allowed=True)
 _NAMES: dict[Any, tuple[str, str]] = {  # of one, and of several
   int: ('a whole number', 'whole numbers'),
@@ -75,6 +88,7 @@ _LIMITS: dict[tuple[type, ...], str] = {
   (Gt, Lt): 'above {0.gt:,} and below {1.lt:,}',
   # pydantic takes no lone surrogates, which stand for other bytes of a name.
   (MinLen,): 'in UTF-8 that is not empty',
+  (KeyOf,): 'that is one of {0.names}',
   (MinLen, str): 'that is a path in UTF-8',
   (MinLen, str, Predicate): 'that is a path in UTF-8 on this machine',
 }

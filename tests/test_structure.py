@@ -126,7 +126,7 @@ ALLOWED = {
 BUDGET = {
   # Checks all values by their annotations; begins paths at home, and refuses
   # NUL in them.
-  'values': 157,  # a vocabulary that can be trained
+  'values': 165,  # how large a vocabulary may be, and keys of tables
   'without_pandas': 13,
   'errors': 24,  # checks values for all, in one form
   # Says what is wrong with a batch, for any set of keys; has the keys that
@@ -149,7 +149,7 @@ BUDGET = {
   # each sequence draws (20).
   # Garbage behind bz2 is refused, as behind the others.
   # Reads, checks, builds and writes byte-level BPE, and shows its tokens (332).
-  'text': 1982,
+  'text': 1983,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
   'models': 703,
@@ -157,7 +157,9 @@ BUDGET = {
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
   # The tokenizer's settings of BPE.
-  'interop': 623,
+  # and what to set if there is none. Names heads that have no counterpart, and
+  # what to do if weights are missing.
+  'interop': 624,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -194,7 +196,8 @@ BUDGET = {
   # And more steps than can be.
   'finetuning': 414,
   # Labels of axes; checks what Python gives; tells a text that is a file.
-  'inspection': 445,  # masks by the roles of special tokens
+  # Refuses a layer that is named twice.
+  'inspection': 446,
   'plan': 656,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.

@@ -18,7 +18,7 @@ from bertjax.corpus import pipeline, windows
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
 from bertjax.errors import UserError
-from bertjax.text import hashing, noises
+from bertjax.text import hashing, masking, noises
 from bertjax.values import Count, Positive, Seed, check_fields
 
 ROWS = 4000  # that are looked at, or all if there are fewer
@@ -48,7 +48,7 @@ class Rows:
   length: Count = 128
   next_sentence: bool = True
   mask_rate: Rates = 0.15
-  mask_unit: str = 'token'
+  mask_unit: masking.Unit = 'token'
   pair_kind: str = 'nsp'
   noise: str | None = None
   noise_rate: Rates | None = None

@@ -62,7 +62,7 @@ class Form:
   next_sentence: bool = True
   short: Rate = pairs.SHORT_SEQUENCES
   mask_rate: MaskRates = 0.15
-  mask_unit: str = 'token'
+  mask_unit: masking.Unit = 'token'
   pair_kind: str = 'nsp'
   noise: str | None = None
   noise_rate: Rates | None = None

@@ -99,7 +99,8 @@ def check(
     layers = [layers]
   wanted = range(count) if layers is None else layers
   valid = wanted and all(layer in range(count) for layer in wanted)
-  expect(valid, f'layers from 0 to {count - 1}', layers, 'LAYERS')
+  what = f'layers from 0 to {count - 1}, each once'
+  expect(valid and len({*wanted}) == len(wanted), what, layers, 'LAYERS')
   if importance:
     predictor.check_fills_masks()
   if isinstance(texts, str):

@@ -117,7 +117,8 @@ def _files(directory: str) -> list[str]:
     )
   raise UserError(
     f'expected {FILE} in {directory}, which holds '
-    f'{", ".join(there[:8]) or "nothing"}'
+    f'{", ".join(there[:8]) or "nothing"}; put it there, or point MODEL or '
+    'INIT_FROM elsewhere'
   )
 
 

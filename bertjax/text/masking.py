@@ -24,10 +24,11 @@ exact. Random tokens are neither special nor unused entries, so no target turns
 into [CLS].
 """
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 
+from bertjax import values
 from bertjax.batch import MaskRates, bounds_of
 from bertjax.text import hashing
 
@@ -228,3 +229,4 @@ def _own_case(word_BL) -> np.ndarray:
 
 # name of a unit -> (maskable_BL, word_BL, budget_B, seeds_B) -> Chosen
 UNITS = {'token': _tokens, 'word': _words, 'span': _spans}
+Unit = Annotated[str, values.KeyOf(UNITS)]

@@ -549,7 +549,10 @@ def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
   [
     ({'split': 'test'}, "one of train, validation, got 'test'"),
     ({'predictions': 33}, 'at most 32 predictions, .*batches.predictions'),
-    ({'mask_unit': 'sentence'}, 'MASK_UNIT'),
+    (
+      {'mask_unit': 'sentence'},
+      "one of span, token, word, got 'sentence'; set .*mask_unit",
+    ),
     ({'pair_kind': 'order'}, 'set PAIRS'),
     (
       {'pair_kind': 'sop', 'next_sentence': False},

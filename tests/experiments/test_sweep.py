@@ -570,6 +570,7 @@ def test_a_search_whose_storage_cannot_be_opened_says_so(tmp_path):
   'settings, words',
   [
     ({'grid': {'MASK_RATE': (0.15, 15)}}, 'MASK_RATE=15/seed_0: .*MASK_RATE'),
+    ({'grid': {'MASK_UNIT': ('word', 'wrod')}}, 'MASK_UNIT=wrod.*MASK_UNIT'),
     (
       {'grid': None, 'search': sweep.Search({'DROPOUT': sweep.Range(0, 2)}, 3)},
       'DROPOUT=2/seed_0: .*DROPOUT',

@@ -214,9 +214,10 @@ def test_a_full_disk_leaves_no_maps(directory, tmp_path, full_disk):
     ({'LENGTH': 21}, 'expected a LENGTH of 3 to the 20 positions'),
     (
       {'LAYERS': '(0, 2)'},
-      'expected layers from 0 to 1, got (0, 2); set LAYERS',
+      'expected layers from 0 to 1, each once, got (0, 2); set LAYERS',
     ),
-    ({'LAYERS': '()'}, 'expected layers from 0 to 1, got (); set LAYERS'),
+    ({'LAYERS': '()'}, 'layers from 0 to 1, each once, got (); set LAYERS'),
+    ({'LAYERS': '(0, 0)'}, 'each once, got (0, 0); set LAYERS'),
     ({'TEXTS': '""'}, 'has no tokens; set TEXTS'),
     ({'TEXTS': '[]'}, 'got none; set TEXTS'),
     ({'TEXTS': '[("a", "b", "c")]'}, 'pairs of texts in parentheses'),
