@@ -186,7 +186,9 @@ def _check_settings(whole: Mapping[str, Any], path: str) -> list[str]:
       raise unlike(name, next(iter(known)), got, path)
   normalizer = whole.get('normalizer') or {}
   several = normalizer.get('normalizers', [normalizer])
-  steps = [x['type'] for x in several if 'type' in x]
+  steps = several
+  if values.fits(several, list[dict[str, Any]]):
+    steps = [x['type'] for x in several if 'type' in x]
   if steps not in _NORMALIZERS:
     raise unlike('normalizer', 'NFC, Lowercase, both, or none', steps, path)
   return steps

@@ -306,12 +306,15 @@ def test_other_programs_read_the_shards_as_they_are(tmp_path):
     assert piece.sentence_ends[-1] == len(piece.tokens)
 
 
-def test_several_processes_write_what_one_does(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  'wanted', [SMALL, preparation.Training(300, True, 1, 'bpe')]
+)
+def test_several_processes_write_what_one_does(tmp_path, monkeypatch, wanted):
   reader = write(tmp_path / 'a.txt', some_documents(2000, 60))
-  one = prepare(reader, tmp_path / 'one')
+  one = prepare(reader, tmp_path / 'one', vocabulary=wanted)
   monkeypatch.setattr(building, '_PROCESS_BYTES', 1000)
   monkeypatch.setattr(building.workers, 'available', lambda: 2)
-  two = prepare(reader, tmp_path / 'two')
+  two = prepare(reader, tmp_path / 'two', vocabulary=wanted)
   assert one.index == two.index and one.vocabulary == two.vocabulary
   for name in ('train-00000.arrow', 'validation-00000.arrow'):
     paths = (os.path.join(x.path, name) for x in (one, two))
