@@ -64,6 +64,9 @@ text/masking.py text/test_masking.py -k never_special
 masks fall on what noise has changed
 text/masking.py text/test_noises.py -k never_meet
 maskable_BL &= ~spared_BL ==> pass
+scores that are equal count as told apart
+training/parts.py training/test_objectives.py -k an_auc
+(1 + ahead_BLL) / 2 ==> jnp.sign(1 + ahead_BLL)
 the token behind a gap is not told
 text/noises.py text/test_noises.py -k deleted
 gap_BL = _shifted(gone_BL) ==> gap_BL = gone_BL
@@ -78,7 +81,7 @@ text/masking.py text/test_masking.py -k 80_10_10
 MASKED, RANDOM = 0.8, 0.1 ==> MASKED, RANDOM = 0.8, 0.2
 the first row decides what all rows are masked with
 text/masking.py text/test_masking.py -k same_in_any_batch
-seeds_B[:, None], _REPLACE ==> seeds_B[:1, None], _REPLACE
+replacements, seeds_B[:, None] ==> replacements, seeds_B[:1, None]
 targets of a packed row are not moved
 text/batching.py text/test_batching.py -k one_after_the_other
 : end['P']] += first ==> : end['P']] += 0
@@ -99,7 +102,7 @@ corpus/spool.py corpus/test_preparation.py -k long_document_is_cut
 if piece == 0: ==> if text:
 rows of every window have the same seeds of masks
 corpus/windows.py corpus/test_pipeline.py -k new_at_every_epoch
-self._seed, _MASKS, number, np.arange( ==> self._seed, _MASKS, np.arange(
+self._seed, _MASKS, number, examples ==> self._seed, _MASKS, examples
 an evaluation loses its last rows
 corpus/pipeline.py corpus/test_pipeline.py -k counts_every_sequence_once
 self._epochs * len(windows) ==> self._epochs * len(windows) - 1
