@@ -182,8 +182,8 @@ def fits(value: object, annotation: Any) -> bool:
 def annotations(function: Callable[..., Any]) -> dict[str, Any]:
   """Returns parameter or field -> annotation.
 
-  `**values: Annotated[Any, other]` means parameters or fields of `other`, or
-  None instead.
+  `**values: Annotated[Any, other]` means parameters or fields of `other`, and
+  `Annotated[Any, other, None]` those, or None instead.
   """
   while isinstance(function, functools.partial):
     function = function.func
@@ -200,8 +200,11 @@ def annotations(function: Callable[..., Any]) -> dict[str, Any]:
   for annotation in list(found.values()):
     is_annotated = typing.get_origin(annotation) is Annotated
     if is_annotated and typing.get_args(annotation)[0] is Any:
-      theirs = annotations(annotation.__metadata__[0])
-      found = {name: theirs[name] | None for name in theirs} | found
+      other, *more = annotation.__metadata__
+      theirs = annotations(other)
+      if more:
+        theirs = {name: theirs[name] | None for name in theirs}
+      found = theirs | found
   return found
 
 

@@ -53,7 +53,7 @@ def fine_tune(
   seeds: Seed | Sequence[Seed] = (0,),
   from_mnli: bool = True,
   dry_run: bool = False,
-  **values: Annotated[Any, specs.Task],
+  **values: Annotated[Any, specs.Task, None],
 ) -> None:
   """Fine-tunes and scores a model for each task and seed.
 

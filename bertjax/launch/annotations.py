@@ -63,7 +63,7 @@ def _parameter(module: str, function: str, name: str) -> Kinds:
   others = found.args.kwarg
   match others and others.annotation:
     case ast.Subscript(
-      value=ast.Name(id='Annotated'), slice=ast.Tuple(elts=[_, there])
+      value=ast.Name(id='Annotated'), slice=ast.Tuple(elts=[_, there, *_])
     ):
       return _parameter(module, ast.unparse(there), name)
   return _UNKNOWN

@@ -21,7 +21,7 @@ from typing import Any
 import gin
 
 from bertjax import values
-from bertjax.errors import UserError, did_you_mean
+from bertjax.errors import UserError, choose, did_you_mean
 from bertjax.launch import command_line, gin_files, macros, recipes
 from bertjax.runs import gin_bindings
 
@@ -133,6 +133,11 @@ def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
   for (_, function), parameters in bound.items():
     given, macros_of = {}, {}
     wrapped = gin.config._REGISTRY[function].wrapped
+    known = values.annotations(wrapped)
+    names = [k for k, x in known.items() if typing.get_args(x)[:1] != (Any,)]
+    if len(names) < len(known):  # gin takes any for **values
+      for name in parameters:
+        choose(dict.fromkeys(names), name, f'another name in {function}')
     for name, value in parameters.items():
       followed = []
       while getattr(value, 'selector', None) == 'gin.macro':
@@ -148,7 +153,7 @@ def _check_values(bound: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
       parts = gin.config._iterate_flattened_values(value)
       if not any(isinstance(part, reference) for part in parts):
         given[name] = value
-      elif wrong := _misfit(value, values.annotations(wrapped).get(name, Any)):
+      elif wrong := _misfit(value, known.get(name, Any)):
         expected, got = wrong
         setting = '.'.join([*function.split('.')[-2:], name])
         raise UserError(

@@ -73,9 +73,11 @@ def test_keywords_that_are_passed_on_are_those_that_they_name(module):
     'kinds_passed',
     'class Task:\n  epochs: float | None = 3\n'
     'def f(**values: Annotated[Any, Task]): ...\n'
+    'def n(**values: Annotated[Any, Task, None]): ...\n'
     'def g(**values: Any): ...\n',
   )
   assert annotations.kinds('kinds_passed.f.epochs') == kinds('float', 'None')
+  assert annotations.kinds('kinds_passed.n.epochs') == kinds('float', 'None')
   assert annotations.kinds('kinds_passed.f.other') == kinds(OTHER)
   assert annotations.kinds('kinds_passed.g.epochs') == kinds(OTHER)
 
