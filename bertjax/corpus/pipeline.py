@@ -312,7 +312,8 @@ def batches(
     UserError: there is no such split, it is empty, or what rows are to hold
       does not go together.
   """
-  choose(dict.fromkeys(shards.SPLITS), split, 'pipeline.batches.split')
+  name = 'pipeline.batches.split'  # which recipes set in scopes
+  choose(dict.fromkeys(shards.SPLITS), split, f'train/{name} or eval/{name}')
   rows_form = form_of(length, predictions, form, 'pipeline.batches')
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
   streams = streams_of(mixture, split, batch_size, streams)

@@ -153,7 +153,8 @@ def batches(
     names = (*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names())
     choose(dict.fromkeys(names), task, 'seqio_pipeline.batches.task')
     task = seqio.get_mixture_or_task(task)
-  choose(dict.fromkeys(task.splits), split, 'seqio_pipeline.batches.split')
+  name = 'seqio_pipeline.batches.split'  # which recipes set in scopes
+  choose(dict.fromkeys(task.splits), split, f'train/{name} or eval/{name}')
   source = getattr(task, 'source', None)
   streams = (
     pipeline.streams_of(source.mixture, split, batch_size, streams)

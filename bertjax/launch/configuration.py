@@ -61,6 +61,7 @@ def understand(
     name = binding.partition('=')[0].strip()
     if name.isidentifier():
       macros.check_used(configuration, [name])
+    macros.check_unscoped(name, configuration)
     lines.append(macros.as_gin(binding, configuration))
     if tell and (others := macros.sharing(name, configuration)):
       print(f'warning: {name} alone is set, apart from {others}', flush=True)

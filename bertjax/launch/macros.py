@@ -106,6 +106,34 @@ def check_scopes(configuration: Configuration, bound: Iterable[str]) -> None:
       raise UserError(f'nothing uses the scope {part}{having}')
 
 
+def check_unscoped(name: str, configuration: Configuration) -> None:
+  """Raises UserError for a parameter that every use sets in its own scope."""
+  if '/' in name or '.' not in name:
+    return
+  scopes = {
+    scope
+    for scope, known in configuration.parameters
+    if scope and f'.{known}'.endswith(f'.{name}')
+  }
+  function = f'.{name.rpartition(".")[0]}'
+  macros = [macro.value for macro in configuration.macros.values()]
+  used = {
+    found.strip('@()').rpartition('/')[::2]
+    for found in references([*configuration.parameters.values(), *macros])
+    if found.startswith('@')
+  }
+  within = {
+    scope
+    for scope, made in used
+    if function.endswith(f'.{made}') or f'.{made}'.endswith(function)
+  }
+  if within and within <= scopes:
+    each = ' or '.join(f'{scope}/{name}' for scope in sorted(within))
+    raise UserError(
+      f'{name} is set for each use of its own, so it has no effect; set {each}'
+    )
+
+
 def in_place(
   configuration: Configuration, bindings: Sequence[str]
 ) -> list[str]:

@@ -300,6 +300,18 @@ def test_what_has_no_effect_beside_another_macro_is_refused(
     configuration.understand([recipe], bindings)
 
 
+@pytest.mark.parametrize('name', ['pipeline.batches', 'batches'])
+def test_a_parameter_that_each_scope_sets_has_no_effect_without_one(name):
+  with pytest.raises(UserError) as error:
+    configuration.understand(['quickstart'], [f'{name}.split=test'])
+  assert str(error.value).endswith(
+    f'no effect; set eval/{name}.split or train/{name}.split'
+  )
+  for binding in ('pipeline.batches.shuffle=False', 'loop.train.keep=3'):
+    configuration.understand(['quickstart'], [binding])  # train's, at least
+  configuration.understand(['quickstart'], ['eval/pipeline.batches.split=x'])
+
+
 def test_a_corpus_and_text_in_one_file_are_refused(tmp_path):
   with pytest.raises(UserError, match='CORPUS_DIR takes the place.*TEXT_FILES'):
     understand(tmp_path, mine=_TEXT + "CORPUS_DIR = 'c'\n")
