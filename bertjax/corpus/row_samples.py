@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bertjax import batch
-from bertjax.batch import Rates
+from bertjax.batch import MaskRates, Rates
 from bertjax.corpus import pipeline, windows
 from bertjax.corpus.mixtures import Mixture
 from bertjax.corpus.preparation import Prepared
@@ -47,7 +47,7 @@ class Rows:
   batch_size: Count = 32
   length: Count = 128
   next_sentence: bool = True
-  mask_rate: Rates = 0.15
+  mask_rate: MaskRates = 0.15
   mask_unit: masking.Unit = 'token'
   pair_kind: str = 'nsp'
   noise: str | None = None
