@@ -66,7 +66,7 @@ text/masking.py text/test_noises.py -k never_meet
 maskable_BL &= ~spared_BL ==> pass
 scores that are equal count as told apart
 training/parts.py training/test_objectives.py -k an_auc
-(1 + ahead_BLL) / 2 ==> jnp.sign(1 + ahead_BLL)
+(below_BL + up_to_BL) ==> (2 * up_to_BL)
 the token behind a gap is not told
 text/noises.py text/test_noises.py -k deleted
 gap_BL = _shifted(gone_BL) ==> gap_BL = gone_BL
