@@ -110,8 +110,8 @@ class Tokenizer:
     if len(self.tokens) > rows:
       raise UserError(
         f'{origin} has a vocabulary of {len(self.tokens)} entries and a '
-        f'token table of {rows} rows; put the vocab.txt there with which it '
-        'was trained'
+        f'token table of {rows} rows; put the vocabulary there with which '
+        'it was trained'
       )
 
   def pieces(
