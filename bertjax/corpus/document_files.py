@@ -77,9 +77,7 @@ class TextFiles:
 
   def size(self) -> int:
     """Returns the bytes of all files on disk."""
-    return sum(
-      input_paths.fingerprint(path, _SETTING)[1] for path in self.paths()
-    )
+    return _size(self.paths())
 
   def documents(self, counts: cleaning.Counts) -> Iterator[list[str]]:
     """Yields lists of lines; an empty list ends a document.
@@ -100,7 +98,7 @@ class TextFiles:
     form_of = functools.partial(input_bytes.page_form, setting=_SETTING)
     for of_pages, some in itertools.groupby(paths, lambda x: bool(form_of(x))):
       if of_pages:
-        yield from self._of_pages(some, counts)
+        yield from self._of_pages([*some], counts)
         continue
       for path in some:
         lines = counts.lines
@@ -109,7 +107,7 @@ class TextFiles:
         _count_file(counts, lines)
 
   def _of_pages(
-    self, paths: Iterable[str], counts: cleaning.Counts
+    self, paths: Sequence[str], counts: cleaning.Counts
   ) -> Iterator[list[str]]:
     """Yields the texts of pages, which are read some time before."""
     ends: collections.deque[int] = collections.deque()  # pages so far
@@ -126,7 +124,7 @@ class TextFiles:
 
     lines, number = counts.lines, 0
     processes = self.processes or min(
-      workers.available(), 1 + self.size() // _PROCESS_BYTES
+      workers.available(), 1 + _size(paths) // _PROCESS_BYTES
     )
     for name, text in web_pages.texts(pages(), processes):
       while ends and ends[0] == number:
@@ -192,6 +190,10 @@ def _unchanged(path: str) -> Iterator[None]:
       f'{path} changed while it was read; let nothing write to it, or set '
       f'{_SETTING} to others'
     )
+
+
+def _size(paths: Iterable[str]) -> int:
+  return sum(input_paths.fingerprint(path, _SETTING)[1] for path in paths)
 
 
 def _progress(counts: cleaning.Counts) -> Callable[[int], None]:

@@ -53,12 +53,16 @@ class Pool:
     self._count = processes - 1
     self._stack = contextlib.ExitStack()
     self._others: list[_Process] = []
+    self._is_mapping = False
 
   def __enter__(self) -> 'Pool':
-    if self._count:
-      enter = self._stack.enter_context
-      self._others = [enter(_Process()) for _ in range(self._count)]
-      self._executor = enter(futures.ThreadPoolExecutor(self._count))
+    with contextlib.ExitStack() as stack:
+      for _ in range(self._count):
+        self._others.append(stack.enter_context(_Process()))
+      if self._count:
+        self._executor = futures.ThreadPoolExecutor(self._count)
+        stack.enter_context(self._executor)
+      self._stack = stack.pop_all()
     return self
 
   def __exit__(self, *_: object) -> None:
@@ -70,7 +74,9 @@ class Pool:
     arguments: Mapping[str, Any],
     batches: Iterable[pyarrow.RecordBatch],
   ) -> Iterator[pyarrow.RecordBatch]:
-    """Yields results in the order of the batches; one map at a time.
+    """Yields results in the order of the batches.
+
+    One map at a time, and no other after one that was not read to its end.
 
     Args:
       make: 'module:function', which returns the function for batches.
@@ -80,7 +86,9 @@ class Pool:
     Raises:
       RunStopped: a process ended.
     """
-    own = _find(make)(**arguments)
+    own = _find(make)(**arguments)  # refuses arguments, before others do
+    assert not self._is_mapping
+    self._is_mapping = True
     idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
     for process in self._others:
       process.begin(make, arguments)
@@ -111,18 +119,27 @@ class Pool:
       yield pending.popleft().result()
     for process in self._others:
       process.end()
+    self._is_mapping = False
 
 
 class _Process:
   """A process that answers each batch with one."""
 
   def __init__(self) -> None:
-    self._popen = subprocess.Popen(
-      [sys.executable, '-c', _START],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
-    )
+    try:
+      self._popen = subprocess.Popen(
+        [sys.executable, '-c', _START],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        start_new_session=True,  # Ctrl-C ends the parent, and that ends it
+      )
+    except OSError as error:
+      raise RunStopped(
+        f'no process can be started to prepare the corpus: {error.strerror}; '
+        'start again with fewer cores: taskset -c 0',
+        status=1,
+      ) from error
     assert self._popen.stdin and self._popen.stdout
     self._stdin, self._stdout = self._popen.stdin, self._popen.stdout
     self._writer: Any = None
@@ -139,11 +156,11 @@ class _Process:
         pipe.close()
 
   def begin(self, make: str, arguments: Mapping[str, Any]) -> None:
-    with _explained():
+    with self._explained():
       self._stdin.write(json.dumps([make, dict(arguments)]).encode() + b'\n')
 
   def call(self, batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    with _explained():
+    with self._explained():
       if not self._writer:
         self._writer = pyarrow.ipc.new_stream(self._stdin, batch.schema)
       self._writer.write_batch(batch)
@@ -156,31 +173,35 @@ class _Process:
     """Lets it wait for another `begin`."""
     if not self._writer:  # no batch came: it waits for their schema
       self._writer = pyarrow.ipc.new_stream(self._stdin, pyarrow.schema([]))
-    with _explained():
+    with self._explained():
       self._writer.close()
       self._stdin.flush()
       if self._reader:
         self._reader.read_all()  # the mark of its end
     self._writer = self._reader = None
 
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-  try:
-    yield
-  except (OSError, StopIteration, pyarrow.ArrowException) as error:
-    raise RunStopped(
-      'a process that prepares the corpus ended, perhaps for want of memory; '
-      'start again on a machine with more, or with fewer cores: taskset -c 0',
-      status=1,
-    ) from error
+  @contextlib.contextmanager
+  def _explained(self) -> Iterator[None]:
+    try:
+      yield
+    except (OSError, StopIteration, pyarrow.ArrowException) as error:
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        self._popen.wait(5)
+      why = 'see what it printed above'
+      if self._popen.returncode == -signal.SIGKILL:
+        why = (
+          'perhaps for want of memory; start again on a machine with more, or '
+          'with fewer cores: taskset -c 0'
+        )
+      raise RunStopped(
+        f'a process that prepares the corpus ended, {why}', status=1
+      ) from error
 
 
 def serve() -> None:
   """Answers batches on standard input on standard output, until the end."""
   source, sink = sys.stdin.buffer, sys.stdout.buffer
   sys.stdout = sys.stderr  # what a library prints is no batch
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
   without_pandas.tell_pyarrow()
   while line := source.readline():
     make, arguments = json.loads(line)
