@@ -77,7 +77,7 @@ def _is_fine(text: str, is_bad: Callable[[str], bool]) -> bool:
 
 def check_installed() -> None:
   """Raises UserError if ftfy is not installed."""
-  _ftfy()
+  _ftfy(True)
 
 
 @functools.cache
