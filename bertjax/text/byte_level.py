@@ -188,7 +188,7 @@ def _check_settings(whole: Mapping[str, Any], path: str) -> list[str]:
   several = normalizer.get('normalizers', [normalizer])
   steps = several
   if values.fits(several, list[dict[str, Any]]):
-    steps = [x['type'] for x in several if 'type' in x]
+    steps = [x.get('type') for x in several if x]
   if steps not in _NORMALIZERS:
     raise unlike('normalizer', 'NFC, Lowercase, both, or none', steps, path)
   return steps
@@ -227,7 +227,8 @@ def _merges(
 ) -> list[str]:
   """Returns 'Ġ t' and so on; files have pairs of texts or one text each."""
   found = []
-  for merge in model.get('merges') or ():
+  merges = model.get('merges') or []
+  for merge in merges if isinstance(merges, list) else [merges]:
     parts = merge.split(' ') if isinstance(merge, str) else merge
     known = values.fits(parts, list[str]) and len(parts) == 2
     if not known or not {*parts, ''.join(parts)} <= ids.keys():
