@@ -155,7 +155,8 @@ class BulkTokenizer:
     if len(self._numbers) > _MOST_WORDS or self._characters > _MOST_CHARACTERS:
       self._forget()
     words, places = self._words(texts)
-    numbers = np.array([self._numbers[word] for word in words])[places]
+    known = [self._numbers[word] for word in words]
+    numbers = np.array(known, np.int64)[places]
     if self._numbers.new:
       self._learn(self._numbers.new)
       self._numbers.new = []
@@ -178,7 +179,7 @@ class BulkTokenizer:
     if not self._is_bpe:
       return words_between_spaces(x for text in texts for x in (text, _TEXT))
     words = [x for text in texts for x in (*words_with_spaces([text]), _TEXT)]
-    return _distinct(pyarrow.array(words))
+    return _distinct(pyarrow.array(words, pyarrow.string()))
 
   def _learn(self, words: list[str]) -> None:
     texts = [

@@ -288,6 +288,10 @@ def test_bpe_ids_are_those_of_any_running_text(byte_level_tokenizer, lines):
     assert_running(byte_level_tokenizer, lines)
 
 
+def test_bpe_of_no_texts_is_empty(byte_level_tokenizer):
+  assert byte_level_tokenizer[1].encode([]) == []
+
+
 def test_bpe_ends_of_sentences_are_counted_in_tokens(byte_level_tokenizer):
   tokenizer, bulk = byte_level_tokenizer
   texts = ['it is.\nso\n\nas', '', '東。\n京', '\nit']
