@@ -4,6 +4,7 @@ import pytest
 import tokenizers
 
 from bertjax.errors import UserError
+from bertjax.runs import model_file
 from bertjax.text import byte_level, vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import Vocabulary
@@ -178,6 +179,18 @@ def test_an_empty_normalizer_is_none(tmp_path, roberta):
   wanted = vocabulary_file.load(path)
   write(tmp_path, roberta | {'normalizer': {}})
   assert vocabulary_file.load(path) == wanted
+
+
+def test_what_is_no_piece_of_a_word_is_shown_as_it_is(tmp_path, roberta):
+  tokens, *more = vocabulary_file.load(write(tmp_path, roberta))
+  tokens += ['[unused0]', 'Ġ##', 'Ġ##x']
+  shown = Tokenizer(tokens, *more).shown
+  assert [x for x in shown if 'endoftext' in x] == ['<|endoftext|>']
+  assert shown[-3:] == ['[unused0]', 'Ġ##', 'Ġ##x']
+  vocabulary_file.save(
+    str(tmp_path), *vocabulary_file.load(write(tmp_path, roberta))
+  )
+  assert '<|endoftext|>' in model_file.shown_tokens(str(tmp_path))
 
 
 def change(section, **settings):
