@@ -21,6 +21,7 @@ from bertjax import batch as batch_lib
 from bertjax.batch import Batch
 from bertjax.errors import UserError, choose, expect
 from bertjax.models import heads
+from bertjax.text import byte_level
 from bertjax.training import parts
 from bertjax.training.abstract_objective import (
   Answers,
@@ -223,15 +224,27 @@ class MaskedLanguageModel(Objective):
     # A shuffled token is shown like a masked one.
     weights = batch['weights'] + batch.get('order_weights', 0)
     shown = {**batch, 'weights': weights}
+    _, _, cls, sep, _ = byte_level.special_names(vocabulary)
     rows = zip(sampled, *(shown[key] for key in keys), strict=True)
     for guesses, tokens, segments, *targets in rows:
       if not np.any(targets[-1]):
         continue  # nothing to guess: padding, or noise without masks
       words = [vocabulary[i] for i in tokens[segments > 0]]
+      # Of BPE the piece that begins a text continues nothing.
+      first = [word in (cls, sep) for word in [cls, *words]]
+      words = [
+        word.removeprefix('##') if is_first else word
+        for is_first, word in zip(first, words, strict=False)
+      ]
       for guess, column, target, weight in zip(guesses, *targets, strict=True):
         if weight:
           right = vocabulary[target]
           said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
+          if first[column] and right.startswith('##'):
+            # 'the' and '##the' are to be told apart.
+            bare = [right.removeprefix('##'), said.removeprefix('##')]
+            if (bare[0] == bare[1]) == (right == said):
+              right, said = bare
           words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
       lines.append(' '.join(words).replace(' ##', ''))
     return lines
