@@ -129,9 +129,11 @@ class BulkTokenizer:
     if tokenizer.rules is not None:
       self._library = byte_level.build(*tokenizer.parts)
       self._library.add_special_tokens([_TEXT])
-      self._inner = byte_level.build(*tokenizer.parts[:2], _plain(tokenizer))
+      rules = json.loads(tokenizer.rules)
+      self._has_prefix = rules['prefix_space']
+      plain = json.dumps(rules | {'prefix_space': False})
+      self._inner = byte_level.build(tokenizer.tokens, tokenizer.cased, plain)
       self._inner.add_special_tokens([_TEXT])
-      self._has_prefix = tokenizer.rules != _plain(tokenizer)
       self._between, self._of_end = _TEXT, {}
     else:
       self._library = pipeline({**known, _END: self._end_id}, tokenizer.cased)
@@ -220,9 +222,3 @@ class BulkTokenizer:
     ]
     found = library.encode_batch_fast(texts, add_special_tokens=False)
     return np.concatenate([np.array(x.ids) for x in found])
-
-
-def _plain(tokenizer: Tokenizer) -> byte_level.Rules:
-  """Returns rules with which a text gets no space in front."""
-  rules = json.loads(tokenizer.rules or '')
-  return json.dumps(rules | {'prefix_space': False}, sort_keys=True)

@@ -21,7 +21,6 @@ from bertjax import batch as batch_lib
 from bertjax.batch import Batch
 from bertjax.errors import UserError, choose, expect
 from bertjax.models import heads
-from bertjax.text import byte_level
 from bertjax.training import parts
 from bertjax.training.abstract_objective import (
   Answers,
@@ -224,17 +223,16 @@ class MaskedLanguageModel(Objective):
     # A shuffled token is shown like a masked one.
     weights = batch['weights'] + batch.get('order_weights', 0)
     shown = {**batch, 'weights': weights}
-    _, _, cls, sep, _ = byte_level.special_names(vocabulary)
     rows = zip(sampled, *(shown[key] for key in keys), strict=True)
     for guesses, tokens, segments, *targets in rows:
       if not np.any(targets[-1]):
         continue  # nothing to guess: padding, or noise without masks
-      words = [vocabulary[i] for i in tokens[segments > 0]]
-      # Of BPE the piece that begins a text continues nothing.
-      first = [word in (cls, sep) for word in [cls, *words]]
+      ids = tokens[segments > 0]
+      # Of BPE the piece behind [CLS] or [SEP], the row's ends, continues none.
+      first = np.isin([ids[0], *ids[:-1]], ids[[0, -1]])
       words = [
-        word.removeprefix('##') if is_first else word
-        for is_first, word in zip(first, words, strict=False)
+        vocabulary[i].removeprefix('##' if is_first else '')
+        for i, is_first in zip(ids, first, strict=True)
       ]
       for guess, column, target, weight in zip(guesses, *targets, strict=True):
         if weight:
