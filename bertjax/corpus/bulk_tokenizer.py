@@ -16,6 +16,8 @@ sentence of a document is as it stands, and each further one has the space in
 front that it has in running text.
 """
 
+import itertools
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -29,6 +31,8 @@ from bertjax.text.tokenizer import Tokenizer, pipeline
 # An end of a sentence and an end of a text take the place of a word each. Clean
 # text holds neither '\n' within a line nor NUL.
 _SENTENCE, _TEXT = '\n', '\0'
+# Marks a word of BPE within a document that no space is in front of.
+_INNER = '\n\n'
 # BERT puts spaces around these itself; otherwise a whole line would be a word.
 _IDEOGRAPHS = re.compile('([\u4e00-\u9fff])')
 # After these a sentence ends without a space.
@@ -125,9 +129,15 @@ class BulkTokenizer:
     if tokenizer.rules is not None:
       self._library = byte_level.build(*tokenizer.parts)
       self._library.add_special_tokens([_TEXT])
+      rules = json.loads(tokenizer.rules)
+      self._has_prefix = rules['prefix_space']
+      plain = json.dumps(rules | {'prefix_space': False})
+      self._inner = byte_level.build(tokenizer.tokens, tokenizer.cased, plain)
+      self._inner.add_special_tokens([_TEXT])
       self._between, self._of_end = _TEXT, {}
     else:
       self._library = pipeline({**known, _END: self._end_id}, tokenizer.cased)
+      self._inner, self._has_prefix = self._library, False
       self._between = f' {_END} '
       self._of_end = {_END: known.get(_END, known['[UNK]'])}
     self.dtype = dtype_of(len(known))
@@ -155,7 +165,8 @@ class BulkTokenizer:
     if len(self._numbers) > _MOST_WORDS or self._characters > _MOST_CHARACTERS:
       self._forget()
     words, places = self._words(texts)
-    numbers = np.array([self._numbers[word] for word in words])[places]
+    known = [self._numbers[word] for word in words]
+    numbers = np.array(known, np.int64)[places]
     if self._numbers.new:
       self._learn(self._numbers.new)
       self._numbers.new = []
@@ -178,15 +189,20 @@ class BulkTokenizer:
     if not self._is_bpe:
       return words_between_spaces(x for text in texts for x in (text, _TEXT))
     words = [x for text in texts for x in (*words_with_spaces([text]), _TEXT)]
-    return _distinct(pyarrow.array(words))
+    if self._has_prefix:  # which only the first word of a document gets
+      words = [
+        _INNER + word
+        if before == _SENTENCE and word[:1] not in ('', ' ', _SENTENCE, _TEXT)
+        else word
+        for before, word in zip(['', *words], words, strict=False)
+      ]
+    return _distinct(pyarrow.array(words, pyarrow.string()))
 
   def _learn(self, words: list[str]) -> None:
-    texts = [
-      self._between.join([*words[i : i + _TOGETHER], ''])
-      for i in range(0, len(words), _TOGETHER)
-    ]
-    found = self._library.encode_batch_fast(texts, add_special_tokens=False)
-    ids = np.concatenate([np.array(x.ids) for x in found])
+    groups = itertools.groupby(words, lambda x: x.startswith(_INNER))
+    ids = np.concatenate(
+      [self._found([*group], is_inner) for is_inner, group in groups]
+    )
     ends = np.flatnonzero(ids == self._end_id)
     past = ends - np.arange(len(ends))  # once the marks are taken out
     counts = np.diff(past, prepend=0)
@@ -195,3 +211,14 @@ class BulkTokenizer:
     ids = ids[ids != self._end_id].astype(self.dtype)
     self._ids = np.append(self._ids, ids)
     self._characters += sum(map(len, words))
+
+  def _found(self, words: list[str], is_inner: bool) -> np.ndarray:
+    """Returns int[ids], those of the library, an `_end_id` after each word."""
+    library = self._inner if is_inner else self._library
+    words = [word.removeprefix(_INNER) for word in words]
+    texts = [
+      self._between.join([*words[i : i + _TOGETHER], ''])
+      for i in range(0, len(words), _TOGETHER)
+    ]
+    found = library.encode_batch_fast(texts, add_special_tokens=False)
+    return np.concatenate([np.array(x.ids) for x in found])

@@ -29,6 +29,8 @@ from bertjax.text import byte_level
 from bertjax.text.vocabulary import Vocabulary
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS
 
+_LONGEST = 64  # characters of a string that is remembered
+
 
 def count_words(texts: Iterable[str], cased: bool) -> dict[str, int]:
   r"""Returns how often each word occurs.
@@ -51,11 +53,12 @@ def _splitter(cased: bool) -> Callable[[str], tuple[str, ...]]:
   divide = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
   lower = normalizers.Lowercase().normalize_str
 
-  @functools.lru_cache(MEMORY)
   def split(string: str) -> tuple[str, ...]:
     return tuple(x for x, _ in divide(string if cased else lower(string)))
 
-  return split
+  remembered = functools.lru_cache(MEMORY)(split)
+  # Without spaces a whole line is a string, which does not come again.
+  return lambda x: split(x) if len(x) > _LONGEST else remembered(x)
 
 
 def train(wanted: Training, counts: Mapping[str, int]) -> Vocabulary:

@@ -55,17 +55,19 @@ def vocabulary_size(
   size: VocabularySize,
   corpus_dir: Path | Sequence[Path] | None = None,
   text_files: Paths | spool.Reader | None = None,
+  tokenizer: TokenizerName = 'wordpiece',
 ) -> int:
   """Returns V of the corpus, or of the file, or else `size`, to be trained.
 
   Raises:
-    UserError: neither text nor a corpus is given, or both.
+    UserError: neither text nor a corpus is given, or both; or `size` is too
+      small for what is to be trained.
   """
   _check_either(text_files, corpus_dir, vocab_file)
   if corpus_dir is not None:
     return len(preparation.load(_several(corpus_dir)[0]).vocabulary.tokens)
   if vocab_file is None:
-    return size
+    return Training(size, tokenizer=tokenizer).size
   tokens, *_ = vocabulary_file.load(vocab_file)
   return len(tokens)
 

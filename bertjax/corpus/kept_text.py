@@ -151,7 +151,9 @@ def counter(
     count_words = byte_level_training.count_words
 
   def count(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-    texts = texts_of(batch) if tokenizer == 'bpe' else batch['text'].to_pylist()
+    texts = batch['text'].to_pylist()
+    if tokenizer == 'bpe':  # whose words end with a sentence, as in `encoder`
+      texts = [sentences.split(text) for text in texts_of(batch)]
     kept = [
       text
       for document, text in zip(

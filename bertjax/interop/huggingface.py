@@ -5,9 +5,9 @@
     huggingface.save('out', config, parameters, Tokenizer.load('a_run'))
 
 Neither torch nor transformers is used. RoBERTa and its like, whose positions
-start at 2, are refused by their model_type. A tokenizer other than BERT's does
-not affect the parameters; `vocabulary_file.read` refuses it. Source:
-transformers `modeling_bert.py`, `tokenization_bert.py`.
+start at 2, are refused by their model_type. The tokenizer does not affect the
+parameters; `vocabulary_file.load` refuses those that are neither BERT's nor
+byte-level BPE. Source: transformers `modeling_bert.py`, `tokenization_bert.py`.
 """
 
 import dataclasses

@@ -150,8 +150,8 @@ def shown_tokens(run_dir: str) -> list[str]:
   path = pathlib.Path(vocabulary_file.find(run_dir))
   if path.name == layout.VOCABULARY:
     return path.read_text('utf-8').split('\n') if path.exists() else []
-  tokens, *_ = vocabulary_file.load(str(path))
-  return byte_level.shown(tokens)
+  tokens, _, *rules = vocabulary_file.load(str(path))
+  return byte_level.shown(tokens, byte_level.special_tokens(*rules))
 
 
 def read_main(run_dir: str) -> str:

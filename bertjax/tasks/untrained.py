@@ -18,6 +18,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -52,16 +53,25 @@ def decode_masks(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:
 
   Results are the likeliest tokens of a [MASK]: probabilities and ids.
   """
-  for example, _, results in join(found):
-    masks = [
-      [
-        {'token': tokenizer.shown[i], 'probability': float(p)}
-        for p, i in zip(*likeliest, strict=True)
-      ]
-      for likeliest in results
-      if likeliest is not None
-    ]
-    yield example, {'masks': masks}
+  named = ((row, _named(tokenizer, row, likeliest)) for row, likeliest in found)
+  for example, _, results in join(named):
+    yield example, {'masks': [x for x in results if x is not None]}
+
+
+def _named(
+  tokenizer: Tokenizer, row: Row, likeliest: tuple[np.ndarray, ...] | None
+) -> list[dict[str, Any]] | None:
+  if likeliest is None:
+    return None
+  words = [tokenizer.shown[i] for i in likeliest[1]]
+  before = row.ids[row.position - 1]
+  if tokenizer.rules and before in map(tokenizer.id_of, ('cls', 'sep')):
+    # What begins a text continues nothing.
+    words = [word.removeprefix('##') for word in words]
+  return [
+    {'token': word, 'probability': float(p)}
+    for p, word in zip(likeliest[0], words, strict=True)
+  ]
 
 
 def decode_vector(task: Task, tokenizer: Tokenizer, found: Results) -> Answered:

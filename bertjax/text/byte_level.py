@@ -188,7 +188,7 @@ def _check_settings(whole: Mapping[str, Any], path: str) -> list[str]:
   several = normalizer.get('normalizers', [normalizer])
   steps = several
   if values.fits(several, list[dict[str, Any]]):
-    steps = [x['type'] for x in several if 'type' in x]
+    steps = [x.get('type') for x in several if x]
   if steps not in _NORMALIZERS:
     raise unlike('normalizer', 'NFC, Lowercase, both, or none', steps, path)
   return steps
@@ -227,7 +227,8 @@ def _merges(
 ) -> list[str]:
   """Returns 'Ġ t' and so on; files have pairs of texts or one text each."""
   found = []
-  for merge in model.get('merges') or ():
+  merges = model.get('merges') or []
+  for merge in merges if isinstance(merges, list) else [merges]:
     parts = merge.split(' ') if isinstance(merge, str) else merge
     known = values.fits(parts, list[str]) and len(parts) == 2
     if not known or not {*parts, ''.join(parts)} <= ids.keys():
@@ -298,19 +299,24 @@ def special_tokens(rules: Rules) -> list[str]:
   return [x['content'] for x in json.loads(rules)['added'] if x['special']]
 
 
-def shown(tokens: Sequence[str]) -> list[str]:
+def shown(tokens: Sequence[str], special: Collection[str] = ()) -> list[str]:
   """Returns tokens as people read them, in WordPiece's notation.
 
-  >>> shown(['Ġcat', 's', 'Ġ', 'Ã©', '[CLS]'])
-  ['cat', '##s', 'Ġ', '##é', '[CLS]']
+  >>> shown(['Ġcat', 's', 'Ġ', 'Ã©', '[CLS]', '[unused0]', 'Ġ##'])
+  ['cat', '##s', 'Ġ', '##é', '[CLS]', '[unused0]', 'Ġ##']
+
+  Args:
+    tokens: those of a vocabulary.
+    special: `special_tokens`, of which those with a role are known.
   """
-  special = special_names(tokens)
+  special = {*special_names(tokens), *special}
   found = []
   for token in tokens:
     text = spell([token])
-    # Part of a letter, or white space alone.
+    # Not part of a letter, white space alone, or taken for a continuation.
     readable = text.strip() and PARTED not in text
-    if token in special or not readable:
+    readable = readable and not token.startswith(f'{SPACE}##')
+    if token in special or token.startswith('[unused') or not readable:
       found.append(token)
     else:
       found.append(text if token.startswith(SPACE) else f'##{text}')

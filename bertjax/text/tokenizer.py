@@ -62,7 +62,7 @@ class Tokenizer:
     """Reads the vocabulary of a run or of a Hugging Face directory.
 
     Raises:
-      UserError: see `vocabulary_file.read`.
+      UserError: see `vocabulary_file.load`.
     """
     path = os.path.join(directory, vocabulary_file.NAME)
     return cls(*vocabulary_file.load(path))
@@ -80,7 +80,9 @@ class Tokenizer:
   @functools.cached_property
   def shown(self) -> Sequence[str]:
     """The tokens as people read them; pieces within a word begin with '##'."""
-    return self.tokens if self.rules is None else byte_level.shown(self.tokens)
+    if self.rules is None:
+      return self.tokens
+    return byte_level.shown(self.tokens, byte_level.special_tokens(self.rules))
 
   def shown_row(self, ids: Sequence[int] | np.ndarray) -> list[str]:
     """Returns `shown` of a row, in which the first piece begins a word."""

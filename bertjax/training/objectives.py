@@ -227,11 +227,22 @@ class MaskedLanguageModel(Objective):
     for guesses, tokens, segments, *targets in rows:
       if not np.any(targets[-1]):
         continue  # nothing to guess: padding, or noise without masks
-      words = [vocabulary[i] for i in tokens[segments > 0]]
+      ids = tokens[segments > 0]
+      # Of BPE the piece behind [CLS] or [SEP], the row's ends, continues none.
+      first = np.isin([ids[0], *ids[:-1]], ids[[0, -1]])
+      words = [
+        vocabulary[i].removeprefix('##' if is_first else '')
+        for i, is_first in zip(ids, first, strict=True)
+      ]
       for guess, column, target, weight in zip(guesses, *targets, strict=True):
         if weight:
           right = vocabulary[target]
           said = vocabulary[guess] if guess < len(vocabulary) else '[UNK]'
+          if first[column] and right.startswith('##'):
+            # 'the' and '##the' are to be told apart.
+            bare = [right.removeprefix('##'), said.removeprefix('##')]
+            if (bare[0] == bare[1]) == (right == said):
+              right, said = bare
           words[column] = f'[{said}]' if said == right else f'[{said}≠{right}]'
       lines.append(' '.join(words).replace(' ##', ''))
     return lines

@@ -15,7 +15,7 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertjax.corpus import bulk_tokenizer
+from bertjax.corpus import bulk_tokenizer, sentences
 from bertjax.corpus.bulk_tokenizer import BulkTokenizer
 from bertjax.text import byte_level
 from bertjax.text.tokenizer import Tokenizer
@@ -288,6 +288,19 @@ def test_bpe_ids_are_those_of_any_running_text(byte_level_tokenizer, lines):
     assert_running(byte_level_tokenizer, lines)
 
 
+@pytest.mark.parametrize(
+  'text', ['好。好吗', ' 好。” x好！”x', '好。  x好。\u3000x', 'it。“is”。it']
+)
+def test_bpe_puts_no_space_after_a_wide_end(byte_level_tokenizer, text):
+  tokenizer, bulk = byte_level_tokenizer
+  ((found, _),) = bulk.encode([sentences.split(text)])
+  assert found.tolist() == tokenizer.pieces([text])[0].ids
+
+
+def test_bpe_of_no_texts_is_empty(byte_level_tokenizer):
+  assert byte_level_tokenizer[1].encode([]) == []
+
+
 def test_bpe_ends_of_sentences_are_counted_in_tokens(byte_level_tokenizer):
   tokenizer, bulk = byte_level_tokenizer
   texts = ['it is.\nso\n\nas', '', '東。\n京', '\nit']
@@ -298,5 +311,7 @@ def test_bpe_ends_of_sentences_are_counted_in_tokens(byte_level_tokenizer):
     strict=True,
   ):
     parts = [x.ids for x in tokenizer.pieces(spelt)]
+    if '京' in spelt:  # within a text nothing goes in front of it
+      parts[1] = tokenizer.pieces([''.join(spelt)])[0].ids[len(parts[0]) :]
     assert ids.tolist() == [i for part in parts for i in part]
     assert ends.tolist() == list(itertools.accumulate(map(len, parts)))

@@ -1,12 +1,19 @@
 """Training from counts of words against the library's, from the text itself."""
 
+import functools
 import json
 import pydoc_data.topics
 
+import pyarrow
 import pytest
 import tokenizers
 
-from bertjax.corpus import byte_level_training, spool
+from bertjax.corpus import (
+  byte_level_training,
+  kept_text,
+  sentences,
+  spool,
+)
 from bertjax.corpus.document_files import TextFiles
 from bertjax.corpus.preparation import prepare
 from bertjax.corpus.wordpiece_training import Training, WordCounts
@@ -55,6 +62,38 @@ def test_a_corpus_has_the_vocabulary_of_its_running_text(tmp_path):
   assert list(prepared.vocabulary.tokens) == tokens
   assert vocabulary_file.load(f'{prepared.path}/tokenizer.json')[0] == tokens
   assert prepared.index['unknown'] == 0
+
+
+def test_counted_words_are_those_that_get_ids():
+  text = '好。“It is.” So he said！Yes. No.'
+  batch = pyarrow.record_batch(
+    {'document': [7], 'piece': pyarrow.array([0]), 'text': [text]}
+  )
+  counts = kept_text.counted(kept_text.counter(True, 0, 'bpe')(batch))
+  lines = sentences.split(text)
+  assert lines.count('\n') > 2
+  assert counts == byte_level_training.count_words([lines], True)
+  assert counts != byte_level_training.count_words([text], True)
+
+
+def test_long_strings_are_not_remembered(monkeypatch):
+  remembered = []
+  original = functools.lru_cache
+
+  def lru_cache(size):
+    def wrap(function):
+      remembered.append(original(size)(function))
+      return remembered[-1]
+
+    return wrap
+
+  monkeypatch.setattr(functools, 'lru_cache', lru_cache)
+  byte_level_training._splitter.cache_clear()
+  lines = ['字' * 64, '字' * 65, '好' * 1000]
+  counts = byte_level_training.count_words(lines, True)
+  byte_level_training._splitter.cache_clear()
+  assert len(counts) == 3
+  assert [x.cache_info().currsize for x in remembered] == [1]
 
 
 def test_training_does_not_depend_on_chance_order_or_parts():

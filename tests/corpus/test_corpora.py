@@ -127,6 +127,8 @@ def test_a_run_of_bpe_holds_its_tokenizer_and_can_hand_it_on(text, tmp_path):
   second = corpora.from_text(text, f'{tmp_path}/b', vocab_file=given)
   assert second.vocabulary == first.vocabulary
   assert corpora.vocabulary_size(given, 7, text_files=text) == 300
+  with pytest.raises(UserError, match='VOCAB_SIZE of at least 261 .*got 100'):
+    corpora.vocabulary_size(None, 100, text_files=text, tokenizer='bpe')
   lower = corpora.from_text(
     text, f'{tmp_path}/c', vocab_file=given, cased=False
   )

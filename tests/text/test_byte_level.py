@@ -4,6 +4,7 @@ import pytest
 import tokenizers
 
 from bertjax.errors import UserError
+from bertjax.runs import model_file
 from bertjax.text import byte_level, vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary import Vocabulary
@@ -173,6 +174,25 @@ def test_tokens_are_shown_as_pieces_of_words(tmp_path, roberta):
   assert tokenizer.spell(pieces.ids) == 'The café'
 
 
+def test_an_empty_normalizer_is_none(tmp_path, roberta):
+  path = write(tmp_path, roberta)
+  wanted = vocabulary_file.load(path)
+  write(tmp_path, roberta | {'normalizer': {}})
+  assert vocabulary_file.load(path) == wanted
+
+
+def test_what_is_no_piece_of_a_word_is_shown_as_it_is(tmp_path, roberta):
+  tokens, *more = vocabulary_file.load(write(tmp_path, roberta))
+  tokens += ['[unused0]', 'Ġ##', 'Ġ##x']
+  shown = Tokenizer(tokens, *more).shown
+  assert [x for x in shown if 'endoftext' in x] == ['<|endoftext|>']
+  assert shown[-3:] == ['[unused0]', 'Ġ##', 'Ġ##x']
+  vocabulary_file.save(
+    str(tmp_path), *vocabulary_file.load(write(tmp_path, roberta))
+  )
+  assert '<|endoftext|>' in model_file.shown_tokens(str(tmp_path))
+
+
 def change(section, **settings):
   def made(whole):
     return whole | {section: (whole[section] or {}) | settings}
@@ -206,10 +226,12 @@ def _more(content, **flags):
     (change('normalizer', type='NFKC'), "normalizer = .*got .'NFKC'"),
     (change('normalizer', type='Sequence', normalizers=7), 'normalizer = .*7'),
     (change('normalizer', type='StripAccents'), "got .'StripAccents'"),
+    (lambda x: x | {'normalizer': {'prepend': 'x'}}, 'normalizer = .*None'),
     (lambda x: x | {'pre_tokenizer': None}, "= 'ByteLevel' .*got None"),
     (change('pre_tokenizer', type='Metaspace'), "'ByteLevel' .*'Metaspace'"),
     (change('pre_tokenizer', use_regex=False), 'use_regex = True'),
     (change('model', merges=['x']), "merges of two tokens .*got 'x'"),
+    (change('model', merges=5), 'merges of two tokens .*got 5'),
     (change('model', merges=['a qqq']), "all in model.vocab, .*got 'a qqq'"),
     (change('model', merges=[['Z', '!']]), "all in model.vocab, .*'Z', '!'"),
     (_vocabulary(lambda x: x | {'at': 999}), 'without gaps, in .*lacks'),

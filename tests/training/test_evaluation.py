@@ -69,6 +69,25 @@ def test_filled_masks_show_guess_and_right_word():
   assert OBJECTIVE.show(np.array([[3, 5]]), example, vocabulary) == []
 
 
+def test_a_piece_that_begins_a_text_is_shown_as_a_word():
+  vocabulary = ['[PAD]', '[CLS]', '[SEP]', '##The', 'The', '##A', '##s', 'cat']
+  example = {
+    'tokens': np.array([[1, 3, 7, 2, 0, 6, 2], [1, 0, 7, 2, 3, 6, 2]]),
+    'segments': np.ones((2, 7), int),
+    'target_positions': np.array([[4, 0], [1, 5]]),
+    'targets': np.array([[3, 0], [3, 6]]),
+    'weights': np.array([[1.0, 0.0], [1.0, 1.0]]),
+  }
+  guesses = np.array([[3, 0], [5, 6]])
+  assert OBJECTIVE.show(guesses, example, vocabulary) == [
+    '[CLS] The cat [SEP] [The]s [SEP]',
+    '[CLS] [A≠The] cat [SEP] The [##s] [SEP]',
+  ]
+  guesses[0, 0] = 4
+  text, _ = OBJECTIVE.show(guesses, example, vocabulary)
+  assert '[The≠##The]' in text
+
+
 class Untitled(objectives.MaskedLanguageModel):
   samples_title = None
 
