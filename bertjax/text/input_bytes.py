@@ -77,7 +77,8 @@ def _streams(
         data = file.read(_BLOCK_BYTES)
         if not data:
           raise EOFError('it ends inside a stream')
-      yield decoder.decompress(data, size)
+      if found := decoder.decompress(data, size):  # b'' is the end to readers
+        yield found
       data = b''
     data = decoder.unused_data.lstrip(b'\0')  # padding
     while not data and (more := file.read(_BLOCK_BYTES)):
