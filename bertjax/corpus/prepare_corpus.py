@@ -47,16 +47,15 @@ from bertjax.values import (
 )
 
 REPORT = 'report.json'
-_OWN = {
-  building.INDEX,
-  building.COMPLETED,
-  REPORT,
+# What nothing but a preparation writes, beside shards; and what people have of
+# elsewhere, too.
+_OWN = {building.INDEX, 'text.arrow', 'signatures', shared_folder.NAME}
+_COMMON = (
   *layout.VOCABULARIES,
   'tokenizer_config.json',
-  'text.arrow',
-  'signatures',
-  shared_folder.NAME,
-}
+  REPORT,
+  building.COMPLETED,
+)
 
 
 @checked
@@ -179,22 +178,28 @@ def _check_folder(output_dir: str, run_dir: str | None) -> None:
   is_folder = os.path.isdir(output_dir)
   expect(is_folder, 'a new folder, no file', output_dir, 'OUTPUT_DIR')
   of_run = os.path.basename(run_dir or 'run')
+  own = _left_in(output_dir)
   for name in sorted(os.listdir(output_dir)):
-    if name != of_run and not _is_own(name):
+    if name != of_run and name not in own:
       raise UserError(
         f'expected a new folder, but {output_dir} holds {name}; set OUTPUT_DIR '
         'to another'
       )
 
 
-def _is_own(name: str) -> bool:
-  """Returns whether a preparation writes a file or folder of this name."""
-  return name in _OWN or shards.is_name(name)
+def _left_in(folder: str) -> list[str]:
+  """Returns the names of what a preparation left, in the order to remove it.
+
+  A vocabulary alone is somebody's own: it goes before what tells it from one.
+  """
+  names = sorted(os.listdir(folder))
+  own = [x for x in names if x in _OWN or shards.is_name(x)]
+  return [*(x for x in names if own and x in _COMMON), *own]
 
 
 def _remove(output_dir: str) -> None:
   """Removes what a preparation that was ended left."""
-  left = [x for x in os.listdir(output_dir) if _is_own(x)]
+  left = _left_in(output_dir)
   if left:
     print('a preparation was ended here: it starts anew', flush=True)
   for name in left:

@@ -285,6 +285,39 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
+  'name', ['vocab.txt', 'tokenizer.json', 'tokenizer_config.json']
+)
+def test_a_vocabulary_without_a_corpus_is_no_preparation(tmp_path, name):
+  (tmp_path / 'out').mkdir()
+  (tmp_path / 'out' / name).write_text('mine')
+  with pytest.raises(UserError, match=f'holds {name}; set OUTPUT_DIR'):
+    prepare(tmp_path, stories(5))
+  assert (tmp_path / 'out' / name).read_text() == 'mine'
+
+
+def test_a_removal_that_is_ended_leaves_what_can_be_removed(
+  tmp_path, monkeypatch
+):
+  _, folder = prepare(tmp_path, stories(5))
+  (folder / 'COMPLETED').unlink()
+  remove, removed = prepare_corpus.output_files.remove, []
+
+  def one_then_end(path):
+    if removed:
+      raise KeyboardInterrupt
+    removed.append(path)
+    remove(path)
+
+  while len([*folder.iterdir()]) > 1:
+    removed.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(prepare_corpus.output_files, 'remove', one_then_end)
+      prepare(tmp_path, stories(5))
+  report, _ = prepare(tmp_path, stories(5))
+  assert report['documents_kept'] == 5
+
+
+@pytest.mark.parametrize(
   'change, words',
   [
     ({'rules': 'gofer'}, "'gofer'.*did you mean 'gopher'.*RULES"),
