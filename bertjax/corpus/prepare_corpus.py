@@ -121,7 +121,9 @@ def prepare(
   vocabulary = corpora.vocabulary_of(
     vocab_file, vocab_size, cased, min_frequency, tokenizer
   )
-  made_from = _digest(reader, vocabulary, held_out_fraction, steps)
+  made_from = _digest(
+    reader, vocabulary, held_out_fraction, steps, [text_column, licence]
+  )
   if preparation.is_complete(output_dir):
     _check_same(os.path.join(output_dir, REPORT), made_from)
     print(f'{output_dir} is prepared already', flush=True)
@@ -211,6 +213,7 @@ def _digest(
   vocabulary: Vocabulary | Training,
   held_out_fraction: float,
   steps: Steps,
+  more: list[str | None],
 ) -> str:
   """Returns what tells a preparation from one with other settings or text.
 
@@ -221,7 +224,8 @@ def _digest(
     if isinstance(vocabulary, Training)
     else building.digest(vocabulary)
   )
-  settings = [reader.size(), of, held_out_fraction, dataclasses.asdict(steps)]
+  of_steps = dataclasses.asdict(steps)
+  settings = [reader.size(), of, held_out_fraction, of_steps, *more]
   text = json.dumps(settings)
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -182,6 +182,8 @@ def test_one_of_other_text_or_settings_is_not_taken_for_it(tmp_path):
     (stories(5), {'vocab_size': 301}),
     (stories(5), {'held_out_fraction': 0.5}),
     (stories(5), {'steps': Steps(rules=None)}),
+    (stories(5), {'text_column': 'txt'}),
+    (stories(5), {'licence': 'CC0'}),
   ):
     with pytest.raises(UserError, match=told):
       prepare(tmp_path, documents, **more)
