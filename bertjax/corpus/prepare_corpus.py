@@ -5,9 +5,11 @@
 OUTPUT_DIR gets what `building` writes, and `report.json`, before `COMPLETED`:
   documents_read, documents_kept, tokens
   dropped        rule -> documents; with those kept they are those read
-  removed_lines  rule -> lines that went out of documents
-  replaced       kind of personal data -> how often
-  samples        rule -> the first documents that it dropped, cut
+  removed_lines  rule -> lines that went out of documents, of those kept and
+                 near duplicates
+  replaced       kind of personal data -> how often, in the same documents
+  samples        rule -> the first documents that it dropped, cut; of near
+                 duplicates none
   seconds, megabytes_read
   made_from      digest of settings and bytes read, to tell another preparation
 """

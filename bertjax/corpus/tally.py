@@ -89,9 +89,10 @@ class Tally:
     read: documents.
     kept: documents; after `leave_out`, without near duplicates.
     dropped: rule -> documents.
-    removed_lines: rule -> lines.
-    replaced: kind of personal data -> how often.
-    samples: rule -> the first documents that it dropped, cut.
+    removed_lines: rule -> lines of documents that stay or are near duplicates.
+    replaced: kind of personal data -> how often, in the same documents.
+    samples: rule -> the first documents that it dropped, cut; of near
+      duplicates none, for they are known at the end.
   """
 
   read: int = 0
@@ -119,12 +120,11 @@ class Tally:
       ):
         self.read += 1
         removed, replaced = json.loads(counts)
-        self.removed_lines.update(removed)
         if not rule and earlier.repeats(digest):
           rule = EXACT
         if not rule and paragraphs is not None:
           new = earlier.are_new(paragraphs)
-          self.removed_lines['repeated_paragraph'] += new.count(False)
+          removed['repeated_paragraph'] = new.count(False)
           if any(new):
             text = b'\n'.join(itertools.compress(text.split(b'\n'), new))
           else:
@@ -134,6 +134,7 @@ class Tally:
           begin = text[: 4 * _SAMPLE_CHARACTERS].decode(errors='ignore')
           self.add_sample(rule, begin)
           continue
+        self.removed_lines.update(removed)
         self.replaced.update(replaced)
         earlier.add(signature)
         self.kept += 1
