@@ -36,7 +36,7 @@ from bertjax.corpus import (
   word_hashes,
   workers,
 )
-from bertjax.corpus.tally import Seen, Tally
+from bertjax.corpus.tally import REPEATED, Seen, Tally
 from bertjax.errors import expect
 from bertjax.text import input_files, input_paths
 from bertjax.values import Name, Paths, Place, Share, check_fields
@@ -48,6 +48,7 @@ SETTINGS = {
   LANGUAGE: 'LANGUAGES',
   BLOCKED: 'BLOCKED_WORDS',
   EVALUATION: 'DECONTAMINATE',
+  REPEATED: 'PARAGRAPHS',
 }
 _BATCH_BYTES = 1 << 20
 # Between lines that are not stripped.
@@ -67,7 +68,8 @@ class Steps:
       earlier one.
     near_duplicates: whether a document goes that is nearly an earlier one.
     jaccard: the Jaccard index of their shingles from which on it is.
-    paragraphs: whether a paragraph goes that stood in an earlier document.
+    paragraphs: whether a paragraph goes that stood in an earlier document, and
+      a document that has no other.
     decontaminate: files of evaluation texts; documents that share 13 words in a
       row with one go. All columns of a table count.
     personal_data: whether e-mail addresses and the like are replaced.

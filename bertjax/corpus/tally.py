@@ -21,6 +21,7 @@ import pyarrow
 from bertjax.corpus import near_duplicates
 
 EXACT, NEAR = 'exact_duplicate', 'near_duplicate'
+REPEATED = 'repeated_paragraphs'  # all of them, of different documents perhaps
 # Of each rule so many documents are kept to look at, cut to so many characters.
 _SAMPLES, _SAMPLE_CHARACTERS = 5, 600
 _LINES_BYTES = 1 << 20
@@ -128,7 +129,7 @@ class Tally:
           if any(new):
             text = b'\n'.join(itertools.compress(text.split(b'\n'), new))
           else:
-            rule = EXACT
+            rule = REPEATED
         if rule:
           self.dropped[rule] += 1
           begin = text[: 4 * _SAMPLE_CHARACTERS].decode(errors='ignore')
