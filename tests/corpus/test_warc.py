@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from bertjax.corpus import warc, web_pages
+from bertjax.corpus import cleaning, document_files, warc, web_pages
 from bertjax.errors import UserError
 from bertjax.text import input_bytes
 
@@ -103,6 +103,15 @@ def test_records_of_text_are_read_as_they_are(tmp_path):
     ('http://a.org/0', text),
     ('http://a.org/2', 'A\ufffd.'),
   ]
+
+
+def test_a_page_without_text_or_address_is_counted_and_named(tmp_path):
+  for text in ('', ' \n\u3000\n'):
+    content = record('', 'conversion', text.encode(), 'text/plain')
+    path = write(tmp_path / 'a.warc.wet', content)
+    counts = cleaning.Counts()
+    assert not [*document_files.TextFiles(path).documents(counts)]
+    assert (counts.malformed, counts.first_malformed) == (1, path)
 
 
 def test_several_processes_give_the_same_texts_in_order(tmp_path, monkeypatch):
