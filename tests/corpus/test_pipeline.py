@@ -548,7 +548,7 @@ def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
   'change, message',
   [
     ({'split': 'test'}, "one of train, validation, got 'test'"),
-    ({'predictions': 33}, 'at most 32 predictions, .*batches.predictions'),
+    ({'predictions': 33}, 'at most 32 predictions, .*set MASK_RATE or NOISE_R'),
     (
       {'mask_unit': 'sentence'},
       "one of span, token, word, got 'sentence'; set .*mask_unit",
@@ -565,7 +565,10 @@ def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
     ({'noize': 'deletion'}, "mean 'noise'.*set another name in pipeline.b"),
     ({'noise_rate': 0.1}, 'set NOISE_RATE, or NOISE'),
     ({'noise': 'permutation', 'noise_rate': 0.3}, 'at most 0.2.*NOISE_RATE'),
-    ({'noise': 'permutation'}, 'more than 6 predictions, those of permutation'),
+    (
+      {'noise': 'permutation'},
+      'more than 6 predictions, those of permutation.*set MASK_RATE or NOISE_R',
+    ),
     (
       {'length': 6, 'predictions': 1, 'noise': 'insertion', 'noise_rate': 0.3},
       'expected 5 or more, .* beside what insertion adds, got 6; set LENGTH',
