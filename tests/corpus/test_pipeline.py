@@ -542,6 +542,14 @@ def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
   held_out = {'split': 'validation', 'shuffle': False, 'pair_kind': 'sop'}
   for epochs in (1, 2, 5):
     assert list(batches(corpus, epochs=epochs, **held_out)) == []
+  next(iter(batches(corpus)))
+
+
+def test_an_empty_split_is_not_read_forever(tmp_path):
+  corpus = prepare(tmp_path, documents=1)
+  told = "documents in the split 'validation' of .*none.*set held_out_fraction"
+  with pytest.raises(UserError, match=told):
+    batches(corpus, split='validation')
 
 
 @pytest.mark.parametrize(
