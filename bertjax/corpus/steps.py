@@ -42,12 +42,13 @@ from bertjax.text import input_files, input_paths
 from bertjax.values import Name, Paths, Place, Share, check_fields
 
 LANGUAGE, BLOCKED, EVALUATION = 'language', 'blocked_word', 'evaluation_text'
-EMPTY = 'empty'
+EMPTY, NO_LINE = 'empty', 'no_line_left'
 # The macro that sets what a step drops; of all others it is RULES.
 SETTINGS = {
   LANGUAGE: 'LANGUAGES',
   BLOCKED: 'BLOCKED_WORDS',
   EVALUATION: 'DECONTAMINATE',
+  EMPTY: 'TEXT_FILES',
   REPEATED: 'PARAGRAPHS',
 }
 _BATCH_BYTES = 1 << 20
@@ -217,7 +218,7 @@ def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
 
   def failing(text: str) -> str | None:
     if not text.strip():
-      return EMPTY
+      return NO_LINE
     if rule := quality_rules.failing(text, rules):
       return rule
     if blocked and blocked.find(text):
@@ -228,8 +229,8 @@ def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
     removed, replaced = dict[str, int](), dict[str, int]()
     if steps.repair:
       text = repair.repair(text)
-    rule = None
-    if steps.languages:
+    rule = None if text.strip() else EMPTY
+    if rule is None and steps.languages:
       code, _ = languages.language_of(text)
       rule = None if code in steps.languages else LANGUAGE
     if rule is None:

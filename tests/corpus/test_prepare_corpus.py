@@ -160,6 +160,16 @@ def test_nothing_that_is_left_names_the_rule_that_removed_it(tmp_path):
   told = 'no document of 3 is left: 3 by lorem_ipsum; set RULES, or TEXT_FILES'
   with pytest.raises(UserError, match=told):
     prepare(tmp_path, ['lorem ipsum dolor sit amet'] * 3)
+  # Controls are no text, whatever RULES are.
+  (tmp_path / 'controls.txt').write_bytes(b'\x01 \x02\n')
+  with pytest.raises(UserError, match='1 by empty; set TEXT_FILES to other'):
+    prepare_corpus.prepare(
+      str(tmp_path / 'controls.txt'),
+      str(tmp_path / 'controls'),
+      Steps(rules=False),
+    )
+  with pytest.raises(UserError, match='2 by no_line_left; set RULES, or TEXT'):
+    prepare(tmp_path, ['Two words', 'No end'], Steps(rules='c4'))
   pytest.importorskip('py3langid')
   with pytest.raises(UserError, match='5 by language; set LANGUAGES, or TEXT'):
     prepare(tmp_path, stories(5), Steps(languages=['zh']))
