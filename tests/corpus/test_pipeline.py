@@ -508,6 +508,11 @@ def test_temperatures_that_do_not_fit_name_their_own_macro(
     dataclasses.replace(mixture, rates=None, temperature=temperature)
 
 
+def test_rates_and_a_temperature_are_refused(mixture):
+  with pytest.raises(UserError, match='rates or a temp.*set TEMPERATURE to 1'):
+    dataclasses.replace(mixture, temperature=0.5)
+
+
 def test_a_temperature_of_one_corpus_is_refused(corpus):
   with pytest.raises(UserError, match='several corpora.*TEMPERATURE to 1.0'):
     Mixture([corpus], temperature=0.5)
