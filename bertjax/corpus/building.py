@@ -77,7 +77,7 @@ def build(
       found = spool.write(documents, text, counts, reader.size())
       check_not_empty(len(found), reader, counts, tally)
       kept = np.ones(len(found), bool)
-      if tally and seen:
+      if tally and seen and steps and steps.near_duplicates:
         with wait('looking for near duplicates'):
           kept = tally.leave_out(seen.near())
     hashes = kept_text.Hashes.of(found[kept], held_out_fraction)

@@ -33,8 +33,8 @@ class Mixture:
     corpora: one or more.
     rates: of each, in proportion; or pairs of the first step at which they hold
       and the rates from there on. None: by size and `temperature`.
-    temperature: without rates, a corpus of n tokens has rate n ** temperature: 1 in
-      proportion, 0 all alike; or pairs of a first step and a temperature.
+    temperature: without rates, a corpus of n tokens has rate n ** temperature:
+      1 in proportion, 0 all alike; or pairs of a first step and a temperature.
   """
 
   corpora: Sequence[Prepared]

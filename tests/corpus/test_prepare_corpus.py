@@ -81,6 +81,13 @@ def test_every_document_is_kept_or_counted_by_a_rule(tmp_path):
   assert not any('an end of' in x for x in words_of(folder))
 
 
+def test_near_duplicates_are_looked_for_if_wanted(tmp_path, capsys):
+  for wanted in (False, True):
+    steps = Steps(near_duplicates=wanted)
+    prepare(tmp_path, stories(4), steps, f'{wanted}')
+    assert ('looking for near dup' in capsys.readouterr().err) == wanted
+
+
 def test_switches_that_are_off_drop_nothing(tmp_path):
   documents = [*stories(4), *stories(4), VERSE.format(1), VERSE.format(2)]
   off = Steps(
