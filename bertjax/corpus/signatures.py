@@ -14,9 +14,9 @@ documents').
 
 A signature is cut into bands of rows. Two texts with a Jaccard index of J share
 all rows of some band with probability 1 - (1 - J**rows)**bands (Leskovec,
-Rajaraman, Ullman, 'Mining of Massive Datasets', 3.4.2). With 16
-bands of 8 rows this is 0.95 at 0.8. One word in eighty that is changed damages
-5 of 80 shingles, which leaves J = 75 / 85 = 0.88, found with 0.999.
+Rajaraman, Ullman, 'Mining of Massive Datasets', 3.4.2). With 16 bands
+of 8 rows this is 0.95 at 0.8. One word in eighty that is changed damages 5 of
+80 shingles, which leaves J = 75 / 85 = 0.88, found with 0.999.
 """
 
 import hashlib
