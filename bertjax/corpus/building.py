@@ -77,7 +77,7 @@ def build(
       found = spool.write(documents, text, counts, reader.size())
       check_not_empty(len(found), reader, counts, tally)
       kept = np.ones(len(found), bool)
-      if tally and seen:
+      if tally and seen and steps and steps.near_duplicates:
         with wait('looking for near duplicates'):
           kept = tally.leave_out(seen.near())
     hashes = kept_text.Hashes.of(found[kept], held_out_fraction)
@@ -158,10 +158,10 @@ def check_not_empty(
   if tally and tally.read:
     rules = ', '.join(f'{n:,} by {x}' for x, n in tally.dropped.most_common())
     first, _ = tally.dropped.most_common(1)[0]
-    setting = SETTINGS.get(first, 'RULES')
+    settings = dict.fromkeys([SETTINGS.get(first, 'RULES'), 'TEXT_FILES'])
     raise UserError(
-      f'no document of {tally.read:,} is left: {rules}; set {setting}, or '
-      'TEXT_FILES to other text'
+      f'no document of {tally.read:,} is left: {rules}; set '
+      f'{", or ".join(settings)} to other text'
     )
   found = '; '.join(
     [f'no document in the {counts.files} files', *counts.faults()]

@@ -131,7 +131,7 @@ class TextFiles:
         ends.popleft()
         lines = _count_file(counts, lines)
       number += 1
-      if not text:
+      if not text.strip():
         _count_page(counts, name)
       elif found := cleaning.lines_of(text, counts):
         yield found

@@ -35,7 +35,8 @@ def text_of(html: bytes | str) -> str:
 
   Args:
     html: a page, or part of one, however broken. Bytes that are no UTF-8 are
-      decoded as its charset says, or as their frequencies do.
+      decoded as its charset says, or as their frequencies do; what is bad in
+      that encoding is U+FFFD.
 
   Raises:
     UserError: resiliparse is not installed.
@@ -66,7 +67,11 @@ def _decoded(html: bytes, encoding: Any) -> str:
     return html.decode('utf-8-sig')  # hardly anything else is valid UTF-8
   except UnicodeDecodeError:
     name = encoding.detect_encoding(html, from_html_meta=True)
-    return encoding.bytes_to_str(html, name, errors='replace')
+    if name == 'utf-8':  # said, or for want of another: see what it looks like
+      found = encoding.detect_encoding(html, html5_compatible=False)
+      name = encoding.map_encoding_to_html5(found or 'windows-1252')
+    # No fallback, which would be Windows-1252 for a single bad byte.
+    return encoding.bytes_to_str(html, name, 'replace', ())
 
 
 def _depth(html: str) -> int:

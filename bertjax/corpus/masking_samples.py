@@ -41,9 +41,9 @@ def masking_of(prepared: Prepared, rows: Rows) -> dict[str, Any]:
   """
   vocabulary = prepared.vocabulary
   _, sample = row_samples.sampled(prepared, rows)
-  _, plain = row_samples.sampled(
-    prepared, dataclasses.replace(rows, noise=None, noise_rate=None)
-  )
+  # With masks, which are undone: without noise there must be some.
+  bare = dataclasses.replace(rows, noise=None, noise_rate=None, mask_rate=0.15)
+  _, plain = row_samples.sampled(prepared, bare)
   seen = maskable = targets = masked = kept = changed = places = touched = 0
   for some, without in zip(sample, plain, strict=False):
     clean, original, replaced = _unmasked(some, vocabulary.special)

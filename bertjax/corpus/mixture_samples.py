@@ -3,7 +3,7 @@
 both = Mixture([novels, wikipedia], rates=[3, 1])
 fillings = [row_samples.filling(x, rows) for x in both.corpora]
 mixture_samples.shares_of(both, rows, fillings)[0]['sources'][1]
-# {'asked': 0.25, 'came_out': 0.2511, 'tokens': 0.24, 'epochs': 1.7}
+# {'asked': 0.25, 'came_out': 0.2511, 'token_share': 0.24, 'epochs': 1.7}
 """
 
 import bisect

@@ -33,8 +33,8 @@ class Mixture:
     corpora: one or more.
     rates: of each, in proportion; or pairs of the first step at which they hold
       and the rates from there on. None: by size and `temperature`.
-    temperature: a corpus of n tokens has rate n ** temperature: 1 in
-      proportion, 0 all alike; or pairs of a first step and a temperature.
+    temperature: without rates, a corpus of n tokens has rate n ** temperature:
+      1 in proportion, 0 all alike; or pairs of a first step and a temperature.
   """
 
   corpora: Sequence[Prepared]
@@ -42,7 +42,10 @@ class Mixture:
   temperature: NotNegative | Sequence[Sequence[NotNegative]] = 1.0
 
   def __post_init__(self) -> None:
-    """Raises UserError: vocabularies differ, or rates that fit no corpora."""
+    """Raises UserError: vocabularies differ, or rates that fit no corpora.
+
+    Or rates and a temperature, of which only one could hold.
+    """
     check_fields(self)
     expect(self.corpora, 'one corpus or more', self.corpora, 'CORPUS_DIR')
     first, *others = self.corpora
@@ -53,6 +56,9 @@ class Mixture:
           f'{other.path} have two; prepare one anew, with VOCAB_FILE set to '
           'that of the other'
         )
+    both = self.rates is not None and self.temperature != 1
+    fix = 'TEMPERATURE to 1.0, or RATES to None'
+    expect(not both, 'rates or a temperature', self.temperature, fix)
     self._check_points()
     steps, shares = self._table()
     what = f'for each of the {len(self.corpora)} corpora a rate, one above 0'

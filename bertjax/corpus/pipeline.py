@@ -309,13 +309,17 @@ def batches(
     **form: fields of `windows.Form`, such as `mask_rate`.
 
   Raises:
-    UserError: there is no such split, it is empty, or what rows are to hold
-      does not go together.
+    UserError: there is no such split, it is empty and to be read forever, or
+      what rows are to hold does not go together.
   """
   name = 'pipeline.batches.split'  # which recipes set in scopes
   choose(dict.fromkeys(shards.SPLITS), split, f'train/{name} or eval/{name}')
   rows_form = form_of(length, predictions, form, 'pipeline.batches')
   mixture = corpus if isinstance(corpus, Mixture) else Mixture([corpus])
+  for each in mixture.corpora if epochs is None else ():
+    what = f'documents in the split {split!r} of {each.path}'
+    fix = f'held_out_fraction to another, or TEXT_FILES to more, or {name}'
+    expect(len(each.split(split)), what, 'none', fix)
   streams = streams_of(mixture, split, batch_size, streams)
   parts = windows_of(mixture, split, rows_form, seed, streams, shuffle)
   rows, own, picked = own_streams(batch_size, streams, process_rows)

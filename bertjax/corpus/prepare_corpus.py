@@ -5,9 +5,11 @@
 OUTPUT_DIR gets what `building` writes, and `report.json`, before `COMPLETED`:
   documents_read, documents_kept, tokens
   dropped        rule -> documents; with those kept they are those read
-  removed_lines  rule -> lines that went out of documents
-  replaced       kind of personal data -> how often
-  samples        rule -> the first documents that it dropped, cut
+  removed_lines  rule -> lines that went out of documents, of those kept and
+                 near duplicates
+  replaced       kind of personal data -> how often, in the same documents
+  samples        rule -> the first documents that it dropped, cut; of near
+                 duplicates none
   seconds, megabytes_read
   made_from      digest of settings and bytes read, to tell another preparation
 """
@@ -47,16 +49,15 @@ from bertjax.values import (
 )
 
 REPORT = 'report.json'
-_OWN = {
-  building.INDEX,
-  building.COMPLETED,
-  REPORT,
+# What nothing but a preparation writes, beside shards; and what people have of
+# elsewhere, too.
+_OWN = {building.INDEX, 'text.arrow', 'signatures', shared_folder.NAME}
+_COMMON = (
   *layout.VOCABULARIES,
   'tokenizer_config.json',
-  'text.arrow',
-  'signatures',
-  shared_folder.NAME,
-}
+  REPORT,
+  building.COMPLETED,
+)
 
 
 @checked
@@ -122,7 +123,9 @@ def prepare(
   vocabulary = corpora.vocabulary_of(
     vocab_file, vocab_size, cased, min_frequency, tokenizer
   )
-  made_from = _digest(reader, vocabulary, held_out_fraction, steps)
+  made_from = _digest(
+    reader, vocabulary, held_out_fraction, steps, [text_column, licence]
+  )
   if preparation.is_complete(output_dir):
     _check_same(os.path.join(output_dir, REPORT), made_from)
     print(f'{output_dir} is prepared already', flush=True)
@@ -179,22 +182,28 @@ def _check_folder(output_dir: str, run_dir: str | None) -> None:
   is_folder = os.path.isdir(output_dir)
   expect(is_folder, 'a new folder, no file', output_dir, 'OUTPUT_DIR')
   of_run = os.path.basename(run_dir or 'run')
+  own = _left_in(output_dir)
   for name in sorted(os.listdir(output_dir)):
-    if name != of_run and not _is_own(name):
+    if name != of_run and name not in own:
       raise UserError(
         f'expected a new folder, but {output_dir} holds {name}; set OUTPUT_DIR '
         'to another'
       )
 
 
-def _is_own(name: str) -> bool:
-  """Returns whether a preparation writes a file or folder of this name."""
-  return name in _OWN or shards.is_name(name)
+def _left_in(folder: str) -> list[str]:
+  """Returns the names of what a preparation left, in the order to remove it.
+
+  A vocabulary alone is somebody's own: it goes before what tells it from one.
+  """
+  names = sorted(os.listdir(folder))
+  own = [x for x in names if x in _OWN or shards.is_name(x)]
+  return [*(x for x in names if own and x in _COMMON), *own]
 
 
 def _remove(output_dir: str) -> None:
   """Removes what a preparation that was ended left."""
-  left = [x for x in os.listdir(output_dir) if _is_own(x)]
+  left = _left_in(output_dir)
   if left:
     print('a preparation was ended here: it starts anew', flush=True)
   for name in left:
@@ -206,6 +215,7 @@ def _digest(
   vocabulary: Vocabulary | Training,
   held_out_fraction: float,
   steps: Steps,
+  more: list[str | None],
 ) -> str:
   """Returns what tells a preparation from one with other settings or text.
 
@@ -216,7 +226,8 @@ def _digest(
     if isinstance(vocabulary, Training)
     else building.digest(vocabulary)
   )
-  settings = [reader.size(), of, held_out_fraction, dataclasses.asdict(steps)]
+  of_steps = dataclasses.asdict(steps)
+  settings = [reader.size(), of, held_out_fraction, of_steps, *more]
   text = json.dumps(settings)
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

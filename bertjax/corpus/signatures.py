@@ -14,9 +14,9 @@ documents').
 
 A signature is cut into bands of rows. Two texts with a Jaccard index of J share
 all rows of some band with probability 1 - (1 - J**rows)**bands (Leskovec,
-Rajaraman, Ullman, 'Mining of Massive Datasets', 3.4.2): see `chance`. With 16
-bands of 8 rows this is 0.95 at 0.8. One word in eighty that is changed damages
-5 of 80 shingles, which leaves J = 75 / 85 = 0.88, found with 0.999.
+Rajaraman, Ullman, 'Mining of Massive Datasets', 3.4.2). With 16 bands
+of 8 rows this is 0.95 at 0.8. One word in eighty that is changed damages 5 of
+80 shingles, which leaves J = 75 / 85 = 0.88, found with 0.999.
 """
 
 import hashlib
@@ -94,15 +94,6 @@ def band_keys(one: np.ndarray) -> list[bytes]:
   """
   hashes = band_hashes(one[None])[0].astype('<u8')
   return [bytes([band]) + key.tobytes() for band, key in enumerate(hashes)]
-
-
-def chance(jaccard: float) -> float:
-  """Returns the probability that two texts so alike share a band.
-
-  >>> round(chance(0.88), 3), round(chance(0.8), 3), round(chance(0.5), 3)
-  (0.999, 0.947, 0.061)
-  """
-  return 1 - (1 - jaccard**ROWS) ** BANDS
 
 
 def check_installed() -> None:

@@ -36,18 +36,20 @@ from bertjax.corpus import (
   word_hashes,
   workers,
 )
-from bertjax.corpus.tally import Seen, Tally
+from bertjax.corpus.tally import REPEATED, Seen, Tally
 from bertjax.errors import expect
 from bertjax.text import input_files, input_paths
 from bertjax.values import Name, Paths, Place, Share, check_fields
 
 LANGUAGE, BLOCKED, EVALUATION = 'language', 'blocked_word', 'evaluation_text'
-EMPTY = 'empty'
+EMPTY, NO_LINE = 'empty', 'no_line_left'
 # The macro that sets what a step drops; of all others it is RULES.
 SETTINGS = {
   LANGUAGE: 'LANGUAGES',
   BLOCKED: 'BLOCKED_WORDS',
   EVALUATION: 'DECONTAMINATE',
+  EMPTY: 'TEXT_FILES',
+  REPEATED: 'PARAGRAPHS',
 }
 _BATCH_BYTES = 1 << 20
 # Between lines that are not stripped.
@@ -67,7 +69,8 @@ class Steps:
       earlier one.
     near_duplicates: whether a document goes that is nearly an earlier one.
     jaccard: the Jaccard index of their shingles from which on it is.
-    paragraphs: whether a paragraph goes that stood in an earlier document.
+    paragraphs: whether a paragraph goes that stood in an earlier document, and
+      a document that has no other.
     decontaminate: files of evaluation texts; documents that share 13 words in a
       row with one go. All columns of a table count.
     personal_data: whether e-mail addresses and the like are replaced.
@@ -219,7 +222,7 @@ def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
 
   def failing(text: str) -> str | None:
     if not text.strip():
-      return EMPTY
+      return NO_LINE
     if rule := quality_rules.failing(text, rules):
       return rule
     if blocked and blocked.find(text):
@@ -230,8 +233,8 @@ def _cleaner_of_one(steps: Steps) -> Callable[[str], tuple[Any, ...]]:
     removed, replaced = dict[str, int](), dict[str, int]()
     if steps.repair:
       text = repair.repair(text)
-    rule = None
-    if steps.languages:
+    rule = None if text.strip() else EMPTY
+    if rule is None and steps.languages:
       code, _ = languages.language_of(text)
       rule = None if code in steps.languages else LANGUAGE
     if rule is None:

@@ -21,6 +21,7 @@ import pyarrow
 from bertjax.corpus import near_duplicates
 
 EXACT, NEAR = 'exact_duplicate', 'near_duplicate'
+REPEATED = 'repeated_paragraphs'  # all of them, of different documents perhaps
 # Of each rule so many documents are kept to look at, cut to so many characters.
 _SAMPLES, _SAMPLE_CHARACTERS = 5, 600
 _LINES_BYTES = 1 << 20
@@ -89,9 +90,10 @@ class Tally:
     read: documents.
     kept: documents; after `leave_out`, without near duplicates.
     dropped: rule -> documents.
-    removed_lines: rule -> lines.
-    replaced: kind of personal data -> how often.
-    samples: rule -> the first documents that it dropped, cut.
+    removed_lines: rule -> lines of documents that stay or are near duplicates.
+    replaced: kind of personal data -> how often, in the same documents.
+    samples: rule -> the first documents that it dropped, cut; of near
+      duplicates none, for they are known at the end.
   """
 
   read: int = 0
@@ -119,21 +121,21 @@ class Tally:
       ):
         self.read += 1
         removed, replaced = json.loads(counts)
-        self.removed_lines.update(removed)
         if not rule and earlier.repeats(digest):
           rule = EXACT
         if not rule and paragraphs is not None:
           new = earlier.are_new(paragraphs)
-          self.removed_lines['repeated_paragraph'] += new.count(False)
+          removed['repeated_paragraph'] = new.count(False)
           if any(new):
             text = b'\n'.join(itertools.compress(text.split(b'\n'), new))
           else:
-            rule = EXACT
+            rule = REPEATED
         if rule:
           self.dropped[rule] += 1
           begin = text[: 4 * _SAMPLE_CHARACTERS].decode(errors='ignore')
           self.add_sample(rule, begin)
           continue
+        self.removed_lines.update(removed)
         self.replaced.update(replaced)
         earlier.add(signature)
         self.kept += 1

@@ -28,7 +28,7 @@ class Page(NamedTuple):
   """A page of the web.
 
   Attributes:
-    name: its address, or the path of its file.
+    name: its address, or the path of its file, if it has none.
     content: None: it is too long, or the server sent it broken.
     is_html: or else text in UTF-8.
   """
@@ -67,7 +67,7 @@ def pages(
       is_html = record.record_type in (types.response, types.resource)
       if not is_html and record.record_type != types.conversion:
         continue
-      url = record.headers.get('WARC-Target-URI', '').strip('<>')
+      url = record.headers.get('WARC-Target-URI', '').strip('<>') or path
       wanted = _HTML_TYPES if is_html else _TEXT_TYPES
       try:
         page = _page(fastwarc.WarcRecord(), record, wanted)

@@ -55,8 +55,9 @@ def texts(
 ) -> Iterator[tuple[str, str]]:
   """Yields the name and the text of each page, in their order.
 
-  The text is '' if there is none, or the page is broken or too long. Some two
-  megabytes of pages for each process are in memory.
+  The text is '' if there is none, or the page is broken or too long. In memory
+  are, for each process, a few batches of a megabyte, or of a single long page,
+  which has up to `warc.LONGEST_PAGE` bytes.
 
   Raises:
     UserError: resiliparse is not installed.

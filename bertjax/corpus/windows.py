@@ -85,13 +85,14 @@ class Form:
     if self.text_length < self.length:
       room += f', beside what {self.noise} adds'
     expect(self.text_length >= least, room, self.length, 'LENGTH')
+    of_predictions = 'MASK_RATE or NOISE_RATE, which they follow from'
     most = f'at most {self.length} predictions, the length of a row'
     fits = self.predictions <= self.length
-    expect(fits, most, self.predictions, 'pipeline.batches.predictions')
+    expect(fits, most, self.predictions, of_predictions)
     more = self.most_targets
     what = f'more than {more} predictions, those of {self.noise} alone'
     enough = not more or self.predictions > more
-    expect(enough, what, self.predictions, 'pipeline.batches.predictions')
+    expect(enough, what, self.predictions, of_predictions)
 
   @property
   def text_length(self) -> int:

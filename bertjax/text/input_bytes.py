@@ -77,7 +77,8 @@ def _streams(
         data = file.read(_BLOCK_BYTES)
         if not data:
           raise EOFError('it ends inside a stream')
-      yield decoder.decompress(data, size)
+      if found := decoder.decompress(data, size):  # b'' is the end to readers
+        yield found
       data = b''
     data = decoder.unused_data.lstrip(b'\0')  # padding
     while not data and (more := file.read(_BLOCK_BYTES)):
@@ -150,6 +151,11 @@ _OTHERS = (
   (rb'Obj\x01', 'an Avro file'),
   (rb'ORC[\0-\x08]', 'an ORC file'),
 )
+# Comments may come first; what they are is not tried twice.
+_HTML = (
+  rb'(?i)\s*(<\?xml[^>]*>\s*)?(?>(<!--.*?-->\s*)*)'
+  rb'<(!doctype\s+html|html)\b'
+)
 # What a plain text does not begin with, and what to do.
 _PAGE_SUFFIXES = ('.html', '.htm', '.xhtml')
 _MARKED = (
@@ -159,7 +165,7 @@ _MARKED = (
     'rename it to .jsonl, with an object a line',
   ),
   (
-    rb'(?i)\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html)\b',
+    _HTML,
     'HTML',
     'text comes out of it by prepare_corpus, or turn it into text',
   ),
@@ -288,11 +294,10 @@ def page_form(path: str, setting: str = FILES) -> str | None:
   head = next(decompressed(path, setting), b'')
   if head.startswith(b'WARC/'):
     return 'warc'
-  begin = head.removeprefix(b'\xef\xbb\xbf').lstrip()[:14].lower()
+  html = _begins(head.removeprefix(codecs.BOM_UTF8), _HTML)
   name = path.lower()
   for suffix in SUFFIXES:
     name = name.removesuffix(suffix)
-  html = begin.startswith((b'<!doctype html', b'<html'))
   return 'html' if html or os.path.splitext(name)[1] in _PAGE_SUFFIXES else None
 
 

@@ -11,6 +11,8 @@ PARAGRAPH = (
   'the end of next year, although some of its members had asked for more time.'
 )
 
+CUT = 'café naïve \ufffd'
+
 
 def page(body):
   links = ''.join(f'<li><a href="/{i}">Section {i}</a></li>' for i in range(20))
@@ -50,6 +52,16 @@ def test_rows_of_tables_and_lines_of_code_are_lines():
     # A charset that is not true.
     ('<meta charset="iso-8859-1"><p>café'.encode(), 'café'),
     (b'<meta charset="nonsense"><p>plain', 'plain'),
+    ('<meta charset="utf-8"><p>café “x”'.encode('cp1252'), 'café “x”'),
+    # A bad byte in UTF-8, with and without a charset, and in another.
+    ('<meta charset="utf-8"><p>café naïve '.encode() + b'\xff', CUT),
+    ('<p>café naïve '.encode() + b'\xff', CUT),
+    (
+      '<meta charset="euc-jp"><p>橋橋橋'.encode('euc-jp') + b'\xff',
+      '橋橋橋\ufffd',
+    ),
+    # None that is known by its frequencies.
+    ('<p>It’s fine — really'.encode('cp1252'), 'It’s fine — really'),
   ),
 )
 def test_bytes_are_decoded(html, expected):

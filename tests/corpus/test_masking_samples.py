@@ -1,5 +1,7 @@
 """Compared with a whole epoch of the batches that training reads."""
 
+import dataclasses
+
 import pytest
 
 from bertjax.corpus import masking_samples, row_samples
@@ -66,6 +68,16 @@ def test_noise_and_the_masks_beside_it_come_out_as_asked(prepared, noise, rate):
   deviation = (asked / told['places']) ** 0.5 + 0.05 * asked
   assert abs(told['rate'] - asked) < 4 * deviation
   assert found['rate'] == pytest.approx(0.2, abs=0.015)
+
+
+@pytest.mark.parametrize('noise', noises.NOISES)
+def test_noise_without_masks_comes_out_as_asked(prepared, noise):
+  rows = row_samples.Rows(BATCH, LENGTH, noise=noise, noise_rate=0.1)
+  alone = dataclasses.replace(rows, mask_rate=0)
+  found = masking_samples.masking_of(prepared, alone)
+  assert (found['rate_asked'], found['targets'], found['rate']) == (0, 0, 0)
+  # The masks beside noise change none of it.
+  assert found['noise'] == masking_samples.masking_of(prepared, rows)['noise']
 
 
 def test_pairs_are_told_by_their_kind(prepared):

@@ -508,6 +508,11 @@ def test_temperatures_that_do_not_fit_name_their_own_macro(
     dataclasses.replace(mixture, rates=None, temperature=temperature)
 
 
+def test_rates_and_a_temperature_are_refused(mixture):
+  with pytest.raises(UserError, match='rates or a temp.*set TEMPERATURE to 1'):
+    dataclasses.replace(mixture, temperature=0.5)
+
+
 def test_a_temperature_of_one_corpus_is_refused(corpus):
   with pytest.raises(UserError, match='several corpora.*TEMPERATURE to 1.0'):
     Mixture([corpus], temperature=0.5)
@@ -521,19 +526,15 @@ def test_little_text_gives_full_batches(tmp_path):
 
 
 def test_text_that_gives_no_sequence_is_one_line(tmp_path):
-  (tmp_path / 'a.txt').write_text('a\n\nb\n')
+  (tmp_path / 'a.txt').write_text('a\n')
   corpus = preparation.prepare(
     document_files.TextFiles(f'{tmp_path}/a.txt'),
     str(tmp_path / 'corpus'),
     preparation.Training(20, min_frequency=1),
     0,
   )
-  one = dataclasses.replace(
-    corpus,
-    index={**corpus.index, 'splits': {'train': {'files': [], 'tokens': 0}}},
-  )
-  with pytest.raises(UserError, match='set TEXT_FILES'):
-    next(iter(batches(one)))
+  with pytest.raises(UserError, match='a token or two; set TEXT_FILES'):
+    next(iter(batches(corpus)))
 
 
 def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
@@ -542,13 +543,21 @@ def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
   held_out = {'split': 'validation', 'shuffle': False, 'pair_kind': 'sop'}
   for epochs in (1, 2, 5):
     assert list(batches(corpus, epochs=epochs, **held_out)) == []
+  next(iter(batches(corpus)))
+
+
+def test_an_empty_split_is_not_read_forever(tmp_path):
+  corpus = prepare(tmp_path, documents=1)
+  told = "documents in the split 'validation' of .*none.*set held_out_fraction"
+  with pytest.raises(UserError, match=told):
+    batches(corpus, split='validation')
 
 
 @pytest.mark.parametrize(
   'change, message',
   [
     ({'split': 'test'}, "one of train, validation, got 'test'"),
-    ({'predictions': 33}, 'at most 32 predictions, .*batches.predictions'),
+    ({'predictions': 33}, 'at most 32 predictions, .*set MASK_RATE or NOISE_R'),
     (
       {'mask_unit': 'sentence'},
       "one of span, token, word, got 'sentence'; set .*mask_unit",
@@ -565,7 +574,10 @@ def test_an_evaluation_on_nothing_ends_at_once(tmp_path):
     ({'noize': 'deletion'}, "mean 'noise'.*set another name in pipeline.b"),
     ({'noise_rate': 0.1}, 'set NOISE_RATE, or NOISE'),
     ({'noise': 'permutation', 'noise_rate': 0.3}, 'at most 0.2.*NOISE_RATE'),
-    ({'noise': 'permutation'}, 'more than 6 predictions, those of permutation'),
+    (
+      {'noise': 'permutation'},
+      'more than 6 predictions, those of permutation.*set MASK_RATE or NOISE_R',
+    ),
     (
       {'length': 6, 'predictions': 1, 'noise': 'insertion', 'noise_rate': 0.3},
       'expected 5 or more, .* beside what insertion adds, got 6; set LENGTH',

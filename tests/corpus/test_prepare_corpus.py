@@ -81,6 +81,13 @@ def test_every_document_is_kept_or_counted_by_a_rule(tmp_path):
   assert not any('an end of' in x for x in words_of(folder))
 
 
+def test_near_duplicates_are_looked_for_if_wanted(tmp_path, capsys):
+  for wanted in (False, True):
+    steps = Steps(near_duplicates=wanted)
+    prepare(tmp_path, stories(4), steps, f'{wanted}')
+    assert ('looking for near dup' in capsys.readouterr().err) == wanted
+
+
 def test_switches_that_are_off_drop_nothing(tmp_path):
   documents = [*stories(4), *stories(4), VERSE.format(1), VERSE.format(2)]
   off = Steps(
@@ -160,6 +167,16 @@ def test_nothing_that_is_left_names_the_rule_that_removed_it(tmp_path):
   told = 'no document of 3 is left: 3 by lorem_ipsum; set RULES, or TEXT_FILES'
   with pytest.raises(UserError, match=told):
     prepare(tmp_path, ['lorem ipsum dolor sit amet'] * 3)
+  # Controls are no text, whatever RULES are.
+  (tmp_path / 'controls.txt').write_bytes(b'\x01 \x02\n')
+  with pytest.raises(UserError, match='1 by empty; set TEXT_FILES to other'):
+    prepare_corpus.prepare(
+      str(tmp_path / 'controls.txt'),
+      str(tmp_path / 'controls'),
+      Steps(rules=False),
+    )
+  with pytest.raises(UserError, match='2 by no_line_left; set RULES, or TEXT'):
+    prepare(tmp_path, ['Two words', 'No end'], Steps(rules='c4'))
   pytest.importorskip('py3langid')
   with pytest.raises(UserError, match='5 by language; set LANGUAGES, or TEXT'):
     prepare(tmp_path, stories(5), Steps(languages=['zh']))
@@ -182,6 +199,8 @@ def test_one_of_other_text_or_settings_is_not_taken_for_it(tmp_path):
     (stories(5), {'vocab_size': 301}),
     (stories(5), {'held_out_fraction': 0.5}),
     (stories(5), {'steps': Steps(rules=None)}),
+    (stories(5), {'text_column': 'txt'}),
+    (stories(5), {'licence': 'CC0'}),
   ):
     with pytest.raises(UserError, match=told):
       prepare(tmp_path, documents, **more)
@@ -282,6 +301,39 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path):
   with pytest.raises(UserError, match='holds data-00000-of-00001.arrow; set'):
     prepare(tmp_path, stories(5))
   assert data.read_text() == 'x'
+
+
+@pytest.mark.parametrize(
+  'name', ['vocab.txt', 'tokenizer.json', 'tokenizer_config.json']
+)
+def test_a_vocabulary_without_a_corpus_is_no_preparation(tmp_path, name):
+  (tmp_path / 'out').mkdir()
+  (tmp_path / 'out' / name).write_text('mine')
+  with pytest.raises(UserError, match=f'holds {name}; set OUTPUT_DIR'):
+    prepare(tmp_path, stories(5))
+  assert (tmp_path / 'out' / name).read_text() == 'mine'
+
+
+def test_a_removal_that_is_ended_leaves_what_can_be_removed(
+  tmp_path, monkeypatch
+):
+  _, folder = prepare(tmp_path, stories(5))
+  (folder / 'COMPLETED').unlink()
+  remove, removed = prepare_corpus.output_files.remove, []
+
+  def one_then_end(path):
+    if removed:
+      raise KeyboardInterrupt
+    removed.append(path)
+    remove(path)
+
+  while len([*folder.iterdir()]) > 1:
+    removed.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(prepare_corpus.output_files, 'remove', one_then_end)
+      prepare(tmp_path, stories(5))
+  report, _ = prepare(tmp_path, stories(5))
+  assert report['documents_kept'] == 5
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_two_texts_share_a_band_as_often_as_the_formula_says():
     )
     for one, two in pairs
   ]
-  chance = signatures.chance(true)
+  chance = 1 - (1 - true**signatures.ROWS) ** signatures.BANDS
   deviation = np.sqrt(chance * (1 - chance) / len(pairs))
   assert abs(np.mean(shared) - chance) < 4 * deviation
 

@@ -172,7 +172,9 @@ def check_units(tmp_path, steps, share, wanted):
   assert vars(tally) == vars(told[0])
   assert tally.dropped['exact_duplicate'] >= 4 * steps.exact_duplicates
   assert tally.dropped['near_duplicate'] >= 2 * steps.near_duplicates
-  assert tally.removed_lines['repeated_paragraph'] >= 5 * steps.paragraphs
+  assert tally.removed_lines['repeated_paragraph'] >= 4 * steps.paragraphs
+  assert tally.dropped['repeated_paragraphs'] >= steps.paragraphs
+  assert tally.read == tally.kept + tally.dropped.total()
   assert written['unknown'] == prepared.index['unknown']
   parts = dataclasses.replace(
     prepared, path=folder.path, index={**prepared.index, **written}

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from bertjax.corpus import warc, web_pages
+from bertjax.corpus import cleaning, document_files, warc, web_pages
 from bertjax.errors import UserError
 from bertjax.text import input_bytes
 
@@ -105,6 +105,15 @@ def test_records_of_text_are_read_as_they_are(tmp_path):
   ]
 
 
+def test_a_page_without_text_or_address_is_counted_and_named(tmp_path):
+  for text in ('', ' \n\u3000\n'):
+    content = record('', 'conversion', text.encode(), 'text/plain')
+    path = write(tmp_path / 'a.warc.wet', content)
+    counts = cleaning.Counts()
+    assert not [*document_files.TextFiles(path).documents(counts)]
+    assert (counts.malformed, counts.first_malformed) == (1, path)
+
+
 def test_several_processes_give_the_same_texts_in_order(tmp_path, monkeypatch):
   monkeypatch.setattr(web_pages, '_BATCH_BYTES', 200)
   content = [response(f'http://a.org/{i}', PAGE % i) for i in range(40)]
@@ -182,6 +191,13 @@ def test_broken_and_endless_pages_are_left_out(tmp_path, monkeypatch):
     ('a.html', b'<p>A cat.', 'html'),
     ('a.HTM.gz', _gzip(b'<p>A cat.'), 'html'),
     ('a.txt', b'\n<!DOCTYPE HTML><p>A cat.', 'html'),
+    ('a.txt', b'<?xml version="1.0"?>\n<!DOCTYPE html><p>A cat.', 'html'),
+    ('a.txt', b'<!DOCTYPE  html><p>A cat.', 'html'),
+    ('a.txt', b'<!-- a\n--> <!-- b -->\n<html><p>A cat.', 'html'),
+    ('a.txt', b'\xef\xbb\xbf<html lang="en"><p>A cat.', 'html'),
+    ('a.txt', b'<!-- a --> A <html> tag.', None),
+    ('a.txt', b'<!-- a -->' * 5000, None),
+    ('a.txt', b'<html5>', None),
     ('a.txt', b'A <b>cat.', None),
     ('a.jsonl', b'{"text": "<html>"}', None),
     ('a.txt', b'', None),

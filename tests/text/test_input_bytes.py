@@ -50,6 +50,17 @@ def test_the_first_bytes_say_how_a_file_is_compressed(tmp_path, suffix, name):
   assert read(tmp_path / f'{name}{suffix}', compressed * 2) == data * 2
 
 
+@pytest.mark.parametrize('suffix', COMPRESS)
+def test_no_block_is_empty_before_the_end(tmp_path, suffix):
+  # bzip2 gives nothing out before 900 kB have gone in.
+  data = b'WARC/1.0' + os.urandom(1_000_000)
+  path = tmp_path / f'a{suffix}'
+  path.write_bytes(COMPRESS[suffix](data))
+  found = [*input_bytes.decompressed(str(path))]
+  assert all(found) and b''.join(found) == data
+  assert input_bytes.page_form(str(path)) == 'warc'
+
+
 def test_padding_of_xz_is_no_text(tmp_path):
   data = lzma.compress(b'one') + bytes(8) + lzma.compress(b'two') + bytes(4)
   assert read(tmp_path / 'a.xz', data) == b'onetwo'

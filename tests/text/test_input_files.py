@@ -127,6 +127,7 @@ def test_broken_lines_are_an_error_or_are_given_back(tmp_path):
       '<?xml version="1.0"?>\n<HTML lang="en">',
       'got HTML; text comes out of it',
     ),
+    ('<!-- a --><!-- b -->\n<!DOCTYPE  html>', 'got HTML; text comes out'),
   ],
 )
 def test_a_text_that_is_marked_up_is_refused(tmp_path, content, message):
