@@ -32,6 +32,8 @@ from bertjax.text.tokenizer import Tokenizer, pipeline
 # text holds neither '\n' within a line nor NUL.
 _SENTENCE, _TEXT = '\n', '\0'
 # Marks a word of BPE within a document that no space is in front of.
+# With a prefix space the library puts one behind a token of `added`, too; in
+# such a word it is left out.
 _INNER = '\n\n'
 # BERT puts spaces around these itself; otherwise a whole line would be a word.
 _IDEOGRAPHS = re.compile('([\u4e00-\u9fff])')
