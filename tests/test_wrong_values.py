@@ -25,6 +25,7 @@ WRONG = {
   'positive': ('ten', '0', '-1', '1e400', 'true', '[1.0]'),
   'rate': ('ten', '1', '-0.1', '1e400', 'true', '[0.1]'),
   'share': ('ten', '0', '1', '-0.1', 'true'),
+  'mask_rate': ('ten', '1', '-0.1', 'true'),  # 0 beside noise
   'learning_rate': ('ten', '0', '-1', '1e10', 'true', '(1e-4, 1e-5)'),
   'flag': ('yes', '2', '0.5', '[True]', "'ten'"),
   'path': ("''", '[5]', '(1, 2)'),
@@ -63,7 +64,7 @@ MACROS = {
   'LAYER_DECAY': ('positive', None),
   'DROPOUT': ('rate', None),
   'HEAD_DROPOUT': ('rate', True),
-  'MASK_RATE': ('share', False),
+  'MASK_RATE': ('mask_rate', False),
   'NOISE_RATE': ('share', None),
   'LEARNING_RATE': ('learning_rate', None),
   'NSP': ('flag', False),

@@ -75,6 +75,11 @@ def _is_fine(text: str, is_bad: Callable[[str], bool]) -> bool:
   return not is_bad('\n'.join(parts)) and unicodedata.is_normalized('NFC', text)
 
 
+def check_installed() -> None:
+  """Raises UserError if ftfy is not installed."""
+  _ftfy(True)
+
+
 @functools.cache
 def _ftfy(
   entities: bool,

@@ -96,6 +96,11 @@ def band_keys(one: np.ndarray) -> list[bytes]:
   return [bytes([band]) + key.tobytes() for band, key in enumerate(hashes)]
 
 
+def check_installed() -> None:
+  """Raises UserError if rensa is not installed."""
+  _minhash()
+
+
 def _minhash() -> Any:
   # rensa 0.5 makes 190,000 to 340,000 signatures of 260 shingles a second on a
   # core, plain numpy 45,000, datasketch 2.0 1,900; in 1,000 pairs its estimates

@@ -182,6 +182,10 @@ def cleaner(
     `hash`, `paragraphs` and `signature`, as far as they are needed.
   """
   steps = Steps(**settings)
+  if steps.repair:
+    repair.check_installed()  # before a process finds it missing
+  if steps.near_duplicates:
+    signatures.check_installed()
   clean = _cleaner_of_one(steps)
 
   def clean_batch(batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:

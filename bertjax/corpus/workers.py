@@ -184,7 +184,7 @@ class _Process:
   def _explained(self) -> Iterator[None]:
     try:
       yield
-    except (OSError, StopIteration, pyarrow.ArrowException) as error:
+    except (OSError, StopIteration, pyarrow.ArrowException):
       with contextlib.suppress(subprocess.TimeoutExpired):
         self._popen.wait(5)
       why = 'see what it printed above'
@@ -195,7 +195,7 @@ class _Process:
         )
       raise RunStopped(
         f'a process that prepares the corpus ended, {why}', status=1
-      ) from error
+      ) from None  # contextlib raises a StopIteration that is a cause itself
 
 
 def serve() -> None:

@@ -8,7 +8,7 @@ import time
 import pyarrow
 import pytest
 
-from bertjax.corpus import workers
+from bertjax.corpus import repair, workers
 from bertjax.errors import RunStopped, UserError
 
 MAKE = 'bertjax.corpus.kept_text:counter'
@@ -87,6 +87,14 @@ def test_wrong_arguments_are_told_here(tmp_path):
   settings = {'blocked_words': str(tmp_path / 'none.txt')}
   with workers.Pool(2) as pool, pytest.raises(UserError, match='none.txt'):
     list(pool.map('bertjax.corpus.steps:cleaner', {'settings': settings}, []))
+
+
+@pytest.mark.parametrize('library', ['rensa', 'ftfy'])
+def test_a_missing_library_is_told_here(monkeypatch, library):
+  monkeypatch.setitem(sys.modules, library, None)
+  repair._ftfy.cache_clear()
+  with workers.Pool(2) as pool, pytest.raises(UserError, match=library):
+    list(pool.map('bertjax.corpus.steps:cleaner', {'settings': {}}, []))
 
 
 def test_after_a_map_that_was_left_there_is_no_other():
