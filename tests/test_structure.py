@@ -151,6 +151,7 @@ BUDGET = {
   # Reads, checks, builds and writes byte-level BPE, and shows its tokens (332).
   # Reads, checks, builds and writes byte-level BPE, and shows its tokens (334).
   # Special tokens without a role are shown as they are.
+  # Yields no empty block; HTML has one beginning wherever it is asked for (4).
   'text': 1993,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
@@ -230,6 +231,9 @@ BUDGET = {
   # corpus of other settings, a vocabulary of another language, evaluation files
   # that no document could meet, and rates of another form (130).
   # Puts a space before documents alone; counts the words of sentences (26).
+  # Tells a vocabulary from a preparation that was ended, repeated paragraphs
+  # from exact duplicates, lines that rules took from no text; a bad byte of a
+  # page, an empty split, and rates beside a temperature (15).
   'corpus': 5090,
   # The door of seqio to the same rows, and what else needs TensorFlow; hands
   # what rows are like through.
