@@ -209,7 +209,7 @@ def test_tasks_and_splits_that_are_not_there_are_one_line(
   pretraining_tasks.register('doors', corpus)
   with pytest.raises(UserError, match=words):
     seqio_pipeline.batches(task, **(SIZES | more))
-  with pytest.raises(UserError, match='MASK_UNIT'):
+  with pytest.raises(UserError, match=r'register\.mask_unit'):
     pretraining_tasks.register('x', corpus, mask_unit='sentence')
   with pytest.raises(UserError, match='set NOISE'):
     pretraining_tasks.register('x', corpus, noise='swap')
