@@ -106,7 +106,9 @@ def test_after_a_map_that_was_left_there_is_no_other():
 
 def test_ctrl_c_prints_nothing_of_the_others():
   code = (
-    'import time\n'
+    'import signal, time\n'
+    # Which a shell sets to be ignored by what it starts in the background.
+    'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
     'from bertjax.corpus import workers\n'
     'try:\n'
     '  with workers.Pool(2):\n'
