@@ -110,12 +110,13 @@ def test_ctrl_c_prints_nothing_of_the_others():
     # Which a shell sets to be ignored by what it starts in the background.
     'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
     'from bertjax.corpus import workers\n'
-    'try:\n'
-    '  with workers.Pool(2):\n'
-    '    print("started", flush=True)\n'
+    'with workers.Pool(2):\n'
+    '  print("started", flush=True)\n'
+    '  try:\n'
     '    time.sleep(60)\n'
-    'except KeyboardInterrupt:\n'
-    '  print("interrupted")\n'
+    '  except KeyboardInterrupt:\n'
+    '    time.sleep(2)\n'  # in which the other could print
+    '    print("interrupted")\n'
   )
   with subprocess.Popen(
     [sys.executable, '-c', code],
