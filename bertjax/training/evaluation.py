@@ -164,7 +164,7 @@ def evaluate(
     everyones = _total(*processes.gather(mine.tolist()))
     if everyones.any():
       share = everyones[everyones > 0] / everyones.sum()
-      entropy = -np.sum(share * np.log(share))
+      entropy = np.sum(share * np.log(1 / share))  # no -0.0
       values[f'{name}_baseline'] = float(np.float32(share.max()))
       values[f'{name}_loss_baseline'] = float(np.float32(entropy))
   return values
