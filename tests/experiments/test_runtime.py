@@ -41,6 +41,8 @@ def test_interrupted_a_command_may_save_first():
   notebook = f"""if True:
     import os, signal, sys
     from experiments.notebooks import runtime
+    # Which a shell sets to be ignored by what it starts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     write = sys.stdout.write
     def look(text):
       write(text)

@@ -159,5 +159,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 
 
 def test_brackets_without_end_are_one_line(tmp_path):
-  with pytest.raises(UserError, match='mine.gin, line 2: .*nested too deeply'):
+  # Python 3.12 counts no depth here.
+  told = 'mine.gin, line 2: .*(nested too deeply|a bracket is not closed)'
+  with pytest.raises(UserError, match=told):
     read(tmp_path, mine='B = (1, 2)\nA = ' + '[' * 5000 + ']' * 5000 + '\n')
