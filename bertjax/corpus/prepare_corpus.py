@@ -36,6 +36,7 @@ from bertjax.corpus.tally import Tally
 from bertjax.corpus.wordpiece_training import TokenizerName, Training
 from bertjax.errors import UserError, expect
 from bertjax.runs import layout, output_files
+from bertjax.text import input_paths
 from bertjax.text.vocabulary import Vocabulary
 from bertjax.values import (
   Count,
@@ -219,7 +220,8 @@ def _digest(
 ) -> str:
   """Returns what tells a preparation from one with other settings or text.
 
-  Not when a file was changed, nor where it is: the same text may be moved.
+  Of files their bytes count, not when they were changed, nor where the text
+  is: the same text may be moved.
   """
   of = (
     dataclasses.astuple(vocabulary)
@@ -227,7 +229,13 @@ def _digest(
     else building.digest(vocabulary)
   )
   of_steps = dataclasses.asdict(steps)
-  settings = [reader.size(), of, held_out_fraction, of_steps, *more]
+  where = 'DECONTAMINATE or BLOCKED_WORDS'
+  of_files = [
+    input_paths.fingerprint(path, where)[1]
+    for patterns in filter(None, (steps.decontaminate, steps.blocked_words))
+    for path in input_paths.expand(patterns, where)
+  ]
+  settings = [reader.size(), of, held_out_fraction, of_steps, of_files, *more]
   text = json.dumps(settings)
   return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -85,13 +85,13 @@ class Tokenizer:
     return byte_level.shown(self.tokens, byte_level.special_tokens(self.rules))
 
   def shown_row(self, ids: Sequence[int] | np.ndarray) -> list[str]:
-    """Returns `shown` of a row, in which the first piece begins a word."""
+    """Returns `shown` of a row, in which the first pieces begin words."""
     words = [self.shown[i] for i in ids]
     if self.rules is None:
       return words
-    special = {*self.special.values()}
+    ends = self.special['cls'], self.special['sep']
     return [
-      word.removeprefix('##') if before in special else word
+      word.removeprefix('##') if before in ends else word
       for before, word in zip(['', *words], words, strict=False)
     ]
 

@@ -191,6 +191,18 @@ def test_a_preparation_that_is_complete_is_left_alone(tmp_path, capsys):
   assert 'is prepared already' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('name', ['decontaminate', 'blocked_words'])
+def test_a_list_that_has_grown_is_another_setting(tmp_path, name):
+  path = tmp_path / 'list.txt'
+  path.write_text('one ' * 20 + '\n' if name == 'decontaminate' else 'one\n')
+  steps = Steps(**{name: str(path)})
+  first, _ = prepare(tmp_path, stories(5), steps)
+  assert prepare(tmp_path, stories(5), steps)[0] == first
+  path.write_text(path.read_text() * 2)
+  with pytest.raises(UserError, match='with other settings; set OUTPUT_DIR'):
+    prepare(tmp_path, stories(5), steps)
+
+
 def test_one_of_other_text_or_settings_is_not_taken_for_it(tmp_path):
   first, folder = prepare(tmp_path, stories(5))
   told = 'prepared from other text or with other settings; set OUTPUT_DIR'

@@ -172,6 +172,9 @@ def test_tokens_are_shown_as_pieces_of_words(tmp_path, roberta):
   assert shown[0] == '<s>' and not shown[1].startswith('##')
   assert ' '.join(shown[1:-1]).replace(' ##', '') == 'The café'
   assert tokenizer.spell(pieces.ids) == 'The café'
+  # What follows a mask may continue its word.
+  after_mask = [tokenizer.id_of('cls'), tokenizer.id_of('mask'), pieces.ids[0]]
+  assert tokenizer.shown_row(after_mask)[2].startswith('##')
 
 
 def test_an_empty_normalizer_is_none(tmp_path, roberta):
