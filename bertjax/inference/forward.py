@@ -15,9 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bertjax.batch import Batch
 from bertjax.errors import choose
-from bertjax.models import bert
+from bertjax.models import bert, poolings
 from bertjax.models.config import EncoderConfig
-from bertjax.models.poolings import POOLINGS
 from bertjax.parallel import partitioning
 
 Function = Callable[[Any, Batch], Any]  # of parameters and a batch
@@ -30,12 +29,11 @@ def embed(config: EncoderConfig, pooling: str, normalize: bool) -> Function:
   Raises:
     UserError: there is no such pooling.
   """
-  pool = choose(POOLINGS, pooling, 'POOLING')
+  pool = choose(poolings.POOLINGS, pooling, 'POOLING')
 
   def vectors(outputs, batch):
     first_BS = batch['first_positions']
-    number_S1 = jnp.arange(1, first_BS.shape[1] + 1)[:, None]
-    member_BSL = batch['segments'][:, None] == number_S1
+    member_BSL = poolings.members(batch)
     hidden_BLD = outputs['hidden'].astype(jnp.float32)
     pooled_BSD = pool(hidden_BLD, first_BS, member_BSL)
     if normalize:

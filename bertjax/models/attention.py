@@ -49,16 +49,22 @@ class SelfAttention(nn.Module):
     config = self.config
     heads = (config.heads, config.head_width)
     axes = ('width', 'heads', 'head_width')
-    project = functools.partial(layers.dense, config, heads, axes)
+    bias = config.attention_bias
+    project = functools.partial(layers.dense, config, heads, axes, bias=bias)
     query_BLHK = project('query')(hidden_BLD)
     key_BMHK = project('key')(hidden_BLD)
     value_BMHK = project('value')(hidden_BLD)
+    if config.query_key_norm:
+      query_BLHK = layers.norm(config, 'query_norm', 'head_width')(query_BLHK)
+      key_BMHK = layers.norm(config, 'key_norm', 'head_width')(key_BMHK)
     scheme = config.choose(SCHEMES, 'position_scheme')
-    where = (config, self.spec, mask.positions_BL)
     if scheme.rotate is not None:
+      where = (config, self.spec, mask.positions_BL)
       query_BLHK = scheme.rotate(*where, query_BLHK)
       key_BMHK = scheme.rotate(*where, key_BMHK)
-    bias_BHLM = None if scheme.bias is None else scheme.bias(*where)
+    score_bias = None
+    if scheme.bias is not None:
+      score_bias = functools.partial(scheme.bias, config, self.spec)
     dropout: Dropout = None
     if train and config.attention_dropout_rate:
       drop = layers.Dropout(config.attention_dropout_rate, name='dropout')
@@ -67,9 +73,15 @@ class SelfAttention(nn.Module):
       dropout = layers.Tap(name='weights')
     kernel = config.choose(KERNELS, 'attention_kernel')
     context_BLHK = kernel(
-      query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias_BHLM
+      query_BLHK, key_BMHK, value_BMHK, mask, dropout, score_bias
     )
     context_BLHK = layers.Tap(name='context')(context_BLHK)
     return layers.dense(
-      config, config.width, ('heads', 'head_width', 'width'), 'output', inputs=2
+      config,
+      config.width,
+      ('heads', 'head_width', 'width'),
+      'output',
+      inputs=2,
+      bias=bias,
+      role='residual',
     )(context_BLHK)

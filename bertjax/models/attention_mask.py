@@ -27,24 +27,29 @@ class Rule(NamedTuple):
   """Says what a position may attend to within its own sequence.
 
   Attributes:
-    allows: (positions of the queries, int32[B, L, 1]; of the keys,
-      int32[B, 1, M]) -> bool[B, L, M]. None: everything, without an operation.
-    splash: (L) -> the same as a mask of the splash kernel, whose indices are
-      columns of the row. They may stand for positions: within a packed sequence
-      the differences of both are equal. None: there is no such mask.
+    allows: (positions of the queries, int32[..., L, 1]; of the keys,
+      int32[..., 1, M]) -> bool[..., L, M]. None: everything, without an
+      operation.
+    splash: (L, the farthest distance or None) -> the same, within that
+      distance, as a mask of the splash kernel, whose indices are columns of the
+      row. They may stand for positions: within a packed sequence the
+      differences of both are equal. None: there is no such mask.
   """
 
   allows: Callable[[jax.Array, jax.Array], jax.Array] | None = None
-  splash: 'Callable[[int], splash_masks.Mask] | None' = None
+  splash: 'Callable[[int, int | None], splash_masks.Mask] | None' = None
 
 
-def _splash_all(length: int) -> 'splash_masks.Mask':
+def _splash_all(length: int, reach: int | None) -> 'splash_masks.Mask':
   # Imported here because nothing else needs Pallas.
   from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_mask as splash_masks,
   )
 
-  return splash_masks.FullMask((length, length))
+  shape = (length, length)
+  if reach is None:
+    return splash_masks.FullMask(shape)
+  return splash_masks.LocalMask(shape, (reach, reach), 0)
 
 
 # Other code may add entries.
@@ -60,24 +65,49 @@ class AttentionMask:
       padding, which neither attends nor is attended to.
     positions_BL: int32[B, L], from 0 in every sequence.
     rule: a name in `RULES`.
+    window: a position attends to those at most window / 2 away; None: to all.
   """
 
   segments_BL: jax.Array
   positions_BL: jax.Array
   rule: str = flax.struct.field(pytree_node=False, default='all')
+  window: int | None = flax.struct.field(pytree_node=False, default=None)
+
+  @property
+  def reach(self) -> int | None:
+    """How far a position may attend; None: any distance."""
+    return None if self.window is None else self.window // 2
 
   def dense(self) -> jax.Array:
     """Returns bool[B, 1, L, M] with M = L; the form for XLA and cuDNN."""
-    query_B1L1 = self.segments_BL[:, None, :, None]
-    key_B11M = self.segments_BL[:, None, None, :]
-    mask_B1LM = (query_B1L1 == key_B11M) & (key_B11M != 0)
+    own = self.segments_BL, self.positions_BL
+    return self.between(own, own)[:, None]
+
+  def between(
+    self,
+    queries: tuple[jax.Array, jax.Array],
+    keys: tuple[jax.Array, jax.Array],
+  ) -> jax.Array:
+    """Returns whether some positions may attend to others.
+
+    Args:
+      queries: their segments and their positions, int32[..., L].
+      keys: the same, int32[..., M].
+
+    Returns:
+      bool[..., L, M]
+    """
+    (segments, positions), (segments_M, positions_M) = (
+      [array[..., :, None] for array in queries],
+      [array[..., None, :] for array in keys],
+    )
+    mask_LM = (segments == segments_M) & (segments_M != 0)
     allows = rule_named(self.rule).allows
     if allows is not None:
-      allowed_BLM = allows(
-        self.positions_BL[:, :, None], self.positions_BL[:, None, :]
-      )
-      mask_B1LM &= allowed_BLM[:, None]
-    return mask_B1LM
+      mask_LM &= allows(positions, positions_M)
+    if self.reach is not None:
+      mask_LM &= abs(positions - positions_M) <= self.reach
+    return mask_LM
 
 
 def rule_named(name: str) -> Rule:

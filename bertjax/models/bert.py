@@ -17,11 +17,12 @@ import flax.linen as nn
 from jax import Array
 
 from bertjax.errors import choose
-from bertjax.models import heads, layers
+from bertjax.models import heads, layers, poolings
 from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.config import EncoderConfig
 from bertjax.models.embeddings import Arrays, Embeddings
 from bertjax.models.encoder import Encoder
+from bertjax.models.poolings import POOLINGS
 
 
 def encode(
@@ -101,13 +102,16 @@ class BertForPreTraining(nn.Module):
     predicted_BPD = heads.gather_positions(
       hidden_BLD, batch['target_positions']
     )
-    mlm_head = heads.MaskedLanguageModelHead(config, name='mlm_head')
     outputs = {
       'hidden': hidden_BLD,
-      'mlm_logits': mlm_head(predicted_BPD, token_table_VD),
+      'mlm_logits': heads.score_vocabulary(
+        config, predicted_BPD, token_table_VD
+      ),
     }
     if self.next_sentence:
-      pooled_BSD = heads.pool(config, hidden_BLD, batch['first_positions'])
+      pooled_BSD = heads.pool(
+        config, heads.gather_positions(hidden_BLD, batch['first_positions'])
+      )
       outputs['pooled'] = pooled_BSD
       outputs[f'{self.pair_kind}_logits'] = heads.classify(
         config, pooled_BSD, 2, f'{self.pair_kind}_head'
@@ -122,8 +126,8 @@ class TaskHead(NamedTuple):
   """A kind of head for a task.
 
   Attributes:
-    reads: 'pooled', the pooled [CLS] of each sequence, or 'hidden', the
-      encoder's output at every position.
+    reads: 'pooled', a vector of each sequence, or 'hidden', the encoder's
+      output at every position.
     drops: whether its input goes through dropout.
     make: (config, features, classes, name) -> float32[..., C]; makes the one
       submodule `name`, see `heads.classify`.
@@ -179,7 +183,13 @@ class BertForTask(nn.Module):
     head = choose(TASK_HEADS, self.head, 'BertForTask.head')
     features, _ = encode(config, batch, train)
     if head.reads == 'pooled':
-      features = heads.pool(config, features, batch['first_positions'])
+      pooling = config.choose(POOLINGS, 'task_pooling')
+      first_BS = batch['first_positions']
+      features = pooling(features, first_BS, poolings.members(batch))
+    if config.shared_head:
+      features = heads.PredictionHead(config, name='prediction_head')(features)
+    elif head.reads == 'pooled':
+      features = heads.pool(config, features)
     if head.drops:
       rate = config.dropout if self.head_dropout is None else self.head_dropout
       features = layers.Dropout(rate, name='head_dropout')(features, train)

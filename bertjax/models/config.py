@@ -17,14 +17,22 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from bertjax.errors import Entry, UserError, choose
+from bertjax.errors import Entry, UserError, choose, expect
 from bertjax.parallel import rules
-from bertjax.values import Count, Positive, Rate, check_fields
+from bertjax.values import Count, Natural, Positive, Rate, check_fields
 
 Dtype = Literal['float32', 'bfloat16', 'float16']
 # No BERT has more. With a million times as many, their names alone would fill
 # the memory.
 Layers = Annotated[int, Ge(1), Le(1000)]
+# Field -> the field that gives it an effect, but not if that has its default.
+NEEDS = {
+  'first_norm': 'block_order',
+  'final_norm': 'block_order',
+  'rotary_base': 'position_scheme',
+  'local_rotary_base': 'layer_pattern',
+  'global_every': 'layer_pattern',
+}
 # What a field of EncoderConfig can change: the shapes of the parameters; what
 # is computed with them, which shapes do not reveal; only how they are trained;
 # or only how the program is made, with the same results but for rounding.
@@ -62,20 +70,43 @@ class EncoderConfig:
     heads: H; a head has width / heads features.
     feed_forward: F, features inside a feed-forward block.
     positions: rows of the position table; no sequence is longer.
-    types: T, sentence types: 0 for A and padding, 1 for B.
+    types: T, sentence types: 0 for A and padding, 1 for B; with 1, as RoBERTa,
+      all are of type 0; with 0, as ModernBERT, there is no table of them.
     dropout: rate after the embeddings and after every block.
     attention_dropout: rate on attention weights; None: same as dropout.
     norm_epsilon: added to the variance in every layer norm.
     initializer_stddev: of the normal distribution that kernels and tables are
       drawn from, before it is truncated at two deviations.
+    initializer: how it depends on the kernel, a name in `layers.INITIALIZERS`.
     activation: a name in `feed_forward.ACTIVATIONS`.
+    head_activation: of the masked-LM head; None: `activation`.
     position_scheme: a name in `positions.SCHEMES`.
+    rotary_base: of rotary positions, b in the rates b ** (-2i / K).
+    local_rotary_base: in layers with a window; None: `rotary_base`.
     norm: a name in `layers.NORMS`.
+    norm_bias, attention_bias, feed_forward_bias, head_bias, decoder_bias:
+      whether there are biases in layer norms, in the products of attention and
+      of feed-forward blocks, in the dense layer of the masked-LM head, and on
+      the logits of the vocabulary.
+    query_key_norm: whether a norm over K follows the projections to queries and
+      to keys (Henry et al. 2020).
     block_order: where norms stand, a name in `encoder.BLOCK_ORDERS`.
+    embedding_norm: whether a norm follows the embeddings.
+    first_norm: of pre-norm, whether one precedes the first attention, too;
+      ModernBERT's does not, since the embeddings end in one.
+    final_norm: of pre-norm, whether one follows the last layer.
     feed_forward_block: a name in `feed_forward.FEED_FORWARDS`.
     attention_rule: what may attend to what within a sequence, a name in
       `attention_mask.RULES`.
     layer_pattern: in what layers differ, a name in `layer_patterns.PATTERNS`.
+    local_window: a token attends to those at most local_window / 2 away, in the
+      layers that the pattern says; None: to all.
+    global_every: of the pattern 'local_global', the layers 0, global_every,
+      2 * global_every, ... have no window.
+    shared_head: whether a task's head begins with the dense layer and the norm
+      of the masked-LM head (ModernBERT), and not with a pooler (BERT).
+    task_pooling: what a head for whole sequences reads, a name in
+      `poolings.POOLINGS`.
     attention_kernel: a name in `kernels.KERNELS`.
     scan_layers: whether the compiled program loops over the layers instead of
       unrolling them: compiles faster, with the same parameters.
@@ -98,7 +129,7 @@ class EncoderConfig:
   heads: Count = _field('shapes', 'num_attention_heads')
   feed_forward: Count = _field('shapes', 'intermediate_size')
   positions: Count = _field('shapes', 'max_position_embeddings', 512)
-  types: Count = _field('shapes', 'type_vocab_size', 2)
+  types: Natural = _field('shapes', 'type_vocab_size', 2)
   vocabulary_multiple: Count = _field('program', default=1)
   dropout: Rate = _field('training', 'hidden_dropout_prob', 0.1)
   attention_dropout: Rate | None = _field(
@@ -106,13 +137,30 @@ class EncoderConfig:
   )
   norm_epsilon: Positive = _field('computation', 'layer_norm_eps', 1e-12)
   initializer_stddev: Positive = _field('training', 'initializer_range', 0.02)
+  initializer: str = _field('training', default='truncated_normal')
   activation: str = _field('computation', 'hidden_act', 'gelu')
+  head_activation: str | None = _field('computation', default=None)
   position_scheme: str = _field('computation', default='learned')
+  rotary_base: Positive = _field('computation', default=10000.0)
+  local_rotary_base: Positive | None = _field('computation', default=None)
   norm: str = _field('computation', default='layer_norm')
+  norm_bias: bool = _field('shapes', default=True)
+  attention_bias: bool = _field('shapes', default=True)
+  feed_forward_bias: bool = _field('shapes', default=True)
+  head_bias: bool = _field('shapes', default=True)
+  decoder_bias: bool = _field('shapes', default=True)
+  query_key_norm: bool = _field('shapes', default=False)
   block_order: str = _field('computation', default='post')
+  embedding_norm: bool = _field('shapes', default=True)
+  first_norm: bool = _field('shapes', default=True)
+  final_norm: bool = _field('shapes', default=True)
   feed_forward_block: str = _field('computation', default='dense')
   attention_rule: str = _field('computation', default='all')
   layer_pattern: str = _field('computation', default='uniform')
+  local_window: Count | None = _field('computation', default=None)
+  global_every: Count = _field('computation', default=3)
+  shared_head: bool = _field('shapes', default=False)
+  task_pooling: str = _field('computation', default='cls')
   attention_kernel: str = _field('program', default='auto')
   scan_layers: bool = _field('program', default=False)
   recompute: str = _field('program', default='nothing')
@@ -127,6 +175,21 @@ class EncoderConfig:
         f'width {self.width} is not a multiple of heads '
         f'{self.heads}; set EncoderConfig.heads'
       )
+    window = self.local_window
+    expect(
+      window is None or (window % 2 == 0 and window <= self.positions),
+      f'an even window within the {self.positions} positions of the model',
+      window,
+      'EncoderConfig.local_window',
+    )
+    default = {field.name: field.default for field in dataclasses.fields(self)}
+    for name, needed in NEEDS.items():
+      used = getattr(self, needed) != default[needed]
+      if not used and getattr(self, name) != default[name]:
+        raise UserError(
+          f'{name} {getattr(self, name)!r} has no effect with {needed} '
+          f'{default[needed]!r}; set EncoderConfig.{needed}, or leave it out'
+        )
 
   def choose(self, table: Mapping[str, Entry], name: str) -> Entry:
     """Returns the entry of a table that the field `name` names.

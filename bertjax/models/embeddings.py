@@ -10,6 +10,7 @@ Source: Devlin et al. 2019, figure 2; google-research/bert `modeling.py`
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax import Array
 
 from bertjax.models import layers
@@ -29,7 +30,8 @@ class Embeddings(nn.Module):
     """Embeds a batch.
 
     Args:
-      batch: `tokens`, below V, `types`, below T, and `positions`: int32[B, L].
+      batch: `tokens`, below V, `types`, below T if T is 2 or more, and
+        `positions`: int32[B, L].
       train: whether dropout is on.
 
     Returns:
@@ -45,8 +47,12 @@ class Embeddings(nn.Module):
     hidden_BLD = token(batch['tokens']).astype(config.compute_dtype)
     if embed_positions is not None:
       hidden_BLD += embed_positions(config, batch['positions'])
-    types = layers.embed(config, config.types, 'types', 'type')
-    hidden_BLD += types(batch['types'])
-    hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
+    if config.types:
+      types = layers.embed(config, config.types, 'types', 'type')
+      one_type = config.types == 1
+      given = batch['types']
+      hidden_BLD += types(jnp.zeros_like(given) if one_type else given)
+    if config.embedding_norm:
+      hidden_BLD = layers.norm(config, 'norm')(hidden_BLD)
     drop = layers.Dropout(config.dropout, name='dropout')
     return drop(hidden_BLD, train), token.embedding

@@ -38,19 +38,23 @@ class BlockOrder(NamedTuple):
   """Where dropout, residual and norm stand.
 
   Attributes:
-    wrap: (config, hidden, sublayer, name, train) -> hidden, the input plus what
-      the sublayer makes of it; all compute_dtype[B, L, D]. Makes the submodules
-      `{name}_dropout` and `{name}_norm`, in a layer.
+    wrap: (config, whether it has a norm, hidden, sublayer, name, train) ->
+      hidden, the input plus what the sublayer makes of it; all
+      compute_dtype[B, L, D]. Makes the submodules `{name}_dropout` and
+      `{name}_norm`, in a layer.
     finish: (config, hidden) -> hidden, after the last layer; may make
       submodules, in the encoder. None: nothing.
   """
 
-  wrap: Callable[[EncoderConfig, jax.Array, Sublayer, str, bool], jax.Array]
+  wrap: Callable[
+    [EncoderConfig, bool, jax.Array, Sublayer, str, bool], jax.Array
+  ]
   finish: Callable[[EncoderConfig, jax.Array], jax.Array] | None = None
 
 
 def post_norm(
   config: EncoderConfig,
+  norm: bool,
   hidden_BLD: jax.Array,
   sublayer: Sublayer,
   name: str,
@@ -59,11 +63,37 @@ def post_norm(
   """Each sublayer is followed by dropout, residual and norm (post-LN)."""
   drop = layers.Dropout(config.dropout, name=f'{name}_dropout')
   update_BLD = drop(sublayer(hidden_BLD), train)
-  return layers.norm(config, f'{name}_norm')(hidden_BLD + update_BLD)
+  hidden_BLD += update_BLD
+  return layers.norm(config, f'{name}_norm')(hidden_BLD) if norm else hidden_BLD
+
+
+def pre_norm(
+  config: EncoderConfig,
+  norm: bool,
+  hidden_BLD: jax.Array,
+  sublayer: Sublayer,
+  name: str,
+  train: bool,
+) -> jax.Array:
+  """Each sublayer reads a norm of its input (pre-LN; Xiong et al. 2020)."""
+  drop = layers.Dropout(config.dropout, name=f'{name}_dropout')
+  read_BLD = hidden_BLD
+  if norm:
+    read_BLD = layers.norm(config, f'{name}_norm')(hidden_BLD)
+  return hidden_BLD + drop(sublayer(read_BLD), train)
+
+
+def _final_norm(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
+  if not config.final_norm:
+    return hidden_BLD
+  return layers.norm(config, 'final_norm')(hidden_BLD)
 
 
 # Other code may add entries.
-BLOCK_ORDERS = {'post': BlockOrder(post_norm)}
+BLOCK_ORDERS = {
+  'post': BlockOrder(post_norm),
+  'pre': BlockOrder(pre_norm, _final_norm),
+}
 
 
 class Layer(nn.Module):
@@ -82,16 +112,19 @@ class Layer(nn.Module):
   @nn.compact
   def __call__(self, hidden_BLD: jax.Array, mask: AttentionMask) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
-    config, train = self.config, self.train
+    config, train, spec = self.config, self.train, self.spec
     wrap = config.choose(BLOCK_ORDERS, 'block_order').wrap
     attend = functools.partial(
-      SelfAttention(config, self.spec, name='attention'),
-      mask=dataclasses.replace(mask, rule=self.spec.rule),
+      SelfAttention(config, spec, name='attention'),
+      mask=dataclasses.replace(mask, rule=spec.rule, window=spec.window),
       train=train,
     )
     feed_forward = FeedForward(config, name='feed_forward')
-    hidden_BLD = wrap(config, hidden_BLD, attend, 'attention', train)
-    hidden_BLD = wrap(config, hidden_BLD, feed_forward, 'feed_forward', train)
+    for name, sublayer, norm in (
+      ('attention', attend, spec.norm_first),
+      ('feed_forward', feed_forward, True),
+    ):
+      hidden_BLD = wrap(config, norm, hidden_BLD, sublayer, name, train)
     # Without this XLA may shard the width of activations between layers as it
     # shards the parameters, and gather them again in every layer.
     return rules.constrain(hidden_BLD, 'batch', 'length', 'width')
@@ -121,15 +154,17 @@ class Encoder(nn.Module):
     policy = config.choose(REMATERIALISATION, 'recompute')
     hidden_BLD = rules.constrain(hidden_BLD, 'batch', 'length', 'width')
     specs = layer_patterns.specs(config)
-    looped = 0
+    first = end = 0  # of the layers in a loop
     if config.scan_layers and not self.is_initializing():
-      period = layer_patterns.period(specs)
-      looped = config.layers // period * period
-      hidden_BLD = self._scan(hidden_BLD, mask, train, specs[:looped], period)
+      first, end, period = layer_patterns.loop(specs)
     layer = Layer if policy is None else nn.remat(Layer, policy=policy)
-    for index in range(looped, config.layers):
-      one = layer(config, train, specs[index], name=_name(index))
-      hidden_BLD = one(hidden_BLD, mask)
+    for index, spec in enumerate(specs):
+      if not first <= index < end:
+        one = layer(config, train, spec, name=_name(index))
+        hidden_BLD = one(hidden_BLD, mask)
+      elif index == first:
+        looped = specs[first:end]
+        hidden_BLD = self._scan(hidden_BLD, mask, train, looped, first, period)
     finish = config.choose(BLOCK_ORDERS, 'block_order').finish
     return hidden_BLD if finish is None else finish(config, hidden_BLD)
 
@@ -139,6 +174,7 @@ class Encoder(nn.Module):
     mask: AttentionMask,
     train: bool,
     specs: Sequence[LayerSpec],
+    start: int,
     period: int,
   ) -> jax.Array:
     """Runs layers in a loop of the compiled program, which is then small.
@@ -150,6 +186,7 @@ class Encoder(nn.Module):
     Args:
       hidden_BLD: of `__call__`, as are mask and train.
       specs: of the layers that run, a multiple of `period`.
+      start: index of the first of them.
       period: how many different layers a turn of the loop has.
     """
     assert self.scope is not None  # it is bound
@@ -170,10 +207,10 @@ class Encoder(nn.Module):
       body = jax.checkpoint(body, policy=policy, prevent_cse=False)
     turns = []
     for first in range(period):
-      indices = range(first, len(specs), period)
+      indices = range(start + first, start + len(specs), period)
       own = [parameters[_name(index)] for index in indices]
       stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *own)
-      turns.append((stacked, jnp.arange(len(specs))[first::period]))
+      turns.append((stacked, jnp.array(indices)))
     return jax.lax.scan(body, hidden_BLD, turns)[0]
 
 

@@ -1,9 +1,9 @@
-"""The block that works on each position alone, and the activations by name.
+"""The blocks that work on each position alone, and the activations, by name.
 
     hidden_BLD = FeedForward(config, name='feed_forward')(hidden_BLD)
 
 Source: Vaswani et al. 2017, section 3.3, with the gelu of Hendrycks and
-Gimpel 2016.
+Gimpel 2016; Shazeer 2020 (arXiv:2002.05202) for those with a gate.
 """
 
 import functools
@@ -37,9 +37,11 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def activate(config: EncoderConfig, inputs: jax.Array) -> jax.Array:
-  """Applies the activation that the configuration names."""
-  return config.choose(ACTIVATIONS, 'activation')(inputs)
+def activate(
+  config: EncoderConfig, inputs: jax.Array, field: str = 'activation'
+) -> jax.Array:
+  """Applies the activation that a field of the configuration names."""
+  return config.choose(ACTIVATIONS, field)(inputs)
 
 
 class FeedForwardBlock(NamedTuple):
@@ -57,15 +59,41 @@ class FeedForwardBlock(NamedTuple):
 
 def dense(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
   """Projects D features to F, applies the activation, and projects back."""
-  axes = ('width', 'feed_forward')
-  expand = layers.dense(config, config.feed_forward, axes, 'input')
-  contract = layers.dense(config, config.width, axes[::-1], 'output')
-  inner_BLF = activate(config, expand(hidden_BLD))
-  return contract(layers.Tap(name='activation')(inner_BLF))
+  inner_BLF = activate(config, _expand(config, 'input')(hidden_BLD))
+  return _contract(config, inner_BLF)
+
+
+def gated(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
+  """Multiplies F features by the activation of F others, and projects back.
+
+  GeGLU with gelu, SwiGLU with silu.
+  """
+  gate_BLF = activate(config, _expand(config, 'gate')(hidden_BLD))
+  return _contract(config, gate_BLF * _expand(config, 'input')(hidden_BLD))
+
+
+def _expand(config: EncoderConfig, name: str) -> nn.Module:
+  axes, bias = ('width', 'feed_forward'), config.feed_forward_bias
+  return layers.dense(config, config.feed_forward, axes, name, bias=bias)
+
+
+def _contract(config: EncoderConfig, inner_BLF: jax.Array) -> jax.Array:
+  inner_BLF = layers.Tap(name='activation')(inner_BLF)
+  return layers.dense(
+    config,
+    config.width,
+    ('feed_forward', 'width'),
+    'output',
+    bias=config.feed_forward_bias,
+    role='residual',
+  )(inner_BLF)
 
 
 # Other code may add entries.
-FEED_FORWARDS = {'dense': FeedForwardBlock(dense, products=2)}
+FEED_FORWARDS = {
+  'dense': FeedForwardBlock(dense, products=2),
+  'gated': FeedForwardBlock(gated, products=3),
+}
 
 
 class FeedForward(nn.Module):

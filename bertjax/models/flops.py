@@ -11,8 +11,9 @@
     850560
 
 Useful are the matrix products that the model consists of, with a multiplication
-and an addition counted as two operations: in the layers, in attention, in the
-head on the predicted positions, in the pooler and its classifier. Elementwise
+and an addition counted as two operations: in the layers, in attention within
+its windows, in the head on the predicted positions, in the pooler and its
+classifier. Elementwise
 work, the optimizer and what is recomputed to save memory do not count. Padding
 counts like tokens, since the arrays contain it. The model-FLOPs utilisation
 (MFU) is based on this count. Source: Chowdhery et al. 2022 (PaLM), appendix B.
@@ -22,6 +23,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from bertjax.models import layer_patterns
 from bertjax.models.config import EncoderConfig
 from bertjax.models.feed_forward import FEED_FORWARDS
 
@@ -61,7 +63,10 @@ def of_forward(
   layer = 4 * width * width + products * width * config.feed_forward
   return {
     'layers': 2 * rows * length * config.layers * layer,
-    'attention': 2 * rows * config.layers * 2 * length * length * width,
+    'attention': sum(
+      2 * rows * 2 * attended(length, spec.window) * width
+      for spec in layer_patterns.specs(config)
+    ),
     'vocabulary': 2 * predicted * width * (width + config.vocabulary_size),
     'next_sentence': 2 * first * width * (width + 2),
     'detection': 2 * rows * length * width * (width + 1) if detection else 0,
@@ -93,6 +98,20 @@ def of_model(model: Any, shapes: Mapping[str, Shaped]) -> int:
   pairs = getattr(model, 'next_sentence', False)
   detection = getattr(model, 'noise_target', None) == 'detection'
   return sum(of_forward(model.config, shapes, pairs, detection).values())
+
+
+def attended(length: int, window: int | None) -> int:
+  """Returns how many pairs of positions attend in a row of one sequence.
+
+      >>> attended(5, None), attended(5, 2)
+      (25, 13)
+
+  Args:
+    length: L.
+    window: see `EncoderConfig.local_window`.
+  """
+  reach = length - 1 if window is None else min(window // 2, length - 1)
+  return length * (2 * reach + 1) - reach * (reach + 1)
 
 
 def _positions(shapes: Mapping[str, Shaped], key: str) -> int:

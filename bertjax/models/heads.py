@@ -1,8 +1,8 @@
 """Heads on the encoder: masked-LM logits, [CLS] pooled, classes, noise.
 
-    mlm_logits_BPV = MaskedLanguageModelHead(config, name='mlm_head')(
-        gather_positions(hidden_BLD, target_positions_BP), token_table_VD)
-    pooled_BSD = pool(config, hidden_BLD, first_BS)
+    predicted_BPD = gather_positions(hidden_BLD, target_positions_BP)
+    mlm_logits_BPV = score_vocabulary(config, predicted_BPD, token_table_VD)
+    pooled_BSD = pool(config, gather_positions(hidden_BLD, first_BS))
 
 Source: Devlin et al. 2019, section 3.1; google-research/bert
 `run_pretraining.py` (`get_masked_lm_output`, `get_next_sentence_output`).
@@ -37,8 +37,46 @@ def gather_positions(hidden_BLD: Array, positions_BP: Array) -> Array:
   return jnp.take_along_axis(hidden_BLD, positions_BP[:, :, None], axis=1)
 
 
+def transform(config: EncoderConfig, hidden: Array) -> Array:
+  """Makes the submodules `dense` and `norm`: dense, activation, norm.
+
+  Args:
+    config: the architecture.
+    hidden: float[..., D].
+
+  Returns:
+    compute_dtype[..., D]
+  """
+  field = 'activation' if config.head_activation is None else 'head_activation'
+  # A kernel may name a logical axis only once, so its output axis is None.
+  hidden = layers.dense(
+    config,
+    config.width,
+    ('width', None),
+    'dense',
+    bias_axes=('width',),
+    bias=config.head_bias,
+    role='head',
+  )(hidden)
+  return layers.norm(config, 'norm')(activate(config, hidden, field))
+
+
+class PredictionHead(nn.Module):
+  """`transform`, where it belongs to all heads alike: ModernBERT."""
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, hidden: Array) -> Array:
+    """Returns compute_dtype[..., D]."""
+    return transform(self.config, hidden)
+
+
 class MaskedLanguageModelHead(nn.Module):
-  """Dense, activation, norm, and a product with the token table plus bias."""
+  """`transform`, and a product with the token table plus bias.
+
+  With `shared_head` what it is given went through a `PredictionHead` before.
+  """
 
   config: EncoderConfig
 
@@ -57,14 +95,11 @@ class MaskedLanguageModelHead(nn.Module):
     """
     config = self.config
     rows, dtype = config.vocabulary_rows, config.param_dtype
-    # A kernel may name a logical axis only once, so its output axis is None.
-    hidden_BPD = layers.dense(
-      config, config.width, ('width', None), 'dense', bias_axes=('width',)
-    )(hidden_BPD)
-    hidden_BPD = activate(config, hidden_BPD)
-    hidden_BPD = layers.norm(config, 'norm')(hidden_BPD)
+    if not config.shared_head:
+      hidden_BPD = transform(config, hidden_BPD)
     if not config.tied_decoder:
-      drawn = layers.kernel_initializer(config, ('vocabulary', 'width'))
+      axes = ('vocabulary', 'width')
+      drawn = layers.kernel_initializer(config, axes, 'head')
       token_table_VD = self.param('decoder', drawn, (rows, config.width), dtype)
     logits_BPV = jnp.einsum(
       'BPD,VD->BPV',
@@ -72,13 +107,40 @@ class MaskedLanguageModelHead(nn.Module):
       token_table_VD.astype(config.compute_dtype),
       preferred_element_type=jnp.float32,
     )
-    zeros = layers.zeros_initializer(('vocabulary',))
-    bias_V = self.param('bias', zeros, (rows,), dtype)
-    logits_BPV += bias_V
+    if config.decoder_bias:
+      zeros = layers.zeros_initializer(('vocabulary',))
+      logits_BPV += self.param('bias', zeros, (rows,), dtype)
     if rows > config.vocabulary_size:
       known_V = jnp.arange(rows) < config.vocabulary_size
       logits_BPV = jnp.where(known_V, logits_BPV, MASKED_SCORE)
     return logits_BPV
+
+
+class VocabularyScores(nn.Module):
+  """All that stands between the encoder and the logits of the vocabulary.
+
+  Its submodules are those of `BertForPreTraining`.
+  """
+
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, hidden_BPD: Array, token_table_VD: Array) -> Array:
+    """See `MaskedLanguageModelHead`."""
+    return score_vocabulary(self.config, hidden_BPD, token_table_VD)
+
+
+def score_vocabulary(
+  config: EncoderConfig, hidden_BPD: Array, token_table_VD: Array
+) -> Array:
+  """Makes the submodule `mlm_head` and, if it is shared, `prediction_head`.
+
+  Arguments and result as of `MaskedLanguageModelHead`.
+  """
+  if config.shared_head:
+    hidden_BPD = PredictionHead(config, name='prediction_head')(hidden_BPD)
+  head = MaskedLanguageModelHead(config, name='mlm_head')
+  return head(hidden_BPD, token_table_VD)
 
 
 class DetectionHead(nn.Module):
@@ -99,27 +161,36 @@ class DetectionHead(nn.Module):
     """
     config = self.config
     hidden_BLD = layers.dense(
-      config, config.width, ('width', None), 'dense', bias_axes=('width',)
+      config,
+      config.width,
+      ('width', None),
+      'dense',
+      bias_axes=('width',),
+      role='head',
     )(hidden_BLD)
     hidden_BLD = activate(config, hidden_BLD)
     scores_BL1 = classify(config, hidden_BLD, 1, 'scores')
     return jnp.concatenate([jnp.zeros_like(scores_BL1), scores_BL1], -1)
 
 
-def pool(config: EncoderConfig, hidden_BLD: Array, first_BS: Array) -> Array:
-  """Makes the submodule `pooler`: a dense layer and tanh on each [CLS].
+def pool(config: EncoderConfig, vectors_BSD: Array) -> Array:
+  """Makes the submodule `pooler`: a dense layer and tanh on each sequence.
 
   Args:
     config: the architecture.
-    hidden_BLD: float[B, L, D], the encoder's output.
-    first_BS: int32[B, S], the position of each [CLS].
+    vectors_BSD: float[B, S, D], such as the encoder's output at each [CLS].
 
   Returns:
     compute_dtype[B, S, D]
   """
   pooled_BSD = layers.dense(
-    config, config.width, ('width', None), 'pooler', bias_axes=('width',)
-  )(gather_positions(hidden_BLD, first_BS))
+    config,
+    config.width,
+    ('width', None),
+    'pooler',
+    bias_axes=('width',),
+    role='head',
+  )(vectors_BSD)
   return layers.Tap(name='pooled')(jnp.tanh(pooled_BSD))
 
 
@@ -137,5 +208,7 @@ def classify(
   Returns:
     float32[..., C]
   """
-  logits = layers.dense(config, classes, ('width', 'classes'), name)(features)
+  axes = ('width', 'classes')
+  dense = layers.dense(config, classes, axes, name, role='classifier')
+  logits = dense(features)
   return logits.astype(jnp.float32)

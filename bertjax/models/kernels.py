@@ -1,12 +1,13 @@
 """The inner product of attention, behind one signature: a table by name.
 
     context_BLHK = kernels.KERNELS['einsum'](
-        query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias_BHLM)
+        query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias)
 
 Each takes query_BLHK, key_BMHK, value_BMHK: float[B, L or M, H, K]; `mask`:
 whether a query may attend to a key; `dropout`: applied to the weights,
-float[B, H, L, M], or None; `bias_BHLM`: float32[B or 1, H, L, M], added to the
-scores, or None. It returns float[B, L, H, K] of the query's dtype; what padding
+float[B, H, L, M], or None; `bias`: (positions of the queries, int32[..., L], of
+the keys, int32[..., M]) -> float32[..., H, L, M], added to the scores, or None.
+It returns float[B, L, H, K] of the query's dtype; what padding
 attends to is nobody's business. Source: Vaswani et al. 2017, section 3.2.1.
 """
 
@@ -26,11 +27,14 @@ from bertjax.parallel import rules
 # A finite stand-in for minus infinity: its softmax weight is exactly 0 beside
 # any real score, and a row with no valid key gives uniform weights, not NaN.
 MASKED_SCORE = -1e30
+# Fewer columns than this waste a processor's matrix unit.
+SMALLEST_BLOCK = 16
 # Block lengths of the TPU's kernel: the first that divides L is used.
 SPLASH_BLOCKS = (512, 384, 256, 128)
 
 
 Dropout: TypeAlias = Callable[[jax.Array], jax.Array] | None
+Bias: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array] | None
 
 
 def einsum(
@@ -39,7 +43,7 @@ def einsum(
   value_BMHK: jax.Array,
   mask: AttentionMask,
   dropout: Dropout = None,
-  bias_BHLM: jax.Array | None = None,
+  bias: Bias = None,
 ) -> jax.Array:
   """Attention with its L x M weights in memory; the reference for the others.
 
@@ -50,13 +54,71 @@ def einsum(
   scores_BHLM = jnp.einsum(
     'BLHK,BMHK->BHLM', query_BLHK, key_BMHK, preferred_element_type=jnp.float32
   )
-  if bias_BHLM is not None:
-    scores_BHLM += bias_BHLM
+  if bias is not None:
+    scores_BHLM += bias(mask.positions_BL, mask.positions_BL)
   scores_BHLM = jnp.where(mask.dense(), scores_BHLM, MASKED_SCORE)
   weights_BHLM = jax.nn.softmax(scores_BHLM).astype(dtype)
   if dropout is not None:
     weights_BHLM = dropout(weights_BHLM)
   return jnp.einsum('BHLM,BMHK->BLHK', weights_BHLM, value_BMHK)
+
+
+def blocks(
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: AttentionMask,
+  dropout: Dropout = None,
+  bias: Bias = None,
+) -> jax.Array:
+  """`einsum` for a window: a block of queries meets its neighbours alone.
+
+  The row is cut into blocks of window / 2 or more columns; a block attends to
+  itself and to those on both sides. It is `einsum` itself without a window, and
+  for rows of no more than three blocks.
+  """
+  length = query_BLHK.shape[1]
+  size = max(mask.reach or length, SMALLEST_BLOCK)
+  if length <= 3 * size:
+    return einsum(query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias)
+
+  def split(array):
+    """[B, L, ...] -> [B, N, Q, ...], the last block filled up with zeros."""
+    padding = [(0, 0)] * array.ndim
+    padding[1] = (0, -length % size)
+    array = jnp.pad(array, padding)
+    return array.reshape(len(array), -1, size, *array.shape[2:])
+
+  def with_neighbours(array):
+    """[B, N, Q, ...] -> [B, N, M, ...] with M = 3 Q."""
+    padding = [(0, 0)] * array.ndim
+    padding[1] = (1, 1)
+    padded = jnp.pad(array, padding)
+    sides = [padded[:, :-2], array, padded[:, 2:]]
+    return jnp.concatenate(sides, axis=2)
+
+  query_BNQHK = split(query_BLHK * (query_BLHK.shape[-1] ** -0.5))
+  key_BNMHK, value_BNMHK = (
+    with_neighbours(split(array)) for array in (key_BMHK, value_BMHK)
+  )
+  # Those of padding are 0, so nothing attends to it.
+  own = split(mask.segments_BL), split(mask.positions_BL)
+  near = tuple(with_neighbours(array) for array in own)
+  scores_BNHQM = jnp.einsum(
+    'BNQHK,BNMHK->BNHQM',
+    query_BNQHK,
+    key_BNMHK,
+    preferred_element_type=jnp.float32,
+  )
+  if bias is not None:
+    scores_BNHQM += bias(own[1], near[1])
+  allowed_BN1QM = mask.between(own, near)[:, :, None]
+  scores_BNHQM = jnp.where(allowed_BN1QM, scores_BNHQM, MASKED_SCORE)
+  weights_BNHQM = jax.nn.softmax(scores_BNHQM).astype(query_BLHK.dtype)
+  if dropout is not None:
+    weights_BNHQM = dropout(weights_BNHQM)
+  context = jnp.einsum('BNHQM,BNMHK->BNQHK', weights_BNHQM, value_BNMHK)
+  return context.reshape(len(context), -1, *context.shape[3:])[:, :length]
 
 
 def dot_product(
@@ -65,7 +127,7 @@ def dot_product(
   value_BMHK: jax.Array,
   mask: AttentionMask,
   dropout: Dropout = None,
-  bias_BHLM: jax.Array | None = None,
+  bias: Bias = None,
 ) -> jax.Array:
   """`jax.nn.dot_product_attention`: on a GPU cuDNN's, without L x M weights.
 
@@ -76,8 +138,11 @@ def dot_product(
   """
   _refuse('dot_product', mask.rule, dropout)
   fused = _cudnn_takes(query_BLHK)
-  if fused and bias_BHLM is not None:
-    bias_BHLM = bias_BHLM.astype(query_BLHK.dtype)
+  bias_BHLM = None
+  if bias is not None:
+    bias_BHLM = bias(mask.positions_BL, mask.positions_BL)
+    if fused:
+      bias_BHLM = bias_BHLM.astype(query_BLHK.dtype)
   return jax.nn.dot_product_attention(
     query_BLHK,
     key_BMHK,
@@ -116,14 +181,14 @@ def splash(
   value_BMHK: jax.Array,
   mask: AttentionMask,
   dropout: Dropout = None,
-  bias_BHLM: jax.Array | None = None,
+  bias: Bias = None,
 ) -> jax.Array:
   """jax's Pallas kernel for TPUs, without L x M weights in memory.
 
   On a CPU it is interpreted, so slow. Padding attends to padding.
 
   Raises:
-    UserError: on a GPU; `dropout` or `bias_BHLM` is not None; a rule without a
+    UserError: on a GPU; `dropout` or `bias` is not None; a rule without a
       mask for this kernel; a length that is not a multiple of the last of
       `SPLASH_BLOCKS`.
 
@@ -138,8 +203,8 @@ def splash(
     splash_attention_mask as masks,
   )
 
-  bias = None if bias_BHLM is None else 'a bias of scores'
-  _refuse('splash', mask.rule, dropout, bias)
+  told = None if bias is None else 'a bias of scores'
+  _refuse('splash', mask.rule, dropout, told)
   of_rule = attention_mask.rule_named(mask.rule).splash
   assert of_rule is not None  # or it was refused
   platform = rules.platform()
@@ -176,7 +241,7 @@ def splash(
   def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
     heads = query_BLHK.shape[2]  # on this device
     attend_row = kernel.make_splash_mha(
-      masks.MultiHeadMask([of_rule(length)] * heads),
+      masks.MultiHeadMask([of_rule(length, mask.reach)] * heads),
       head_shards=1,
       q_seq_shards=1,
       block_sizes=sizes,
@@ -199,25 +264,26 @@ def automatic(
   value_BMHK: jax.Array,
   mask: AttentionMask,
   dropout: Dropout = None,
-  bias_BHLM: jax.Array | None = None,
+  bias: Bias = None,
 ) -> jax.Array:
-  """Picks the TPU's or the GPU's kernel from length 512 on, else `einsum`.
+  """Picks the TPU's or the GPU's kernel from length 512 on, else `blocks`.
 
-  With dropout of weights it is always `einsum`.
+  With dropout of weights, and for a window on a GPU, it is always `blocks`,
+  which is `einsum` without a window.
   """
   length = query_BLHK.shape[1]
-  kernel = einsum
+  kernel = blocks
   if dropout is None and length >= 512:
-    if _cudnn_takes(query_BLHK):
+    if _cudnn_takes(query_BLHK) and mask.window is None:
       kernel = dot_product
     elif (
       rules.platform() == 'tpu'
-      and bias_BHLM is None
+      and bias is None
       and attention_mask.rule_named(mask.rule).splash is not None
       and not length % SPLASH_BLOCKS[-1]
     ):
       kernel = splash
-  return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias_BHLM)
+  return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias)
 
 
 def check(config: EncoderConfig) -> None:
@@ -262,6 +328,7 @@ def _refuse(
 KERNELS = {
   'auto': automatic,
   'einsum': einsum,
+  'blocks': blocks,
   'dot_product': dot_product,
   'splash': splash,
 }

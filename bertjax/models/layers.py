@@ -20,16 +20,54 @@ import jax.numpy as jnp
 from bertjax.models.config import EncoderConfig
 from bertjax.parallel.rules import Axes
 
+Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
 
-def kernel_initializer(config: EncoderConfig, axes: Axes) -> Callable[..., Any]:
+
+def truncated_normal(config: EncoderConfig, role: str) -> Initializer:
   """A normal distribution truncated at two deviations, as TensorFlow's.
 
   The standard deviation of the samples is therefore 0.88 of
   `initializer_stddev`; neither BERT nor this rescales it.
   """
-  return nn.with_logical_partitioning(
-    nn.initializers.truncated_normal(config.initializer_stddev), axes
-  )
+  return nn.initializers.truncated_normal(config.initializer_stddev)
+
+
+def normal(config: EncoderConfig, role: str) -> Initializer:
+  """A normal distribution: fairseq's RoBERTa."""
+  return nn.initializers.normal(config.initializer_stddev)
+
+
+def megatron(config: EncoderConfig, role: str) -> Initializer:
+  """`truncated_normal`, narrower the more layers add to the residual stream.
+
+  Those products, and the heads' of their width, have the deviation divided by
+  (2 N) ** 0.5; classifiers have D ** -0.5. Source: Shoeybi et al. 2019,
+  section 4.2; ModernBERT's `_init_weights` in transformers, which truncates.
+  """
+  stddev = config.initializer_stddev
+  if role in ('residual', 'head'):
+    stddev *= (2 * config.layers) ** -0.5
+  if role == 'classifier':
+    stddev = config.width**-0.5
+  return nn.initializers.truncated_normal(stddev)
+
+
+# (configuration, role of the kernel) -> Initializer. Roles are 'inner';
+# 'residual', a product that is added to the residual stream; 'head', the dense
+# layer of a head; 'classifier', its last product. Other code may add entries.
+INITIALIZERS: dict[str, Callable[[EncoderConfig, str], Initializer]] = {
+  'truncated_normal': truncated_normal,
+  'normal': normal,
+  'megatron': megatron,
+}
+
+
+def kernel_initializer(
+  config: EncoderConfig, axes: Axes, role: str = 'inner'
+) -> Callable[..., Any]:
+  """The initializer that the configuration names; see `INITIALIZERS`."""
+  initializer = config.choose(INITIALIZERS, 'initializer')(config, role)
+  return nn.with_logical_partitioning(initializer, axes)
 
 
 def zeros_initializer(axes: Axes) -> Callable[..., Any]:
@@ -44,8 +82,10 @@ def dense(
   name: str,
   inputs: int = 1,
   bias_axes: Axes | None = None,
+  bias: bool = True,
+  role: str = 'inner',
 ) -> nn.DenseGeneral:
-  """A linear map of the last `inputs` dimensions, with bias.
+  """A linear map of the last `inputs` dimensions.
 
   Args:
     config: gives initialisation and dtypes.
@@ -54,13 +94,16 @@ def dense(
     name: the submodule's.
     inputs: how many dimensions are contracted.
     bias_axes: logical axes of the bias; None: those of the kernel's outputs.
+    bias: whether there is one.
+    role: of the kernel, see `INITIALIZERS`.
   """
   return nn.DenseGeneral(
     features,
     axis=tuple(range(-inputs, 0)),
     dtype=config.compute_dtype,
     param_dtype=config.param_dtype,
-    kernel_init=kernel_initializer(config, axes),
+    use_bias=bias,
+    kernel_init=kernel_initializer(config, axes, role),
     bias_init=zeros_initializer(bias_axes or axes[inputs:]),
     name=name,
   )
@@ -92,8 +135,8 @@ def embed(
   )
 
 
-def layer_norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
-  """Layer norm over the width, with statistics in float32.
+def layer_norm(config: EncoderConfig, name: str, axis: str) -> nn.LayerNorm:
+  """Layer norm over the last dimension, with statistics in float32.
 
   In float32 the variance is the mean of squared differences: flax's
   shortcut, the mean of squares less the square of the mean, loses digits if the
@@ -104,31 +147,51 @@ def layer_norm(config: EncoderConfig, name: str) -> nn.LayerNorm:
     epsilon=config.norm_epsilon,
     dtype=config.compute_dtype,
     param_dtype=config.param_dtype,
+    use_bias=config.norm_bias,
     use_fast_variance=config.compute_dtype != 'float32',
-    scale_init=nn.with_logical_partitioning(
-      nn.initializers.ones_init(), ('width',)
-    ),
-    bias_init=zeros_initializer(('width',)),
+    scale_init=_ones(axis),
+    bias_init=zeros_initializer((axis,)),
     name=name,
   )
 
 
+def rms_norm(config: EncoderConfig, name: str, axis: str) -> nn.RMSNorm:
+  """Divides by the root of the mean square: Zhang and Sennrich 2019.
+
+  It has no bias, whatever `norm_bias` says; statistics are float32.
+  """
+  return nn.RMSNorm(
+    epsilon=config.norm_epsilon,
+    dtype=config.compute_dtype,
+    param_dtype=config.param_dtype,
+    scale_init=_ones(axis),
+    name=name,
+  )
+
+
+def _ones(axis: str) -> Callable[..., Any]:
+  return nn.with_logical_partitioning(nn.initializers.ones_init(), (axis,))
+
+
 Norm = Callable[[jax.Array], jax.Array]
-# (configuration, name of the submodule) -> module. Other code may add entries.
-NORMS: dict[str, Callable[[EncoderConfig, str], Norm]] = {
-  'layer_norm': layer_norm
+# (configuration, name of the submodule, logical axis of the last dimension) ->
+# module. Other code may add entries.
+NORMS: dict[str, Callable[[EncoderConfig, str, str], Norm]] = {
+  'layer_norm': layer_norm,
+  'rms_norm': rms_norm,
 }
 
 
-def norm(config: EncoderConfig, name: str) -> Norm:
+def norm(config: EncoderConfig, name: str, axis: str = 'width') -> Norm:
   """The norm that the configuration names.
 
   Args:
     config: gives its kind and dtypes.
     name: the submodule's; ends in 'norm', so that it does not decay (see
       `optimizer.decay_mask`).
+    axis: logical axis of the dimension that is normalised, the last.
   """
-  return config.choose(NORMS, 'norm')(config, name)
+  return config.choose(NORMS, 'norm')(config, name, axis)
 
 
 def _mix(word: jax.Array) -> jax.Array:

@@ -8,10 +8,22 @@
 Source: Reimers and Gurevych 2019 (sentence-transformers).
 """
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from jax import Array
 
 from bertjax.models import heads
+
+
+def members(batch: Mapping[str, Array]) -> Array:
+  """Returns which positions belong to each sequence of a batch: bool[B, S, L].
+
+  Args:
+    batch: `segments`, int32[B, L], and `first_positions`, int32[B, S].
+  """
+  number_S1 = jnp.arange(1, batch['first_positions'].shape[1] + 1)[:, None]
+  return batch['segments'][:, None] == number_S1
 
 
 def _cls(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:

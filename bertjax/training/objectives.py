@@ -70,7 +70,7 @@ class MaskedLanguageModel(Objective):
     if config and pairs and config.types < 2:
       raise UserError(
         'next-sentence prediction has sentences of two types, got '
-        'EncoderConfig.types = 1; set it to 2, or NSP=False'
+        f'EncoderConfig.types = {config.types}; set it to 2, or NSP=False'
       )
 
   @property
@@ -256,14 +256,16 @@ class MaskedLanguageModel(Objective):
   ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the sums of `cross_entropy`."""
     padding = -answers[0].shape[1] % self.chunks
-    head = heads.MaskedLanguageModelHead(self.model.config)
+    head = heads.VocabularyScores(self.model.config)
+    names = parameters.keys() & {'mlm_head', 'prediction_head'}
+    of_head = {name: parameters[name] for name in names}
     table_VD = parameters['embeddings']['token']['embedding']
 
     @jax.checkpoint
     def add_part(sums, part):
       positions_BC, targets_BC, weights_BC = part
       logits_BCV: Any = head.apply(
-        {'params': parameters['mlm_head']},
+        {'params': of_head},
         heads.gather_positions(hidden_BLD, positions_BC),
         table_VD,
       )
