@@ -31,11 +31,6 @@ VARIANTS = {
   'orders_and_noise': BertForPreTraining(
     TINY, pair_kind='sop', noise_target='detection'
   ),
-  'one_layer': BertForPreTraining(dataclasses.replace(TINY, layers=1)),
-  'without_dropout': BertForPreTraining(dataclasses.replace(TINY, dropout=0.0)),
-  'scanned_and_recomputed': BertForPreTraining(
-    dataclasses.replace(TINY, scan_layers=True, recompute='everything')
-  ),
   'bfloat16_products': BertForPreTraining(
     dataclasses.replace(TINY, dtype='bfloat16')
   ),
@@ -305,35 +300,6 @@ def test_every_parameter_names_its_logical_axes(model):
     assert len(box.names) == box.value.ndim
     named = [name for name in box.names if name is not None]
     assert named and set(named) <= known and len(set(named)) == len(named)
-
-
-@pytest.mark.parametrize(
-  'scan_layers, recompute',
-  [(True, 'nothing'), (False, 'products'), (True, 'everything')],
-)
-def test_scan_and_recomputation_change_nothing(scan_layers, recompute):
-  batch = make_batch()
-  plain = VARIANTS['without_dropout']
-  parameters = init(plain, batch)
-  other = BertForPreTraining(
-    dataclasses.replace(
-      plain.config, scan_layers=scan_layers, recompute=recompute
-    )
-  )
-  assert jax.tree.structure(init(other, batch)) == jax.tree.structure(
-    parameters
-  )
-  (expected, _), gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)(
-    parameters, plain, batch, train=False
-  )
-  (loss, _), found = jax.jit(
-    jax.value_and_grad(loss_and_outputs, has_aux=True),
-    static_argnames=('model', 'train'),
-  )(parameters, model=other, batch=batch, train=False)
-  np.testing.assert_allclose(loss, expected, rtol=1e-6)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, gradient
-  )
 
 
 def test_layers_in_a_loop_drop_other_elements_out():
