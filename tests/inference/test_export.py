@@ -159,7 +159,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
   ],
 )
 def test_the_card_names_the_class_that_has_the_heads(heads, name):
-  assert export.auto_class(heads) == name
+  assert export.auto_class(heads, CONFIG) == name
 
 
 def test_a_dry_run_refuses_what_transformers_does_not_have(
