@@ -51,9 +51,10 @@ def save(directory: str, tokenizer: Tokenizer, length: int, types: int) -> None:
       'tokenize_chinese_chars': True,
       'tokenizer_class': vocabulary_file.BERT_CLASSES[0],
     }
-    tokenizers.BertWordPieceTokenizer(
+    whole = tokenizers.BertWordPieceTokenizer(
       tokenizer.ids, lowercase=not tokenizer.cased
-    ).save(str(folder / vocabulary_file.WHOLE))
+    ).to_str(pretty=True)
+    (folder / vocabulary_file.WHOLE).write_text(whole, encoding='utf-8')
   else:
     settings |= {
       'clean_up_tokenization_spaces': False,
