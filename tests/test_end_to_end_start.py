@@ -60,6 +60,10 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
     **checkpoint(start, 4),
     **{k: v for k, v in checkpoint(whole, 0).items() if 'parameters' not in k},
   }
+  # Before its first step it measures what it was given.
+  last = metrics(start)[-1]['eval/mlm_loss']
+  assert metrics(whole)[0]['step'] == 0
+  assert metrics(whole)[0]['eval/mlm_loss'] == pytest.approx(last, rel=1e-6)
   shutil.copytree(whole, resumed)
   shutil.rmtree(resumed / 'checkpoints' / '4')
   shutil.rmtree(moved)
