@@ -175,7 +175,9 @@ def run(model, batch) -> dict[str, np.ndarray]:
   rows = np.arange(len(labels))[:, None]
   return {
     'hidden': hidden.detach().numpy(),
-    'mlm_logits': found.logits.detach().numpy()[rows, batch['target_positions']],
+    'mlm_logits': found.logits.detach().numpy()[
+      rows, batch['target_positions']
+    ],
     'loss': found.loss.detach().numpy(),
     **{
       f'gradient/{name}': weight.grad.numpy()
@@ -249,7 +251,9 @@ def main():
   for name, (prefix, attributes) in MODELS.items():
     found = make_golden(prefix, attributes, batch, random)
     arrays |= {f'{name}/{key}': value for key, value in found.items()}
-  np.savez_compressed(pathlib.Path(sys.argv[1]) / 'other_families.npz', **arrays)
+  np.savez_compressed(
+    pathlib.Path(sys.argv[1]) / 'other_families.npz', **arrays
+  )
 
 
 if __name__ == '__main__':
