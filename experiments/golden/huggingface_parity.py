@@ -9,9 +9,9 @@ For each directory it prints the largest absolute difference, in float32, of
 attention weights, hidden states, pooled output, masked-LM and next-sentence
 logits over all positions of a batch of random rows, with padding and, if the
 model has types, pairs; and of the masked-LM loss. A name stands for a model of
-that size with random weights, which transformers makes and saves. Then it does the same for what `huggingface.save` writes and transformers loads,
-and compares the tokenizers' ids. Exits with status 1 if a difference exceeds
-1e-4.
+that size with random weights, which transformers makes and saves. Then it does
+the same for what `huggingface.save` writes and transformers loads, and compares
+the tokenizers' ids. Exits with status 1 if a difference exceeds 1e-4.
 """
 
 import json
