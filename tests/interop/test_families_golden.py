@@ -5,8 +5,11 @@ says how far torch's own float32 is from its float64: at most 1.3e-6 of the
 largest element, and here at most 1e-5.
 """
 
+import ast
 import functools
+import math
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -14,8 +17,10 @@ import optax
 import pytest
 import safetensors.numpy
 
-from bertjax.interop import huggingface, names
+from bertjax import batch
+from bertjax.interop import config_json, huggingface, names
 from bertjax.models.bert import BertForPreTraining, BertForTask, reads_positions
+from bertjax.models.config import EncoderConfig
 from bertjax.tasks import kinds
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden' / 'other_families.npz'
@@ -136,3 +141,44 @@ def test_the_window_and_the_pooling_of_the_golden_matter(tmp_path):
   assert config.task_pooling == 'mean'
   assert (config.local_window, config.global_every) == (8, 3)
   assert config.layers > 3 and batch['tokens'].shape[1] > 2 * 8
+
+
+FOLDER = pathlib.Path(__file__).parents[2] / 'gin_configs' / 'models'
+# Parameters of transformers' ...ForMaskedLM on torch's meta device:
+# `python experiments/golden/other_families.py counts`.
+COUNTS = {
+  'modernbert_base': (50368, 149655232),
+  'modernbert_large': (50368, 395881664),
+  'roberta_base': (50265, 124697433),
+  'roberta_large': (50265, 355412057),
+}
+
+
+def read_fields(name):
+  """Returns the fields of EncoderConfig that a file of a size binds."""
+  text = (FOLDER / f'{name}.gin').read_text()
+  fields = {}
+  for included in re.findall(r"^include 'models/(\w+).gin'$", text, re.M):
+    fields |= read_fields(included)
+  # In a block, indented, or one line each.
+  found = re.findall(
+    r'^(?:  |config\.EncoderConfig\.)(\w+) = (.+)$', text, re.M
+  )
+  return fields | {field: ast.literal_eval(value) for field, value in found}
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_full_sizes_have_as_many_parameters_as_those_of_transformers(name):
+  vocabulary, count = COUNTS[name]
+  config = EncoderConfig(vocabulary_size=vocabulary, **read_fields(name))
+  model = BertForPreTraining(config, next_sentence=False)
+  example = batch.synthetic(1, 8, 2, 100, seed=0)
+  parameters = jax.eval_shape(
+    lambda: model.init(jax.random.key(0), example, train=False)
+  )['params']
+  ours = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parameters))
+  # RoBERTa's table of positions has two rows more there.
+  more = 2 * config.width if name.startswith('roberta') else 0
+  assert ours + more == count
+  family = config_json.family_of(config)
+  assert family.title.lower() == name.split('_')[0]
