@@ -223,7 +223,7 @@ def fields_affecting(*what: str) -> tuple[str, ...]:
   """Returns the names of the fields of EncoderConfig that change any of these.
 
       >>> fields_affecting('training')
-      ('dropout', 'attention_dropout', 'initializer_stddev')
+      ('dropout', 'attention_dropout', 'initializer_stddev', 'initializer')
 
   Args:
     what: names in `AFFECTED`.
