@@ -34,7 +34,7 @@ def start(corpus, tmp_path_factory):
     RUN_DIR=run_dir,
     TOKENIZER='bpe',
     VOCAB_SIZE=300,
-    **{'EncoderConfig.positions': 64},
+    **{'EncoderConfig.positions': 64, 'EncoderConfig.local_window': 8},
   )
   return run_dir
 
@@ -56,10 +56,13 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
   assert (whole / 'tokenizer.json').read_bytes() == (
     start / 'tokenizer.json'
   ).read_bytes()
-  assert checkpoint(whole, 0) == {
-    **checkpoint(start, 4),
-    **{k: v for k, v in checkpoint(whole, 0).items() if 'parameters' not in k},
-  }
+  began = checkpoint(whole, 0)
+  for name, given in checkpoint(start, 4).items():
+    if "['parameters']" in name:
+      # Rows that only fill the token table up are zeros, and never predicted.
+      known = 300 * SIZES['width'] * 4 if 'token' in name else None
+      known = 300 * 4 if 'mlm_head' in name else known
+      assert began[name][:known] == given[:known], name
   # Before its first step it measures what it was given.
   last = metrics(start)[-1]['eval/mlm_loss']
   assert metrics(whole)[0]['step'] == 0

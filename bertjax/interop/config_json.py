@@ -201,8 +201,8 @@ def _differences(family: Family, config: EncoderConfig) -> list[str]:
   back = default | _fields(family, attributes, 'config.json')
   for name in fields_affecting('shapes', 'computation'):
     # Whether the decoder is tied, the tensors tell as well.
-    same = _value(back, name) == _value(ours, name) or name == 'tied_decoder'
-    if not same:
+    same = back[name] == ours[name] or _value(back, name) == _value(ours, name)
+    if not same and name != 'tied_decoder':
       found.setdefault(name, f'only {_value(back, name)!r}')
   return [f'{name} {ours[name]!r} ({only})' for name, only in found.items()]
 
