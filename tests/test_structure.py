@@ -155,7 +155,7 @@ BUDGET = {
   'text': 1993,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
-  'models': 1043,
+  'models': 1045,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
@@ -174,7 +174,8 @@ BUDGET = {
   # Draws what guessing reaches, where no baseline was measured.
   # Writes no run into a prepared corpus.
   # A vocabulary in one of two files, and as people read it.
-  'runs': 1277,
+  # Architecture and vocabulary of INIT_FROM, for pretraining (104).
+  'runs': 1381,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
   # Signals are noted from the first step on, by all at once; a metric to select
@@ -250,10 +251,10 @@ BUDGET = {
   # a parameter that is parted from others of its macro; explains what has no
   # value; hides the stack of jax's C++.
   # Knows that a corpus takes the place of text.
-  # Knows which macros have no effect beside another one, wherever they are set.
+  # Refuses a size beside INIT_FROM in pretraining, too.
   # Knows which macros have no effect beside another one, wherever they are set,
   # and parameters that every scope sets for itself.
-  'launch': 1124,
+  'launch': 1131,
   # A full disk behind standard output is one line; gives `launch` gin's parser
   # for --help RECIPE and --list; checks the values of a recipe.
   # Memory that is not enough is one line, and so is an empty word.
