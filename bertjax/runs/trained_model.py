@@ -35,6 +35,7 @@ class TrainedModel(NamedTuple):
       that is not known.
     step: of the run's checkpoint; None for a Hugging Face directory.
     path: the directory that was read.
+    averaged: steps of the checkpoints that `averaging.read` read.
   """
 
   config: EncoderConfig
@@ -42,6 +43,7 @@ class TrainedModel(NamedTuple):
   task: dict[str, Any] | None
   step: int | None
   path: str
+  averaged: tuple[int, ...] = ()
 
 
 def read(path: str, step: int | None = None) -> TrainedModel:
