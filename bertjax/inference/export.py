@@ -27,8 +27,8 @@ tags: [bert, bertjax]
 {config.layers} layers of width {config.width}, {config.heads} heads, \
 {vocabulary} vocabulary entries
 ({case}). Trained for {step} steps{average}.
-It repeats what its text holds, errors and prejudices included, and was evaluated
-on nothing but what stands below.
+It repeats what its text holds, errors and prejudices included, and was
+evaluated on nothing but what stands below.
 
     from transformers import {auto_class}, AutoTokenizer
     model = {auto_class}.from_pretrained('{name}')
