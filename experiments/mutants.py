@@ -186,10 +186,10 @@ training/abstract_objective.py training/test_loop.py -k factor_times
 else self.losses[name] * value ==> else value
 kernels are not transposed when they are read
 interop/names.py interop/test_names.py -k there_and_back
-array, expected = array.T, expected[::-1] ==> expected = expected[::-1]
+part = part.T if row.is_kernel else part ==> part = part
 tensors stay in half precision
 interop/names.py interop/test_huggingface.py -k half_precision
-np.asarray(array, np.float32) ==> array
+np.asarray(array[front:], np.float32) ==> array[front:]
 a mean is taken over the sequences behind as well
 inference/forward.py inference/test_predictor.py -k vectors_are_those
 [:, None] == number_S1 ==> [:, None] >= number_S1

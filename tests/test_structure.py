@@ -156,14 +156,17 @@ BUDGET = {
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
   # Makes a large model of a small one (72).
-  'models': 1117,
+  'models': 1109,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
   # The tokenizer's settings of BPE.
   # and what to set if there is none. Names heads that have no counterpart, and
   # what to do if weights are missing.
-  'interop': 624,
+  # Two families beside BERT: their tables (365, of which BERT's had 100), what
+  # they share (125), and which head a tensor's name stands for. What a
+  # config.json cannot say is found by reading back what would be written.
+  'interop': 1150,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -186,8 +189,9 @@ BUDGET = {
   # and pairs that a model learns from and the data lacks.
   # A table of what a model is to say in pretraining, in place of two losses.
   # Baselines of losses, an AUC of rare labels, labels that nobody reads.
-  # The piece that begins a text is shown as a word.
-  'training': 1467,
+  # The piece that begins a text is shown as a word. Fresh layers bring a fresh
+  # head of predictions.
+  'training': 1468,
   # Encodes and decodes for prediction as well; looks at labels and at schemes
   # of tags before they are trained on and scored on, and says where. Compares
   # task.json with the head; says what a file that cannot be meant seems to be.
@@ -196,9 +200,9 @@ BUDGET = {
   # What fills a mask that begins a text is a word.
   'tasks': 1598,
   # OVERWRITE, as the next ones; says what texts are in Python.
-  # Refuses more tokens for a mask than there are.
+  # Refuses more tokens for a mask than there are. A card names the family.
   # Averages of checkpoints, and their place on the card (32).
-  'inference': 424,
+  'inference': 427,
   # Checks the results that it reads, and explains the columns of its table.
   # Tells what of a configuration INIT_FROM replaces.
   # Refuses STRIDE where no task has windows.
@@ -243,8 +247,8 @@ BUDGET = {
   # The door of seqio to the same rows, and what else needs TensorFlow; hands
   # what rows are like through.
   # A task that cannot be shuffled is one line.
-  # Spells and encodes byte-level BPE.
-  'data': 578,
+  # Spells and encodes byte-level BPE. The names of its checkpoints' family.
+  'data': 579,
   # Reads gin files and annotations without importing what they name, so that
   # the command line takes what a shell gives, and answers at once; ends at
   # once at Ctrl-C and SIGTERM, also within C++.

@@ -3,7 +3,7 @@
     tf1_checkpoints.convert(source='uncased_L-12_H-768_A-12', output='bert')
 
 MODEL, INIT_FROM and transformers take the directory. Names are derived from the
-one table in `interop.names`. Source: google-research/bert
+rows of `interop.bert_like`. Source: google-research/bert
 `modeling.py`, `run_pretraining.py`, `run_classifier.py`, `run_squad.py`.
 """
 
@@ -108,11 +108,12 @@ def convert(
   tokens = vocabulary_file.read(vocab)
   cased, why = vocabulary_file.detect_cased(vocab, tokens)
 
-  known = {row.theirs for row in names.table(config, names.HEADS)}
+  family = config_json.FAMILIES['bert']
+  known = {row.theirs for row in names.table(config, family.heads, family)}
   tensors, unused = read(prefix, known)
-  heads = huggingface.find_heads(set(tensors), {})
-  huggingface.architecture(heads)
-  parameters = names.from_huggingface(tensors, config, heads)
+  heads = huggingface.find_heads(set(tensors), config, {})
+  huggingface.architecture(heads, config)
+  parameters = names.from_huggingface(tensors, config, heads, family)
   found = huggingface.Checkpoint(config, parameters, None, tuple(unused))
   print(f'{source}: {found.report()}')
   print(f'vocabulary: {"cased" if cased else "lower-cased"} ({why})')

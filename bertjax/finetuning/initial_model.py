@@ -47,7 +47,8 @@ class InitialModel:
 
     A task head is among them only if it is of the same kind and labels.
 
-    Nor are the topmost `task.fresh_layers` and, if there are any, the pooler.
+    Nor are the topmost `task.fresh_layers` and, if there are any, the pooler or
+    the head that stands in its place.
     """
     if self.parameters is None:
       return None

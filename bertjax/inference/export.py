@@ -13,16 +13,17 @@ from collections.abc import Iterable
 from bertjax.errors import expect
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import config_json, huggingface, names
+from bertjax.models.config import EncoderConfig
 from bertjax.runs import gin_bindings, output_files, trained_model
 from bertjax.runs.metrics_file import read_metrics
 from bertjax.values import Count, Natural, Path, Share, checked
 
 _CARD = """---
 library_name: transformers
-tags: [bert, bertjax]
+tags: [{tag}, bertjax]
 ---
 
-# BERT, {training} with bertjax
+# {title}, {training} with bertjax
 
 {config.layers} layers of width {config.width}, {config.heads} heads, \
 {vocabulary} vocabulary entries
@@ -78,8 +79,7 @@ def export(
   both = average_decay is None or average is not None
   expect(both, 'None without AVERAGE', average_decay, 'AVERAGE_DECAY')
   predictor = Predictor.load(model, step, average, average_decay or 1.0)
-  config_json.from_encoder(predictor.config)  # refuses what cannot be written
-  name = auto_class(names.heads_of(predictor.parameters))
+  name = auto_class(names.heads_of(predictor.parameters), predictor.config)
   if dry_run:
     return
   task = predictor.task
@@ -102,16 +102,14 @@ def export(
   )
 
 
-def auto_class(heads: Iterable[str]) -> str:
-  """Returns the class that loads these heads.
-
-      >>> auto_class(('mlm_head',))
-      'AutoModelForMaskedLM'
+def auto_class(heads: Iterable[str], config: EncoderConfig) -> str:
+  """Returns the class that loads these heads, such as 'AutoModelForMaskedLM'.
 
   Raises:
     UserError: see `huggingface.architecture`.
   """
-  model = huggingface.architecture(heads).removeprefix('Bert')
+  family = config_json.family_of(config)
+  model = huggingface.architecture(heads, config).removeprefix(family.prefix)
   return 'AutoModel' + model.removeprefix('Model')
 
 
@@ -122,7 +120,10 @@ def _card(
     card = pathlib.Path(source, 'README.md')
     return card.read_text('utf-8', 'replace') if card.exists() else None
   tokenizer, task = predictor.tokenizer, predictor.task
+  title = config_json.family_of(predictor.config).title
   return _CARD.format(
+    title=title,
+    tag=title.lower(),
     name=os.path.basename(os.path.normpath(output)),
     auto_class=name,
     training=f'fine-tuned on {task.name}' if task else 'pretrained',

@@ -14,11 +14,13 @@ from bertjax.errors import UserError
 def refusal(path: str) -> UserError:
   """Returns the error for a model that is not on disk.
 
-  The name of a BERT on the Hub gets the command that downloads it.
+  The name of such a model on the Hub gets the command that downloads it.
   """
   owner, _, name = path.rpartition('/')
   if not owner and re.fullmatch(r'bert-(base|large)-[\w.-]+', name):
     owner = 'google-bert'  # these had no owner once
+  if not owner and re.fullmatch(r'roberta-(base|large)', name):
+    owner = 'FacebookAI'
   fix = 'point MODEL or INIT_FROM to one'
   on_hub = re.fullmatch(r'[\w-]+/[\w.-]*bert[\w.-]*', f'{owner}/{name}', re.I)
   if on_hub and not os.path.isdir(owner):

@@ -6,95 +6,33 @@
     >>> from_encoder(config)['num_hidden_layers']
     4
 
-An unknown attribute is refused by name, since it may change the computation.
-Source: transformers `configuration_bert.py`, whose defaults stand in for absent
-attributes.
+An unknown attribute is refused by name, since it may change the computation;
+and so is a field that would not come back from what is written. Defaults of
+transformers stand in for absent attributes.
 """
 
 import dataclasses
+import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bertjax.errors import UserError, choose, did_you_mean
+from bertjax.interop.bert_like import BERT, ROBERTA
+from bertjax.interop.family import FORMS, ONLY, WITHOUT_EFFECT, Family
+from bertjax.interop.modernbert import MODERNBERT
 from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.text import vocabulary_file
 
-# Their attribute -> our field; but for whether the decoder is tied, which the
-# tensors tell as well.
-FIELDS = {
-  field.metadata['huggingface']: field.name
-  for field in dataclasses.fields(EncoderConfig)
-  if field.metadata['huggingface'] not in (None, 'tie_word_embeddings')
+# By model_type. Where a configuration is of several, the first is written.
+FAMILIES = {'roberta': ROBERTA, 'bert': BERT, 'modernbert': MODERNBERT}
+# Field -> the one that it follows if it is None.
+_FOLLOWS = {
+  'attention_dropout': 'dropout',
+  'head_activation': 'activation',
+  'local_rotary_base': 'rotary_base',
 }
-THEIRS = {ours: theirs for theirs, ours in FIELDS.items()}
-# Of transformers.
-DEFAULTS = {
-  'vocab_size': 30522,
-  'hidden_size': 768,
-  'num_hidden_layers': 12,
-  'num_attention_heads': 12,
-  'intermediate_size': 3072,
-  'max_position_embeddings': 512,
-  'type_vocab_size': 2,
-  'hidden_dropout_prob': 0.1,
-  'attention_probs_dropout_prob': 0.1,
-  'layer_norm_eps': 1e-12,
-  'initializer_range': 0.02,
-  'hidden_act': 'gelu',
-}
-# Their name -> ours; the first of several synonyms is the one written.
-ACTIVATIONS = {
-  'gelu': 'gelu',
-  'gelu_python': 'gelu',
-  'gelu_new': 'gelu_tanh',
-  'gelu_pytorch_tanh': 'gelu_tanh',
-  'relu': 'relu',
-  'silu': 'silu',
-  'swish': 'silu',
-}
-# Attributes in which other models differ, and the value that BERT has.
-ONLY = {
-  'model_type': 'bert',
-  'position_embedding_type': 'absolute',
-  'is_decoder': False,
-  'is_encoder_decoder': False,
-  'add_cross_attention': False,
-  'pruned_heads': {},
-}
-# Types of attributes that no field of ours checks; they may also be null.
-TYPES = {
-  'architectures': list,
-  'hidden_act': str,
-  'id2label': dict,
-  'problem_type': str,
-  'tie_word_embeddings': bool,
-}
-# Known, and without effect on what a given input gives: names and versions,
-# special ids, options of returning and generating, and sizes of a pooler that
-# only google-research/bert once had.
-WITHOUT_EFFECT = frozenset(
-  """
-    _name_or_path architectures attn_implementation _attn_implementation
-    _attn_implementation_autoset bos_token_id chunk_size_feed_forward
-    classifier_dropout cls_token_id directionality dtype eos_token_id
-    _num_labels finetuning_task gradient_checkpointing id2label label2id
-    language mask_token_id model_max_length num_labels output_attentions
-    output_hidden_states output_past pad_token_id pooler_fc_size
-    pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head
-    pooler_type problem_type return_dict sep_token_id task_specific_params
-    tie_word_embeddings tokenizer_class torch_dtype torchscript
-    transformers_version use_bfloat16 use_cache bad_words_ids
-    begin_suppress_tokens cross_attention_hidden_size decoder_start_token_id
-    diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size
-    exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id
-    length_penalty max_length min_length no_repeat_ngram_size num_beam_groups
-    num_beams num_return_sequences output_scores prefix remove_invalid_values
-    repetition_penalty return_dict_in_generate suppress_tokens temperature
-    tf_legacy_loss tie_encoder_decoder top_k top_p typical_p
-""".split()
-)
 
 
 def read(path: str) -> dict[str, Any]:
@@ -111,6 +49,22 @@ def read(path: str) -> dict[str, Any]:
   return attributes
 
 
+def family_in(attributes: Mapping[str, Any], path: str) -> Family:
+  """Returns the family that a config.json names, or BERT if it names none.
+
+  Raises:
+    UserError: it is not known.
+  """
+  name = attributes.get('model_type', 'bert')
+  if not isinstance(name, str) or name not in FAMILIES:
+    titles = ', '.join(sorted(family.title for family in FAMILIES.values()))
+    raise UserError(
+      f'expected model_type to be one of {", ".join(sorted(FAMILIES))}, got '
+      f'{name!r:.40} in {path}; choose a checkpoint of {titles}'
+    )
+  return FAMILIES[name]
+
+
 def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
   """Returns the architecture that a config.json describes.
 
@@ -122,73 +76,139 @@ def to_encoder(attributes: Mapping[str, Any], path: str) -> EncoderConfig:
     UserError: another kind of model, an unknown attribute or activation, or
       sizes that no encoder can have.
   """
-  attributes = {**ONLY, **DEFAULTS, **attributes}
-  for name, kind in TYPES.items():
+  family = family_in(attributes, path)
+  attributes = {**ONLY, **family.only, **family.defaults, **attributes}
+  _check_attributes(family, attributes, path)
+  fields = _fields(family, attributes, path)
+  try:
+    return EncoderConfig(**fields)
+  except UserError as error:
+    text = re.sub(
+      r'EncoderConfig\.(\w+)',
+      lambda found: family.attribute_of(found[1]),
+      str(error),
+    )
+    raise UserError(f'{path}: {text} there') from error
+
+
+def _check_attributes(
+  family: Family, attributes: Mapping[str, Any], path: str
+) -> None:
+  """Refuses attributes of a wrong type, of other models, and unknown ones."""
+  for name, kind in {**FORMS, **family.forms}.items():
     if not isinstance(got := attributes.get(name), kind | None):
       raise UserError(
         f'expected {name} to be a {kind.__name__}, got {got!r:.40} in {path}; '
         'mend it there'
       )
-  for name, value in ONLY.items():
+  only = {**ONLY, **family.only}
+  for name, value in only.items():
     # pruned_heads is {} or null if no head was pruned.
     if attributes[name] != value and (attributes[name] or value):
       raise UserError(
-        f'expected {name} = {value!r}, as BERT has it, got '
-        f'{attributes[name]!r:.40} in {path}; choose a checkpoint of BERT'
+        f'expected {name} = {value!r}, as {family.title} has it, got '
+        f'{attributes[name]!r:.40} in {path}; choose a checkpoint of '
+        f'{family.title}'
       )
-  known = {*FIELDS, *ONLY, *WITHOUT_EFFECT}
+  known = {*family.defaults, *only, *WITHOUT_EFFECT, *family.without_effect}
+  known |= {*family.forms, *family.names.values()}
   for name in sorted(set(attributes) - known):
     raise UserError(
       f'{path} has an attribute that is not understood, {name:.40} = '
       f'{attributes[name]!r:.40}{did_you_mean(name[:40], known)}; remove it '
       'there if it does not change what the model computes'
     )
-  fields = {ours: attributes[theirs] for theirs, ours in FIELDS.items()}
-  setting = f'hidden_act in {path}, or choose another checkpoint'
-  fields['activation'] = choose(ACTIVATIONS, fields['activation'], setting)
-  if fields['attention_dropout'] == fields['dropout']:
-    fields['attention_dropout'] = None  # follows what a run sets
-  try:
-    return EncoderConfig(**fields)
-  except UserError as error:
-    text = re.sub(
-      r'EncoderConfig\.(\w+)', lambda found: THEIRS[found[1]], str(error)
-    )
-    raise UserError(f'{path}: {text} there') from error
 
 
-def from_encoder(config: EncoderConfig, padding: int = 0) -> dict[str, Any]:
+def _fields(
+  family: Family, attributes: Mapping[str, Any], path: str
+) -> dict[str, Any]:
+  """Returns what attributes, none of which is missing, say of fields."""
+  fields = dict(family.fixed)
+  fields |= {ours: attributes[theirs] for theirs, ours in family.fields.items()}
+  for theirs, (ours, values) in family.named.items():
+    setting = f'{theirs} in {path}, or choose another checkpoint'
+    fields[ours] = choose(values, attributes[theirs], setting)
+  fields |= family.read(attributes, path)
+  for name, followed in _FOLLOWS.items():
+    if name in fields and fields[name] == fields.get(followed):
+      fields[name] = None  # follows what a run sets
+  return fields
+
+
+def from_encoder(
+  config: EncoderConfig, id_of: Callable[[str], int] = lambda role: 0
+) -> dict[str, Any]:
   """Returns the attributes of a config.json that describe the architecture.
 
   Args:
     config: the architecture.
-    padding: the id of [PAD].
+    id_of: of special tokens, by their role: `Tokenizer.id_of`.
 
   Raises:
-    UserError: transformers has no BERT of this configuration.
+    UserError: transformers has no model of this configuration.
   """
-  activations = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-  different = [
-    f'{field.name} {getattr(config, field.name)!r} (only {field.default!r})'
-    for field in dataclasses.fields(config)
-    if field.name in fields_affecting('shapes', 'computation')
-    and field.metadata['huggingface'] is None
-    and getattr(config, field.name) != field.default
-  ]
-  if config.activation not in activations:
-    different.append(
-      f'activation {config.activation!r} (only {", ".join(activations)})'
-    )
-  if different:
+  return _attributes(family_of(config), config, id_of)
+
+
+@functools.lru_cache(maxsize=32)
+def family_of(config: EncoderConfig) -> Family:
+  """Returns the family that a configuration is of.
+
+  Raises:
+    UserError: of none; the message says in what it differs from the nearest.
+  """
+  differences = {
+    name: _differences(family, config) for name, family in FAMILIES.items()
+  }
+  name = min(differences, key=lambda name: len(differences[name]))
+  if differences[name]:
     raise UserError(
-      f'transformers has no BERT with {", ".join(different)}, so this model '
-      'cannot be exported'
+      f'transformers has no {FAMILIES[name].title} with '
+      f'{", ".join(differences[name])}, so this model cannot be exported'
     )
+  return FAMILIES[name]
+
+
+def _attributes(
+  family: Family, config: EncoderConfig, id_of: Callable[[str], int]
+) -> dict[str, Any]:
+  fields = dataclasses.asdict(config)
+  attributes = {
+    theirs: _value(fields, ours) for theirs, ours in family.fields.items()
+  }
+  for theirs, (ours, values) in family.named.items():
+    known = {value: name for name, value in reversed([*values.items()])}
+    attributes[theirs] = known.get(_value(fields, ours), next(iter(values)))
+  [model_type] = [name for name, x in FAMILIES.items() if x is family]
   return {
-    **{theirs: getattr(config, ours) for theirs, ours in FIELDS.items()},
-    'attention_probs_dropout_prob': config.attention_dropout_rate,
-    'hidden_act': activations[config.activation],
-    'model_type': 'bert',
-    'pad_token_id': padding,
+    **attributes,
+    **family.write(config, id_of),
+    **{name: id_of(role) for name, role in family.ids.items()},
+    'model_type': model_type,
     'tie_word_embeddings': config.tied_decoder,
   }
+
+
+def _differences(family: Family, config: EncoderConfig) -> list[str]:
+  """Returns what would not come back from config.json, for a message."""
+  ours, found = dataclasses.asdict(config), {}
+  for name, values in family.named.values():
+    if _value(ours, name) not in values.values():
+      found[name] = f'only {", ".join(dict.fromkeys(values.values()))}'
+  attributes = _attributes(family, config, lambda role: 0)
+  default = {x.name: x.default for x in dataclasses.fields(config)}
+  back = default | _fields(family, attributes, 'config.json')
+  for name in fields_affecting('shapes', 'computation'):
+    # Whether the decoder is tied, the tensors tell as well.
+    same = back[name] == ours[name] or _value(back, name) == _value(ours, name)
+    if not same and name != 'tied_decoder':
+      found.setdefault(name, f'only {_value(back, name)!r}')
+  return [f'{name} {ours[name]!r} ({only})' for name, only in found.items()]
+
+
+def _value(fields: Mapping[str, Any], name: str) -> Any:
+  """Returns a field's, or that of the one that it follows."""
+  value = fields[name]
+  follows = value is None and name in _FOLLOWS
+  return fields[_FOLLOWS[name]] if follows else value

@@ -4,10 +4,11 @@
     checkpoint = huggingface.read('bert-base-uncased')  # with labels and report
     huggingface.save('out', config, parameters, Tokenizer.load('a_run'))
 
-Neither torch nor transformers is used. RoBERTa and its like, whose positions
-start at 2, are refused by their model_type. The tokenizer does not affect the
-parameters; `vocabulary_file.load` refuses those that are neither BERT's nor
-byte-level BPE. Source: transformers `modeling_bert.py`, `tokenization_bert.py`.
+Of BERT, RoBERTa and ModernBERT (`config_json.FAMILIES`). Neither torch nor
+transformers is used. The tokenizer does not affect the parameters;
+`vocabulary_file.load` refuses those that are neither BERT's nor byte-level BPE.
+Source: transformers, as said in the modules of the families, and its
+`tokenization_bert.py`.
 """
 
 import dataclasses
@@ -22,21 +23,11 @@ import tokenizers
 
 from bertjax.errors import UserError, choose, expect
 from bertjax.interop import config_json, names, tensor_files
+from bertjax.interop.family import Family
 from bertjax.models.config import EncoderConfig
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 
-# Heads -> the class of transformers with them, by whose name AutoModel goes.
-ARCHITECTURES = {
-  (): 'BertModel',
-  ('pooler',): 'BertModel',
-  names.PRETRAINING: 'BertForPreTraining',
-  ('mlm_head',): 'BertForMaskedLM',
-  ('pooler', 'nsp_head'): 'BertForNextSentencePrediction',
-  ('pooler', 'classifier'): 'BertForSequenceClassification',
-  ('tag_head',): 'BertForTokenClassification',
-  ('span_head',): 'BertForQuestionAnswering',
-}
 # transformers' name for a classifier's loss -> the kind of the task.
 PROBLEM_TYPES = {
   'single_label_classification': 'classes',
@@ -44,12 +35,12 @@ PROBLEM_TYPES = {
   'multi_label_classification': 'labels',
 }
 PROBLEM_TYPE_OF = {kind: problem for problem, kind in PROBLEM_TYPES.items()}
-TOKEN_TABLE = 'bert.embeddings.word_embeddings.weight'
-# A buffer that some versions save: 0, 1, 2, ...
-BUFFERS = ('bert.embeddings.position_ids',)
-# transformers 5 scores with the first. Its files have only the second if they
-# are tied, as do those of transformers 4, for which the two are one.
-DECODER_BIAS = ('cls.predictions.decoder.bias', 'cls.predictions.bias')
+# Head for a task -> what the names of the classes with it end in.
+TASK_CLASSES = {
+  'classifier': 'ForSequenceClassification',
+  'tag_head': 'ForTokenClassification',
+  'span_head': 'ForQuestionAnswering',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,34 +77,58 @@ def read(directory: str) -> Checkpoint:
 
   Raises:
     UserError: no such directory; weights only as a pickle; files cut off; a
-      model other than BERT, an unknown attribute, or tensors that are missing
-      or of other sizes than config.json says.
+      model of no known family, an unknown attribute, or tensors that are
+      missing or of other sizes than config.json says.
   """
   path = os.path.join(directory, 'config.json')
   tensors = tensor_files.read(directory)
   attributes = config_json.read(path)
   config = config_json.to_encoder(attributes, path)
-  if 'BertForMultipleChoice' in (attributes.get('architectures') or ()):
+  family = config_json.family_in(attributes, path)
+  class_name = _class_name(attributes)
+  if 'ForMultipleChoice' in class_name:
     raise UserError(
-      f'{path} is of a BertForMultipleChoice, which compares choices; no kind '
-      'of task here does, choose another checkpoint'
+      f'{path} is of a {class_name}, which compares choices; no kind of task '
+      'here does, choose another checkpoint'
     )
-  scores, stored = DECODER_BIAS
-  if scores in tensors:
+  tensors = tensor_files.canonical(tensors, family.base)
+  if family.decoder_biases and family.decoder_biases[0] in tensors:
+    scores, stored = family.decoder_biases
     tensors[stored] = tensors[scores]
-  heads = find_heads(set(tensors), attributes)
-  known = {*BUFFERS, *(row.theirs for row in names.table(config, heads))}
-  if 'mlm_head' in heads:
-    tied = _is_tied(tensors, attributes, path)
+  has_decoder = family.decoder in tensors
+  heads = find_heads(set(tensors), config, attributes)
+  known = {*family.buffers, *(family.decoder_biases or ())[:1]}
+  if has_decoder or 'mlm_head' in heads or 'ForMaskedLM' in class_name:
+    tied = _is_tied(tensors, attributes, family, path)
     config = dataclasses.replace(config, tied_decoder=tied)
-    known |= {names.DECODER.theirs, scores}
-  parameters = names.from_huggingface(tensors, config, heads)
+    heads = find_heads(set(tensors), config, attributes)
+    known.add(family.decoder)
+  unused = _without_types(tensors, config, family)
+  known |= {row.theirs for row in names.table(config, heads, family)}
+  sizes = {**family.defaults, **attributes}
+  skipped = sizes['max_position_embeddings'] - config.positions
+  parameters = names.from_huggingface(tensors, config, heads, family, skipped)
   return Checkpoint(
     config=config,
     parameters=parameters,
     task=_task(attributes, parameters, path),
-    unused=tuple(sorted(set(tensors) - known)),
+    unused=(*sorted(set(tensors) - known), *unused),
   )
+
+
+def _class_name(attributes: Mapping[str, Any]) -> str:
+  return ' '.join(map(str, attributes.get('architectures') or ()))
+
+
+def _without_types(
+  tensors: dict[str, np.ndarray], config: EncoderConfig, family: Family
+) -> list[str]:
+  """Cuts the table of types to those that are used, and names the rest."""
+  name = family.type_table
+  if name not in tensors or len(tensors[name]) <= config.types:
+    return []
+  tensors[name] = tensors[name][: config.types]
+  return [f'{name}[{config.types}:]']
 
 
 def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
@@ -129,28 +144,35 @@ def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
   return checkpoint.config, checkpoint.parameters
 
 
-def architecture(heads: Iterable[str]) -> str:
+def architecture(heads: Iterable[str], config: EncoderConfig) -> str:
   """Returns the class of transformers for these heads.
-
-      >>> architecture(('pooler', 'classifier'))
-      'BertForSequenceClassification'
 
   Args:
     heads: names in `names.HEADS`, in its order. A pooler beside the heads of a
-      class without one (masked-LM alone, tags, spans) is ignored.
+      class without one (masked-LM alone, tags, spans), and heads that the
+      family has no place for, are ignored.
+    config: of the model.
 
   Raises:
-    UserError: transformers has no such class.
+    UserError: transformers has no such class, or no such model.
   """
-  heads = tuple(heads)
-  for some in (heads, tuple(head for head in heads if head != 'pooler')):
-    if some in ARCHITECTURES:
-      return ARCHITECTURES[some]
-  known = '; '.join(' + '.join(key) or 'none' for key in ARCHITECTURES)
+  family, heads = config_json.family_of(config), tuple(heads)
+  kept = _kept(heads, family)
+  if kept in family.classes:
+    return family.prefix + family.classes[kept]
+  known = '; '.join(' + '.join(key) or 'none' for key in family.classes)
   raise UserError(
-    f'transformers has no BERT with the heads {" + ".join(heads)}; it has '
-    f'{known}'
+    f'transformers has no {family.title} with the heads {" + ".join(heads)}; '
+    f'it has {known}'
   )
+
+
+def _kept(heads: Sequence[str], family: Family) -> tuple[str, ...]:
+  """Returns those of the heads that a class has a place for."""
+  kept = tuple(head for head in heads if head in family.heads)
+  if kept in family.classes:
+    return kept
+  return tuple(head for head in kept if head != 'pooler')
 
 
 def save(
@@ -169,8 +191,8 @@ def save(
     directory: made if missing.
     config: the architecture.
     parameters: nested by name, unboxed, with heads that `architecture` takes.
-      A pooler that the class lacks, and heads of pretraining that transformers
-      does not know (`names.WITHOUT_COUNTERPART`), are left out, with a warning.
+      A pooler that the class lacks, and heads that transformers does not know
+      or the family has no place for, are left out, with a warning.
     tokenizer: of no more tokens than the token table has rows.
     labels: names of the classes; None: as transformers calls them; ignored
       without a head for them.
@@ -183,11 +205,11 @@ def save(
       classes.
     OSError: the file system refuses, for example because the disk is full.
   """
+  family = config_json.family_of(config)
   heads = names.heads_of(parameters)
-  class_name = architecture(heads)
+  class_name = architecture(heads, config)
   left_out = [x for x in names.WITHOUT_COUNTERPART if x in parameters]
-  if heads not in ARCHITECTURES:
-    left_out.append('pooler')
+  left_out += [x for x in heads if x not in _kept(heads, family)]
   if left_out:
     print(
       f'warning: NOT saved, since {class_name} has no place for it: '
@@ -198,7 +220,7 @@ def save(
   tokenizer.check_fits(config.vocabulary_size, 'the model')
   attributes = {
     'architectures': [class_name],
-    **config_json.from_encoder(config, tokenizer.id_of('pad')),
+    **config_json.from_encoder(config, tokenizer.id_of),
     'dtype': str(config.param_dtype),
   }
   classes = _classes(parameters)
@@ -213,21 +235,27 @@ def save(
   if problem_type:
     attributes['problem_type'] = problem_type
 
-  tensors = names.to_huggingface(parameters, config)
-  if 'mlm_head' in heads and not config.tied_decoder:
+  skipped = attributes['max_position_embeddings'] - config.positions
+  tensors = names.to_huggingface(parameters, config, skipped)
+  if family.decoder_biases and 'mlm_head' in heads and not config.tied_decoder:
     # transformers then does not tie the bias either, and scores with the first.
-    tensors[DECODER_BIAS[0]] = tensors[DECODER_BIAS[1]]
-  if class_name == 'BertModel':  # which saves itself without the prefix
-    tensors = {name.removeprefix('bert.'): x for name, x in tensors.items()}
+    scores, stored = family.decoder_biases
+    tensors[scores] = tensors[stored]
+  if class_name == f'{family.prefix}Model':  # which saves itself without it
+    tensors = {k.removeprefix(family.base): x for k, x in tensors.items()}
   special = {f'{x}_token': name for x, name in tokenizer.special.items()}
+  inputs = ['input_ids', 'token_type_ids', 'attention_mask']
+  if config.types < 2:  # the model takes none, or fails at a 1
+    inputs.remove('token_type_ids')
   settings = {
-    'model_input_names': ['input_ids', 'token_type_ids', 'attention_mask'],
+    'model_input_names': inputs,
     'model_max_length': config.positions,
     'tokenizer_class': vocabulary_file.GENERAL_CLASSES[0],
   }
   if tokenizer.rules is None:
     settings = {
       'do_lower_case': not tokenizer.cased,
+      'model_input_names': inputs,
       'model_max_length': config.positions,
       'strip_accents': None,
       'tokenize_chinese_chars': True,
@@ -255,50 +283,77 @@ def save(
 
 
 def find_heads(
-  tensors: set[str], attributes: Mapping[str, Any]
+  tensors: set[str],
+  config: EncoderConfig,
+  attributes: Mapping[str, Any],
 ) -> tuple[str, ...]:
   """Returns the heads whose tensors are all there, in the order of `HEADS`.
 
   Args:
-    tensors: names, with the prefix 'bert.'.
-    attributes: of config.json, whose `architectures` tells a head for tags from
-      one for classes.
+    tensors: names, with the prefix of the encoder.
+    config: of the model.
+    attributes: of config.json, whose `architectures` tells heads apart that
+      have one name there, such as that for tags from that for classes.
+
+  Raises:
+    UserError: they cannot be told apart.
   """
-  heads = {
-    head
-    for head, rows in names.HEADS.items()
-    if tensors.issuperset(row.theirs for row in rows)
-  }
-  # Both have one name there. The class tells them apart, else the pooler does.
-  architecture = ' '.join(map(str, attributes.get('architectures') or ()))
-  tags = 'TokenClassification' in architecture or (
-    not architecture and 'pooler' not in heads
-  )
-  heads.discard('classifier' if tags else 'tag_head')
-  if 'pooler' not in heads:
-    heads -= {'nsp_head', 'classifier'}
+  family = config_json.family_in(attributes, 'config.json')
+  heads: set[str] = set()
+  # Backwards, since where a pooler is depends on the head.
+  for head in [x for x in reversed(names.HEADS) if x in family.heads]:
+    rows = names.rows_of(config, head, [*heads], family)
+    if rows and tensors.issuperset(row.theirs for row in rows):
+      heads.add(head)
+  alike = [head for head in TASK_CLASSES if head in heads]
+  if len(alike) > 1:
+    heads.difference_update(alike)
+    heads |= _told_apart(alike, heads, _class_name(attributes), family)
+  heads = {x for x in heads if family.needs.get(x, x) in heads}
   return tuple(head for head in names.HEADS if head in heads)
 
 
+def _told_apart(
+  alike: Sequence[str], heads: set[str], class_name: str, family: Family
+) -> set[str]:
+  """Returns which of several heads a tensor of one name belongs to."""
+  for head in alike:
+    if TASK_CLASSES[head] in class_name:
+      return {head}
+  if 'pooler' in family.heads:  # a class of transformers has one, others not
+    return {'classifier' if class_name or 'pooler' in heads else 'tag_head'}
+  if class_name:
+    return set()
+  raise UserError(
+    f'expected architectures in config.json, which alone says what the '
+    f'classifier of a {family.title} is for; add '
+    f'{" or ".join(family.prefix + TASK_CLASSES[head] for head in alike)} there'
+  )
+
+
 def _is_tied(
-  tensors: Mapping[str, np.ndarray], attributes: Mapping[str, Any], path: str
+  tensors: Mapping[str, np.ndarray],
+  attributes: Mapping[str, Any],
+  family: Family,
+  path: str,
 ) -> bool:
   """Returns whether the masked-LM head scores with the token table.
 
   A decoder that differs from it is used whatever config.json says, as
   transformers 5 does.
   """
-  decoder = tensors.get(names.DECODER.theirs)
+  decoder = tensors.get(family.decoder)
   if attributes.get('tie_word_embeddings') is False:
     if decoder is None:
       raise UserError(
-        f'expected {names.DECODER.theirs} beside {path}, which has '
+        f'expected {family.decoder} beside {path}, which has '
         'tie_word_embeddings = false; fetch its weights again, or set that to '
         'true there'
       )
     return False
+  table = tensors.get(family.token_table)
   # A tied one may be saved as a copy.
-  return decoder is None or np.array_equal(decoder, tensors[TOKEN_TABLE])
+  return decoder is None or table is None or np.array_equal(decoder, table)
 
 
 def _classes(parameters: Mapping[str, Any]) -> int | None:

@@ -3,20 +3,18 @@
     tensors = names.to_huggingface(parameters, config)
     parameters = names.from_huggingface(tensors, config, names.PRETRAINING)
 
-Tensors have the names under which the `BertFor...` classes of transformers 4
-and 5 save them. torch's linear layers are [out, in], flax's kernels [in, out],
-and our attention has an axis for its heads. Source: transformers
-`modeling_bert.py`.
+Tensors have the names under which the classes with a head of transformers 4 and
+5 save them; the rows are those of a `Family`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from flax import traverse_util
 
 from bertjax.errors import UserError
 from bertjax.interop import config_json
+from bertjax.interop.family import Family, Row
 from bertjax.models.config import EncoderConfig
 
 Parameters = dict[str, 'np.ndarray | Parameters']
@@ -32,104 +30,51 @@ SIZES = {
   'L': 'positions',
   'T': 'types',
 }
-
-
-class Row(NamedTuple):
-  """A parameter of ours and a tensor of theirs.
-
-  Attributes:
-    ours: the parameter's path.
-    theirs: the tensor's name.
-    shape: of the parameter, in the letters of `_sizes`.
-  """
-
-  ours: str
-  theirs: str
-  shape: str
-
-  @property
-  def is_kernel(self) -> bool:
-    """Whether the tensor is transposed."""
-    return self.ours.endswith('/kernel')
-
-  @property
-  def is_vocabulary(self) -> bool:
-    """Whether our rows are padded, see `EncoderConfig.vocabulary_rows`."""
-    return self.shape[0] == 'V'
-
-  @property
-  def merged(self) -> str:
-    """`shape` with the features of all heads on one axis, as theirs."""
-    return self.shape.replace('HK', 'D')
-
-
-def _embedding(ours: str, theirs: str, rows: str) -> Row:
-  path = f'embeddings/{ours}/embedding'
-  return Row(path, f'bert.embeddings.{theirs}_embeddings.weight', f'{rows}D')
-
-
-def _norm(ours: str, theirs: str) -> list[Row]:
-  return [
-    Row(f'{ours}/scale', f'{theirs}.weight', 'D'),
-    Row(f'{ours}/bias', f'{theirs}.bias', 'D'),
-  ]
-
-
-def _linear(ours: str, theirs: str, inputs: str, outputs: str) -> list[Row]:
-  return [
-    Row(f'{ours}/kernel', f'{theirs}.weight', inputs + outputs),
-    Row(f'{ours}/bias', f'{theirs}.bias', outputs),
-  ]
-
-
-EMBEDDINGS = (
-  _embedding('token', 'word', 'V'),
-  _embedding('position', 'position', 'L'),
-  _embedding('type', 'token_type', 'T'),
-  *_norm('embeddings/norm', 'bert.embeddings.LayerNorm'),
+# By their name among our parameters.
+HEADS = (
+  'pooler',
+  'prediction_head',
+  'mlm_head',
+  'nsp_head',
+  'classifier',
+  'tag_head',
+  'span_head',
 )
-# Paths and names within a layer.
-IN_EVERY_LAYER = (
-  *_linear('attention/query', 'attention.self.query', 'D', 'HK'),
-  *_linear('attention/key', 'attention.self.key', 'D', 'HK'),
-  *_linear('attention/value', 'attention.self.value', 'D', 'HK'),
-  *_linear('attention/output', 'attention.output.dense', 'HK', 'D'),
-  *_norm('attention_norm', 'attention.output.LayerNorm'),
-  *_linear('feed_forward/input', 'intermediate.dense', 'D', 'F'),
-  *_linear('feed_forward/output', 'output.dense', 'F', 'D'),
-  *_norm('feed_forward_norm', 'output.LayerNorm'),
-)
-# The heads, by their name among our parameters; C is any number of classes.
-# Heads for tags and for classes share a name there, and need two here.
-HEADS = {
-  'pooler': _linear('pooler', 'bert.pooler.dense', 'D', 'D'),
-  'mlm_head': [
-    *_linear('mlm_head/dense', 'cls.predictions.transform.dense', 'D', 'D'),
-    *_norm('mlm_head/norm', 'cls.predictions.transform.LayerNorm'),
-    Row('mlm_head/bias', 'cls.predictions.bias', 'V'),
-  ],
-  'nsp_head': _linear('nsp_head', 'cls.seq_relationship', 'D', '2'),
-  'classifier': _linear('classifier', 'classifier', 'D', 'C'),
-  'tag_head': _linear('tag_head', 'classifier', 'D', 'C'),
-  'span_head': _linear('span_head', 'qa_outputs', 'D', '2'),
-}
 PRETRAINING = ('pooler', 'mlm_head', 'nsp_head')
-# Heads of pretraining that transformers' BERT has no place for.
+# Heads of pretraining that transformers has no place for.
 WITHOUT_COUNTERPART = ('sop_head', 'same_document_head', 'detection_head')
-DECODER = Row('mlm_head/decoder', 'cls.predictions.decoder.weight', 'VD')
+# Parameters with a row for each token.
+_VOCABULARY = (
+  'embeddings/token/embedding',
+  'mlm_head/bias',
+  'mlm_head/decoder',
+)
 
 
-def table(config: EncoderConfig, heads: Iterable[str]) -> Iterator[Row]:
-  """Yields the row of every parameter."""
-  yield from EMBEDDINGS
-  for index in range(config.layers):
-    for ours, theirs, shape in IN_EVERY_LAYER:
-      path = f'encoder/layer_{index:02}/{ours}'
-      yield Row(path, f'bert.encoder.layer.{index}.{theirs}', shape)
+def table(
+  config: EncoderConfig, heads: Iterable[str], family: Family | None = None
+) -> Iterator[Row]:
+  """Yields the row of every tensor.
+
+  Args:
+    config: of the model.
+    heads: names in `HEADS` that the family has.
+    family: None: that of the configuration.
+  """
+  family, heads = family or config_json.family_of(config), tuple(heads)
+  yield from family.encoder_rows(config)
   for head in heads:
-    yield from HEADS[head]
-    if head == 'mlm_head' and not config.tied_decoder:
-      yield DECODER
+    yield from rows_of(config, head, heads, family)
+
+
+def rows_of(
+  config: EncoderConfig, head: str, heads: Sequence[str], family: Family
+) -> list[Row]:
+  """Returns the rows of a head, with all `heads` beside it."""
+  rows = [*family.head_rows(config, head, heads)]
+  if head == 'mlm_head' and not config.tied_decoder:
+    rows.append(Row(('mlm_head/decoder',), family.decoder, 'VD'))
+  return rows
 
 
 def heads_of(parameters: Parameters) -> tuple[str, ...]:
@@ -138,23 +83,25 @@ def heads_of(parameters: Parameters) -> tuple[str, ...]:
 
 
 def to_huggingface(
-  parameters: Parameters, config: EncoderConfig
+  parameters: Parameters, config: EncoderConfig, skipped: int = 0
 ) -> dict[str, np.ndarray]:
   """Converts parameters, or their gradients, to tensors.
 
   Args:
-    parameters: nested by name, unboxed; with any heads.
+    parameters: nested by name, unboxed; with any heads of the family.
     config: of the model.
+    skipped: how many rows their table of positions has more: zeros, in front.
 
   Returns:
     tensors by name, with their dtypes; a tied table appears once.
 
   Raises:
-    UserError: the parameters belong to another model.
+    UserError: the parameters belong to another model, or transformers has none
+      of this configuration.
   """
   flat = traverse_util.flatten_dict(parameters, sep='/')
   rows = tuple(table(config, heads_of(parameters)))
-  expected = {row.ours for row in rows}
+  expected = {path for row in rows for path in row.ours}
   if expected != set(flat):
     missing = sorted(expected - set(flat))
     unknown = sorted(set(flat) - expected)
@@ -165,22 +112,34 @@ def to_huggingface(
     )
   tensors = {}
   for row in rows:
-    array = np.asarray(flat[row.ours])
-    if row.is_vocabulary:
-      array = array[: config.vocabulary_size]
-    if not _fits(array.shape, _sizes(row.shape, config)):
-      raise UserError(
-        f'expected the parameters of this EncoderConfig, got {row.ours} of '
-        f'shape {list(array.shape)}; give the configuration that they were '
-        'made with'
-      )
-    array = array.reshape(_sizes(row.merged, config))
-    tensors[row.theirs] = array.T if row.is_kernel else array
+    parts = [_tensor(np.asarray(flat[x]), x, row, config) for x in row.ours]
+    if row.skips:
+      parts.insert(0, np.zeros((skipped, *parts[0].shape[1:]), parts[0].dtype))
+    tensors[row.theirs] = np.concatenate(parts) if len(parts) > 1 else parts[0]
   return tensors
 
 
+def _tensor(
+  array: np.ndarray, path: str, row: Row, config: EncoderConfig
+) -> np.ndarray:
+  """Returns the part of a tensor that holds one parameter."""
+  if row.is_vocabulary:
+    array = array[: config.vocabulary_size]
+  if not _fits(array.shape, _sizes(row.shape, config)):
+    raise UserError(
+      f'expected the parameters of this EncoderConfig, got {path} of shape '
+      f'{list(array.shape)}; give the configuration that they were made with'
+    )
+  array = array.reshape(_sizes(row.merged, config))
+  return array.T if row.is_kernel else array
+
+
 def from_huggingface(
-  tensors: Mapping[str, np.ndarray], config: EncoderConfig, heads: Iterable[str]
+  tensors: Mapping[str, np.ndarray],
+  config: EncoderConfig,
+  heads: Iterable[str],
+  family: Family | None = None,
+  skipped: int = 0,
 ) -> Parameters:
   """Converts tensors to our parameters.
 
@@ -188,6 +147,8 @@ def from_huggingface(
     tensors: by name; those that are not in `table` are ignored.
     config: of the model.
     heads: names in `HEADS`.
+    family: None: that of the configuration.
+    skipped: how many rows their table of positions has more, in front.
 
   Returns:
     parameters nested by name, float32.
@@ -196,7 +157,9 @@ def from_huggingface(
     UserError: a tensor is missing, has another shape than `config` gives it, is
       not of floating point, or holds NaN or infinity.
   """
-  rows = tuple(table(config, heads))
+  heads = tuple(heads)
+  family = family or config_json.family_of(config)
+  rows = tuple(table(config, heads, family))
   missing = sorted({row.theirs for row in rows} - set(tensors))
   if missing:
     raise UserError(
@@ -208,32 +171,46 @@ def from_huggingface(
   flat = {}
   for row in rows:
     array = np.asarray(tensors[row.theirs])
-    if array.dtype.name not in FLOATS:
-      raise UserError(
-        f'expected {row.theirs} to be one of {", ".join(FLOATS)}, got '
-        f'{array.dtype}; choose a checkpoint that is not quantized'
-      )
-    array = np.asarray(array, np.float32)
-    got, expected = array.shape, _sizes(row.merged, config)
-    if row.is_kernel:
-      array, expected = array.T, expected[::-1]
-    if not _fits(got, expected):
-      shape = str(expected).replace(str(ANY), 'C')
-      sizes = dict.fromkeys(SIZES[x] for x in row.merged if x in SIZES)
-      theirs = ' or '.join(config_json.THEIRS[name] for name in sizes)
-      raise UserError(
-        f'expected {row.theirs} of shape {shape}, got {list(got)}; '
-        f'mend {theirs or "architectures"} in its config.json, or set '
-        'EncoderConfig'
-      )
-    if not np.isfinite(array).all():
-      raise UserError(
-        f'expected finite numbers in {row.theirs}, got NaN or infinity; choose '
-        'another checkpoint'
-      )
-    array = array.reshape(_sizes(row.shape, config))
-    flat[row.ours] = _pad_rows(array, config) if row.is_vocabulary else array
+    front = skipped if row.skips else 0
+    _check_tensor(array, row, config, family, front)
+    parts = np.split(np.asarray(array[front:], np.float32), len(row.ours))
+    for path, part in zip(row.ours, parts, strict=True):
+      part = part.T if row.is_kernel else part
+      part = part.reshape(_sizes(row.shape, config))
+      flat[path] = _pad_rows(part, config) if row.is_vocabulary else part
   return traverse_util.unflatten_dict(flat, sep='/')
+
+
+def _check_tensor(
+  array: np.ndarray,
+  row: Row,
+  config: EncoderConfig,
+  family: Family,
+  front: int,
+) -> None:
+  if array.dtype.name not in FLOATS:
+    raise UserError(
+      f'expected {row.theirs} to be one of {", ".join(FLOATS)}, got '
+      f'{array.dtype}; choose a checkpoint that is not quantized'
+    )
+  expected = _sizes(row.merged, config)
+  expected = expected[::-1] if row.is_kernel else expected
+  if expected[0] != ANY:
+    expected[0] = expected[0] * len(row.ours) + front
+  if not _fits(array.shape, expected):
+    shape = str(expected).replace(str(ANY), 'C')
+    sizes = dict.fromkeys(SIZES[x] for x in row.merged if x in SIZES)
+    theirs = ' or '.join(family.attribute_of(name) for name in sizes)
+    raise UserError(
+      f'expected {row.theirs} of shape {shape}, got {list(array.shape)}; '
+      f'mend {theirs or "architectures"} in its config.json, or set '
+      'EncoderConfig'
+    )
+  if not np.isfinite(np.asarray(array, np.float32)).all():
+    raise UserError(
+      f'expected finite numbers in {row.theirs}, got NaN or infinity; choose '
+      'another checkpoint'
+    )
 
 
 def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
@@ -244,9 +221,9 @@ def fit_vocabulary(parameters: Parameters, config: EncoderConfig) -> Parameters:
     config: of the model that is to hold them.
   """
   flat = traverse_util.flatten_dict(parameters, sep='/')
-  for row in table(config, heads_of(parameters)):
-    if row.is_vocabulary and row.ours in flat:
-      flat[row.ours] = _pad_rows(np.asarray(flat[row.ours]), config)
+  for path in _VOCABULARY:
+    if path in flat:
+      flat[path] = _pad_rows(np.asarray(flat[path]), config)
   return traverse_util.unflatten_dict(flat, sep='/')
 
 

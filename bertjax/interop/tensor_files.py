@@ -1,12 +1,12 @@
 """Tensors of a Hugging Face directory.
 
     tensors = tensor_files.read('bert-base-uncased')
+    tensors = tensor_files.canonical(tensors, 'bert.')
     tensors['bert.pooler.dense.weight']  # [768, 768]
     tensor_files.write('out', tensors)
 
-Reads one `model.safetensors`, or shards with an index. Names become those that
-transformers writes today: with the prefix `bert.`, and with `weight` and `bias`
-in norms, which the first BERT called gamma and beta. Source: safetensors.
+Reads one `model.safetensors`, or shards with an index; `canonical` gives names
+as transformers writes them today. Source: safetensors.
 """
 
 import contextlib
@@ -25,10 +25,12 @@ from bertjax.text import whole_files
 
 FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
+# What encoders' tensors are called in a file without a head.
+_OF_ENCODERS = ('embeddings.', 'encoder.', 'layers.', 'final_norm.', 'pooler.')
 
 
 def read(directory: str) -> dict[str, np.ndarray]:
-  """Returns all tensors by their canonical names.
+  """Returns all tensors by the names that they have there.
 
   Raises:
     UserError: no such directory, no safetensors in it, or a damaged file.
@@ -47,8 +49,7 @@ def read(directory: str) -> dict[str, np.ndarray]:
         f'expected tensors in {path} that numpy can hold, got one of {error}; '
         'set MODEL or INIT_FROM to a checkpoint that is not quantized'
       ) from error
-  prefix = any(name.startswith('bert.') for name in tensors)
-  return {canonical(name, prefix): array for name, array in tensors.items()}
+  return tensors
 
 
 def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
@@ -71,23 +72,29 @@ def write(directory: str, tensors: Mapping[str, np.ndarray]) -> None:
     raise OSError(str(error)) from error
 
 
-def canonical(name: str, prefix: bool) -> str:
-  """Returns the name that transformers gives a tensor today.
+def canonical(
+  tensors: Mapping[str, np.ndarray], base: str
+) -> dict[str, np.ndarray]:
+  """Returns tensors by the names that transformers gives them today.
 
-      >>> canonical('embeddings.LayerNorm.gamma', prefix=False)
-      'bert.embeddings.LayerNorm.weight'
+      >>> tensor = np.zeros(2)
+      >>> [*canonical({'embeddings.LayerNorm.gamma': tensor}, 'bert.')]
+      ['bert.embeddings.LayerNorm.weight']
 
-  Args:
-    name: of a tensor.
-    prefix: whether the file's encoder has the prefix 'bert.' already.
+  With the prefix `base`, and with weight and bias in norms, which the first
+  BERT called gamma and beta.
   """
-  head, _, leaf = name.rpartition('.')
-  if head.endswith('LayerNorm'):
-    leaf = {'gamma': 'weight', 'beta': 'bias'}.get(leaf, leaf)
-    name = f'{head}.{leaf}'
-  if not prefix and name.startswith(('embeddings.', 'encoder.', 'pooler.')):
-    name = f'bert.{name}'
-  return name
+  has_base = any(name.startswith(base) for name in tensors)
+  found = {}
+  for name, tensor in tensors.items():
+    module, _, leaf = name.rpartition('.')
+    if module.endswith('LayerNorm'):
+      leaf = {'gamma': 'weight', 'beta': 'bias'}.get(leaf, leaf)
+      name = f'{module}.{leaf}'
+    if not has_base and name.startswith(_OF_ENCODERS):
+      name = base + name
+    found[name] = tensor
+  return found
 
 
 def _files(directory: str) -> list[str]:

@@ -39,21 +39,14 @@ NEEDS = {
 AFFECTED = ('shapes', 'computation', 'training', 'program')
 
 
-def _field(
-  affects: str,
-  huggingface: str | None = None,
-  default: Any = dataclasses.MISSING,
-) -> Any:
+def _field(affects: str, default: Any = dataclasses.MISSING) -> Any:
   """Makes a field of EncoderConfig.
 
   Args:
     affects: a name in `AFFECTED`.
-    huggingface: the attribute's name in config.json; None: it has none there.
     default: the field's; if it is None, the field may be None.
   """
-  return dataclasses.field(
-    default=default, metadata={'affects': affects, 'huggingface': huggingface}
-  )
+  return dataclasses.field(default=default, metadata={'affects': affects})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,50 +116,48 @@ class EncoderConfig:
     UserError: an impossible value; the message names the field to set.
   """
 
-  vocabulary_size: Count = _field('shapes', 'vocab_size')
-  width: Count = _field('shapes', 'hidden_size')
-  layers: Layers = _field('shapes', 'num_hidden_layers')
-  heads: Count = _field('shapes', 'num_attention_heads')
-  feed_forward: Count = _field('shapes', 'intermediate_size')
-  positions: Count = _field('shapes', 'max_position_embeddings', 512)
-  types: Natural = _field('shapes', 'type_vocab_size', 2)
-  vocabulary_multiple: Count = _field('program', default=1)
-  dropout: Rate = _field('training', 'hidden_dropout_prob', 0.1)
-  attention_dropout: Rate | None = _field(
-    'training', 'attention_probs_dropout_prob', None
-  )
-  norm_epsilon: Positive = _field('computation', 'layer_norm_eps', 1e-12)
-  initializer_stddev: Positive = _field('training', 'initializer_range', 0.02)
-  initializer: str = _field('training', default='truncated_normal')
-  activation: str = _field('computation', 'hidden_act', 'gelu')
-  head_activation: str | None = _field('computation', default=None)
-  position_scheme: str = _field('computation', default='learned')
-  rotary_base: Positive = _field('computation', default=10000.0)
-  local_rotary_base: Positive | None = _field('computation', default=None)
-  norm: str = _field('computation', default='layer_norm')
-  norm_bias: bool = _field('shapes', default=True)
-  attention_bias: bool = _field('shapes', default=True)
-  feed_forward_bias: bool = _field('shapes', default=True)
-  head_bias: bool = _field('shapes', default=True)
-  decoder_bias: bool = _field('shapes', default=True)
-  query_key_norm: bool = _field('shapes', default=False)
-  block_order: str = _field('computation', default='post')
-  embedding_norm: bool = _field('shapes', default=True)
-  first_norm: bool = _field('shapes', default=True)
-  final_norm: bool = _field('shapes', default=True)
-  feed_forward_block: str = _field('computation', default='dense')
-  attention_rule: str = _field('computation', default='all')
-  layer_pattern: str = _field('computation', default='uniform')
-  local_window: Count | None = _field('computation', default=None)
-  global_every: Count = _field('computation', default=3)
-  shared_head: bool = _field('shapes', default=False)
-  task_pooling: str = _field('computation', default='cls')
-  attention_kernel: str = _field('program', default='auto')
-  scan_layers: bool = _field('program', default=False)
-  recompute: str = _field('program', default='nothing')
-  tied_decoder: bool = _field('shapes', 'tie_word_embeddings', True)
-  dtype: Dtype | None = _field('program', default=None)
-  param_dtype: Dtype = _field('program', default='float32')
+  vocabulary_size: Count = _field('shapes')
+  width: Count = _field('shapes')
+  layers: Layers = _field('shapes')
+  heads: Count = _field('shapes')
+  feed_forward: Count = _field('shapes')
+  positions: Count = _field('shapes', 512)
+  types: Natural = _field('shapes', 2)
+  vocabulary_multiple: Count = _field('program', 1)
+  dropout: Rate = _field('training', 0.1)
+  attention_dropout: Rate | None = _field('training', None)
+  norm_epsilon: Positive = _field('computation', 1e-12)
+  initializer_stddev: Positive = _field('training', 0.02)
+  initializer: str = _field('training', 'truncated_normal')
+  activation: str = _field('computation', 'gelu')
+  head_activation: str | None = _field('computation', None)
+  position_scheme: str = _field('computation', 'learned')
+  rotary_base: Positive = _field('computation', 10000.0)
+  local_rotary_base: Positive | None = _field('computation', None)
+  norm: str = _field('computation', 'layer_norm')
+  norm_bias: bool = _field('shapes', True)
+  attention_bias: bool = _field('shapes', True)
+  feed_forward_bias: bool = _field('shapes', True)
+  head_bias: bool = _field('shapes', True)
+  decoder_bias: bool = _field('shapes', True)
+  query_key_norm: bool = _field('shapes', False)
+  block_order: str = _field('computation', 'post')
+  embedding_norm: bool = _field('shapes', True)
+  first_norm: bool = _field('shapes', True)
+  final_norm: bool = _field('shapes', True)
+  feed_forward_block: str = _field('computation', 'dense')
+  attention_rule: str = _field('computation', 'all')
+  layer_pattern: str = _field('computation', 'uniform')
+  local_window: Count | None = _field('computation', None)
+  global_every: Count = _field('computation', 3)
+  shared_head: bool = _field('shapes', False)
+  task_pooling: str = _field('computation', 'cls')
+  attention_kernel: str = _field('program', 'auto')
+  scan_layers: bool = _field('program', False)
+  recompute: str = _field('program', 'nothing')
+  tied_decoder: bool = _field('shapes', True)
+  dtype: Dtype | None = _field('program', None)
+  param_dtype: Dtype = _field('program', 'float32')
 
   def __post_init__(self) -> None:
     check_fields(self)
@@ -232,7 +223,7 @@ def fields_affecting(*what: str) -> tuple[str, ...]:
   """Returns the names of the fields of EncoderConfig that change any of these.
 
       >>> fields_affecting('training')
-      ('dropout', 'attention_dropout', 'initializer_stddev')
+      ('dropout', 'attention_dropout', 'initializer_stddev', 'initializer')
 
   Args:
     what: names in `AFFECTED`.

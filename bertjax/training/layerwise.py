@@ -74,7 +74,9 @@ def _each(
 def without_top(
   loaded: Mapping[str, Any], layers: int, count: int
 ) -> Mapping[str, Any]:
-  """Leaves out the topmost `count` layers and the pooler, to be made anew.
+  """Leaves out the topmost `count` layers and what pools, to be made anew.
+
+  That is the pooler or, where heads share it, the head of predictions.
 
   Raises:
     UserError: `count` is out of range.
@@ -85,7 +87,8 @@ def without_top(
     return loaded
   dropped = {f'layer_{i:02}' for i in range(layers - count, layers)}
   encoder = {k: v for k, v in loaded['encoder'].items() if k not in dropped}
-  rest = {k: v for k, v in loaded.items() if k not in ('pooler', 'encoder')}
+  above = {'encoder', 'pooler', 'prediction_head'}
+  rest = {k: v for k, v in loaded.items() if k not in above}
   return rest | {'encoder': encoder}
 
 

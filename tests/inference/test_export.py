@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -5,6 +6,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from flax.core import meta
 
 from bertjax import batch
 from bertjax.errors import UserError
@@ -15,6 +17,7 @@ from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
 from bertjax.runs import model_file
 from bertjax.runs.checkpoints import Checkpoints
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
 from bertjax.training import objectives, optimizer, state
 
@@ -185,7 +188,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
   ],
 )
 def test_the_card_names_the_class_that_has_the_heads(heads, name):
-  assert export.auto_class(heads) == name
+  assert export.auto_class(heads, CONFIG) == name
 
 
 def test_a_dry_run_refuses_what_transformers_does_not_have(
@@ -201,4 +204,60 @@ def test_a_dry_run_refuses_what_transformers_does_not_have(
 
   monkeypatch.setattr(export.Predictor, 'load', with_two_heads)
   with pytest.raises(UserError, match='heads mlm_head . span_head'):
+    export.export(model=str(folder), output=str(tmp_path / 'x'), dry_run=True)
+
+
+@pytest.mark.parametrize(
+  'changes, title, tag',
+  [
+    ({'types': 1}, 'RoBERTa', 'roberta'),
+    (
+      {
+        'types': 0,
+        'position_scheme': 'rotary',
+        'block_order': 'pre',
+        'first_norm': False,
+        'feed_forward_block': 'gated',
+        'shared_head': True,
+      },
+      'ModernBERT',
+      'modernbert',
+    ),
+  ],
+)
+def test_a_card_names_the_family(tmp_path, monkeypatch, changes, title, tag):
+  config = dataclasses.replace(CONFIG, **changes)
+  model = BertForPreTraining(config, next_sentence=False)
+  example = batch.synthetic(1, 8, 2, 16, seed=0)
+  parameters = meta.unbox(
+    model.init(jax.random.key(0), example, train=False)['params']
+  )
+  tokenizer = Tokenizer([*SPECIAL_TOKENS, 'A'], cased=False)
+  predictor = export.Predictor(config, parameters, tokenizer, step=3)
+  monkeypatch.setattr(export.Predictor, 'load', lambda *_: predictor)
+  run, output = tmp_path / 'run', tmp_path / 'model'
+  run.mkdir()
+  (run / 'config.gin').write_text('SEED = 0\n')
+  export.export(model=str(run), output=str(output))
+  card = (output / 'README.md').read_text()
+  assert f'tags: [{tag}, bertjax]' in card
+  assert f'# {title}, pretrained with bertjax' in card
+  assert "AutoModelForMaskedLM.from_pretrained('model')" in card
+  found = huggingface.read(str(output))
+  assert found.config.types == config.types
+  jax.tree.map(np.testing.assert_array_equal, found.parameters, parameters)
+
+
+def test_what_no_family_has_is_one_line(run_dir, tmp_path, monkeypatch):
+  folder, _ = run_dir
+  load = export.Predictor.load
+
+  def with_another_norm(*arguments):
+    predictor = load(*arguments)
+    config = dataclasses.replace(predictor.config, norm='rms_norm')
+    return dataclasses.replace(predictor, config=config)
+
+  monkeypatch.setattr(export.Predictor, 'load', with_another_norm)
+  words = "no BERT with norm 'rms_norm' .only 'layer_norm'., so this model can"
+  with pytest.raises(UserError, match=words):
     export.export(model=str(folder), output=str(tmp_path / 'x'), dry_run=True)

@@ -18,6 +18,7 @@ from flax import traverse_util
 from bertjax import batch
 from bertjax.errors import UserError
 from bertjax.interop import config_json, huggingface, names
+from bertjax.interop.bert_like import BERT
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
 from bertjax.text import byte_level
@@ -54,10 +55,11 @@ def make_params(
   }
   sizes |= {'H': 3, 'K': 4}
   flat = {
-    ours: random.normal(size=[sizes[letter] for letter in shape]).astype(
+    ours: random.normal(size=[sizes[letter] for letter in row.shape]).astype(
       np.float32
     )
-    for ours, _, shape in names.table(config, heads)
+    for row in names.table(config, heads)
+    for ours in row.ours
   }
   return traverse_util.unflatten_dict(flat, sep='/')
 
@@ -80,7 +82,7 @@ def assert_equal(parameters, expected):
 
 
 @pytest.mark.parametrize(
-  'heads', [h for h in huggingface.ARCHITECTURES if 'tag_head' not in h]
+  'heads', [h for h in BERT.classes if 'tag_head' not in h]
 )
 def test_export_then_import_is_the_identity(tmp_path, heads):
   parameters = save(tmp_path, heads)
@@ -200,7 +202,7 @@ def test_a_decoder_of_its_own_is_used_and_a_copy_is_not(tmp_path):
   )
   assert_equal(huggingface.read(str(again)).parameters, checkpoint.parameters)
   tensors = safetensors.numpy.load_file(again / 'model.safetensors')
-  np.testing.assert_array_equal(*(tensors[k] for k in huggingface.DECODER_BIAS))
+  np.testing.assert_array_equal(*(tensors[k] for k in BERT.decoder_biases))
 
 
 def test_what_no_parameter_takes_is_reported(tmp_path):
@@ -223,7 +225,7 @@ def test_what_no_parameter_takes_is_reported(tmp_path):
 @pytest.mark.parametrize(
   'change, message',
   [
-    ({'model_type': 'roberta'}, "model_type = 'bert'.*'roberta'"),
+    ({'model_type': 'distilbert'}, "bert, modernbert, roberta, got 'distil"),
     ({'is_decoder': True}, 'is_decoder = False'),
     ({'position_embedding_type': 'relative_key'}, "'relative_key'"),
     ({'pruned_heads': {'0': [1]}}, 'pruned_heads'),
@@ -345,7 +347,7 @@ def test_a_pooler_without_a_place_is_left_out_aloud(
   assert capsys.readouterr().out == (
     f'warning: NOT saved, since {name} has no place for it: pooler\n'
   )
-  assert huggingface.architecture(['pooler', head]) == name
+  assert huggingface.architecture(['pooler', head], CONFIG) == name
   del parameters['pooler']
   assert_equal(huggingface.read(str(tmp_path)).parameters, parameters)
   save(tmp_path, ('pooler', 'classifier'))
@@ -405,7 +407,7 @@ def test_a_head_without_names_gets_those_that_transformers_needs(tmp_path):
 def test_the_bias_of_the_decoder_is_read_if_there_are_two(tmp_path):
   """transformers 5 adds it, and never reads the other one."""
   save(tmp_path, config=dataclasses.replace(CONFIG, tied_decoder=False))
-  scores, other = huggingface.DECODER_BIAS
+  scores, other = BERT.decoder_biases
   assert scores == 'cls.predictions.decoder.bias'
   rewrite(tmp_path, lambda t: t | {other: t[scores] + 1})
   expected = safetensors.numpy.load_file(tmp_path / 'model.safetensors')[scores]
@@ -426,7 +428,7 @@ def test_an_untied_decoder_has_to_be_there(tmp_path):
   with pytest.raises(UserError, match='decoder.weight.*tie_word_embeddings'):
     huggingface.read(str(tmp_path))
   word = 'bert.embeddings.word_embeddings.weight'
-  rewrite(tmp_path, lambda t: t | {names.DECODER.theirs: t[word].copy()})
+  rewrite(tmp_path, lambda t: t | {BERT.decoder: t[word].copy()})
   assert not huggingface.read(str(tmp_path)).config.tied_decoder
   save(tmp_path / 'without', ('pooler',))
   set_attributes(tmp_path / 'without', tie_word_embeddings=False)
@@ -560,6 +562,14 @@ def test_a_damaged_index_is_one_line(tmp_path, content, words):
     (
       'google-bert/bert-base-uncased',
       'hf download google-bert/bert-base-uncased --local-dir bert-base-uncased',
+    ),
+    (
+      'roberta-base',
+      'hf download FacebookAI/roberta-base --local-dir roberta-base',
+    ),
+    (
+      'answerdotai/ModernBERT-base',
+      'hf download answerdotai/ModernBERT-base --local-dir ModernBERT-base',
     ),
     ('prajjwal1/bert-tiny', 'hf download prajjwal1/bert-tiny --local-dir'),
     ('there/bert', None),
