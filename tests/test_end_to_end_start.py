@@ -64,8 +64,7 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
       known = 300 * 4 if 'mlm_head' in name else known
       assert began[name][:known] == given[:known], name
   # Before its first step it measures what it was given.
-  last = metrics(start)[-1]['eval/mlm_loss']
-  assert metrics(whole)[0]['step'] == 0
+  last = metrics(start)[4]['eval/mlm_loss']
   assert metrics(whole)[0]['eval/mlm_loss'] == pytest.approx(last, rel=1e-6)
   shutil.copytree(whole, resumed)
   shutil.rmtree(resumed / 'checkpoints' / '4')
@@ -92,6 +91,25 @@ def test_a_second_phase_has_longer_rows_and_another_base(
   pretrain(RUN_DIR=run_dir, CHANGES=changes, **later)
   config = model_file.read(str(run_dir))
   assert (config.positions, config.rotary_base) == (128, 80000.0)
+
+
+def test_a_larger_model_grows_from_it(start, corpus, tmp_path, capfd, errors):
+  large = {'width': 64, 'heads': 4, 'layers': 4, 'feed_forward': 96}
+  macros = {'INIT_FROM': start, 'TRAIN_STEPS': 1, 'DROPOUT': 0}
+  macros |= {'TEXT_FILES': corpus, 'LOG_STEPS': 1}
+  words = [f'--gin.EncoderConfig.{name}={x}' for name, x in large.items()]
+  pretrain(**macros, RUN_DIR=tmp_path / 'small')
+  pretrain(*words, **macros, TILE=True, RUN_DIR=tmp_path / 'large')
+  assert model_file.read(str(tmp_path / 'large')).width == 64
+  then, now = (
+    metrics(tmp_path / x)[1]['train/mlm_loss'] for x in ('small', 'large')
+  )
+  assert now == pytest.approx(then, abs=1e-4)
+  capfd.readouterr()
+  words[0] = '--gin.EncoderConfig.width=32'
+  pretrain(*words, **macros, TILE=True, RUN_DIR=tmp_path / 'other', status=2)
+  (line,) = errors(capfd.readouterr().err)
+  assert 'expected heads of width 16, as in INIT_FROM, got 8' in line
 
 
 @pytest.mark.parametrize('tokens', ['its own', 'of another'])

@@ -122,15 +122,9 @@ class BertForPreTraining(nn.Module):
     return outputs
 
 
-def has_pairs(config: EncoderConfig, next_sentence: bool | None = None) -> bool:
-  """Returns whether a model is to learn from pairs of sentences.
-
-  Args:
-    config: its architecture.
-    next_sentence: what a recipe says; None: whether the model tells sentence A
-      from B, by their types.
-  """
-  return config.types > 1 if next_sentence is None else next_sentence
+def has_pairs(config: EncoderConfig) -> bool:
+  """Returns whether a model tells sentence A from B, by their types."""
+  return config.types > 1
 
 
 class TaskHead(NamedTuple):

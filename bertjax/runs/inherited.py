@@ -15,14 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bertjax.errors import UserError
+from bertjax.models import tiling
 from bertjax.models.config import NEEDS, EncoderConfig, fields_affecting
 from bertjax.runs import layout, model_file, trained_model
 from bertjax.text import vocabulary_file
 from bertjax.values import Path, Place, checked
-
-# A recipe names a size for whoever starts from nothing, so it is no wish; the
-# command line refuses one that it is given.
-_SIZES = ('width', 'layers', 'heads', 'feed_forward')
 
 
 @checked
@@ -31,6 +28,7 @@ def architecture(
   init_from: Path | None = None,
   run_dir: Path | None = None,
   changes: str | Sequence[str] = (),
+  tile: bool = False,
 ) -> EncoderConfig:
   """Returns the architecture of a run: if INIT_FROM is set, of that one.
 
@@ -42,6 +40,7 @@ def architecture(
     init_from: a run or a Hugging Face directory; None: all is the recipe's.
     run_dir: of the run; if it has begun, it is asked in place of `init_from`.
     changes: see `trained_model.parameters`.
+    tile: whether the size is the recipe's.
 
   Raises:
     UserError: the recipe wants a field to be neither the default nor what
@@ -56,12 +55,14 @@ def architecture(
   kept = {
     name: getattr(there, name)
     for name in fields_affecting('shapes', 'computation')
-    if name not in changes
+    if name not in changes and not (tile and name in tiling.SIZES)
   }
   here = config(**kept)
   for field in dataclasses.fields(here):
     name = field.name
-    if name not in kept or name in ('vocabulary_size', *_SIZES):
+    # A recipe names a size for whoever starts from nothing, so it is no wish;
+    # the command line refuses one that it is given.
+    if name not in kept or name in ('vocabulary_size', *tiling.SIZES):
       continue
     wanted = _wanted(config, here, name)
     if wanted not in (field.default, kept[name]):

@@ -4,21 +4,17 @@ found = trained_model.read('runs/books')
 found.config, found.parameters, found.task, found.step
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from etils import epath
 from flax import traverse_util
-from flax.core import meta
 
-from bertjax import batch
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.interop import absent_model, huggingface, names
-from bertjax.models import bert
+from bertjax.models import bert, tiling
 from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
@@ -39,6 +35,7 @@ class TrainedModel(NamedTuple):
       that is not known.
     step: of the run's checkpoint; None for a Hugging Face directory.
     path: the directory that was read.
+    averaged: steps of the checkpoints that `averaging.read` read.
   """
 
   config: EncoderConfig
@@ -46,6 +43,7 @@ class TrainedModel(NamedTuple):
   task: dict[str, Any] | None
   step: int | None
   path: str
+  averaged: tuple[int, ...] = ()
 
 
 def read(path: str, step: int | None = None) -> TrainedModel:
@@ -109,31 +107,25 @@ def _check_shapes(
   found: names.Parameters, config: EncoderConfig, path: str
 ) -> None:
   """Refuses a model.json, at `path`, that is not of these parameters."""
-  # Other kernels refuse this length, and have the same parameters.
-  plain = dataclasses.replace(config, attention_kernel='einsum')
-  model = bert.BertForPreTraining(plain, noise_target='detection')
   try:
-    made = jax.eval_shape(
-      lambda example: model.init(jax.random.key(0), example, train=False),
-      batch.shapes(1, 1, 1),
-    )
+    expected = tiling.shapes(config)
   except UserError as error:
     raise model_file.damaged(path, error) from error
-  expected = meta.unbox(made['params'])
-  for part in expected.keys() & found.keys():  # not all have these heads
-    theirs, ours = (
-      {k: x.shape for k, x in traverse_util.flatten_dict(x, sep='/').items()}
-      for x in (found[part], expected[part])
-    )
-    for name in sorted(theirs.keys() | ours.keys()):
-      if theirs.get(name) != ours.get(name):
-        raise model_file.damaged(
-          path,
-          UserError(
-            f'expected {part}/{name} of shape {ours.get(name)}, as this file '
-            f'says, got {theirs.get(name)} in the checkpoint'
-          ),
-        )
+  theirs = traverse_util.flatten_dict(found, sep='/')
+  heads = {x.partition('/')[0] for x in expected}  # not all have these
+  for name in sorted({*expected, *theirs}):
+    head = name.partition('/')[0]
+    if head not in found or head not in heads:
+      continue
+    got = theirs[name].shape if name in theirs else None
+    if got != expected.get(name):
+      raise model_file.damaged(
+        path,
+        UserError(
+          f'expected {name} of shape {expected.get(name)}, as this file says, '
+          f'got {got} in the checkpoint'
+        ),
+      )
 
 
 @checked
@@ -166,6 +158,7 @@ def parameters(
   config: EncoderConfig,
   vocab_file: Place | None = None,
   changes: str | Sequence[str] = (),
+  tile: bool = False,
 ) -> names.Parameters | None:
   """Returns the parameters that INIT_FROM names; None for None.
 
@@ -175,12 +168,13 @@ def parameters(
     vocab_file: the vocabulary of the run that starts; None: that of `path`.
     changes: fields of EncoderConfig that change what is computed with the
       parameters and that are to differ from how these were trained.
+    tile: whether to make them parameters of the size in `config`.
 
   Raises:
-    UserError: see `read`; or the vocabularies differ, maybe with the same size,
-      so that rows of the token table would stand for other tokens; or the
-      parameters were trained with another computation than `changes` admits; or
-      a field in `changes` is unknown or does not differ.
+    UserError: see `read` and `tiling.tile`; or the vocabularies differ, maybe
+      with the same size, so that rows of the token table would stand for other
+      tokens; or the parameters were trained with another computation than
+      `changes` admits; or a field in `changes` is unknown or does not differ.
   """
   changes = (changes,) if isinstance(changes, str) else changes
   if path is None:
@@ -189,6 +183,7 @@ def parameters(
         f'CHANGES names {", ".join(changes)}, but INIT_FROM is None; set one '
         'of the two'
       )
+    expect(not tile, 'False without INIT_FROM', tile, 'TILE')
     return None
   path = best_run(path)
   theirs = vocabulary_file.find(path)
@@ -205,7 +200,8 @@ def parameters(
   )
   check_changes(found.config, changes)
   _check_computation(found.config, config, changes)
-  return names.fit_vocabulary(found.parameters, config)
+  loaded = names.fit_vocabulary(found.parameters, config)
+  return tiling.tile(loaded, found.config, config) if tile else loaded
 
 
 def differ(one: str, other: str) -> bool:

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -5,6 +6,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from flax.core import meta
 
 from bertjax import batch
 from bertjax.errors import UserError
@@ -15,6 +17,7 @@ from bertjax.models.config import EncoderConfig
 from bertjax.parallel import partitioning
 from bertjax.runs import model_file
 from bertjax.runs.checkpoints import Checkpoints
+from bertjax.text.tokenizer import Tokenizer
 from bertjax.text.vocabulary_file import SPECIAL_TOKENS, write
 from bertjax.training import objectives, optimizer, state
 
@@ -92,6 +95,32 @@ def test_a_hugging_face_directory_is_written_anew_and_keeps_its_card(
   assert not (tmp_path / '3' / 'README.md').exists()
   with pytest.raises(UserError, match='no checkpoint of step 7; set STEP'):
     export.export(model=first, output=str(tmp_path / '4'), step=7)
+
+
+def test_an_average_of_checkpoints_is_written_and_named(
+  run_dir, tmp_path, capsys
+):
+  folder, parameters = run_dir
+  doubled = jax.tree.map(lambda x: 3 * x, parameters)
+  with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
+    state = {'step': np.int32(9), 'parameters': doubled}
+    checkpoints.save(9, state)
+  output = str(tmp_path / 'model')
+  export.export(model=str(folder), output=output, average=2)
+  assert 'average of the steps 7, 9 of' in capsys.readouterr().out
+  found = huggingface.read(output).parameters
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, 2 * y, rtol=1e-6),
+    found,
+    parameters,
+  )
+  card = (tmp_path / 'model' / 'README.md').read_text()
+  assert 'for 9 steps, the average of those at 7, 9.' in card
+  assert 'None of the average.' in card
+  with pytest.raises(UserError, match='None without AVERAGE.*AVERAGE_DECAY'):
+    export.export(
+      model=str(folder), output=str(tmp_path / 'new'), average_decay=0.5
+    )
 
 
 def test_nothing_is_written_over(run_dir, tmp_path):
@@ -175,4 +204,60 @@ def test_a_dry_run_refuses_what_transformers_does_not_have(
 
   monkeypatch.setattr(export.Predictor, 'load', with_two_heads)
   with pytest.raises(UserError, match='heads mlm_head . span_head'):
+    export.export(model=str(folder), output=str(tmp_path / 'x'), dry_run=True)
+
+
+@pytest.mark.parametrize(
+  'changes, title, tag',
+  [
+    ({'types': 1}, 'RoBERTa', 'roberta'),
+    (
+      {
+        'types': 0,
+        'position_scheme': 'rotary',
+        'block_order': 'pre',
+        'first_norm': False,
+        'feed_forward_block': 'gated',
+        'shared_head': True,
+      },
+      'ModernBERT',
+      'modernbert',
+    ),
+  ],
+)
+def test_a_card_names_the_family(tmp_path, monkeypatch, changes, title, tag):
+  config = dataclasses.replace(CONFIG, **changes)
+  model = BertForPreTraining(config, next_sentence=False)
+  example = batch.synthetic(1, 8, 2, 16, seed=0)
+  parameters = meta.unbox(
+    model.init(jax.random.key(0), example, train=False)['params']
+  )
+  tokenizer = Tokenizer([*SPECIAL_TOKENS, 'A'], cased=False)
+  predictor = export.Predictor(config, parameters, tokenizer, step=3)
+  monkeypatch.setattr(export.Predictor, 'load', lambda *_: predictor)
+  run, output = tmp_path / 'run', tmp_path / 'model'
+  run.mkdir()
+  (run / 'config.gin').write_text('SEED = 0\n')
+  export.export(model=str(run), output=str(output))
+  card = (output / 'README.md').read_text()
+  assert f'tags: [{tag}, bertjax]' in card
+  assert f'# {title}, pretrained with bertjax' in card
+  assert "AutoModelForMaskedLM.from_pretrained('model')" in card
+  found = huggingface.read(str(output))
+  assert found.config.types == config.types
+  jax.tree.map(np.testing.assert_array_equal, found.parameters, parameters)
+
+
+def test_what_no_family_has_is_one_line(run_dir, tmp_path, monkeypatch):
+  folder, _ = run_dir
+  load = export.Predictor.load
+
+  def with_another_norm(*arguments):
+    predictor = load(*arguments)
+    config = dataclasses.replace(predictor.config, norm='rms_norm')
+    return dataclasses.replace(predictor, config=config)
+
+  monkeypatch.setattr(export.Predictor, 'load', with_another_norm)
+  words = "no BERT with norm 'rms_norm' .only 'layer_norm'., so this model can"
+  with pytest.raises(UserError, match=words):
     export.export(model=str(folder), output=str(tmp_path / 'x'), dry_run=True)

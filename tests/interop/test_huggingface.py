@@ -563,6 +563,14 @@ def test_a_damaged_index_is_one_line(tmp_path, content, words):
       'google-bert/bert-base-uncased',
       'hf download google-bert/bert-base-uncased --local-dir bert-base-uncased',
     ),
+    (
+      'roberta-base',
+      'hf download FacebookAI/roberta-base --local-dir roberta-base',
+    ),
+    (
+      'answerdotai/ModernBERT-base',
+      'hf download answerdotai/ModernBERT-base --local-dir ModernBERT-base',
+    ),
     ('prajjwal1/bert-tiny', 'hf download prajjwal1/bert-tiny --local-dir'),
     ('there/bert', None),
     ('books', None),

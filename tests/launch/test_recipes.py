@@ -203,6 +203,10 @@ def test_a_size_is_refused_if_the_model_to_start_from_has_its_own(
     ),
     (['quickstart', 'bert_base'], ['VOCAB_FILE=v.txt']),
     (['pretrain_text', 'bert_base'], ['TEXT_FILES=x']),
+    (
+      ['pretrain_text', 'bert_base'],
+      ['TEXT_FILES=x', 'INIT_FROM=runs/x', 'TILE=True'],
+    ),
   ],
 )
 def test_a_size_counts_where_a_model_is_made(files, bindings):

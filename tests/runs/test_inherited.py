@@ -107,6 +107,13 @@ def test_changes_are_the_recipes_also_at_their_default(start):
   assert found == dataclasses.replace(THEIRS, **kept, **changes)
 
 
+def test_the_size_is_the_recipes_if_the_start_is_to_grow(start):
+  found = inherited.architecture(RECIPE, start, tile=True)
+  sizes = {'width': 256, 'layers': 4, 'heads': 4, 'feed_forward': 1024}
+  kept = {'dropout': 0.1, 'vocabulary_multiple': 128, 'dtype': None}
+  assert found == dataclasses.replace(THEIRS, **kept, **sizes)
+
+
 @pytest.mark.parametrize('name', ['width', 'types', 'dropout', 'wdth'])
 def test_what_cannot_change_is_refused(start, name):
   with pytest.raises(UserError, match=f"got '{name}'.*set CHANGES"):

@@ -110,6 +110,11 @@ def test_learned_positions_cannot_change(directory):
     start(directory, 'positions', positions=16)
 
 
+def test_nothing_grows_from_nothing():
+  with pytest.raises(UserError, match='False without INIT_FROM.*set TILE'):
+    trained_model.parameters(None, CONFIG, tile=True)
+
+
 def test_changes_of_nothing_are_refused():
   with pytest.raises(UserError, match='INIT_FROM is None'):
     trained_model.parameters(None, CONFIG, None, ('activation',))

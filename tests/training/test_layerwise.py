@@ -61,6 +61,9 @@ def test_fresh_layers_are_left_out_of_what_is_loaded():
   assert set(left) == {'embeddings', 'encoder', 'classifier'}
   assert set(left['encoder']) == {'layer_00'}
   assert layerwise.without_top(PARAMETERS, 2, 0) is PARAMETERS
+  modern = PARAMETERS | {'prediction_head': PARAMETERS['pooler']}
+  assert set(layerwise.without_top(modern, 2, 1)) == set(left)
+  assert 'prediction_head' in layerwise.without_top(modern, 2, 0)
 
 
 @pytest.mark.parametrize(
