@@ -166,7 +166,6 @@ MODERNBERT = Family(
   classes={
     (): 'Model',
     ('prediction_head', 'mlm_head'): 'ForMaskedLM',
-    ('prediction_head',): 'ForMaskedLM',  # whose decoder adds nothing
     ('prediction_head', 'classifier'): 'ForSequenceClassification',
     ('prediction_head', 'tag_head'): 'ForTokenClassification',
     ('prediction_head', 'span_head'): 'ForQuestionAnswering',

@@ -293,6 +293,9 @@ def test_heads_that_no_class_has_together_are_refused(tmp_path):
   parameters = make_params(MODERN) | make_params(MODERN, 'classifier')
   with pytest.raises(UserError, match='no ModernBERT with the heads predictio'):
     huggingface.save(str(tmp_path), MODERN, parameters, TOKENIZER)
+  del parameters['mlm_head'], parameters['classifier']
+  with pytest.raises(UserError, match='the heads prediction_head; it has none'):
+    huggingface.save(str(tmp_path), MODERN, parameters, TOKENIZER)
   config = dataclasses.replace(MODERN, norm='rms_norm')
   with pytest.raises(UserError, match="with norm 'rms_norm'"):
     huggingface.save(str(tmp_path), config, make_params(config), TOKENIZER)
