@@ -94,9 +94,12 @@ def read(directory: str) -> Checkpoint:
   known = {*family.buffers, *(family.decoder_biases or ())[:1]}
   if has_decoder or 'mlm_head' in heads or 'ForMaskedLM' in class_name:
     tied = head_classes.is_tied(tensors, attributes, family, path)
-    config = dataclasses.replace(config, tied_decoder=tied)
-    heads = head_classes.find(set(tensors), config, attributes)
-    known.add(family.decoder)
+    tied_config = dataclasses.replace(config, tied_decoder=tied)
+    heads = head_classes.find(set(tensors), tied_config, attributes)
+    rows = names.rows_of(tied_config, 'mlm_head', heads, family)
+    if 'mlm_head' in heads or not rows:  # a tied decoder may be all
+      config = tied_config
+      known.add(family.decoder)
   unused = _without_types(tensors, config, family)
   known |= {row.theirs for row in names.table(config, heads, family)}
   sizes = {**family.defaults, **attributes}

@@ -174,6 +174,14 @@ def test_shards_half_precision_and_a_copy_of_the_table_are_read(tmp_path, name):
   )
 
 
+def test_a_decoder_that_lacks_its_bias_is_reported(tmp_path):
+  save(tmp_path, dataclasses.replace(MODERN, tied_decoder=False))
+  rewrite(tmp_path, lambda t: {k: x for k, x in t.items() if 'r.bias' not in k})
+  found = huggingface.read(str(tmp_path))
+  assert found.unused == ('decoder.weight',)
+  assert names.heads_of(found.parameters) == ('prediction_head',)
+
+
 def test_rows_that_pad_the_vocabulary_stay_here(tmp_path):
   config = dataclasses.replace(
     MODERN, vocabulary_multiple=64, tied_decoder=False
