@@ -159,7 +159,7 @@ def from_text(
         )
       ]
     mixture = Mixture(found, rates, temperature)
-    if processes.is_first() and not _is_begun(run_dir):
+    if processes.is_first() and not layout.has_checkpoint(run_dir):
       for prepared in found:
         if (run_dir, prepared.path) in _told:  # by training, before evaluation
           continue
@@ -171,12 +171,6 @@ def from_text(
         _told.add((run_dir, prepared.path))
       vocabulary_file.save(run_dir, *mixture.vocabulary.parts)
   return mixture if found[1:] else found[0]
-
-
-def _is_begun(run_dir: str) -> bool:
-  """Returns whether a run has a checkpoint, from which it continues."""
-  folder = os.path.join(run_dir, layout.CHECKPOINTS)
-  return os.path.isdir(folder) and any(map(str.isdigit, os.listdir(folder)))
 
 
 def vocabulary_of(

@@ -10,12 +10,13 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from bertjax.errors import expect
 from bertjax.inference.predictor import Predictor
 from bertjax.interop import config_json, head_classes, huggingface, names
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import gin_bindings, output_files, trained_model
 from bertjax.runs.metrics_file import read_metrics
-from bertjax.values import Natural, Path, checked
+from bertjax.values import Count, Natural, Path, Share, checked
 
 _CARD = """---
 library_name: transformers
@@ -26,8 +27,9 @@ tags: [{tag}, bertjax]
 
 {config.layers} layers of width {config.width}, {config.heads} heads, \
 {vocabulary} vocabulary entries
-({case}). Trained for {step} steps. It repeats what its text holds, errors and
-prejudices included, and was evaluated on nothing but what stands below.
+({case}). Trained for {step} steps{average}.
+It repeats what its text holds, errors and prejudices included, and was
+evaluated on nothing but what stands below.
 
     from transformers import {auto_class}, AutoTokenizer
     model = {auto_class}.from_pretrained('{name}')
@@ -51,6 +53,8 @@ def export(
   model: Path,
   output: Path,
   step: Natural | None = None,
+  average: Count | None = None,
+  average_decay: Share | None = None,
   overwrite: bool = False,
   dry_run: bool = False,
 ) -> None:
@@ -60,6 +64,10 @@ def export(
     model: see `Predictor.load`.
     output: a directory, new or empty.
     step: of a run's checkpoint; None: the best, or else the latest.
+    average: how many of the run's checkpoints, up to `step` or the latest, are
+      averaged; None: none are.
+    average_decay: the weight of a checkpoint over that of the next one; None:
+      they count alike.
     overwrite: whether to replace a directory of nothing but files.
     dry_run: check everything and write nothing.
 
@@ -68,7 +76,9 @@ def export(
       or `output` is not empty or cannot be written.
   """
   output_files.check_directory(output, model, overwrite)
-  predictor = Predictor.load(model, step)
+  both = average_decay is None or average is not None
+  expect(both, 'None without AVERAGE', average_decay, 'AVERAGE_DECAY')
+  predictor = Predictor.load(model, step, average, average_decay or 1.0)
   name = auto_class(names.heads_of(predictor.parameters), predictor.config)
   if dry_run:
     return
@@ -85,6 +95,8 @@ def export(
       card=_card(predictor, source, output, name),
     )
   step_of = '' if predictor.step is None else f'step {predictor.step} of '
+  if predictor.averaged:
+    step_of = f'average of the steps {_listed(predictor.averaged)} of '
   print(
     f'{output}: {step_of}{source}, for {name} and AutoTokenizer of transformers'
   )
@@ -119,13 +131,24 @@ def _card(
     vocabulary=len(tokenizer.tokens),
     case='cased' if tokenizer.cased else 'lower-cased',
     step=predictor.step,
-    scores=_scores(source, predictor.step),
+    average=(
+      f', the average of those at {_listed(predictor.averaged)}'
+      if predictor.averaged
+      else ''
+    ),
+    scores=_scores(source, predictor.step, bool(predictor.averaged)),
     configuration=gin_bindings.read(source).strip(),
   )
 
 
-def _scores(run_dir: str, step: int | None) -> str:
+def _listed(steps: Iterable[int]) -> str:
+  return ', '.join(map(str, steps))
+
+
+def _scores(run_dir: str, step: int | None, averaged: bool) -> str:
   """Returns the evaluation at `step` as a Markdown table."""
+  if averaged:
+    return 'None of the average.'
   rows = [
     f'| {name} | {values[steps.index(step)]:.4f} |'
     for name, (steps, values) in read_metrics(run_dir).items()

@@ -26,7 +26,7 @@ from bertjax.inference import forward
 from bertjax.interop import names
 from bertjax.models import bert
 from bertjax.models.config import EncoderConfig
-from bertjax.runs import trained_model
+from bertjax.runs import averaging, trained_model
 from bertjax.runs.progress_line import wait
 from bertjax.tasks import kinds
 from bertjax.tasks.examples import QuestionExample, TagExample, TextExample
@@ -49,6 +49,7 @@ class Predictor:
     origin: where the model came from, for messages.
     step: of a run's checkpoint, else None.
     task: what the model was fine-tuned for, else None.
+    averaged: steps of the checkpoints whose average it is.
     cut: how many texts were longer than `length` so far.
   """
 
@@ -58,6 +59,7 @@ class Predictor:
   origin: str = 'the model'
   step: int | None = None
   task: Task | None = None
+  averaged: tuple[int, ...] = ()
   cut: int = dataclasses.field(default=0, init=False)
 
   def __post_init__(self) -> None:
@@ -66,25 +68,43 @@ class Predictor:
     self.parameters = jax.tree.map(jnp.asarray, self.parameters)
 
   @classmethod
-  def load(cls, model: str, step: int | None = None) -> 'Predictor':
+  def load(
+    cls,
+    model: str,
+    step: int | None = None,
+    average: int | None = None,
+    decay: float = 1.0,
+  ) -> 'Predictor':
     """Reads a trained model.
 
     Args:
       model: a run, the folder of a fine-tuning's seeds, of which the best is
         read, or a Hugging Face directory.
       step: of a run's checkpoint; None: its best, else its latest.
+      average: how many of a run's checkpoints up to `step` are averaged; None:
+        none are.
+      decay: see `averaging.read`.
 
     Raises:
-      UserError: see `trained_model.read`.
+      UserError: see `trained_model.read` and `averaging.read`.
     """
     expect(isinstance(model, str | os.PathLike), 'a folder', model, 'MODEL')
     with wait(f'reading {model}'):
-      found = trained_model.read(os.fspath(model), step)
+      if average is None:
+        found = trained_model.read(os.fspath(model), step)
+      else:
+        found = averaging.read(os.fspath(model), average, decay, step)
     length = {'length': min(128, found.config.positions)}
     task = kinds.of_json(length | found.task) if found.task else None
     tokenizer = Tokenizer.load(found.path)
     return cls(
-      found.config, found.parameters, tokenizer, model, found.step, task
+      found.config,
+      found.parameters,
+      tokenizer,
+      model,
+      found.step,
+      task,
+      found.averaged,
     )
 
   @checked

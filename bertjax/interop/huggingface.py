@@ -19,13 +19,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tokenizers
 
 from bertjax.errors import UserError, choose, expect
 from bertjax.interop import config_json, head_classes, names, tensor_files
 from bertjax.interop.family import Family
 from bertjax.models.config import EncoderConfig
-from bertjax.text import vocabulary_file
+from bertjax.text import tokenizer_files
 from bertjax.text.tokenizer import Tokenizer
 
 # transformers' name for a classifier's loss -> the kind of the task.
@@ -206,43 +205,14 @@ def save(
     tensors[scores] = tensors[stored]
   if class_name == f'{family.prefix}Model':  # which saves itself without it
     tensors = {k.removeprefix(family.base): x for k, x in tensors.items()}
-  special = {f'{x}_token': name for x, name in tokenizer.special.items()}
-  inputs = ['input_ids', 'token_type_ids', 'attention_mask']
-  if config.types < 2:  # the model takes none, or fails at a 1
-    inputs.remove('token_type_ids')
-  settings = {
-    'model_input_names': inputs,
-    'model_max_length': config.positions,
-    'tokenizer_class': vocabulary_file.GENERAL_CLASSES[0],
-  }
-  if tokenizer.rules is None:
-    settings = {
-      'do_lower_case': not tokenizer.cased,
-      'model_input_names': inputs,
-      'model_max_length': config.positions,
-      'strip_accents': None,
-      'tokenize_chinese_chars': True,
-      'tokenizer_class': 'BertTokenizer',
-    }
-  files = {
-    'config.json': attributes,
-    'special_tokens_map.json': special,
-    'tokenizer_config.json': settings | special,
-  }
   folder = pathlib.Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
-  # It writes a smaller tokenizer_config.json, so it comes first.
-  vocabulary_file.save(directory, *tokenizer.parts)
-  for name, content in files.items():
-    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    (folder / name).write_text(text, encoding='utf-8')
+  tokenizer_files.save(directory, tokenizer, config.positions, config.types)
+  text = json.dumps(attributes, indent=2, ensure_ascii=False) + '\n'
+  (folder / 'config.json').write_text(text, encoding='utf-8')
   if card is not None:
     (folder / 'README.md').write_text(card, encoding='utf-8')
   tensor_files.write(directory, tensors)
-  if tokenizer.rules is None:
-    tokenizers.BertWordPieceTokenizer(
-      tokenizer.ids, lowercase=not tokenizer.cased
-    ).save(str(folder / 'tokenizer.json'))
 
 
 def _classes(parameters: Mapping[str, Any]) -> int | None:

@@ -89,16 +89,26 @@ def _check_size(
 ) -> None:
   """Refuses a size of a model where INIT_FROM brings its own."""
   set_here = dict(re.split(' *= *', x, maxsplit=1) for x in lines if '=' in x)
-  sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
-  sizes += [x for x in lines if 'EncoderConfig.' in x]
-  tunes = any(x.endswith('.fine_tune') for x in configuration.functions)
-  if not (sizes and tunes and 'INIT_FROM' in configuration.macros):
+
+  def is_set(name: str, unset: str = 'None') -> bool:
+    macro = configuration.macros.get(name)
+    return macro is not None and set_here.get(name, repr(macro.value)) != unset
+
+  # Pretraining takes from a recipe what is no part of the architecture.
+  fields, larger = r'\w+', ''
+  if any(
+    x.endswith('.inherited.architecture') for x in configuration.functions
+  ):
+    fields = 'width|layers|heads|feed_forward'
+    larger = 'TILE to True if it is to grow to that, or '
+  elif not any(x.endswith('.fine_tune') for x in configuration.functions):
     return
-  start = repr(configuration.macros['INIT_FROM'].value)
-  if set_here.get('INIT_FROM', start) != 'None':
+  sizes = [x for x in files[1:] if x.split('/')[-2:-1] == ['models']]
+  sizes += [x for x in lines if re.search(rf'EncoderConfig\.({fields})\b', x)]
+  if sizes and is_set('INIT_FROM') and not is_set('TILE', 'False'):
     raise UserError(
       f'INIT_FROM brings its own model, so {sizes[0]} has no effect; leave it '
-      'out, or set INIT_FROM to None'
+      f'out, or set {larger}INIT_FROM to None'
     )
 
 

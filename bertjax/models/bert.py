@@ -122,6 +122,11 @@ class BertForPreTraining(nn.Module):
     return outputs
 
 
+def has_pairs(config: EncoderConfig) -> bool:
+  """Returns whether a model tells sentence A from B, by their types."""
+  return config.types > 1
+
+
 class TaskHead(NamedTuple):
   """A kind of head for a task.
 

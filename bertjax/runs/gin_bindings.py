@@ -20,7 +20,8 @@ FIX = 'put the file of that run back, or point to another run'
 # the hardware shares its arithmetic. Macros, then parameters.
 IGNORED = re.compile(
   r'(.*/)?('
-  r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|ALLOW_DIFFERENCE'
+  r'RUN_DIR|SEEDS|TASKS|LOG_STEPS|EVAL_STEPS|CHECKPOINT_STEPS|KEEP_CHECKPOINTS'
+  r'|ALLOW_DIFFERENCE'
   r'|MESH\w*|(\w+_)?KERNEL|PROCESSES|PROFILE\w*'
   r'|main\.run\.(init_from|following)|.*\.(run_dir|directory|dry_run|allow_difference|seeds|tasks)'
   r'|.*\.(log_steps|eval_steps|checkpoint_steps|keep|keep_every)'

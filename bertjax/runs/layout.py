@@ -51,6 +51,12 @@ def held_by(run_dir: str) -> list[str]:
   return [x for x in _TOLD if os.path.exists(os.path.join(run_dir, x))]
 
 
+def has_checkpoint(run_dir: str) -> bool:
+  """Returns whether a run has a checkpoint, from which it goes on."""
+  folder = os.path.join(run_dir, CHECKPOINTS)
+  return os.path.isdir(folder) and any(map(str.isdigit, os.listdir(folder)))
+
+
 def is_below(path: str) -> bool:
   """Returns whether a path that a file names stays in the file's folder.
 

@@ -4,22 +4,18 @@ found = trained_model.read('runs/books')
 found.config, found.parameters, found.task, found.step
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from etils import epath
 from flax import traverse_util
-from flax.core import meta
 
-from bertjax import batch
-from bertjax.errors import UserError, choose
+from bertjax.errors import UserError, choose, expect
 from bertjax.interop import absent_model, huggingface, names
-from bertjax.models import bert
-from bertjax.models.config import EncoderConfig, computation, fields_affecting
+from bertjax.models import bert, tiling
+from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.runs import layout, model_file
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.text import vocabulary_file
@@ -39,6 +35,7 @@ class TrainedModel(NamedTuple):
       that is not known.
     step: of the run's checkpoint; None for a Hugging Face directory.
     path: the directory that was read.
+    averaged: steps of the checkpoints that `averaging.read` read.
   """
 
   config: EncoderConfig
@@ -46,6 +43,7 @@ class TrainedModel(NamedTuple):
   task: dict[str, Any] | None
   step: int | None
   path: str
+  averaged: tuple[int, ...] = ()
 
 
 def read(path: str, step: int | None = None) -> TrainedModel:
@@ -109,31 +107,25 @@ def _check_shapes(
   found: names.Parameters, config: EncoderConfig, path: str
 ) -> None:
   """Refuses a model.json, at `path`, that is not of these parameters."""
-  # Other kernels refuse this length, and have the same parameters.
-  plain = dataclasses.replace(config, attention_kernel='einsum')
-  model = bert.BertForPreTraining(plain, noise_target='detection')
   try:
-    made = jax.eval_shape(
-      lambda example: model.init(jax.random.key(0), example, train=False),
-      batch.shapes(1, 1, 1),
-    )
+    expected = tiling.shapes(config)
   except UserError as error:
     raise model_file.damaged(path, error) from error
-  expected = meta.unbox(made['params'])
-  for part in expected.keys() & found.keys():  # not all have these heads
-    theirs, ours = (
-      {k: x.shape for k, x in traverse_util.flatten_dict(x, sep='/').items()}
-      for x in (found[part], expected[part])
-    )
-    for name in sorted(theirs.keys() | ours.keys()):
-      if theirs.get(name) != ours.get(name):
-        raise model_file.damaged(
-          path,
-          UserError(
-            f'expected {part}/{name} of shape {ours.get(name)}, as this file '
-            f'says, got {theirs.get(name)} in the checkpoint'
-          ),
-        )
+  theirs = traverse_util.flatten_dict(found, sep='/')
+  heads = {x.partition('/')[0] for x in expected}  # not all have these
+  for name in sorted({*expected, *theirs}):
+    head = name.partition('/')[0]
+    if head not in found or head not in heads:
+      continue
+    got = theirs[name].shape if name in theirs else None
+    if got != expected.get(name):
+      raise model_file.damaged(
+        path,
+        UserError(
+          f'expected {name} of shape {expected.get(name)}, as this file says, '
+          f'got {got} in the checkpoint'
+        ),
+      )
 
 
 @checked
@@ -164,66 +156,103 @@ def best_run(path: Path) -> str:
 def parameters(
   path: Path | None,
   config: EncoderConfig,
-  vocab_file: Place | None,
+  vocab_file: Place | None = None,
   changes: str | Sequence[str] = (),
+  tile: bool = False,
 ) -> names.Parameters | None:
   """Returns the parameters that INIT_FROM names; None for None.
 
   Args:
     path: a run, or a Hugging Face directory.
     config: of the run that starts.
-    vocab_file: the vocabulary of the run that starts.
+    vocab_file: the vocabulary of the run that starts; None: that of `path`.
     changes: fields of EncoderConfig that change what is computed with the
       parameters and that are to differ from how these were trained.
+    tile: whether to make them parameters of the size in `config`.
 
   Raises:
-    UserError: see `read`; or the vocabularies differ, maybe with the same size,
-      so that rows of the token table would stand for other tokens; or the
-      parameters were trained with another computation than `changes` admits; or
-      a field in `changes` is unknown or does not differ.
+    UserError: see `read` and `tiling.tile`; or the vocabularies differ, maybe
+      with the same size, so that rows of the token table would stand for other
+      tokens; or the parameters were trained with another computation than
+      `changes` admits; or a field in `changes` is unknown or does not differ.
   """
   changes = (changes,) if isinstance(changes, str) else changes
-  for name in changes:
-    choose(dict.fromkeys(fields_affecting('computation')), name, 'CHANGES')
   if path is None:
     if changes:
       raise UserError(
         f'CHANGES names {", ".join(changes)}, but INIT_FROM is None; set one '
         'of the two'
       )
+    expect(not tile, 'False without INIT_FROM', tile, 'TILE')
     return None
   path = best_run(path)
   theirs = vocabulary_file.find(path)
-  if vocab_file is None or vocabulary_file.load(theirs) != vocabulary_file.load(
-    vocab_file
-  ):
+  if vocab_file is not None and differ(theirs, vocab_file):
     raise UserError(
-      f'INIT_FROM has another vocabulary than this run; set VOCAB_FILE to '
-      f'{theirs}'
+      f'INIT_FROM has another vocabulary than this run; leave VOCAB_FILE out, '
+      f'for it is {theirs} then'
     )
   found = read(path)
+  print(
+    f'INIT_FROM: {found.config.layers} layers of width {found.config.width} '
+    f'in {path}, with {theirs}',
+    flush=True,
+  )
+  check_changes(found.config, changes)
   _check_computation(found.config, config, changes)
-  return names.fit_vocabulary(found.parameters, config)
+  loaded = names.fit_vocabulary(found.parameters, config)
+  return tiling.tile(loaded, found.config, config) if tile else loaded
+
+
+def differ(one: str, other: str) -> bool:
+  """Returns whether two files are of different vocabularies."""
+  return vocabulary_file.load(one) != vocabulary_file.load(other)
+
+
+def check_changes(config: EncoderConfig, changes: Sequence[str]) -> None:
+  """Refuses the name of a field that cannot change after training.
+
+  Raises:
+    UserError: it is none of those that affect the computation, nor `positions`,
+      or there is a parameter for each position.
+  """
+  for name in changes:
+    choose(dict.fromkeys(_changeable()), name, 'CHANGES')
+    if name == 'positions' and config.position_scheme == 'learned':
+      raise UserError(
+        f'CHANGES names positions, but INIT_FROM has {config.positions} that '
+        'are learned; set CHANGES without them, and LENGTH to no more'
+      )
+
+
+def _changeable() -> tuple[str, ...]:
+  return (*fields_affecting('computation'), 'positions')
 
 
 def _check_computation(
   there: EncoderConfig, here: EncoderConfig, changes: Sequence[str]
 ) -> None:
   """Prints the `changes`; raises UserError for any other, or for none."""
-  theirs, ours = computation(there), computation(here)
-  different = [name for name in ours if theirs[name] != ours[name]]
+  different = [
+    name
+    for name in _changeable()
+    if getattr(there, name) != getattr(here, name)
+  ]
+  told = {x: (getattr(there, x), getattr(here, x)) for x in _changeable()}
   for name in changes:
     if name not in different:
       raise UserError(
-        f'CHANGES names {name}, which is {ours[name]!r} in INIT_FROM and in '
+        f'CHANGES names {name}, which is {told[name][1]!r} in INIT_FROM and in '
         f'this run; set CHANGES without it, or EncoderConfig.{name}'
       )
-  if other := [name for name in different if name not in changes]:
-    told = (f'{x} {theirs[x]!r} there and {ours[x]!r} here' for x in other)
+  # Shapes differ loudly, without this.
+  computed = [x for x in different if x != 'positions']
+  if other := [x for x in computed if x not in changes]:
+    both = (f'{x} {told[x][0]!r} there and {told[x][1]!r} here' for x in other)
     raise UserError(
-      f'INIT_FROM was trained with another computation: {", ".join(told)}; '
+      f'INIT_FROM was trained with another computation: {", ".join(both)}; '
       f'set EncoderConfig.{other[0]}, or name it in CHANGES'
     )
   for x in changes:
-    line = f'INIT_FROM: {x} changes from {theirs[x]!r} to {ours[x]!r}'
-    print(line, flush=True)
+    line = 'INIT_FROM: {} changes from {!r} to {!r}'
+    print(line.format(x, *told[x]), flush=True)

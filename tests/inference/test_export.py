@@ -97,6 +97,32 @@ def test_a_hugging_face_directory_is_written_anew_and_keeps_its_card(
     export.export(model=first, output=str(tmp_path / '4'), step=7)
 
 
+def test_an_average_of_checkpoints_is_written_and_named(
+  run_dir, tmp_path, capsys
+):
+  folder, parameters = run_dir
+  doubled = jax.tree.map(lambda x: 3 * x, parameters)
+  with Checkpoints(str(folder / 'checkpoints')) as checkpoints:
+    state = {'step': np.int32(9), 'parameters': doubled}
+    checkpoints.save(9, state)
+  output = str(tmp_path / 'model')
+  export.export(model=str(folder), output=output, average=2)
+  assert 'average of the steps 7, 9 of' in capsys.readouterr().out
+  found = huggingface.read(output).parameters
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, 2 * y, rtol=1e-6),
+    found,
+    parameters,
+  )
+  card = (tmp_path / 'model' / 'README.md').read_text()
+  assert 'for 9 steps, the average of those at 7, 9.' in card
+  assert 'None of the average.' in card
+  with pytest.raises(UserError, match='None without AVERAGE.*AVERAGE_DECAY'):
+    export.export(
+      model=str(folder), output=str(tmp_path / 'new'), average_decay=0.5
+    )
+
+
 def test_nothing_is_written_over(run_dir, tmp_path):
   folder, _ = run_dir
   with pytest.raises(UserError, match='holds something; set OUTPUT'):

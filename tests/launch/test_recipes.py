@@ -178,6 +178,11 @@ FILES = ['TRAIN_FILES=a.csv', 'EVAL_FILES=b.csv']
       [*FILES, 'INIT_FROM=runs/x', 'config.EncoderConfig.layers=4'],
     ),
     (['quickstart_finetune', 'bert_base'], []),
+    (['pretrain_text', 'bert_base'], ['TEXT_FILES=x', 'INIT_FROM=runs/x']),
+    (
+      ['pretrain_text'],
+      ['TEXT_FILES=x', 'INIT_FROM=runs/x', 'EncoderConfig.heads=8'],
+    ),
   ],
 )
 def test_a_size_is_refused_if_the_model_to_start_from_has_its_own(
@@ -197,11 +202,29 @@ def test_a_size_is_refused_if_the_model_to_start_from_has_its_own(
       ['VOCAB_FILE=v.txt', 'VOCAB_FILE=none', 'VOCAB_SIZE=30000'],
     ),
     (['quickstart', 'bert_base'], ['VOCAB_FILE=v.txt']),
-    (['pretrain_text', 'bert_base'], ['TEXT_FILES=x', 'INIT_FROM=runs/x']),
+    (['pretrain_text', 'bert_base'], ['TEXT_FILES=x']),
+    (
+      ['pretrain_text', 'bert_base'],
+      ['TEXT_FILES=x', 'INIT_FROM=runs/x', 'TILE=True'],
+    ),
   ],
 )
 def test_a_size_counts_where_a_model_is_made(files, bindings):
   assert 'models/bert_base.gin' in configuration.understand(files, bindings)[0]
+
+
+def test_pretraining_may_set_what_is_no_size_beside_its_start():
+  bindings = ['EncoderConfig.scan_layers=True', 'EncoderConfig.rotary_base=1e4']
+  start = ['TEXT_FILES=x', 'INIT_FROM=runs/x']
+  configuration.understand(['pretrain_text'], [*start, *bindings])
+
+
+@pytest.mark.parametrize('name', ['VOCAB_SIZE=300', 'TOKENIZER=bpe'])
+def test_no_vocabulary_is_trained_beside_a_start(name):
+  start = ['TEXT_FILES=x', 'INIT_FROM=runs/x']
+  with pytest.raises(UserError, match='INIT_FROM is set, so .* has no effect'):
+    configuration.understand(['pretrain_text'], [*start, name])
+  configuration.understand(['quickstart'], start)
 
 
 def test_a_recipe_of_ones_own_is_no_size_and_may_lack_the_macro(tmp_path):

@@ -13,7 +13,7 @@ from bertjax import batch
 from bertjax.errors import UserError
 from bertjax.interop import huggingface
 from bertjax.models.bert import Bert
-from bertjax.models.config import EncoderConfig, fields_affecting
+from bertjax.models.config import NEEDS, EncoderConfig, fields_affecting
 from bertjax.runs import layout, model_file, trained_model
 from bertjax.runs.checkpoints import Checkpoints
 from bertjax.tasks import kinds
@@ -51,12 +51,17 @@ def start(directory, changes, **fields):
   )
 
 
-@pytest.mark.parametrize('name', fields_affecting('computation'))
+# Those that need another one cannot differ alone.
+@pytest.mark.parametrize(
+  'name', [x for x in fields_affecting('computation') if x not in NEEDS]
+)
 def test_another_computation_is_refused_unless_it_is_named(
   directory, name, capsys
 ):
   old = getattr(CONFIG, name)
-  new = 'another' if isinstance(old, str) else 2 * old
+  new = 'another' if isinstance(old, str) else 4 * (old or 1)
+  if name == 'head_activation':
+    new = 'another'
   with pytest.raises(UserError) as caught:
     start(directory, (), **{name: new})
   assert str(caught.value) == (
@@ -98,6 +103,16 @@ def test_changes_are_names(directory):
   with pytest.raises(UserError, match='a list of texts, got 3; set .*changes'):
     trained_model.parameters(None, CONFIG, None, 3)
   assert trained_model.parameters(None, CONFIG, None) is None
+
+
+def test_learned_positions_cannot_change(directory):
+  with pytest.raises(UserError, match='has 8 that are learned'):
+    start(directory, 'positions', positions=16)
+
+
+def test_nothing_grows_from_nothing():
+  with pytest.raises(UserError, match='False without INIT_FROM.*set TILE'):
+    trained_model.parameters(None, CONFIG, tile=True)
 
 
 def test_changes_of_nothing_are_refused():
