@@ -2,10 +2,11 @@
 
 import shutil
 
+import jax
+import numpy as np
 import pytest
 
 from bertjax import main
-from bertjax.interop import huggingface
 from bertjax.runs import model_file, trained_model
 from tests.test_end_to_end import checkpoint, metrics, write_corpus
 
@@ -35,6 +36,19 @@ def start(corpus, tmp_path_factory):
     TOKENIZER='bpe',
     VOCAB_SIZE=300,
     **{'EncoderConfig.positions': 64, 'EncoderConfig.local_window': 8},
+  )
+  return run_dir
+
+
+@pytest.fixture(scope='module')
+def bert(corpus, tmp_path_factory):
+  run_dir = tmp_path_factory.mktemp('bert') / 'run'
+  pretrain(
+    *(f'--gin.EncoderConfig.{name}={x}' for name, x in SIZES.items()),
+    TEXT_FILES=corpus,
+    RUN_DIR=run_dir,
+    VOCAB_SIZE=300,
+    TRAIN_STEPS=1,
   )
   return run_dir
 
@@ -75,22 +89,24 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
 
 
 def test_a_second_phase_has_longer_rows_and_another_base(
-  start, corpus, tmp_path
+  start, corpus, tmp_path, capfd, errors
 ):
   later = {
     'EncoderConfig.positions': 128,
     'EncoderConfig.rotary_base': 80000.0,
     'LENGTH': 128,
-    'TRAIN_STEPS': 1,
     'TEXT_FILES': corpus,
     'INIT_FROM': start,
+    'RUN_DIR': tmp_path / 'run',
   }
-  run_dir = tmp_path / 'run'
-  pretrain(status=2, RUN_DIR=run_dir, **later)
-  changes = 'positions,rotary_base'
-  pretrain(RUN_DIR=run_dir, CHANGES=changes, **later)
-  config = model_file.read(str(run_dir))
-  assert (config.positions, config.rotary_base) == (128, 80000.0)
+  pretrain('--dry_run', status=2, **later)
+  (line,) = errors(capfd.readouterr().err)
+  assert 'brings its own positions, 64, but' in line
+  pretrain('--dry_run', CHANGES='positions,rotary_base', **later)
+  told = capfd.readouterr().out
+  assert 'INIT_FROM: positions changes from 64 to 128\n' in told
+  assert 'INIT_FROM: rotary_base changes from 160000.0 to 80000.0\n' in told
+  assert '41 of 41 parameters come from INIT_FROM' in told
 
 
 def test_a_larger_model_grows_from_it(start, corpus, tmp_path, capfd, errors):
@@ -112,43 +128,48 @@ def test_a_larger_model_grows_from_it(start, corpus, tmp_path, capfd, errors):
   assert 'expected heads of width 16, as in INIT_FROM, got 8' in line
 
 
-@pytest.mark.parametrize('tokens', ['its own', 'of another'])
 def test_a_prepared_corpus_has_its_vocabulary(
-  start, corpus, tmp_path, tokens, capfd, errors
+  start, bert, tmp_path, capfd, errors
 ):
-  (folder,) = (x for x in (start / 'corpus').iterdir() if x.is_dir())
-  macros = {'INIT_FROM': start, 'RUN_DIR': tmp_path / 'run', 'TRAIN_STEPS': 1}
-  if tokens == 'its own':
-    pretrain(CORPUS_DIR=folder, **macros)
-    return
-  made = tmp_path / 'other'
-  sizes = [f'--gin.EncoderConfig.{name}={x}' for name, x in SIZES.items()]
-  pretrain(
-    *sizes, TEXT_FILES=corpus, RUN_DIR=made, VOCAB_SIZE=300, TRAIN_STEPS=1
+  same, other = (
+    next(x for x in (run_dir / 'corpus').iterdir() if x.is_dir())
+    for run_dir in (start, bert)
   )
-  (folder,) = (x for x in (made / 'corpus').iterdir() if x.is_dir())
+  macros = {'INIT_FROM': start, 'RUN_DIR': tmp_path / 'run', 'TRAIN_STEPS': 1}
+  pretrain(CORPUS_DIR=same, **macros)
+  macros['RUN_DIR'] = tmp_path / 'other'
   capfd.readouterr()
-  pretrain(status=2, CORPUS_DIR=folder, **macros)
+  pretrain(status=2, CORPUS_DIR=other, **macros)
   (line,) = errors(capfd.readouterr().err)
   assert 'another vocabulary than the corpus in' in line
 
 
 def test_one_command_goes_on_from_a_hugging_face_directory(
-  corpus, tmp_path, capsys
+  start, corpus, tmp_path
 ):
-  made, directory = tmp_path / 'made', tmp_path / 'bert'
-  sizes = [f'--gin.EncoderConfig.{name}={x}' for name, x in SIZES.items()]
-  pretrain(
-    *sizes, TEXT_FILES=corpus, RUN_DIR=made, VOCAB_SIZE=300, TRAIN_STEPS=1
-  )
-  words = ['main', 'export', f'--gin.MODEL={made}', f'--gin.OUTPUT={directory}']
-  assert main.main(words) == 0
+  directory, run_dir = tmp_path / 'modernbert', tmp_path / 'run'
+  export(start, directory)
   macros = {'TEXT_FILES': corpus, 'INIT_FROM': directory, 'TRAIN_STEPS': 1}
+  pretrain(RUN_DIR=run_dir, **macros)
+  found = trained_model.read(str(run_dir), step=0)
+  assert found.config.layer_pattern == 'local_global'
+  assert 'nsp_head' not in found.parameters
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    found.parameters['encoder'],
+    trained_model.read(str(start)).parameters['encoder'],
+  )
+
+
+def test_a_dry_run_says_what_a_bert_would_give(bert, corpus, tmp_path, capsys):
+  export(bert, tmp_path / 'bert')
   capsys.readouterr()
+  macros = {'TEXT_FILES': corpus, 'INIT_FROM': tmp_path / 'bert'}
   pretrain('--dry_run', RUN_DIR=tmp_path / 'run', **macros)
-  assert 'parameters come from INIT_FROM' in capsys.readouterr().out
-  pretrain(RUN_DIR=tmp_path / 'run', **macros)
-  found = trained_model.read(str(tmp_path / 'run'), step=0)
-  theirs = huggingface.read(str(directory))
-  assert found.config.width == theirs.config.width == 32
-  assert 'nsp_head' in found.parameters  # BERT has types of sentences
+  # The head of next sentences among them: BERT has types.
+  assert '76 of 76 parameters come from INIT_FROM' in capsys.readouterr().out
+
+
+def export(run_dir, output):
+  words = ['main', 'export', f'--gin.MODEL={run_dir}', f'--gin.OUTPUT={output}']
+  assert main.main(words) == 0

@@ -1,4 +1,4 @@
-"""The average of a run's last checkpoints, which is often better than the last.
+"""The average of a run's last checkpoints.
 
     found = averaging.read('runs/books', 5)  # as `trained_model.read` gives it
     found = averaging.read('runs/books', 5, decay=0.5)  # newer ones count more
