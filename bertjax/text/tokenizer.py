@@ -162,7 +162,8 @@ class Tokenizer:
     """Returns a row for each text or pair, and whether it was cut.
 
     A text that is too long loses its last tokens. A pair loses them from the
-    longer text, see `pairs.fit`.
+    longer text, see `pairs.fit`. Deviation: if their room is odd and both are
+    too long, transformers keeps one more token of B, unless A is the longer.
 
     Args:
       texts: texts and pairs of texts; an empty text gives [CLS] [SEP].

@@ -219,6 +219,40 @@ def _more(content, **flags):
   return made
 
 
+def processing(kind, sep, cls):
+  processor = {'type': kind, 'sep': sep, 'cls': cls, 'trim_offsets': True}
+  return lambda whole: whole | {'post_processor': processor}
+
+
+def template(single, pair):
+  processor = tokenizers.processors.TemplateProcessing(
+    single=single, pair=pair, special_tokens=[('<s>', 2), ('</s>', 3)]
+  )
+  return lambda whole: (
+    whole | {'post_processor': json.loads(processor.__getstate__())}
+  )
+
+
+@pytest.mark.parametrize(
+  'make, count',
+  [
+    (lambda x: x | {'post_processor': None}, 2),
+    (processing('RobertaProcessing', ['</s>', 3], ['<s>', 2]), 2),
+    (processing('BertProcessing', ['</s>', 3], ['<s>', 2]), 1),
+    (template('<s> $A </s>', '<s> $A </s> $B </s>'), 1),
+    (template('<s> $A </s>', '<s> $A </s> </s> $B:1 </s>:1'), 2),
+  ],
+)
+def test_separators_are_those_of_the_post_processor(
+  tmp_path, roberta, make, count
+):
+  path = write(tmp_path, make(roberta))
+  tokenizer = Tokenizer(*vocabulary_file.load(path))
+  assert tokenizer.row([9], [8]).ids == [2, 9, *[3] * count, 8, 3]
+  assert tokenizer.row([9], [8]).second == 2 + count
+  assert tokenizer.room(16, texts=2) == 16 - 2 - count
+
+
 @pytest.mark.parametrize(
   'make, message',
   [
@@ -246,6 +280,17 @@ def _more(content, **flags):
       ),
       "the 256 bytes in .*lacks 1, such as 'Ø'",
     ),
+    (
+      change('post_processor', type='RobertaProcessing', sep=['</s>', 3]),
+      "post_processor = '<s> .A </s> </s> .B </s>' in ",
+    ),
+    (processing('RobertaProcessing', ['</s>', 3], ['<s>', 9]), "'<s>': 9"),
+    (processing('BertProcessing', ['<s>', 2], ['</s>', 3]), 'got .</s> .A <s>'),
+    (processing('T5Processing', ['</s>', 3], ['<s>', 2]), 'got .*T5Proc'),
+    (template('$A </s>', '<s> $A </s> $B </s>'), "got '.A </s>'"),
+    (template('<s> $A </s>', '<s> $B </s> $A </s>'), "got '<s> .B </s> .A"),
+    (template('<s> $A </s>', '<s> $A $B </s>'), "got '<s> .A .B </s>'"),
+    (lambda x: x | {'post_processor': {'processors': 7}}, 'got .*7'),
     (_more('a b'), "added token 'a b' = 'plain'"),
     (_more('ab', rstrip=True), "added token 'ab' = 'plain'"),
   ],

@@ -228,3 +228,14 @@ def test_the_tokenizer_of_another_model_is_refused(tmp_path, family):
   config.write_text(json.dumps({'pad_token_id': 1}))
   with pytest.raises(UserError, match=r'pad_token_id = 0, the id of \[PAD\]'):
     Tokenizer.load(str(tmp_path))
+
+
+def test_the_mask_has_its_own_name_and_that_of_bert(tokenizer):
+  name = tokenizer.special['mask']
+  texts = [f'The {x} sat, {x}.' for x in (name, '[MASK]')]
+  (one, _), (other, _) = tokenizer.rows(texts, 99, masks=True)
+  assert one.ids == other.ids
+  assert one.ids.count(tokenizer.id_of('mask')) == 2
+  # Elsewhere it is text.
+  ((plain, _),) = tokenizer.rows(texts[:1], 99)
+  assert tokenizer.id_of('mask') not in plain.ids
