@@ -3,11 +3,11 @@
     forms = torch_bert.forms(config, example)    # see `timing.in_turn`
     run = forms['torch cut float32']()
 
-`torch` is `BertForPreTraining`, or `ModernBertForMaskedLM`, as everyone uses them,
-with the product with the vocabulary at all positions; `torch cut` applies its head
-to the predicted positions only.
-All share one model and one AdamW; attention is torch's own (SDPA). On a GPU
-float32 products are TF32, as in jax. Source: transformers.
+`torch` is `BertForPreTraining` or `ModernBertForMaskedLM` as everyone uses
+them, with logits at all positions; `torch cut` applies the head to the
+predicted positions only. All share one model and one AdamW; attention is
+torch's own (SDPA). On a GPU float32 products are TF32, as in jax. Source:
+transformers.
 """
 
 import itertools

@@ -71,7 +71,7 @@ def held_out(options):
 
 
 def theirs(options) -> tuple[float, int]:
-  """Returns transformers' mean loss of a masked token, and how many there are."""
+  """Returns transformers' mean loss of a masked token, and their number."""
   model = transformers.AutoModelForMaskedLM.from_pretrained(
     options.model, dtype=torch.float32
   ).eval()
