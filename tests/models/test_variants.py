@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from bertjax.errors import UserError
+from bertjax.interop import config_json, names
 from bertjax.models.bert import BertForPreTraining
+from bertjax.models.config import fields_affecting
 from bertjax.parallel import partitioning, rules
 from tests.models import variants
 
@@ -125,6 +128,32 @@ def test_every_parameter_has_a_partition_rule(name):
     if leaf.value.ndim > 1
   ]
   assert all(any(spec) for spec in matrices)
+
+
+# Those that transformers has as BERT, RoBERTa or ModernBERT.
+ELSEWHERE = (
+  'bert gelu_tanh relu one_type decoder_of_its_own roberta modernbert'
+).split()
+
+
+@each_variant
+def test_it_goes_to_transformers_and_back_if_it_has_a_counterpart(name):
+  config = variants.configuration(name)
+  ours = dict(parameters(config))
+  if name not in ELSEWHERE:
+    with pytest.raises(UserError, match='transformers has no'):
+      config_json.from_encoder(config)
+    return
+  attributes = config_json.from_encoder(config)
+  again = config_json.to_encoder(attributes, 'config.json')
+  again = dataclasses.replace(again, tied_decoder=config.tied_decoder)
+  for field in fields_affecting('shapes', 'computation'):
+    assert getattr(again, field) == getattr(config, field), field
+  skipped = attributes['max_position_embeddings'] - config.positions
+  tensors = names.to_huggingface(ours, config, skipped)
+  heads = names.heads_of(ours)
+  found = names.from_huggingface(tensors, again, heads, skipped=skipped)
+  jax.tree.map(np.testing.assert_array_equal, found, ours)
 
 
 # These compile several programs for each, so most of them are slow.
