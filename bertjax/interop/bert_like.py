@@ -112,6 +112,11 @@ def _roberta_head(
   return _ROBERTA_HEADS[head]
 
 
+def _read_bert(attributes: Mapping[str, Any], path: str) -> dict[str, Any]:
+  # It always looks a type up.
+  return {'types': 1} if attributes['type_vocab_size'] == 0 else {}
+
+
 def _read_roberta(attributes: Mapping[str, Any], path: str) -> dict[str, Any]:
   padding, rows = (
     attributes[name] for name in ('pad_token_id', 'max_position_embeddings')
@@ -156,6 +161,7 @@ BERT = Family(
   forms={'hidden_act': str},
   only={'position_embedding_type': 'absolute'},
   buffers=('bert.embeddings.position_ids',),
+  read=_read_bert,
   token_table='bert.embeddings.word_embeddings.weight',
   decoder='cls.predictions.decoder.weight',
   decoder_biases=('cls.predictions.decoder.bias', 'cls.predictions.bias'),
