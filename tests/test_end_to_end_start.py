@@ -36,7 +36,7 @@ def start(corpus, tmp_path_factory):
     RUN_DIR=run_dir,
     TOKENIZER='bpe',
     VOCAB_SIZE=300,
-    **{'EncoderConfig.positions': 64, 'EncoderConfig.local_window': 16},
+    **{'EncoderConfig.positions': 64, 'EncoderConfig.local_window': 8},
   )
   return run_dir
 
@@ -71,8 +71,16 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
   assert (whole / 'tokenizer.json').read_bytes() == (
     start / 'tokenizer.json'
   ).read_bytes()
-  name = "['parameters']['encoder']['layer_03']['attention']['key']['kernel']"
-  assert checkpoint(whole, 0)[name] == checkpoint(start, 4)[name]
+  began = checkpoint(whole, 0)
+  for name, given in checkpoint(start, 4).items():
+    if "['parameters']" in name:
+      # Rows that only fill the token table up are zeros, and never predicted.
+      known = 300 * SIZES['width'] * 4 if 'token' in name else None
+      known = 300 * 4 if 'mlm_head' in name else known
+      assert began[name][:known] == given[:known], name
+  # Before its first step it measures what it was given.
+  last = metrics(start)[4]['eval/mlm_loss']
+  assert metrics(whole)[0]['eval/mlm_loss'] == pytest.approx(last, rel=1e-6)
   shutil.copytree(whole, resumed)
   shutil.rmtree(resumed / 'checkpoints' / '4')
   shutil.rmtree(moved)

@@ -149,6 +149,9 @@ class Windows:
     """
     self._split, self._vocabulary, self._form = split, vocabulary, form
     self._seed, self._shuffle = seed, shuffle
+    least = 4 + vocabulary.separators if form.next_sentence else 3
+    what = f'{least} or more, for special tokens and two others'
+    expect(form.text_length >= least, what, form.length, 'LENGTH')
     pieces = len(split)
     wanted = _ROWS * form.length / max(1, split.tokens) * pieces
     count = int(pieces / min(max(wanted, 4 * FEWEST_PIECES), MOST_PIECES))
@@ -170,9 +173,10 @@ class Windows:
       rng,
       form.short,
       form.pair_kind,
+      vocabulary.separators,
     )
     built = [built[i] for i in rng.permutation(len(built))]
-    rows = _lay_out(built, form.length, vocabulary.cls_id, vocabulary.sep_id)
+    rows = _lay_out(built, form.length, vocabulary)
     count = len(built)
     rows |= self._masked(rows, number)
     rows |= {
@@ -255,28 +259,29 @@ def cut_share(
 
 
 def _lay_out(
-  built: Sequence[pairs.Pair], length: int, cls_id: int, sep_id: int
+  built: Sequence[pairs.Pair], length: int, vocabulary: Vocabulary
 ) -> dict[str, np.ndarray]:
-  """Lays out [CLS] A [SEP] B [SEP].
+  """Lays out [CLS] A [SEP] B [SEP], with two [SEP] in between for RoBERTa's.
 
   Args:
     built: E pairs, from `pairs.build`.
     length: L.
-    cls_id: of [CLS].
-    sep_id: of [SEP].
+    vocabulary: has the ids of [CLS] and [SEP].
 
   Returns:
     tokens, types and segments: int32[E, L]; pair_labels: int32[E, 1].
   """
   tokens = np.zeros((len(built), length), np.int32)
   types, segments = np.zeros_like(tokens), np.zeros_like(tokens)
+  sep_id = vocabulary.sep_id
   for row, (a, b, _) in enumerate(built):
-    middle = len(a) + 2
-    tokens[row, 0] = cls_id
-    tokens[row, 1 : middle - 1] = a
-    tokens[row, middle - 1] = sep_id
-    end = middle
+    end = len(a) + 2
+    tokens[row, 0] = vocabulary.cls_id
+    tokens[row, 1 : end - 1] = a
+    tokens[row, end - 1] = sep_id
     if b is not None:
+      middle = len(a) + 1 + vocabulary.separators
+      tokens[row, end - 1 : middle] = sep_id
       end = middle + len(b) + 1
       tokens[row, middle : end - 1] = b
       tokens[row, end - 1] = sep_id

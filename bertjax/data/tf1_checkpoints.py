@@ -15,7 +15,7 @@ import numpy as np
 
 from bertjax.data.quiet_tensorflow import tf
 from bertjax.errors import UserError, expect
-from bertjax.interop import config_json, huggingface, names
+from bertjax.interop import config_json, head_classes, huggingface, names
 from bertjax.runs import output_files
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
@@ -111,8 +111,8 @@ def convert(
   family = config_json.FAMILIES['bert']
   known = {row.theirs for row in names.table(config, family.heads, family)}
   tensors, unused = read(prefix, known)
-  heads = huggingface.find_heads(set(tensors), config, {})
-  huggingface.architecture(heads, config)
+  heads = head_classes.find(set(tensors), config, {})
+  head_classes.architecture(heads, config)
   parameters = names.from_huggingface(tensors, config, heads, family)
   found = huggingface.Checkpoint(config, parameters, None, tuple(unused))
   print(f'{source}: {found.report()}')

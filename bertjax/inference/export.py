@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from bertjax.errors import expect
 from bertjax.inference.predictor import Predictor
-from bertjax.interop import config_json, huggingface, names
+from bertjax.interop import config_json, head_classes, huggingface, names
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import gin_bindings, output_files, trained_model
 from bertjax.runs.metrics_file import read_metrics
@@ -106,10 +106,10 @@ def auto_class(heads: Iterable[str], config: EncoderConfig) -> str:
   """Returns the class that loads these heads, such as 'AutoModelForMaskedLM'.
 
   Raises:
-    UserError: see `huggingface.architecture`.
+    UserError: see `head_classes.architecture`.
   """
   family = config_json.family_of(config)
-  model = huggingface.architecture(heads, config).removeprefix(family.prefix)
+  model = head_classes.architecture(heads, config).removeprefix(family.prefix)
   return 'AutoModel' + model.removeprefix('Model')
 
 

@@ -294,7 +294,13 @@ class Predictor:
 
   def check_fills_masks(self) -> None:
     """Raises UserError if there is no masked-LM head."""
-    if 'mlm_head' not in self.parameters:
+    config = self.config
+    # That of ModernBERT may have no more than the head of predictions.
+    bare = (
+      config.shared_head and config.tied_decoder and not config.decoder_bias
+    )
+    head = 'prediction_head' if bare and not self.task else 'mlm_head'
+    if head not in self.parameters:
       raise UserError(
         f'{self.origin} has no masked-LM head, which filling masks needs; '
         'set MODEL to a checkpoint of pretraining'

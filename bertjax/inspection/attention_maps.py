@@ -121,7 +121,7 @@ def check(
         f'more than LENGTH {length}; shorten it or set LENGTH, up to the '
         f'{predictor.config.positions} positions of {predictor.origin}'
       )
-    if len(row.ids) < 3 + (row.second is not None):
+    if predictor.tokenizer.room(len(row.ids), len(parts)) < 1:
       raise UserError(f'the text {parts[0][:40]!r} has no tokens; set TEXTS')
   return [row for row, _ in found], [int(layer) for layer in wanted]
 

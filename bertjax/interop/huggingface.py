@@ -15,17 +15,16 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tokenizers
 
 from bertjax.errors import UserError, choose, expect
-from bertjax.interop import config_json, names, tensor_files
+from bertjax.interop import config_json, head_classes, names, tensor_files
 from bertjax.interop.family import Family
 from bertjax.models.config import EncoderConfig
-from bertjax.text import vocabulary_file
+from bertjax.text import tokenizer_files
 from bertjax.text.tokenizer import Tokenizer
 
 # transformers' name for a classifier's loss -> the kind of the task.
@@ -35,12 +34,6 @@ PROBLEM_TYPES = {
   'multi_label_classification': 'labels',
 }
 PROBLEM_TYPE_OF = {kind: problem for problem, kind in PROBLEM_TYPES.items()}
-# Head for a task -> what the names of the classes with it end in.
-TASK_CLASSES = {
-  'classifier': 'ForSequenceClassification',
-  'tag_head': 'ForTokenClassification',
-  'span_head': 'ForQuestionAnswering',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +78,7 @@ def read(directory: str) -> Checkpoint:
   attributes = config_json.read(path)
   config = config_json.to_encoder(attributes, path)
   family = config_json.family_in(attributes, path)
-  class_name = _class_name(attributes)
+  class_name = head_classes.name_in(attributes)
   if 'ForMultipleChoice' in class_name:
     raise UserError(
       f'{path} is of a {class_name}, which compares choices; no kind of task '
@@ -96,13 +89,16 @@ def read(directory: str) -> Checkpoint:
     scores, stored = family.decoder_biases
     tensors[stored] = tensors[scores]
   has_decoder = family.decoder in tensors
-  heads = find_heads(set(tensors), config, attributes)
+  heads = head_classes.find(set(tensors), config, attributes)
   known = {*family.buffers, *(family.decoder_biases or ())[:1]}
   if has_decoder or 'mlm_head' in heads or 'ForMaskedLM' in class_name:
-    tied = _is_tied(tensors, attributes, family, path)
-    config = dataclasses.replace(config, tied_decoder=tied)
-    heads = find_heads(set(tensors), config, attributes)
-    known.add(family.decoder)
+    tied = head_classes.is_tied(tensors, attributes, family, path)
+    tied_config = dataclasses.replace(config, tied_decoder=tied)
+    heads = head_classes.find(set(tensors), tied_config, attributes)
+    rows = names.rows_of(tied_config, 'mlm_head', heads, family)
+    if 'mlm_head' in heads or not rows:  # a tied decoder may be all
+      config = tied_config
+      known.add(family.decoder)
   unused = _without_types(tensors, config, family)
   known |= {row.theirs for row in names.table(config, heads, family)}
   sizes = {**family.defaults, **attributes}
@@ -114,10 +110,6 @@ def read(directory: str) -> Checkpoint:
     task=_task(attributes, parameters, path),
     unused=(*sorted(set(tensors) - known), *unused),
   )
-
-
-def _class_name(attributes: Mapping[str, Any]) -> str:
-  return ' '.join(map(str, attributes.get('architectures') or ()))
 
 
 def _without_types(
@@ -144,37 +136,6 @@ def load(directory: str) -> tuple[EncoderConfig, names.Parameters]:
   return checkpoint.config, checkpoint.parameters
 
 
-def architecture(heads: Iterable[str], config: EncoderConfig) -> str:
-  """Returns the class of transformers for these heads.
-
-  Args:
-    heads: names in `names.HEADS`, in its order. A pooler beside the heads of a
-      class without one (masked-LM alone, tags, spans), and heads that the
-      family has no place for, are ignored.
-    config: of the model.
-
-  Raises:
-    UserError: transformers has no such class, or no such model.
-  """
-  family, heads = config_json.family_of(config), tuple(heads)
-  kept = _kept(heads, family)
-  if kept in family.classes:
-    return family.prefix + family.classes[kept]
-  known = '; '.join(' + '.join(key) or 'none' for key in family.classes)
-  raise UserError(
-    f'transformers has no {family.title} with the heads {" + ".join(heads)}; '
-    f'it has {known}'
-  )
-
-
-def _kept(heads: Sequence[str], family: Family) -> tuple[str, ...]:
-  """Returns those of the heads that a class has a place for."""
-  kept = tuple(head for head in heads if head in family.heads)
-  if kept in family.classes:
-    return kept
-  return tuple(head for head in kept if head != 'pooler')
-
-
 def save(
   directory: str,
   config: EncoderConfig,
@@ -190,7 +151,7 @@ def save(
   Args:
     directory: made if missing.
     config: the architecture.
-    parameters: nested by name, unboxed, with heads that `architecture` takes.
+    parameters: nested by name, unboxed, with heads that `head_classes` takes.
       A pooler that the class lacks, and heads that transformers does not know
       or the family has no place for, are left out, with a warning.
     tokenizer: of no more tokens than the token table has rows.
@@ -207,9 +168,10 @@ def save(
   """
   family = config_json.family_of(config)
   heads = names.heads_of(parameters)
-  class_name = architecture(heads, config)
+  class_name = head_classes.architecture(heads, config)
   left_out = [x for x in names.WITHOUT_COUNTERPART if x in parameters]
-  left_out += [x for x in heads if x not in _kept(heads, family)]
+  kept = head_classes.kept(heads, config)
+  left_out += [x for x in heads if x not in kept]
   if left_out:
     print(
       f'warning: NOT saved, since {class_name} has no place for it: '
@@ -243,117 +205,14 @@ def save(
     tensors[scores] = tensors[stored]
   if class_name == f'{family.prefix}Model':  # which saves itself without it
     tensors = {k.removeprefix(family.base): x for k, x in tensors.items()}
-  special = {f'{x}_token': name for x, name in tokenizer.special.items()}
-  inputs = ['input_ids', 'token_type_ids', 'attention_mask']
-  if config.types < 2:  # the model takes none, or fails at a 1
-    inputs.remove('token_type_ids')
-  settings = {
-    'model_input_names': inputs,
-    'model_max_length': config.positions,
-    'tokenizer_class': vocabulary_file.GENERAL_CLASSES[0],
-  }
-  if tokenizer.rules is None:
-    settings = {
-      'do_lower_case': not tokenizer.cased,
-      'model_input_names': inputs,
-      'model_max_length': config.positions,
-      'strip_accents': None,
-      'tokenize_chinese_chars': True,
-      'tokenizer_class': 'BertTokenizer',
-    }
-  files = {
-    'config.json': attributes,
-    'special_tokens_map.json': special,
-    'tokenizer_config.json': settings | special,
-  }
   folder = pathlib.Path(directory)
   folder.mkdir(parents=True, exist_ok=True)
-  # It writes a smaller tokenizer_config.json, so it comes first.
-  vocabulary_file.save(directory, *tokenizer.parts)
-  for name, content in files.items():
-    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    (folder / name).write_text(text, encoding='utf-8')
+  tokenizer_files.save(directory, tokenizer, config.positions, config.types)
+  text = json.dumps(attributes, indent=2, ensure_ascii=False) + '\n'
+  (folder / 'config.json').write_text(text, encoding='utf-8')
   if card is not None:
     (folder / 'README.md').write_text(card, encoding='utf-8')
   tensor_files.write(directory, tensors)
-  if tokenizer.rules is None:
-    tokenizers.BertWordPieceTokenizer(
-      tokenizer.ids, lowercase=not tokenizer.cased
-    ).save(str(folder / 'tokenizer.json'))
-
-
-def find_heads(
-  tensors: set[str],
-  config: EncoderConfig,
-  attributes: Mapping[str, Any],
-) -> tuple[str, ...]:
-  """Returns the heads whose tensors are all there, in the order of `HEADS`.
-
-  Args:
-    tensors: names, with the prefix of the encoder.
-    config: of the model.
-    attributes: of config.json, whose `architectures` tells heads apart that
-      have one name there, such as that for tags from that for classes.
-
-  Raises:
-    UserError: they cannot be told apart.
-  """
-  family = config_json.family_in(attributes, 'config.json')
-  heads: set[str] = set()
-  # Backwards, since where a pooler is depends on the head.
-  for head in [x for x in reversed(names.HEADS) if x in family.heads]:
-    rows = names.rows_of(config, head, [*heads], family)
-    if rows and tensors.issuperset(row.theirs for row in rows):
-      heads.add(head)
-  alike = [head for head in TASK_CLASSES if head in heads]
-  if len(alike) > 1:
-    heads.difference_update(alike)
-    heads |= _told_apart(alike, heads, _class_name(attributes), family)
-  heads = {x for x in heads if family.needs.get(x, x) in heads}
-  return tuple(head for head in names.HEADS if head in heads)
-
-
-def _told_apart(
-  alike: Sequence[str], heads: set[str], class_name: str, family: Family
-) -> set[str]:
-  """Returns which of several heads a tensor of one name belongs to."""
-  for head in alike:
-    if TASK_CLASSES[head] in class_name:
-      return {head}
-  if 'pooler' in family.heads:  # a class of transformers has one, others not
-    return {'classifier' if class_name or 'pooler' in heads else 'tag_head'}
-  if class_name:
-    return set()
-  raise UserError(
-    f'expected architectures in config.json, which alone says what the '
-    f'classifier of a {family.title} is for; add '
-    f'{" or ".join(family.prefix + TASK_CLASSES[head] for head in alike)} there'
-  )
-
-
-def _is_tied(
-  tensors: Mapping[str, np.ndarray],
-  attributes: Mapping[str, Any],
-  family: Family,
-  path: str,
-) -> bool:
-  """Returns whether the masked-LM head scores with the token table.
-
-  A decoder that differs from it is used whatever config.json says, as
-  transformers 5 does.
-  """
-  decoder = tensors.get(family.decoder)
-  if attributes.get('tie_word_embeddings') is False:
-    if decoder is None:
-      raise UserError(
-        f'expected {family.decoder} beside {path}, which has '
-        'tie_word_embeddings = false; fetch its weights again, or set that to '
-        'true there'
-      )
-    return False
-  table = tensors.get(family.token_table)
-  # A tied one may be saved as a copy.
-  return decoder is None or table is None or np.array_equal(decoder, table)
 
 
 def _classes(parameters: Mapping[str, Any]) -> int | None:

@@ -21,7 +21,7 @@ from bertjax.interop.family import (
   linear,
   norm,
 )
-from bertjax.models.config import EncoderConfig
+from bertjax.models.config import EncoderConfig, Layers
 from bertjax.values import Count, Positive, fits
 
 _GLOBAL, _LOCAL = 'full_attention', 'sliding_attention'
@@ -93,7 +93,7 @@ def _global_every(attributes: Mapping[str, Any], path: str) -> int:
   kinds = attributes.get('layer_types')
   if every is not None and not fits(every, Count):
     raise _refusal(_EVERY, 'a whole number of at least 1', every, path)
-  if kinds is None or not fits(layers, Count):  # that is refused later
+  if kinds is None or not fits(layers, Layers):  # that is refused later
     return 3 if every is None else every
   for n in range(1, layers + 1) if every is None else [every]:
     if kinds == _kinds(layers, n):
@@ -166,7 +166,6 @@ MODERNBERT = Family(
   classes={
     (): 'Model',
     ('prediction_head', 'mlm_head'): 'ForMaskedLM',
-    ('prediction_head',): 'ForMaskedLM',  # whose decoder adds nothing
     ('prediction_head', 'classifier'): 'ForSequenceClassification',
     ('prediction_head', 'tag_head'): 'ForTokenClassification',
     ('prediction_head', 'span_head'): 'ForQuestionAnswering',

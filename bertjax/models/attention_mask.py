@@ -97,16 +97,15 @@ class AttentionMask:
     Returns:
       bool[..., L, M]
     """
-    (segments, positions), (segments_M, positions_M) = (
-      [array[..., :, None] for array in queries],
-      [array[..., None, :] for array in keys],
-    )
-    mask_LM = (segments == segments_M) & (segments_M != 0)
+    (segments, positions), (segments_M, positions_M) = queries, keys
+    key_1M = segments_M[..., None, :]
+    mask_LM = (segments[..., None] == key_1M) & (key_1M != 0)
     allows = rule_named(self.rule).allows
     if allows is not None:
-      mask_LM &= allows(positions, positions_M)
+      mask_LM &= allows(positions[..., None], positions_M[..., None, :])
     if self.reach is not None:
-      mask_LM &= abs(positions - positions_M) <= self.reach
+      distance_LM = abs(positions[..., None] - positions_M[..., None, :])
+      mask_LM &= distance_LM <= self.reach
     return mask_LM
 
 

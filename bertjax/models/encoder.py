@@ -44,12 +44,14 @@ class BlockOrder(NamedTuple):
       `{name}_norm`, in a layer.
     finish: (config, hidden) -> hidden, after the last layer; may make
       submodules, in the encoder. None: nothing.
+    sums: whether hidden is the sum of what all layers before it gave.
   """
 
   wrap: Callable[
     [EncoderConfig, bool, jax.Array, Sublayer, str, bool], jax.Array
   ]
   finish: Callable[[EncoderConfig, jax.Array], jax.Array] | None = None
+  sums: bool = False
 
 
 def post_norm(
@@ -92,8 +94,22 @@ def _final_norm(config: EncoderConfig, hidden_BLD: jax.Array) -> jax.Array:
 # Other code may add entries.
 BLOCK_ORDERS = {
   'post': BlockOrder(post_norm),
-  'pre': BlockOrder(pre_norm, _final_norm),
+  'pre': BlockOrder(pre_norm, _final_norm, sums=True),
 }
+
+
+def _materialised(hidden_BLD: jax.Array, mask: AttentionMask) -> jax.Array:
+  """Keeps XLA on CPUs from adding all layers up again wherever one is read.
+
+  It would compute the residual stream, and its gradient, anew in each consumer:
+  work that grows with the square of the depth
+  (experiments/LOG.md). It removes `optimization_barrier` before it fuses, but
+  fuses nothing across a branch. No segment is below 0, which XLA cannot know.
+  """
+  is_segment = mask.segments_BL[0, 0] >= 0
+  return jax.lax.cond(
+    is_segment, lambda x: x, lambda x: jnp.full_like(x, jnp.nan), hidden_BLD
+  )
 
 
 class Layer(nn.Module):
@@ -113,7 +129,7 @@ class Layer(nn.Module):
   def __call__(self, hidden_BLD: jax.Array, mask: AttentionMask) -> jax.Array:
     """Returns compute_dtype[B, L, D]; see `Encoder` for the arguments."""
     config, train, spec = self.config, self.train, self.spec
-    wrap = config.choose(BLOCK_ORDERS, 'block_order').wrap
+    order = config.choose(BLOCK_ORDERS, 'block_order')
     attend = functools.partial(
       SelfAttention(config, spec, name='attention'),
       mask=dataclasses.replace(mask, rule=spec.rule, window=spec.window),
@@ -124,7 +140,9 @@ class Layer(nn.Module):
       ('attention', attend, spec.norm_first),
       ('feed_forward', feed_forward, True),
     ):
-      hidden_BLD = wrap(config, norm, hidden_BLD, sublayer, name, train)
+      hidden_BLD = order.wrap(config, norm, hidden_BLD, sublayer, name, train)
+      if order.sums and rules.platform() == 'cpu':
+        hidden_BLD = _materialised(hidden_BLD, mask)
     # Without this XLA may shard the width of activations between layers as it
     # shards the parameters, and gather them again in every layer.
     return rules.constrain(hidden_BLD, 'batch', 'length', 'width')

@@ -131,6 +131,11 @@ def vocabulary(
   return None
 
 
+def is_continued(init_from: Path | None = None) -> bool:
+  """Returns whether training starts from what another one learnt."""
+  return init_from is not None
+
+
 def _of_run(run_dir: str | None) -> EncoderConfig | None:
   """Returns the architecture of a run that has begun, else None."""
   if run_dir is not None and layout.has_checkpoint(run_dir):

@@ -8,7 +8,11 @@ Each byte of UTF-8 is written as a letter, a space as 'Ġ': no text is unknown.
 compared, hashed and handed on: `merges`, in the order in which they apply;
 `composed`, whether text becomes NFC; `prefix_space`, whether a text gets a
 space in front; `added`, the fields of tokens that are found in text as they
-are, or in none if they are special.
+are, or in none if they are special; `separators`, how many stand between two
+texts, if more than one; `trimmed`, false if transformers' offsets of a token
+hold the space that it begins with, as ModernBERT's do.
+
+Deviation: no offsets here hold that space, so that no answer begins with it.
 
 Source: Radford et al. 2019 (GPT-2), section 2.2; the Rust library `tokenizers`,
 which does the work.
@@ -112,17 +116,24 @@ def rules_of(
   composed: bool = False,
   prefix_space: bool = False,
   added: Sequence[Mapping[str, Any]] = (),
+  separators: int = 1,
+  trimmed: bool = True,
 ) -> Rules:
   """Returns rules; see the module. Merges are texts such as 'Ġ t'."""
-  return json.dumps(
-    {
-      'merges': merges,
-      'composed': composed,
-      'prefix_space': prefix_space,
-      'added': added or [*map(_special, NAMES[0])],
-    },
-    sort_keys=True,
-  )
+  rules = {
+    'merges': merges,
+    'composed': composed,
+    'prefix_space': prefix_space,
+    'added': added or [*map(_special, NAMES[0])],
+  }
+  more: dict[str, Any] = {'separators': separators} if separators > 1 else {}
+  more |= {} if trimmed else {'trimmed': False}
+  return json.dumps(rules | more, sort_keys=True)
+
+
+def separators(rules: Rules | None) -> int:
+  """Returns how many [SEP] stand between two texts; None: of WordPiece."""
+  return 1 if rules is None else json.loads(rules).get('separators', 1)
 
 
 def _special(name: str) -> dict[str, Any]:
@@ -165,6 +176,7 @@ def read(whole: Mapping[str, Any], path: str) -> tuple[list[str], bool, Rules]:
     'NFC' in steps,
     bool(whole['pre_tokenizer'].get('add_prefix_space')),
     added,
+    *_rows(whole.get('post_processor') or {}, ids, path),
   )
   return tokens, 'Lowercase' not in steps, rules
 
@@ -192,6 +204,61 @@ def _check_settings(whole: Mapping[str, Any], path: str) -> list[str]:
   if steps not in _NORMALIZERS:
     raise unlike('normalizer', 'NFC, Lowercase, both, or none', steps, path)
   return steps
+
+
+def _rows(
+  processor: Mapping[str, Any], ids: Mapping[str, int], path: str
+) -> tuple[int, bool]:
+  """Refuses other rows than those here; returns `separators` and `trimmed`.
+
+  Without any rows, they are those of the family that has these names.
+  """
+  names = special_names(ids)
+  _, _, cls, sep, _ = names
+  usual = 1 + NAMES.index(names)
+  wanted = {n: [cls, '$A', *[sep] * n, '$B', sep] for n in (1, 2)}
+  got: Any = processor
+  try:
+    several = processor.get('processors', [processor])
+    trimmed = any(x.get('trim_offsets') for x in several)
+    kinds = [x for x in several if x.get('type') not in (None, 'ByteLevel')]
+    if not kinds:
+      return usual, trimmed
+    ((single, pair, numbers),) = map(_template, kinds)
+    got = ' '.join(pair if single == [cls, '$A', sep] else single)
+    (count,) = [n for n in wanted if wanted[n] == pair]
+    known = all(ids.get(name) == number for name, number in numbers.items())
+    if known and single == [cls, '$A', sep]:
+      return count, trimmed
+    got = got if known else numbers
+  except (LookupError, TypeError, ValueError, AttributeError):
+    pass
+  raise unlike('post_processor', ' '.join(wanted[usual]), got, path)
+
+
+def _template(
+  processor: Mapping[str, Any],
+) -> tuple[list[str], list[str], dict[str, int]]:
+  """Returns what a text and a pair become, and the ids of special tokens."""
+  kind = processor['type']
+  if kind == 'TemplateProcessing':
+    single, pair = (
+      [
+        x['SpecialToken']['id']
+        if 'SpecialToken' in x
+        # The library writes 'A' where its template says '$A'.
+        else '$' + x['Sequence']['id']
+        for x in processor[name]
+      ]
+      for name in ('single', 'pair')
+    )
+    special = processor['special_tokens']
+    numbers = {x: special[x]['ids'][0] for x in {*single, *pair} & {*special}}
+    return single, pair, numbers
+  between = {'RobertaProcessing': 2, 'BertProcessing': 1}[kind]
+  (cls, cls_id), (sep, sep_id) = processor['cls'], processor['sep']
+  pair = [cls, '$A', *[sep] * between, '$B', sep]
+  return [cls, '$A', sep], pair, {cls: cls_id, sep: sep_id}
 
 
 def _ids(whole: Mapping[str, Any], path: str) -> dict[str, int]:
@@ -264,7 +331,6 @@ def build(
     library.normalizer = normalizers.Sequence(steps)
   prefix = given['prefix_space']
   library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
-  # A token's offsets leave out the space that it begins with.
   library.post_processor = processors.ByteLevel(
     add_prefix_space=prefix, trim_offsets=True
   )
@@ -279,18 +345,29 @@ def build(
   return library
 
 
-def text_of(tokens: Sequence[str], cased: bool, rules: Rules) -> str:
-  """Returns a tokenizer.json, with which transformers makes rows as here."""
+def text_of(
+  tokens: Sequence[str], cased: bool, rules: Rules, types: int = 2
+) -> str:
+  """Returns a tokenizer.json, with which transformers makes rows as here.
+
+  Args:
+    tokens: see `build`.
+    cased: see `build`.
+    rules: see `build`.
+    types: of the model's sentences; with 1, as RoBERTa, B has type 0, too.
+  """
   library = build(tokens, cased, rules, special_tokens(rules))
   _, _, cls, sep, _ = special_names(tokens)
-  template = processors.TemplateProcessing(
+  between = ' '.join([sep] * separators(rules))
+  b = int(types != 1)
+  template: Any = processors.TemplateProcessing(
     single=f'{cls} $A {sep}',
-    pair=f'{cls} $A {sep} $B:1 {sep}:1',
+    pair=f'{cls} $A {between} $B:{b} {sep}:{b}',
     special_tokens=[(x, library.token_to_id(x)) for x in (cls, sep)],
   )
-  library.post_processor = processors.Sequence(
-    [processors.ByteLevel(trim_offsets=True), template]
-  )
+  if json.loads(rules).get('trimmed', True):
+    template = processors.Sequence([library.post_processor, template])
+  library.post_processor = template
   return library.to_str() + '\n'
 
 

@@ -113,19 +113,20 @@ def make(
     UserError: beside the longest question a window would hold fewer than
       `stride` context tokens, so some tokens would be in no window.
   """
-  room = length - 3 - question_length
+  special = length - tokenizer.room(length, texts=2)
+  room = length - special - question_length
   if stride is None:
     stride = min(STRIDE, max(1, room // 2))
   if stride < 1 or question_length < 1 or room < stride:
     fix = f'STRIDE to at most {room}, or ' if room > 0 else ''
     raise UserError(
       'expected STRIDE and QUESTION_LENGTH of at least 1 and LENGTH of at '
-      f'least STRIDE + QUESTION_LENGTH + 3, got STRIDE {stride}, '
+      f'least STRIDE + QUESTION_LENGTH + {special}, got STRIDE {stride}, '
       f'QUESTION_LENGTH {question_length}, LENGTH {length}; set {fix}LENGTH'
     )
   asked, told = tokenizer.pieces([question, context])
   head = asked.ids[:question_length]
-  room = length - 3 - len(head)
+  room = length - special - len(head)
   ids, offsets = told.ids, _with_marks(context, told.offsets)
   # A window ends where its row is full; the first to reach the end is the last.
   starts = range(0, max(len(ids) - room, 0) + stride, stride)

@@ -97,24 +97,27 @@ def build(
   rng: np.random.Generator,
   short: float = SHORT_SEQUENCES,
   kind: str = 'nsp',
+  separators: int = 1,
 ) -> list[Pair]:
   """Returns the sequences of all documents, in order.
 
   Args:
     documents: a random B comes from one of another identity.
-    length: L, with room for [CLS] and one [SEP] a segment.
+    length: L, with room for [CLS] and [SEP].
     next_sentence: whether to build pairs; else single segments (B is None, the
       label 0).
     rng: makes all random choices.
     short: probability that the target length is drawn from those below the
       full one.
     kind: of the pairs, a key of `PAIRS`.
+    separators: that stand between A and B; one more follows.
   """
   found: list[Pair] = []
   for document in documents:
     if next_sentence:
       others = [x for x in documents if x.identity != document.identity]
-      found += PAIRS[kind](document, others, length - 3, rng, short)
+      room = length - 2 - separators
+      found += PAIRS[kind](document, others, room, rng, short)
     else:
       found += _segments_of(document, length - 2, rng, short)
   return found

@@ -36,6 +36,7 @@ class Tokenizer:
     rules: of byte-level BPE; None: this is BERT's tokenizer.
     ids: token -> id.
     special: role, one of `byte_level.ROLES` -> name of the token, '[CLS]'.
+    separators: how many stand between two texts: 2 for RoBERTa's, else 1.
   """
 
   def __init__(
@@ -49,6 +50,7 @@ class Tokenizer:
     if rules is not None:
       names = byte_level.special_names(tokens)
     self.special = dict(zip(byte_level.ROLES, names, strict=True))
+    self.separators = byte_level.separators(rules)
     if rules is None:
       self._plain = pipeline(self.ids, cased)
       self._masked = pipeline(self.ids, cased)
@@ -131,12 +133,25 @@ class Tokenizer:
       texts = [text.replace(_MASK, name) for text in texts]
     return tokenizer.encode_batch(texts, add_special_tokens=False)
 
+  def room(self, length: int, texts: int = 1) -> int:
+    """Returns how many ids a row of one or two texts has beside special ones.
+
+    >>> tokenizer = Tokenizer(vocabulary_file.SPECIAL_TOKENS, cased=False)
+    >>> tokenizer.room(512), tokenizer.room(512, texts=2)
+    (510, 509)
+    """
+    return length - 2 - self.separators * (texts - 1)
+
   def row(self, a: Sequence[int], b: Sequence[int] | None = None) -> Row:
-    """Returns '[CLS] a [SEP]' or '[CLS] a [SEP] b [SEP]' from ids."""
+    """Returns '[CLS] a [SEP]' or '[CLS] a [SEP] b [SEP]' from ids.
+
+    RoBERTa's pair is '<s> a </s></s> b </s>'.
+    """
     cls, sep = self.id_of('cls'), self.id_of('sep')
     if b is None:
       return Row([cls, *a, sep])
-    return Row([cls, *a, sep, *b, sep], second=len(a) + 2)
+    head = [cls, *a, *[sep] * self.separators]
+    return Row([*head, *b, sep], second=len(head))
 
   def rows(
     self,
@@ -152,7 +167,7 @@ class Tokenizer:
     Args:
       texts: texts and pairs of texts; an empty text gives [CLS] [SEP].
       length: the most ids of a row, special tokens included; at least 3, and 5
-        for pairs.
+        for pairs, 6 with two separators.
       masks: see `pieces`.
     """
     parts = [(x,) if isinstance(x, str) else tuple(x) for x in texts]
@@ -160,7 +175,7 @@ class Tokenizer:
     rows = []
     for part in parts:
       ids = [next(encodings).ids for _ in part]
-      room = length - 1 - len(ids)
+      room = self.room(length, len(ids))
       is_cut = sum(map(len, ids)) > room
       if is_cut:
         limits = pairs.fit(room, *map(len, ids))

@@ -31,6 +31,7 @@ class Vocabulary:
     replacements: int32[R], ids that may stand in for a masked token: neither
       special nor '[unusedN]'.
     pad_id, unk_id, cls_id, sep_id, mask_id: ids of special tokens.
+    separators: how many stand between two texts: 2 for RoBERTa's, else 1.
   """
 
   continuation: np.ndarray
@@ -53,6 +54,7 @@ class Vocabulary:
     self.tokens = tuple(tokens)
     self.cased = cased
     self.rules = rules
+    self.separators = byte_level.separators(rules)
     of_rules = [] if rules is None else byte_level.special_tokens(rules)
     known = {*names, *of_rules}
     self.special = np.array([t in known for t in tokens])

@@ -8,7 +8,8 @@
 BERT's has a token a line, in UTF-8; a token's id is its line, from 0.
 transformers 5 writes tokenizer.json alone, which is read if there is no
 vocab.txt. Two tokenizers are supported: BERT's own, cased or lower-cased, and
-byte-level BPE, which has tokenizer.json alone, see `byte_level`.
+byte-level BPE, which has tokenizer.json, or vocab.json and merges.txt without
+it, see `byte_level`.
 Source: google-research/bert `tokenization.py` (`load_vocab`); transformers
 `tokenization_bert.py` for the files beside it.
 """
@@ -31,6 +32,8 @@ NAME = 'vocab.txt'  # also what transformers calls it
 SPECIAL_TOKENS = byte_level.NAMES[0]
 _SECTIONS = {'normalizer', 'pre_tokenizer', 'model'}  # of tokenizer.json
 CONFIG, WHOLE = 'tokenizer_config.json', 'tokenizer.json'
+# Of BPE before there was tokenizer.json.
+TABLE, MERGES = 'vocab.json', 'merges.txt'
 BERT_CLASSES = ('BertTokenizer', 'BertTokenizerFast')
 # In transformers 4 and 5; these do what tokenizer.json says.
 GENERAL_CLASSES = ('PreTrainedTokenizerFast', 'TokenizersBackend')
@@ -118,8 +121,9 @@ def load(path: str) -> tuple[list[str], bool] | tuple[list[str], bool, Rules]:
   """Returns what `Vocabulary` takes: tokens, whether they are cased, and rules.
 
   Args:
-    path: of vocab.txt, or of a tokenizer.json, whose BPE alone has rules. A
-      vocab.txt that is not there stands for the tokenizer.json beside it.
+    path: of vocab.txt, or of a tokenizer.json, whose BPE alone has rules, or
+      of a vocab.json beside merges.txt. A vocab.txt that is not there stands
+      for the first of these that is beside it.
 
   Raises:
     UserError: see `read` and `byte_level.read`.
@@ -130,6 +134,7 @@ def load(path: str) -> tuple[list[str], bool] | tuple[list[str], bool, Rules]:
   if name == WHOLE:
     path = os.path.join(folder, NAME)
   tokens = read(path)
+  _check_ids(folder, tokens, SPECIAL_TOKENS)
   return tokens, detect_cased(path, tokens)[0]
 
 
@@ -145,7 +150,9 @@ def _find_byte_level(path: str) -> str | None:
   if name == NAME:
     beside = os.path.join(folder, WHOLE)
     if whole_files.read(path, _FIX, _MOST) is None:
-      path = beside
+      is_older = not epath.Path(beside).exists()
+      older = os.path.join(folder, TABLE)
+      path = older if is_older and epath.Path(older).exists() else beside
     elif byte_level.is_one(_read_whole(folder)):
       raise UserError(
         f'{path} and {beside} are of two tokenizers; take the wrong one away, '
@@ -167,7 +174,9 @@ def _read_byte_level(path: str) -> tuple[list[str], bool, Rules]:
   folder, name = os.path.split(path)
   whole = _read_whole(folder, name)
   tokens, cased, rules = byte_level.read(whole, path)
-  check(tokens, path, byte_level.special_names(tokens))
+  names = byte_level.special_names(tokens)
+  check(tokens, path, names)
+  _check_ids(folder, tokens, names)
   prefix = json.loads(rules)['prefix_space']
   for file in (CONFIG, 'config.json'):
     found = read_json(folder, file)
@@ -183,6 +192,21 @@ def _read_byte_level(path: str) -> tuple[list[str], bool, Rules]:
   return tokens, cased, rules
 
 
+def _check_ids(
+  folder: str, tokens: Sequence[str], names: Sequence[str]
+) -> None:
+  """Refuses the tokenizer of another model than that of config.json."""
+  found = read_json(folder, 'config.json')
+  for role, name in zip(byte_level.ROLES, names, strict=True):
+    got, number = found.get(f'{role}_token_id'), tokens.index(name)
+    if got is not None and got != number:
+      raise UserError(
+        f'expected {role}_token_id = {number}, the id of {name} in the '
+        f'vocabulary, in {os.path.join(folder, "config.json")}, got {got!r}: '
+        f'one of them is of another model; {_FIX}'
+      )
+
+
 def digest(path: str) -> str:
   """Returns 32 hexadecimal digits of what `load` returns."""
   return digest_of(*load(path))
@@ -195,9 +219,20 @@ def digest_of(tokens: Sequence[str], cased: bool, *rules: Rules) -> str:
 
 
 def save(
-  folder: str, tokens: Sequence[str], cased: bool, rules: Rules | None = None
+  folder: str,
+  tokens: Sequence[str],
+  cased: bool,
+  rules: Rules | None = None,
+  types: int = 2,
 ) -> None:
   """Writes the file of the vocabulary into a folder; see `write`.
+
+  Args:
+    folder: that is there.
+    tokens: see `load`, as for the next two.
+    cased: see `load`.
+    rules: see `load`.
+    types: see `byte_level.text_of`.
 
   Raises:
     UserError: that of another tokenizer is there, or the file system refuses.
@@ -214,7 +249,7 @@ def save(
   if rules is None:
     write(tokens, path, cased)
   else:
-    _write_text(whole, byte_level.text_of(tokens, cased, rules))
+    _write_text(whole, byte_level.text_of(tokens, cased, rules, types))
 
 
 def write(tokens: Sequence[str], path: str, cased: bool) -> None:
@@ -297,7 +332,8 @@ def detect_cased(vocab_path: str, tokens: Sequence[str]) -> tuple[bool, str]:
   """
   if (path := _find_byte_level(vocab_path)) is not None:
     _, cased, _ = _read_byte_level(path)
-    return cased, f'{WHOLE} {"does not lower" if cased else "lowers"} letters'
+    name = os.path.basename(path)
+    return cased, f'{name} {"does not lower" if cased else "lowers"} letters'
   lowercase, why = _find_lowercase(os.path.dirname(vocab_path))
   if lowercase is not None:
     return not lowercase, why
@@ -339,6 +375,8 @@ def _write_text(path: str, text: str) -> None:
 def _read_whole(folder: str, name: str = WHOLE) -> dict[str, Any]:
   """Returns tokenizer.json, whose sections are what they are in any."""
   whole, path = read_json(folder, name, _MOST), os.path.join(folder, name)
+  if name == TABLE and whole:
+    whole = _read_older(folder, whole)
   section = Mapping[str, Any] | None
   forms: dict[str, Any] = dict.fromkeys(_SECTIONS, section)
   forms['added_tokens'] = Sequence[Mapping[str, Any]] | None
@@ -346,6 +384,29 @@ def _read_whole(folder: str, name: str = WHOLE) -> dict[str, Any]:
   for each in whole.get('added_tokens') or ():
     whole_files.check(each, {'content': str, 'id': int}, path, _FIX)
   return whole
+
+
+def _read_older(folder: str, table: dict[str, Any]) -> dict[str, Any]:
+  """Returns the tokenizer.json of a folder of vocab.json and merges.txt."""
+  path = os.path.join(folder, MERGES)
+  text = whole_files.read(path, _FIX, _MOST)
+  more = read_json(folder, 'added_tokens.json').keys() - table.keys()
+  if text is None or more:
+    got = f'added_tokens.json with {min(more)!r}' if more else f'no {MERGES}'
+    raise UserError(
+      f'expected {os.path.join(folder, WHOLE)}, or {TABLE} and {MERGES} with '
+      f'all tokens, got {got}; with transformers, '
+      'AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes it'
+    )
+  lines = [line.rstrip('\r') for line in text.split('\n')]
+  if lines[0].startswith('#version'):
+    del lines[0]
+  prefix = read_json(folder, CONFIG).get('add_prefix_space')
+  return {
+    'model': {'type': 'BPE', 'vocab': table, 'merges': [*filter(None, lines)]},
+    'pre_tokenizer': {'type': 'ByteLevel', 'add_prefix_space': prefix},
+    'post_processor': {'type': 'ByteLevel', 'trim_offsets': True},
+  }
 
 
 def read_json(

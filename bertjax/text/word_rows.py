@@ -51,7 +51,7 @@ def make(
     length: the most ids of a row, special tokens included; at least 3. A word
       too long for a row of its own loses its last tokens.
   """
-  room = length - 2
+  room = tokenizer.room(length)
   unknown = [tokenizer.id_of('unk')]
   if tokenizer.rules is not None:
     sentences = [

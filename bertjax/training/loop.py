@@ -89,6 +89,7 @@ def train(
   accumulation: Count = 1,
   log_steps: Count = 100,
   eval_steps: Count | None = None,
+  evaluates_first: bool = False,
   checkpoint_steps: Count | None = 1000,
   keep: Count = 3,
   keep_every: Count | None = None,
@@ -119,6 +120,8 @@ def train(
     accumulation: number of parts that a batch is worked through in.
     log_steps: steps between two writes of train/* and speed/*.
     eval_steps: steps between evaluations; None: only at the end.
+    evaluates_first: whether to evaluate before the first step, too, which tells
+      what `initial` gave.
     checkpoint_steps: steps between checkpoints; None: only at the end.
     keep: how many of the last checkpoints to keep.
     keep_every: keep checkpoints at multiples of this for good.
@@ -257,12 +260,37 @@ def train(
     def first(what: str) -> contextlib.AbstractContextManager[None]:
       return wait(what) if step == began else contextlib.nullcontext()
 
+    def evaluate() -> tuple[dict[str, float], list[str]]:
+      """Runs all evaluations; returns their values and sample texts."""
+      nonlocal slow
+      found: dict[str, float] = {}
+      texts: list[str] = []
+      if slow and evaluators:
+        progress.show(f'step {step}/{steps}   evaluating')
+      evaluating = time.monotonic()
+      with clock.timed('evaluation'):
+        for name, evaluator in evaluators.items():
+          one = evaluator(state.parameters, frozen)
+          found |= {f'{name}/{key}': x for key, x in one.values.items()}
+          texts += one.samples
+          if one.summary:
+            summaries[name] = one.summary
+            progress.note(f'step {step}, {name}: {one.summary}')
+      seconds = time.monotonic() - evaluating
+      slow = seconds > LONG
+      if slow:
+        progress.note(f'evaluated in {seconds:.1f} s')
+      return found, texts
+
     with (
-      metrics_file.Writer(run_dir, step) as writer,
+      # A run that goes on from step 0 writes what it measures there again.
+      metrics_file.Writer(run_dir, step or -1) as writer,
       TrainingProgress(steps, step) as progress,
       contextlib.closing(profile),
     ):
       best.resume(run_dir)
+      if evaluates_first and step == 0:
+        writer.write(0, *evaluate())
       while step < steps and not best.exhausted:
         with first('preparing the first batch'), clock.timed('data_wait'):
           batch = next(iterator)
@@ -292,26 +320,10 @@ def train(
           clock.start()
 
         last = step == steps
-        due_evaluators = evaluators if last or due(eval_steps) else {}
-        if due_evaluators:
-          _check_terms(pending, totals, checkpoints)
         found, texts = {}, []
-        if due_evaluators and slow:
-          progress.show(f'step {step}/{steps}   evaluating')
-        evaluating = time.monotonic()
-        with clock.timed('evaluation'):
-          for name, evaluate in due_evaluators.items():
-            one = evaluate(state.parameters, frozen)
-            found |= {f'{name}/{key}': x for key, x in one.values.items()}
-            texts += one.samples
-            if one.summary:
-              summaries[name] = one.summary
-              progress.note(f'step {step}, {name}: {one.summary}')
-        if due_evaluators:
-          seconds = time.monotonic() - evaluating
-          slow = seconds > LONG
-          if slow:
-            progress.note(f'evaluated in {seconds:.1f} s')
+        if last or due(eval_steps):
+          _check_terms(pending, totals, checkpoints)
+          found, texts = evaluate()
         is_best = best.add(step, found)
         last = last or best.exhausted
         log = last or due(log_steps)

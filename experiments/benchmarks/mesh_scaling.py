@@ -154,15 +154,11 @@ def main() -> None:
   command_line.skip_absent_tpu()
   from bertjax.models.config import EncoderConfig
 
-  layers, width = timing.SIZES[options.size]
+  fields = timing.fields(options.size)
   config = EncoderConfig(
+    **{'positions': max(512, options.length)} | fields,
     vocabulary_size=options.vocabulary_size,
-    width=width,
-    layers=layers,
-    heads=width // 64,
-    feed_forward=4 * width,
     dropout=0.0,
-    positions=max(512, options.length),
   )
   print(timing.machine('jax', 'jaxlib'))
   if jax.default_backend() == 'cpu':

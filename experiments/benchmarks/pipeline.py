@@ -143,14 +143,9 @@ def compare(rate: float, example, vocabulary_size: int, options) -> None:
 
   from bertjax.models.config import EncoderConfig
 
-  layers, width = timing.SIZES[options.size]
+  positions = {'positions': max(512, options.length)}
   config = EncoderConfig(
-    vocabulary_size=vocabulary_size,
-    width=width,
-    layers=layers,
-    heads=width // 64,
-    feed_forward=4 * width,
-    positions=max(512, options.length),
+    **positions | timing.fields(options.size), vocabulary_size=vocabulary_size
   )
   seconds, reasons = timing.in_turn(
     {'step': lambda: step_time.make_step(config, example)}, 3

@@ -1,7 +1,7 @@
-"""Times a pretraining step, alone or against Hugging Face's BERT in torch.
+"""Times a pretraining step, alone or against Hugging Face's model in torch.
 
     export PYTHONPATH=.
-    python experiments/benchmarks/step_time.py --sizes mini base
+    python experiments/benchmarks/step_time.py --sizes mini modernbert_mini
     python experiments/benchmarks/step_time.py --torch     # torch, transformers
     python experiments/benchmarks/step_time.py --torch --skip bfloat16
     python experiments/benchmarks/step_time.py \\
@@ -50,7 +50,7 @@ def make_step(
   Its `program` is the step, compiled with `options` of XLA.
   """
   mesh = mesh or partitioning.make_mesh(devices=jax.devices()[:1])
-  model = BertForPreTraining(config)
+  model = BertForPreTraining(config, next_sentence=has_pairs(config))
   adamw = optimizer.adamw(1e-4)
   shapes = shapes_of(example)
   objective = objectives.MaskedLanguageModel(model)
@@ -72,6 +72,11 @@ def make_step(
 
   run.program = program
   return run
+
+
+def has_pairs(config: EncoderConfig) -> bool:
+  """Returns whether the model predicts next sentences; those of BERT do."""
+  return config.types > 1
 
 
 def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
@@ -131,7 +136,7 @@ def read(path: str, parser) -> dict[str, np.ndarray]:
 
 def measure(config: EncoderConfig, example, options) -> None:
   """Prints the rows of one configuration."""
-  useful = flops.of_step(config, shapes_of(example), True)
+  useful = flops.of_step(config, shapes_of(example), has_pairs(config))
   turn = 4 * example['tokens'].size * config.width * config.feed_forward
   turns = max(1, useful // 4 // turn)
   makers = {
@@ -209,7 +214,9 @@ def parse():
   )
   parser.add_argument('--dropout', nargs='+', type=float, default=[0.0])
   parser.add_argument(
-    '--attention_dropout', type=float, help='default: as --dropout'
+    '--attention_dropout',
+    type=float,
+    help='default: as the size says, else as --dropout',
   )
   parser.add_argument(
     '--dtype', choices=get_args(Dtype), help="of bertjax's products"
@@ -295,19 +302,18 @@ def main() -> None:
       'minutes a step; --skip bfloat16 leaves them out',
       flush=True,
     )
+  more = {}
+  if options.attention_dropout is not None:
+    more['attention_dropout'] = options.attention_dropout
   for size in options.sizes:
-    layers, width = timing.SIZES[size]
+    fields = timing.fields(size)
+    positions = max(512, example['tokens'].shape[1])
     for dropout in options.dropout:
       try:
         config = EncoderConfig(
+          **{'positions': positions} | fields | more,
           vocabulary_size=options.vocabulary_size,
-          width=width,
-          layers=layers,
-          heads=width // 64,
-          feed_forward=4 * width,
           dropout=dropout,
-          attention_dropout=options.attention_dropout,
-          positions=max(512, example['tokens'].shape[1]),
           dtype=options.dtype,
           attention_kernel=options.attention,
           recompute=options.recompute,

@@ -1,5 +1,6 @@
 """Shared by the benchmarks: timing of forms in turn, versions, checked flags.
 
+    config = EncoderConfig(vocabulary_size=30522, **timing.fields('mini'))
     seconds, reasons = timing.in_turn({'sum': make_sum}, repetitions=7)
     print(timing.machine('jax', 'jaxlib'))
 
@@ -7,28 +8,42 @@ A form is one of several ways to do the same work.
 """
 
 import argparse
+import ast
 import math
 import os
+import pathlib
 import platform
 import re
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from typing import Any
 
-# Layers and width of google-research/bert's sizes; heads are 64 wide.
-SIZES = {
-  'tiny': (2, 128),
-  'mini': (4, 256),
-  'small': (4, 512),
-  'medium': (8, 512),
-  'base': (12, 768),
-  'large': (24, 1024),
-}
+MODELS = pathlib.Path(__file__).parents[2] / 'gin_configs' / 'models'
+# The published sizes by name; those without another prefix are BERT's.
+SIZES = sorted(path.stem.removeprefix('bert_') for path in MODELS.glob('*.gin'))
 # A repetition takes at least this long, so that launching hardly counts.
 LEAST_SECONDS = 0.02
 
 # Does the work this many times and waits for the last.
 Run = Callable[[int], None]
+
+
+def fields(size: str) -> dict[str, Any]:
+  """Returns what the file of a size binds of EncoderConfig, without gin.
+
+  Args:
+    size: one of `SIZES`.
+  """
+  path = MODELS / f'bert_{size}.gin'
+  text = (path if path.exists() else MODELS / f'{size}.gin').read_text()
+  found = {}
+  for included in re.findall(r"^include 'models/(\w+)\.gin'", text, re.M):
+    found |= fields(included)
+  bound = re.findall(r'^(?:config\.EncoderConfig\.|  )(\w+) = (.+)', text, re.M)
+  for name, value in bound:
+    found[name] = ast.literal_eval(value)
+  return found
 
 
 def in_turn(

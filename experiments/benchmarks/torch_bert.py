@@ -1,10 +1,11 @@
-"""The forms in which torch runs a pretraining step of Hugging Face's BERT.
+"""The forms in which torch runs a pretraining step of Hugging Face's models.
 
     forms = torch_bert.forms(config, example)    # see `timing.in_turn`
     run = forms['torch cut float32']()
 
-`torch` is `BertForPreTraining` as everyone uses it, with the vocabulary product
-at all positions; `torch cut` applies its head to the predicted positions only.
+`torch` is `BertForPreTraining`, or `ModernBertForMaskedLM`, as everyone uses it,
+with the vocabulary product at all positions; `torch cut` applies its head to the
+predicted positions only.
 All share one model and one AdamW; attention is torch's own (SDPA). On a GPU
 float32 products are TF32, as in jax. Source: transformers.
 """
@@ -34,29 +35,15 @@ def forms(config, example, learning_rate: float = 1e-4) -> dict:
   """Returns name -> makes the form, see `timing.in_turn`.
 
   Args:
-    config: an `EncoderConfig`; only shape and dropout are used.
+    config: an `EncoderConfig` of BERT's or ModernBERT's parts; only sizes,
+      window and dropout are used.
     example: a host batch with one sequence per row, see `bertjax.batch`.
     learning_rate: of AdamW.
   """
   torch._dynamo.reset()  # what was compiled for another size
   torch.set_float32_matmul_precision('high')
-  model = (
-    transformers.BertForPreTraining(
-      transformers.BertConfig(
-        vocab_size=config.vocabulary_size,
-        hidden_size=config.width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        intermediate_size=config.feed_forward,
-        max_position_embeddings=config.positions,
-        hidden_dropout_prob=config.dropout,
-        attention_probs_dropout_prob=config.attention_dropout_rate,
-        attn_implementation='sdpa',
-      )
-    )
-    .to(device())
-    .train()
-  )
+  model = (_modernbert if config.shared_head else _bert)(config)
+  model = model.to(device()).train()
   adamw = torch.optim.AdamW(model.parameters(), learning_rate, fused=True)
   losses = {'': _whole_loss(model, example), ' cut': _cut_loss(model, example)}
 
@@ -79,6 +66,46 @@ def forms(config, example, learning_rate: float = 1e-4) -> dict:
   return {name: lambda form=form: make(*form) for name, form in NAMES.items()}
 
 
+def _bert(config):
+  return transformers.BertForPreTraining(
+    transformers.BertConfig(
+      vocab_size=config.vocabulary_size,
+      hidden_size=config.width,
+      num_hidden_layers=config.layers,
+      num_attention_heads=config.heads,
+      intermediate_size=config.feed_forward,
+      max_position_embeddings=config.positions,
+      hidden_dropout_prob=config.dropout,
+      attention_probs_dropout_prob=config.attention_dropout_rate,
+      attn_implementation='sdpa',
+    )
+  )
+
+
+def _modernbert(config):
+  # Its special tokens are those of a vocabulary of 50,368.
+  special = dict.fromkeys(
+    ('pad', 'bos', 'eos', 'cls', 'sep'), config.vocabulary_size - 1
+  )
+  return transformers.ModernBertForMaskedLM(
+    transformers.ModernBertConfig(
+      vocab_size=config.vocabulary_size,
+      hidden_size=config.width,
+      num_hidden_layers=config.layers,
+      num_attention_heads=config.heads,
+      intermediate_size=config.feed_forward,
+      max_position_embeddings=config.positions,
+      local_attention=config.local_window,
+      global_attn_every_n_layers=config.global_every,
+      embedding_dropout=config.dropout,
+      mlp_dropout=config.dropout,
+      attention_dropout=config.attention_dropout_rate,
+      attn_implementation='sdpa',
+      **{f'{name}_token_id': number for name, number in special.items()},
+    )
+  )
+
+
 def _tensor(array: np.ndarray) -> torch.Tensor:
   return torch.tensor(array.astype(np.int64), device=device())
 
@@ -90,14 +117,24 @@ def _whole_loss(model, example):
   labels[rows, example['target_positions'][rows, slots]] = example['targets'][
     rows, slots
   ]
+  inputs = _inputs(model, example) | {'labels': _tensor(labels)}
+  if _has_pairs(model):
+    inputs['next_sentence_label'] = _tensor(example['pair_labels'][:, 0])
+  return lambda: model(**inputs).loss
+
+
+def _has_pairs(model) -> bool:
+  return hasattr(model, 'cls')
+
+
+def _inputs(model, example) -> dict[str, torch.Tensor]:
   inputs = {
     'input_ids': _tensor(example['tokens']),
     'attention_mask': _tensor(example['segments']),
-    'token_type_ids': _tensor(example['types']),
-    'labels': _tensor(labels),
-    'next_sentence_label': _tensor(example['pair_labels'][:, 0]),
   }
-  return lambda: model(**inputs).loss
+  if _has_pairs(model):
+    inputs['token_type_ids'] = _tensor(example['types'])
+  return inputs
 
 
 def _cut_loss(model, example):
@@ -105,16 +142,15 @@ def _cut_loss(model, example):
   targets = _tensor(np.where(example['weights'], example['targets'], IGNORED))
   positions = _tensor(example['target_positions'])
   follows = _tensor(example['pair_labels'][:, 0])
-  inputs = {
-    'input_ids': _tensor(example['tokens']),
-    'attention_mask': _tensor(example['segments']),
-    'token_type_ids': _tensor(example['types']),
-  }
+  inputs = _inputs(model, example)
   index = positions[..., None].expand(-1, -1, model.config.hidden_size)
 
   def loss():
-    encoded = model.bert(**inputs)
+    encoded = model.base_model(**inputs)
     predicted = encoded.last_hidden_state.gather(1, index)
+    if not _has_pairs(model):
+      scores = model.decoder(model.head(predicted))
+      return cross_entropy(scores.flatten(0, 1), targets.flatten())
     scores, relation = model.cls(predicted, encoded.pooler_output)
     return cross_entropy(
       scores.flatten(0, 1), targets.flatten()

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from flax.core import meta
 
 from bertjax import batch as batch_lib
 from bertjax.errors import UserError
@@ -334,3 +335,21 @@ def test_a_file_in_place_of_a_run_is_one_line(tmp_path):
   (tmp_path / 'in.txt').touch()
   with pytest.raises(UserError, match='there is no directory .*in.txt; '):
     Predictor.load(str(tmp_path / 'in.txt'))
+
+
+def test_a_decoder_without_parameters_fills_masks_too():
+  """ModernBERT's without a bias, tied: all it has is the shared head."""
+  config = dataclasses.replace(CONFIG, shared_head=True, decoder_bias=False)
+  example = batch_lib.synthetic(1, 8, 2, 16, seed=0)
+  model = bert.BertForPreTraining(config, next_sentence=False)
+  parameters = meta.unbox(
+    model.init(jax.random.key(0), example, train=False)['params']
+  )
+  assert 'mlm_head' not in parameters
+  predictor = Predictor(config, parameters, Tokenizer(TOKENS, False))
+  [[filled]] = predictor.fill_mask(['a [MASK]'], top_k=3, length=8)
+  assert len(filled) == 3
+  del parameters['prediction_head']
+  predictor = Predictor(config, parameters, Tokenizer(TOKENS, False))
+  with pytest.raises(UserError, match='has no masked-LM head'):
+    predictor.fill_mask(['a [MASK]'], length=8)

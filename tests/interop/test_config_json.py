@@ -295,6 +295,7 @@ def test_the_published_modernbert_is_understood_as_either_version_writes_it():
     ('modernbert', {'local_attention': 42}, 'within the 40 pos.*local_attent'),
     ('modernbert', {'num_attention_heads': 5}, 'num_attention_heads'),
     ('modernbert', {'num_hidden_layers': 'two'}, 'num_hidden_layers'),
+    ('modernbert', {'num_hidden_layers': 10**9}, 'num_hidden_layers'),
     ('modernbert', {'norm_bias': 'no'}, 'norm_bias'),
     ('modernbert', {'is_decoder': True}, 'is_decoder = False'),
     ('modernbert', {'qk_norm': True}, 'not understood, qk_norm = True'),

@@ -174,6 +174,14 @@ def test_shards_half_precision_and_a_copy_of_the_table_are_read(tmp_path, name):
   )
 
 
+def test_a_decoder_that_lacks_its_bias_is_reported(tmp_path):
+  save(tmp_path, dataclasses.replace(MODERN, tied_decoder=False))
+  rewrite(tmp_path, lambda t: {k: x for k, x in t.items() if 'r.bias' not in k})
+  found = huggingface.read(str(tmp_path))
+  assert found.unused == ('decoder.weight',)
+  assert names.heads_of(found.parameters) == ('prediction_head',)
+
+
 def test_rows_that_pad_the_vocabulary_stay_here(tmp_path):
   config = dataclasses.replace(
     MODERN, vocabulary_multiple=64, tied_decoder=False
@@ -292,6 +300,9 @@ def test_heads_without_a_place_are_left_out_aloud(tmp_path, capsys, config):
 def test_heads_that_no_class_has_together_are_refused(tmp_path):
   parameters = make_params(MODERN) | make_params(MODERN, 'classifier')
   with pytest.raises(UserError, match='no ModernBERT with the heads predictio'):
+    huggingface.save(str(tmp_path), MODERN, parameters, TOKENIZER)
+  del parameters['mlm_head'], parameters['classifier']
+  with pytest.raises(UserError, match='the heads prediction_head; it has none'):
     huggingface.save(str(tmp_path), MODERN, parameters, TOKENIZER)
   config = dataclasses.replace(MODERN, norm='rms_norm')
   with pytest.raises(UserError, match="with norm 'rms_norm'"):

@@ -17,7 +17,7 @@ from flax import traverse_util
 
 from bertjax import batch
 from bertjax.errors import UserError
-from bertjax.interop import config_json, huggingface, names
+from bertjax.interop import config_json, head_classes, huggingface, names
 from bertjax.interop.bert_like import BERT
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import EncoderConfig
@@ -347,7 +347,7 @@ def test_a_pooler_without_a_place_is_left_out_aloud(
   assert capsys.readouterr().out == (
     f'warning: NOT saved, since {name} has no place for it: pooler\n'
   )
-  assert huggingface.architecture(['pooler', head], CONFIG) == name
+  assert head_classes.architecture(['pooler', head], CONFIG) == name
   del parameters['pooler']
   assert_equal(huggingface.read(str(tmp_path)).parameters, parameters)
   save(tmp_path, ('pooler', 'classifier'))

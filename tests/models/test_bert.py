@@ -31,11 +31,6 @@ VARIANTS = {
   'orders_and_noise': BertForPreTraining(
     TINY, pair_kind='sop', noise_target='detection'
   ),
-  'one_layer': BertForPreTraining(dataclasses.replace(TINY, layers=1)),
-  'without_dropout': BertForPreTraining(dataclasses.replace(TINY, dropout=0.0)),
-  'scanned_and_recomputed': BertForPreTraining(
-    dataclasses.replace(TINY, scan_layers=True, recompute='everything')
-  ),
   'bfloat16_products': BertForPreTraining(
     dataclasses.replace(TINY, dtype='bfloat16')
   ),
@@ -307,35 +302,6 @@ def test_every_parameter_names_its_logical_axes(model):
     assert named and set(named) <= known and len(set(named)) == len(named)
 
 
-@pytest.mark.parametrize(
-  'scan_layers, recompute',
-  [(True, 'nothing'), (False, 'products'), (True, 'everything')],
-)
-def test_scan_and_recomputation_change_nothing(scan_layers, recompute):
-  batch = make_batch()
-  plain = VARIANTS['without_dropout']
-  parameters = init(plain, batch)
-  other = BertForPreTraining(
-    dataclasses.replace(
-      plain.config, scan_layers=scan_layers, recompute=recompute
-    )
-  )
-  assert jax.tree.structure(init(other, batch)) == jax.tree.structure(
-    parameters
-  )
-  (expected, _), gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)(
-    parameters, plain, batch, train=False
-  )
-  (loss, _), found = jax.jit(
-    jax.value_and_grad(loss_and_outputs, has_aux=True),
-    static_argnames=('model', 'train'),
-  )(parameters, model=other, batch=batch, train=False)
-  np.testing.assert_allclose(loss, expected, rtol=1e-6)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, gradient
-  )
-
-
 def test_layers_in_a_loop_drop_other_elements_out():
   config = dataclasses.replace(TINY, layers=1, scan_layers=True, dropout=0.5)
   one, two = Encoder(config), Encoder(dataclasses.replace(config, layers=2))
@@ -377,6 +343,46 @@ def test_initial_values_are_those_of_bert():
         rtol=4 / np.sqrt(2 * array.size),
         err_msg=path,
       )
+
+
+@pytest.mark.parametrize(
+  'initializer, residual, head, classifier, farthest',
+  [
+    ('truncated_normal', 0.088, 0.088, 0.088, 2.0),
+    ('normal', 0.1, 0.1, 0.1, 4.0),
+    # Divided by the root of twice the 2 layers; 1 / 16 for a width of 256.
+    ('megatron', 0.044, 0.044, 0.055, 2.0),
+  ],
+)
+def test_kernels_are_drawn_as_their_role_in_the_recipe_says(
+  initializer, residual, head, classifier, farthest
+):
+  """The deviation of a normal one cut at two deviations is 0.88 of its own."""
+  config = dataclasses.replace(
+    TINY,
+    width=256,
+    initializer_stddev=0.1,
+    initializer=initializer,
+    tied_decoder=False,
+  )
+  batch = make_batch()
+  parameters = flat(init(BertForPreTraining(config), batch))
+  parameters |= flat(init(BertForTask(config, 'tag_head', 200), batch))
+  expected = {
+    'embeddings/token/embedding': 0.1 if farthest == 4 else 0.088,
+    'encoder/layer_01/attention/query/kernel': 0.1 if farthest == 4 else 0.088,
+    'encoder/layer_01/attention/output/kernel': residual,
+    'encoder/layer_01/feed_forward/output/kernel': residual,
+    'mlm_head/dense/kernel': head,
+    'mlm_head/decoder': head,
+    'tag_head/kernel': classifier,
+  }
+  for path, stddev in expected.items():
+    values = np.asarray(parameters[path])
+    assert values.std() == pytest.approx(stddev, rel=0.03), path
+    assert np.abs(values).max() < farthest * stddev * 1.4, path
+  inner = np.abs(parameters['encoder/layer_01/attention/query/kernel'])
+  assert (inner.max() > 0.21) == (farthest == 4)
 
 
 def test_dropout_acts_in_training_only_and_follows_its_key():
@@ -459,6 +465,52 @@ def test_the_head_of_a_task_is_linear_in_what_it_reads(head):
   assert logits.shape == (3, 2 if head == 'classifier' else 16, 3)
   assert logits.dtype == jnp.float32
   np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('pooling', ['cls', 'mean'])
+@pytest.mark.parametrize('head', ['classifier', 'tag_head', 'span_head'])
+def test_the_head_of_a_task_may_begin_as_that_of_masked_lm(head, pooling):
+  """ModernBERT's: vectors, dense, gelu, norm without bias, classes."""
+  config = dataclasses.replace(
+    TINY, shared_head=True, norm_bias=False, task_pooling=pooling
+  )
+  batch = make_batch() | {'first_positions': np.array([[0, 5]] * 3)}
+  batch['segments'] *= 1 + (np.arange(16) >= 5)
+  model = BertForTask(config, head, classes=3)
+  parameters = jax.tree.map(lambda x: x + 0.1, init(model, batch))
+  names = {'embeddings', 'encoder', 'prediction_head', head}
+  assert set(parameters) == names
+  bare = {'params': {k: parameters[k] for k in ('embeddings', 'encoder')}}
+  vectors = np.asarray(Bert(config).apply(bare, batch, train=False)['hidden'])
+  if head == 'classifier' and pooling == 'cls':
+    vectors = vectors[:, [0, 5]]
+  elif head == 'classifier':
+    spans = [[(0, 5), (5, 16)], [(0, 5), (5, 13)], [(0, 5), (5, 10)]]
+    vectors = np.array(
+      [
+        [row[first:end].mean(0) for first, end in both]
+        for row, both in zip(vectors, spans, strict=True)
+      ]
+    )
+  dense = parameters['prediction_head']['dense']
+  inner = vectors @ dense['kernel'] + dense['bias']
+  inner *= 0.5 * (1 + np.vectorize(math.erf)(inner / np.sqrt(2)))
+  inner -= inner.mean(-1, keepdims=True)
+  inner /= np.sqrt(inner.var(-1, keepdims=True) + config.norm_epsilon)
+  inner *= parameters['prediction_head']['norm']['scale']
+  expected = inner @ parameters[head]['kernel'] + parameters[head]['bias']
+  logits = model.apply({'params': parameters}, batch, train=False)['logits']
+  np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_head_is_the_one_that_pretraining_has():
+  config = dataclasses.replace(TINY, shared_head=True)
+  batch = make_batch()
+  pretrained = init(BertForPreTraining(config, next_sentence=False), batch)
+  task = init(BertForTask(config, 'tag_head', 3), batch)
+  assert set(pretrained['mlm_head']) == {'bias'}
+  shapes = jax.tree.map(jnp.shape, pretrained['prediction_head'])
+  assert jax.tree.map(jnp.shape, task['prediction_head']) == shapes
 
 
 @pytest.mark.parametrize(

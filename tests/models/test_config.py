@@ -82,6 +82,36 @@ SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
       "expected 'float32', 'bfloat16', 'float16', or None, got 'bf16'; "
       'set EncoderConfig.dtype',
     ),
+    (
+      'local_window',
+      7,
+      'expected an even window within the 512 positions of the model, got 7; '
+      'set EncoderConfig.local_window',
+    ),
+    (
+      'local_window',
+      514,
+      'expected an even window within the 512 positions of the model, got 514; '
+      'set EncoderConfig.local_window',
+    ),
+    (
+      'rotary_base',
+      500.0,
+      "rotary_base 500.0 has no effect with position_scheme 'learned'; set "
+      'EncoderConfig.position_scheme, or leave it out',
+    ),
+    (
+      'first_norm',
+      False,
+      "first_norm False has no effect with block_order 'post'; set "
+      'EncoderConfig.block_order, or leave it out',
+    ),
+    (
+      'position_scheme',
+      ['alibi', 'learned'],
+      "expected a text, got ['alibi', 'learned']; set "
+      'EncoderConfig.position_scheme',
+    ),
   ],
 )
 def test_a_wrong_value_is_refused_in_one_line(field, value, message):

@@ -1,7 +1,6 @@
 """What another row in each table of the model does, with rows made up here."""
 
 import dataclasses
-import functools
 
 import flax.linen as nn
 import jax
@@ -13,20 +12,16 @@ from bertjax import batch as batch_lib
 from bertjax.errors import UserError
 from bertjax.models import (
   attention_mask,
-  encoder,
   feed_forward,
   flops,
   layer_patterns,
-  layers,
-  positions,
 )
 from bertjax.models.attention_mask import AttentionMask, Rule
 from bertjax.models.bert import Bert
 from bertjax.models.config import EncoderConfig
-from bertjax.models.encoder import BlockOrder, Encoder
+from bertjax.models.encoder import Encoder
 from bertjax.models.feed_forward import FeedForwardBlock
 from bertjax.models.layer_patterns import LayerSpec
-from bertjax.models.positions import Scheme
 from bertjax.training import optimizer
 
 CONFIG = EncoderConfig(
@@ -40,96 +35,10 @@ CONFIG = EncoderConfig(
 )
 
 
-def rotate(config, spec, positions_BL, x_BLHK):
-  """Su et al. 2021, with the halves of a head as pairs."""
-  half = config.head_width // 2
-  rates = (spec.position_base or 10000.0) ** (-jnp.arange(half) / half)
-  angles = positions_BL[:, :, None, None] * rates
-  first, second = jnp.split(x_BLHK, 2, axis=-1)
-  sine, cosine = jnp.sin(angles), jnp.cos(angles)
-  return jnp.concatenate(
-    [first * cosine - second * sine, first * sine + second * cosine], -1
-  ).astype(x_BLHK.dtype)
-
-
-def slope(config, spec, positions_BL):
-  """Press et al. 2022, in both directions."""
-  distance_BLM = abs(positions_BL[:, :, None] - positions_BL[:, None])
-  rates = 2.0 ** -jnp.arange(1.0, config.heads + 1)
-  return -rates[:, None, None] * distance_BLM[:, None].astype(jnp.float32)
-
-
-def pre_norm(config, hidden_BLD, sublayer, name, train):
-  update = sublayer(layers.norm(config, f'{name}_norm')(hidden_BLD))
-  drop = layers.Dropout(config.dropout, name=f'{name}_dropout')
-  return hidden_BLD + drop(update, train)
-
-
-def rms_norm(config, name):
-  ones = nn.with_logical_partitioning(nn.initializers.ones_init(), ('width',))
-  return nn.RMSNorm(config.norm_epsilon, scale_init=ones, name=name)
-
-
-def gated(config, hidden_BLD):
-  project = functools.partial(
-    layers.dense, config, config.feed_forward, ('width', 'feed_forward')
-  )
-  inner_BLF = feed_forward.activate(config, project('gate')(hidden_BLD))
-  inner_BLF *= project('input')(hidden_BLD)
-  return layers.dense(
-    config, config.width, ('feed_forward', 'width'), 'output'
-  )(inner_BLF)
-
-
-def every_third(config, index):
-  del config
-  return LayerSpec('window', 100.0) if index % 3 else LayerSpec('all')
-
-
 ROWS = (
-  (positions.SCHEMES, 'none', Scheme()),
-  (positions.SCHEMES, 'rotary', Scheme(rotate=rotate)),
-  (positions.SCHEMES, 'slope', Scheme(bias=slope)),
-  (
-    encoder.BLOCK_ORDERS,
-    'pre',
-    BlockOrder(pre_norm, lambda c, x: layers.norm(c, 'final_norm')(x)),
-  ),
-  (layers.NORMS, 'rms', rms_norm),
-  (feed_forward.FEED_FORWARDS, 'gated', FeedForwardBlock(gated, products=3)),
   (attention_mask.RULES, 'causal', Rule(lambda query, key: key <= query)),
-  (
-    attention_mask.RULES,
-    'window',
-    Rule(lambda query, key: abs(query - key) <= 2),
-  ),
-  (layer_patterns.PATTERNS, 'every_third', every_third),
-  (layer_patterns.PATTERNS, 'near', lambda config, index: LayerSpec('window')),
 )
-# Each is BERT but for these fields.
-VARIANTS = {
-  'rotary': {'position_scheme': 'rotary'},
-  'slope': {'position_scheme': 'slope'},
-  'pre_norm_rms': {'block_order': 'pre', 'norm': 'rms'},
-  'gated': {'feed_forward_block': 'gated'},
-  'causal': {'attention_rule': 'causal'},
-  'every_third': {
-    'layer_pattern': 'every_third',
-    'position_scheme': 'rotary',
-    'layers': 4,
-  },
-  'everything': {
-    'position_scheme': 'rotary',
-    'block_order': 'pre',
-    'norm': 'rms',
-    'feed_forward_block': 'gated',
-    'layer_pattern': 'every_third',
-    'layers': 5,
-  },
-}
-each_variant = pytest.mark.parametrize(
-  'fields', VARIANTS.values(), ids=VARIANTS.keys()
-)
+LOCAL = {'layer_pattern': 'local_global', 'local_window': 4}
 
 
 @pytest.fixture(autouse=True)
@@ -165,53 +74,7 @@ def hidden(model, parameters, batch):
   return model.apply({'params': parameters}, batch, train=False)['hidden']
 
 
-@each_variant
-def test_a_row_of_a_table_is_used(fields):
-  batch = make_batch()
-  changed = make(fields)
-  plain = make({'layers': changed.config.layers})
-  parameters = init(changed, batch)
-  if jax.tree.structure(parameters) == jax.tree.structure(init(plain, batch)):
-    difference = hidden(changed, parameters, batch) - hidden(
-      plain, parameters, batch
-    )
-    assert np.abs(difference).max() > 1e-2
-  else:
-    # Its own parameters are used.
-    gradient = jax.grad(lambda p: (hidden(changed, p, batch) ** 3).sum())(
-      parameters
-    )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
-      if 'key' not in str(path) or 'bias' not in str(path):
-        assert np.abs(leaf).max() > 0, path
-
-
-@each_variant
-def test_a_packed_row_equals_its_sequences_apart(fields):
-  model, apart = make(fields), make_batch()
-  packed = {key: array.reshape(1, -1) for key, array in apart.items()}
-  packed['segments'] = np.repeat([[1, 2]], 8, axis=1)
-  parameters = init(model, apart)
-  np.testing.assert_allclose(
-    hidden(model, parameters, packed).reshape(2, 8, -1),
-    hidden(model, parameters, apart),
-    atol=2e-5,
-  )
-
-
-@each_variant
-def test_padding_does_not_change_real_tokens(fields):
-  model, batch = make(fields), make_batch(rows=1)
-  batch['segments'][:, 5:] = 0
-  parameters = init(model, batch)
-  other = batch | {'tokens': np.where(batch['segments'], batch['tokens'], 7)}
-  short = {key: array[:, :5] for key, array in batch.items()}
-  found = hidden(model, parameters, batch)[:, :5]
-  np.testing.assert_array_equal(hidden(model, parameters, other)[:, :5], found)
-  np.testing.assert_allclose(hidden(model, parameters, short), found, atol=2e-5)
-
-
-@pytest.mark.parametrize('scheme', ['rotary', 'slope'])
+@pytest.mark.parametrize('scheme', ['rotary', 'alibi'])
 def test_positions_within_attention_count_by_their_differences(scheme):
   model, batch = make({'position_scheme': scheme}), make_batch()
   parameters = init(model, batch)
@@ -236,7 +99,7 @@ def test_positions_have_the_base_of_their_layer(monkeypatch):
   monkeypatch.setitem(
     layer_patterns.PATTERNS,
     'base_100',
-    lambda config, index: LayerSpec('all', 100.0),
+    lambda config, index: LayerSpec(position_base=100.0),
   )
   other = Encoder(dataclasses.replace(plain.config, layer_pattern='base_100'))
   difference = other.apply(variables, hidden_BLD, mask, False) - plain.apply(
@@ -250,8 +113,12 @@ def test_positions_have_the_base_of_their_layer(monkeypatch):
   [
     ({'attention_rule': 'all'}, 'first and last'),
     ({'attention_rule': 'causal'}, 'first'),
-    ({'attention_rule': 'window'}, ''),
-    ({'layer_pattern': 'near'}, ''),
+    ({'local_window': 4}, ''),
+    ({'local_window': 4, 'attention_rule': 'causal'}, ''),
+    ({'local_window': 14}, 'first and last'),
+    ({'local_window': 12}, ''),
+    (LOCAL, 'first and last'),
+    ({**LOCAL, 'global_every': 1, 'layers': 2}, 'first and last'),
   ],
 )
 def test_a_token_is_seen_by_those_that_may_attend_to_it(fields, seen):
@@ -280,7 +147,7 @@ def test_every_norm_is_of_the_kind_that_is_named():
   paths = [
     jax.tree_util.keystr(path, simple=True, separator='/')
     for path, _ in jax.tree_util.tree_leaves_with_path(
-      init(make({'norm': 'rms'}), make_batch())
+      init(make({'norm': 'rms_norm'}), make_batch())
     )
   ]
   norms = [path for path in paths if 'norm' in path]
@@ -288,46 +155,13 @@ def test_every_norm_is_of_the_kind_that_is_named():
 
 
 @pytest.mark.parametrize(
-  'count, scan_layers, recompute',
-  [
-    (5, True, 'nothing'),
-    (5, False, 'everything'),
-    (6, True, 'products'),
-  ],
-)
-def test_loop_equals_scan_equals_recomputation(count, scan_layers, recompute):
-  """With a pattern of period 3, and a norm after the last layer."""
-  plain = make({**VARIANTS['everything'], 'layers': count})
-  other = plain.clone(
-    config=dataclasses.replace(
-      plain.config, scan_layers=scan_layers, recompute=recompute
-    )
-  )
-  batch = make_batch(rows=1)
-  parameters = init(plain, batch)
-  assert jax.tree.structure(
-    jax.eval_shape(lambda: init(other, batch))
-  ) == jax.tree.structure(parameters)
-
-  def find(model):
-    return jax.value_and_grad(lambda p: jnp.sin(hidden(model, p, batch)).sum())(
-      parameters
-    )
-
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4),
-    find(other),
-    find(plain),
-  )
-
-
-@pytest.mark.parametrize(
   'pattern, count, looped, after',
   [
-    ('every_third', 6, 3, 0),
-    ('every_third', 5, 3, 2),
+    ('local_global', 6, 3, 0),
+    ('local_global', 5, 3, 2),
     ('uniform', 5, 1, 0),
     ('aba_ab', 5, 3, 2),  # what is looped alone has a shorter period
+    ('first_unlike_others', 7, 3, 1),
   ],
 )
 def test_a_loop_holds_one_period_and_what_is_left_over_comes_after(
@@ -339,7 +173,12 @@ def test_a_loop_holds_one_period_and_what_is_left_over_comes_after(
     'aba_ab',
     lambda config, index: LayerSpec(('all', 'causal')[index % 3 % 2]),
   )
-  model = make({'layer_pattern': pattern, 'layers': count, 'scan_layers': True})
+  fields = {'layer_pattern': pattern}
+  if pattern == 'first_unlike_others':
+    fields = {**LOCAL, 'block_order': 'pre', 'first_norm': False}
+  elif pattern == 'local_global':
+    fields = LOCAL
+  model = make({**fields, 'layers': count, 'scan_layers': True})
   batch = make_batch()
   parameters = init(model, batch)
   program = jax.make_jaxpr(lambda p: hidden(model, p, batch))(parameters)
@@ -353,9 +192,7 @@ def test_layers_in_one_turn_of_a_loop_drop_other_elements_out():
   """Equal layers twice, in a loop of period 2, against the same key twice."""
   hidden_BLD = jax.random.normal(jax.random.key(1), (2, 8, 16))
   mask = AttentionMask(jnp.ones((2, 8), int), jnp.tile(jnp.arange(8), (2, 1)))
-  config = dataclasses.replace(
-    CONFIG, layer_pattern='every_third', dropout=0.5, layers=2
-  )
+  config = dataclasses.replace(CONFIG, **LOCAL, dropout=0.5, layers=2)
   config = dataclasses.replace(config, attention_dropout=0.0, scan_layers=True)
   two, one = Encoder(config), Encoder(dataclasses.replace(config, layers=1))
   layer = nn.unbox(

@@ -125,7 +125,7 @@ def test_special_tokens_are_found_by_their_role(tmp_path, roberta):
   assert vocabulary.special.nonzero()[0].tolist() == [*range(6)]
   assert vocabulary.replacements.min() == 6
   tokenizer = Tokenizer(tokens, cased, rules)
-  assert tokenizer.row([9], [10]).ids == [2, 9, 3, 10, 3]
+  assert tokenizer.row([9], [10]).ids == [2, 9, 3, 3, 10, 3]
   ((row, _),) = tokenizer.rows(['The [MASK] sat'], 9, masks=True)
   assert [*row.ids].count(4) == 1
 
