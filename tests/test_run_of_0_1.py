@@ -47,11 +47,14 @@ def test_it_predicts_what_it_predicted_then():
     assert now['scores'] == pytest.approx(then['scores'], 1e-5)
 
 
-def test_its_export_is_the_same_bytes(tmp_path):
+def test_its_export_is_what_it_was_then(tmp_path):
   export.export(model=PRETRAINED, output=str(tmp_path / 'new'))
   for path in (GOLDEN / 'exported').iterdir():
-    if path.name != 'README.md':  # which names the folder
-      assert (tmp_path / 'new' / path.name).read_bytes() == path.read_bytes()
+    then, now = path.read_bytes(), (tmp_path / 'new' / path.name).read_bytes()
+    if path.suffix == '.json':  # in any order
+      assert json.loads(now) == json.loads(then)
+    elif path.name != 'README.md':  # which names the folder
+      assert now == then
 
 
 def test_training_starts_from_it():

@@ -39,11 +39,11 @@ def save(directory: str, tokenizer: Tokenizer, length: int, types: int) -> None:
     tokenizer.rules,
     types,
   )
-  of_types = ['token_type_ids'] if types > 1 else []
-  settings: dict[str, Any] = {
-    'model_input_names': ['input_ids', *of_types, 'attention_mask'],
-    'model_max_length': length,
-  }
+  settings: dict[str, Any] = {'model_max_length': length}
+  if tokenizer.rules is not None or types < 2:  # or these are the class's own
+    of_types = ['token_type_ids'] if types > 1 else []
+    names = ['input_ids', *of_types, 'attention_mask']
+    settings['model_input_names'] = names
   if tokenizer.rules is None:
     settings |= {
       'do_lower_case': not tokenizer.cased,
