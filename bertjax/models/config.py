@@ -173,6 +173,9 @@ class EncoderConfig:
       window,
       'EncoderConfig.local_window',
     )
+    what = f'a window for layer_pattern {self.layer_pattern!r}'
+    fits = window is not None or self.layer_pattern != 'local_global'
+    expect(fits, what, window, 'EncoderConfig.local_window')
     default = {field.name: field.default for field in dataclasses.fields(self)}
     for name, needed in NEEDS.items():
       used = getattr(self, needed) != default[needed]

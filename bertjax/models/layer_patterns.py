@@ -9,7 +9,6 @@ Layers with equal `LayerSpec`s compute the same function of their parameters.
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from bertjax.errors import expect
 from bertjax.models.config import EncoderConfig
 
 
@@ -38,18 +37,11 @@ def uniform(config: EncoderConfig, index: int) -> LayerSpec:
 
 
 def local_global(config: EncoderConfig, index: int) -> LayerSpec:
-  """Layer 0 and every `global_every`-th after it have no window: ModernBERT.
-
-  Raises:
-    UserError: there is no window.
-  """
-  window = config.local_window
-  what = "a window for layer_pattern 'local_global'"
-  expect(window is not None, what, window, 'EncoderConfig.local_window')
+  """Layer 0 and every `global_every`-th after it have no window: ModernBERT."""
   if index % config.global_every == 0:
     return dataclasses.replace(uniform(config, index), window=None)
   base = config.local_rotary_base or config.rotary_base
-  return LayerSpec(config.attention_rule, window, base)
+  return LayerSpec(config.attention_rule, config.local_window, base)
 
 
 # (configuration, index of a layer) -> LayerSpec. Other code may add entries.

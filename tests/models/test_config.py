@@ -95,6 +95,12 @@ SIZES = dict(vocabulary_size=60, width=32, layers=2, heads=4, feed_forward=64)
       'set EncoderConfig.local_window',
     ),
     (
+      'layer_pattern',
+      'local_global',
+      "expected a window for layer_pattern 'local_global', got None; set "
+      'EncoderConfig.local_window',
+    ),
+    (
       'rotary_base',
       500.0,
       "rotary_base 500.0 has no effect with position_scheme 'learned'; set "

@@ -61,11 +61,6 @@ def test_far_positions_are_told_apart_in_half_precision():
       'LENGTH or EncoderConfig.positions',
     ),
     (
-      {'layer_pattern': 'local_global'},
-      "expected a window for layer_pattern 'local_global', got None; set "
-      'EncoderConfig.local_window',
-    ),
-    (
       {'position_scheme': 'alibi_learned'},
       None,
     ),
