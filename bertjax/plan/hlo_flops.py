@@ -87,7 +87,9 @@ def of_pallas(instruction: hlo.Instruction) -> int | None:
     for array in operand.arrays
     if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
   ][:2]
-  gradients = [a for a in instruction.arrays if len(a.dimensions) > 3]
+  # The rest of the results is for one block. One row has no dimension of rows.
+  rank = len(query)
+  gradients = [a for a in instruction.arrays if len(a.dimensions) >= rank]
   # The features are last in the results, but not in every operand.
   features = gradients[0].dimensions[-1] if gradients else key[-1]
   keys = key[-1] * key[-2] // features
