@@ -133,7 +133,7 @@ BUDGET = {
   # noise adds, and rates with two bounds.
   # jax is imported only by whoever needs it. Rates of masks may be 0.
   'batch': 125,
-  'parallel': 265,  # a mesh of no device
+  'parallel': 269,  # a mesh of no device; the kind of the mesh's devices
   # Reads files of all forms for corpora, tasks and predictions, which data and
   # tasks did in part, and tells some forty kinds of file by their first bytes.
   # A digest of the vocabulary, which a full disk does not halve. Checks the
@@ -155,7 +155,9 @@ BUDGET = {
   'text': 1993,
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
-  'models': 1043,
+  # Windows on TPUs: a kernel forward and backward (190), splash with blocks of
+  # their size, and what checks both. Parts of later encoders.
+  'models': 1273,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
@@ -203,7 +205,8 @@ BUDGET = {
   # Labels of axes; checks what Python gives; tells a text that is a file.
   # Refuses a layer that is named twice.
   'inspection': 446,
-  'plan': 656,
+  # Blocks that kernels leave out, and the time of kernels by a roofline (37).
+  'plan': 693,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
   # Looks at the form of a reference that was edited.
