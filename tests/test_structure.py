@@ -133,7 +133,7 @@ BUDGET = {
   # noise adds, and rates with two bounds.
   # jax is imported only by whoever needs it. Rates of masks may be 0.
   'batch': 125,
-  'parallel': 265,  # a mesh of no device
+  'parallel': 269,  # a mesh of no device; the kind of the mesh's devices
   # Reads files of all forms for corpora, tasks and predictions, which data and
   # tasks did in part, and tells some forty kinds of file by their first bytes.
   # A digest of the vocabulary, which a full disk does not halve. Checks the
@@ -159,7 +159,9 @@ BUDGET = {
   # Tables for what comes after BERT; poolings, which inference had; how many
   # layers there may be. A head that detects noise, and its FLOPs.
   # Makes a large model of a small one (72).
-  'models': 1116,
+  # Windows on TPUs: a kernel forward and backward (190), splash with blocks of
+  # their size, and what checks both. Parts of later encoders.
+  'models': 1346,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
@@ -169,7 +171,7 @@ BUDGET = {
   # Two families beside BERT: their tables (365, of which BERT's had 100), what
   # they share (125), and which head a tensor's name stands for. What a
   # config.json cannot say is found by reading back what would be written.
-  'interop': 1127,
+  'interop': 1130,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -215,7 +217,8 @@ BUDGET = {
   # Labels of axes; checks what Python gives; tells a text that is a file.
   # Refuses a layer that is named twice.
   'inspection': 446,
-  'plan': 656,
+  # Blocks that kernels leave out, and the time of kernels by a roofline (37).
+  'plan': 693,
   # Checks that references compare like with like; compares runs of two lengths
   # under their own schedules, and knows a leak by its cause.
   # Looks at the form of a reference that was edited.

@@ -19,7 +19,14 @@ from annotated_types import Ge, Le
 
 from bertjax.errors import Entry, UserError, choose, expect
 from bertjax.parallel import rules
-from bertjax.values import Count, Natural, Positive, Rate, check_fields
+from bertjax.values import (
+  Count,
+  Natural,
+  Positive,
+  Rate,
+  check_fields,
+  checked,
+)
 
 Dtype = Literal['float32', 'bfloat16', 'float16']
 # No BERT has more. With a million times as many, their names alone would fill
@@ -220,6 +227,18 @@ class EncoderConfig:
     """`attention_dropout`, or `dropout` if that is None."""
     rate = self.attention_dropout
     return self.dropout if rate is None else rate
+
+
+@checked
+def published_vocabulary(size: Count = 30522) -> int:
+  """Returns the size of the vocabulary that a model was published with.
+
+  For plans, which have no text; the files of models bind it.
+
+  Args:
+    size: by default that of BERT, uncased English.
+  """
+  return size
 
 
 def fields_affecting(*what: str) -> tuple[str, ...]:

@@ -203,39 +203,34 @@ def splash(
     splash_attention_mask as masks,
   )
 
-  told = None if bias is None else 'a bias of scores'
-  _refuse('splash', mask.rule, dropout, told)
+  length = query_BLHK.shape[1]
+  _check_tpu_kernel('splash', length, mask, dropout, bias)
   of_rule = attention_mask.rule_named(mask.rule).splash
   assert of_rule is not None  # or it was refused
-  platform = rules.platform()
-  if platform == 'gpu':
-    raise UserError(
-      "attention_kernel 'splash' is for TPUs; set "
-      "EncoderConfig.attention_kernel = 'auto'"
-    )
-  length = query_BLHK.shape[1]
-  if length % SPLASH_BLOCKS[-1]:
-    raise UserError(
-      "attention_kernel 'splash' needs a length that is a multiple of "
-      f'{SPLASH_BLOCKS[-1]}, got {length}; set LENGTH, or '
-      "EncoderConfig.attention_kernel = 'einsum'"
-    )
-  if platform == 'tpu' and not rules.one_device_each():
-    # XLA cannot partition a Pallas kernel by itself. Only few rows come this
-    # way: sample texts, predictions.
-    return einsum(query_BLHK, key_BMHK, value_BMHK, mask)
-  block = next(size for size in SPLASH_BLOCKS if not length % size)
+  # With a window, blocks that do not reach far beyond it, and a gradient of the
+  # query by a kernel of its own: the fused one goes through blocks that it
+  # skips, and writes a gradient for each block of keys, which are therefore
+  # long without a window.
+  most = max(mask.window or length, SPLASH_BLOCKS[-1])
+  block = next(b for b in SPLASH_BLOCKS if not length % b and b <= most)
+  of_query, keys = block, block
+  if mask.window is None:
+    of_query = None
+    keys = max(b for b in range(block, 2049, block) if not length % b)
   # Positions go last: a head's few features would be padded to 128 in memory.
   last = kernel.QKVLayout.SEQ_MINOR
   sizes = kernel.BlockSizes(
     block_q=block,
     block_kv=block,
     block_q_dkv=block,
-    block_kv_dkv=block,
-    use_fused_bwd_kernel=True,
+    block_kv_dkv=keys,
+    block_kv_dkv_compute=block,
     q_layout=last,
     k_layout=last,
     v_layout=last,
+    block_q_dq=of_query,
+    block_kv_dq=of_query,
+    use_fused_bwd_kernel=of_query is None,
   )
 
   def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
@@ -245,13 +240,82 @@ def splash(
       head_shards=1,
       q_seq_shards=1,
       block_sizes=sizes,
-      interpret=platform == 'cpu',
+      interpret=rules.platform() == 'cpu',
     )
     return jax.vmap(attend_row)(
       *(x.swapaxes(1, 2) for x in (query_BLHK, key_BMHK, value_BMHK)),
       kernel.SegmentIds(segments_BL, segments_BL),
     ).swapaxes(1, 2)
 
+  return _on_tpus(attend, query_BLHK, key_BMHK, value_BMHK, mask)
+
+
+def local(
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: AttentionMask,
+  dropout: Dropout = None,
+  bias: Bias = None,
+) -> jax.Array:
+  """The TPU's kernel for windows: `local_attention`; without a window `splash`.
+
+  It is `splash`, too, for rules other than 'all', and for rows that are too
+  long. Errors as of `splash`.
+  """
+  # Imported here because nothing else needs Pallas.
+  from bertjax.models import local_attention
+
+  length, width = query_BLHK.shape[1], query_BLHK.shape[3]
+  _check_tpu_kernel('local', length, mask, dropout, bias)
+  if not (
+    mask.reach is not None
+    and mask.rule == 'all'
+    and local_attention.fits(length, width, mask.reach, rules.device_kind())
+  ):
+    return splash(query_BLHK, key_BMHK, value_BMHK, mask)
+
+  def attend(query_BLHK, key_BMHK, value_BMHK, segments_BL):
+    return local_attention.attend(
+      *(x.transpose(0, 2, 3, 1) for x in (query_BLHK, key_BMHK, value_BMHK)),
+      segments_BL,
+      mask.reach,
+      rules.platform() == 'cpu',
+    ).transpose(0, 3, 1, 2)
+
+  return _on_tpus(attend, query_BLHK, key_BMHK, value_BMHK, mask)
+
+
+def _check_tpu_kernel(
+  name: str, length: int, mask: AttentionMask, dropout: Dropout, bias: Bias
+) -> None:
+  told = None if bias is None else 'a bias of scores'
+  _refuse(name, mask.rule, dropout, told)
+  if rules.platform() == 'gpu':
+    raise UserError(
+      f'attention_kernel {name!r} is for TPUs; set '
+      "EncoderConfig.attention_kernel = 'auto'"
+    )
+  if length % SPLASH_BLOCKS[-1]:
+    raise UserError(
+      f'attention_kernel {name!r} needs a length that is a multiple of '
+      f'{SPLASH_BLOCKS[-1]}, got {length}; set LENGTH, or '
+      "EncoderConfig.attention_kernel = 'blocks'"
+    )
+
+
+def _on_tpus(
+  attend: Callable[..., jax.Array],
+  query_BLHK: jax.Array,
+  key_BMHK: jax.Array,
+  value_BMHK: jax.Array,
+  mask: AttentionMask,
+) -> jax.Array:
+  """Calls attend(scaled query, key, value, segments) on each device's part."""
+  if rules.platform() == 'tpu' and not rules.one_device_each():
+    # XLA cannot partition a Pallas kernel by itself. Only few rows come this
+    # way: sample texts, predictions.
+    return blocks(query_BLHK, key_BMHK, value_BMHK, mask)
   axes = ('batch', 'length', 'heads', 'head_width')
   on_devices = rules.on_each_device(attend, (axes, axes, axes, axes[:2]), axes)
   query_BLHK = query_BLHK * query_BLHK.shape[-1] ** -0.5
@@ -282,7 +346,7 @@ def automatic(
       and attention_mask.rule_named(mask.rule).splash is not None
       and not length % SPLASH_BLOCKS[-1]
     ):
-      kernel = splash
+      kernel = local
   return kernel(query_BLHK, key_BMHK, value_BMHK, mask, dropout, bias)
 
 
@@ -311,14 +375,14 @@ def _refuse(
     dropout: None: there is none.
     bias: what adds one to the scores; None: nothing does.
   """
-  if kernel == 'splash':
+  if kernel in ('splash', 'local'):
     known = attention_mask.rule_named(rule).splash is not None
     if lacking := bias if known else f'the rule {rule!r}':
       raise UserError(
-        f"attention_kernel 'splash' cannot do {lacking}; set "
+        f'attention_kernel {kernel!r} cannot do {lacking}; set '
         "EncoderConfig.attention_kernel = 'auto'"
       )
-  if kernel in ('dot_product', 'splash') and dropout is not None:
+  if kernel in ('dot_product', 'splash', 'local') and dropout is not None:
     raise UserError(
       f'attention_kernel {kernel!r} cannot drop out attention weights; set '
       "EncoderConfig.attention_dropout = 0.0, or attention_kernel = 'einsum'"
@@ -331,4 +395,5 @@ KERNELS = {
   'blocks': blocks,
   'dot_product': dot_product,
   'splash': splash,
+  'local': local,
 }

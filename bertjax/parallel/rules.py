@@ -132,6 +132,13 @@ def platform() -> str:
   return mesh.devices.flat[0].platform
 
 
+def device_kind() -> str:
+  """Returns jax's name of such a device, such as 'TPU v5 lite'."""
+  mesh = _mesh.get()
+  device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+  return device.device_kind
+
+
 def one_device_each() -> bool:
   """Whether `on_each_device` knows which part each device has.
 

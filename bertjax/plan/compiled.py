@@ -3,6 +3,7 @@
     program = jitted.lower(*shapes).compile()
     cost = compiled.cost_of(program.as_text())
     cost.flops, cost.hbm_bytes, cost.cycles, cost.collective_bytes
+    cost.pallas_seconds(devices.named('v5e'))
     compiled.memory_of(program)    # {'arguments': ..., 'temporary': ...}
 
 Everything is per device and call. XLA's own `cost_analysis` is not used: it
@@ -15,6 +16,7 @@ from collections import Counter
 
 import jax
 
+from bertjax.parallel import devices
 from bertjax.plan import hlo, hlo_bytes, hlo_flops
 
 COLLECTIVES = (
@@ -29,7 +31,8 @@ class Cost:
   Attributes:
     flops: of matrix products, including `pallas_flops`.
     pallas_flops: see `hlo_flops.of_pallas`.
-    pallas_calls: number of calls to Pallas kernels.
+    pallas_calls: (FLOPs, bytes in main memory) of a call to a Pallas kernel
+      -> number of such calls.
     pallas_uncounted: names of the kernels whose FLOPs are unknown.
     hbm_bytes: operands read and results written outside on-chip memory, without
       the padding of layouts; a slice counts what it takes.
@@ -42,13 +45,30 @@ class Cost:
 
   flops: int = 0
   pallas_flops: int = 0
-  pallas_calls: int = 0
+  pallas_calls: Counter[tuple[int, int]] = dataclasses.field(
+    default_factory=Counter
+  )
   pallas_uncounted: set[str] = dataclasses.field(default_factory=set)
   hbm_bytes: int = 0
   cycles: int = 0
   collective_bytes: Counter[str] = dataclasses.field(default_factory=Counter)
   collectives: Counter[str] = dataclasses.field(default_factory=Counter)
   unknown_loops: set[str] = dataclasses.field(default_factory=set)
+
+  def pallas_seconds(self, device: devices.Device) -> float:
+    """Returns the least time that the calls to Pallas kernels take.
+
+    For each the larger of its FLOPs over the peak and its bytes over the
+    bandwidth of the memory: the roofline of Williams et al. 2009.
+    """
+    return sum(
+      times
+      * max(
+        flops / device.flops_per_second,
+        moved / device.memory_bytes_per_second,
+      )
+      for (flops, moved), times in self.pallas_calls.items()
+    )
 
 
 def cost_of(text: str) -> Cost:
@@ -75,16 +95,17 @@ def cost_of(text: str) -> Cost:
       continue
     if instruction.turns() is None:
       cost.unknown_loops.add(instruction.name)
+    moved = hlo_bytes.of_memory(instruction)
     if hlo_flops.is_pallas(instruction):
       flops = hlo_flops.of_pallas(instruction)
       if flops is None:
         cost.pallas_uncounted.add(instruction.name)
       cost.flops += times * (flops or 0)
       cost.pallas_flops += times * (flops or 0)
-      cost.pallas_calls += times
+      cost.pallas_calls[flops or 0, moved] += times
     cycles = instruction.found(r'"estimated_cycles":"?(-?\d+)', '0')
     cost.cycles += times * int(cycles)
-    cost.hbm_bytes += times * hlo_bytes.of_memory(instruction)
+    cost.hbm_bytes += times * moved
   return cost
 
 

@@ -72,26 +72,54 @@ def is_pallas(instruction: hlo.Instruction) -> bool:
 def of_pallas(instruction: hlo.Instruction) -> int | None:
   """Returns the FLOPs of a Pallas kernel, or None if they are unknown.
 
-  Those of jax's flash and splash attention follow from their kind and shapes,
-  as if no block were skipped. Each head has products of L x M x K: 2 forward
-  (scores, context), 3 for the gradient of the query (scores again, weights,
-  query), 4 for those of key and value, 5 for all three at once. Other kernels
-  count what their own cost estimate says.
+  Those of jax's flash and splash attention follow from their kind and shapes.
+  Each head has products of L x M x K: 2 forward (scores, context), 3 for the
+  gradient of the query (scores again, weights, query), 4 for those of key and
+  value, 5 for all three at once; see `_pairs_of_grid` for blocks that are left
+  out. Other kernels count what their own cost estimate says.
   """
-  if re.search('flash|splash', instruction.name):
-    query, key = [
-      array.dimensions
-      for operand in instruction.operands
-      for array in operand.arrays
-      if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
-    ][:2]
-    gradients = [a for a in instruction.arrays if len(a.dimensions) > 3]
-    # The features are last in the results, but not in every operand.
-    features = gradients[0].dimensions[-1] if gradients else key[-1]
-    keys = key[-1] * key[-2] // features
-    products = 3 if 'dq' in instruction.name else 2
-    if 'dkv' in instruction.name:
-      products = 5 if len(gradients) > 2 else 4
-    return 2 * products * math.prod(query) * keys
-  said = instruction.found(r'"cost_estimate":\{"flops":"(\d+)"')
-  return int(said) if said else None
+  if not re.search('flash|splash', instruction.name):
+    said = instruction.found(r'"cost_estimate":\{"flops":"(\d+)"')
+    return int(said) if said else None
+  query, key = [
+    array.dimensions
+    for operand in instruction.operands
+    for array in operand.arrays
+    if len(array.dimensions) > 2 and array.dtype in ('bf16', 'f16', 'f32')
+  ][:2]
+  # The rest of the results is for one block. One row has no dimension of rows.
+  rank = len(query)
+  gradients = [a for a in instruction.arrays if len(a.dimensions) >= rank]
+  # The features are last in the results, but not in every operand.
+  features = gradients[0].dimensions[-1] if gradients else key[-1]
+  keys = key[-1] * key[-2] // features
+  products = 3 if 'dq' in instruction.name else 2
+  if 'dkv' in instruction.name:
+    products = 5 if len(gradients) > 2 else 4
+  queries = query[-1] * query[-2] // features
+  pairs = _pairs_of_grid(instruction) or queries * keys
+  return 2 * products * math.prod(query) // queries * pairs
+
+
+def _pairs_of_grid(instruction: hlo.Instruction) -> int | None:
+  """Returns how many pairs of positions splash attention multiplies in a row.
+
+  Its grid leaves out the blocks that a mask forbids, where it can: the first
+  operand says for each step which block comes next, and the sizes of blocks
+  stand in the metadata. Steps at the ends of a row that do nothing count, and
+  so do those of a kernel for all gradients, which leaves out none.
+
+  Returns:
+    None: there is no mask, or nothing is known of it.
+  """
+  first = instruction.operands[0].arrays[0]
+  suffix = re.search('dkv|dq', instruction.name)
+  sides = [
+    instruction.found(
+      rf'block_{side}{suffix and "_" + suffix[0] or ""}\W+(\d+)'
+    )
+    for side in ('q', 'kv')
+  ]
+  if first.dtype not in ('s8', 's16', 's32') or not all(sides):
+    return None
+  return math.prod(first.dimensions) * int(sides[0]) * int(sides[1])

@@ -149,7 +149,8 @@ def plan(
 # The figures that only a compiled step has.
 _COMPILED = (
   'flops_compiled bytes_accessed memory_bytes_per_device collective_bytes '
-  'collectives hbm_bytes estimated_seconds estimated_mfu estimate_leaves_out '
+  'collectives hbm_bytes estimated_seconds estimated_seconds_of_kernels '
+  'estimated_mfu estimate_leaves_out '
   'available_bytes largest_batch_per_device largest_batch_from compiler_says'
 ).split()
 
@@ -181,7 +182,8 @@ def _of_step(
     cost = compiled.cost_of(text)
     parts = compiled.memory_of(program)
     needed, fixed = compiled.needed_bytes(parts), parts['arguments']
-    seconds = cost.cycles / device.clock_hertz
+    seconds_of_kernels = cost.pallas_seconds(device)
+    seconds = cost.cycles / device.clock_hertz + seconds_of_kernels
     peak = device.flops_per_second
     found = {
       'fits': needed <= available,
@@ -191,6 +193,7 @@ def _of_step(
       'collectives': cost.collectives,
       'hbm_bytes': cost.hbm_bytes,
       'estimated_seconds': seconds,
+      'estimated_seconds_of_kernels': seconds_of_kernels or None,
       'estimated_mfu': figures['flops_useful'] / seconds / peak,
       'estimate_leaves_out': _left_out(cost),
     }
@@ -213,8 +216,8 @@ def _left_out(cost: compiled.Cost) -> list[str]:
   if cost.pallas_calls:
     share = cost.pallas_flops / cost.flops
     left_out.append(
-      f'the time inside {cost.pallas_calls} calls of Pallas '
-      f'kernels, which have {share:.1%} of the FLOPs'
+      f'what {cost.pallas_calls.total()} calls of Pallas kernels, with '
+      f'{share:.1%} of the FLOPs, take beyond that'
     )
   if cost.pallas_uncounted:
     left_out.append(

@@ -34,8 +34,8 @@ _LINES = (
   '{days_at_stated_efficiency:.2f} days, '
   '{device_hours_at_stated_efficiency:,.0f} device-hours',
   '\nArithmetic alone, nothing is compiled: {why_not_compiled}.',
-  "\nThe estimate is the sum of the compiler's own cycles over the clock, and "
-  'leaves out {left_out}.',
+  "\nThe estimate is the sum of the compiler's own cycles over the clock"
+  '{of_kernels}. It leaves out {left_out}.',
   '\nIt does not fit. Set {remedy};\n'
   'or divide parameters and optimizer state among more devices: a TOPOLOGY of '
   'more chips with make_mesh.fsdp above 1.',
@@ -61,6 +61,13 @@ def text(figures: Mapping) -> str:
     )
     known['moved'] = moved or 'none'
     known['left_out'] = '; '.join(figures['estimate_leaves_out'])
+  known['of_kernels'] = ''
+  if kernels := known.get('estimated_seconds_of_kernels'):
+    known['of_kernels'] = (
+      f', and {kernels * 1e3:.2f} ms of Pallas kernels, for which the compiler '
+      'has none: for each call its FLOPs over the peak, or its bytes over the '
+      "memory's bandwidth, whichever is more"
+    )
   known['verdict'] = ''
   if figures['fits'] is False:
     known['verdict'] = ': DOES NOT FIT'

@@ -3,13 +3,14 @@
     export PYTHONPATH=.
     python experiments/benchmarks/attention.py --lengths 128 512
     python experiments/benchmarks/attention.py --torch
+    python experiments/benchmarks/attention.py --lengths 1024 --window 128
 
 Times forward, and forward with the backward pass of query, key and value, for
 the same number of positions at every length, on one CPU, GPU or TPU: with one
 sequence per row and padding, and with `--sequences` packed in a row. Forms take
 turns; medians. `error` is the largest difference from `einsum` outside padding.
 torch gets the masks that transformers passes it: of keys if a row has one
-sequence, else of pairs.
+sequence and there is no window, else of pairs.
 """
 
 import os
@@ -22,12 +23,13 @@ import timing
 
 from bertjax import batch
 from bertjax.launch import command_line
+from bertjax.models import flops
 from bertjax.models.attention_mask import AttentionMask
 from bertjax.models.kernels import KERNELS
 
-NAMES = ('einsum', 'dot_product', 'splash')
+NAMES = ('einsum', 'blocks', 'dot_product', 'splash', 'local')
 # Kernel -> platforms that have it, if not all do.
-PLATFORMS = {'splash': ('tpu',)}
+PLATFORMS = {'splash': ('tpu',), 'local': ('tpu',)}
 
 
 def make(name: str, arrays, mask: AttentionMask, backward: bool) -> timing.Run:
@@ -69,7 +71,7 @@ def make_torch(arrays, mask: AttentionMask, backward: bool) -> timing.Run:
     .requires_grad_(backward)
     for x in arrays
   )
-  if mask.segments_BL.max() == 1:
+  if mask.segments_BL.max() == 1 and mask.window is None:
     allowed = torch.tensor(mask.segments_BL > 0, device=device)[:, None, None]
   else:
     allowed = torch.tensor(np.asarray(mask.dense()), device=device)
@@ -101,7 +103,7 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
   rows = max(1, options.positions // length)
   example = batch.synthetic(rows, length, 1, 100, seed=0, sequences=sequences)
   segments = example['segments']
-  mask = AttentionMask(segments, example['positions'])
+  mask = AttentionMask(segments, example['positions'], window=options.window)
   shape = rows, length, options.heads, options.head_width
   arrays = [
     jax.random.normal(jax.random.key(number), shape, options.dtype)
@@ -125,7 +127,7 @@ def measure(length: int, sequences: int, backward: bool, options) -> None:
     4
     * rows
     * options.heads
-    * length**2
+    * flops.attended(length, options.window)
     * options.head_width
     * (3 if backward else 1)
   )
@@ -165,6 +167,9 @@ def main() -> None:
     parser.add_argument(
       f'--{name}', type=timing.positive, default=default, help=what
     )
+  parser.add_argument(
+    '--window', type=timing.positive, help='of local attention; default: none'
+  )
   parser.add_argument('--kernels', nargs='+', choices=KERNELS, default=NAMES)
   parser.add_argument(
     '--dtype',

@@ -18,6 +18,7 @@ process, because the compiler keeps two cores busy by itself.
 import argparse
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -69,6 +70,21 @@ def published_size(size: str, length: int, dropout: float = 0.0) -> Case:
   )
 
 
+def later_encoder(name: str, length: int, rows: int, *more: str) -> Case:
+  """Returns a model of `gin_configs/models`, so many rows per chip, on 8 chips.
+
+  Args:
+    name: of its file.
+    length: L.
+    rows: of a chip.
+    more: bindings.
+  """
+  return Case(
+    ('recipes/plan.gin', f'models/{name}.gin'),
+    (f'BATCH_SIZE={8 * rows}', f'LENGTH={length}', 'DROPOUT=0.0', *more),
+  )
+
+
 def all_cases() -> dict[str, Case]:
   """Returns the cases by name."""
   cases = {
@@ -105,9 +121,25 @@ def all_cases() -> dict[str, Case]:
       "config.EncoderConfig.recompute='products'",
     ),
   )
+  cases['roberta_base_512'] = later_encoder('roberta_base', 512, 16)
+  base = functools.partial(later_encoder, 'modernbert_base')
+  large = functools.partial(later_encoder, 'modernbert_large')
+  masked = 'MASK_RATE=0.3'
+  cases['modernbert_base_1024'] = base(1024, 8, masked)
+  cases['modernbert_base_1024_2_layers'] = base(1024, 8, masked).cut_to(2)
+  # The second and third phases mask 30% as well; a row a chip.
+  loop = (masked, 'config.EncoderConfig.scan_layers=True')
+  cases['modernbert_base_8192_2_layers'] = base(8192, 1, masked).cut_to(2)
+  cases['modernbert_base_8192'] = base(8192, 1, *loop)
+  cases['modernbert_base_8192_v5p'] = base(8192, 1, *loop, V5P)
+  cases['modernbert_large_8192'] = large(
+    8192, 1, *loop, "config.EncoderConfig.recompute='products'"
+  )
+  cases['modernbert_large_8192_v5p'] = large(8192, 1, *loop, V5P)
   return cases
 
 
+V5P = 'TOPOLOGY=v5p:2x2x2'
 CASES = all_cases()
 # As many as CI has time for; of each length or rate only BERT base.
 IN_CI = (
@@ -116,6 +148,8 @@ IN_CI = (
   'large_128',
   'base_128_dropout_2_layers',
   'base_512_2_layers',
+  'modernbert_base_1024_2_layers',
+  'modernbert_base_8192_2_layers',
 )
 
 

@@ -9,37 +9,24 @@ import numpy as np
 import pytest
 
 from bertjax.errors import UserError
-from bertjax.models import attention_mask, kernels, layer_patterns, positions
+from bertjax.models import attention_mask, kernels, layer_patterns
 from bertjax.models.attention_mask import AttentionMask, Rule
 from bertjax.models.config import EncoderConfig
 from bertjax.models.kernels import KERNELS
 from bertjax.models.layer_patterns import LayerSpec
-from bertjax.models.positions import Scheme
 from bertjax.parallel import partitioning, rules
 
 
-def _splash(make):
-  """Returns (length) -> what `make` makes of the module of splash's masks."""
+def _splash_causal(length, reach):
+  from jax.experimental.pallas.ops.tpu.splash_attention import (
+    splash_attention_mask as masks,
+  )
 
-  def of_length(length):
-    from jax.experimental.pallas.ops.tpu.splash_attention import (
-      splash_attention_mask as masks,
-    )
-
-    return make(masks, (length, length))
-
-  return of_length
+  return masks.LocalMask((length, length), (reach, 0), 0)
 
 
 ROWS = {
-  'causal': Rule(
-    lambda query, key: key <= query,
-    _splash(lambda masks, shape: masks.CausalMask(shape)),
-  ),
-  'window_2': Rule(
-    lambda query, key: abs(query - key) <= 2,
-    _splash(lambda masks, shape: masks.LocalMask(shape, (2, 2), 0)),
-  ),
+  'causal': Rule(lambda query, key: key <= query, _splash_causal),
   'even': Rule(lambda query, key: (query - key) % 2 == 0),  # not of splash
 }
 
@@ -52,11 +39,17 @@ def rules_of_attention(monkeypatch):
 
 @pytest.mark.parametrize('rule', ['all', *ROWS])
 @pytest.mark.parametrize('biased', [False, True])
-@pytest.mark.parametrize('name', ['auto', 'einsum', 'dot_product'])
-def test_kernel_equals_attention_written_as_loops(name, biased, rule):
+@pytest.mark.parametrize('window', [None, 4])
+@pytest.mark.parametrize('name', ['auto', 'einsum', 'blocks', 'dot_product'])
+def test_kernel_equals_attention_written_as_loops(name, window, biased, rule):
   random = np.random.RandomState(0)
   query, key, value = random.randn(3, 2, 9, 3, 4).astype(np.float32)
-  bias = random.randn(2, 3, 9, 9).astype(np.float32) if biased else None
+  slopes = random.randn(3, 1, 1).astype(np.float32)
+
+  def bias(near, far):
+    distance = near[..., None, :, None] - far[..., None, None, :]
+    return jnp.float32(slopes * abs(distance))
+
   segments = np.array([[1, 2, 1, 1, 2, 1, 1, 1, 2], [1] * 9])
   place = np.array([[0, 0, 1, 2, 1, 3, 4, 5, 2], range(9)])
   expected = np.zeros_like(query)
@@ -64,16 +57,19 @@ def test_kernel_equals_attention_written_as_loops(name, biased, rule):
     allowed = segments[row] == segments[row, position]
     if rule != 'all':
       allowed &= ROWS[rule].allows(place[row, position], place[row])
+    if window:
+      allowed &= abs(place[row] - place[row, position]) <= window // 2
     attended = np.flatnonzero(allowed)
     scores = key[row, attended, head] @ query[row, position, head] / 4**0.5
     if biased:
-      scores += bias[row, head, position, attended]
+      distance = abs(place[row, position] - place[row, attended])
+      scores += slopes[head, 0, 0] * distance
     weights = np.exp(scores - scores.max())
     expected[row, position, head] = (
       weights / weights.sum() @ value[row, attended, head]
     )
-  mask = AttentionMask(segments, place, rule)
-  got = KERNELS[name](query, key, value, mask, bias_BHLM=bias)
+  mask = AttentionMask(segments, place, rule, window)
+  got = KERNELS[name](query, key, value, mask, bias=bias if biased else None)
   np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -107,7 +103,46 @@ def test_scores_and_softmax_are_float32_and_what_bfloat16_would_cost():
   assert float(wrong[0]) == 0.5 and right > 1.12 * 0.5
 
 
-def make_packed(length=256, heads=4, width=64, rule='all'):
+def no_bias(near, far):
+  return jnp.zeros((4, 1, 1)) * (
+    near[..., None, :, None] - far[..., None, None, :]
+  )
+
+
+@pytest.mark.parametrize('length', [512, 500])
+@pytest.mark.parametrize('window', [64, 130])
+def test_blocks_equal_einsum_with_packed_rows_rule_bias_and_dropout(
+  length, window
+):
+  *arrays, mask = make_packed(512, heads=2, rule='causal', window=window)
+  arrays, mask = jax.tree.map(lambda x: x[:, :length], (arrays, mask))
+
+  def bias(near, far):
+    return -0.1 * abs(near[..., None, :, None] - far[..., None, None, :])
+
+  found = KERNELS['blocks'](*arrays, mask, bias=bias)
+  expected = KERNELS['einsum'](*arrays, mask, bias=bias)
+  real = np.asarray(mask.segments_BL) > 0
+  np.testing.assert_allclose(found[real], expected[real], atol=1e-5)
+  dropped = KERNELS['blocks'](*arrays, mask, lambda weights: 0.5 * weights)
+  found = KERNELS['blocks'](*arrays, mask)
+  np.testing.assert_allclose(dropped[real], 0.5 * found[real], atol=1e-5)
+
+
+def test_blocks_hold_no_pair_of_distant_positions():
+  *arrays, mask = make_packed(512, heads=1, window=64)
+
+  def largest(name):
+    jaxpr = jax.make_jaxpr(KERNELS[name])(*arrays, mask)
+    return max(
+      variable.aval.size for eqn in jaxpr.eqns for variable in eqn.outvars
+    )
+
+  assert largest('einsum') >= 4 * 512 * 512
+  assert largest('blocks') <= 4 * 512 * 3 * 64  # as keys with neighbours, too
+
+
+def make_packed(length=256, heads=4, width=64, rule='all', window=None):
   """Two rows of three sequences and padding."""
   random = np.random.RandomState(0)
   arrays = random.randn(3, 4, length, heads, width).astype(np.float32)
@@ -118,16 +153,32 @@ def make_packed(length=256, heads=4, width=64, rule='all'):
     jnp.asarray((~begun).sum(1), jnp.int32),
     jnp.asarray(column - (begun * ends[:, :, None]).max(1), jnp.int32),
     rule,
+    window,
   )
   return *arrays, mask
 
 
 @pytest.mark.parametrize(
-  'sizes, rule',
-  [(None, 'all'), ((2, 1, 2), 'all'), (None, 'window_2'), (None, 'causal')],
+  'name, sizes, rule, window, length',
+  [
+    ('splash', None, 'all', None, 256),
+    ('splash', (2, 1, 2), 'all', None, 256),
+    ('splash', None, 'all', None, 768),  # two blocks, of keys one
+    ('splash', None, 'all', 4, 256),
+    ('splash', None, 'all', 128, 512),
+    ('splash', None, 'causal', 64, 256),
+    ('local', None, 'all', 4, 256),
+    ('local', (2, 1, 2), 'all', 128, 512),
+    ('local', None, 'all', 200, 512),  # a reach between halos
+    ('local', None, 'all', None, 256),  # splash
+    ('local', None, 'causal', 64, 256),  # splash
+  ],
 )
-def test_splash_equals_einsum_in_values_and_gradients(sizes, rule):
-  *arrays, mask = make_packed(rule=rule, heads=4 if sizes else 1)
+def test_kernels_of_tpus_equal_einsum_in_values_and_gradients(
+  name, sizes, rule, window, length
+):
+  heads = 4 if sizes else 1
+  *arrays, mask = make_packed(length, heads, rule=rule, window=window)
   real = (np.asarray(mask.segments_BL) > 0)[..., None, None]
 
   def loss(arrays, kernel):
@@ -146,7 +197,7 @@ def test_splash_equals_einsum_in_values_and_gradients(sizes, rule):
     *(sizes or (1, 1, 1)), devices=jax.devices()[: int(np.prod(sizes or 1))]
   )
   with rules.placing(mesh) if sizes else contextlib.nullcontext():
-    found = find(KERNELS['splash'])
+    found = find(KERNELS[name])
   for ours, theirs in zip(found, expected, strict=True):
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
@@ -194,10 +245,11 @@ def test_the_compute_capability_is_that_of_an_nvidia_gpu(
   ],
 )
 @pytest.mark.parametrize('biased', [False, True])
+@pytest.mark.parametrize('window', [None, 128])
 def test_from_512_a_gpu_gets_the_kernel_of_cudnn(
-  monkeypatch, change, fused, biased
+  monkeypatch, change, fused, window, biased
 ):
-  """Where there is one; its program is made here and run nowhere."""
+  """Where there is one, and without a window; made here and run nowhere."""
   from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
   monkeypatch.setattr(rules, 'platform', lambda: 'gpu')
@@ -206,13 +258,12 @@ def test_from_512_a_gpu_gets_the_kernel_of_cudnn(
   )
   monkeypatch.setattr(cudnn, 'check_cudnn_version', lambda: 91000)
   *arrays, mask = make_packed(
-    change.get('length', 512), width=change.get('width', 64)
+    change.get('length', 512), width=change.get('width', 64), window=window
   )
   arrays = [jnp.asarray(x, change.get('dtype', jnp.bfloat16)) for x in arrays]
-  length = arrays[0].shape[1]
-  bias = np.zeros((1, 4, length, length), np.float32) if biased else None
+  bias = no_bias if biased else None
   gradient = jax.grad(
-    lambda *x: KERNELS['auto'](*x, bias_BHLM=bias).astype(jnp.float32).sum(),
+    lambda *x: KERNELS['auto'](*x, bias=bias).astype(jnp.float32).sum(),
     (0, 1, 2),
   )
   program = (
@@ -222,13 +273,14 @@ def test_from_512_a_gpu_gets_the_kernel_of_cudnn(
     .as_text()
   )
   for name in ('cudnn$fmhaScaleBiasSoftmax', 'cudnn$fmhaScaleBiasSoftmaxBack'):
-    assert (name in program) is fused
+    assert (name in program) is (fused and window is None)
 
 
-def test_splash_is_refused_on_a_gpu(monkeypatch):
+@pytest.mark.parametrize('name', ['splash', 'local'])
+def test_kernels_of_tpus_are_refused_on_a_gpu(monkeypatch, name):
   monkeypatch.setattr(rules, 'platform', lambda: 'gpu')
-  with pytest.raises(UserError, match="for TPUs; set .*'auto'"):
-    KERNELS['splash'](*make_packed())
+  with pytest.raises(UserError, match=f"'{name}' is for TPUs; set .*'auto'"):
+    KERNELS[name](*make_packed())
 
 
 @pytest.mark.parametrize(
@@ -237,7 +289,9 @@ def test_splash_is_refused_on_a_gpu(monkeypatch):
     ('splash', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('dot_product', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('splash', {'rule': 'even'}, "the rule 'even'; set .*'auto'"),
-    ('splash', {'bias_BHLM': np.zeros((1, 4, 256, 256))}, "bias.*'auto'"),
+    ('splash', {'bias': no_bias}, "bias.*'auto'"),
+    ('local', {'bias': no_bias}, "'local' cannot do a bias.*'auto'"),
+    ('local', {'dropout': lambda x: x}, 'attention_dropout = 0.0'),
     ('splash', {'length': 96}, 'multiple of 128, got 96'),
   ],
 )
@@ -253,12 +307,14 @@ def test_what_a_kernel_cannot_do_is_refused(name, change, message):
   [
     ({'attention_rule': 'even'}, "the rule 'even'; set .*'auto'"),
     ({'layer_pattern': 'even_at_last'}, "the rule 'even'; set .*'auto'"),
-    ({'position_scheme': 'biased'}, "position_scheme 'biased'; set .*'auto'"),
+    ({'position_scheme': 'alibi'}, "position_scheme 'alibi'; set .*'auto'"),
     ({'attention_rule': 'cuasal'}, "did you mean 'causal'"),
     ({'dropout': 0.1}, 'attention_dropout = 0.0'),
     ({'attention_rule': 'causal'}, None),
     ({'attention_rule': 'even', 'attention_kernel': 'auto'}, None),
-    ({'position_scheme': 'biased', 'attention_kernel': 'einsum'}, None),
+    ({'position_scheme': 'alibi', 'attention_kernel': 'blocks'}, None),
+    ({'local_window': 16}, None),
+    ({'local_window': 16, 'attention_kernel': 'local'}, None),
   ],
 )
 def test_what_a_kernel_cannot_do_is_refused_before_anything_is_built(
@@ -269,8 +325,6 @@ def test_what_a_kernel_cannot_do_is_refused_before_anything_is_built(
     'even_at_last',
     lambda config, index: LayerSpec('even' if index == 1 else 'all'),
   )
-  scheme = Scheme(bias=lambda config, spec, positions_BL: None)
-  monkeypatch.setitem(positions.SCHEMES, 'biased', scheme)
   config = EncoderConfig(
     **{
       'vocabulary_size': 60,
@@ -291,20 +345,28 @@ def test_what_a_kernel_cannot_do_is_refused_before_anything_is_built(
 
 
 @pytest.mark.parametrize(
-  'rule, biased, fused',
-  [('causal', False, True), ('even', False, False), ('all', True, False)],
+  'rule, window, biased, kernel',
+  [
+    ('causal', 64, False, 'splash'),
+    ('all', None, False, 'splash'),
+    ('all', 64, False, 'local_attention'),
+    ('even', 64, False, None),
+    ('all', None, True, None),
+  ],
 )
-def test_a_tpu_gets_splash_where_it_has_the_rule_and_no_bias(
-  monkeypatch, rule, biased, fused
+def test_a_tpu_gets_a_kernel_that_has_the_rule_and_no_bias(
+  monkeypatch, rule, window, biased, kernel
 ):
   """Its program is made here and run nowhere."""
   monkeypatch.setattr(rules, 'platform', lambda: 'tpu')
   monkeypatch.setattr(rules, 'one_device_each', lambda: True)
-  *arrays, mask = make_packed(512, heads=1, rule=rule)
-  bias_BHLM = np.zeros((1, 1, 512, 512), np.float32) if biased else None
+  *arrays, mask = make_packed(512, heads=4, rule=rule, window=window)
+  bias = no_bias if biased else None
   lowered = (
-    jax.jit(lambda *x: KERNELS['auto'](*x, bias_BHLM=bias_BHLM))
+    jax.jit(lambda *x: KERNELS['auto'](*x, bias=bias))
     .trace(*arrays, mask)
     .lower(lowering_platforms=('tpu',))
   )
-  assert ('tpu_custom_call' in lowered.as_text()) is fused
+  text = lowered.as_text()
+  assert ('tpu_custom_call' in text) is (kernel is not None)
+  assert kernel is None or f'kernel_name = "{kernel}' in text

@@ -140,6 +140,34 @@ def test_attention_kernels_have_the_products_of_their_kind(
     )
 
 
+@pytest.mark.parametrize('rows', ['', '3,'])
+@pytest.mark.parametrize(
+  'name, suffix, results, products',
+  [
+    ('splash_mha_fwd.1', '', ['{rows}4,8192,64'], 2),
+    ('splash_mha_dq.1', '_dq', ['{rows}4,8192,64'], 3),
+    ('splash_mha_dkv.1', '_dkv', ['{rows}4,8192,64'] * 2, 4),
+  ],
+)
+def test_blocks_that_a_grid_leaves_out_do_not_count(
+  rows, name, suffix, results, products
+):
+  """128 queries meet 3 blocks of 256 keys in each of 64 steps."""
+  made = ', '.join(f'bf16[{size.format(rows=rows)}]' for size in results)
+  scratch = f'f32[{rows}128,128]'
+  said = rf'\"block_q{suffix}\": 128, \"block_kv{suffix}\": 256, \"x\": 2'
+  entry = hlo.parse(f"""ENTRY %main (a: f32[]) -> f32[] {{
+  %grid = s8[1,64,3] constant(0)
+  %q = bf16[{rows}4,64,8192] parameter(0)
+  ROOT %{name} = ({scratch}, {made}) custom-call(%grid, %grid, %q, %q, %q), custom_call_target="tpu_custom_call", frontend_attributes={{kernel_metadata={{
+"xprof_metadata":"{{{said}}}"
+}}}}
+}}
+""")  # noqa: E501
+  expected = products * 2 * 4 * 64 * 3 * 128 * 256 * 64 * (3 if rows else 1)
+  assert hlo_flops.of_pallas(entry.root) == expected
+
+
 def test_other_kernels_have_what_they_say_or_nothing():
   assert kernel('mine.1', 1, ',"cost_estimate":{"flops":"77"}') == 77
   assert kernel('mine.1', 1) is None
