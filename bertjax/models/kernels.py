@@ -213,7 +213,8 @@ def splash(
   # long without a window.
   most = max(mask.window or length, SPLASH_BLOCKS[-1])
   block = next(b for b in SPLASH_BLOCKS if not length % b and b <= most)
-  of_query, keys = block, block
+  of_query: int | None = block
+  keys = block
   if mask.window is None:
     of_query = None
     keys = max(b for b in range(block, 2049, block) if not length % b)
