@@ -213,11 +213,9 @@ def splash(
   # long without a window.
   most = max(mask.window or length, SPLASH_BLOCKS[-1])
   block = next(b for b in SPLASH_BLOCKS if not length % b and b <= most)
-  of_query: int | None = block
-  keys = block
-  if mask.window is None:
-    of_query = None
-    keys = max(b for b in range(block, 2049, block) if not length % b)
+  of_query = None if mask.window is None else block
+  most = 2048 if mask.window is None else block
+  keys = max(b for b in range(block, most + 1, block) if not length % b)
   # Positions go last: a head's few features would be padded to 128 in memory.
   last = kernel.QKVLayout.SEQ_MINOR
   sizes = kernel.BlockSizes(
