@@ -25,8 +25,10 @@ from bertjax.models import (
   bert,
   encoder,
   feed_forward,
+  kernels,
   layer_patterns,
   layers,
+  poolings,
   positions,
 )
 from bertjax.models.config import EncoderConfig
@@ -663,6 +665,30 @@ def _parameters(module, function):
     if made is not None:
       return [*inspect.signature(made).parameters, *values.annotations(made)]
   return []
+
+
+TABLES = {
+  'position_scheme': positions.SCHEMES,
+  'norm': layers.NORMS,
+  'block_order': encoder.BLOCK_ORDERS,
+  'feed_forward_block': feed_forward.FEED_FORWARDS,
+  'activation': feed_forward.ACTIVATIONS,
+  'attention_rule': attention_mask.RULES,
+  'layer_pattern': layer_patterns.PATTERNS,
+  'task_pooling': poolings.POOLINGS,
+  'initializer': layers.INITIALIZERS,
+  'attention_kernel': kernels.KERNELS,
+}
+ROWS = {field: {*table} for field, table in TABLES.items()}  # before `written`
+
+
+@pytest.mark.parametrize('page', ['extending.md', 'manual.md'])
+@pytest.mark.parametrize('field', TABLES)
+def test_the_pages_say_which_rows_there_are(page, field):
+  text = (DOCS / page).read_text()
+  (row,) = re.findall(rf'^\|(?:[^|`]*\|)? `{field}`.*\|$', text, re.M)
+  names = row.rstrip(' |').split('|')[-1].split(' (')[0].split(':')[0]
+  assert {*re.findall(r'`(\w+)`', names)} == ROWS[field]
 
 
 def test_links_between_the_pages_lead_somewhere():
