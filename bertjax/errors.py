@@ -43,15 +43,15 @@ def choose(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
     setting: the binding that holds `name`, for the message.
 
   Raises:
-    UserError: no such entry; the message lists the names, the nearest one and
-      the setting.
+    UserError: no such entry; the message lists the names, unless there are many
+      and one is near, the nearest one and the setting.
   """
   if name in table:
     return table[name]
-  raise UserError(
-    f'expected one of {", ".join(sorted(table))}, got '
-    f'{name!r}{did_you_mean(name, table)}; set {setting}'
-  )
+  names, near = ', '.join(sorted(table)), did_you_mean(name, table)
+  if near and len(names) > 300:
+    names = f'{len(table)} names'
+  raise UserError(f'expected one of {names}, got {name!r}{near}; set {setting}')
 
 
 def expect(holds: object, what: str, got: object, setting: str) -> None:

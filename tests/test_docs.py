@@ -25,11 +25,14 @@ from bertjax.models import (
   bert,
   encoder,
   feed_forward,
+  kernels,
   layer_patterns,
   layers,
+  poolings,
   positions,
 )
 from bertjax.models.config import EncoderConfig
+from bertjax.models.layer_patterns import LayerSpec
 from bertjax.runs import trained_model
 from bertjax.tasks import kinds
 from bertjax.text import masking
@@ -51,11 +54,11 @@ TINY = [
 
 # Module of extending.md -> what names its rows; its commands come first there.
 ENCODERS = {
-  'my_rotary': {'position_scheme': 'rotary'},
-  'my_alibi': {'position_scheme': 'alibi'},
-  'my_pre_norm': {'norm': 'rms_norm', 'block_order': 'pre'},
-  'my_gated': {'feed_forward_block': 'gated'},
-  'my_window': {'layer_pattern': 'every_third'},
+  'my_rotary': {'position_scheme': 'partly_rotary'},
+  'my_kerple': {'position_scheme': 'kerple'},
+  'my_sandwich': {'norm': 'plain_norm', 'block_order': 'sandwich'},
+  'my_normed': {'feed_forward_block': 'normed', 'activation': 'squared_relu'},
+  'my_windows': {'layer_pattern': 'growing'},
   'my_causal': {'attention_rule': 'causal'},
 }
 
@@ -100,6 +103,7 @@ def written(tmp_path_factory):
   tables = (
     attention_mask.RULES,
     encoder.BLOCK_ORDERS,
+    feed_forward.ACTIVATIONS,
     feed_forward.FEED_FORWARDS,
     layer_patterns.PATTERNS,
     layers.NORMS,
@@ -157,8 +161,9 @@ def test_what_extending_shows_trains_embeds_and_predicts(
   assert rows, 'the unit of masking was not used'
   assert '40 documents, 360 lines' in capfd.readouterr().out
   found = trained_model.read('runs/mine')
-  assert found.config.position_scheme == 'sinusoidal' and found.step == 4
-  assert set(found.parameters['embeddings']) == {'token', 'type', 'norm'}
+  assert found.config.position_scheme == 'learned_waves' and found.step == 4
+  names = {'token', 'type', 'norm', 'position_waves'}
+  assert set(found.parameters['embeddings']) == names
   # Lion keeps one moment, Adam two.
   saved = json.loads(
     (folder / 'runs/mine/checkpoints/4/state/_METADATA').read_text()
@@ -297,13 +302,26 @@ CONFIG = EncoderConfig(
 
 
 def test_the_positions_of_extending_tell_equal_tokens_apart(folder):
-  import my_positions  # noqa: F401
+  import my_positions
 
-  model = bert.Bert(dataclasses.replace(CONFIG, position_scheme='sinusoidal'))
+  config = dataclasses.replace(CONFIG, position_scheme='learned_waves')
+  model = bert.Bert(config)
   variables = model.init(jax.random.key(0), BATCH, train=False)
-  assert set(variables['params']['embeddings']) == {'token', 'type', 'norm'}
+  names = {'token', 'type', 'norm', 'position_waves'}
+  assert set(variables['params']['embeddings']) == names
   hidden = model.apply(variables, BATCH, train=False)['hidden'][0]
   assert len(np.unique(np.round(hidden, 4), axis=0)) == 8
+
+  # Fresh rates give the library's waves, in another order; they are learned.
+  waves = my_positions.Waves(config)
+  variables = nn.meta.unbox(waves.init(jax.random.key(0), BATCH['positions']))
+  found = waves.apply(variables, BATCH['positions'])
+  expected = positions.sinusoidal(config, BATCH['positions']) * 0.02
+  np.testing.assert_allclose(
+    found, jnp.concatenate([expected[..., ::2], expected[..., 1::2]], -1), 1e-5
+  )
+  slopes = jax.grad(lambda x: waves.apply(x, BATCH['positions']).sum())
+  assert np.asarray(slopes(variables)['params']['rates']).all()
 
 
 def output(changes, tokens, places=None):
@@ -323,17 +341,43 @@ def output(changes, tokens, places=None):
   return np.asarray(model.apply(variables, given, train=False)['hidden'][0])
 
 
-@pytest.mark.parametrize('scheme', ['rotary', 'alibi'])
+@pytest.mark.parametrize('scheme', ['partly_rotary', 'kerple'])
 def test_the_relative_positions_of_extending_are_relative(folder, scheme):
-  import my_alibi  # noqa: F401
+  import my_kerple  # noqa: F401
   import my_rotary  # noqa: F401
 
-  changes = {'position_scheme': scheme}
+  changes = {'position_scheme': scheme, 'width': 16}
   one, turned = output(changes, [5, 6, 7, 8]), output(changes, [5, 7, 6, 8])
   assert np.abs(one[0] - turned[0]).max() > 1e-3
   np.testing.assert_allclose(
     one, output(changes, [5, 6, 7, 8], places=100), atol=1e-4
   )
+
+
+def test_the_rotation_of_extending_turns_a_quarter_of_the_features(folder):
+  import my_rotary
+
+  config = dataclasses.replace(CONFIG, width=32)  # 16 features a head
+  features = jax.random.normal(jax.random.key(0), (2, 8, 2, 16))
+  arguments = LayerSpec(), BATCH['positions'], features
+  turned = my_rotary.rotate(config, *arguments)
+  assert (turned[..., 4:] == features[..., 4:]).all()
+  # As the library turns a head that has no other features.
+  config, quarter = dataclasses.replace(CONFIG, width=8), features[..., :4]
+  expected = positions.rotate(config, *arguments[:2], quarter)
+  np.testing.assert_allclose(turned[..., :4], expected, atol=1e-5)
+
+
+def test_the_bias_of_extending_falls_with_the_logarithm(folder):
+  import my_kerple
+
+  places = jnp.array([[0, 3, 15]])
+  found = my_kerple.bias(CONFIG, LayerSpec(), places, places)
+  assert found.shape == (1, 2, 3, 3)
+  for slope, of_head in zip(positions.slopes(2), found[0], strict=True):
+    expected = [-np.log(1 + slope * distance) for distance in (0, 3, 15)]
+    np.testing.assert_allclose(of_head[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(of_head[:, 0], expected, rtol=1e-6)
 
 
 def test_the_causal_mask_of_extending_hides_what_comes_later(folder):
@@ -349,47 +393,108 @@ def test_the_causal_mask_of_extending_hides_what_comes_later(folder):
     assert same == [hidden, hidden, hidden, False]
 
 
-def test_the_window_of_extending_is_in_every_third_layer(folder):
-  import my_window
+def test_the_splash_mask_of_extending_is_the_causal_rule(folder):
+  import my_causal
 
-  config = dataclasses.replace(CONFIG, layers=7, layer_pattern='every_third')
-  specs = layer_patterns.specs(config)
-  assert [spec.rule for spec in specs] == ['all', 'all', 'near'] * 2 + ['all']
-  tokens = [5, 6, 7, 8, 9, 10]
-  wide, narrow = (
-    output({'layer_pattern': name}, tokens)
-    for name in ('uniform', 'every_third')
+  place = np.arange(6)
+  before = my_causal.before(place[:, None], place[None])
+  near = before & (place[:, None] - place[None] <= 2)
+  for reach, expected in ((None, before), (2, near)):
+    assert (my_causal.splash(6, reach)[:, :] == expected).all()
+
+
+def test_the_windows_of_extending_grow_with_the_depth(folder):
+  import my_windows  # noqa: F401
+
+  config = dataclasses.replace(
+    CONFIG,
+    layers=4,
+    layer_pattern='growing',
+    rotary_base=20.0,
+    position_scheme='rotary',
   )
-  assert np.abs(wide - narrow).max() > 1e-3
-  place = jnp.arange(5)
-  near = my_window.near(place[:, None], place[None])
-  assert near.sum(1).tolist() == [3, 4, 5, 4, 3]
+  specs = layer_patterns.specs(config)
+  assert [spec.window for spec in specs] == [2, 4, 6, 8]
+  assert layer_patterns.period(specs) == 4
+  assert {spec.position_base for spec in specs} == {20.0}
+
+  # Three layers carry as far as 1 + 2 + 3 places, and no farther.
+  rows = [[5] * 6 + [last, 5] for last in (5, 8)]
+  rows += [[5] * 7 + [8]]
+  changes = {'layer_pattern': 'growing'}
+  same, within, beyond = (output(changes, row)[0] for row in rows)
+  assert np.abs(same - within).max() > 1e-6
+  assert (same == beyond).all()
 
 
-def test_the_norms_of_extending_stand_before_and_have_no_mean(folder):
-  import my_pre_norm  # noqa: F401
+class Wrapped(nn.Module):
+  """A sublayer that multiplies by a number, and the read value beside it."""
 
-  changes = {'norm': 'rms_norm', 'block_order': 'pre'}
-  config = dataclasses.replace(CONFIG, **changes)
+  config: EncoderConfig
+
+  @nn.compact
+  def __call__(self, hidden, factor, norm):
+    read = []
+    order = self.config.choose(encoder.BLOCK_ORDERS, 'block_order')
+    hidden = order.wrap(
+      self.config,
+      norm,
+      hidden,
+      lambda x: read.append(x) or factor * x**3,
+      'attention',
+      False,
+    )
+    return hidden, read[0]
+
+
+def test_the_norms_of_extending_stand_before_and_behind(folder):
+  import my_sandwich  # noqa: F401
+
+  changes = {'norm': 'plain_norm', 'block_order': 'sandwich'}
+  config = dataclasses.replace(CONFIG, dtype='float32', **changes)
   parameters = bert.Bert(config).init(jax.random.key(0), BATCH, train=False)
-  norm = parameters['params']['encoder']['last_norm']
-  assert set(norm) == {'scale'}
+  names = {'token', 'type', 'position'}
+  assert set(parameters['params']['embeddings']) == names
   hidden = output(changes, [5, 6, 7])
-  np.testing.assert_allclose((hidden**2).mean(-1), 1, rtol=1e-5)
-  assert np.abs(hidden.mean(-1)).max() > 1e-3
+  np.testing.assert_allclose(hidden.mean(-1), 0, atol=1e-6)
+  np.testing.assert_allclose(hidden.std(-1), 1, rtol=1e-5)
+
+  hidden = jax.random.normal(jax.random.key(1), (1, 3, 8)) * 5 + 2
+  for factor in (1.0, 100.0):
+    wrapped, read = Wrapped(config).apply({}, hidden, factor, True)
+    for normed in (read, wrapped - hidden):  # what is read, what is added
+      np.testing.assert_allclose(normed.mean(-1), 0, atol=1e-5)
+      np.testing.assert_allclose(normed.std(-1), 1, rtol=1e-4)
+  _, read = Wrapped(config).apply({}, hidden, 1.0, False)
+  assert (read == hidden).all()
 
 
-def test_the_gate_of_extending_closes(folder):
-  import my_gated  # noqa: F401
+def test_the_norm_within_the_feed_forward_of_extending_is_over_its_width(
+  folder,
+):
+  import my_normed  # noqa: F401
 
-  config = dataclasses.replace(CONFIG, feed_forward_block='gated')
-  block = feed_forward.FeedForward(config)
-  hidden = jnp.ones((1, 2, 8))
-  variables = nn.meta.unbox(block.init(jax.random.key(0), hidden))
-  assert np.abs(block.apply(variables, hidden)).max() > 0
-  gate = variables['params']['gate']
-  variables['params']['gate'] = jax.tree.map(jnp.zeros_like, gate)
-  assert not np.asarray(block.apply(variables, hidden)).any()
+  hidden = jax.random.normal(jax.random.key(0), (1, 2, 8))
+  for name, changed in (('normed', False), ('dense', True)):
+    config = dataclasses.replace(
+      CONFIG,
+      feed_forward_block=name,
+      activation='squared_relu',
+      dtype='float32',
+      initializer_stddev=0.5,
+    )
+    block = feed_forward.FeedForward(config)
+    variables = nn.meta.unbox(block.init(jax.random.key(0), hidden))
+    if not changed:
+      assert variables['params']['inner_norm']['scale'].shape == (16,)
+    one = block.apply(variables, hidden)
+    assert np.abs(one).max() > 0.1
+    entry = variables['params']['input']
+    variables['params']['input'] = jax.tree.map(lambda x: 10 * x, entry)
+    other = block.apply(variables, hidden)
+    assert np.allclose(one, other, rtol=1e-4, atol=1e-5) != changed
+  activate = feed_forward.ACTIVATIONS['squared_relu']
+  assert activate(jnp.array([-2.0, 3.0])).tolist() == [0, 9]
 
 
 def test_the_optimizer_of_extending_decays_kernels_alone(folder):
@@ -560,6 +665,30 @@ def _parameters(module, function):
     if made is not None:
       return [*inspect.signature(made).parameters, *values.annotations(made)]
   return []
+
+
+TABLES = {
+  'position_scheme': positions.SCHEMES,
+  'norm': layers.NORMS,
+  'block_order': encoder.BLOCK_ORDERS,
+  'feed_forward_block': feed_forward.FEED_FORWARDS,
+  'activation': feed_forward.ACTIVATIONS,
+  'attention_rule': attention_mask.RULES,
+  'layer_pattern': layer_patterns.PATTERNS,
+  'task_pooling': poolings.POOLINGS,
+  'initializer': layers.INITIALIZERS,
+  'attention_kernel': kernels.KERNELS,
+}
+ROWS = {field: {*table} for field, table in TABLES.items()}  # before `written`
+
+
+@pytest.mark.parametrize('page', ['extending.md', 'manual.md'])
+@pytest.mark.parametrize('field', TABLES)
+def test_the_pages_say_which_rows_there_are(page, field):
+  text = (DOCS / page).read_text()
+  (row,) = re.findall(rf'^\|(?:[^|`]*\|)? `{field}`.*\|$', text, re.M)
+  names = row.rstrip(' |').split('|')[-1].split(' (')[0].split(':')[0]
+  assert {*re.findall(r'`(\w+)`', names)} == ROWS[field]
 
 
 def test_links_between_the_pages_lead_somewhere():

@@ -150,7 +150,9 @@ def prepare(
     )
   partitioning.check_batch_size(size, mesh, 1)
   config = dataclasses.replace(
-    start.config, dropout=task.dropout, attention_dropout=None
+    start.config,
+    dropout=task.dropout,
+    attention_dropout=start.config.kept_attention_dropout,
   )
   model = BertForTask(
     config, kinds.head_of(task), kind.outputs(task), task.head_dropout

@@ -10,15 +10,26 @@ An intermediate that a submodule returns is named by the submodule's path, as
 parameters are; `models.layers.Tap` names any other, and outputs of the model
 keep their names. Layer i has these, with `encoder/layer_0i/` before each:
 
-  attention/query, key, value  [B, L, H, K]
+  attention/query, key, value  [B, L, H, K], before their norm and rotation
+  attention/query_norm, key_norm
+                               [B, L, H, K], with `query_key_norm`
   attention/weights            [B, H, L, M], probabilities of attending to M
   attention/context            [B, L, H, K], the output of each head
-  attention, attention_norm    [B, L, D], before and after residual and norm
+  attention                    [B, L, D], before dropout, residual and norm
+  attention_norm               [B, L, D], after residual and norm
   feed_forward/input           [B, L, F], before the activation
-  feed_forward/activation      [B, L, F], after it
-  feed_forward                 [B, L, D], before residual and norm
+  feed_forward/activation      [B, L, F], what is projected back to D
+  feed_forward                 [B, L, D], before dropout, residual and norm
+  feed_forward_norm            [B, L, D], after residual and norm
 
-and `encoder/layer_0i` itself is its hidden state, `encoder` the last one.
+and `encoder/layer_0i` itself is its hidden state, `encoder` the last one. With
+`block_order` 'pre', `attention_norm` and `feed_forward_norm` are what the
+sublayer reads, the first one is missing from layer 0 without `first_norm`, and
+`encoder/final_norm` is the last hidden state. A gated feed-forward has
+`feed_forward/gate` [B, L, F], before the activation; its `input` is multiplied
+by that, and `activation` is their product. With `shared_head`,
+`prediction_head` is [B, P, D] in front of the masked-LM head, and [B, S, D] or
+[B, L, D] in front of a task's; otherwise `mlm_head/norm` and `pooler` are.
 
 In a pattern, * stands for any characters of one part of a name. Patterns match
 from the end: 'attention/weights' matches that of every layer.

@@ -20,19 +20,19 @@ from typing import Any
 
 from bertjax.errors import UserError, choose, did_you_mean
 from bertjax.interop.bert_like import BERT, ROBERTA
-from bertjax.interop.family import FORMS, ONLY, WITHOUT_EFFECT, Family
+from bertjax.interop.family import (
+  FOLLOWS,
+  FORMS,
+  ONLY,
+  WITHOUT_EFFECT,
+  Family,
+)
 from bertjax.interop.modernbert import MODERNBERT
 from bertjax.models.config import EncoderConfig, fields_affecting
 from bertjax.text import vocabulary_file
 
 # By model_type. Where a configuration is of several, the first is written.
 FAMILIES = {'roberta': ROBERTA, 'bert': BERT, 'modernbert': MODERNBERT}
-# Field -> the one that it follows if it is None.
-_FOLLOWS = {
-  'attention_dropout': 'dropout',
-  'head_activation': 'activation',
-  'local_rotary_base': 'rotary_base',
-}
 
 
 def read(path: str) -> dict[str, Any]:
@@ -130,9 +130,11 @@ def _fields(
     setting = f'{theirs} in {path}, or choose another checkpoint'
     fields[ours] = choose(values, attributes[theirs], setting)
   fields |= family.read(attributes, path)
-  for name, followed in _FOLLOWS.items():
-    if name in fields and fields[name] == fields.get(followed):
-      fields[name] = None  # follows what a run sets
+  for name, followed in FOLLOWS.items():
+    value = fields.get(name)
+    if name in fields and value == fields.get(followed):
+      # It follows what a run sets, but for dropout where there never is one.
+      fields[name] = value if value in family.stays else None
   return fields
 
 
@@ -210,5 +212,5 @@ def _differences(family: Family, config: EncoderConfig) -> list[str]:
 def _value(fields: Mapping[str, Any], name: str) -> Any:
   """Returns a field's, or that of the one that it follows."""
   value = fields[name]
-  follows = value is None and name in _FOLLOWS
-  return fields[_FOLLOWS[name]] if follows else value
+  follows = value is None and name in FOLLOWS
+  return fields[FOLLOWS[name]] if follows else value

@@ -32,6 +32,12 @@ SIZES = {
   'intermediate_size': 'feed_forward',
   'initializer_range': 'initializer_stddev',
 }
+# Field -> the one that it follows if it is None.
+FOLLOWS = {
+  'attention_dropout': 'dropout',
+  'head_activation': 'activation',
+  'local_rotary_base': 'rotary_base',
+}
 # Attributes in which other models differ, and the value that encoders have.
 ONLY = {
   'is_decoder': False,
@@ -175,6 +181,8 @@ class Family:
     decoder_biases: the name with which transformers 5 scores, and the one in
       its files if they are tied, as in those of transformers 4, for which the
       two are one.
+    stays: values of fields in `FOLLOWS` that do not follow another field, even
+      if they are equal.
     type_table: the tensor of which type 0 alone is used, if it has more.
   """
 
@@ -202,6 +210,7 @@ class Family:
   only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   without_effect: frozenset[str] = frozenset()
   names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  stays: tuple[float, ...] = ()
   buffers: tuple[str, ...] = ()
   decoder_biases: tuple[str, str] | None = None
   type_table: str | None = None

@@ -204,6 +204,7 @@ MODERNBERT = Family(
   },
   read=_read,
   write=_write,
+  stays=(0.0,),  # no dropout of attention, whatever a run's dropout is
   defaults={
     'vocab_size': 50368,
     'hidden_size': 768,

@@ -223,6 +223,15 @@ class EncoderConfig:
     return 'float32' if rules.platform() == 'cpu' else 'bfloat16'
 
   @property
+  def kept_attention_dropout(self) -> float | None:
+    """What training that starts from this model sets `attention_dropout` to.
+
+    A model that was made without any stays so: kernels that never form the
+    weights, and alone reach long rows, cannot drop them. Others follow.
+    """
+    return 0.0 if self.attention_dropout == 0.0 else None
+
+  @property
   def attention_dropout_rate(self) -> float:
     """`attention_dropout`, or `dropout` if that is None."""
     rate = self.attention_dropout

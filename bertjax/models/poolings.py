@@ -38,7 +38,9 @@ def _mean(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
 
 def _max(hidden_BLD: Array, first_BS: Array, member_BSL: Array) -> Array:
   own_BSLD = jnp.where(member_BSL[..., None], hidden_BLD[:, None], -jnp.inf)
-  return jnp.max(own_BSLD, axis=2)
+  # 0 for no sequence, whose loss has the weight 0: it must not be NaN.
+  is_any_BS1 = jnp.any(member_BSL, axis=-1, keepdims=True)
+  return jnp.where(is_any_BS1, jnp.max(own_BSLD, axis=2), 0)
 
 
 # (hidden states, float32[B, L, D]; the first position of each sequence,

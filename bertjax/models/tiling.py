@@ -42,8 +42,8 @@ def tile(
   """Returns the parameters of a model that is at least as large.
 
   Args:
-    parameters: nested by name, with any heads; the token table has the rows
-      that `here` says.
+    parameters: nested by name; the token table has the rows that `here` says.
+      Heads that pretraining does not have are left out.
     there: their architecture.
     here: that of the result, which differs in `SIZES`; in the same sizes, the
       result is equal.
@@ -63,13 +63,10 @@ def tile(
     }
   sizes = shapes(here)
   tiled = {}
-  for name, source in sources.items():
-    array = np.asarray(flat[source])
-    reads = name.endswith('/kernel')
-    # A head that pretraining does not have reads D features.
-    width = here.width if reads else array.shape[0]
-    tiled[name] = _tile(array, sizes.get(name, (width, *array.shape[1:])))
-    if reads or name.startswith(_BEFORE_TABLE):
+  for name in [name for name in sources if name in sizes]:
+    array = np.asarray(flat[sources[name]])
+    tiled[name] = _tile(array, sizes[name])
+    if name.endswith('/kernel') or name.startswith(_BEFORE_TABLE):
       share = _shares(len(array), len(tiled[name]))
       share = share.reshape(-1, *[1] * (array.ndim - 1))
       tiled[name] = tiled[name] * share.astype(array.dtype)

@@ -71,6 +71,10 @@ def architecture(
         f'EncoderConfig.{name} is {wanted!r}; leave it out, or name it in '
         'CHANGES'
       )
+  if here.attention_dropout is None:
+    return dataclasses.replace(
+      here, attention_dropout=there.kept_attention_dropout
+    )
   return here
 
 
@@ -84,7 +88,7 @@ def _wanted(
     else field.default
     for field in dataclasses.fields(here)
   }
-  for other in ('positions', NEEDS.get(name, 'positions')):
+  for other in ('positions', 'local_window', NEEDS.get(name, 'positions')):
     fields[other] = getattr(here, other)
   del fields[name]
   return getattr(config(**fields), name)

@@ -33,7 +33,7 @@ import timing
 
 from bertjax import batch
 from bertjax.launch import command_line
-from bertjax.models import flops
+from bertjax.models import bert, flops
 from bertjax.models.bert import BertForPreTraining
 from bertjax.models.config import Dtype, EncoderConfig
 from bertjax.models.encoder import REMATERIALISATION
@@ -50,7 +50,7 @@ def make_step(
   Its `program` is the step, compiled with `options` of XLA.
   """
   mesh = mesh or partitioning.make_mesh(devices=jax.devices()[:1])
-  model = BertForPreTraining(config, next_sentence=has_pairs(config))
+  model = BertForPreTraining(config, next_sentence=bert.has_pairs(config))
   adamw = optimizer.adamw(1e-4)
   shapes = shapes_of(example)
   objective = objectives.MaskedLanguageModel(model)
@@ -72,11 +72,6 @@ def make_step(
 
   run.program = program
   return run
-
-
-def has_pairs(config: EncoderConfig) -> bool:
-  """Returns whether the model predicts next sentences; those of BERT do."""
-  return config.types > 1
 
 
 def shapes_of(example) -> dict[str, jax.ShapeDtypeStruct]:
@@ -136,7 +131,7 @@ def read(path: str, parser) -> dict[str, np.ndarray]:
 
 def measure(config: EncoderConfig, example, options) -> None:
   """Prints the rows of one configuration."""
-  useful = flops.of_step(config, shapes_of(example), has_pairs(config))
+  useful = flops.of_step(config, shapes_of(example), bert.has_pairs(config))
   turn = 4 * example['tokens'].size * config.width * config.feed_forward
   turns = max(1, useful // 4 // turn)
   makers = {

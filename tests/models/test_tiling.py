@@ -122,16 +122,14 @@ def test_a_multiple_of_the_width_computes_the_same(config, times):
     np.testing.assert_allclose(here[name], there[name], rtol=1e-3, atol=1e-4)
 
 
-def test_any_larger_size_has_the_models_shapes_and_a_head_for_a_task():
+def test_any_larger_size_has_the_models_shapes_and_no_head_for_a_task():
   large = dataclasses.replace(
     MODERN, width=20, heads=5, layers=7, feed_forward=30
   )
   parameters, _ = make(MODERN)
   head = {'kernel': np.ones((8, 3)), 'bias': np.ones(3)}
   tiled = flat(tiling.tile(parameters | {'tag_head': head}, MODERN, large))
-  assert tiled['tag_head/kernel'].shape == (20, 3)
-  np.testing.assert_allclose(tiled['tag_head/kernel'].sum(0), 8)
-  assert tiled['tag_head/bias'].tolist() == [1, 1, 1]
+  assert not [name for name in tiled if name.startswith('tag_head')]
   expected = tiling.shapes(large)
   for name, shape in expected.items():
     if not name.startswith(('pooler', 'nsp_head')):

@@ -18,7 +18,12 @@ from bertjax.parallel import partitioning, rules
 from tests.models import variants
 
 BATCH = variants.make_batch()
-each_variant = pytest.mark.parametrize('name', variants.VARIANTS)
+
+
+@pytest.fixture(scope='module', params=variants.VARIANTS)
+def name(request):
+  """Of each variant; those of one stand together, so one process has them."""
+  return request.param
 
 
 def make(config):
@@ -68,7 +73,6 @@ def assert_equal(found, expected, tolerance=2e-4):
   jax.tree.map(check, found, expected)
 
 
-@each_variant
 def test_a_packed_row_equals_its_sequences_apart(name):
   (_, outputs), _ = computed(variants.configuration(name))
   hidden = outputs['hidden']
@@ -76,7 +80,6 @@ def test_a_packed_row_equals_its_sequences_apart(name):
   assert_equal(hidden[0, 8:], hidden[2, :8], 2e-5)
 
 
-@each_variant
 def test_padding_does_not_change_real_tokens(name):
   (_, outputs), _ = computed(variants.configuration(name))
   hidden, logits = outputs['hidden'], outputs['mlm_logits']
@@ -84,7 +87,6 @@ def test_padding_does_not_change_real_tokens(name):
   np.testing.assert_array_equal(logits[3, :2], logits[1, :2])
 
 
-@each_variant
 def test_every_gradient_is_finite_and_not_zero(name):
   _, gradient = computed(variants.configuration(name))
   flat = traverse_util.flatten_dict(gradient, sep='/')
@@ -95,13 +97,15 @@ def test_every_gradient_is_finite_and_not_zero(name):
       assert np.abs(array).max() > 1e-4, path
 
 
-@pytest.mark.parametrize('name', list(variants.VARIANTS)[1:])
 def test_it_computes_something_else_than_without_it(name):
   config, plain = variants.configuration(name), variants.plain(name)
   own, other = (
     set(traverse_util.flatten_dict(parameters(x), sep='/'))
     for x in (config, plain)
   )
+  if name == 'bert':
+    assert config == plain
+    return
   # What has parameters of its own uses them, as their gradients say.
   if not own - other:
     (_, found), _ = computed(config)
@@ -113,7 +117,6 @@ def test_it_computes_something_else_than_without_it(name):
     assert difference > 5e-4
 
 
-@each_variant
 def test_every_parameter_has_a_partition_rule(name):
   config = variants.configuration(name)
   leaves = jax.tree.leaves(
@@ -136,7 +139,6 @@ ELSEWHERE = (
 ).split()
 
 
-@each_variant
 def test_it_goes_to_transformers_and_back_if_it_has_a_counterpart(name):
   config = variants.configuration(name)
   ours = dict(parameters(config))
