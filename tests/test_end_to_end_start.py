@@ -89,6 +89,7 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
   assert checkpoint(resumed, 4) == checkpoint(whole, 4)
 
 
+@pytest.mark.slow
 def test_a_second_phase_has_longer_rows_and_another_base(
   start, corpus, tmp_path, capfd, errors
 ):
@@ -110,6 +111,7 @@ def test_a_second_phase_has_longer_rows_and_another_base(
   assert '41 of 41 parameters come from INIT_FROM' in told
 
 
+@pytest.mark.slow
 def test_a_larger_model_grows_from_it(start, corpus, tmp_path, capfd, errors):
   large = {'width': 64, 'heads': 4, 'layers': 4, 'feed_forward': 96}
   macros = {'INIT_FROM': start, 'TRAIN_STEPS': 1, 'DROPOUT': 0}
@@ -129,6 +131,7 @@ def test_a_larger_model_grows_from_it(start, corpus, tmp_path, capfd, errors):
   assert 'expected heads of width 16, as in INIT_FROM, got 8' in line
 
 
+@pytest.mark.slow
 def test_a_prepared_corpus_has_its_vocabulary(
   start, bert, tmp_path, capfd, errors
 ):

@@ -365,3 +365,14 @@ def test_every_attribute_has_a_default_of_transformers(name):
   assert {*family.fields, *family.named} <= set(family.defaults)
   config = config_json.to_encoder({'model_type': name}, 'config.json')
   assert config.width == 768
+
+
+@pytest.mark.parametrize('name, found', [('bert', None), ('modernbert', 0.0)])
+def test_a_modernbert_without_dropout_of_attention_stays_so(name, found):
+  """Others follow the dropout that a run sets."""
+  rates = 'hidden_dropout_prob', 'attention_probs_dropout_prob'
+  if name == 'modernbert':
+    rates = 'embedding_dropout', 'attention_dropout'
+  attributes = {'model_type': name, **dict.fromkeys(rates, 0.0)}
+  config = config_json.to_encoder(attributes, 'config.json')
+  assert config.attention_dropout == found

@@ -503,6 +503,21 @@ def test_the_head_of_a_task_may_begin_as_that_of_masked_lm(head, pooling):
   np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('pooling', ['cls', 'mean', 'max'])
+def test_a_slot_without_a_sequence_has_no_part_in_the_gradient(pooling):
+  config = dataclasses.replace(TINY, task_pooling=pooling)
+  model = BertForTask(config, 'classifier', classes=3)
+  batch = make_batch() | {'first_positions': np.zeros((3, 2), np.int32)}
+  parameters = init(model, batch)
+
+  def loss(parameters):
+    logits = model.apply({'params': parameters}, batch, train=False)['logits']
+    return jnp.sum(logits**2 * np.array([1, 0])[:, None])
+
+  for path, gradient in flat(jax.grad(loss)(parameters)).items():
+    assert np.isfinite(gradient).all(), path
+
+
 def test_a_shared_head_is_the_one_that_pretraining_has():
   config = dataclasses.replace(TINY, shared_head=True)
   batch = make_batch()

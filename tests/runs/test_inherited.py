@@ -71,6 +71,26 @@ def test_architecture_is_theirs_and_training_and_program_the_recipes(start):
 
 
 @pytest.mark.parametrize(
+  'there, here, found',
+  [
+    (0.0, None, 0.0),  # a model without any stays so
+    (0.0, 0.2, 0.2),
+    (None, None, None),
+    (0.3, None, None),
+  ],
+)
+def test_a_model_without_dropout_of_attention_gets_none(
+  tmp_path, there, here, found
+):
+  (tmp_path / 'start').mkdir()
+  start = make(
+    tmp_path / 'start', dataclasses.replace(THEIRS, attention_dropout=there)
+  )
+  recipe = functools.partial(RECIPE, attention_dropout=here)
+  assert inherited.architecture(recipe, start).attention_dropout == found
+
+
+@pytest.mark.parametrize(
   'fields',
   [
     {'activation': 'relu'},
