@@ -161,7 +161,7 @@ BUDGET = {
   # Makes a large model of a small one (72).
   # Windows on TPUs: a kernel forward and backward (190), splash with blocks of
   # their size, and what checks both. Parts of later encoders.
-  'models': 1345,
+  'models': 1355,
   # Refuses by the metadata of fields, and derives its table from it; names the
   # attributes of config.json that make no sense, and the download of a model,
   # and what to set if there is none. Names heads that have no counterpart.
@@ -171,7 +171,7 @@ BUDGET = {
   # Two families beside BERT: their tables (365, of which BERT's had 100), what
   # they share (125), and which head a tensor's name stands for. What a
   # config.json cannot say is found by reading back what would be written.
-  'interop': 1130,
+  'interop': 1133,
   # INIT_FROM with CHANGES; model.json tells what a run is trained for.
   # The one plotter and the one writer of JSON, which others had as well.
   # Refuses checkpoints that were renamed or are all damaged, and a vocabulary
@@ -185,7 +185,7 @@ BUDGET = {
   # A vocabulary in one of two files, and as people read it.
   # Architecture and vocabulary of INIT_FROM, for pretraining (102); averages
   # of checkpoints (39).
-  'runs': 1420,
+  'runs': 1424,
   # An objective owns what others knew of losses; several and frozen models.
   # Titles for metrics, which readers of runs show. Names what a run waits for.
   # Signals are noted from the first step on, by all at once; a metric to select
@@ -213,7 +213,7 @@ BUDGET = {
   # Tells what of a configuration INIT_FROM replaces.
   # Refuses STRIDE where no task has windows.
   # And more steps than can be.
-  'finetuning': 414,
+  'finetuning': 416,
   # Labels of axes; checks what Python gives; tells a text that is a file.
   # Refuses a layer that is named twice.
   'inspection': 446,

@@ -21,6 +21,7 @@ from bertjax.errors import expect
 from bertjax.models import layers
 from bertjax.models.config import EncoderConfig
 from bertjax.models.layer_patterns import LayerSpec
+from bertjax.parallel import rules
 
 
 class Scheme(NamedTuple):
@@ -128,7 +129,16 @@ def rotate(
   rates = spec.position_base ** (-np.arange(0, width, 2) / width)
   angles_BL1K = positions_BL[:, :, None, None] * rates.astype(np.float32)
   sine, cosine = jnp.sin(angles_BL1K), jnp.cos(angles_BL1K)
-  first, second = jnp.split(inputs_BLHK.astype(jnp.float32), 2, axis=-1)
+  wide = inputs_BLHK.astype(jnp.float32)
+  if rules.platform() == 'cpu':
+    # There a product with ones and zeros is faster than slices and joins.
+    half = np.eye(width // 2, dtype=np.float32)
+    quarter_turn_KK = np.block([[0 * half, half], [-half, 0 * half]])
+    turned_BLHK = jnp.matmul(wide, quarter_turn_KK, precision='highest')
+    turned_BLHK *= jnp.concatenate([sine, sine], -1)
+    kept_BLHK = wide * jnp.concatenate([cosine, cosine], -1)
+    return (kept_BLHK + turned_BLHK).astype(inputs_BLHK.dtype)
+  first, second = jnp.split(wide, 2, axis=-1)
   turned = [first * cosine - second * sine, second * cosine + first * sine]
   return jnp.concatenate(turned, -1).astype(inputs_BLHK.dtype)
 

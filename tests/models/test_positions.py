@@ -12,12 +12,17 @@ from bertjax.errors import UserError
 from bertjax.models import positions
 from bertjax.models.bert import Bert
 from bertjax.models.layer_patterns import LayerSpec
+from bertjax.parallel import rules
 from tests.models import variants
 
 POSITIONS = np.array([[0, 1, 2, 7], [3, 0, 15, 8]])
 
 
-def test_rotary_turns_pairs_of_features_as_complex_numbers():
+@pytest.mark.parametrize('platform', ['cpu', 'tpu'])
+def test_rotary_turns_pairs_of_features_as_complex_numbers(
+  platform, monkeypatch
+):
+  monkeypatch.setattr(rules, 'platform', lambda: platform)
   config = dataclasses.replace(variants.BASE, position_scheme='rotary')
   inputs = np.random.RandomState(0).normal(size=(2, 4, 2, 8))
   found = positions.rotate(
