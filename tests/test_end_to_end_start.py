@@ -65,6 +65,7 @@ def test_one_command_goes_on_from_a_run_and_resumes_without_it(
   pretrain(**macros, RUN_DIR=whole)
   said = capsys.readouterr().out
   assert f'INIT_FROM: 4 layers of width 32 in {moved}, with' in said
+  assert "block_order 'pre', first_norm False" in said
   assert '41 of 41 parameters come from INIT_FROM' in said
   there, here = (model_file.read(str(path)) for path in (start, whole))
   assert there.position_scheme == here.position_scheme == 'rotary'

@@ -195,13 +195,26 @@ def parameters(
   found = read(path)
   print(
     f'INIT_FROM: {found.config.layers} layers of width {found.config.width} '
-    f'in {path}, with {theirs}',
+    f'in {path}, with {theirs}{_particulars(found.config)}',
     flush=True,
   )
   check_changes(found.config, changes)
   _check_computation(found.config, config, changes)
   loaded = names.fit_vocabulary(found.parameters, config)
   return tiling.tile(loaded, found.config, config) if tile else loaded
+
+
+def _particulars(config: EncoderConfig) -> str:
+  """Returns in what an architecture, but for its size, is not BERT's."""
+  names = fields_affecting('shapes', 'computation')
+  found = [
+    f'{x.name} {getattr(config, x.name)!r}'
+    for x in dataclasses.fields(config)
+    if x.name in names
+    and x.default is not dataclasses.MISSING
+    and getattr(config, x.name) != x.default
+  ]
+  return f'; {", ".join(found)}' if found else ''
 
 
 def differ(one: str, other: str) -> bool:
