@@ -4,6 +4,7 @@ found = trained_model.read('runs/books')
 found.config, found.parameters, found.task, found.step
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
