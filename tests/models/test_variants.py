@@ -162,9 +162,7 @@ def test_it_goes_to_transformers_and_back_if_it_has_a_counterpart(name):
 some_variants = pytest.mark.parametrize(
   'name',
   [
-    name
-    if name in ('bert', 'modernbert', 'mosaic')
-    else pytest.param(name, marks=pytest.mark.slow)
+    name if name == 'modernbert' else pytest.param(name, marks=pytest.mark.slow)
     for name in variants.VARIANTS
   ],
 )
