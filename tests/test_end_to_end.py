@@ -384,6 +384,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(corpus, tmp_path, errors):
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_byte_level_bpe_learns_and_goes_on_where_it_was_killed(
   corpus, tmp_path
 ):

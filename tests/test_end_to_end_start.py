@@ -149,6 +149,7 @@ def test_a_prepared_corpus_has_its_vocabulary(
   assert 'another vocabulary than the corpus in' in line
 
 
+@pytest.mark.slow
 def test_one_command_goes_on_from_a_hugging_face_directory(
   start, corpus, tmp_path
 ):
@@ -166,6 +167,7 @@ def test_one_command_goes_on_from_a_hugging_face_directory(
   )
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_a_bert_would_give(bert, corpus, tmp_path, capsys):
   export(bert, tmp_path / 'bert')
   capsys.readouterr()
