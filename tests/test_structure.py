@@ -146,9 +146,7 @@ BUDGET = {
   # the web from text.
   # Four noises beside the masks (159), two more kinds of pairs (79), rates that
   # each sequence draws (20). Counts cut sentences of any kind of pairs.
-  # each sequence draws (20).
   # Garbage behind bz2 is refused, as behind the others.
-  # Reads, checks, builds and writes byte-level BPE, and shows its tokens (332).
   # Reads, checks, builds and writes byte-level BPE, and shows its tokens (334).
   # Special tokens without a role are shown as they are.
   # Yields no empty block; HTML has one beginning wherever it is asked for (4).
@@ -161,12 +159,9 @@ BUDGET = {
   # Makes a large model of a small one (72).
   # Windows on TPUs: a kernel forward and backward (190), splash with blocks of
   # their size, and what checks both. Parts of later encoders.
-  'models': 1355,
-  # Refuses by the metadata of fields, and derives its table from it; names the
-  # attributes of config.json that make no sense, and the download of a model,
-  # and what to set if there is none. Names heads that have no counterpart.
-  # The tokenizer's settings of BPE.
-  # and what to set if there is none. Names heads that have no counterpart, and
+  'models': 1357,
+  # Names the attributes of config.json that make no sense, the download of a
+  # model, what to set if there is none, heads that have no counterpart, and
   # what to do if weights are missing.
   # Two families beside BERT: their tables (365, of which BERT's had 100), what
   # they share (125), and which head a tensor's name stands for. What a
@@ -213,7 +208,7 @@ BUDGET = {
   # Tells what of a configuration INIT_FROM replaces.
   # Refuses STRIDE where no task has windows.
   # And more steps than can be.
-  'finetuning': 416,
+  'finetuning': 415,
   # Labels of axes; checks what Python gives; tells a text that is a file.
   # Refuses a layer that is named twice.
   'inspection': 446,

@@ -13,6 +13,7 @@ import numpy as np
 
 from bertjax.errors import UserError
 from bertjax.interop import names
+from bertjax.models import tiling
 from bertjax.models.config import EncoderConfig
 from bertjax.runs import trained_model
 from bertjax.tasks import kinds
@@ -20,10 +21,6 @@ from bertjax.tasks.specs import Task
 from bertjax.text import vocabulary_file
 from bertjax.text.tokenizer import Tokenizer
 from bertjax.training import layerwise
-
-# All recipes name a size, so that these do not say what somebody wants; the
-# command line refuses those that it is given.
-_SIZES = ('width', 'layers', 'heads', 'feed_forward')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +112,9 @@ def _check_unused(
   for field in dataclasses.fields(EncoderConfig):
     name, affects = field.name, field.metadata['affects']
     here, there = getattr(ours, name), getattr(theirs, name)
-    is_set = name not in _SIZES and here != field.default
+    # All recipes name a size, so that these do not say what somebody wants; the
+    # command line refuses those that it is given.
+    is_set = name not in tiling.SIZES and here != field.default
     if here == there or affects == 'training' or not is_set:
       continue
     if affects != 'program':

@@ -40,6 +40,8 @@ NEEDS = {
   'local_rotary_base': 'layer_pattern',
   'global_every': 'layer_pattern',
 }
+# Position schemes of `positions.SCHEMES` that turn nothing.
+_NOT_ROTARY = ('none', 'sinusoidal', 'scaled_sinusoidal', 'alibi')
 # What a field of EncoderConfig can change: the shapes of the parameters; what
 # is computed with them, which shapes do not reveal; only how they are trained;
 # or only how the program is made, with the same results but for rounding.
@@ -185,11 +187,12 @@ class EncoderConfig:
     expect(fits, what, window, 'EncoderConfig.local_window')
     default = {field.name: field.default for field in dataclasses.fields(self)}
     for name, needed in NEEDS.items():
-      used = getattr(self, needed) != default[needed]
+      without = getattr(self, needed)
+      used = without != default[needed] and without not in _NOT_ROTARY
       if not used and getattr(self, name) != default[name]:
         raise UserError(
           f'{name} {getattr(self, name)!r} has no effect with {needed} '
-          f'{default[needed]!r}; set EncoderConfig.{needed}, or leave it out'
+          f'{without!r}; set EncoderConfig.{needed}, or leave it out'
         )
 
   def choose(self, table: Mapping[str, Entry], name: str) -> Entry:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from bertjax.errors import UserError
+from bertjax.models import positions
 from bertjax.models.config import AFFECTED, EncoderConfig, fields_affecting
 from bertjax.parallel import rules
 
@@ -132,6 +133,16 @@ def test_a_wrong_value_is_refused_in_one_line(field, value, message):
 def test_every_field_says_what_it_changes(field):
   assert set(field.metadata) == {'affects'}
   assert field.metadata['affects'] in AFFECTED
+
+
+@pytest.mark.parametrize(
+  'scheme', sorted(positions.SCHEMES.keys() - {'rotary'})
+)
+def test_a_base_without_rotary_positions_is_refused(scheme):
+  told = f"no effect with position_scheme '{scheme}'"
+  with pytest.raises(UserError, match=told):
+    EncoderConfig(**SIZES, position_scheme=scheme, rotary_base=5.0)
+  EncoderConfig(**SIZES, position_scheme='of_my_own', rotary_base=5.0)
 
 
 def test_fields_are_found_by_what_they_change():
